@@ -1,0 +1,17 @@
+# Two commands do everything on a fresh machine: `make search` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: search test
+
+search: $(INSTALLED)
+	$(VENV)/bin/sparrow search
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[test]"
+	touch $@

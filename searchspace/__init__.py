@@ -1,0 +1,26 @@
+"""Configurations of trials, and the spaces they are drawn from. Imports neither torch nor ray."""
+
+from searchspace.detector import DetectorConfig
+from searchspace.narrowing import Space, SpaceError, load_space, space_names
+from searchspace.papers import PaperSystem, Published, papers
+from searchspace.space import OutsideSpace, project, suggest, to_params
+from searchspace.trial import CompressConfig, MeasureConfig, TrainConfig, TrialConfig
+
+__all__ = [
+    "CompressConfig",
+    "DetectorConfig",
+    "MeasureConfig",
+    "OutsideSpace",
+    "PaperSystem",
+    "Published",
+    "Space",
+    "SpaceError",
+    "TrainConfig",
+    "TrialConfig",
+    "load_space",
+    "papers",
+    "project",
+    "space_names",
+    "suggest",
+    "to_params",
+]

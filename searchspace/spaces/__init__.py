@@ -1,0 +1,1 @@
+"""The named spaces, one TOML file each."""

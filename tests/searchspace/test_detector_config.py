@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from searchspace import DetectorConfig, papers
+from searchspace.backbones import MobileNetV1, Row
+from searchspace.geometry import Level, ceil_pool_size, conv_size, scaled
+from searchspace.heads import LevelPriors, ListedPriors, Multibox, ScaledPriors
+from searchspace.necks import Extend, Growth, L2Norm
+
+CHANNELS = (512, 1024, 512, 256, 256, 128)
+SIZES = {
+    "ssdmnetv1": (19, 10, 5, 3, 2, 1),
+    "ssdmnetv1_s1l6": (38, 19, 10, 5, 3, 2),
+    "ssdmnetv1_s1l4": (38, 19, 10, 5, 3, 2),
+    "ssdmnetv1_s1l0": (38, 19, 10, 5, 3, 2),
+}
+SCALED = Multibox(priors=ScaledPriors())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_papers_levels(name: str) -> None:
+    levels = papers[name].trial.detector.levels()
+    assert levels == tuple(map(Level, CHANNELS, SIZES[name]))
+
+
+@pytest.mark.parametrize(
+    ("input_size", "strides", "sizes"),
+    [
+        (512, (), (32, 16, 8, 4, 2, 1)),
+        (300, (4, 6), (75, 38, 19, 10, 5, 3)),
+        (300, (0, 6), (75, 38, 19, 10, 5, 3)),
+        (64, (), (4, 2, 1)),
+        (64, (6,), (8, 4, 2, 1)),
+    ],
+)
+def test_sizes_follow_the_input_and_the_strides(
+    input_size: int, strides: tuple[int, ...], sizes: tuple[int, ...]
+) -> None:
+    backbone = MobileNetV1(eliminated_strides=strides)
+    config = DetectorConfig(input_size=input_size, backbone=backbone, head=SCALED)
+    assert tuple(level.size for level in config.levels()) == sizes
+    assert len(config.priors()) == len(sizes)
+
+
+def test_width_multiplies_backbone_and_neck_in_eights() -> None:
+    config = DetectorConfig(width=0.25, head=SCALED)
+    assert tuple(x.channels for x in config.levels()) == (128, 256, 128, 64, 64, 32)
+    assert [scaled(c, 0.25) for c in (8, 32, 40, 128)] == [8, 8, 8, 32]
+    assert scaled(13, 1.0) == 13
+
+
+def test_stages_are_what_each_step_is_given() -> None:
+    config = papers["ssdmnetv1"].trial.detector
+    behind_backbone, behind_norm, behind_extend = config.stages()
+    assert behind_backbone.maps == (Level(512, 19), Level(1024, 10))
+    assert behind_backbone.top == Level(1024, 10)
+    assert behind_norm == behind_backbone
+    assert behind_extend.maps == config.levels()
+    assert behind_extend.top == Level(128, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "dilation", "out"),
+    [(300, 3, 2, 1, 1, 150), (19, 3, 1, 6, 6, 19), (2, 4, 1, 1, 1, 1), (5, 3, 1, 0, 1, 3)],
+)
+def test_convolution_sizes(
+    size: int, kernel: int, stride: int, padding: int, dilation: int, out: int
+) -> None:
+    assert conv_size(size, kernel, stride, padding, dilation) == out
+
+
+def test_pooling_sizes() -> None:
+    assert ceil_pool_size(75, 2, 2) == 38
+    assert ceil_pool_size(76, 2, 2) == 38
+    ceil = Row("pool3", "pool", 0, stride=2, kernel=2, padding=0, ceil=True)
+    floor = Row("pool4", "pool", 0, stride=2, kernel=2, padding=0)
+    assert (ceil.out_size(75), floor.out_size(75)) == (38, 37)
+
+
+def test_listed_priors_take_the_next_size_as_the_largest() -> None:
+    priors = papers["ssdmnetv1"].trial.detector.priors()
+    assert [p.min_size for p in priors] == [45, 90, 135, 180, 225, 270]
+    assert [p.max_size for p in priors] == [90, 135, 180, 225, 270, 315]
+    assert [p.step for p in priors] == [16, 32, 64, 100, 150, 300]
+    assert [p.boxes_per_cell for p in priors] == [6, 6, 6, 6, 6, 4]
+
+
+def test_scaled_priors_follow_the_cells() -> None:
+    def sizes(cells: float) -> tuple[list[float], list[float], list[float]]:
+        head = Multibox(priors=ScaledPriors(cells=cells))
+        priors = DetectorConfig(input_size=64, head=head).priors()
+        return tuple([getattr(p, n) for p in priors] for n in ("step", "min_size", "max_size"))
+
+    steps, least, most = sizes(1.25)
+    assert steps == [16, 32, 64]
+    assert least == pytest.approx([20, 40, 0.9 * 64])
+    assert most == pytest.approx([40, 0.9 * 64, 1.25 * 0.9 * 64])
+    _, least, most = sizes(2.0)
+    assert least == pytest.approx([32, 0.9 * 64, 0.9 * 64])
+    assert most == pytest.approx([0.9 * 64, 1.25 * 0.9 * 64, 1.25 * 0.9 * 64])
+
+
+def listed(**changes: object) -> Multibox:
+    return Multibox(priors=ListedPriors(**changes))
+
+
+REFUSED = {
+    "unknown tap": (
+        lambda: MobileNetV1(taps=("layer11", "layer99")),
+        ["taps", "layer99", "layer13"],
+    ),
+    "no taps": (lambda: MobileNetV1(taps=()), ["taps", "choose from", "layer0"]),
+    "taps out of order": (
+        lambda: MobileNetV1(taps=("layer13", "layer11")),
+        ["taps", "layer13", "finest first"],
+    ),
+    "a tap twice": (lambda: MobileNetV1(taps=("layer11", "layer11")), ["taps", "once"]),
+    "a row without a stride": (
+        lambda: MobileNetV1(eliminated_strides=(6, 7)),
+        ["eliminated_strides [7]", "[0, 2, 4, 6, 12]"],
+    ),
+    "a row that is not there": (
+        lambda: MobileNetV1(eliminated_strides=(20,)),
+        ["eliminated_strides [20]"],
+    ),
+    "too few prior sizes": (
+        lambda: ListedPriors(sizes=(45, 90)),
+        ["2 sizes", "6 steps", "6 ratios", "one more size"],
+    ),
+    "prior sizes that fall": (
+        lambda: ListedPriors(sizes=(45, 90, 135, 130, 225, 270, 315)),
+        ["sizes must rise", "130"],
+    ),
+    "a prior of no size": (
+        lambda: DetectorConfig(head=listed(sizes=(0, 90, 135, 180, 225, 270, 315))),
+        ["min_size", "greater than 0"],
+    ),
+    "a step of nothing": (
+        lambda: DetectorConfig(head=listed(steps=(0, 32, 64, 100, 150, 300))),
+        ["step", "greater than 0"],
+    ),
+    "a negative ratio": (
+        lambda: DetectorConfig(head=listed(ratios=((2, -3), *((2,),) * 5))),
+        ["ratios", "greater than 0"],
+    ),
+    "a ratio of zero by the rule": (
+        lambda: DetectorConfig(head=Multibox(priors=ScaledPriors(ratios=(0,)))),
+        ["ratios", "greater than 0"],
+    ),
+    "lists for other levels": (
+        lambda: DetectorConfig(input_size=160),
+        ["6 levels", "[10, 5, 3, 2, 1]", "list 5", "scaled"],
+    ),
+    "priors of no cells": (lambda: ScaledPriors(cells=0), ["cells", "greater than 0"]),
+    "a growth that leaves nothing": (
+        lambda: DetectorConfig(
+            neck=(Extend(grow=(Growth(channels=8, kernel=12, padding=0),)),), head=SCALED
+        ),
+        ["kernel 12", "padding 0", "10x10", "raise the padding"],
+    ),
+    "no growth": (lambda: Extend(grow=()), ["grow", "at least 1"]),
+    "a level that is not there": (
+        lambda: DetectorConfig(neck=(L2Norm(level=2), Extend()), head=SCALED),
+        ["level 2", "2 maps"],
+    ),
+    "a tiny input": (lambda: DetectorConfig(input_size=32), ["input_size", "64", "32"]),
+    "no classes": (lambda: DetectorConfig(num_classes=0), ["num_classes", "0"]),
+    "a step of no kind": (
+        lambda: DetectorConfig.model_validate({"neck": [{"kind": "shrink"}]}),
+        ["neck", "shrink", "l2norm", "extend"],
+    ),
+    "a width of nothing": (lambda: DetectorConfig(width=0), ["width", "greater than 0"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_built_is_refused(name: str) -> None:
+    make, fragments = REFUSED[name]
+    with pytest.raises(ValidationError) as caught:
+        make()
+    message = str(caught.value)
+    assert [fragment for fragment in fragments if fragment not in message] == []
+
+
+def test_level_priors_count_their_boxes() -> None:
+    def boxes(*ratios: float) -> int:
+        return LevelPriors(step=8, min_size=10, max_size=20, ratios=ratios).boxes_per_cell
+
+    assert (boxes(), boxes(2), boxes(2, 3)) == (2, 4, 6)
