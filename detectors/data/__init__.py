@@ -1,0 +1,1 @@
+"""Data: COCO reading and validation, the generated set, transforms, loading."""

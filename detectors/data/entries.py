@@ -1,0 +1,184 @@
+"""The lists of a COCO annotation file, entry by entry, into records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from detectors.data.geometry import read_area, read_box, read_segmentation
+from detectors.data.images import ImageError, ImageFacts, inspect_image, size_mismatch
+from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
+from detectors.data.validation import Entry, shown
+
+Record = TypeVar("Record")
+
+
+@dataclass
+class Table(Generic[Record]):
+    """One list by id: every entry that has an id, the records that could be read, and the ids whose
+    record must not be used. What refers to a broken id is dropped with it, without a problem of
+    its own."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    records: dict[int, Record] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
+
+    def add(self, entry: Entry, key: int, record: Record | None) -> None:
+        """Enter a record. Of two entries with one id the first stays if they say the same; if not,
+        nobody knows which one is referred to, and the id is broken."""
+        if key in self.entries:
+            _reject_taken(entry, "id", key, self.entries[key].label)
+            if record != self.records.get(key):
+                self.broken.add(key)
+                self.records.pop(key, None)
+            return
+        self.entries[key] = entry
+        if record is not None:
+            self.records[key] = record
+        if not entry.ok:
+            self.broken.add(key)
+
+    def reject(self, key: int, what: str, fix: str) -> None:
+        self.entries[key].reject(what, fix)
+        self.broken.add(key)
+
+    def usable(self) -> list[Record]:
+        """The records that are not broken, by ascending id."""
+        return [self.records[key] for key in sorted(self.records.keys() - self.broken)]
+
+
+def read_categories(entries: Iterable[Entry]) -> Table[Category]:
+    table: Table[Category] = Table()
+    for entry in entries:
+        key, name = entry.integer("id", 0), entry.text("name")
+        if key is not None:
+            table.add(entry, key, None if name is None else Category(key, name))
+    return table
+
+
+def read_images(entries: Iterable[Entry], folder: Path) -> Table[ImageRecord]:
+    """The image entries, their files not opened yet; `folder` (resolved) has the files."""
+    table: Table[ImageRecord] = Table()
+    owners: dict[Path, str] = {}
+    for entry in entries:
+        key, path = entry.integer("id", 0), _image_path(entry, folder)
+        width, height = entry.integer("width", 1), entry.integer("height", 1)
+        if path is not None and owners.setdefault(path, entry.label) != entry.label:
+            _reject_taken(entry, "file_name", entry.fields["file_name"], owners[path])
+        if key is not None:
+            complete = path is not None and width is not None and height is not None
+            table.add(entry, key, ImageRecord(key, path, width, height) if complete else None)
+    return table
+
+
+def _reject_taken(entry: Entry, key: str, value: object, owner: str) -> None:
+    entry.reject(
+        f"{key} {shown(value)} is taken already by {owner}",
+        f"give every entry of the list its own {key}, or remove this one",
+    )
+
+
+def _image_path(entry: Entry, folder: Path) -> Path | None:
+    """The file of an image entry, refused unopened when it lies outside the folder."""
+    name = entry.text("file_name")
+    if name is None:
+        return None
+    path = folder / name
+    stays = not Path(name).is_absolute() and ".." not in Path(name).parts
+    try:
+        stays = stays and path.resolve().is_relative_to(folder)  # follows links
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop of links
+        entry.reject(f"file_name {shown(name)} is no path ({error})", "rename the file")
+        return None
+    if not stays:
+        entry.reject(
+            f"file_name {shown(name)} leaves the image folder {str(folder)!r}",
+            "put the file there and name it relative to the folder, without '..'",
+        )
+        return None
+    return path
+
+
+def inspect_images(table: Table[ImageRecord], folder: Path) -> dict[int, ImageFile]:
+    """Read each image file once, to its end: decoded, its size compared, its content hashed.
+
+    Pillow and hashlib let go of the interpreter lock, so threads use all cores.
+    """
+    files: dict[int, ImageFile] = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        paths = (record.path for record in table.records.values())
+        for record, facts in zip(table.records.values(), pool.map(_inspect, paths), strict=True):
+            if isinstance(facts, ImageFacts):
+                _check_size(table, record, facts)
+                name = record.path.relative_to(folder).as_posix()
+                files[record.id] = ImageFile(name, facts.bytes, facts.sha256)
+            else:
+                fix = "put a whole image there, or remove the entry and its annotations"
+                table.reject(record.id, str(facts), fix)
+    return files
+
+
+def _inspect(path: Path) -> ImageFacts | ImageError:
+    try:
+        return inspect_image(path)
+    except ImageError as error:
+        return error
+    except FileNotFoundError:
+        return ImageError(f"{str(path)!r} does not exist")
+    except OSError as error:
+        return ImageError(f"{str(path)!r} cannot be opened ({error.strerror})")
+
+
+def _check_size(table: Table[ImageRecord], record: ImageRecord, facts: ImageFacts) -> None:
+    mismatch = size_mismatch((record.width, record.height), facts.stored, facts.displayed)
+    if mismatch:
+        width, height = facts.displayed
+        fix = f"write width {width} and height {height}, and check the boxes against the image"
+        table.reject(record.id, f"{str(record.path)!r} {mismatch}", fix)
+
+
+def read_annotations(
+    entries: Iterable[Entry], images: Table[ImageRecord], categories: Table[Category]
+) -> list[Annotation]:
+    """The annotations that are good and refer to a good image and category, by ascending id."""
+    owners: dict[int, str] = {}
+    annotations = []
+    for entry in entries:
+        key = entry.integer("id", 0)
+        if key == 0:
+            what = "id is 0, and pycocotools counts a match with id 0 as no match"
+            entry.reject(what, "number the annotations from 1")
+        elif key is not None and owners.setdefault(key, entry.label) != entry.label:
+            _reject_taken(entry, "id", key, owners[key])
+        annotation = _read_annotation(entry, key, images, categories)
+        if annotation is not None:
+            annotations.append(annotation)
+    return sorted(annotations, key=lambda annotation: annotation.id)
+
+
+def _read_annotation(
+    entry: Entry, key: int | None, images: Table[ImageRecord], categories: Table[Category]
+) -> Annotation | None:
+    image_id = _reference(entry, "image_id", images)
+    category_id = _reference(entry, "category_id", categories)
+    image = images.records.get(image_id)
+    box = read_box(entry, image)
+    area = read_area(entry, box)
+    iscrowd = entry.integer("iscrowd", 0, 1) if "iscrowd" in entry.fields else 0
+    segmentation = read_segmentation(entry, image)
+    if not entry.ok or image_id in images.broken or category_id in categories.broken:
+        return None
+    return Annotation(key, image_id, category_id, box, area, bool(iscrowd), segmentation)
+
+
+def _reference(entry: Entry, key: str, table: Table) -> int | None:
+    value = entry.integer(key, 0)
+    if value is not None and value not in table.entries:
+        known = shown(list(islice(table.entries, 7)))  # `shown` ends in ... after six
+        entry.reject(f"{key} is {value}, which no entry has as its id", f"use one of {known}")
+    return value

@@ -1,0 +1,160 @@
+"""Image files: decoded whole, brought to 8-bit RGB, and held to the size that was declared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, UnidentifiedImageError
+from torchvision.transforms.v2 import functional
+
+Size = tuple[int, int]
+
+# Raster formats only: opening an EPS or WMF file would start an interpreter on its content.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+
+# EXIF 2.32, tag 0x0112: what to do with the stored pixels before they are shown.
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_UNDONE_BY = {6: 8, 8: 6}  # the others undo themselves
+
+
+class ImageError(ValueError):
+    """A file that is no image, or is not a whole one; the message names the file."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What one image file holds: sizes as (width, height) in pixels before and after the EXIF
+    orientation is applied, its length in bytes, and the SHA-256 of its content in hex."""
+
+    stored: Size
+    displayed: Size
+    bytes: int
+    sha256: str
+
+
+def load_image(path: Path, width: int, height: int) -> torch.Tensor:
+    """Read an image as uint8 [3, height, width], RGB.
+
+    Grayscale is repeated over the channels, 16-bit grayscale is scaled to 8 bits, and alpha is
+    dropped (the colours stored under it are what the network sees). The EXIF orientation is applied
+    when the declared size is the displayed one; when it is only the stored one, the annotations
+    were made without regard to EXIF, and the pixels are left as stored.
+
+    Raises:
+        ImageError: the file is no image or not a whole one.
+        ValueError: neither its displayed nor its stored size is the declared one.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as handle:
+        stored, orientation = _decode(path, handle)
+    mismatch = size_mismatch((width, height), stored.size, _displayed(stored.size, orientation))
+    if mismatch:
+        raise ValueError(f"{str(path)!r} {mismatch}")
+    image = stored
+    if _displayed(stored.size, orientation) == (width, height):
+        image = _transposed(stored, orientation)
+    return functional.pil_to_tensor(image).contiguous()
+
+
+def inspect_image(path: Path) -> ImageFacts:
+    """Read an image file to its end, exactly as `load_image` will, and say what it holds.
+
+    Raises:
+        ImageError: the file is no image or not a whole one.
+        OSError: the file cannot be opened.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ImageError(f"{str(path)!r} is no regular file")
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        handle.seek(0)
+        image, orientation = _decode(path, handle)
+        length = os.fstat(handle.fileno()).st_size
+    return ImageFacts(image.size, _displayed(image.size, orientation), length, digest)
+
+
+def size_mismatch(declared: Size, stored: Size, displayed: Size) -> str | None:
+    """Say how a declared (width, height) disagrees with both sizes of the file, or None."""
+    if declared in (stored, displayed):
+        return None
+    found = f"{stored[0]}x{stored[1]}"
+    if displayed != stored:
+        found += f" as stored and {displayed[0]}x{displayed[1]} as displayed"
+    return f"is declared as {declared[0]}x{declared[1]}, but the file holds {found}"
+
+
+def _decode(path: Path, handle: BinaryIO) -> tuple[Image.Image, int]:
+    """The RGB pixels as stored, and the EXIF orientation (1 to 8; others mean none)."""
+    if os.fstat(handle.fileno()).st_size == 0:
+        raise ImageError(f"{str(path)!r} is empty (0 bytes)")
+    try:
+        with Image.open(handle, formats=FORMATS) as image:
+            return _stored_pixels(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{str(path)!r} is no image of a known format {FORMATS}") from error
+    except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ImageError(f"{str(path)!r} cannot be decoded ({reason})") from error
+
+
+def _stored_pixels(image: Image.Image) -> tuple[Image.Image, int]:
+    # Pillow turns a TIFF by itself while loading, and forgets its orientation: read that before.
+    # Other formats may carry their metadata after the pixels: read it after loading.
+    if image.format == "TIFF":
+        orientation = _orientation(image)
+        image.load()
+        undo = _UNDONE_BY.get(orientation, orientation)
+        return _transposed(_rgb(image), undo), orientation
+    image.load()
+    return _rgb(image), _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, TypeError, struct.error):
+        return 1  # metadata too damaged to be read says nothing about the pixels
+
+
+def _displayed(stored: Size, orientation: int) -> Size:
+    return stored[::-1] if orientation in (5, 6, 7, 8) else stored
+
+
+def _transposed(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no range; save them with 8 or 16 bits")
+    if image.mode == "P":  # Pillow warns when it drops a palette's transparency in one step
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounded; plain conversion would clip everything above 255."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"pixels from {values.min()} to {values.max()} are not 16-bit grayscale")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,54 @@
+"""The entries of a COCO annotation file after validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Category:
+    """A foreground class. `id` is COCO's and may have gaps; networks use labels instead."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """An image file by absolute path; width and height in pixels as the annotations mean them."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object, or one crowd region, of an image.
+
+    `box` is (x1, y1, x2, y2) in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height.
+    `area` in pixels is the file's, or the box's where the file has none. `segmentation` is a list
+    of polygons [x, y, x, y, ...], a run-length encoding {"counts", "size"}, or None.
+    """
+
+    id: int
+    image_id: int
+    category_id: int
+    box: Box
+    area: float
+    iscrowd: bool
+    segmentation: list | dict | None
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What identifies the content of an image: its name below the image folder, its length in
+    bytes, and the SHA-256 of the content in hex."""
+
+    name: str
+    bytes: int
+    sha256: str

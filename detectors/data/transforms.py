@@ -1,0 +1,56 @@
+"""SSD's augmentation by torchvision's transforms, on images and boxes together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torchvision.transforms import v2
+
+from searchspace.trial import Augment
+
+MIN_SIDE = 0.01
+"""Boxes whose shorter side is below this fraction of the input's, or one pixel, are dropped."""
+
+
+MEAN_COLOUR = (124, 116, 104)
+"""ImageNet's mean colour, which a zoomed-out image is framed in."""
+
+
+def training_transform(augment: Augment, input_size: int) -> v2.Transform:
+    """From a stored image and its target to the network's input (SSD, section 2.2).
+
+    Takes and gives `(image, target)`: an `Image` of uint8 [3, H, W] and a dictionary of `boxes`
+    (`BoundingBoxes`), `labels` and `area`; objects that leave the image go from all three. Colours
+    change behind the resize, where there are fewer pixels.
+    """
+    least = max(1.0, MIN_SIDE * input_size)
+    geometry: list[v2.Transform] = []
+    if augment.zoom_out:
+        geometry.append(
+            v2.RandomZoomOut(
+                fill=MEAN_COLOUR, side_range=(1.0, augment.max_zoom), p=augment.zoom_out
+            )
+        )
+    if augment.crop:
+        geometry.append(v2.RandomApply([v2.RandomIoUCrop()], p=augment.crop))
+    colour = [v2.RandomApply([v2.RandomPhotometricDistort()], p=augment.photometric)]
+    return v2.Compose(
+        [
+            *geometry,
+            v2.RandomHorizontalFlip(augment.flip),
+            v2.Resize((input_size, input_size)),
+            v2.SanitizeBoundingBoxes(min_size=least, labels_getter=_per_object),
+            *(colour if augment.photometric else ()),
+        ]
+    )
+
+
+def evaluation_transform(input_size: int) -> v2.Transform:
+    """Resize to the network's square input."""
+    return v2.Resize((input_size, input_size))
+
+
+def _per_object(inputs: tuple[Any, dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
+    target = inputs[1]
+    return target["labels"], target["area"]

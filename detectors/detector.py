@@ -1,0 +1,198 @@
+"""`Detector`: one composition, described by data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from detectors.backbones import Backbone
+from detectors.boxes import decode
+from detectors.features import Predictions
+from detectors.heads import MultiboxHead
+from detectors.losses import multibox_loss
+from detectors.matching import Objects, match_max_iou
+from detectors.narrow import narrow
+from detectors.necks import build_neck
+from detectors.postprocess import Detections, postprocess
+from detectors.priors import default_boxes
+from searchspace.detector import DetectorConfig
+
+SMALL_AREA = 32.0**2
+"""COCO's bound of a small object, in square pixels of the original image."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Statistics of RGB in 0..1 that the backbones of torchvision and timm expect."""
+
+
+class Detector(nn.Module):
+    """Backbone, neck, head, and what turns their output into losses or boxes.
+
+    Called as torchvision's detectors are: `model(images, targets)` gives a dictionary of losses in
+    training; `model(images)` a list of dictionaries with `boxes` (xyxy, pixels of that image),
+    `labels` (1..num_classes) and `scores` otherwise. Images are [3, H, W] in 0..1, of any size.
+
+    Attributes:
+        config: what it was built from.
+        classes: names of the classes, label 1 first; empty if none were given.
+    """
+
+    def __init__(self, config: DetectorConfig, classes: Sequence[str] = ()) -> None:
+        super().__init__()
+        if classes and len(classes) != config.num_classes:
+            raise ValueError(f"num_classes is {config.num_classes}, but {len(classes)} are named")
+        self.config = config
+        self.classes = tuple(classes)
+        self.small_object_weight = 1.0
+        stages, priors = config.stages(), config.priors()
+        self.backbone = Backbone(config.backbone, config.width)
+        self.neck = build_neck(config.neck, stages, config.width)
+        self.head = MultiboxHead(
+            config.levels(), tuple(p.boxes_per_cell for p in priors), config.num_classes
+        )
+        boxes = default_boxes(priors, config.levels(), config.input_size)
+        self.register_buffer("priors", boxes, persistent=False)
+        self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
+
+    def features(self, batch: Tensor) -> list[Tensor]:
+        """The maps that the head reads, for normalised images [N, 3, S, S]."""
+        return self.neck(self.backbone(batch)).maps
+
+    def predict(self, batch: Tensor) -> Predictions:
+        """Raw predictions over all priors for images [N, 3, S, S] in 0..1."""
+        return self.head(self.features((batch - self.mean) / self.std))
+
+    def detect(self, batch: Tensor) -> Detections:
+        """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
+        predictions = self.predict(batch)
+        boxes = decode(predictions.boxes.float(), self.priors)
+        scores = predictions.classes.float().softmax(-1)[..., 1:]
+        return postprocess(boxes, scores, self.config.head.postprocess)
+
+    def loss(self, batch: Tensor, objects: Objects) -> dict[str, Tensor]:
+        """Named loss terms for images [N, 3, S, S] in 0..1."""
+        predictions = self.predict(batch)
+        matches = match_max_iou(self.priors, objects)
+        return multibox_loss(predictions, self.priors, matches, objects, self.small_object_weight)
+
+    def forward(
+        self, images: Sequence[Tensor] | Tensor, targets: Sequence[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        batch = self.batched(images)
+        if self.training:
+            if targets is None:
+                raise ValueError("targets: a detector in training mode needs them")
+            sides = [image.shape[-2:] for image in images]
+            return self.loss(batch, padded_objects(targets, sides).to(batch.device))
+        detections = self.detect(batch)
+        return [
+            detections.of_image(index, width=image.shape[-1], height=image.shape[-2])
+            for index, image in enumerate(images)
+        ]
+
+    def batched(self, images: Sequence[Tensor] | Tensor) -> Tensor:
+        """Images of any size, [3, H, W] in 0..1, as one batch [N, 3, S, S]."""
+        side = self.config.input_size
+        if isinstance(images, Tensor) and images.shape[-2:] == (side, side):
+            return images
+        return torch.cat([_resized(image, side) for image in images])
+
+    def save(self, folder: Path) -> Path:
+        """Write `detector.json` and `weights.safetensors` into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+        save_file(tensors, folder / "weights.safetensors")
+        facts = {"detector": self.config.model_dump(mode="json"), "classes": self.classes}
+        (folder / "detector.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> Detector:
+        """A detector as `save` left it, also one whose channels were pruned.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit the other.
+        """
+        folder = Path(folder)
+        detector = cls(*_read_facts(folder / "detector.json"))
+        weights = folder / "weights.safetensors"
+        try:
+            tensors = load_file(weights)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{weights}: not readable as safetensors: {error}") from None
+        try:
+            narrow(detector, {name: tuple(t.shape) for name, t in tensors.items()})
+            detector.load_state_dict(tensors)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{weights}: not the weights of detector.json: {error}") from None
+        return detector.eval()
+
+
+def padded_objects(
+    targets: Sequence[dict[str, Tensor]], sides: Sequence[tuple[int, int]]
+) -> Objects:
+    """torchvision's targets as one padded batch.
+
+    Args:
+        targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; `area` [G], the original annotation's
+            in square pixels, where it is not the box's.
+        sides: height and width of each image in the boxes' pixels.
+    """
+    boxes, labels, small = [], [], []
+    for target, (height, width) in zip(targets, sides, strict=True):
+        box = target["boxes"].as_subclass(Tensor).reshape(-1, 4).float()
+        scale = box.new_tensor((width, height, width, height))
+        area = target.get("area", (box[:, 2:] - box[:, :2]).prod(-1))
+        boxes.append(box / scale)
+        labels.append(target["labels"])
+        small.append(area < SMALL_AREA)
+    return Objects(
+        boxes=_padded(boxes),
+        labels=_padded(labels),
+        small=_padded(small),
+        valid=_padded(labels) > 0,
+    )
+
+
+def _padded(rows: list[Tensor]) -> Tensor:
+    """Rows of a batch with zeros behind, at least one, so that no batch is without objects."""
+    padded = pad_sequence(rows, batch_first=True)
+    return padded if padded.shape[1] else padded.new_zeros(len(rows), 1, *padded.shape[2:])
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values)[:, None, None]
+
+
+def _resized(image: Tensor, side: int) -> Tensor:
+    """[3, H, W] to [1, 3, side, side]."""
+    if image.shape[-2:] == (side, side):
+        return image[None]
+    return functional.interpolate(
+        image[None], (side, side), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def _read_facts(path: Path) -> tuple[DetectorConfig, tuple[str, ...]]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        config, classes = DetectorConfig.model_validate(facts["detector"]), tuple(facts["classes"])
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; is this a saved detector?") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not the description of a detector: {error}") from None
+    if classes and len(classes) != config.num_classes:
+        raise ValueError(
+            f"{path}: num_classes is {config.num_classes}, but classes names {len(classes)}"
+        )
+    return config, classes

@@ -1,0 +1,133 @@
+"""COCO's metrics by pycocotools, as a frozen value."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools.cocoeval import COCOeval
+from pydantic import BaseModel, ConfigDict
+
+from detectors.data.coco import CocoSplit
+from detectors.data.loader import evaluation_batches
+from detectors.detector import Detector
+from detectors.quiet import computing
+
+BATCH = 16
+
+
+class ClassMetrics(BaseModel):
+    """One class' average precision; None where the split has no such object."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ap: float | None
+    ap50: float | None
+    ap_small: float | None
+
+
+class Metrics(BaseModel):
+    """COCO's figures, as fractions; None where the split has no object of that size.
+
+    Attributes:
+        small_objects: how many ground-truth boxes `ap_small` rests on.
+        classes: average precision by class name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+    small_objects: int
+    classes: dict[str, ClassMetrics]
+
+
+def evaluate(detector: Detector, split: CocoSplit, device: torch.device) -> Metrics:
+    """COCO's metrics of a detector on a split."""
+    return coco_metrics(split, detect_split(detector, split, device))
+
+
+@torch.inference_mode()
+def detect_split(
+    detector: Detector, split: CocoSplit, device: torch.device
+) -> list[dict[str, Any]]:
+    """All detections on a split in COCO's result form (boxes as x, y, width, height)."""
+    detector.eval().to(device)
+    results = []
+    for records, images in evaluation_batches(split, detector.config.input_size, BATCH):
+        with computing(device):
+            batch = images.to(device).float().div_(255)
+            detections = detector.detect(batch.contiguous(memory_format=torch.channels_last))
+        for index, record in enumerate(records):
+            found = detections.of_image(index, record.width, record.height)
+            rows = zip(*(found[k].tolist() for k in ("boxes", "labels", "scores")), strict=True)
+            results += [
+                {
+                    "image_id": record.id,
+                    "category_id": split.category_of(label),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "score": score,
+                }
+                for (x1, y1, x2, y2), label, score in rows
+            ]
+    return results
+
+
+def coco_metrics(split: CocoSplit, results: list[dict[str, Any]]) -> Metrics:
+    """COCO's metrics of detections in COCO's result form."""
+    truth = split.ground_truth()
+    # COCO's range of small areas includes its upper end.
+    small = sum(a["area"] <= 32**2 and not a["iscrowd"] for a in truth.dataset["annotations"])
+    # pycocotools cannot load an empty list of results; nothing found is a recall of nothing.
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = truth.loadRes(results) if results else _nothing(split)
+        run = COCOeval(truth, found, "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    recalls = dict(zip(("ar", "ar_small", "ar_medium", "ar_large"), run.stats[8:12], strict=True))
+    figures = dict(zip(names, run.stats[:6], strict=True)) | recalls
+    return Metrics(
+        **{name: _defined(value) for name, value in figures.items()},
+        small_objects=small,
+        classes={
+            category.name: _class_metrics(run.eval["precision"], run.params, index)
+            for index, category in enumerate(split.categories)
+        },
+    )
+
+
+def _class_metrics(precision: np.ndarray, params: Any, index: int) -> ClassMetrics:
+    """From precision[IoU, recall, class, area, detections], for the most detections."""
+    by_area = {label: precision[:, :, index, k, -1] for k, label in enumerate(params.areaRngLbl)}
+    return ClassMetrics(
+        ap=_mean(by_area["all"]), ap50=_mean(by_area["all"][0]), ap_small=_mean(by_area["small"])
+    )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    values = values[values > -1]
+    return float(values.mean()) if values.size else None
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if value > -1 else None
+
+
+def _nothing(split: CocoSplit) -> Any:
+    empty = split.ground_truth()
+    empty.dataset["annotations"] = []
+    empty.createIndex()
+    return empty

@@ -1,0 +1,35 @@
+"""What flows between the parts of a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """The tensors that `searchspace.geometry.Levels` declares.
+
+    Attributes:
+        maps: what the head may read, finest first, each [N, C, H, W].
+        top: where growth continues.
+        side: the taps of the second path, finest first.
+    """
+
+    maps: list[Tensor]
+    top: Tensor
+    side: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The raw output of a head over all P priors of a batch.
+
+    Attributes:
+        boxes: coded boxes, [N, P, 4].
+        classes: logits, background first, [N, P, 1 + num_classes].
+    """
+
+    boxes: Tensor
+    classes: Tensor

@@ -1,0 +1,55 @@
+"""Which prior learns which object. Pure functions over padded batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from detectors.boxes import batched_iou
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a batch, padded to the largest number G an image has.
+
+    Attributes:
+        boxes: [N, G, 4], xyxy in fractions of the input.
+        labels: [N, G], 1..num_classes.
+        small: [N, G], small by the original annotation's area.
+        valid: [N, G], False for padding.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    small: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device) -> Objects:
+        return Objects(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
+def match_max_iou(priors: Tensor, objects: Objects, threshold: float = 0.5) -> Tensor:
+    """SSD's matching (section 2.2): each prior takes the object of largest IoU if that reaches
+    `threshold`; each object takes its best prior whatever the IoU.
+
+    Args:
+        priors: [P, 4], (cx, cy, w, h).
+
+    Returns:
+        [N, P], the index of the object, -1 for background. Where two objects have the same best
+        prior, the later one gets it.
+    """
+    corners = box_convert(priors, "cxcywh", "xyxy")
+    iou = batched_iou(corners.expand(len(objects.boxes), -1, 4), objects.boxes)
+    iou = iou.masked_fill(~objects.valid[:, None, :], -1)
+    best, matched = iou.max(-1)
+    matched = torch.where(best >= threshold, matched, -1)
+    claimed = iou.argmax(1)
+    numbers = torch.arange(objects.valid.shape[1], device=iou.device).expand_as(claimed)
+    numbers = torch.where(objects.valid, numbers, -1)
+    claims = torch.full_like(matched, -1)
+    claims.scatter_reduce_(1, claimed, numbers, "amax")
+    return torch.where(claims >= 0, claims, matched)

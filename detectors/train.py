@@ -1,0 +1,177 @@
+"""The one training loop: training, fine-tuning and distillation differ in their terms only."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from detectors.data.loader import Batch, TrainingLoader
+from detectors.detector import Detector, padded_objects
+from detectors.quiet import computing
+from searchspace.trial import TrainConfig
+
+Term = Callable[[Detector, Tensor], dict[str, Tensor]]
+"""From the detector and a batch [N, 3, S, S] to further named losses."""
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Told after each epoch: how many are done, and the epoch's mean losses."""
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message says where and what to change."""
+
+
+def fit(
+    detector: Detector,
+    loader: TrainingLoader,
+    config: TrainConfig,
+    device: torch.device,
+    terms: Sequence[Term] = (),
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = False,
+) -> Detector:
+    """Train in place: linear warm-up, cosine to zero, weight decay on weights only.
+
+    Args:
+        loader: gives the same batches for the same epoch, so that a resumed training equals one
+            that was never interrupted.
+        terms: losses beside the detection loss.
+        checkpoint: file written after each epoch; where it exists, training goes on from it.
+
+    Raises:
+        TrainingFailed: a loss is not finite.
+    """
+    detector.to(device, memory_format=torch.channels_last).train()
+    detector.small_object_weight = config.small_object_weight
+    optimizer = _optimizer(detector, config)
+    total, warm = config.epochs * len(loader), config.warmup_epochs * len(loader)
+    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm))
+    run = _Run(detector, optimizer, scheduler, device, config, terms)
+    first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
+    for epoch in range(first, config.epochs):
+        bar = tqdm(
+            loader.epoch(epoch),
+            total=len(loader),
+            desc=f"epoch {epoch + 1}/{config.epochs}",
+            disable=not progress,
+            leave=False,
+        )
+        losses = [run.step(batch, epoch) for batch in bar]
+        if checkpoint:
+            run.save(checkpoint, epoch + 1)
+        if on_epoch:
+            means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
+            on_epoch(epoch + 1, means)
+    return detector.eval()
+
+
+def rate_factor(step: int, total: int, warm: float) -> float:
+    """Learning rate of a step as a factor: linear warm-up, then half a cosine to zero."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1)))
+
+
+class _Run:
+    """The state of a training, and one step of it."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        optimizer: torch.optim.Optimizer,
+        scheduler: LambdaLR,
+        device: torch.device,
+        config: TrainConfig,
+        terms: Sequence[Term],
+    ) -> None:
+        self.detector = detector
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.device = device
+        self.config = config
+        self.terms = terms
+        self.autocast = autocast_type(config.precision, detector, device)
+
+    def step(self, batch: Batch, epoch: int) -> dict[str, float]:
+        """One step of gradient descent; returns the losses."""
+        with computing(self.device):
+            images = batch.images.to(self.device, non_blocking=True).float().div_(255)
+            images = images.contiguous(memory_format=torch.channels_last)
+            sides = [image.shape[-2:] for image in batch.images]
+            objects = padded_objects(batch.targets, sides).to(self.device)
+            with torch.autocast(
+                self.device.type, self.autocast, enabled=self.autocast != torch.float32
+            ):
+                losses = self.detector.loss(images, objects)
+                for term in self.terms:
+                    losses |= term(self.detector, images)
+            loss = sum(losses.values())
+            values = {name: value.item() for name, value in losses.items()}
+            if not math.isfinite(loss.item()):
+                raise TrainingFailed(
+                    f"the loss is not finite in epoch {epoch + 1} ({values}): lower "
+                    f"learning_rate ({self.config.learning_rate}) or raise warmup_epochs"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.max_gradient)
+            self.optimizer.step()
+            self.scheduler.step()
+        return values
+
+    def save(self, path: Path, epochs: int) -> None:
+        """Write a checkpoint that is never seen half-written."""
+        state = {
+            "epochs": epochs,
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def restore(self, path: Path) -> int:
+        """Go on from a checkpoint; returns how many epochs it has behind it."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.detector.load_state_dict(state["detector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        return state["epochs"]
+
+
+def _optimizer(detector: Detector, config: TrainConfig) -> torch.optim.Optimizer:
+    # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
+    matrices = [p for p in detector.parameters() if p.ndim > 1]
+    vectors = [p for p in detector.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+
+
+def autocast_type(precision: str, detector: Detector, device: torch.device) -> torch.dtype:
+    """The type that convolutions compute in.
+
+    `auto` is bfloat16 on GPUs that have it, and on CPUs with AMX for dense convolutions: small
+    depthwise ones are faster in float32 there.
+    """
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    depthwise = any(row.op == "separable" for row in detector.config.backbone.stock_rows())
+    amx = torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if amx and not depthwise else torch.float32

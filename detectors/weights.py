@@ -1,0 +1,91 @@
+"""Initial weights: a backbone that was trained on generated shapes, narrowed to any width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from detectors.detector import Detector
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What became of a set of weights.
+
+    Attributes:
+        copied: tensors that fitted.
+        sliced: tensors of which the first channels were taken.
+        unplaced: tensors without a place, or too narrow for it.
+        untouched: the network's tensors that got nothing.
+    """
+
+    copied: tuple[str, ...]
+    sliced: tuple[str, ...]
+    unplaced: tuple[str, ...]
+    untouched: tuple[str, ...]
+
+
+def place(module: nn.Module, source: Mapping[str, Tensor]) -> Placement:
+    """Copy every tensor that fits `module` by name; slice those that are wider in every dimension.
+
+    Where the input channels of a convolution are sliced, its weights grow by the same factor, so
+    that its outputs keep their scale.
+    """
+    copied, sliced, unplaced = [], [], []
+    own = module.state_dict()
+    for name, tensor in source.items():
+        target = own.get(name)
+        if target is None or target.ndim != tensor.ndim:
+            unplaced.append(name)
+        elif target.shape == tensor.shape:
+            target.copy_(tensor)
+            copied.append(name)
+        elif all(t <= s for t, s in zip(target.shape, tensor.shape, strict=True)):
+            part = tensor[tuple(slice(n) for n in target.shape)].to(target.dtype)
+            growth = tensor.shape[1] / target.shape[1] if target.ndim == 4 else 1.0
+            target.copy_(part * growth)
+            sliced.append(name)
+        else:
+            unplaced.append(name)
+    placed = {*copied, *sliced}
+    untouched = tuple(name for name in own if name not in placed)
+    return Placement(tuple(copied), tuple(sliced), tuple(unplaced), untouched)
+
+
+SHAPES_WIDTHS = (0.25, 0.375)
+"""The width multipliers of the backbones that ship with the package."""
+
+
+def shapes_file(width: float) -> str:
+    """The file name of the shipped backbone of a width."""
+    return f"shapes_mobilenet_v1_{width:g}.safetensors"
+
+
+def load_shapes_backbone(detector: Detector) -> Placement:
+    """Start the backbone from the narrowest shipped one that is at least as wide.
+
+    Raises:
+        ValueError: the backbone is of another kind, or wider than any that ships.
+    """
+    config = detector.config
+    wide_enough = [width for width in SHAPES_WIDTHS if width >= config.width]
+    if config.backbone.kind != "mobilenet_v1" or not wide_enough:
+        raise ValueError(
+            f"train.weights 'shapes' holds MobileNetV1 up to width {SHAPES_WIDTHS[-1]}, not "
+            f"{config.backbone.kind} of width {config.width}: use 'none'"
+        )
+    file = resources.files("detectors.pretrained").joinpath(shapes_file(wide_enough[0]))
+    with resources.as_file(file) as path, torch.no_grad():
+        return place(detector.backbone, load_file(path))
+
+
+def save_backbone(backbone: nn.Module, path: Path) -> None:
+    """Write a backbone's tensors in half precision."""
+    state = backbone.state_dict()
+    save_file({n: t.half().contiguous() for n, t in state.items() if t.is_floating_point()}, path)

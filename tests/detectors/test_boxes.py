@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.ops import box_iou
+
+from detectors.boxes import batched_iou, decode, encode
+
+PRIOR = torch.tensor([0.5, 0.5, 0.2, 0.4])
+sides = st.floats(0.01, 1.0)
+centres = st.floats(0.0, 1.0)
+centred = st.tuples(centres, centres, sides, sides)
+
+
+def random_boxes(seed: int, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(*shape, 2, 2, generator=generator).sort(dim=-2).values
+    return corners.flatten(-2)
+
+
+def test_the_coding_by_hand() -> None:
+    box = torch.tensor([0.45, 0.30, 0.75, 0.70])
+    assert encode(box, PRIOR).tolist() == pytest.approx([5, 0, 2.02733, 0], abs=1e-5)
+    assert decode(torch.tensor([5, 0, 2.027326, 0]), PRIOR).tolist() == pytest.approx(
+        box.tolist(), abs=1e-6
+    )
+    assert decode(torch.zeros(4), PRIOR).tolist() == pytest.approx([0.4, 0.3, 0.6, 0.7])
+
+
+@given(centred, centred)
+def test_decoding_undoes_encoding(
+    box: tuple[float, float, float, float], prior: tuple[float, float, float, float]
+) -> None:
+    x, y, w, h = box
+    corners = torch.tensor((x - w / 2, y - h / 2, x + w / 2, y + h / 2), dtype=torch.float64)
+    priors = torch.tensor(prior, dtype=torch.float64)
+    back = decode(encode(corners, priors), priors)
+    assert back.tolist() == pytest.approx(corners.tolist(), abs=1e-9)
+
+
+def test_codings_broadcast_over_batches() -> None:
+    boxes, priors = random_boxes(0, 3, 7), torch.rand(7, 4) + 0.1
+    coded = encode(boxes, priors)
+    assert coded.shape == (3, 7, 4)
+    assert torch.allclose(coded[1], encode(boxes[1], priors))
+    assert torch.allclose(decode(coded, priors), boxes, atol=1e-5)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_wild_offsets_and_empty_boxes_stay_finite(offset: float, size: float) -> None:
+    assert decode(torch.tensor([offset, offset, size, size]), PRIOR).isfinite().all()
+    assert encode(torch.full((4,), 0.3), PRIOR).isfinite().all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_iou_is_torchvisions(seed: int) -> None:
+    boxes, others = random_boxes(seed, 9), random_boxes(seed + 100, 4)
+    assert torch.allclose(batched_iou(boxes, others), box_iou(boxes, others), atol=1e-6)
+
+
+def test_iou_of_batches_is_that_of_each() -> None:
+    boxes, others = random_boxes(1, 2, 5), random_boxes(2, 2, 3)
+    batched = batched_iou(boxes, others)
+    assert batched.shape == (2, 5, 3)
+    for image in range(2):
+        assert torch.equal(batched[image], batched_iou(boxes[image], others[image]))
+
+
+def test_iou_by_hand() -> None:
+    box = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
+    others = torch.tensor(
+        [
+            [0.0, 0.0, 2.0, 2.0],
+            [1.0, 1.0, 3.0, 3.0],
+            [2.0, 0.0, 4.0, 2.0],
+            [5.0, 5.0, 6.0, 6.0],
+            [1.0, 1.0, 1.0, 1.0],
+            [0.5, 0.5, 1.5, 1.5],
+        ]
+    )
+    expected = [1, 1 / 7, 0, 0, 0, 1 / 4]
+    assert batched_iou(box, others)[0].tolist() == pytest.approx(expected)
+    empty = torch.zeros(1, 4)
+    assert batched_iou(empty, empty).tolist() == [[0]]

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detectors.data.coco import CocoSplit
+from detectors.detector import Detector
+from detectors.evaluate import coco_metrics, detect_split, evaluate
+from searchspace.heads import Multibox, Postprocess, ScaledPriors
+
+FIGURES = (
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+    None, None, "ar", "ar_small", "ar_medium", "ar_large",
+)  # fmt: skip
+
+Results = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def val(shapes: tuple[CocoSplit, CocoSplit]) -> CocoSplit:
+    return shapes[1]
+
+
+def perfect(split: CocoSplit) -> Results:
+    return [
+        {
+            "image_id": a.image_id,
+            "category_id": a.category_id,
+            "bbox": [a.box[0], a.box[1], a.box[2] - a.box[0], a.box[3] - a.box[1]],
+            "score": 0.9,
+        }
+        for items in split.annotations.values()
+        for a in items
+        if not a.iscrowd
+    ]
+
+
+def noisy(split: CocoSplit, seed: int) -> Results:
+    """Shifted boxes, some of another class, some of no object, some left out."""
+    rng = np.random.default_rng(seed)
+    ids = [category.id for category in split.categories]
+    results = []
+    for result in perfect(split) * 2:
+        if rng.random() < 0.3:
+            continue
+        x, y, w, h = result["bbox"]
+        dx, dy, grow = rng.normal(0, 0.15, 3)
+        box = [x + dx * w, y + dy * h, w * np.exp(grow), h * np.exp(grow)]
+        category = result["category_id"] if rng.random() < 0.8 else int(rng.choice(ids))
+        results.append(
+            result | {"bbox": box, "category_id": category, "score": float(rng.random())}
+        )
+    return results
+
+
+def by_files(split: CocoSplit, results: Results, folder: Path) -> list[float]:
+    """COCO's twelve figures from two JSON files."""
+    truth = {
+        "images": [{"id": i.id, "width": i.width, "height": i.height} for i in split.images],
+        "categories": [{"id": c.id, "name": c.name} for c in split.categories],
+        "annotations": [
+            {
+                "id": a.id,
+                "image_id": a.image_id,
+                "category_id": a.category_id,
+                "bbox": [a.box[0], a.box[1], a.box[2] - a.box[0], a.box[3] - a.box[1]],
+                "area": a.area,
+                "iscrowd": int(a.iscrowd),
+            }
+            for items in split.annotations.values()
+            for a in items
+        ],
+        "info": {},
+    }
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "results.json").write_text(json.dumps(results))
+    coco = COCO(str(folder / "truth.json"))
+    run = COCOeval(coco, coco.loadRes(str(folder / "results.json")), "bbox")
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return run.stats.tolist()
+
+
+def with_crowd(split: CocoSplit) -> CocoSplit:
+    """The first small object of the split is a crowd region."""
+    found = next(a for image in split.images for a in split.annotations[image.id] if a.area < 1024)
+    crowd = replace(found, iscrowd=True, segmentation=None)
+    items = tuple(crowd if a == found else a for a in split.annotations[found.image_id])
+    return replace(split, annotations={**split.annotations, found.image_id: items})
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("change", [lambda split: split, with_crowd], ids=["plain", "crowd"])
+def test_the_figures_are_pycocotools_own(
+    val: CocoSplit, change: Callable[[CocoSplit], CocoSplit], seed: int, tmp_path: Path
+) -> None:
+    split = change(val)
+    results = noisy(val, seed)
+    expected = by_files(split, copy.deepcopy(results), tmp_path)
+    metrics = coco_metrics(split, copy.deepcopy(results))
+    for name, value in zip(FIGURES, expected, strict=True):
+        if name:
+            assert getattr(metrics, name) == (pytest.approx(value) if value > -1 else None)
+    assert metrics.ap is not None
+    assert 0 < metrics.ap < 1
+
+
+def test_figures_by_class_are_those_of_the_class_alone(val: CocoSplit, tmp_path: Path) -> None:
+    results = noisy(val, 5)
+    metrics = coco_metrics(val, results)
+    assert list(metrics.classes) == [category.name for category in val.categories]
+    for category in val.categories:
+        mine = {
+            image: tuple(a for a in items if a.category_id == category.id)
+            for image, items in val.annotations.items()
+        }
+        alone = replace(val, annotations=mine, categories=(category,))
+        found = [r for r in results if r["category_id"] == category.id]
+        expected = coco_metrics(alone, found)
+        figures = metrics.classes[category.name]
+        assert figures.ap == pytest.approx(expected.ap)
+        assert figures.ap50 == pytest.approx(expected.ap50)
+        assert figures.ap_small == pytest.approx(expected.ap_small)
+
+
+def test_perfect_detections_are_one_and_none_are_zero(val: CocoSplit) -> None:
+    best, worst = coco_metrics(val, perfect(val)), coco_metrics(val, [])
+    for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ar", "ar_small"):
+        assert getattr(best, name) == pytest.approx(1.0)
+        assert getattr(worst, name) == 0.0
+    assert all(figures.ap in (None, pytest.approx(1.0)) for figures in best.classes.values())
+
+
+def resized(split: CocoSplit, area: float) -> CocoSplit:
+    annotations = {
+        image: tuple(replace(a, area=area) for a in items)
+        for image, items in split.annotations.items()
+    }
+    return replace(split, annotations=annotations)
+
+
+def test_a_size_that_no_object_has_has_no_figure(val: CocoSplit) -> None:
+    metrics = coco_metrics(resized(val, 5000.0), perfect(val))
+    assert metrics.ap == pytest.approx(1.0)
+    assert metrics.ap_medium == pytest.approx(1.0)
+    for name in ("ap_small", "ar_small", "ap_large", "ar_large"):
+        assert getattr(metrics, name) is None
+    assert metrics.small_objects == 0
+    assert {figures.ap_small for figures in metrics.classes.values()} == {None}
+
+
+@pytest.mark.parametrize("area", [1023.0, 1024.0, 1025.0])
+def test_small_objects_are_those_that_the_figure_rests_on(val: CocoSplit, area: float) -> None:
+    metrics = coco_metrics(resized(val, area), perfect(val))
+    assert (metrics.small_objects > 0) == (metrics.ap_small is not None)
+
+
+def test_crowds_are_neither_missed_nor_small_objects(val: CocoSplit) -> None:
+    crowded = with_crowd(val)
+    found = perfect(crowded)
+    metrics = coco_metrics(crowded, found)
+    assert metrics.ap == pytest.approx(1.0)
+    small = [
+        a.area < 1024 for items in crowded.annotations.values() for a in items if not a.iscrowd
+    ]
+    assert metrics.small_objects == sum(small)
+    crowd = next(a for items in crowded.annotations.values() for a in items if a.iscrowd)
+    x1, y1, x2, y2 = crowd.box
+    within = {
+        "image_id": crowd.image_id,
+        "category_id": crowd.category_id,
+        "bbox": [x1, y1, (x2 - x1) / 2, (y2 - y1) / 2],
+        "score": 1.0,
+    }
+    assert coco_metrics(crowded, [*found, within]).ap == pytest.approx(1.0)
+    elsewhere = within | {"bbox": [0, 0, 3, 3]}
+    assert coco_metrics(crowded, [*found, elsewhere]).ap < 1
+
+
+def test_measuring_twice_gives_the_same(val: CocoSplit) -> None:
+    results = noisy(val, 3)
+    assert coco_metrics(val, results) == coco_metrics(val, results)
+
+
+def test_a_detectors_results_are_its_detections(
+    val: CocoSplit, make_detector: Callable[..., Detector]
+) -> None:
+    postprocess = Postprocess(score_threshold=0.0, detections=15)
+    detector = make_detector(head=Multibox(priors=ScaledPriors(), postprocess=postprocess)).train()
+    results = detect_split(detector, val, torch.device("cpu"))
+    assert {r["image_id"] for r in results} == {image.id for image in val.images}
+    assert {r["category_id"] for r in results} <= {c.id for c in val.categories}
+    assert len(results) <= 15 * len(val.images)
+    for result in results:
+        x, y, w, h = result["bbox"]
+        assert min(x, y, w, h) >= 0
+        assert max(x + w, y + h) <= 96 + 1e-3
+    metrics = evaluate(detector, val, torch.device("cpu"))
+    assert metrics == coco_metrics(val, results)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from detectors.data.coco import CocoSplit
+from detectors.data.loader import TrainingLoader
+from detectors.detector import Detector
+from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
+from searchspace.trial import Augment, TrainConfig
+
+CPU = torch.device("cpu")
+SIZE = 96
+PLAIN = Augment(photometric=0, zoom_out=0, crop=0, flip=0)
+
+MakeDetector = Callable[..., Detector]
+
+
+def config(**fields: object) -> TrainConfig:
+    defaults = {
+        "epochs": 4,
+        "batch_size": 4,
+        "learning_rate": 0.02,
+        "augment": PLAIN,
+        "precision": "float32",
+    }
+    return TrainConfig(**(defaults | fields))
+
+
+@pytest.fixture
+def train(shapes: tuple[CocoSplit, CocoSplit], make_detector: MakeDetector) -> Callable:
+    """Trains a fresh detector on the eight images; gives it and its mean losses by epoch."""
+
+    def run(settings: TrainConfig, **options: object) -> tuple[Detector, list[dict[str, float]]]:
+        detector = make_detector(input_size=SIZE)
+        loader = TrainingLoader(shapes[0], settings, SIZE, seed=0)
+        history: list[dict[str, float]] = []
+        options.setdefault("on_epoch", lambda _, losses: history.append(losses))
+        fit(detector, loader, settings, CPU, **options)
+        return detector, history
+
+    return run
+
+
+def test_the_loss_falls(train: Callable) -> None:
+    detector, history = train(config(epochs=30, batch_size=8))
+    total = [sum(losses.values()) for losses in history]
+    assert len(total) == 30
+    assert sum(total[-3:]) < 0.5 * sum(total[:3])
+    assert not detector.training
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(train: Callable, tmp_path: Path) -> None:
+    settings = config(augment=Augment())
+    whole, history = train(settings)
+    checkpoint = tmp_path / "deep" / "checkpoint.pt"
+
+    def stop(epoch: int, losses: dict[str, float]) -> None:
+        if epoch == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(settings, checkpoint=checkpoint, on_epoch=stop)
+    resumed, rest = train(settings, checkpoint=checkpoint)
+    assert rest == history[2:]
+    state = resumed.state_dict()
+    assert [n for n, t in whole.state_dict().items() if not torch.equal(t, state[n])] == []
+    assert [file.name for file in checkpoint.parent.iterdir()] == ["checkpoint.pt"]
+    again, nothing = train(settings, checkpoint=checkpoint)
+    assert nothing == []
+    assert torch.equal(again.state_dict()["head.boxes.0.weight"], state["head.boxes.0.weight"])
+
+
+def test_the_same_seed_trains_the_same_detector(train: Callable) -> None:
+    first, second = train(config(epochs=2)), train(config(epochs=2))
+    assert first[1] == second[1]
+    state = second[0].state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in first[0].state_dict().items())
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    factors = [rate_factor(step, total=100, warm=10) for step in range(100)]
+    warm_up, fall = factors[:10], factors[10:]
+    assert warm_up == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert fall[0] == 1
+    assert all(a > b for a, b in itertools.pairwise(fall))
+    assert fall[45] == pytest.approx(0.5)
+    assert 0 < fall[-1] < 1e-3
+    assert rate_factor(100, total=100, warm=10) == pytest.approx(0, abs=1e-12)
+    assert rate_factor(0, total=100, warm=0) == 1
+    assert [rate_factor(s, 3, 3.0) for s in range(3)] == pytest.approx([0.25, 0.5, 0.75])
+
+
+def test_further_terms_are_added_to_the_loss(train: Callable) -> None:
+    seen = []
+
+    def pull(detector: Detector, images: Tensor) -> dict[str, Tensor]:
+        seen.append((images.shape, images.min().item(), images.max().item()))
+        return {"pull": 100 * sum(p.pow(2).sum() for p in detector.head.parameters())}
+
+    plain, _ = train(config(epochs=2))
+    pulled, history = train(config(epochs=2), terms=[pull])
+    assert set(history[0]) == {"classes", "boxes", "pull"}
+    assert history[1]["pull"] < history[0]["pull"]
+    norm, plain_norm = (
+        sum(p.pow(2).sum().item() for p in detector.head.parameters())
+        for detector in (pulled, plain)
+    )
+    assert norm < 0.9 * plain_norm
+    assert all(shape == (4, 3, SIZE, SIZE) and 0 <= low < high <= 1 for shape, low, high in seen)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_advice(train: Callable, bad: float) -> None:
+    def broken(detector: Detector, images: Tensor) -> dict[str, Tensor]:
+        return {"broken": torch.tensor(bad, requires_grad=True)}
+
+    with pytest.raises(TrainingFailed, match=r"epoch 1 .*broken.*learning_rate \(0\.02\)"):
+        train(config(), terms=[broken])
+
+
+def test_weight_decay_spares_scales_and_biases(train: Callable, make_detector: Callable) -> None:
+    one_step = {"epochs": 1, "batch_size": 8, "warmup_epochs": 0, "learning_rate": 0.1}
+    before = make_detector(input_size=SIZE).state_dict()
+    free, decayed = (train(config(**one_step, weight_decay=d))[0] for d in (0.0, 0.5))
+    with_decay = dict(decayed.named_parameters())
+    for name, p in free.named_parameters():
+        shrunk = 0.1 * 0.5 * before[name] if p.ndim > 1 else torch.zeros_like(p)
+        assert torch.allclose(p - with_decay[name], shrunk, atol=1e-6)
+
+
+def test_small_objects_weigh_as_configured(train: Callable) -> None:
+    even, heavy = (train(config(epochs=1, small_object_weight=w))[1][0] for w in (1.0, 4.0))
+    assert heavy["boxes"] > even["boxes"]
+    assert heavy["classes"] > even["classes"]
+
+
+def test_precision(make_detector: MakeDetector) -> None:
+    detector = make_detector()
+    assert autocast_type("float32", detector, CPU) == torch.float32
+    assert autocast_type("bfloat16", detector, CPU) == torch.bfloat16
+    # Depthwise convolutions of one image are faster in float32 on any CPU.
+    assert autocast_type("auto", detector, CPU) == torch.float32
+
+
+def test_bfloat16_trains_too(train: Callable) -> None:
+    detector, history = train(config(epochs=2, precision="bfloat16"))
+    assert {p.dtype for p in detector.parameters()} == {torch.float32}
+    assert all(0 < sum(losses.values()) < 100 for losses in history)
