@@ -1,0 +1,118 @@
+"""Who may import whom, and what may be read from disk how; held for every file there is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("searchspace", "detectors", "compress", "launch")
+"""Each room may import itself and those before it."""
+
+FILES = [
+    str(file.relative_to(ROOT)) for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))
+]
+PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def parsed(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"), file)
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every module that is imported, however deep in the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.lineno, node.module
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def unsafe_loads(tree: ast.Module) -> list[int]:
+    """Lines of `torch.load` without a literal `weights_only=True`."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "torch.load"
+        and not any(
+            k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords
+        )
+    ]
+
+
+def forbidden(file: str, tree: ast.Module) -> list[str]:
+    """The imports of a file that point up, or unpickle."""
+    own = ROOMS.index(Path(file).parts[0])
+    above = set(ROOMS[own + 1 :])
+    return [
+        f"{file}:{line}: {name}"
+        for line, name in imported(tree)
+        if name.split(".")[0] in above | PICKLES or name in ("torch.load", "ray.cloudpickle")
+    ]
+
+
+def test_every_room_has_files() -> None:
+    assert {Path(file).parts[0] for file in FILES} == set(ROOMS)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_point_down_and_nothing_is_pickled(file: str) -> None:
+    tree = parsed(file)
+    assert forbidden(file, tree) == []
+    assert unsafe_loads(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "found"),
+    [
+        ("searchspace/x.py", "import detectors.train", ["searchspace/x.py:1: detectors.train"]),
+        ("searchspace/x.py", "def f():\n    from detectors import train", 2),
+        ("detectors/x.py", "from compress.pruning import prune", 2),
+        ("detectors/x.py", "from searchspace import papers", 0),
+        ("launch/x.py", "import compress, detectors, searchspace", 0),
+        ("launch/x.py", "import pickle", 1),
+        ("launch/x.py", "from torch import load", 1),
+    ],
+)
+def test_the_rule_sees_what_it_should(file: str, source: str, found: list[str] | int) -> None:
+    result = forbidden(file, ast.parse(source))
+    assert result == found if isinstance(found, list) else len(result) == found
+
+
+def test_the_rule_sees_unsafe_loads() -> None:
+    source = "torch.load(p)\ntorch.load(p, weights_only=False)\ntorch.load(p, weights_only=True)"
+    assert unsafe_loads(ast.parse(source)) == [1, 2]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("searchspace")])
+def test_searchspace_needs_pydantic_and_the_standard_library_alone(file: str) -> None:
+    allowed = sys.stdlib_module_names | {"pydantic", "searchspace"}
+    assert [name for _, name in imported(parsed(file)) if name.split(".")[0] not in allowed] == []
+
+
+def loaded_with(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_searchspace_loads_no_heavy_library() -> None:
+    loaded = loaded_with("import searchspace")
+    assert "searchspace" in loaded
+    assert loaded & {"torch", "ray", "optuna", "numpy"} == set()
+
+
+def test_a_single_trial_loads_neither_ray_nor_optuna() -> None:
+    loaded = loaded_with("import compress, launch.trial, detectors.speed")
+    assert "torch" in loaded
+    assert loaded & {"ray", "optuna"} == set()
