@@ -1,0 +1,44 @@
+"""Trials, studies and searches.
+
+Only what is asked for is imported: a single trial needs neither Ray nor Optuna.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from launch.report import Front, load_front
+    from launch.searches import resume, search
+    from launch.trial import Outcome, TrialData, TrialError, TrialResult, run_trial
+
+_HOMES = {
+    "Front": "launch.report",
+    "Outcome": "launch.trial",
+    "TrialData": "launch.trial",
+    "TrialError": "launch.trial",
+    "TrialResult": "launch.trial",
+    "load_front": "launch.report",
+    "resume": "launch.searches",
+    "run_trial": "launch.trial",
+    "search": "launch.searches",
+}
+
+__all__ = [
+    "Front",
+    "Outcome",
+    "TrialData",
+    "TrialError",
+    "TrialResult",
+    "load_front",
+    "resume",
+    "run_trial",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'launch' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,48 @@
+"""One attempt at a trial of a study, with every way it can end as a value."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from detectors.train import TrainingFailed
+from launch.trial import OnEpoch, TrialData, TrialError, TrialResult, run_trial
+from searchspace import TrialConfig
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial came to no result.
+
+    Attributes:
+        reason: for the report.
+        lasting: the configuration itself is to blame, so the sampler shall learn from it.
+    """
+
+    reason: str
+    lasting: bool
+
+
+def attempt(
+    config: TrialConfig,
+    data: TrialData,
+    folder: Path,
+    device: str | None,
+    on_epoch: OnEpoch | None = None,
+    run: Callable[..., TrialResult] = run_trial,
+) -> TrialResult | Failure:
+    """Run a trial, or go on with it; whatever goes wrong in it does not end the search."""
+    try:
+        return run(config, data, folder, device=device, on_epoch=on_epoch)
+    except (TrialError, TrainingFailed) as error:
+        return Failure(str(error), lasting=True)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return Failure(f"out of memory: {error}", lasting=True)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}, line {where.lineno}"
+        return Failure(f"{type(error).__name__}: {error} ({place})", lasting=False)

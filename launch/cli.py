@@ -1,0 +1,250 @@
+"""The command line: `sparrow search | trial | report | data`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from detectors.data.coco import DataSource, Split, read_split
+from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.train import TrainingFailed
+from launch.records import TrialRecord
+from launch.report import Front, describe_in_words, front_table
+from launch.searches import Driver, report, resume, search
+from launch.study import read_records
+from launch.trial import TrialResult, run_trial
+from searchspace import TrialConfig
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
+app.add_typer(data_app, name="data")
+console = Console()
+
+SHAPES_FOLDER = Path("runs/shapes")
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="COCO folder: train/, val/, annotations/instances_{train,val}.json."),
+]
+Images = Annotated[Path | None, typer.Option(help="Image folder, in place of --data.")]
+Annotations = Annotated[Path | None, typer.Option(help="COCO file, in place of --data.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is taken if there is one.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, count them, go on.")]
+DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
+
+
+@app.command("search")
+def search_command(
+    data: Data = None,
+    train_images: Images = None,
+    train_annotations: Annotations = None,
+    val_images: Images = None,
+    val_annotations: Annotations = None,
+    space: Annotated[str, typer.Option(help="A named space or a TOML file.")] = "quick",
+    trials: Annotated[int | None, typer.Option(min=1, help="How many; 20 by default.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no trial that would end later.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
+    resume_from: Annotated[
+        Path | None, typer.Option("--resume", help="Go on with the study there.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    driver: DriverName = "ray",
+    cpus_per_trial: Annotated[float, typer.Option(min=1)] = 1,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0)] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    device: Device = None,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Search a space on a data set; without --data, on generated shapes."""
+    paths = (train_images, train_annotations, val_images, val_annotations)
+    folder = resume_from or out or Path("runs") / f"{space}-{datetime.now():%Y%m%d-%H%M%S}"
+    workers = {
+        "driver": driver,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "address": address,
+        "on_end": _print_end,
+    }
+    try:
+        if resume_from:
+            if any((data, *paths, out, device, skip_bad, minutes)):
+                raise ValueError("--resume: data, device and limits are those of the study")
+            front = resume(resume_from, trials=trials, **workers)
+        else:
+            front = search(
+                space,
+                _source(data, paths) or _shapes(),
+                folder,
+                trials=trials or 20,
+                minutes=minutes,
+                seed=seed,
+                device=device,
+                skip_bad=skip_bad,
+                **workers,
+            )
+    except KeyboardInterrupt:
+        console.print(f"\nInterrupted. Go on with: sparrow search --resume {folder}")
+        raise typer.Exit(130) from None
+    _print_front(folder, front)
+
+
+@app.command("trial")
+def trial_command(
+    config: Annotated[Path, typer.Argument(help="A trial configuration as JSON.")],
+    data: Data = None,
+    train_images: Images = None,
+    train_annotations: Annotations = None,
+    val_images: Images = None,
+    val_annotations: Annotations = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of its artefacts.")] = None,
+    device: Device = None,
+) -> None:
+    """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
+    trial = _read_config(config)
+    source = _source(data, (train_images, train_annotations, val_images, val_annotations))
+    if source is None:
+        raise ValueError("give --data, or the four paths of images and annotations")
+    folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
+    result = run_trial(trial, source, folder, device=device, progress=sys.stderr.isatty())
+    _print_result(result)
+    console.print(f"Artefacts: {folder}")
+
+
+@app.command("report")
+def report_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
+) -> None:
+    """Rebuild front and report of a study from what is stored."""
+    _print_front(folder, report(folder))
+
+
+@data_app.command("shapes")
+def shapes_command(
+    folder: Annotated[Path, typer.Argument(help="Where to write the set.")],
+    train_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.train_images,
+    val_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.val_images,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = ShapesConfig.size,
+    seed: Annotated[int, typer.Option(min=0)] = ShapesConfig.seed,
+) -> None:
+    """Write the generated data set as a COCO folder."""
+    generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
+    console.print(f"{train_images} training and {val_images} validation images: {folder}")
+
+
+@data_app.command("check")
+def check_command(
+    images: Annotated[Path, typer.Option(help="Image folder.")],
+    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
+    skip_bad: SkipBad = False,
+) -> None:
+    """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
+    split = read_split(Split(images, annotations), skip_bad)
+    objects = [a for found in split.annotations.values() for a in found]
+    small = sum(a.area < 32**2 for a in objects)
+    console.print(
+        f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
+        f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"
+    )
+    for problem in split.skipped:
+        console.print(f"dropped: {problem.entry}: {problem.what}", markup=False, highlight=False)
+
+
+def main() -> None:
+    """The command `sparrow`: what a user can get wrong ends in a message, not in a traceback."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        app()
+    except ValidationError as error:
+        _fail(f"{error.title}: {_readable(error)}")
+    except (ValueError, FileExistsError, TrainingFailed) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def _readable(error: ValidationError) -> str:
+    problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return "; ".join(problems)
+
+
+def _read_config(path: Path) -> TrialConfig:
+    try:
+        return TrialConfig.model_validate_json(path.read_text())
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_readable(error)}") from None
+
+
+def _source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
+    """The data that the options name; None where they name none."""
+    if data and any(paths):
+        raise ValueError("--data and explicit paths exclude each other")
+    if data:
+        return DataSource.from_folder(data)
+    if not any(paths):
+        return None
+    if not all(paths):
+        raise ValueError(
+            "give all of --train-images, --train-annotations, --val-images, --val-annotations"
+        )
+    train_images, train_annotations, val_images, val_annotations = paths
+    return DataSource(Split(train_images, train_annotations), Split(val_images, val_annotations))
+
+
+def _shapes() -> DataSource:
+    console.print(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
+    return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
+
+
+def _print_end(record: TrialRecord) -> None:
+    words = describe_in_words(record.config)
+    if record.result is None:
+        console.print(f"trial {record.number} failed: {record.reason} ({words})", markup=False)
+        return
+    ap_small, fps = record.objectives
+    console.print(
+        f"trial {record.number}: AP_small {ap_small:.3f}, {fps:.0f} FPS, "
+        f"{record.seconds:.0f} s ({words})",
+        highlight=False,
+    )
+
+
+def _print_front(folder: Path, front: Front) -> None:
+    console.print(front_table(read_records(folder)))
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def _print_result(result: TrialResult) -> None:
+    outcomes = {"dense": result.dense, "compact": result.compact}
+    for name, outcome in outcomes.items():
+        if outcome is None:
+            continue
+        m, c = outcome.metrics, outcome.cost
+        figures = ((k, getattr(m, k)) for k in ("ap", "ap50", "ap_small", "ar_small"))
+        shown = ", ".join(f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in figures)
+        console.print(
+            f"{name}: {shown}, {c.fps:.1f} FPS, {c.params:,} parameters, {c.macs / 1e6:.0f} MMAC",
+            highlight=False,
+        )
+        for label, scores in m.classes.items():
+            if scores.ap is not None:
+                console.print(
+                    f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}", markup=False
+                )
+
+
+if __name__ == "__main__":
+    main()

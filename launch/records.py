@@ -1,0 +1,48 @@
+"""What a study knows of each trial; what reports are made from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from launch.trial import TrialResult
+from searchspace import TrialConfig
+
+State = Literal["running", "finished", "failed"]
+Origin = Literal["baseline", "sampler"]
+
+OBJECTIVES = ("ap_small", "fps")
+"""What a search maximises, in this order."""
+
+
+class TrialRecord(BaseModel):
+    """One trial of a study.
+
+    Attributes:
+        number: its place in the study, from 0.
+        folder: where its artefacts lie, relative to the study's folder.
+        origin: `baseline` for the unpruned stock detector, `sampler` for all others.
+        params: the parameters that draw `config` from the space.
+        reason: why it failed.
+        seconds: wall time from its proposal to its end, all attempts included.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    folder: str
+    origin: Origin
+    params: dict[str, bool | int | float | str | None]
+    config: TrialConfig
+    state: State = "running"
+    result: TrialResult | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def objectives(self) -> tuple[float, ...] | None:
+        """The objectives' values in the order of `OBJECTIVES`; None without a result."""
+        if self.result is None:
+            return None
+        return tuple(self.result.figure(name) for name in OBJECTIVES)

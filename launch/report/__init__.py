@@ -1,0 +1,17 @@
+"""What a study found: one web page, `front.json`, `front.csv`, and a table for the terminal."""
+
+from launch.report.front_file import Figures, Front, FrontMember, load_front
+from launch.report.terminal import front_table
+from launch.report.words import describe_in_words
+from launch.report.write import ReportFiles, write_report
+
+__all__ = [
+    "Figures",
+    "Front",
+    "FrontMember",
+    "ReportFiles",
+    "describe_in_words",
+    "front_table",
+    "load_front",
+    "write_report",
+]

@@ -1,0 +1,136 @@
+"""The front on disk: `front.json`, written and read back, and `front.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from launch.records import OBJECTIVES, Origin, State, TrialRecord
+from launch.report.study import StudyView
+from searchspace import TrialConfig
+from searchspace.trial import Unpruned
+
+FRONT_JSON = "front.json"
+FRONT_CSV = "front.csv"
+
+
+class Figures(BaseModel):
+    """What a front member scores and costs; AP as fractions, None where it is not defined."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    ap: float | None
+    ap50: float | None
+    ap_small: float
+    ap_medium: float | None
+    ap_large: float | None
+    ar_small: float | None
+    fps: float
+    latency_ms: float
+    params: int
+    macs: int
+
+
+class FrontMember(BaseModel):
+    """One trial of the front.
+
+    Attributes:
+        folder: where its artefacts lie; in the file relative to the study's folder.
+        config: the whole cause of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    folder: Path
+    origin: Origin
+    figures: Figures
+    config: TrialConfig
+
+    @property
+    def detector(self) -> Path:
+        """What `Detector.load` takes: the compact detector, or the dense one if unpruned."""
+        unpruned = isinstance(self.config.compress.pruning, Unpruned)
+        return self.folder / ("dense" if unpruned else "compact")
+
+
+class Front(BaseModel):
+    """A study's result.
+
+    Attributes:
+        objectives: what was maximised.
+        hypervolume: area of the front in AP_small times the logarithm of FPS, above AP_small 0
+            and one frame a second.
+        trials: how many there are in each state.
+        members: best AP_small first.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    objectives: tuple[str, ...]
+    hypervolume: float
+    trials: dict[State, int]
+    members: tuple[FrontMember, ...] = Field(alias="front")
+
+
+def front_of(view: StudyView) -> Front:
+    """The front of a study; folders are relative to the study's."""
+    return Front(
+        objectives=OBJECTIVES,
+        hypervolume=view.hypervolume,
+        trials={state: len(view.in_state(state)) for state in ("finished", "failed", "running")},
+        members=tuple(map(member_of, view.front)),
+    )
+
+
+def member_of(record: TrialRecord) -> FrontMember:
+    """The front's view of a scored trial."""
+    return FrontMember(
+        number=record.number,
+        folder=Path(record.folder),
+        origin=record.origin,
+        figures=Figures(**{name: record.result.figure(name) for name in Figures.model_fields}),
+        config=record.config,
+    )
+
+
+def front_json(front: Front) -> str:
+    """The text of `front.json`: strict JSON."""
+    return front.model_dump_json(by_alias=True, indent=1)
+
+
+def load_front(folder: Path | str) -> Front:
+    """The front that a study left in its folder; members' folders are resolved against it.
+
+    Raises:
+        ValueError: there is no `front.json` in `folder`, or it is damaged.
+    """
+    path = Path(folder) / FRONT_JSON
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the folder of a study that has its report")
+    try:
+        front = Front.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(
+            f"{path}: damaged at {place} ({first['msg']}); write the study's report again"
+        ) from None
+    members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
+    return front.model_copy(update={"members": members})
+
+
+def front_csv(view: StudyView) -> str:
+    """The text of `front.csv`: a row for each member, its figures and its searched parameters."""
+    params = dict.fromkeys(name for record in view.front for name in record.params)
+    names = ["number", "folder", "origin", *Figures.model_fields, *params]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for record in view.front:
+        member = member_of(record).model_dump(mode="json", exclude={"config"})
+        writer.writerow({**member.pop("figures"), **member, **record.params})
+    return text.getvalue()

@@ -1,0 +1,203 @@
+"""The front plot: AP_small against frames per second, drawn by plotly.
+
+The page around it has its legend, which wraps on narrow screens.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+from plotly import graph_objects as go
+
+from launch.records import TrialRecord
+from launch.report.study import StudyView, figure_of
+from launch.report.words import LABELS, describe_in_words, show
+from launch.trial import Outcome
+
+# Told apart without colour by size and shape; each has a contrast of 3:1 on white and on black.
+FRONT, OTHER, BASELINE, DENSE = "#2b7fc4", "#8a929b", "#d9690f", "#9a7bb0"
+FAINT = "rgba(128, 136, 146, 0.22)"
+INK = "#737a82"
+
+CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    "toImageButtonOptions": {"filename": "front", "scale": 2},
+}
+
+
+def front_plot(view: StudyView) -> str:
+    """The plot of a study with scored trials, as HTML that carries plotly.js with it."""
+    return front_figure(view).to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        config=CONFIG,
+        div_id="front-plot",
+        default_height="100%",
+    )
+
+
+def front_figure(view: StudyView) -> go.Figure:
+    """Each scored trial is one point; a pruned one's dense detector is another, joined to it."""
+    pruned = [record for record in view.scored if record.result.compact]
+    members = view.front
+    plain = [r for r in view.scored if r not in members and r is not view.baseline]
+    figure = go.Figure()
+    if pruned:
+        figure.add_traces([_pruning_lines(pruned), _dense_points(pruned)])
+    if plain:
+        figure.add_trace(_points(plain, "finished", color=OTHER, size=7, opacity=0.8))
+    figure.add_trace(_front_line(members))
+    besides = [record for record in members if record is not view.baseline]
+    if besides:
+        figure.add_trace(_points(besides, "front", color=FRONT, size=12))
+    if view.baseline in view.scored:
+        figure.add_trace(_baseline_point(view.baseline))
+    figure.update_layout(_layout(_shown_points(view)))
+    return figure
+
+
+def _points(records: Sequence[TrialRecord], name: str, **marker: object) -> go.Scatter:
+    return go.Scatter(
+        x=[record.objectives[1] for record in records],
+        y=[record.objectives[0] for record in records],
+        mode="markers",
+        name=name,
+        marker=marker,
+        text=[_hover(record, record.result.final) for record in records],
+        hovertemplate="%{text}<extra></extra>",
+        cliponaxis=False,
+    )
+
+
+def _baseline_point(record: TrialRecord) -> go.Scatter:
+    points = _points(
+        [record],
+        "baseline",
+        color=BASELINE,
+        size=14,
+        symbol="diamond",
+        line={"width": 1.5, "color": "white"},
+    )
+    return points.update(
+        mode="markers+text",
+        texttemplate="baseline",
+        textposition="bottom center",
+        textfont={"color": BASELINE, "size": 13},
+    )
+
+
+def _front_line(members: Sequence[TrialRecord]) -> go.Scatter:
+    """The edge of what the front dominates: down, then right to the next faster member."""
+    return go.Scatter(
+        x=[record.objectives[1] for record in members],
+        y=[record.objectives[0] for record in members],
+        mode="lines",
+        line={"shape": "vh", "color": FRONT, "width": 1.5},
+        hoverinfo="skip",
+    )
+
+
+def _dense_points(pruned: Sequence[TrialRecord]) -> go.Scatter:
+    dense = [record.result.dense for record in pruned]
+    return go.Scatter(
+        x=[outcome.cost.fps for outcome in dense],
+        y=[outcome.metrics.ap_small for outcome in dense],
+        mode="markers",
+        name="before pruning",
+        marker={"symbol": "circle-open", "size": 8, "color": DENSE, "line": {"width": 1.2}},
+        opacity=0.55,
+        text=[
+            _hover(record, outcome, " before pruning")
+            for record, outcome in zip(pruned, dense, strict=True)
+        ],
+        hovertemplate="%{text}<extra></extra>",
+        cliponaxis=False,
+    )
+
+
+def _pruning_lines(pruned: Sequence[TrialRecord]) -> go.Scatter:
+    """One trace for all: a None ends each line."""
+    x, y = [], []
+    for record in pruned:
+        dense = record.result.dense
+        x += [dense.cost.fps, record.objectives[1], None]
+        y += [dense.metrics.ap_small, record.objectives[0], None]
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": DENSE, "width": 1},
+        opacity=0.4,
+        hoverinfo="skip",
+    )
+
+
+def _hover(record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
+    """Plotly reads a subset of HTML in it."""
+    words = html.escape(describe_in_words(record.config)).replace(", ", "<br>")
+    mark = " (baseline)" if record.origin == "baseline" else ""
+    numbers = "<br>".join(
+        f"{LABELS[name]} {show(name, figure_of(outcome, name))}"
+        for name in ("ap_small", "ap", "fps", "params")
+    )
+    return f"<b>Trial {record.number}{mark}{stage}</b><br>{words}<br><br>{numbers}"
+
+
+def _shown_points(view: StudyView) -> list[tuple[float, float]]:
+    dense = [record.result.dense for record in view.scored if record.result.compact]
+    return [
+        *(record.objectives for record in view.scored),
+        *((outcome.metrics.ap_small, outcome.cost.fps) for outcome in dense),
+    ]
+
+
+def _layout(points: Sequence[tuple[float, float]]) -> go.Layout:
+    top = max(score for score, _ in points) or 0.1
+    speeds = [fps for _, fps in points]
+    low, high = math.log10(min(speeds)), math.log10(max(speeds))
+    pad = max(0.06 * (high - low), 0.04)
+    axis = {"gridcolor": FAINT, "linecolor": INK, "ticks": "outside", "tickcolor": FAINT}
+    return go.Layout(
+        template="none",
+        autosize=True,
+        xaxis={
+            **axis,
+            "type": "log",
+            "title": {"text": "FPS (logarithmic)"},
+            "range": [low - pad, high + pad],
+            "tickvals": _log_ticks(min(speeds), max(speeds)),
+            "showline": True,
+        },
+        yaxis={
+            **axis,
+            "title": {"text": "AP_small"},
+            "range": [-0.04 * top, 1.08 * top],
+            "zerolinecolor": FAINT,
+            "zerolinewidth": 1,
+        },
+        showlegend=False,
+        margin={"l": 60, "r": 16, "t": 36, "b": 48},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        hoverlabel={
+            "bgcolor": "#1d2126",
+            "bordercolor": "#1d2126",
+            "font": {"color": "#f2f4f5", "size": 13},
+            "align": "left",
+        },
+        hovermode="closest",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": FRONT},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers over a range, closer together in a narrow one."""
+    steps = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    return [step * 10**decade for decade in decades for step in steps]

@@ -1,0 +1,40 @@
+"""The front as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from launch.records import TrialRecord
+from launch.report.study import StudyView
+from launch.report.words import COLUMNS, LABELS, describe_in_words, show
+
+
+def front_table(records: Sequence[TrialRecord]) -> Table:
+    """The front, best AP_small first; below it the baseline, where it finished but is not on it."""
+    view = StudyView.of(records)
+    table = Table(header_style="bold")
+    table.add_column("Trial", justify="right")
+    for name in COLUMNS:
+        table.add_column(LABELS[name], justify="right", no_wrap=True)
+    table.add_column("What it is")
+    for record in view.front:
+        _add(table, record)
+    baseline = view.baseline
+    if baseline and baseline.result and baseline not in view.front:
+        table.add_section()
+        _add(table, baseline)
+    return table
+
+
+def _add(table: Table, record: TrialRecord) -> None:
+    words = describe_in_words(record.config)
+    is_baseline = record.origin == "baseline"
+    table.add_row(
+        str(record.number),
+        *(show(name, record.result.figure(name)) for name in COLUMNS),
+        Text(f"baseline: {words}" if is_baseline else words),
+        style="dim" if is_baseline else None,
+    )

@@ -1,0 +1,107 @@
+"""Configurations and figures as people read them. Plain text: whoever shows it escapes it."""
+
+from __future__ import annotations
+
+import math
+
+from searchspace import CompressConfig, TrainConfig, TrialConfig
+from searchspace.heads import ScaledPriors
+from searchspace.trial import Slimming
+
+MISSING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+LABELS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP_small",
+    "ap_medium": "AP_medium",
+    "ap_large": "AP_large",
+    "ar_small": "AR_small",
+    "fps": "FPS",
+    "latency_ms": "Latency, ms",
+    "params": "Params",
+    "macs": "MACs",
+}
+"""Metrics and costs by name, as a heading shows them."""
+
+COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
+"""The figures of a trial that a table has room for."""
+
+RATIOS = ("fps", "latency_ms", "params", "macs")
+"""Figures whose change is told as a factor; that of all others is a difference."""
+
+
+def describe_in_words(config: TrialConfig) -> str:
+    """What is particular about a configuration, e.g. `width 0.25, 160 px, S1L6, pruned 40 %`."""
+    detector = config.detector
+    parts = [f"width {detector.width:g}", f"{detector.input_size} px"]
+    if eliminated := detector.backbone.eliminated_strides:
+        parts.append(f"S{len(eliminated)}L{'-'.join(map(str, eliminated))}")
+    taps = detector.backbone.taps
+    if taps != type(detector.backbone).model_fields["taps"].default:
+        parts.append(f"taps {'+'.join(taps)}")
+    priors = detector.head.priors
+    if isinstance(priors, ScaledPriors):
+        parts.append(f"priors of {priors.cells:g} cells")
+    else:
+        parts.append(f"listed priors from {priors.sizes[0]:g} px")
+    return ", ".join([*parts, *_training(config.train), *_compression(config.compress)])
+
+
+def _training(train: TrainConfig) -> list[str]:
+    parts = []
+    if train.copy_paste.copies:
+        parts.append(f"copy-paste {train.copy_paste.copies}{TIMES}")
+    if train.small_object_weight != 1:
+        parts.append(f"small objects weigh {train.small_object_weight:.2g}")
+    return parts
+
+
+def _compression(compress: CompressConfig) -> list[str]:
+    if isinstance(compress.pruning, Slimming):
+        return [f"pruned {100 * compress.pruning.ratio:.0f} %"]
+    return []
+
+
+def show(name: str, value: float | None) -> str:
+    """A metric or cost in the digits that mean something; a dash where there is none."""
+    if value is None:
+        return MISSING
+    if name in ("params", "macs"):
+        return _count(value)
+    if name == "fps":
+        return f"{value:.1f}"
+    return f"{value:.2f}" if name == "latency_ms" else f"{value:.3f}"
+
+
+def show_change(name: str, before: float | None, after: float | None) -> str:
+    """How a figure changed: a factor for costs, a signed difference for metrics."""
+    if before is None or after is None:
+        return MISSING
+    return factor(after, before) if name in RATIOS else f"{after - before:+.3f}"
+
+
+def factor(value: float, base: float) -> str:
+    """`value` as a multiple of a `base` above 0."""
+    return f"{value / base:.2f}{TIMES}"
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _count(value: float) -> str:
+    """Three significant digits and the unit."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # Half a last digit below the unit, rounding would reach it: 999,996 is 1.00 M.
+        if value >= 0.9995 * size:
+            digits = max(0, 2 - math.floor(math.log10(max(1, value / size))))
+            return f"{value / size:.{digits}f} {unit}"
+    return f"{value:.0f}"

@@ -1,0 +1,50 @@
+"""`write_report`: every file of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.records import TrialRecord
+from launch.report.front_file import FRONT_CSV, FRONT_JSON, front_csv, front_json, front_of
+from launch.report.page import page
+from launch.report.study import StudyView
+from launch.trial import write_atomically
+
+REPORT_HTML = "report.html"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report lies."""
+
+    html: Path
+    json: Path
+    csv: Path
+
+
+def write_report(
+    folder: Path | str,
+    records: Sequence[TrialRecord],
+    *,
+    title: str,
+    facts: Mapping[str, str],
+) -> ReportFiles:
+    """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
+
+    The page is one file without any request to the network. A study without a finished trial has
+    a report too, which says so.
+
+    Args:
+        folder: the study's; the page's commands name it as it is given here.
+        records: all trials, whatever their state.
+        title: the page's heading.
+        facts: what else a reader should know, by name, e.g. data, space and hardware.
+    """
+    folder, view = Path(folder), StudyView.of(records)
+    files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
+    write_atomically(files.json, front_json(front_of(view)))
+    write_atomically(files.csv, front_csv(view))
+    write_atomically(files.html, page(view, folder, title, facts))
+    return files

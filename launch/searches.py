@@ -1,0 +1,172 @@
+"""A search from its settings to its front: chooses the driver, runs, resumes, reports."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from detectors.data.coco import DataSource, Split
+from detectors.speed import hardware_name
+from launch.local import run_locally
+from launch.records import TrialRecord
+from launch.report import Front, load_front, write_report
+from launch.study import (
+    OnEnd,
+    SplitPaths,
+    Study,
+    StudyError,
+    StudySettings,
+    open_study,
+    read_records,
+    read_settings,
+)
+from launch.trial import TrialData, TrialError, pick_device
+from searchspace import Space, load_space
+
+Driver = Literal["ray", "local"]
+NUM_CLASSES = "detector.num_classes"
+
+
+def search(
+    space: Space | str | Path,
+    data: DataSource | Path | str,
+    out: Path | str,
+    trials: int = 20,
+    seed: int = 0,
+    minutes: float | None = None,
+    driver: Driver = "ray",
+    cpus_per_trial: float = 1,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    device: str | None = None,
+    skip_bad: bool = False,
+    on_end: OnEnd | None = None,
+) -> Front:
+    """Search a space on a data set, and write front and report into `out`.
+
+    Args:
+        space: a space, the name of one that ships, or a TOML file.
+        data: a COCO folder (`train/`, `val/`, `annotations/instances_{train,val}.json`) or the
+            explicit paths.
+        trials: how many are proposed, the baseline and failed ones included.
+        minutes: no trial is proposed that would probably end later.
+        gpus_per_trial: None takes one where trials run on a GPU, else none.
+        address: of a running Ray cluster; `out` must then be on storage that all nodes share.
+        on_end: told of each trial that ends.
+
+    Raises:
+        DataError, SpaceError, StudyError, TrialError: bad input, before anything is trained.
+        KeyboardInterrupt: interrupted; `resume(out)` goes on.
+    """
+    space = space if isinstance(space, Space) else load_space(space)
+    source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
+    read = TrialData.read(source, skip_bad)
+    _check_objectives(read)
+    settings = StudySettings(
+        space=space.fix(NUM_CLASSES, read.train.num_classes).dump(),
+        train=SplitPaths(**vars(source.train)),
+        val=SplitPaths(**vars(source.val)),
+        fingerprint=_fingerprint(read),
+        skip_bad=skip_bad,
+        trials=trials,
+        seed=seed,
+        minutes=minutes,
+        device=device,
+    )
+    with open_study(Path(out), settings, on_end) as study:
+        return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
+
+
+def resume(
+    folder: Path | str,
+    trials: int | None = None,
+    driver: Driver = "ray",
+    cpus_per_trial: float = 1,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    on_end: OnEnd | None = None,
+) -> Front:
+    """Go on with a search that was interrupted, or with more trials.
+
+    Raises:
+        StudyError: no study there, or its data have changed since.
+    """
+    folder = Path(folder)
+    settings = read_settings(folder)
+    source = DataSource(Split(**dict(settings.train)), Split(**dict(settings.val)))
+    read = TrialData.read(source, settings.skip_bad)
+    if _fingerprint(read) != settings.fingerprint:
+        raise StudyError(
+            f"{folder}: the data at {settings.train.annotations.parent.parent} have changed since "
+            "the study began: put them back, or begin another study"
+        )
+    with open_study(folder, None, on_end) as study:
+        if trials is not None:
+            study.extend(trials)
+        return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
+
+
+def report(folder: Path | str) -> Front:
+    """Rebuild front and report of a study from what is stored."""
+    folder = Path(folder)
+    settings = read_settings(folder)
+    records = read_records(folder)
+    title = f"Search of the space {settings.space['name']}"
+    write_report(folder, records, title=title, facts=_facts(settings, records))
+    return load_front(folder)
+
+
+def _drive(
+    study: Study,
+    data: TrialData,
+    driver: Driver,
+    cpus: float,
+    gpus: float | None,
+    address: str | None,
+) -> Front:
+    try:
+        if driver == "local":
+            run_locally(study, data)
+        else:
+            # Only here: a search without Ray does not import it.
+            from launch.tuner import Resources, run_on_ray
+
+            on_gpu = pick_device(study.settings.device).type == "cuda"
+            gpus = float(on_gpu) if gpus is None else gpus
+            run_on_ray(study, data, Resources(cpus, gpus, address))
+    finally:
+        front = report(study.folder)
+    return front
+
+
+def _check_objectives(data: TrialData) -> None:
+    small = (a for found in data.val.annotations.values() for a in found if not a.iscrowd)
+    if not any(a.area < 32**2 for a in small):
+        raise TrialError(
+            "the validation split has no object below 32x32 pixels, so AP_small is undefined: "
+            "add images with small objects to it"
+        )
+
+
+def _fingerprint(data: TrialData) -> str:
+    return f"{data.train.fingerprint}-{data.val.fingerprint}"
+
+
+def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[str, str]:
+    """What a reader must know to judge the figures."""
+    measured = next((r.result.final.cost for r in records if r.result), None)
+    device = measured.device if measured else hardware_name(pick_device(settings.device))
+    threads = f", {measured.threads} thread" if measured and measured.threads else ""
+    names = ("sparrow-search", "ray", "optuna", "torch", "torch-pruning")
+    versions = [f"{name} {metadata.version(name)}" for name in names]
+    return {
+        "Space": settings.space["name"],
+        "Training data": str(settings.train.annotations),
+        "Validation data": str(settings.val.annotations),
+        "Speed measured on": device + threads,
+        "Trials asked for": str(settings.trials),
+        "Seed": str(settings.seed),
+        "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
+    }

@@ -1,0 +1,312 @@
+"""The study: what was proposed, what came of it, what the sampler was told. Knows no driver."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from launch.attempt import Failure
+from launch.front import log_fps
+from launch.journal import Journal
+from launch.records import TrialRecord
+from launch.trial import TrialResult, write_atomically
+from searchspace import Space, TrialConfig
+
+MAX_REJECTED = 5
+"""Proposals in a row that may be duplicates before a random one takes their place."""
+
+EXHAUSTED = 200
+"""Random proposals in a row that may be duplicates before the space counts as exhausted."""
+
+STARTUP_TRIALS = 8
+NUMBER = "number"
+SETTINGS = "study.json"
+
+
+logger = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class StudyError(ValueError):
+    """A study folder that cannot be used as asked; the message names it and the fix."""
+
+
+class SplitPaths(BaseModel):
+    """Where a split lies, as absolute paths."""
+
+    model_config = ConfigDict(frozen=True)
+
+    images: Path
+    annotations: Path
+
+
+class StudySettings(BaseModel):
+    """Everything that `--resume` needs; lies in `study.json`.
+
+    Attributes:
+        space: the space as `Space.dump` gives it.
+        fingerprint: of the data; a resumed study refuses other data.
+        trials: how many are proposed in all, failed ones included.
+        minutes: no trial is proposed that would probably end later than this; None for no limit.
+        device: what trials run on; None takes a GPU where there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: dict[str, Any]
+    train: SplitPaths
+    val: SplitPaths
+    fingerprint: str
+    skip_bad: bool = False
+    trials: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+    minutes: float | None = Field(default=None, gt=0)
+    device: str | None = None
+
+
+OnEnd = Callable[[TrialRecord], None]
+
+
+class Study:
+    """The state of a search, in a folder: `study.json`, `journal.jsonl`, `optuna.log`, `trials/`.
+
+    The journal is the truth; the Optuna study is told of it and mended from it when opened.
+    """
+
+    def __init__(self, folder: Path, settings: StudySettings, on_end: OnEnd | None = None) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.space = Space.restore(settings.space)
+        self._on_end = on_end or (lambda record: None)
+        self._journal = Journal(folder / "journal.jsonl")
+        self._unfinished = deque(r for r in self._journal.records if r.state == "running")
+        self._started: dict[int, float] = {}
+        self._opened = time.monotonic()
+        seed = settings.seed + len(self._journal.records)
+        self._random = optuna.samplers.RandomSampler(seed=seed)
+        self._sampler = _tpe(seed)
+        self._optuna = self._open_optuna()
+        self._reconcile()
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """The latest record of each trial."""
+        return self._journal.records
+
+    def trial_folder(self, record: TrialRecord) -> Path:
+        return self.folder / record.folder
+
+    def propose(self) -> TrialRecord | None:
+        """The next trial to run: an unfinished one first, then the baseline, then a new draw.
+
+        None when the budget is spent or the space has nothing new.
+        """
+        if self._unfinished:
+            record = self._unfinished.popleft()
+        elif len(self.records) >= self.settings.trials or self._out_of_time():
+            return None
+        else:
+            record = self._new_record()
+        if record is not None:
+            self._started[record.number] = time.monotonic()
+        return record
+
+    def end(self, number: int, outcome: TrialResult | Failure) -> None:
+        """Note how a trial ended; on disk before the sampler hears of it."""
+        seconds = time.monotonic() - self._started.pop(number)
+        running = self._journal.get(number)
+        common = {"seconds": running.seconds + seconds}
+        if isinstance(outcome, Failure):
+            update = common | {"state": "failed", "reason": outcome.reason}
+        else:
+            update = common | {"state": "finished", "result": outcome}
+        record = running.model_copy(update=update)
+        self._journal.append(record)
+        lasting = isinstance(outcome, Failure) and outcome.lasting
+        self._tell(self._optuna_number(number), record, TrialState.PRUNED if lasting else None)
+        self._on_end(record)
+
+    def extend(self, trials: int) -> None:
+        """Change how many trials are proposed in all."""
+        self.settings = self.settings.model_copy(update={"trials": trials})
+        write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
+
+    def _new_record(self) -> TrialRecord | None:
+        number = len(self.records)
+        if number == 0:
+            self._optuna.enqueue_trial(self.space.to_params(self.space.baseline()))
+        drawn = self._draw()
+        if drawn is None:
+            return None
+        trial, config = drawn
+        trial.set_user_attr(NUMBER, number)
+        record = TrialRecord(
+            number=number,
+            folder=f"trials/{number:04d}-{config.digest()}",
+            origin="baseline" if number == 0 else "sampler",
+            params=trial.params,
+            config=config,
+        )
+        self._journal.append(record)
+        return record
+
+    def _draw(self) -> tuple[optuna.Trial, TrialConfig] | None:
+        """A configuration that no trial has had; None where none is left."""
+        known = {record.config.digest(): record for record in self.records}
+        for rejected in range(EXHAUSTED):
+            self._optuna.sampler = self._sampler if rejected < MAX_REJECTED else self._random
+            trial = self._optuna.ask()
+            try:
+                config = self.space.suggest(trial)
+            except ValidationError as error:
+                trial.set_user_attr("refused", str(error))
+                self._optuna.tell(trial, state=TrialState.PRUNED)
+                continue
+            if config.digest() not in known:
+                return trial, config
+            self._tell(trial.number, known[config.digest()])
+        return None
+
+    def _tell(
+        self, optuna_number: int, record: TrialRecord, failed_as: TrialState | None = None
+    ) -> None:
+        """Tell the sampler a finished trial's objectives, or that there are none."""
+        if record.result is not None:
+            self._optuna.tell(optuna_number, _values(record))
+        else:
+            self._optuna.tell(optuna_number, state=failed_as or TrialState.FAIL)
+
+    def _out_of_time(self) -> bool:
+        if self.settings.minutes is None:
+            return False
+        longest = max((r.seconds for r in self.records if r.state == "finished"), default=0.0)
+        return time.monotonic() - self._opened + longest > 60 * self.settings.minutes
+
+    def _open_optuna(self) -> optuna.Study:
+        """The Optuna study beside the journal; a damaged one is put aside and made anew."""
+        path = self.folder / "optuna.log"
+        # We hold the study's lock, so a lock that still lies here belonged to a process that died.
+        (self.folder / "optuna.log.lock").unlink(missing_ok=True)
+        try:
+            return _load_optuna(path, self._sampler)
+        except (ValueError, KeyError) as error:
+            damaged = path.with_name(f"optuna.log.damaged-{int(time.time())}")
+            os.replace(path, damaged)
+            logger.warning(
+                f"{path} is damaged ({error}); kept as {damaged.name}, made anew from the journal"
+            )
+            return _load_optuna(path, self._sampler)
+
+    def _reconcile(self) -> None:
+        """Make the Optuna study say what the journal says."""
+        numbers = {record.number for record in self.records}
+        told = {t.user_attrs.get(NUMBER): t for t in self._optuna.get_trials(deepcopy=False)}
+        for trial in self._optuna.get_trials(deepcopy=False):
+            ghost = trial.user_attrs.get(NUMBER) not in numbers
+            if ghost and trial.state == TrialState.RUNNING:
+                self._optuna.tell(trial.number, state=TrialState.FAIL)
+        for record in self.records:
+            trial = told.get(record.number)
+            if trial is None:
+                self._optuna.add_trial(self._as_optuna(record))
+            elif trial.state == TrialState.RUNNING and record.state != "running":
+                self._tell(trial.number, record)
+
+    def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
+        replay = FixedTrial(record.params)
+        self.space.suggest(replay)
+        states = {"running": TrialState.RUNNING, "finished": TrialState.COMPLETE}
+        return create_trial(
+            state=states.get(record.state, TrialState.FAIL),
+            params=replay.params,
+            distributions=replay.distributions,
+            values=_values(record) if record.state == "finished" else None,
+            user_attrs={NUMBER: record.number},
+        )
+
+    def _optuna_number(self, number: int) -> int:
+        trials = self._optuna.get_trials(deepcopy=False)
+        return next(t.number for t in trials if t.user_attrs.get(NUMBER) == number)
+
+
+@contextlib.contextmanager
+def open_study(
+    folder: Path, settings: StudySettings | None = None, on_end: OnEnd | None = None
+) -> Iterator[Study]:
+    """A study to work on, held by this process alone.
+
+    Args:
+        settings: makes a new study; None opens one that is there.
+
+    Raises:
+        StudyError: the folder holds a study already, or none, or another process works on it.
+    """
+    file = folder / SETTINGS
+    if settings is not None and file.exists():
+        raise StudyError(f"{folder} holds a study: resume it, or choose another folder")
+    if settings is None:
+        settings = read_settings(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "study.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(f"{folder}: another process works on this study") from None
+        write_atomically(file, settings.model_dump_json(indent=1))
+        yield Study(folder, settings, on_end)
+
+
+def read_settings(folder: Path) -> StudySettings:
+    """The settings of the study in `folder`; raises `StudyError` where there is none."""
+    file = folder / SETTINGS
+    if not file.is_file():
+        raise StudyError(f"{folder}: no study there (no study.json)")
+    try:
+        return StudySettings.model_validate_json(file.read_text())
+    except ValidationError as error:
+        raise StudyError(f"{file}: not the settings of a study: {error}") from None
+
+
+def read_records(folder: Path) -> tuple[TrialRecord, ...]:
+    """The records of the study in `folder`, whether or not a search runs on it."""
+    read_settings(folder)
+    return Journal(folder / "journal.jsonl").records
+
+
+def _values(record: TrialRecord) -> list[float]:
+    """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
+    ap_small, fps = record.objectives
+    return [ap_small, log_fps(fps)]
+
+
+def _tpe(seed: int) -> optuna.samplers.TPESampler:
+    """TPE over groups of parameters that occur together, as conditional spaces need."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed
+        )
+
+
+def _load_optuna(path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path))),
+        study_name="sparrow",
+        directions=["maximize", "maximize"],
+        load_if_exists=True,
+        sampler=sampler,
+    )

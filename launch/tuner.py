@@ -1,0 +1,166 @@
+"""Ray Tune as the driver: it supplies processes, placement and retries; the study decides."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Read when ray is imported: one log format is enough, trials are given absolute paths, and the
+# study prints its own progress.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+import torch
+from ray import tune
+from ray.tune.logger import JsonLoggerCallback
+from ray.tune.search import Searcher
+
+from launch.attempt import Failure, attempt
+from launch.study import Study
+from launch.trial import TrialData, TrialResult
+from searchspace import TrialConfig
+
+RETRIES = 2
+"""How often a trial is started again after its process or node was lost."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What Ray is to use.
+
+    Attributes:
+        cpus: CPUs of a trial.
+        gpus: GPUs of a trial, may be a fraction.
+        address: of a running cluster; None starts Ray on this machine.
+    """
+
+    cpus: float = 1
+    gpus: float = 0
+    address: str | None = None
+
+    def check(self) -> None:
+        """Raise ValueError where the cluster could never place a trial."""
+        have = ray.cluster_resources()
+        for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
+            if wanted > have.get(name, 0):
+                raise ValueError(
+                    f"a trial asks for {wanted:g} {name}s, the cluster has {have.get(name, 0):g}"
+                )
+
+
+class StudySearcher(Searcher):
+    """Hands Tune the study's proposals and the study Tune's endings.
+
+    Its own state is only which of Tune's trials is which of the study's; nothing is lost with it.
+    """
+
+    def __init__(self, study: Study) -> None:
+        super().__init__()
+        self._study = study
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        record = self._study.propose()
+        if record is None:
+            return Searcher.FINISHED
+        self._numbers[trial_id] = record.number
+        folder = self._study.trial_folder(record).resolve()
+        return {"config": record.config.model_dump_json(), "folder": str(folder)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing to learn from an epoch yet: a trial's end decides."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._numbers.pop(trial_id)
+        if error:
+            lost = Failure(f"its process was lost {RETRIES + 1} times", lasting=False)
+            self._study.end(number, lost)
+        elif result and "failed" in result:
+            self._study.end(number, Failure(result["failed"], lasting=result["lasting"]))
+        elif result and "finished" in result:
+            file = Path(result["finished"])
+            self._study.end(number, TrialResult.model_validate_json(file.read_text()))
+        # Otherwise the search was interrupted: the trial stays unfinished in the journal.
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study lies on disk already."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise RuntimeError("a study is resumed from its folder, not from Tune's")
+
+
+def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
+    """Run the study's trials side by side until it proposes no more.
+
+    The study's folder must be visible under the same path to all nodes.
+
+    Raises:
+        ValueError: no node could ever place a trial.
+        KeyboardInterrupt: the search was interrupted; it can be resumed.
+    """
+    started = not ray.is_initialized()
+    if started:
+        ray.init(
+            resources.address,
+            include_dashboard=False if resources.address is None else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        resources.check()
+        _tuner(study, data, resources).fit()
+    finally:
+        if started:
+            ray.shutdown()
+    if any(record.state == "running" for record in study.records):
+        raise KeyboardInterrupt
+
+
+def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
+    trainable = tune.with_resources(
+        tune.with_parameters(_run_on_worker, data=data, device=study.settings.device),
+        {"CPU": resources.cpus, "GPU": resources.gpus},
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=StudySearcher(study),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(study.folder.resolve()),
+            name="ray",
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[JsonLoggerCallback()],
+            verbose=0,
+        ),
+    )
+
+
+def _run_on_worker(config: dict[str, Any], data: TrialData, device: str | None) -> None:
+    """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
+    folder = Path(config["folder"])
+    outcome = attempt(
+        TrialConfig.model_validate_json(config["config"]),
+        data,
+        folder,
+        device,
+        on_epoch=lambda stage, epoch, losses: tune.report(
+            {"stage": stage, "epochs": epoch, **losses}
+        ),
+    )
+    if isinstance(outcome, Failure):
+        tune.report({"failed": outcome.reason, "lasting": outcome.lasting})
+    else:
+        tune.report({"finished": str(folder / "result.json")})

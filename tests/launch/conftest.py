@@ -1,0 +1,68 @@
+"""A tiny data set and a tiny trial, for tests that run the real thing in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detectors.data.coco import DataSource
+from detectors.data.shapes import ShapesConfig, generate_shapes
+from launch.trial import TrialData
+from searchspace import Space, TrialConfig, load_space
+
+TINY_SPACE = """
+[detector]
+input_size = { choice = [64, 96] }
+num_classes = 4
+width = 0.25
+[detector.backbone.mobilenet_v1]
+eliminated_strides = { choice = [[], [6]] }
+[detector.head.multibox.priors.scaled]
+cells = { choice = [2.0, 2.8] }
+[train]
+epochs = 1
+batch_size = 8
+optimizer = "adamw"
+small_object_weight = 1.0
+[train.copy_paste]
+copies = { choice = [0, 1] }
+[compress.pruning.slimming]
+finetune_epochs = 1
+ratio = { choice = [0.3, 0.5] }
+sparsity = 1e-4
+[measure]
+runs = 5
+passes = 1
+"""
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    return generate_shapes(folder, ShapesConfig(train_images=16, val_images=8, size=128))
+
+
+@pytest.fixture(scope="session")
+def shapes(shapes_folder: Path) -> TrialData:
+    return TrialData.read(DataSource.from_folder(shapes_folder))
+
+
+@pytest.fixture(scope="session")
+def space_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("space") / "tiny.toml"
+    file.write_text(TINY_SPACE)
+    return file
+
+
+@pytest.fixture(scope="session")
+def space(space_file: Path) -> Space:
+    return load_space(space_file)
+
+
+@pytest.fixture
+def tiny(space: Space) -> TrialConfig:
+    """The smallest trial: 64 pixels, one epoch, unpruned."""
+    baseline = space.baseline()
+    detector = baseline.detector.model_copy(update={"input_size": 64})
+    return TrialConfig(**(dict(baseline) | {"detector": detector}))

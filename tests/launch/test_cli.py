@@ -1,0 +1,186 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from launch import cli
+from searchspace import TrialConfig
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `sparrow ARGUMENTS`; gives the exit status and all that was printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["sparrow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out + captured.err
+
+    return run
+
+
+def test_every_command_has_help() -> None:
+    runner = CliRunner()
+    for command in ((), ("search",), ("trial",), ("report",), ("data",), ("data", "check")):
+        answer = runner.invoke(cli.app, [*command, "--help"])
+        assert answer.exit_code == 0, command
+        assert "Usage" in answer.output
+
+
+def test_check_accepts_a_good_set(run: Run, shapes_folder: Path) -> None:
+    code, text = run(
+        "data", "check", "--images", shapes_folder / "val",
+        "--annotations", shapes_folder / "annotations/instances_val.json",
+    )  # fmt: skip
+    assert code == 0
+    assert "8 images" in text
+
+
+def cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def reach_outside(text: str) -> str:
+    tree = json.loads(text)
+    tree["images"][0]["file_name"] = "../secret.jpg"
+    return json.dumps(tree)
+
+
+def negative_and_unknown(text: str) -> str:
+    tree = json.loads(text)
+    tree["annotations"][0]["bbox"][2] = -4
+    tree["annotations"][1]["category_id"] = 77
+    return json.dumps(tree)
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (cut, ["instances_val.json", "line"]),
+        (reach_outside, ["../secret.jpg"]),
+        (negative_and_unknown, ["annotations[0]", "-4", "annotations[1]", "77"]),
+        (lambda text: "[]", ["instances_val.json"]),
+        (lambda text: "", ["instances_val.json"]),
+    ],
+)
+def test_check_refuses_a_bad_set_without_a_traceback(
+    run: Run, shapes_folder: Path, tmp_path: Path,
+    damage: Callable[[str], str], expected: list[str],
+) -> None:  # fmt: skip
+    data = tmp_path / "data"
+    shutil.copytree(shapes_folder, data)
+    file = data / "annotations" / "instances_val.json"
+    file.write_text(damage(file.read_text()))
+    code, text = run("data", "check", "--images", data / "val", "--annotations", file)
+    assert code == 1
+    assert "Traceback" not in text
+    for part in expected:
+        assert part in text
+
+
+def test_check_can_drop_bad_entries_and_counts_them(
+    run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shapes_folder, data)
+    file = data / "annotations" / "instances_val.json"
+    file.write_text(negative_and_unknown(file.read_text()))
+    code, text = run("data", "check", "--images", data / "val", "--annotations", file, "--skip-bad")
+    assert code == 0
+    assert "2 bad entries dropped" in text
+
+
+def test_check_of_nothing_names_the_folder(run: Run, tmp_path: Path) -> None:
+    code, text = run(
+        "data", "check", "--images", tmp_path / "gone", "--annotations", tmp_path / "gone.json"
+    )
+    assert code == 1
+    assert "gone.json" in text
+    assert "Traceback" not in text
+
+
+def test_trial_runs_from_a_file(
+    run: Run, tiny: TrialConfig, shapes_folder: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "tiny.json"
+    config.write_text(tiny.model_dump_json())
+    code, text = run("trial", config, "--data", shapes_folder, "--out", tmp_path / "out")
+    assert code == 0
+    assert "ap_small" in text
+    assert (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "config.json"),
+        ('{"detectr": {}}', "detectr"),
+        ('{"detector": {"backbone": {"kind": "mobilenet_v1", "taps": ["layer99"]}}}', "layer99"),
+        ('{"train": {"epochs": "many"}}', "train.epochs"),
+    ],
+)
+def test_trial_refuses_a_bad_configuration(
+    run: Run, shapes_folder: Path, tmp_path: Path, text: str, expected: str
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    code, printed = run("trial", config, "--data", shapes_folder, "--out", tmp_path / "out")
+    assert code == 1
+    assert expected in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_search_and_report_end_with_the_front(
+    run: Run, space_file: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    code, text = run(
+        "search", "--data", shapes_folder, "--space", space_file, "--trials", 2,
+        "--driver", "local", "--device", "cpu", "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    assert "AP_small" in text
+    assert str(out / "report.html") in text
+    before = (out / "front.json").read_text()
+    for name in ("front.json", "front.csv", "report.html"):
+        (out / name).unlink()
+    assert run("report", out)[0] == 0
+    assert (out / "front.json").read_text() == before
+    assert (out / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("search", "--data", "gone", "--out", "x"), "gone"),
+        (("search", "--space", "gone", "--data", "gone"), "gone"),
+        (("search", "--resume", "gone"), "no study there"),
+        (("search", "--resume", "gone", "--data", "gone"), "those of the study"),
+        (("search", "--train-images", "gone"), "--val-annotations"),
+        (("trial", "gone.json", "--data", "gone"), "gone.json"),
+        (("report", "gone"), "no study there"),
+    ],
+)
+def test_what_a_user_can_get_wrong_ends_in_a_message(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], expected: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    code, text = run(*arguments)
+    assert code == 1
+    assert expected in text
+    assert "Traceback" not in text

@@ -1,0 +1,157 @@
+"""Searches in one process, on real (tiny) trials."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from detectors.data.validation import DataError
+from detectors.detector import Detector
+from launch.attempt import Failure, attempt
+from launch.report import load_front
+from launch.searches import resume, search
+from launch.study import StudyError, read_records
+from launch.trial import TrialData, TrialError, run_trial
+from searchspace import Space, SpaceError, TrialConfig
+
+
+@pytest.fixture(scope="module")
+def study_folder(
+    space: Space, shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("search") / "study"
+    search(space, shapes_folder, out, trials=3, driver="local", device="cpu")
+    return out
+
+
+def test_a_search_ends_with_a_front_of_loadable_detectors(study_folder: Path) -> None:
+    front = load_front(study_folder)
+    assert front.members
+    for member in front.members:
+        assert Detector.load(member.detector).config == member.config.detector
+    assert (study_folder / "report.html").stat().st_size > 10_000
+
+
+def test_a_finished_search_resumes_to_the_same_front(study_folder: Path) -> None:
+    before = read_records(study_folder)
+    front = resume(study_folder, driver="local")
+    assert read_records(study_folder) == before
+    assert front == load_front(study_folder)
+
+
+def test_more_trials_can_be_added(study_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(study_folder, tmp_path / "study")
+    resume(tmp_path / "study", trials=4, driver="local")
+    records = read_records(tmp_path / "study")
+    assert records[:3] == read_records(study_folder)
+    assert records[3].state == "finished"
+
+
+def test_an_interrupted_search_goes_on(
+    space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def interrupted(config: TrialConfig, *args: object, **kwargs: object) -> object:
+        trained.append(config.digest())
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return run_trial(config, *args, **kwargs)
+
+    monkeypatch.setattr("launch.local.attempt", lambda *a: attempt(*a, run=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        search(space, shapes_folder, tmp_path / "study", trials=3, driver="local", device="cpu")
+    assert [r.state for r in read_records(tmp_path / "study")] == ["finished", "running"]
+    assert (tmp_path / "study" / "report.html").exists()
+    resume(tmp_path / "study", driver="local")
+    assert [r.state for r in read_records(tmp_path / "study")] == ["finished"] * 3
+    assert len(trained) == 4
+    assert trained[1] == trained[2]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "lasting"),
+    [
+        (MemoryError("no more"), "out of memory: no more", True),
+        (TrialError("does not fit"), "does not fit", True),
+        (ZeroDivisionError("oh"), "ZeroDivisionError: oh", False),
+    ],
+)
+def test_whatever_fails_becomes_a_reason(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path,
+    error: Exception, reason: str, lasting: bool,
+) -> None:  # fmt: skip
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    outcome = attempt(tiny, shapes, tmp_path, "cpu", run=fail)
+    assert isinstance(outcome, Failure)
+    assert outcome.reason.startswith(reason)
+    assert outcome.lasting == lasting
+
+
+def test_a_failing_trial_does_not_end_the_search(
+    space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def second_fails(config: TrialConfig, *args: object, **kwargs: object) -> object:
+        calls.append(config)
+        if len(calls) == 2:
+            raise MemoryError("pretended")
+        return run_trial(config, *args, **kwargs)
+
+    monkeypatch.setattr("launch.local.attempt", lambda *a: attempt(*a, run=second_fails))
+    search(space, shapes_folder, tmp_path / "study", trials=3, driver="local", device="cpu")
+    records = read_records(tmp_path / "study")
+    assert [r.state for r in records] == ["finished", "failed", "finished"]
+    assert records[1].reason == "out of memory: pretended"
+
+
+def test_resuming_on_changed_data_is_refused(
+    study_folder: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    study, data = tmp_path / "study", tmp_path / "data"
+    shutil.copytree(study_folder, study)
+    shutil.copytree(shapes_folder, data)
+    settings = json.loads((study / "study.json").read_text())
+    for split in ("train", "val"):
+        settings[split] = {
+            "images": str(data / split),
+            "annotations": str(data / "annotations" / f"instances_{split}.json"),
+        }
+    file = data / "annotations" / "instances_train.json"
+    annotations = json.loads(file.read_text())
+    annotations["annotations"].pop()
+    file.write_text(json.dumps(annotations))
+    (study / "study.json").write_text(json.dumps(settings))
+    with pytest.raises(StudyError, match="have changed"):
+        resume(study, driver="local")
+
+
+def test_bad_input_is_refused_before_a_study_exists(
+    space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    with pytest.raises(DataError, match="no-such-folder"):
+        search(space, tmp_path / "no-such-folder", out, driver="local")
+    with pytest.raises(SpaceError, match="neither a named space"):
+        search("no-such-space", shapes_folder, out, driver="local")
+    assert not out.exists()
+
+
+def test_a_split_without_small_objects_cannot_be_searched(
+    space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shapes_folder, data)
+    file = data / "annotations" / "instances_val.json"
+    annotations = json.loads(file.read_text())
+    for annotation in annotations["annotations"]:
+        annotation["area"] = 2000.0
+    file.write_text(json.dumps(annotations))
+    with pytest.raises(TrialError, match="no object below 32x32"):
+        search(space, data, tmp_path / "study", driver="local")

@@ -1,0 +1,209 @@
+"""The study with made-up results: nothing is trained here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from detectors.evaluate import Metrics
+from detectors.speed import Cost
+from launch.attempt import Failure
+from launch.records import TrialRecord
+from launch.study import (
+    SplitPaths,
+    Study,
+    StudyError,
+    StudySettings,
+    open_study,
+    read_records,
+)
+from launch.trial import Outcome, TrialResult
+from searchspace import Space
+from searchspace.trial import Unpruned
+
+NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
+NO_METRICS = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))
+
+
+def result(record: TrialRecord, ap_small: float = 0.1, fps: float = 50.0) -> TrialResult:
+    metrics = Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
+    cost = Cost(fps=fps, latency_ms=1000 / fps, spread=0, params=1, macs=1, device="x", threads=1)
+    dense = Outcome(metrics=metrics, cost=cost)
+    return TrialResult(config=record.config, dense=dense, compact=None, removed_share=0, seconds=1)
+
+
+@pytest.fixture
+def settings(space: Space) -> StudySettings:
+    return StudySettings(space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=6)
+
+
+def optuna_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
+    return optuna.load_study(study_name="sparrow", storage=storage).trials
+
+
+def finish_all(study: Study) -> None:
+    while (record := study.propose()) is not None:
+        study.end(record.number, result(record, ap_small=record.number / 10))
+
+
+def test_a_study_proposes_its_budget_baseline_first_and_nothing_twice(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    with open_study(tmp_path, settings) as study:
+        finish_all(study)
+        records = study.records
+    assert [r.origin for r in records] == ["baseline"] + ["sampler"] * 5
+    assert isinstance(records[0].config.compress.pruning, Unpruned)
+    assert records[0].config.detector.backbone.eliminated_strides == ()
+    assert len({r.config.digest() for r in records}) == 6
+    assert {r.state for r in records} == {"finished"}
+    assert read_records(tmp_path) == records
+
+
+def test_the_sampler_is_told_objectives_with_fps_as_logarithm(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    with open_study(tmp_path, settings) as study:
+        record = study.propose()
+        study.end(record.number, result(record, ap_small=0.25, fps=100.0))
+    [trial] = optuna_trials(tmp_path)
+    assert trial.state == TrialState.COMPLETE
+    assert trial.values == pytest.approx([0.25, 4.605170])
+    assert trial.params == record.params
+
+
+@pytest.mark.parametrize(
+    ("lasting", "state"), [(True, TrialState.PRUNED), (False, TrialState.FAIL)]
+)
+def test_failures_are_recorded_with_their_reason(
+    settings: StudySettings, tmp_path: Path, lasting: bool, state: TrialState
+) -> None:
+    ended = []
+    with open_study(tmp_path, settings, on_end=ended.append) as study:
+        first = study.propose()
+        study.end(first.number, Failure("out of memory", lasting=lasting))
+        assert study.propose().number == 1
+    assert [(r.state, r.reason) for r in ended] == [("failed", "out of memory")]
+    assert read_records(tmp_path)[0].reason == "out of memory"
+    assert optuna_trials(tmp_path)[0].state == state
+
+
+def test_an_exhausted_space_ends_the_study(settings: StudySettings, tmp_path: Path) -> None:
+    fixed = {"compress.pruning.kind": "none", "train.copy_paste.copies": 0}
+    small = Space.restore(settings.space)
+    for path, value in fixed.items():
+        small = small.fix(path, value)
+    assert small.size() == 8
+    many = settings.model_copy(update={"space": small.dump(), "trials": 50})
+    with open_study(tmp_path, many) as study:
+        finish_all(study)
+        assert len(study.records) == 8
+
+
+def test_unfinished_trials_come_first_and_keep_their_number(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    with open_study(tmp_path, settings) as study:
+        first, second = study.propose(), study.propose()
+        study.end(first.number, result(first))
+    with open_study(tmp_path) as study:
+        assert study.propose() == second
+        assert study.propose().number == 2
+        study.end(second.number, result(second))
+    states = [t.state for t in optuna_trials(tmp_path)]
+    assert states == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.RUNNING]
+
+
+def forget_tell(folder: Path) -> None:
+    """As if killed after the journal's line and before Optuna's."""
+    lines = (folder / "optuna.log").read_bytes().splitlines(keepends=True)
+    (folder / "optuna.log").write_bytes(b"".join(lines[:-1]))
+
+
+def lose(folder: Path) -> None:
+    (folder / "optuna.log").unlink()
+
+
+def tear(folder: Path) -> None:
+    data = (folder / "optuna.log").read_bytes()
+    (folder / "optuna.log").write_bytes(data[: len(data) // 2] + b"\n" + data[len(data) // 2 :])
+
+
+def leave_lock(folder: Path) -> None:
+    os.symlink("nothing", folder / "optuna.log.lock")
+
+
+def ask_in_vain(folder: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
+    optuna.load_study(study_name="sparrow", storage=storage).ask()
+
+
+@pytest.mark.parametrize("damage", [forget_tell, lose, tear, leave_lock, ask_in_vain])
+def test_the_optuna_study_is_mended_from_the_journal(
+    settings: StudySettings, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    with open_study(tmp_path, settings) as study:
+        for _ in range(3):
+            record = study.propose()
+            study.end(record.number, result(record, ap_small=0.5))
+    damage(tmp_path)
+    with open_study(tmp_path) as study:
+        finish_all(study)
+        assert len(study.records) == 6
+    trials = optuna_trials(tmp_path)
+    told = {
+        t.user_attrs["number"]: t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs
+    }
+    assert sorted(told) == [0, 1, 2, 3, 4, 5]
+    assert all(told[r.number].params == r.params for r in read_records(tmp_path))
+    assert not any(t.state == TrialState.RUNNING for t in trials)
+
+
+def test_more_trials_can_be_asked_for(settings: StudySettings, tmp_path: Path) -> None:
+    with open_study(tmp_path, settings) as study:
+        finish_all(study)
+    with open_study(tmp_path) as study:
+        assert study.propose() is None
+        study.extend(8)
+        finish_all(study)
+    assert len(read_records(tmp_path)) == 8
+    with open_study(tmp_path) as study:
+        assert study.settings.trials == 8
+
+
+def test_a_spent_time_limit_proposes_nothing(settings: StudySettings, tmp_path: Path) -> None:
+    short = settings.model_copy(update={"minutes": 1e-9})
+    with open_study(tmp_path, short) as study:
+        assert study.propose() is None
+
+
+def test_two_processes_cannot_hold_one_study(settings: StudySettings, tmp_path: Path) -> None:
+    with (
+        open_study(tmp_path, settings),
+        pytest.raises(StudyError, match="another process"),
+        open_study(tmp_path),
+    ):
+        pass
+
+
+def test_a_folder_with_a_study_is_not_begun_again(settings: StudySettings, tmp_path: Path) -> None:
+    with open_study(tmp_path, settings):
+        pass
+    with pytest.raises(StudyError, match="resume it"), open_study(tmp_path, settings):
+        pass
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"space": {}}'])
+def test_a_folder_without_a_readable_study_is_named(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "study.json").write_text(text)
+    with pytest.raises(StudyError, match="study"), open_study(tmp_path):
+        pass

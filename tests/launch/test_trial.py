@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import launch.trial
+from detectors.detector import Detector
+from detectors.evaluate import evaluate
+from detectors.train import TrainingFailed
+from launch.trial import TrialData, TrialError, TrialResult, run_trial
+from searchspace import CompressConfig, TrialConfig
+from searchspace.trial import Slimming
+
+
+def pruned(config: TrialConfig) -> TrialConfig:
+    slim = Slimming(sparsity=1e-4, ratio=0.4, finetune_epochs=1)
+    return TrialConfig(**(dict(config) | {"compress": CompressConfig(pruning=slim)}))
+
+
+@pytest.fixture(scope="module")
+def finished(
+    shapes: TrialData, space, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrialResult, Path]:
+    out = tmp_path_factory.mktemp("trial")
+    config = pruned(space.baseline())
+    return run_trial(config, shapes, out), out
+
+
+def test_every_stage_leaves_its_artefact(finished: tuple[TrialResult, Path]) -> None:
+    result, out = finished
+    left = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    assert left == {
+        "trial.json", "dense.json", "plan.json", "compact.json", "result.json",
+        "dense/detector.json", "dense/weights.safetensors",
+        "compact/detector.json", "compact/weights.safetensors",
+    }  # fmt: skip
+    assert TrialResult.model_validate_json((out / "result.json").read_text()) == result
+
+
+def test_the_compact_detector_is_the_smaller_one(finished: tuple[TrialResult, Path]) -> None:
+    result, _ = finished
+    assert result.final == result.compact
+    assert 0.3 < result.removed_share <= 0.4
+    assert result.compact.cost.params < result.dense.cost.params
+    assert result.compact.cost.macs < result.dense.cost.macs
+
+
+def test_saved_detectors_score_what_the_result_says(
+    finished: tuple[TrialResult, Path], shapes: TrialData
+) -> None:
+    result, out = finished
+    for name, outcome in (("dense", result.dense), ("compact", result.compact)):
+        detector = Detector.load(out / name)
+        assert detector.classes == shapes.classes
+        assert evaluate(detector, shapes.val, torch.device("cpu")) == outcome.metrics
+
+
+def test_the_same_seed_gives_the_same_metrics(
+    finished: tuple[TrialResult, Path], shapes: TrialData, tmp_path: Path
+) -> None:
+    again = run_trial(finished[0].config, shapes, tmp_path)
+    assert again.dense.metrics == finished[0].dense.metrics
+    assert again.compact.metrics == finished[0].compact.metrics
+
+
+def test_stages_that_are_there_are_not_run_again(
+    finished: tuple[TrialResult, Path], shapes: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, out = finished
+    (out / "result.json").unlink()
+    monkeypatch.setattr(launch.trial, "fit", lambda *a, **k: pytest.fail("trained again"))
+    again = run_trial(result.config, shapes, out)
+    assert (again.dense, again.compact) == (result.dense, result.compact)
+
+
+def test_an_interrupted_training_goes_on_and_ends_the_same(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    train = tiny.train.model_copy(update={"epochs": 3})
+    config = TrialConfig(**(dict(tiny) | {"train": train}))
+    whole = run_trial(config, shapes, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(stage: str, epoch: int, losses: dict[str, float]) -> None:
+        if epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(config, shapes, tmp_path / "cut", on_epoch=kill)
+    epochs = []
+    cut = run_trial(
+        config, shapes, tmp_path / "cut", on_epoch=lambda stage, epoch, _: epochs.append(epoch)
+    )
+    assert epochs == [3]
+    assert cut.dense.metrics == whole.dense.metrics
+
+
+def test_epochs_are_reported_by_stage(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> None:
+    told = []
+    config = pruned(tiny)
+    run_trial(config, shapes, tmp_path, on_epoch=lambda *report: told.append(report))
+    assert [(stage, epoch) for stage, epoch, _ in told] == [("dense", 1), ("compact", 1)]
+    assert set(told[0][2]) == {"classes", "boxes", "sparsity"}
+    assert set(told[1][2]) == {"classes", "boxes"}
+
+
+def test_a_folder_of_another_trial_is_refused(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    (tmp_path / "trial.json").write_text(TrialConfig().model_dump_json())
+    with pytest.raises(TrialError, match="holds another trial"):
+        run_trial(tiny, shapes, tmp_path)
+
+
+def test_a_wrong_number_of_classes_names_the_fix(shapes: TrialData, tmp_path: Path) -> None:
+    with pytest.raises(TrialError, match=r"num_classes is 80, but .* 4 categories .* set it to 4"):
+        run_trial(TrialConfig(), shapes, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_loss_that_explodes_ends_with_advice(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    train = tiny.train.model_copy(
+        update={"learning_rate": 1e30, "optimizer": "sgd", "epochs": 5, "warmup_epochs": 0}
+    )
+    with pytest.raises(TrainingFailed, match="lower learning_rate"):
+        run_trial(TrialConfig(**(dict(tiny) | {"train": train})), shapes, tmp_path)
+
+
+def test_a_trial_needs_no_ray(tmp_path: Path) -> None:
+    code = "import sys; from launch import run_trial, search; assert 'ray' not in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_the_result_is_strict_json(finished: tuple[TrialResult, Path]) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    text = (finished[1] / "result.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["removed_share"] > 0
