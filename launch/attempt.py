@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ class Failure:
     Attributes:
         reason: for the report.
         lasting: the configuration itself is to blame, so the sampler shall learn from it.
+        seconds: wall time that it took.
     """
 
     reason: str
     lasting: bool
+    seconds: float = 0.0
 
 
 def attempt(
@@ -36,13 +39,15 @@ def attempt(
     run: Callable[..., TrialResult] = run_trial,
 ) -> TrialResult | Failure:
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search."""
+    start = time.monotonic()
     try:
         return run(config, data, folder, device=device, on_epoch=on_epoch)
     except (TrialError, TrainingFailed) as error:
-        return Failure(str(error), lasting=True)
+        reason, lasting = str(error), True
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return Failure(f"out of memory: {error}", lasting=True)
+        reason, lasting = f"out of memory: {error}", True
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}, line {where.lineno}"
-        return Failure(f"{type(error).__name__}: {error} ({place})", lasting=False)
+        reason, lasting = f"{type(error).__name__}: {error} ({place})", False
+    return Failure(reason, lasting, time.monotonic() - start)

@@ -27,7 +27,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
 console = Console()
 
+TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
+SHAPES_MINUTES = 8.5
+"""Limit of a search on generated shapes that names none."""
 
 Data = Annotated[
     Path | None,
@@ -48,9 +51,11 @@ def search_command(
     val_images: Images = None,
     val_annotations: Annotations = None,
     space: Annotated[str, typer.Option(help="A named space or a TOML file.")] = "quick",
-    trials: Annotated[int | None, typer.Option(min=1, help="How many; 20 by default.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help=f"How many; {TRIALS} by default.")
+    ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Begin no trial that would end later.")
+        float | None, typer.Option(help="Begin no trial that would end later; 8.5 without --data.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[
@@ -80,12 +85,13 @@ def search_command(
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
+            source = _source(data, paths)
             front = search(
                 space,
-                _source(data, paths) or _shapes(),
+                source or _shapes(),
                 folder,
-                trials=trials or 20,
-                minutes=minutes,
+                trials=trials or TRIALS,
+                minutes=minutes or (None if source else SHAPES_MINUTES),
                 seed=seed,
                 device=device,
                 skip_bad=skip_bad,

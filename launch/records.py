@@ -25,7 +25,7 @@ class TrialRecord(BaseModel):
         origin: `baseline` for the unpruned stock detector, `sampler` for all others.
         params: the parameters that draw `config` from the space.
         reason: why it failed.
-        seconds: wall time from its proposal to its end, all attempts included.
+        seconds: wall time of the attempt that ended it, without waiting for a place to run.
     """
 
     model_config = ConfigDict(frozen=True)

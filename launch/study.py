@@ -94,7 +94,6 @@ class Study:
         self._on_end = on_end or (lambda record: None)
         self._journal = Journal(folder / "journal.jsonl")
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
-        self._started: dict[int, float] = {}
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
@@ -116,25 +115,19 @@ class Study:
         None when the budget is spent or the space has nothing new.
         """
         if self._unfinished:
-            record = self._unfinished.popleft()
-        elif len(self.records) >= self.settings.trials or self._out_of_time():
+            return self._unfinished.popleft()
+        if len(self.records) >= self.settings.trials or self._out_of_time():
             return None
-        else:
-            record = self._new_record()
-        if record is not None:
-            self._started[record.number] = time.monotonic()
-        return record
+        return self._new_record()
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
         """Note how a trial ended; on disk before the sampler hears of it."""
-        seconds = time.monotonic() - self._started.pop(number)
         running = self._journal.get(number)
-        common = {"seconds": running.seconds + seconds}
         if isinstance(outcome, Failure):
-            update = common | {"state": "failed", "reason": outcome.reason}
+            update = {"state": "failed", "reason": outcome.reason}
         else:
-            update = common | {"state": "finished", "result": outcome}
-        record = running.model_copy(update=update)
+            update = {"state": "finished", "result": outcome}
+        record = running.model_copy(update=update | {"seconds": outcome.seconds})
         self._journal.append(record)
         lasting = isinstance(outcome, Failure) and outcome.lasting
         self._tell(self._optuna_number(number), record, TrialState.PRUNED if lasting else None)

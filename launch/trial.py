@@ -23,6 +23,10 @@ from detectors.weights import load_shapes_backbone
 from searchspace.trial import Slimming, TrainConfig, TrialConfig
 
 FRAMES = 8
+"""Validation images that frames per second are measured on."""
+
+GPU_LOADERS = 4
+"""Processes that load images for a GPU; on a CPU the trial's own one does."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -198,7 +202,8 @@ class _Trial:
 
     def _fit(self, detector: Detector, stage: str, recipe: TrainConfig, terms: list) -> None:
         size, checkpoint = self.config.detector.input_size, self.out / f"{stage}.checkpoint"
-        loader = TrainingLoader(self.data.train, recipe, size, self.config.seed)
+        workers = GPU_LOADERS if self.device.type == "cuda" else 0
+        loader = TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
         report = self.on_epoch and (lambda epoch, losses: self.on_epoch(stage, epoch, losses))
         fit(
             detector,

@@ -84,7 +84,8 @@ class StudySearcher(Searcher):
             lost = Failure(f"its process was lost {RETRIES + 1} times", lasting=False)
             self._study.end(number, lost)
         elif result and "failed" in result:
-            self._study.end(number, Failure(result["failed"], lasting=result["lasting"]))
+            failure = Failure(result["failed"], result["lasting"], result["seconds"])
+            self._study.end(number, failure)
         elif result and "finished" in result:
             file = Path(result["finished"])
             self._study.end(number, TrialResult.model_validate_json(file.read_text()))
@@ -161,6 +162,8 @@ def _run_on_worker(config: dict[str, Any], data: TrialData, device: str | None) 
         ),
     )
     if isinstance(outcome, Failure):
-        tune.report({"failed": outcome.reason, "lasting": outcome.lasting})
+        tune.report(
+            {"failed": outcome.reason, "lasting": outcome.lasting, "seconds": outcome.seconds}
+        )
     else:
         tune.report({"finished": str(folder / "result.json")})

@@ -1,0 +1,54 @@
+"""What the README shows must run, and what it names must exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from detectors.data.shapes import ShapesConfig, generate_shapes
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+TINY = """
+[detector]
+input_size = 64
+num_classes = 4
+width = 0.25
+[train]
+epochs = 1
+batch_size = 8
+[compress.pruning]
+kind = "none"
+[measure]
+runs = 5
+"""
+
+
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    monkeypatch.chdir(tmp_path)
+    generate_shapes(Path("runs/shapes"), ShapesConfig(train_images=8, val_images=4, size=128))
+    Path("tiny.toml").write_text(TINY)
+    small = example.replace('"quick"', '"tiny.toml"')
+    small = re.sub(r"trials=\d+", 'trials=2, driver="local"', small)
+    assert small != example
+    exec(compile(small, "README.md", "exec"), {"__name__": "__main__"})
+    assert "runs/mine/trials" in capsys.readouterr().out
+
+
+def test_every_file_that_is_linked_exists() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
+    assert links
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_every_file_of_the_reading_order_exists() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_/.]+\.(?:py|toml|json))`", README.read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
