@@ -65,6 +65,10 @@ class StudySearcher(Searcher):
         self._study = study
         self._numbers: dict[str, int] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher; the study, its locks and callbacks stay in this process."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         record = self._study.propose()
         if record is None:

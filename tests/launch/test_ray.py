@@ -54,9 +54,10 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
+        assert driver.poll() is None, "the search has ended"
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
 
@@ -84,7 +85,7 @@ def ray_workers(started_by: int) -> list[int]:
                 same_session = os.getsid(int(entry.name)) == started_by
             except OSError:
                 continue
-            if same_session and title.startswith(b"ray::") and b"IDLE" not in title:
+            if same_session and title.startswith(b"ray::ImplicitFunc"):
                 found.append(int(entry.name))
     return found
 
@@ -115,7 +116,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
         "--data", shapes_folder, "--space", long_space, "--trials", 2, "--out", out,
         "--device", "cpu",
     )  # fmt: skip
-    wait_for(lambda: any(out.glob("trials/*/dense.checkpoint")))
+    wait_for(lambda: any(out.glob("trials/*/dense.checkpoint")), driver)
     for process in ray_workers(driver.pid):
         os.kill(process, signal.SIGKILL)
     assert driver.wait(PATIENCE) == 0
@@ -132,7 +133,7 @@ def test_a_stopped_search_resumes_with_nothing_lost_or_run_twice(
         "--data", shapes_folder, "--space", long_space, "--trials", 4, "--out", out,
         "--device", "cpu",
     )  # fmt: skip
-    wait_for(lambda: bool(finished(out)))
+    wait_for(lambda: bool(finished(out)), driver)
     if sign == signal.SIGKILL:
         os.killpg(driver.pid, sign)
         assert driver.wait(PATIENCE) == -sign
