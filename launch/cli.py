@@ -68,6 +68,9 @@ def search_command(
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
     device: Device = None,
     skip_bad: SkipBad = False,
+    papers: Annotated[
+        bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
+    ] = True,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -95,6 +98,7 @@ def search_command(
                 seed=seed,
                 device=device,
                 skip_bad=skip_bad,
+                papers=papers,
                 **workers,
             )
     except KeyboardInterrupt:

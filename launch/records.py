@@ -10,7 +10,7 @@ from launch.trial import TrialResult
 from searchspace import TrialConfig
 
 State = Literal["running", "finished", "failed"]
-Origin = Literal["baseline", "sampler"]
+Origin = Literal["baseline", "paper", "sampler"]
 
 OBJECTIVES = ("ap_small", "fps")
 """What a search maximises, in this order."""
@@ -22,7 +22,8 @@ class TrialRecord(BaseModel):
     Attributes:
         number: its place in the study, from 0.
         folder: where its artefacts lie, relative to the study's folder.
-        origin: `baseline` for the unpruned stock detector, `sampler` for all others.
+        origin: `baseline` for the unpruned stock detector, `paper` for a published system moved
+            to the space's sizes, `sampler` for all others.
         params: the parameters that draw `config` from the space.
         reason: why it failed.
         seconds: wall time of the attempt that ended it, without waiting for a place to run.

@@ -42,6 +42,7 @@ def search(
     address: str | None = None,
     device: str | None = None,
     skip_bad: bool = False,
+    papers: bool = True,
     on_end: OnEnd | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
@@ -54,6 +55,7 @@ def search(
         minutes: no trial is proposed that would probably end later.
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
+        papers: begin with the papers' systems that lie in the space.
         on_end: told of each trial that ends.
 
     Raises:
@@ -70,6 +72,7 @@ def search(
         val=SplitPaths(**vars(source.val)),
         fingerprint=_fingerprint(read),
         skip_bad=skip_bad,
+        papers=papers,
         trials=trials,
         seed=seed,
         minutes=minutes,

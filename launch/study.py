@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from launch.attempt import Failure
 from launch.front import log_fps
 from launch.journal import Journal
-from launch.records import TrialRecord
+from launch.records import Origin, TrialRecord
 from launch.trial import TrialResult, write_atomically
 from searchspace import Space, TrialConfig
 
@@ -60,6 +60,7 @@ class StudySettings(BaseModel):
     Attributes:
         space: the space as `Space.dump` gives it.
         fingerprint: of the data; a resumed study refuses other data.
+        papers: the papers' systems that lie in the space are the first trials.
         trials: how many are proposed in all, failed ones included.
         minutes: no trial is proposed that would probably end later than this; None for no limit.
         device: what trials run on; None takes a GPU where there is one.
@@ -72,6 +73,7 @@ class StudySettings(BaseModel):
     val: SplitPaths
     fingerprint: str
     skip_bad: bool = False
+    papers: bool = True
     trials: int = Field(ge=1)
     seed: int = Field(default=0, ge=0)
     minutes: float | None = Field(default=None, gt=0)
@@ -110,7 +112,7 @@ class Study:
         return self.folder / record.folder
 
     def propose(self) -> TrialRecord | None:
-        """The next trial to run: an unfinished one first, then the baseline, then a new draw.
+        """The next trial to run: an unfinished one first, then the planned ones, then a new draw.
 
         None when the budget is spent or the space has nothing new.
         """
@@ -139,23 +141,35 @@ class Study:
         write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
 
     def _new_record(self) -> TrialRecord | None:
-        number = len(self.records)
-        if number == 0:
-            self._optuna.enqueue_trial(self.space.to_params(self.space.baseline()))
+        origin = self._enqueue_planned()
         drawn = self._draw()
         if drawn is None:
             return None
         trial, config = drawn
+        number = len(self.records)
         trial.set_user_attr(NUMBER, number)
         record = TrialRecord(
             number=number,
             folder=f"trials/{number:04d}-{config.digest()}",
-            origin="baseline" if number == 0 else "sampler",
+            origin=origin,
             params=trial.params,
             config=config,
         )
         self._journal.append(record)
         return record
+
+    def _enqueue_planned(self) -> Origin:
+        """Make the next draw the baseline, then the papers' systems; says which it will be."""
+        known = {record.config.digest() for record in self.records}
+        planned = {self.space.baseline().digest(): (self.space.baseline(), "baseline")}
+        if self.settings.papers:
+            for config in self.space.papers().values():
+                planned.setdefault(config.digest(), (config, "paper"))
+        for digest, (config, origin) in planned.items():
+            if digest not in known:
+                self._optuna.enqueue_trial(self.space.to_params(config))
+                return origin
+        return "sampler"
 
     def _draw(self) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that no trial has had; None where none is left."""

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
+from searchspace.domains import Choice
 from searchspace.geometry import Level, Levels, ceil_pool_size, conv_size, scaled
-from searchspace.space import Choice, Config
+from searchspace.space import Config
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from searchspace.backbones import MobileNetV1
+from searchspace.domains import Choice
 from searchspace.geometry import Level, Levels
 from searchspace.heads import LevelPriors, Multibox
 from searchspace.necks import Extend, L2Norm
-from searchspace.space import Choice, Config
+from searchspace.space import Config
 
 Step = Annotated[L2Norm | Extend, Field(discriminator="kind")]
 

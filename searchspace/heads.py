@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level
-from searchspace.space import Choice, Config, Fixed
+from searchspace.space import Config
 
 Ratios = tuple[Annotated[float, Field(gt=0)], ...]
 

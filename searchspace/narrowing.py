@@ -21,15 +21,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from searchspace.domains import Choice, Domain, Fixed, OptunaTrial, dump_domain
 from searchspace.papers import papers
 from searchspace.space import (
-    Choice,
     Config,
-    Domain,
-    Fixed,
-    OptunaTrial,
     OutsideSpace,
-    dump_domain,
     entries,
     parse_domain,
     paths,
@@ -71,6 +67,20 @@ class Space:
     def baseline(self) -> TrialConfig:
         """The unpruned stock SSD-MobileNetV1, as near to the paper's as this space has it."""
         return project(papers[STOCK].trial, self.domains)
+
+    def papers(self) -> dict[str, TrialConfig]:
+        """The papers' systems that this space can express, each moved to its sizes.
+
+        Backbone and neck are the paper's own; width, input, priors and recipe are the nearest that
+        the space has. Systems that become the same are named once.
+        """
+        found: dict[TrialConfig, str] = {}
+        for name, system in papers.items():
+            config = project(system.trial, self.domains)
+            ours, theirs = config.detector, system.trial.detector
+            if (ours.backbone, ours.neck) == (theirs.backbone, theirs.neck):
+                found.setdefault(config, name)
+        return {name: config for config, name in found.items()}
 
     def fix(self, path: str, value: Any) -> Space:
         """The same space with one field fixed, e.g. the number of classes of a data set."""

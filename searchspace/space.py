@@ -12,15 +12,23 @@ options change under one name.
 
 from __future__ import annotations
 
-import json
-import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
+
+from searchspace.domains import (
+    Choice,
+    Domain,
+    Fixed,
+    FloatRange,
+    IntRange,
+    OptunaTrial,
+    is_number,
+)
 
 
 class Config(BaseModel):
@@ -29,147 +37,10 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class OptunaTrial(Protocol):
-    """What the walk needs of `optuna.Trial` (also met by `optuna.trial.FixedTrial`)."""
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
-
-
 class OutsideSpace(ValueError):
     """A configuration, or a piece of one, that the space does not hold."""
 
 
-@dataclass(frozen=True, init=False)
-class Choice:
-    """One of several values. Optuna is shown sequences as JSON text, which storages can keep."""
-
-    options: tuple[Any, ...]
-
-    def __init__(self, *options: Any) -> None:
-        if not options:
-            raise ValueError("a Choice needs at least one option")
-        object.__setattr__(self, "options", options)
-
-    def suggest(self, trial: OptunaTrial, path: str) -> Any:
-        values = {_shown(option): option for option in self.options}
-        return values[trial.suggest_categorical(path, list(values))]
-
-    def param(self, value: Any) -> Any:
-        if not any(_same(value, option) for option in self.options):
-            raise ValueError(f"{value!r} is none of {list(self.options)}")
-        return _shown(value)
-
-    def nearest(self, value: Any) -> Any:
-        """The option equal to `value`, else the closest number, else the first option."""
-        if any(_same(value, option) for option in self.options):
-            return value
-        numbers = [option for option in self.options if _is_number(option)]
-        if _is_number(value) and numbers:
-            return min(numbers, key=lambda option: abs(option - value))
-        return self.options[0]
-
-    def size(self) -> float:
-        return len(self.options)
-
-    def __str__(self) -> str:
-        return "{" + ", ".join(str(_shown(option)) for option in self.options) + "}"
-
-
-@dataclass(frozen=True)
-class IntRange:
-    """An integer between `low` and `high`, both included."""
-
-    low: int
-    high: int
-    step: int = 1
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        stepped = self.step >= 1 and (self.step == 1 or not self.log)
-        low_enough = self.low >= 1 if self.log else True
-        ordered = stepped and low_enough and self.low <= self.high
-        if not ordered or (self.high - self.low) % self.step:
-            raise ValueError(f"not a range of integers: {self}")
-
-    def suggest(self, trial: OptunaTrial, path: str) -> int:
-        return trial.suggest_int(path, self.low, self.high, step=self.step, log=self.log)
-
-    def param(self, value: Any) -> int:
-        if (
-            not (_is_number(value) and self.low <= value <= self.high)
-            or (value - self.low) % self.step
-        ):
-            raise ValueError(f"{value!r} is not in {self}")
-        return int(value)
-
-    def nearest(self, value: Any) -> int:
-        steps = round((min(max(value, self.low), self.high) - self.low) / self.step)
-        return self.low + steps * self.step
-
-    def size(self) -> float:
-        return (self.high - self.low) // self.step + 1
-
-    def __str__(self) -> str:
-        return f"{self.low}..{self.high}" + (f" step {self.step}" if self.step > 1 else "")
-
-
-@dataclass(frozen=True)
-class FloatRange:
-    """A real number between `low` and `high`, both included; on a logarithmic scale with `log`."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        finite = math.isfinite(self.low) and math.isfinite(self.high)
-        if not (finite and self.low <= self.high) or (self.log and self.low <= 0):
-            raise ValueError(f"not a range of numbers: {self}")
-
-    def suggest(self, trial: OptunaTrial, path: str) -> float:
-        return trial.suggest_float(path, self.low, self.high, log=self.log)
-
-    def param(self, value: Any) -> float:
-        if not (_is_number(value) and self.low <= value <= self.high):
-            raise ValueError(f"{value!r} is not in {self}")
-        return float(value)
-
-    def nearest(self, value: Any) -> float:
-        return float(min(max(value, self.low), self.high))
-
-    def size(self) -> float:
-        return 1 if self.low == self.high else math.inf
-
-    def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}" + (" log" if self.log else "")
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A value that is not searched (any more)."""
-
-    value: Any
-
-    def suggest(self, trial: OptunaTrial, path: str) -> Any:
-        return self.value
-
-    def param(self, value: Any) -> None:
-        if not _same(value, self.value):
-            raise ValueError(f"{value!r} is not {self.value!r}, the only value here")
-
-    def nearest(self, value: Any) -> Any:
-        return self.value
-
-    def size(self) -> float:
-        return 1
-
-    def __str__(self) -> str:
-        return str(_shown(self.value))
-
-
-Domain = Choice | IntRange | FloatRange | Fixed
 C = TypeVar("C", bound=Config)
 
 
@@ -255,7 +126,7 @@ def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
             return Choice(*(adapt(option) for option in options))
         case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "step"}:
             low, high = adapt(low), adapt(high)
-            if not (_is_number(low) and _is_number(high)):
+            if not (is_number(low) and is_number(high)):
                 raise ValueError(f"{path} is no number and has no range: give {{choice = [...]}}")
             if isinstance(low, int):
                 return IntRange(low, high, **rest)
@@ -263,19 +134,6 @@ def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
     raise ValueError(
         f"{path} = {spec!r}: give a value, {{choice = [...]}} or {{low = ..., high = ...}}"
     )
-
-
-def dump_domain(domain: Domain) -> Any:
-    """The TOML form of a domain, as `parse_domain` takes it."""
-    match domain:
-        case Choice(options):
-            return {"choice": [_plain(option) for option in options]}
-        case IntRange(low, high, step, log):
-            return {"low": low, "high": high, "step": step, "log": log}
-        case FloatRange(low, high, log):
-            return {"low": low, "high": high, "log": log}
-        case Fixed(value):
-            return _plain(value)
 
 
 def paths(cls: type[Config], path: str = "") -> Iterator[str]:
@@ -370,24 +228,3 @@ def _field_type(cls: type[Config], path: str) -> Any:
         else:
             return Annotated[info.annotation, info]
     raise KeyError(path)
-
-
-def _shown(value: Any) -> Any:
-    """How a value is shown to Optuna: numbers, text and booleans as they are, the rest as JSON."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return json.dumps(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _same(a: Any, b: Any) -> bool:
-    return (type(a) is type(b) and a == b) or (_is_number(a) and _is_number(b) and a == b)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

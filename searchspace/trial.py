@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.detector import DetectorConfig
-from searchspace.space import Choice, Config, FloatRange
+from searchspace.domains import Choice, FloatRange
+from searchspace.space import Config
 
 
 class Augment(Config):

@@ -208,3 +208,11 @@ def test_a_detectors_results_are_its_detections(
         assert max(x + w, y + h) <= 96 + 1e-3
     metrics = evaluate(detector, val, torch.device("cpu"))
     assert metrics == coco_metrics(val, results)
+
+
+def test_an_untrained_detector_scores_nothing(
+    make_detector: Callable[..., Detector], val: CocoSplit
+) -> None:
+    metrics = evaluate(make_detector(), val, torch.device("cpu"))
+    assert metrics.small_objects > 0
+    assert metrics.ap_small < 0.005

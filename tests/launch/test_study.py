@@ -60,7 +60,7 @@ def test_a_study_proposes_its_budget_baseline_first_and_nothing_twice(
     with open_study(tmp_path, settings) as study:
         finish_all(study)
         records = study.records
-    assert [r.origin for r in records] == ["baseline"] + ["sampler"] * 5
+    assert [r.origin for r in records] == ["baseline", "paper"] + ["sampler"] * 4
     assert isinstance(records[0].config.compress.pruning, Unpruned)
     assert records[0].config.detector.backbone.eliminated_strides == ()
     assert len({r.config.digest() for r in records}) == 6
