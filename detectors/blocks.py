@@ -44,10 +44,49 @@ class L2Norm(nn.Module):
         return (x / norm.to(x.dtype)) * self.weight[:, None, None]
 
 
+class Bottleneck(nn.Module):
+    """ResNet's block: 1x1, 3x3, 1x1 convolutions around a shortcut.
+
+    The 3x3 convolution carries the stride. Its layers are named as torchvision names them.
+    """
+
+    def __init__(self, channels_in: int, channels: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        inner = channels // 4
+        self.conv1 = nn.Conv2d(channels_in, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, dilation, dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module = nn.Identity()
+        if stride > 1 or channels_in != channels:
+            self.downsample = conv_norm_relu(
+                channels_in, channels, 1, stride, padding=0, activation=None
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.relu(self.bn1(self.conv1(x)))
+        inner = self.relu(self.bn2(self.conv2(inner)))
+        return self.relu(self.bn3(self.conv3(inner)) + self.downsample(x))
+
+
+def init_without_norm(module: nn.Module) -> None:
+    """He weights for every convolution with a bias below `module`.
+
+    Nothing else keeps the scale of maps from layer to layer where there is no batch norm.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+
 def init_dense(module: nn.Module) -> None:
     """Xavier weights and zero biases for every convolution below `module` (SSD's choice)."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from detectors.blocks import L2Norm, conv_norm_relu, init_dense
 from detectors.features import Features
 from searchspace import necks as config
-from searchspace.geometry import Levels
+from searchspace.geometry import Levels, scaled
 
 
 class L2NormStep(nn.Module):
@@ -26,10 +28,32 @@ class L2NormStep(nn.Module):
         return replace(features, maps=maps)
 
 
-def separable_growth(channels_in: int, growth: config.Growth, channels: int) -> nn.Sequential:
+def conv_growth(
+    channels_in: int, growth: config.Growth, channels: int, norm: bool
+) -> nn.Sequential:
+    """The convolution alone: a level of FSSD's pyramids a and b."""
+    return conv_norm_relu(
+        channels_in, channels, growth.kernel, growth.stride, growth.padding, norm=norm
+    )
+
+
+def bottleneck_growth(
+    channels_in: int, growth: config.Growth, channels: int, norm: bool
+) -> nn.Sequential:
+    """Half the channels by 1x1, then the convolution: an extra layer of SSD."""
+    inner = channels // 2
+    return nn.Sequential(
+        conv_norm_relu(channels_in, inner, kernel=1, padding=0, norm=norm),
+        conv_growth(inner, growth, channels, norm),
+    )
+
+
+def separable_growth(
+    channels_in: int, growth: config.Growth, channels: int, norm: bool
+) -> nn.Sequential:
     """Pointwise, strided depthwise, pointwise: an extra layer of SSD-MobileNetV1."""
     return nn.Sequential(
-        conv_norm_relu(channels_in, channels, kernel=1, padding=0, activation=nn.ReLU6),
+        conv_norm_relu(channels_in, channels, kernel=1, padding=0, norm=norm, activation=nn.ReLU6),
         conv_norm_relu(
             channels,
             channels,
@@ -37,10 +61,14 @@ def separable_growth(channels_in: int, growth: config.Growth, channels: int) -> 
             growth.stride,
             growth.padding,
             groups=channels,
+            norm=norm,
             activation=nn.ReLU6,
         ),
-        conv_norm_relu(channels, channels, kernel=1, padding=0),
+        conv_norm_relu(channels, channels, kernel=1, padding=0, norm=norm),
     )
+
+
+GROWTHS = {"conv": conv_growth, "bottleneck": bottleneck_growth, "separable": separable_growth}
 
 
 class ExtendStep(nn.Module):
@@ -48,26 +76,149 @@ class ExtendStep(nn.Module):
 
     def __init__(self, step: config.Extend, before: Levels, width: float) -> None:
         super().__init__()
+        self.replaces = step.replaces
         self.blocks = nn.ModuleList()
         channels = before.top.channels
         for growth, level in step.grown(before.top, width):
-            self.blocks.append(separable_growth(channels, growth, level.channels))
+            self.blocks.append(GROWTHS[step.block](channels, growth, level.channels, step.norm))
             channels = level.channels
         init_dense(self)
 
     def forward(self, features: Features) -> Features:
         maps, top = list(features.maps), features.top
+        if self.replaces and self.blocks:
+            maps.pop()
         for block in self.blocks:
             top = block(top)
             maps.append(top)
         return replace(features, maps=maps, top=top)
 
 
-STEPS: dict[str, type[nn.Module]] = {"l2norm": L2NormStep, "extend": ExtendStep}
+class FuseStep(nn.Module):
+    """Several maps become one, which is the only map and where growth continues."""
+
+    def __init__(self, step: config.Fuse, before: Levels, width: float) -> None:
+        super().__init__()
+        self.how = step.how
+        self.sizes = {s.level: before.maps[s.level].size for s in step.sources}
+        self.target = before.maps[step.at].size
+        self.transforms = nn.ModuleList(
+            conv_norm_relu(
+                before.maps[source.level].channels,
+                scaled(source.channels, width),
+                kernel=1,
+                padding=0,
+                norm=step.norm_sources,
+            )
+            for source in step.sources
+        )
+        init_dense(self)
+        fused = step.levels(before, width).top
+        self.norm = nn.BatchNorm2d(fused.channels) if step.norm else nn.Identity()
+
+    def forward(self, features: Features) -> Features:
+        maps = [
+            resized(transform(features.maps[level]), size, self.target)
+            for transform, (level, size) in zip(self.transforms, self.sizes.items(), strict=True)
+        ]
+        fused = torch.cat(maps, 1) if self.how == "concat" else torch.stack(maps).sum(0)
+        fused = self.norm(fused)
+        return replace(features, maps=[fused], top=fused)
+
+
+def resized(x: Tensor, size: int, target: int) -> Tensor:
+    """A map of `size` cells a side brought to `target`: max pooling down, bilinear up."""
+    if size == target:
+        return x
+    if (window := config.pooling(size, target)) > 1:
+        return functional.max_pool2d(x, window, window, ceil_mode=True)
+    return functional.interpolate(x, (target, target), mode="bilinear", align_corners=False)
+
+
+class FusionBlock(nn.Module):
+    """A coarse map, its cells doubled again and again, added to a fine one (MDSSD, figure 3)."""
+
+    def __init__(
+        self, block: config.FusionBlock, before: Levels, width: float, scale: float
+    ) -> None:
+        super().__init__()
+        inner, channels = scaled(block.sum_channels, width), scaled(block.channels, width)
+        kernels = block.kernels(before.maps)
+        behind = before.maps[block.source].channels
+        self.upper = nn.Sequential()
+        for number, kernel in enumerate(kernels):
+            deconv = scaled(block.deconv_channels[number], width)
+            last = number == len(kernels) - 1
+            self.upper.append(nn.ConvTranspose2d(behind, deconv, kernel, 2, padding=kernel - 2))
+            behind = inner if last else deconv
+            self.upper.append(
+                conv_norm_relu(deconv, behind, norm=False, activation=None if last else nn.ReLU)
+            )
+        self.upper.append(L2Norm(inner, scale))
+        fine = before.maps[block.level].channels
+        self.lower = nn.Sequential(
+            conv_norm_relu(fine, inner, norm=False, activation=None), L2Norm(inner, scale)
+        )
+        self.close = conv_norm_relu(inner, channels, norm=False)
+        init_dense(self)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        return self.close((self.upper(coarse) + self.lower(fine)).relu())
+
+
+class DeconvolveStep(nn.Module):
+    """Fine maps get the context of coarse ones; all are read as they were before."""
+
+    def __init__(self, step: config.Deconvolve, before: Levels, width: float) -> None:
+        super().__init__()
+        self.pairs = [(block.level, block.source) for block in step.blocks]
+        self.blocks = nn.ModuleList(FusionBlock(b, before, width, step.scale) for b in step.blocks)
+
+    def forward(self, features: Features) -> Features:
+        maps = list(features.maps)
+        for block, (level, source) in zip(self.blocks, self.pairs, strict=True):
+            maps[level] = block(features.maps[level], features.maps[source])
+        return replace(features, maps=maps)
+
+
+class JoinStep(nn.Module):
+    """A map of the second path behind a map, channel by channel."""
+
+    def __init__(self, step: config.Join, before: Levels, width: float) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, features: Features) -> Features:
+        maps = list(features.maps)
+        joined = torch.cat((maps[self.step.level], features.side[self.step.side]), 1)
+        maps[self.step.level] = joined
+        top = joined if self.step.feeds_growth else features.top
+        return replace(features, maps=maps, top=top)
+
+
+class SplitStep(nn.Module):
+    """Growth continues from a map of the second path."""
+
+    def __init__(self, step: config.Split, before: Levels, width: float) -> None:
+        super().__init__()
+        self.side = step.side
+
+    def forward(self, features: Features) -> Features:
+        return replace(features, top=features.side[self.side])
+
+
+STEPS: dict[str, type[nn.Module]] = {
+    "l2norm": L2NormStep,
+    "extend": ExtendStep,
+    "fuse": FuseStep,
+    "deconvolve": DeconvolveStep,
+    "join": JoinStep,
+    "split": SplitStep,
+}
 
 
 def build_neck(
-    steps: tuple[config.L2Norm | config.Extend, ...], stages: tuple[Levels, ...], width: float
+    steps: tuple[config.Step, ...], stages: tuple[Levels, ...], width: float
 ) -> nn.Sequential:
     """The steps in order; `stages[k]` is what step k is given."""
     pairs = zip(steps, stages, strict=False)

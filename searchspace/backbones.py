@@ -21,11 +21,13 @@ class Row:
     """One layer of a backbone.
 
     `conv` is convolution, norm, ReLU; `separable` a depthwise convolution (which carries the
-    stride) and a pointwise one, each with norm and ReLU; `pool` a max pooling.
+    stride) and a pointwise one, each with norm and ReLU; `pool` a max pooling; `residual` so many
+    `blocks` of bottlenecks, of which the first carries the stride and the others the dilation;
+    `identity` hands on what it is given.
     """
 
     name: str
-    op: Literal["conv", "separable", "pool"]
+    op: Literal["conv", "separable", "pool", "residual", "identity"]
     channels: int
     stride: int = 1
     kernel: int = 3
@@ -33,9 +35,18 @@ class Row:
     dilation: int = 1
     norm: bool = True
     ceil: bool = False
+    blocks: int = 1
+
+    def without_stride(self) -> Row:
+        """The row with stride 1; of a pooling nothing is left."""
+        return replace(self, op="identity" if self.op == "pool" else self.op, stride=1)
 
     def out_size(self, size: int) -> int:
         """Side of the row's output map for an input map of side `size`."""
+        if self.op == "identity":
+            return size
+        if self.op == "residual":
+            return conv_size(size, kernel=3, stride=self.stride, padding=1)
         if self.op == "pool" and self.ceil:
             return ceil_pool_size(size, self.kernel, self.stride)
         return conv_size(size, self.kernel, self.stride, self.padding, self.dilation)
@@ -48,10 +59,14 @@ class Backbone(Config):
         taps: rows whose outputs the neck starts from, finest first; `top` is the last of them.
         eliminated_strides: rows whose stride becomes 1 (stride elimination, section 3); every map
             behind them doubles, no weight changes its shape.
+        second_path: behind each row that lost its stride, also keep every second row and column of
+            its output and send that through the same layers (dual path, section 4). The taps of
+            this path are the neck's `side` maps.
     """
 
     taps: tuple[str, ...]
     eliminated_strides: tuple[int, ...]
+    second_path: bool = False
 
     def stock_rows(self) -> tuple[Row, ...]:
         """The rows before any edit, at width 1."""
@@ -59,23 +74,31 @@ class Backbone(Config):
 
     def rows(self, width: float) -> tuple[Row, ...]:
         """The rows as they are built: widths multiplied, strides eliminated."""
+        rows = (replace(row, channels=scaled(row.channels, width)) for row in self.stock_rows())
         return tuple(
-            replace(
-                row,
-                channels=scaled(row.channels, width),
-                stride=1 if index in self.eliminated_strides else row.stride,
-            )
-            for index, row in enumerate(self.stock_rows())
+            row.without_stride() if index in self.eliminated_strides else row
+            for index, row in enumerate(rows)
         )
+
+    def halved_rows(self) -> tuple[str, ...]:
+        """The rows behind which the second path keeps every second row and column."""
+        rows = self.stock_rows()
+        return tuple(rows[i].name for i in self.eliminated_strides if self.second_path)
 
     def levels(self, width: float, input_size: int) -> Levels:
         """The tapped maps for a square input of side `input_size` pixels."""
-        size, tapped = input_size, {}
+        halved = self.halved_rows()
+        size, side_size = input_size, None
+        maps, side = [], []
         for row in self.rows(width):
             size = row.out_size(size)
-            tapped[row.name] = Level(row.channels, size)
-        maps = tuple(tapped[name] for name in self.taps)
-        return Levels(maps=maps, top=maps[-1])
+            side_size = row.out_size(side_size) if side_size else None
+            if row.name in halved:
+                side_size = conv_size(side_size or size, kernel=1, stride=2, padding=0)
+            if row.name in self.taps:
+                maps.append(Level(row.channels, size))
+                side += [Level(row.channels, side_size)] if side_size else []
+        return Levels(maps=tuple(maps), top=maps[-1], side=tuple(side))
 
     @model_validator(mode="after")
     def _rows_exist(self) -> Backbone:
@@ -90,6 +113,13 @@ class Backbone(Config):
         wrong = [index for index in self.eliminated_strides if index not in strided]
         if wrong:
             raise ValueError(f"eliminated_strides {wrong}: rows with a stride are {strided}")
+        behind = names[min(self.eliminated_strides, default=len(names)) :]
+        if self.second_path and self.taps[-1] not in behind:
+            raise ValueError(
+                f"second_path: it begins behind the first of eliminated_strides "
+                f"{list(self.eliminated_strides)} and reaches none of the taps "
+                f"{list(self.taps)}; eliminate a stride before the last tap, or leave it out"
+            )
         return self
 
 
@@ -114,4 +144,69 @@ class MobileNetV1(Backbone):
         return tuple(
             Row(f"layer{i}", "separable" if i else "conv", channels, stride)
             for i, (channels, stride) in enumerate(widths_and_strides)
+        )
+
+
+class VGG16(Backbone):
+    """VGG16 with its fully connected layers as convolutions (SSD, section 3.1).
+
+    Rows are counted with the poolings, as in the stride-elimination paper: row 2 is `pool1`.
+
+    Attributes:
+        norm: batch norm in place of the biases of the 13 convolutions before `pool5`.
+    """
+
+    kind: Literal["vgg16"] = "vgg16"
+    taps: tuple[str, ...] = ("conv4_3", "fc7")
+    eliminated_strides: Annotated[tuple[int, ...], Choice((), (2,), (5,), (9,))] = ()
+    norm: Annotated[bool, Choice(False, True)] = False
+
+    def stock_rows(self) -> tuple[Row, ...]:
+        rows: list[Row] = []
+        for group, (channels, convs) in enumerate(
+            ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1
+        ):
+            names = [f"conv{group}_{number + 1}" for number in range(convs)]
+            rows += [Row(name, "conv", channels, norm=self.norm) for name in names]
+            stride, kernel, padding = (2, 2, 0) if group < 5 else (1, 3, 1)
+            rows.append(
+                Row(f"pool{group}", "pool", channels, stride, kernel, padding, ceil=group == 3)
+            )
+        return (
+            *rows,
+            Row("fc6", "conv", 1024, padding=6, dilation=6, norm=False),
+            Row("fc7", "conv", 1024, kernel=1, padding=0, norm=False),
+        )
+
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Bottlenecks of each stage of a ResNet, by its depth."""
+
+
+class ResNet(Backbone):
+    """ResNet of bottlenecks that carry their stride in the 3x3 convolution.
+
+    Rows are `stem`, `pool` and the stages `res2` to `res5`.
+
+    Attributes:
+        last_stage: `dilated` keeps `res5` at the cells of `res4` and spreads its kernels instead.
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    taps: tuple[str, ...] = ("res3", "res4", "res5")
+    eliminated_strides: Annotated[tuple[int, ...], Choice((), (1,), (3,), (4,))] = ()
+    depth: Annotated[Literal[50, 101], Choice(50, 101)] = 50
+    last_stage: Annotated[Literal["strided", "dilated"], Choice("strided", "dilated")] = "strided"
+
+    def stock_rows(self) -> tuple[Row, ...]:
+        stages = [
+            Row(f"res{2 + k}", "residual", 256 * 2**k, stride=2 if k else 1, blocks=blocks)
+            for k, blocks in enumerate(BLOCKS[self.depth])
+        ]
+        if self.last_stage == "dilated":
+            stages[-1] = replace(stages[-1], stride=1, dilation=2)
+        return (
+            Row("stem", "conv", 64, stride=2, kernel=7, padding=3),
+            Row("pool", "pool", 64, stride=2),
+            *stages,
         )

@@ -6,14 +6,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from searchspace.backbones import MobileNetV1
-from searchspace.domains import Choice
+from searchspace.backbones import VGG16, MobileNetV1, ResNet
+from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Levels
 from searchspace.heads import LevelPriors, Multibox
-from searchspace.necks import Extend, L2Norm
+from searchspace.necks import Extend, Join, L2Norm, Split, Step
 from searchspace.space import Config
-
-Step = Annotated[L2Norm | Extend, Field(discriminator="kind")]
 
 
 class DetectorConfig(Config):
@@ -23,20 +21,26 @@ class DetectorConfig(Config):
         input_size: side in pixels of the square that images are resized to.
         num_classes: foreground classes.
         width: multiplier of every channel count of backbone and neck.
+        backbone: a space without a kind of its own searches MobileNetV1.
     """
 
     input_size: Annotated[int, Choice(160, 224, 300, 512), Field(ge=64)] = 300
     num_classes: int = Field(default=80, ge=1)
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
-    backbone: MobileNetV1 = MobileNetV1()
+    backbone: Annotated[
+        MobileNetV1 | VGG16 | ResNet, Fixed("mobilenet_v1"), Field(discriminator="kind")
+    ] = MobileNetV1()
     neck: tuple[Step, ...] = (L2Norm(), Extend())
     head: Multibox = Multibox()
 
     def stages(self) -> tuple[Levels, ...]:
         """The levels behind the backbone, then behind each step of the neck."""
         stages = [self.backbone.levels(self.width, self.input_size)]
-        for step in self.neck:
-            stages.append(step.levels(stages[-1], self.width))
+        for number, step in enumerate(self.neck):
+            try:
+                stages.append(step.levels(stages[-1], self.width))
+            except ValueError as error:
+                raise ValueError(f"neck.{number}, {step.kind}: {error}") from None
         return tuple(stages)
 
     def levels(self) -> tuple[Level, ...]:
@@ -52,5 +56,7 @@ class DetectorConfig(Config):
         for level in self.levels():
             if level.size < 1:
                 raise ValueError(f"input_size {self.input_size} leaves an empty map; raise it")
+        if self.backbone.second_path and not any(isinstance(s, Join | Split) for s in self.neck):
+            raise ValueError("second_path: nothing reads it; add a step join or split to the neck")
         self.priors()
         return self

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from searchspace.geometry import Level, Levels, conv_size, scaled
+from searchspace.geometry import Level, Levels, ceil_pool_size, conv_size, scaled
 from searchspace.space import Config
+
+Index = Annotated[int, Field(ge=0)]
+Channels = Annotated[int, Field(ge=8)]
+
+
+def chosen(maps: Sequence[Level], index: int, what: str = "level") -> Level:
+    """Map `index` of those there are."""
+    if index >= len(maps):
+        raise ValueError(
+            f"{what} {index} of {len(maps)} maps: count from 0, or tap the backbone at more rows"
+        )
+    return maps[index]
 
 
 class L2Norm(Config):
     """Normalise one map by its channels' L2 norm, times a learned scale (SSD, section 3.1)."""
 
     kind: Literal["l2norm"] = "l2norm"
-    level: int = Field(default=0, ge=0)
+    level: Index = 0
     scale: float = Field(default=20.0, gt=0)
 
     def levels(self, before: Levels, width: float) -> Levels:
-        if self.level >= len(before.maps):
-            raise ValueError(f"l2norm: level {self.level} of {len(before.maps)} maps")
+        chosen(before.maps, self.level)
         return before
 
 
@@ -37,12 +49,19 @@ class Extend(Config):
     """Grow further levels from `top`, each from the one before, until a map is one cell.
 
     Attributes:
-        block: `separable` is pointwise, strided depthwise, pointwise (SSD-MobileNet).
+        block: what makes a level. `conv` is the convolution of `grow` and ReLU (FSSD's pyramids a
+            and b); `bottleneck` has a 1x1 convolution to half the channels and ReLU in front of
+            it (SSD's extra layers, FSSD's pyramid c); `separable` is pointwise, strided
+            depthwise, pointwise (SSD-MobileNet).
+        norm: batch norm in place of biases.
+        replaces: the first new level takes the place of the last map (FSSD's pyramids b and c).
         grow: what to grow, in order; levels behind a map of one cell are not built.
     """
 
     kind: Literal["extend"] = "extend"
-    block: Literal["separable"] = "separable"
+    block: Literal["separable", "bottleneck", "conv"] = "separable"
+    norm: bool = True
+    replaces: bool = False
     grow: tuple[Growth, ...] = Field(
         default=(
             Growth(channels=512), Growth(channels=256), Growth(channels=256), Growth(channels=128)
@@ -68,4 +87,185 @@ class Extend(Config):
 
     def levels(self, before: Levels, width: float) -> Levels:
         new = tuple(level for _, level in self.grown(before.top, width))
-        return replace(before, maps=before.maps + new, top=(new or (before.top,))[-1])
+        kept = before.maps[:-1] if self.replaces and new else before.maps
+        return replace(before, maps=kept + new, top=(new or (before.top,))[-1])
+
+
+class Source(Config):
+    """A map that is fused, and the channels that a 1x1 convolution gives it first."""
+
+    level: Index
+    channels: Channels
+
+
+class Fuse(Config):
+    """Fuse several maps into one, from which growth continues (FSSD, section 3.2).
+
+    Each goes through a 1x1 convolution and ReLU and is brought to the cells of map `at`: coarser
+    ones by bilinear interpolation between the centres of cells, finer ones by max pooling.
+
+    Attributes:
+        sources: the maps; the ratio of their channels is that of their say.
+        how: `concat` joins channels; `sum` needs equal ones.
+        at: the map whose cells the fused one has.
+        norm_sources: batch norm in place of the biases of the 1x1 convolutions.
+        norm: batch norm over the fused map.
+    """
+
+    kind: Literal["fuse"] = "fuse"
+    sources: tuple[Source, ...] = Field(min_length=1)
+    how: Literal["concat", "sum"] = "concat"
+    at: Index = 0
+    norm_sources: bool = False
+    norm: bool = True
+
+    @model_validator(mode="after")
+    def _sources_go_together(self) -> Fuse:
+        levels = [source.level for source in self.sources]
+        if len(set(levels)) < len(levels):
+            raise ValueError(f"sources {levels}: name each map once")
+        channels = [source.channels for source in self.sources]
+        if self.how == "sum" and len(set(channels)) > 1:
+            raise ValueError(f"a sum of {channels} channels: give all sources the same, or concat")
+        return self
+
+    def levels(self, before: Levels, width: float) -> Levels:
+        at = chosen(before.maps, self.at, "at: level")
+        for source in self.sources:
+            pooling(chosen(before.maps, source.level, "source: level").size, at.size)
+        last = len(before.maps) - 1
+        if last not in [source.level for source in self.sources]:
+            raise ValueError(
+                f"nothing would read the last map, level {last}: add it to the sources, or do not "
+                "make it"
+            )
+        channels = [scaled(source.channels, width) for source in self.sources]
+        fused = Level(channels[0] if self.how == "sum" else sum(channels), at.size)
+        return replace(before, maps=(fused,), top=fused)
+
+
+def pooling(size: int, target: int) -> int:
+    """The window and stride of the max pooling that takes a map to `target` cells; 1 for none."""
+    window = max(1, -(-size // target))
+    if window > 1 and ceil_pool_size(size, window, window) != target:
+        raise ValueError(
+            f"no pooling takes {size} cells to {target}: fuse at another map, or leave this one out"
+        )
+    return window
+
+
+class FusionBlock(Config):
+    """One fusion of MDSSD: a coarse map is brought to the cells of a fine one and added to it.
+
+    Attributes:
+        level: the fine map, whose place the result takes.
+        source: the coarse map; it stays as it is.
+        deconv_channels: of each transposed convolution, which doubles the cells.
+        sum_channels: of both branches where they are added.
+        channels: of the result.
+    """
+
+    level: Index
+    source: Index
+    deconv_channels: tuple[Channels, ...] = (256, 256, 256)
+    sum_channels: Channels = 256
+    channels: Channels
+
+    def kernels(self, maps: Sequence[Level]) -> tuple[int, ...]:
+        """The kernels of the transposed convolutions, coarsest first.
+
+        With stride 2, kernel 2 makes 2n cells of n, and kernel 3 with padding 1 makes 2n - 1.
+        """
+        size = target = chosen(maps, self.level).size
+        source = chosen(maps, self.source, "source: level").size
+        kernels: list[int] = []
+        while size > source:
+            kernels.append(2 + size % 2)
+            size = -(-size // 2)
+        if size != source or not kernels:
+            raise ValueError(
+                f"no doublings take level {self.source} of {source} cells to level {self.level} "
+                f"of {target}: choose a source with a half, a quarter, ... of the cells"
+            )
+        if len(kernels) != len(self.deconv_channels):
+            raise ValueError(
+                f"deconv_channels {list(self.deconv_channels)}: from {source} to {target} cells "
+                f"it takes {len(kernels)} doublings; give as many channels"
+            )
+        return tuple(reversed(kernels))
+
+
+class Deconvolve(Config):
+    """Give fine maps the context of coarse ones by transposed convolutions (MDSSD, section 3).
+
+    Every block reads the maps as they are before this step.
+
+    Attributes:
+        scale: initial scale of the L2 norms of both branches.
+    """
+
+    kind: Literal["deconvolve"] = "deconvolve"
+    blocks: tuple[FusionBlock, ...] = Field(min_length=1)
+    scale: float = Field(default=20.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_block_a_level(self) -> Deconvolve:
+        levels = [block.level for block in self.blocks]
+        if len(set(levels)) < len(levels):
+            raise ValueError(f"blocks at levels {levels}: give each level one block")
+        return self
+
+    def levels(self, before: Levels, width: float) -> Levels:
+        after = before
+        for block in self.blocks:
+            block.kernels(before.maps)
+            size = before.maps[block.level].size
+            after = after.with_map(block.level, Level(scaled(block.channels, width), size))
+        return after
+
+
+class Join(Config):
+    """Concatenate a map of the second path behind a map (dual path, section 4: `C`).
+
+    Attributes:
+        level: the map that gets more channels.
+        side: which of the second path's maps.
+        feeds_growth: growth continues from the joined map.
+    """
+
+    kind: Literal["join"] = "join"
+    level: Index
+    side: Index
+    feeds_growth: bool = False
+
+    def levels(self, before: Levels, width: float) -> Levels:
+        own, side = chosen(before.maps, self.level), chosen_side(before, self.side)
+        if own.size != side.size:
+            sizes = [level.size for level in before.side]
+            raise ValueError(
+                f"level {self.level} has {own.size} cells a side and side map {self.side} "
+                f"{side.size}: join maps of equal size; the second path has {sizes}"
+            )
+        joined = Level(own.channels + side.channels, own.size)
+        top = joined if self.feeds_growth else before.top
+        return replace(before.with_map(self.level, joined), top=top)
+
+
+class Split(Config):
+    """Continue growth from a map of the second path (dual path, section 4: `S`)."""
+
+    kind: Literal["split"] = "split"
+    side: Index
+
+    def levels(self, before: Levels, width: float) -> Levels:
+        return replace(before, top=chosen_side(before, self.side))
+
+
+def chosen_side(before: Levels, index: int) -> Level:
+    """Map `index` of the second path."""
+    if not before.side:
+        raise ValueError("there are no side maps: set second_path of the backbone")
+    return chosen(before.side, index, "side: map")
+
+
+Step = Annotated[L2Norm | Extend | Fuse | Deconvolve | Join | Split, Field(discriminator="kind")]

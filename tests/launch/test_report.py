@@ -252,7 +252,7 @@ def test_description_names_what_is_particular():
             "detector": {
                 "input_size": 160,
                 "width": 0.25,
-                "backbone": {"eliminated_strides": (4, 6)},
+                "backbone": {"kind": "mobilenet_v1", "eliminated_strides": (4, 6)},
                 "head": {"priors": {"kind": "scaled", "cells": 2.8}},
             },
             "train": TrainConfig(copy_paste=CopyPaste(copies=2), small_object_weight=1.5),

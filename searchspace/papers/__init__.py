@@ -1,0 +1,34 @@
+"""The papers' systems, each a full trial configuration with its published figures.
+
+Where a paper lowers its learning rate in steps, the configuration has as many epochs under the
+cosine. Iterations are told as epochs of the 16,551 images of VOC 2007 and 2012.
+"""
+
+from __future__ import annotations
+
+from searchspace.papers.fssd import FSSD
+from searchspace.papers.mdssd import COCO_SIZES_MDSSD, MDSSD
+from searchspace.papers.ssd import COCO_SIZES, SSD
+from searchspace.papers.stride_elimination import STRIDE_ELIMINATION
+from searchspace.papers.system import PaperSystem, Published
+from searchspace.trial import TrialConfig
+
+__all__ = ["PaperSystem", "Published", "on_coco", "papers"]
+
+papers: dict[str, PaperSystem] = {**SSD, **FSSD, **MDSSD, **STRIDE_ELIMINATION}
+
+
+def on_coco(name: str) -> TrialConfig:
+    """A system with the 80 classes of COCO and, where it was built for VOC, priors for COCO.
+
+    Raises:
+        KeyError: no system has this name.
+    """
+    trial = papers[name].trial
+    if name in STRIDE_ELIMINATION:
+        return trial
+    sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
+    detector = trial.detector.model_dump()
+    detector["num_classes"] = 80
+    detector["head"]["priors"]["sizes"] = sizes[trial.detector.input_size]
+    return TrialConfig.model_validate({**trial.model_dump(), "detector": detector})

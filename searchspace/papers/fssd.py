@@ -1,0 +1,162 @@
+"""FSSD with its ablations, and MFSSD."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from searchspace.backbones import VGG16
+from searchspace.heads import Ratios
+from searchspace.necks import Extend, Fuse, Growth, Source, Step
+from searchspace.papers.ssd import (
+    BOXES300,
+    BOXES300_MORE,
+    BOXES512,
+    voc_system,
+)
+from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.trial import CompressConfig, Slimming, TrainConfig
+
+_FSSD = "FSSD paper: VOC07 test; COCO test-dev with its 81-class model"
+_ABLATION = "FSSD paper, ablation: VOC07 test"
+_MFSSD = "MFSSD paper: VOC07 test; COCO test-dev with its 81-class model"
+
+_EXTRAS = Extend(
+    block="bottleneck", norm=False, grow=(Growth(channels=512, stride=1), Growth(channels=256))
+)
+"""conv6_1 to conv7_2, padded so that conv7_2 has 10x10 cells at 300 pixels, as the paper says."""
+
+_STRIDED = (Growth(channels=512), Growth(channels=256), Growth(channels=256))
+_UNPADDED = Growth(channels=256, stride=1, padding=0)
+_PYRAMID300 = (*_STRIDED, _UNPADDED, _UNPADDED)
+_PYRAMID512 = (
+    *_STRIDED, Growth(channels=256), Growth(channels=256), Growth(channels=256, kernel=4, stride=1)
+)  # fmt: skip
+
+
+def pyramid(
+    form: Literal["a", "b", "c"], grow: tuple[Growth, ...] = _PYRAMID300, norm: bool = False
+) -> Extend:
+    """The pyramid on the fused map, in the paper's three forms.
+
+    In (a) the fused map is level 0 itself; in (b) a convolution makes level 0 of it; in (c) every
+    convolution has a bottleneck of half its channels in front, a width that the paper leaves open.
+    """
+    if form == "a":
+        return Extend(block="conv", norm=norm, grow=grow)
+    first = Growth(channels=512, stride=1)
+    return Extend(
+        block="conv" if form == "b" else "bottleneck",
+        norm=norm,
+        replaces=True,
+        grow=(first, *grow),
+    )
+
+
+def _fuse(
+    *levels: int, at: int = 0, how: Literal["concat", "sum"] = "concat", norm: bool = True
+) -> Fuse:
+    sources = tuple(Source(level=level, channels=256) for level in levels)
+    return Fuse(sources=sources, at=at, how=how, norm=norm)
+
+
+def _fssd(
+    published: Published,
+    fuse: Fuse,
+    form: Literal["a", "b", "c"] = "b",
+    taps: tuple[str, ...] = ("conv4_3", "fc7"),
+    extras: tuple[Step, ...] = (_EXTRAS,),
+    boxes: tuple[Ratios, ...] = BOXES300,
+) -> PaperSystem:
+    return voc_system(published, VGG16(taps=taps), (*extras, fuse, pyramid(form)), boxes)
+
+
+def _ablation(voc_map: float) -> Published:
+    return Published(_ABLATION, voc_map=voc_map)
+
+
+_FROM_CONV3 = ("conv3_3", "conv4_3", "fc7")
+_CONV4_FC7_CONV7 = _fuse(0, 1, 3)
+
+_RATIO_2_1_1 = Fuse(
+    sources=(
+        Source(level=0, channels=512),
+        Source(level=1, channels=256),
+        Source(level=2, channels=256),
+    ),
+    norm_sources=True,
+)
+_MFSSD_RECIPE = TrainConfig(
+    epochs=300, batch_size=32, learning_rate=4e-3, weight_decay=5e-4, warmup_epochs=5
+)
+"""The paper prints a rate of 0.4, with which the loss diverges, and neither batch nor epochs."""
+
+
+def _mfssd(published: Published, norm: bool, pruning: Slimming | None = None) -> PaperSystem:
+    system = voc_system(
+        published,
+        VGG16(taps=("conv4_3", "conv5_3", "fc7"), norm=norm),
+        (_RATIO_2_1_1, pyramid("b", norm=True)),
+        BOXES300_MORE,
+        train=_MFSSD_RECIPE,
+    )
+    if pruning is None:
+        return system
+    trial = system.trial.model_copy(update={"compress": CompressConfig(pruning=pruning)})
+    return PaperSystem(trial, published)
+
+
+FSSD: dict[str, PaperSystem] = {
+    "fssd300": _fssd(
+        Published(
+            _FSSD, 0.271, 0.087, 65.8, GTX_1080_TI, 0.477, 0.278, 0.292, 0.422,
+            ar_small=0.159, ar_medium=0.442, ar_large=0.586, voc_map=0.788,
+        ),
+        _CONV4_FC7_CONV7,
+    ),
+    "fssd300_11620": _fssd(
+        Published(
+            "FSSD retrained in the MFSSD paper: VOC07 test",
+            fps=60.8, hardware=GTX_1080_TI, voc_map=0.786, params=34_132_960,
+        ),
+        _CONV4_FC7_CONV7,
+        boxes=BOXES300_MORE,
+    ),
+    "fssd512": voc_system(
+        Published(
+            _FSSD, 0.318, 0.142, 35.7, GTX_1080_TI, 0.528, 0.335, 0.351, 0.450,
+            ar_small=0.223, ar_medium=0.499, ar_large=0.620, voc_map=0.809,
+        ),
+        VGG16(),
+        (_EXTRAS, _CONV4_FC7_CONV7, pyramid("b", _PYRAMID512)),
+        BOXES512,
+        input_size=512,
+    ),
+    "fssd300_abl_c3c7_concat_bn_b": _fssd(
+        _ablation(0.788), _fuse(0, 1, 2, 4, at=1), taps=_FROM_CONV3
+    ),
+    "fssd300_abl_c4c7_concat_bn_b": _fssd(_ablation(0.788), _CONV4_FC7_CONV7),
+    "fssd300_abl_c4fc7_concat_bn_b": _fssd(_ablation(0.786), _fuse(0, 1), extras=()),
+    "fssd300_abl_c3c7_concat_nobn_b": _fssd(
+        _ablation(0.781), _fuse(0, 1, 2, 4, at=1, norm=False), taps=_FROM_CONV3
+    ),
+    "fssd300_abl_c3c7_sum_bn_b": _fssd(
+        _ablation(0.763), _fuse(0, 1, 2, 4, at=1, how="sum"), taps=_FROM_CONV3
+    ),
+    "fssd300_abl_c4c7_concat_bn_a": _fssd(_ablation(0.782), _CONV4_FC7_CONV7, "a"),
+    "fssd300_abl_c4c7_concat_bn_c": _fssd(_ablation(0.784), _CONV4_FC7_CONV7, "c"),
+    "mfssd": _mfssd(
+        Published(
+            _MFSSD, 0.294, 0.121, 59.5, GTX_1080_TI, 0.498, 0.306, 0.335, 0.441,
+            ar_small=0.187, ar_medium=0.481, ar_large=0.597, voc_map=0.804, params=33_709_664,
+        ),
+        norm=False,
+    ),
+    "mfssd_bn": _mfssd(Published(_MFSSD, voc_map=0.812, params=33_713_888), norm=True),
+    "mfssd_pruned": _mfssd(
+        Published(
+            _MFSSD, fps=79.5, hardware=GTX_1080_TI, voc_map=0.799, params=22_785_625
+        ),
+        norm=True,
+        pruning=Slimming(sparsity=1e-4, ratio=0.2),
+    ),
+}  # fmt: skip

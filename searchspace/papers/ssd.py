@@ -1,0 +1,121 @@
+"""SSD300 and SSD512 on VGG16, and what the systems built on them share."""
+
+from __future__ import annotations
+
+from searchspace.backbones import VGG16
+from searchspace.detector import DetectorConfig
+from searchspace.heads import ListedPriors, Multibox, Postprocess, Ratios
+from searchspace.necks import Extend, Growth, L2Norm, Step
+from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.trial import TrainConfig, TrialConfig
+
+VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
+VOC300_STEPS = (8, 16, 32, 64, 100, 300)
+VOC512_SIZES = (35.84, 76.8, 153.6, 230.4, 307.2, 384, 460.8, 537.6)
+VOC512_STEPS = (8, 16, 32, 64, 128, 256, 512)
+
+COCO_SIZES = {
+    300: (21, 45, 99, 153, 207, 261, 315),
+    512: (20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72),
+}
+"""SSD's sizes for COCO, by input size."""
+
+_RATIOS = {4: (2,), 6: (2, 3)}
+
+EXTRAS300 = Extend(
+    block="bottleneck",
+    norm=False,
+    grow=(
+        Growth(channels=512),
+        Growth(channels=256),
+        Growth(channels=256, stride=1, padding=0),
+        Growth(channels=256, stride=1, padding=0),
+    ),
+)
+EXTRAS512 = Extend(
+    block="bottleneck",
+    norm=False,
+    grow=(
+        Growth(channels=512),
+        *(Growth(channels=256),) * 3,
+        Growth(channels=256, kernel=4, stride=1),
+    ),
+)
+
+RECIPE = TrainConfig(epochs=232, batch_size=32, learning_rate=1e-3, weight_decay=5e-4)
+"""120,000 iterations; the FSSD paper trains so too."""
+
+
+def ratios(*boxes: int) -> tuple[Ratios, ...]:
+    """The aspect ratios of levels with 4 or 6 boxes a cell."""
+    return tuple(_RATIOS[count] for count in boxes)
+
+
+BOXES300 = ratios(4, 6, 6, 6, 4, 4)
+BOXES300_MORE = ratios(6, 6, 6, 6, 4, 4)
+BOXES512 = ratios(4, 6, 6, 6, 6, 4, 4)
+BOXES512_MORE = ratios(6, 6, 6, 6, 6, 4, 4)
+
+
+def voc_head(input_size: int, boxes: tuple[Ratios, ...]) -> Multibox:
+    """SSD's head with its priors for VOC, at 300 or 512 pixels."""
+    sizes, steps = {300: (VOC300_SIZES, VOC300_STEPS), 512: (VOC512_SIZES, VOC512_STEPS)}[
+        input_size
+    ]
+    return Multibox(
+        priors=ListedPriors(sizes=sizes, steps=steps, ratios=boxes),
+        postprocess=Postprocess(detections=200),
+    )
+
+
+def voc_system(
+    published: Published,
+    backbone: VGG16,
+    neck: tuple[Step, ...],
+    boxes: tuple[Ratios, ...],
+    input_size: int = 300,
+    train: TrainConfig = RECIPE,
+) -> PaperSystem:
+    """A system on VGG16 for the 20 classes of VOC."""
+    detector = DetectorConfig(
+        input_size=input_size,
+        num_classes=20,
+        backbone=backbone,
+        neck=neck,
+        head=voc_head(input_size, boxes),
+    )
+    return PaperSystem(TrialConfig(detector=detector, train=train), published)
+
+
+_IN_FSSD = "SSD in the FSSD paper: VOC07 test; COCO test-dev with its 81-class model"
+_IN_MFSSD = "SSD retrained in the MFSSD paper: VOC07 test"
+_NECK300, _NECK512 = (L2Norm(), EXTRAS300), (L2Norm(), EXTRAS512)
+
+SSD: dict[str, PaperSystem] = {
+    "ssd300_vgg16": voc_system(
+        Published(_IN_FSSD, 0.251, 0.066, fps=85, hardware=GTX_1080_TI, voc_map=0.772),
+        VGG16(),
+        _NECK300,
+        BOXES300,
+    ),
+    "ssd300_vgg16_11620": voc_system(
+        Published(_IN_MFSSD, fps=70.8, hardware=GTX_1080_TI, voc_map=0.777),
+        VGG16(),
+        _NECK300,
+        BOXES300_MORE,
+    ),
+    "ssd512_vgg16": voc_system(
+        Published(_IN_FSSD, 0.288, 0.109, fps=19, hardware="GTX Titan X", voc_map=0.785),
+        VGG16(),
+        _NECK512,
+        BOXES512,
+        input_size=512,
+    ),
+    "ssd512_vgg16_32756": voc_system(
+        Published("SSD512 with 6 boxes on its finest level; no paper reports figures"),
+        VGG16(),
+        _NECK512,
+        BOXES512_MORE,
+        input_size=512,
+    ),
+}

@@ -1,0 +1,48 @@
+"""What a paper's system is: how to build and train it, and what was reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from searchspace.trial import TrialConfig
+
+GTX_1080_TI = "GTX 1080 Ti"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures as a paper prints them, None where it prints none; precisions are in 0..1.
+
+    Attributes:
+        source: the paper and the data sets of its figures.
+        ap, ap50, ap75, ap_small, ap_medium, ap_large: COCO average precision.
+        ar_small, ar_medium, ar_large: COCO average recall with 100 detections.
+        voc_map: mean average precision on VOC 2007.
+        tt100k_map: mean average precision on Tsinghua-Tencent 100K.
+        fps: frames per second on `hardware`.
+        params: trainable parameters, where the paper counts them.
+    """
+
+    source: str
+    ap: float | None = None
+    ap_small: float | None = None
+    fps: float | None = None
+    hardware: str | None = None
+    ap50: float | None = None
+    ap75: float | None = None
+    ap_medium: float | None = None
+    ap_large: float | None = None
+    ar_small: float | None = None
+    ar_medium: float | None = None
+    ar_large: float | None = None
+    voc_map: float | None = None
+    tt100k_map: float | None = None
+    params: int | None = None
+
+
+@dataclass(frozen=True)
+class PaperSystem:
+    """A system of a paper: how to train and build it, and what was reported."""
+
+    trial: TrialConfig
+    published: Published
