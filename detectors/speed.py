@@ -14,6 +14,7 @@ from torch import Tensor
 
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
+from detectors.fold import folded
 from detectors.quiet import measuring
 from searchspace.trial import MeasureConfig
 
@@ -47,7 +48,7 @@ def measure(
 ) -> Cost:
     """Count parameters and MACs, and measure frames per second on a quiet device.
 
-    Every pass times `config.runs` single images after a warm-up; its figure is their median. The
+    What is timed is the deployed form: batch norms folded into convolutions. Every pass times `config.runs` single images after a warm-up; its figure is their median. The
     fastest pass counts: whatever else a machine does can only make one slower.
 
     Args:
@@ -56,16 +57,14 @@ def measure(
     side = detector.config.input_size
     if images is None:
         images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0))
-    training = detector.training
-    detector.eval().to(device)
+    deployed = folded(detector).to(device, memory_format=torch.channels_last)
     frames = [f[None].contiguous(memory_format=torch.channels_last).to(device) for f in images]
     with measuring(device), _threads(config.threads), torch.inference_mode():
-        _timed(detector, frames, WARM_UP, device)
+        _timed(deployed, frames, WARM_UP, device)
         passes = [
-            statistics.median(_timed(detector, frames, config.runs, device))
+            statistics.median(_timed(deployed, frames, config.runs, device))
             for _ in range(config.passes)
         ]
-    detector.train(training)
     seconds = min(passes)
     return Cost(
         fps=1 / seconds,

@@ -68,8 +68,10 @@ def test_given_images_are_what_is_timed(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    detect = detector.detect
-    monkeypatch.setattr(detector, "detect", lambda x: seen.append(x.clone()) or detect(x))
+    detect = Detector.detect
+    monkeypatch.setattr(
+        Detector, "detect", lambda self, x: seen.append(x.clone()) or detect(self, x)
+    )
     images = torch.rand(3, 3, 64, 64)
     measure(detector, MeasureConfig(runs=6, passes=1), CPU, images)
     timed = seen[-6:]

@@ -1,0 +1,30 @@
+"""The form of a detector that is deployed: batch norms folded into the convolutions before them."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from detectors.detector import Detector
+
+
+def folded(detector: Detector) -> Detector:
+    """A copy in eval mode whose convolutions do the work of the batch norms behind them.
+
+    Its detections are the original's up to rounding; it can no longer be trained or pruned.
+    """
+    copied = copy.deepcopy(detector).eval()
+    for sequence in copied.modules():
+        if isinstance(sequence, nn.Sequential):
+            _fold_pairs(sequence)
+    return copied
+
+
+def _fold_pairs(sequence: nn.Sequential) -> None:
+    for index, (first, second) in enumerate(itertools.pairwise(list(sequence))):
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            sequence[index] = fuse_conv_bn_eval(first, second)
+            sequence[index + 1] = nn.Identity()
