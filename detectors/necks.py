@@ -131,8 +131,9 @@ def resized(x: Tensor, size: int, target: int) -> Tensor:
     """A map of `size` cells a side brought to `target`: max pooling down, bilinear up."""
     if size == target:
         return x
-    if (window := config.pooling(size, target)) > 1:
-        return functional.max_pool2d(x, window, window, ceil_mode=True)
+    if size > target:
+        window, ceil = config.pooling(size, target)
+        return functional.max_pool2d(x, window, window, ceil_mode=ceil)
     return functional.interpolate(x, (target, target), mode="bilinear", align_corners=False)
 
 

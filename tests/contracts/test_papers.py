@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from detectors.describe import Description, describe
+from detectors.describe import Description, describe, describe_layers
 from detectors.detector import Detector
 from detectors.priors import default_boxes
 from searchspace import DetectorConfig, papers
@@ -52,6 +52,11 @@ BETWEEN = {
     "fusion and pyramid c on MobileNetV1 without two strides": between(
         MobileNetV1(taps=("layer3", "layer5", "layer11"), eliminated_strides=(2, 6)),
         Fuse(sources=(Source(level=0, channels=64), Source(level=2, channels=128))),
+        PYRAMID_C,
+    ),
+    "fusion at the coarse map of VGG16 without pool1": between(
+        VGG16(eliminated_strides=(2,)),
+        Fuse(sources=tuple(Source(level=k, channels=64) for k in range(2)), at=1),
         PYRAMID_C,
     ),
     "a sum at the middle map of ResNet-50": between(
@@ -155,6 +160,14 @@ def test_counts_and_priors_are_those_of_the_shared_table() -> None:
         assert [p.step for p in levels] == pytest.approx(row["steps"], rel=1e-5), key
         assert config.input_size == row["input_size"]
         assert sum(counted["priors_per_level"]) == row["priors"]
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_layers_add_up(name: str) -> None:
+    layers, whole = describe_layers(NARROW[name]), describe(NARROW[name])
+    assert sum(layer.params for layer in layers) == whole.params
+    assert sum(layer.macs for layer in layers) == whole.macs
+    assert all(layer.outputs for layer in layers)
 
 
 @pytest.mark.parametrize(
