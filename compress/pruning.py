@@ -62,8 +62,17 @@ def prune(detector: Detector, config: Slimming) -> Plan:
 
 
 def plan_pruning(detector: Detector, config: Slimming) -> Plan:
-    """Decide which channels `prune` removes; the detector is left as it is."""
+    """Decide which channels `prune` removes; the detector is left as it is.
+
+    Raises:
+        ValueError: no batch norm scales any channel that could go.
+    """
     groups, unprunable = _groups(detector)
+    if not groups:
+        raise ValueError(
+            "compress.pruning slimming: no batch norm scales any channel of this detector; set "
+            "norm of its backbone or of steps of its neck, or pruning to none"
+        )
     scores = torch.cat([g.importance for g in groups])
     cut = int(config.ratio * len(scores))
     threshold = scores.sort().values[cut]

@@ -6,6 +6,7 @@ from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
 from detectors.speed import Cost, measure
 from detectors.train import fit
+from detectors.weights import Placement, inherit
 
 __all__ = [
     "Cost",
@@ -13,9 +14,11 @@ __all__ = [
     "Description",
     "Detector",
     "Metrics",
+    "Placement",
     "Split",
     "describe",
     "evaluate",
     "fit",
+    "inherit",
     "measure",
 ]

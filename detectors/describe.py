@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detectors.detector import Detector
+from detectors.features import Features
 from searchspace.detector import DetectorConfig
 
 
@@ -27,6 +29,25 @@ class Description:
     macs: int
     priors_per_level: tuple[int, ...]
     level_sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a detector, at the depth at which its configuration speaks of it.
+
+    Attributes:
+        part: `backbone`, `neck` or `head`.
+        name: row of the backbone, step of the neck, or level of the head.
+        outputs: channels, height and width of what it puts out, once for each path through it.
+        params: scalars in its trainable tensors.
+        macs: multiply-accumulates for one image, over all paths.
+    """
+
+    part: str
+    name: str
+    outputs: tuple[tuple[int, int, int], ...]
+    params: int
+    macs: int
 
 
 def describe(config: DetectorConfig) -> Description:
@@ -58,3 +79,60 @@ def count_macs(detector: Detector) -> int:
         detector.eval().predict(torch.empty(1, 3, side, side, device=detector.priors.device))
     detector.train(mode)
     return counter.get_total_flops() // 2
+
+
+@torch.no_grad()
+def describe_layers(config: DetectorConfig) -> tuple[Layer, ...]:
+    """Build `config` without memory for its weights, and count layer by layer."""
+    with torch.device("meta"):
+        detector = Detector(config).eval()
+    named = list(_layers(detector))
+    outputs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in named}
+    macs = dict.fromkeys(outputs, 0)
+    with FlopCounterMode(display=False) as counter:
+
+        def before(name: str) -> None:
+            macs[name] -= counter.get_total_flops() // 2
+
+        def after(name: str, given: object, made: Tensor | Features) -> None:
+            macs[name] += counter.get_total_flops() // 2
+            outputs[name] += [tuple(x.shape[1:]) for x in _new_maps(given, made)]
+
+        for name, module in named:
+            module.register_forward_pre_hook(lambda m, i, name=name: before(name))
+            module.register_forward_hook(lambda m, i, o, name=name: after(name, i[0], o))
+        side = config.input_size
+        detector.predict(torch.empty(1, 3, side, side, device="meta"))
+    return tuple(
+        Layer(*name.split(".", 1), tuple(outputs[name]), count_params(module), macs[name])
+        for name, module in named
+    )
+
+
+def _layers(detector: Detector) -> Iterator[tuple[str, nn.Module]]:
+    """Rows, then the pieces of each step, then the convolutions of the head."""
+    for name, row in detector.backbone.named_children():
+        yield f"backbone.{name}", row
+    for name, part in (("neck", detector.neck), ("head", detector.head)):
+        for child, module in part.named_children():
+            pieces = dict(_pieces(module))
+            for piece, layer in pieces.items() or [("", module)]:
+                yield f"{name}.{child}{piece}", layer
+
+
+def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The children of a step or of a list of convolutions, those of lists one by one."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.ModuleList):
+            yield from ((f".{name}.{index}", layer) for index, layer in enumerate(child))
+        else:
+            yield f".{name}", child
+
+
+def _new_maps(given: object, made: Tensor | Features) -> list[Tensor]:
+    """What a layer made; of features, the maps that it was not given."""
+    if isinstance(made, Tensor):
+        return [made]
+    known = [*given.maps, given.top]
+    new = {id(x): x for x in (*made.maps, made.top) if not any(x is old for old in known)}
+    return list(new.values())

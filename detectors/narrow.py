@@ -45,6 +45,10 @@ def _narrow_layer(layer: nn.Module, shape: Shape) -> None:
         _resize(layer, "weight", shape)
         if layer.bias is not None:
             _resize(layer, "bias", shape[:1])
+    elif isinstance(layer, nn.ConvTranspose2d):
+        layer.in_channels, layer.out_channels = shape[:2]
+        _resize(layer, "weight", shape)
+        _resize(layer, "bias", shape[1:2])
     elif isinstance(layer, nn.BatchNorm2d):
         layer.num_features = shape[0]
         for name in ("weight", "bias", "running_mean", "running_var"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import torch
@@ -130,8 +131,9 @@ def resized(x: Tensor, size: int, target: int) -> Tensor:
     """A map of `size` cells a side brought to `target`: max pooling down, bilinear up."""
     if size == target:
         return x
-    if (window := config.pooling(size, target)) > 1:
-        return functional.max_pool2d(x, window, window, ceil_mode=True)
+    if size > target:
+        window, ceil = config.pooling(size, target)
+        return functional.max_pool2d(x, window, window, ceil_mode=ceil)
     return functional.interpolate(x, (target, target), mode="bilinear", align_corners=False)
 
 
@@ -220,6 +222,13 @@ STEPS: dict[str, type[nn.Module]] = {
 def build_neck(
     steps: tuple[config.Step, ...], stages: tuple[Levels, ...], width: float
 ) -> nn.Sequential:
-    """The steps in order; `stages[k]` is what step k is given."""
-    pairs = zip(steps, stages, strict=False)
-    return nn.Sequential(*(STEPS[step.kind](step, before, width) for step, before in pairs))
+    """The steps in order; `stages[k]` is what step k is given.
+
+    A step is named after its kind and counted among those of that kind (`extend1`), so that weights
+    fit whatever other steps there are.
+    """
+    neck, seen = nn.Sequential(), Counter[str]()
+    for step, before in zip(steps, stages, strict=False):
+        seen[step.kind] += 1
+        neck.add_module(f"{step.kind}{seen[step.kind]}", STEPS[step.kind](step, before, width))
+    return neck

@@ -31,14 +31,34 @@ class Placement:
     untouched: tuple[str, ...]
 
 
+def inherit(target: Detector, source: Detector) -> Placement:
+    """Start `target` from the weights of a relative, in place.
+
+    Eliminated strides, a split second path and other priors change no tensor, so that everything
+    fits; of a wider relative the first channels are taken. The head's classes are left out where
+    the two do not tell the same number of classes.
+    """
+    tensors = source.state_dict()
+    if target.config.num_classes != source.config.num_classes:
+        tensors = {n: t for n, t in tensors.items() if not n.startswith("head.classes.")}
+    with torch.no_grad():
+        return place(target, tensors)
+
+
 def place(module: nn.Module, source: Mapping[str, Tensor]) -> Placement:
-    """Copy every tensor that fits `module` by name; slice those that are wider in every dimension.
+    """Copy every tensor that fits `module` by name; slice those that have more channels.
 
     Where the input channels of a convolution are sliced, its weights grow by the same factor, so
-    that its outputs keep their scale.
+    that its outputs keep their scale. A tensor with fewer channels, or of another kernel, stays
+    unplaced.
     """
     copied, sliced, unplaced = [], [], []
     own = module.state_dict()
+    transposed = {
+        f"{name}.weight"
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.ConvTranspose2d)
+    }
     for name, tensor in source.items():
         target = own.get(name)
         if target is None or target.ndim != tensor.ndim:
@@ -46,9 +66,10 @@ def place(module: nn.Module, source: Mapping[str, Tensor]) -> Placement:
         elif target.shape == tensor.shape:
             target.copy_(tensor)
             copied.append(name)
-        elif all(t <= s for t, s in zip(target.shape, tensor.shape, strict=True)):
+        elif _is_wider(tensor.shape, target.shape):
             part = tensor[tuple(slice(n) for n in target.shape)].to(target.dtype)
-            growth = tensor.shape[1] / target.shape[1] if target.ndim == 4 else 1.0
+            inputs = 0 if name in transposed else 1
+            growth = tensor.shape[inputs] / target.shape[inputs] if target.ndim == 4 else 1.0
             target.copy_(part * growth)
             sliced.append(name)
         else:
@@ -56,6 +77,12 @@ def place(module: nn.Module, source: Mapping[str, Tensor]) -> Placement:
     placed = {*copied, *sliced}
     untouched = tuple(name for name in own if name not in placed)
     return Placement(tuple(copied), tuple(sliced), tuple(unplaced), untouched)
+
+
+def _is_wider(shape: torch.Size, target: torch.Size) -> bool:
+    """Whether a tensor has no fewer channels than its target, and the same kernel."""
+    enough = all(n >= wanted for n, wanted in zip(shape[:2], target[:2], strict=True))
+    return enough and shape[2:] == target[2:]
 
 
 SHAPES_WIDTHS = (0.25, 0.375)

@@ -1,7 +1,8 @@
-"""The command line: `sparrow search | trial | report | data`."""
+"""The command line: `sparrow search | trial | describe | report | data`."""
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
 from datetime import datetime
@@ -15,12 +16,13 @@ from rich.console import Console
 from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.train import TrainingFailed
+from launch.describing import description
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table
 from launch.searches import Driver, report, resume, search
 from launch.study import read_records
 from launch.trial import TrialResult, run_trial
-from searchspace import TrialConfig
+from searchspace import TrialConfig, papers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
@@ -127,6 +129,23 @@ def trial_command(
     result = run_trial(trial, source, folder, device=device, progress=sys.stderr.isatty())
     _print_result(result)
     console.print(f"Artefacts: {folder}")
+
+
+@app.command("describe")
+def describe_command(
+    system: Annotated[
+        str, typer.Argument(help="A paper's system, such as mfssd_bn, or a trial as JSON.")
+    ],
+) -> None:
+    """Show a detector layer by layer: shapes, parameters, MACs, priors."""
+    if system in papers:
+        trial, published = papers[system].trial, papers[system].published
+    elif Path(system).exists():
+        trial, published = _read_config(Path(system)), None
+    else:
+        near = ", ".join(difflib.get_close_matches(system, papers, n=5, cutoff=0.0))
+        raise ValueError(f"{system}: neither a file nor a paper's system; the nearest are {near}")
+    console.print(description(trial.detector, published))
 
 
 @app.command("report")

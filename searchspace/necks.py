@@ -144,14 +144,21 @@ class Fuse(Config):
         return replace(before, maps=(fused,), top=fused)
 
 
-def pooling(size: int, target: int) -> int:
-    """The window and stride of the max pooling that takes a map to `target` cells; 1 for none."""
-    window = max(1, -(-size // target))
-    if window > 1 and ceil_pool_size(size, window, window) != target:
-        raise ValueError(
-            f"no pooling takes {size} cells to {target}: fuse at another map, or leave this one out"
-        )
-    return window
+def pooling(size: int, target: int) -> tuple[int, bool]:
+    """Window (and stride) of the max pooling that takes a map to `target` cells, and its ceil mode.
+
+    The window is 1 where the map has no more cells than that.
+    """
+    if size <= target:
+        return 1, False
+    up, down = -(-size // target), size // target
+    if ceil_pool_size(size, up, up) == target:
+        return up, True
+    if conv_size(size, down, down, padding=0) == target:
+        return down, False
+    raise ValueError(
+        f"no pooling takes {size} cells to {target}: fuse at another map, or leave this one out"
+    )
 
 
 class FusionBlock(Config):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
+from searchspace.backbones import VGG16, Backbone, ResNet
 from searchspace.heads import ScaledPriors
+from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
 from searchspace.trial import Slimming
 
 MISSING = "\N{EN DASH}"
@@ -36,18 +38,50 @@ RATIOS = ("fps", "latency_ms", "params", "macs")
 def describe_in_words(config: TrialConfig) -> str:
     """What is particular about a configuration, e.g. `width 0.25, 160 px, S1L6, pruned 40 %`."""
     detector = config.detector
-    parts = [f"width {detector.width:g}", f"{detector.input_size} px"]
-    if eliminated := detector.backbone.eliminated_strides:
-        parts.append(f"S{len(eliminated)}L{'-'.join(map(str, eliminated))}")
-    taps = detector.backbone.taps
-    if taps != type(detector.backbone).model_fields["taps"].default:
-        parts.append(f"taps {'+'.join(taps)}")
+    parts = [
+        f"width {detector.width:g}",
+        f"{detector.input_size} px",
+        *_backbone(detector.backbone),
+    ]
+    parts += [words for step in detector.neck if (words := _step(step))]
     priors = detector.head.priors
     if isinstance(priors, ScaledPriors):
         parts.append(f"priors of {priors.cells:g} cells")
     else:
         parts.append(f"listed priors from {priors.sizes[0]:g} px")
     return ", ".join([*parts, *_training(config.train), *_compression(config.compress)])
+
+
+def _backbone(backbone: Backbone) -> list[str]:
+    """Its kind unless it is MobileNetV1, and what was changed of it."""
+    parts = []
+    if isinstance(backbone, VGG16):
+        parts.append("VGG16 with batch norm" if backbone.norm else "VGG16")
+    if isinstance(backbone, ResNet):
+        parts.append(f"ResNet-{backbone.depth}")
+        if backbone.last_stage == "dilated":
+            parts.append("last stage dilated")
+    if eliminated := backbone.eliminated_strides:
+        parts.append(f"S{len(eliminated)}L{'-'.join(map(str, eliminated))}")
+    if backbone.taps != type(backbone).model_fields["taps"].default:
+        parts.append(f"taps {'+'.join(backbone.taps)}")
+    return parts
+
+
+def _step(step: Step) -> str:
+    """A step of the neck; nothing of norms and growth, which nearly every neck has."""
+    match step:
+        case Fuse(sources=sources, how=how):
+            channels = ":".join(str(source.channels) for source in sources)
+            return f"{'sum' if how == 'sum' else 'concatenation'} of {channels} channels"
+        case Deconvolve(blocks=blocks):
+            pairs = "+".join(f"{block.source}-{block.level}" for block in blocks)
+            return f"deconvolution of levels {pairs}"
+        case Join(level=level):
+            return f"second path joined at level {level}"
+        case Split():
+            return "growth from the second path"
+    return ""
 
 
 def _training(train: TrainConfig) -> list[str]:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.pruning import MIN_CHANNELS, Plan, plan_pruning, prune, replay
+from compress.pruning import MIN_CHANNELS, Plan, _dependencies, plan_pruning, prune, replay
 from detectors.blocks import L2Norm
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
-from searchspace import DetectorConfig
+from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, ScaledPriors
 from searchspace.trial import Slimming
@@ -27,6 +28,10 @@ def trained(seed: int = 0, width: float = 0.5, strides: tuple[int, ...] = ()) ->
     detector = Detector(
         DetectorConfig(input_size=SIZE, num_classes=3, width=width, backbone=backbone, head=head)
     )
+    return as_trained(detector)
+
+
+def as_trained(detector: Detector) -> Detector:
     for norm in norms(detector).values():
         nn.init.uniform_(norm.weight, 0.2, 1.5)
         norm.weight.data[torch.rand_like(norm.weight) < 0.3] *= -1
@@ -203,3 +208,65 @@ def test_planning_keeps_the_mode() -> None:
     plan_pruning(detector, Slimming(ratio=0.5))
     assert detector.training
     assert all(torch.equal(t, before[n]) for n, t in detector.state_dict().items() if n in before)
+
+
+def narrow_system(name: str, size: int, norm: bool = True) -> DetectorConfig:
+    """A paper's system, an eighth as wide, where it has one with batch norm in its backbone."""
+    fields = papers[name].trial.detector.model_dump()
+    head = Multibox(priors=ScaledPriors()).model_dump()
+    fields |= {"width": 0.125, "input_size": size, "num_classes": 3, "head": head}
+    if fields["backbone"]["kind"] == "vgg16":
+        fields["backbone"]["norm"] = norm
+    return DetectorConfig.model_validate(fields)
+
+
+def masked_by_norms(detector: Detector, plan: Plan) -> Detector:
+    """The detector with all batch norms of the channels that a plan removes set to zero."""
+    detector = copy.deepcopy(detector)
+    graph = _dependencies(detector)
+    modules = dict(detector.named_modules())
+    for root, gone in plan.removed.items():
+        group = graph.get_pruning_group(modules[root], tp.prune_conv_out_channels, list(gone))
+        for dependency, channels in group:
+            norm = dependency.target.module
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.weight.data[list(channels)] = 0
+                norm.bias.data[list(channels)] = 0
+    return detector
+
+
+SYSTEMS = {
+    "ssd300_vgg16": 64,
+    "fssd300": 64,
+    "fssd300_abl_c3c7_sum_bn_b": 64,
+    "mfssd_bn": 64,
+    "mdssd512": 128,
+    "mdssd512_r101": 128,
+    "ssdmnetv1_s1l0_dualpath19_10_c": 64,
+    "ssd_vgg16_s1l2_dualpath": 64,
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_other_systems_are_pruned_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    detector = as_trained(Detector(narrow_system(name, SYSTEMS[name])))
+    pruned = copy.deepcopy(detector)
+    plan = prune(pruned, Slimming(ratio=0.4))
+    batch = torch.rand(2, 3, SYSTEMS[name], SYSTEMS[name])
+    loaded = Detector.load(pruned.save(tmp_path))
+    masked = masked_by_norms(detector, plan)
+    with torch.no_grad():
+        expected = masked.predict(batch)
+        assert not torch.allclose(detector.predict(batch).boxes, expected.boxes, rtol=0.1)
+        for other in (pruned, loaded):
+            predictions = other.predict(batch)
+            assert torch.allclose(predictions.boxes, expected.boxes, rtol=1e-4, atol=1e-4)
+            assert torch.allclose(predictions.classes, expected.classes, rtol=1e-4, atol=1e-4)
+    assert count_params(loaded) < 0.9 * count_params(detector)
+
+
+def test_a_detector_without_batch_norm_is_not_pruned() -> None:
+    detector = Detector(narrow_system("ssd300_vgg16", 64, norm=False))
+    with pytest.raises(ValueError, match=r"compress\.pruning.*no batch norm.*set norm"):
+        prune(detector, Slimming())

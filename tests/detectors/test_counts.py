@@ -5,26 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.describe import Description, count_macs, count_params, describe
+from detectors.describe import count_macs, count_params, describe
 from detectors.detector import Detector
 from searchspace import DetectorConfig, TrialConfig, papers, suggest
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, ScaledPriors
 from searchspace.space import Choice
 
-STRIDED_LEVELS = ((38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (2, 2))
-STRIDED_PRIORS = (8664, 2166, 600, 150, 54, 16)
-COUNTED = {
-    "ssdmnetv1": Description(
-        params=16_533_002,
-        macs=2_512_015_168,
-        priors_per_level=(2166, 600, 150, 54, 24, 4),
-        level_sizes=((19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1)),
-    ),
-    "ssdmnetv1_s1l6": Description(16_533_002, 8_658_399_936, STRIDED_PRIORS, STRIDED_LEVELS),
-    "ssdmnetv1_s1l4": Description(16_533_002, 9_083_858_496, STRIDED_PRIORS, STRIDED_LEVELS),
-    "ssdmnetv1_s1l0": Description(16_533_002, 9_743_738_496, STRIDED_PRIORS, STRIDED_LEVELS),
-}
 SIZES = Choice(64, 96, 128, 224, 300, 512)
 WIDTHS = Choice(0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 SMALL = {"detector.input_size": Choice(64, 96), "detector.width": Choice(0.25)}
@@ -35,17 +22,12 @@ def draws(count: int, **domains: object) -> list[DetectorConfig]:
     return [suggest(study.ask(), TrialConfig, domains).detector for _ in range(count)]
 
 
-CONFIGS = {name: system.trial.detector for name, system in papers.items()} | {
+CONFIGS = {
     f"draw {number}": config
     for number, config in enumerate(
         draws(30, **{"detector.input_size": SIZES, "detector.width": WIDTHS})
     )
 }
-
-
-@pytest.mark.parametrize("name", COUNTED)
-def test_the_papers_counts(name: str) -> None:
-    assert describe(papers[name].trial.detector) == COUNTED[name]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -93,8 +75,6 @@ def shapes_of(config: DetectorConfig) -> dict[str, torch.Size]:
 
 def test_strides_and_priors_leave_weight_shapes_alone() -> None:
     stock = shapes_of(papers["ssdmnetv1"].trial.detector)
-    for name in COUNTED:
-        assert shapes_of(papers[name].trial.detector) == stock
     backbones = [MobileNetV1(eliminated_strides=s) for s in ((), (0,), (4, 6), (2, 12))]
     scales = [ScaledPriors(cells=c) for c in (1.25, 3.75)]
     same = [

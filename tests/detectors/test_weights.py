@@ -12,10 +12,12 @@ from detectors.detector import Detector
 from detectors.weights import (
     SHAPES_WIDTHS,
     Placement,
+    inherit,
     load_shapes_backbone,
     place,
     save_backbone,
 )
+from searchspace import DetectorConfig, papers
 
 MakeDetector = Callable[..., Detector]
 
@@ -61,6 +63,68 @@ def test_a_tensor_narrower_in_one_dimension_is_not_placed() -> None:
     placement = place(module, {"0.weight": torch.randn(8, 3, 3, 3)})
     assert placement.unplaced == ("0.weight",)
     assert "0.weight" in placement.untouched
+
+
+def test_a_tensor_of_another_kernel_is_not_placed() -> None:
+    placement = place(layers(), {"0.weight": torch.randn(8, 6, 5, 5)})
+    assert placement.unplaced == ("0.weight",)
+
+
+def test_inputs_of_transposed_convolutions_come_first() -> None:
+    module, weight = nn.Sequential(nn.ConvTranspose2d(4, 6, 2)), torch.randn(8, 9, 2, 2)
+    assert place(module, {"0.weight": weight}).sliced == ("0.weight",)
+    assert torch.allclose(module[0].weight, weight[:4, :6] * 2)
+
+
+RELATIVES = [
+    ("ssdmnetv1", "ssdmnetv1_s2l0-6"),
+    ("ssdmnetv1", "ssdmnetv1_s1l0_dualpath19_10_s"),
+    ("ssdmnetv1_s1l0", "ssdmnetv1_s1l0_fmap1"),
+    ("ssdmnetv1_yaml", "ssdmnetv1_anchor10"),
+    ("ssd_vgg16_003", "ssd_vgg16_s1l2"),
+    ("ssd_vgg16_003", "ssd_vgg16_s1l2_dualpath"),
+]
+
+
+def narrow_system(name: str, **changes: object) -> Detector:
+    config = papers[name].trial.detector
+    return Detector(DetectorConfig.model_validate({**dict(config), "width": 0.125, **changes}))
+
+
+@pytest.mark.parametrize(("stock", "relative"), RELATIVES)
+def test_relatives_inherit_everything(stock: str, relative: str) -> None:
+    torch.manual_seed(0)
+    source, target = narrow_system(stock), narrow_system(relative)
+    placement = inherit(target, source)
+    state = source.state_dict()
+    assert placement == Placement(tuple(state), (), (), ())
+    assert all(torch.equal(t, state[name]) for name, t in target.state_dict().items())
+
+
+def test_a_narrower_relative_inherits_the_first_channels() -> None:
+    source, target = narrow_system("mfssd_bn", width=0.25), narrow_system("mfssd_bn")
+    placement = inherit(target, source)
+    assert (placement.unplaced, placement.untouched) == ((), ())
+    assert "neck.fuse1.transforms.0.0.weight" in placement.sliced
+    wide = source.backbone.conv1_1[0].weight
+    assert torch.equal(target.backbone.conv1_1[0].weight, wide[: len(wide) // 2])
+
+
+def test_a_joined_second_path_inherits_all_but_what_it_widens() -> None:
+    source = narrow_system("ssdmnetv1_s1l0_fmap1")
+    placement = inherit(narrow_system("ssdmnetv1_s1l0_dualpath19_c"), source)
+    widened = ("neck.extend1.blocks.0.0.0.weight", "head.boxes.1.weight", "head.classes.1.weight")
+    assert placement.unplaced == placement.untouched == widened
+    assert placement.sliced == ()
+
+
+def test_other_classes_are_not_inherited() -> None:
+    source, target = narrow_system("ssdmnetv1"), narrow_system("ssdmnetv1", num_classes=3)
+    placement = inherit(target, source)
+    assert placement.unplaced == ()
+    assert {name.rpartition(".")[0] for name in placement.untouched} == {
+        f"head.classes.{level}" for level in range(6)
+    }
 
 
 def test_a_saved_backbone_fits_one_of_its_width_and_is_sliced_for_narrower(

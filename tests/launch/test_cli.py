@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from launch import cli
-from searchspace import TrialConfig
+from launch.report.words import TIMES
+from searchspace import TrialConfig, papers
 
 Run = Callable[..., tuple[int, str]]
 
@@ -34,10 +35,41 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    for command in ((), ("search",), ("trial",), ("report",), ("data",), ("data", "check")):
+    commands = ("search", "trial", "describe", "report", "data")
+    for command in ((), *((name,) for name in commands), ("data", "check")):
         answer = runner.invoke(cli.app, [*command, "--help"])
         assert answer.exit_code == 0, command
         assert "Usage" in answer.output
+
+
+def test_describe_shows_layers_levels_and_what_the_paper_reports(run: Run) -> None:
+    code, text = run("describe", "mfssd_bn")
+    assert code == 0
+    for words in (
+        "33,713,888", "39,516,012,032", "11,620", "conv1_1", "fuse1.transforms.0",
+        "extend1.blocks.5", "classes.0", f"1024{TIMES}38{TIMES}38", "30 to 60", "voc_map 0.812",
+    ):  # fmt: skip
+        assert words in text
+    code, text = run("describe", "ssdmnetv1_s1l0_dualpath19_c")
+    assert code == 0
+    assert f"1536{TIMES}19{TIMES}19" in text
+    assert f"1024{TIMES}19{TIMES}19, 1024{TIMES}10{TIMES}10" in text
+
+
+def test_describe_reads_a_trial_and_names_near_systems(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "trial.json"
+    file.write_text(papers["mdssd300"].trial.model_dump_json())
+    code, text = run("describe", file)
+    assert code == 0
+    assert "44,677,650" in text
+    assert "Published" not in text
+    code, text = run("describe", "mfsd_bn")
+    assert code == 1
+    assert "mfssd_bn" in text
+    file.write_text("{")
+    code, text = run("describe", file)
+    assert code == 1
+    assert "trial.json" in text
 
 
 def test_check_accepts_a_good_set(run: Run, shapes_folder: Path) -> None:

@@ -266,6 +266,22 @@ def test_description_names_what_is_particular():
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ssd512_vgg16", ["512 px", "VGG16", "priors from 35.84"]),
+        ("fssd300_abl_c3c7_sum_bn_b", ["sum of 256:256:256:256", "taps conv3_3+conv4_3+fc7"]),
+        ("mfssd_bn", ["VGG16 with batch norm", "concatenation of 512:256:256 channels"]),
+        ("mdssd512_r101", ["ResNet-101", "last stage dilated", "levels 3-0+4-1+5-2"]),
+        ("ssd_vgg16_s1l2_dualpath", ["S1L2", "growth from the second path"]),
+        ("ssdmnetv1_s1l0_dualpath19_10_c", ["S1L0", "joined at level 1", "joined at level 2"]),
+    ],
+)
+def test_description_names_parts_of_other_systems(name, words):
+    text = describe_in_words(papers[name].trial)
+    assert [w for w in words if w not in text] == []
+
+
+@pytest.mark.parametrize(
     ("name", "value", "text"),
     [
         ("ap", None, DASH),

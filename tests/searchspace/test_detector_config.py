@@ -4,10 +4,22 @@ import pytest
 from pydantic import ValidationError
 
 from searchspace import DetectorConfig, papers
-from searchspace.backbones import MobileNetV1, Row
+from searchspace.backbones import VGG16, MobileNetV1, ResNet, Row
 from searchspace.geometry import Level, ceil_pool_size, conv_size, scaled
 from searchspace.heads import LevelPriors, ListedPriors, Multibox, ScaledPriors
-from searchspace.necks import Extend, Growth, L2Norm
+from searchspace.necks import (
+    Deconvolve,
+    Extend,
+    Fuse,
+    FusionBlock,
+    Growth,
+    Join,
+    L2Norm,
+    Source,
+    Split,
+    Step,
+    pooling,
+)
 
 CHANNELS = (512, 1024, 512, 256, 256, 128)
 SIZES = {
@@ -106,6 +118,21 @@ def listed(**changes: object) -> Multibox:
     return Multibox(priors=ListedPriors(**changes))
 
 
+DUAL = MobileNetV1(eliminated_strides=(0,), second_path=True)
+
+
+def neck(*steps: Step, **fields: object) -> DetectorConfig:
+    return DetectorConfig(neck=steps, head=SCALED, **fields)
+
+
+def fuse(*levels: int, at: int = 0) -> Fuse:
+    return Fuse(sources=tuple(Source(level=level, channels=64) for level in levels), at=at)
+
+
+def deconvolve(*blocks: FusionBlock) -> Deconvolve:
+    return Deconvolve(blocks=blocks)
+
+
 REFUSED = {
     "unknown tap": (
         lambda: MobileNetV1(taps=("layer11", "layer99")),
@@ -171,6 +198,85 @@ REFUSED = {
         lambda: DetectorConfig.model_validate({"neck": [{"kind": "shrink"}]}),
         ["neck", "shrink", "l2norm", "extend"],
     ),
+    "a ResNet of another depth": (lambda: ResNet(depth=34), ["depth", "50", "101"]),
+    "a stride that is dilated": (
+        lambda: ResNet(last_stage="dilated", eliminated_strides=(5,)),
+        ["eliminated_strides [5]", "[0, 1, 3, 4]"],
+    ),
+    "a pooling without stride": (
+        lambda: VGG16(eliminated_strides=(17,)),
+        ["eliminated_strides [17]", "[2, 5, 9, 13]"],
+    ),
+    "a second path of no stride": (
+        lambda: VGG16(second_path=True),
+        ["second_path", "eliminated_strides []", "eliminate a stride"],
+    ),
+    "a second path behind the last tap": (
+        lambda: VGG16(second_path=True, eliminated_strides=(13,), taps=("conv3_3",)),
+        ["second_path", "[13]", "none of the taps ['conv3_3']"],
+    ),
+    "a second path that nothing reads": (
+        lambda: DetectorConfig(backbone=DUAL),
+        ["second_path", "join or split"],
+    ),
+    "a step on a second path that is not there": (
+        lambda: neck(Split(side=0)),
+        ["neck.0, split", "no side maps", "second_path"],
+    ),
+    "a side map that is not there": (
+        lambda: neck(Split(side=2), backbone=DUAL),
+        ["neck.0, split", "side: map 2 of 2 maps"],
+    ),
+    "joined maps of two sizes": (
+        lambda: neck(Join(level=0, side=0), backbone=DUAL),
+        ["neck.0, join", "38 cells", "side map 0 19", "[19, 10]"],
+    ),
+    "a fusion of a level that is not there": (
+        lambda: neck(fuse(0, 2)),
+        ["neck.0, fuse", "source: level 2 of 2 maps"],
+    ),
+    "a fusion at a level that is not there": (
+        lambda: neck(fuse(0, 1, at=2)),
+        ["neck.0, fuse", "at: level 2 of 2 maps"],
+    ),
+    "a fusion that leaves out the last map": (
+        lambda: neck(fuse(0)),
+        ["nothing would read", "level 1", "add it to the sources"],
+    ),
+    "a fusion of nothing": (lambda: Fuse(sources=()), ["sources", "at least 1"]),
+    "a map fused twice": (lambda: fuse(0, 0), ["sources [0, 0]", "once"]),
+    "a sum of unequal channels": (
+        lambda: Fuse(
+            how="sum", sources=(Source(level=0, channels=64), Source(level=1, channels=32))
+        ),
+        ["[64, 32] channels", "same", "concat"],
+    ),
+    "a pooling to cells that it cannot make": (
+        lambda: neck(
+            Extend(block="conv", grow=(Growth(channels=64, stride=1, padding=0),)),
+            fuse(0, 1, 2, at=2),
+        ),
+        ["neck.1, fuse", "no pooling takes 19 cells to 8", "another map"],
+    ),
+    "a deconvolution to the same cells": (
+        lambda: neck(deconvolve(FusionBlock(level=1, source=1, channels=64))),
+        ["neck.0, deconvolve", "level 1 of 10 cells", "a half, a quarter"],
+    ),
+    "a deconvolution without a common factor": (
+        lambda: neck(
+            Extend(block="conv", grow=(Growth(channels=64, stride=3),)),
+            deconvolve(FusionBlock(level=1, source=2, channels=64)),
+        ),
+        ["neck.1, deconvolve", "level 2 of 4 cells", "level 1 of 10"],
+    ),
+    "a deconvolution of other lengths": (
+        lambda: neck(deconvolve(FusionBlock(level=0, source=1, channels=64))),
+        ["deconv_channels [256, 256, 256]", "from 10 to 19 cells", "1 doublings"],
+    ),
+    "two deconvolutions of one level": (
+        lambda: deconvolve(*(FusionBlock(level=0, source=1, channels=64),) * 2),
+        ["levels [0, 0]", "one block"],
+    ),
     "a width of nothing": (lambda: DetectorConfig(width=0), ["width", "greater than 0"]),
 }
 
@@ -182,6 +288,15 @@ def test_what_cannot_be_built_is_refused(name: str) -> None:
         make()
     message = str(caught.value)
     assert [fragment for fragment in fragments if fragment not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "expected"),
+    [(75, 38, (2, True)), (75, 37, (2, False)), (38, 38, (1, False)), (150, 38, (4, True)),
+     (9, 4, (2, False)), (10, 19, (1, False))],
+)  # fmt: skip
+def test_poolings(size: int, target: int, expected: tuple[int, bool]) -> None:
+    assert pooling(size, target) == expected
 
 
 def test_level_priors_count_their_boxes() -> None:

@@ -1,0 +1,347 @@
+"""What holds for every system of the papers, and for some between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from detectors.describe import Description, describe, describe_layers
+from detectors.detector import Detector
+from detectors.priors import default_boxes
+from searchspace import DetectorConfig, papers
+from searchspace.backbones import VGG16, MobileNetV1, ResNet
+from searchspace.heads import Multibox, ScaledPriors
+from searchspace.necks import (
+    Deconvolve,
+    Extend,
+    Fuse,
+    FusionBlock,
+    Growth,
+    Join,
+    L2Norm,
+    Source,
+    Split,
+    Step,
+)
+from searchspace.papers import on_coco
+
+COUNTS: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("counts.json").read_text(encoding="utf-8")
+)
+SHARED = Path(__file__).parents[3] / "shared" / "spec" / "models.json"
+"""The table that counts.json was taken from, where this machine has it."""
+
+RULE = Multibox(priors=ScaledPriors())
+
+
+def between(backbone: MobileNetV1 | VGG16 | ResNet, *neck: Step) -> DetectorConfig:
+    return DetectorConfig(input_size=192, backbone=backbone, neck=neck, head=RULE)
+
+
+PYRAMID_C = Extend(
+    block="bottleneck", replaces=True, grow=(Growth(channels=256, stride=1), Growth(channels=256))
+)
+BETWEEN = {
+    "fusion and pyramid c on MobileNetV1 without two strides": between(
+        MobileNetV1(taps=("layer3", "layer5", "layer11"), eliminated_strides=(2, 6)),
+        Fuse(sources=(Source(level=0, channels=64), Source(level=2, channels=128))),
+        PYRAMID_C,
+    ),
+    "fusion at the coarse map of VGG16 without pool1": between(
+        VGG16(eliminated_strides=(2,)),
+        Fuse(sources=tuple(Source(level=k, channels=64) for k in range(2)), at=1),
+        PYRAMID_C,
+    ),
+    "a sum at the middle map of ResNet-50": between(
+        ResNet(),
+        Fuse(sources=tuple(Source(level=k, channels=64) for k in range(3)), how="sum", at=1),
+        PYRAMID_C,
+    ),
+    "a joined second path of ResNet-101": between(
+        ResNet(depth=101, taps=("res3", "res4"), eliminated_strides=(3,), second_path=True),
+        Join(level=1, side=0, feeds_growth=True),
+        Extend(block="conv", grow=(Growth(channels=128),)),
+    ),
+    "deconvolution by 2 and 4 on MobileNetV1": between(
+        MobileNetV1(),
+        Extend(),
+        Deconvolve(
+            blocks=(
+                FusionBlock(level=0, source=1, deconv_channels=(64,), channels=128),
+                FusionBlock(level=1, source=3, deconv_channels=(64, 32), channels=64),
+            )
+        ),
+    ),
+    "a split second path of VGG16 without two strides": between(
+        VGG16(norm=True, eliminated_strides=(9, 13), second_path=True),
+        L2Norm(level=1),
+        Split(side=1),
+        Extend(block="bottleneck", norm=False),
+    ),
+}
+CONFIGS = {name: system.trial.detector for name, system in papers.items()} | BETWEEN
+
+
+def narrow(config: DetectorConfig, sizes: Iterable[int]) -> DetectorConfig:
+    """The same composition, an eighth as wide, at the first input size that suits it."""
+    for size in sizes:
+        small = {"num_classes": 3, "width": 0.125, "input_size": size, "head": RULE}
+        try:
+            return DetectorConfig.model_validate({**dict(config), **small})
+        except ValidationError:
+            continue
+    raise AssertionError(f"none of the sizes {list(sizes)} suits {config}")
+
+
+EVEN, ODD = (64, 96, 128, 160, 192, 300), (97, 161, 225, 257, 299, 301)
+NARROW = {
+    name: config
+    for config, name in {
+        narrow(config, EVEN): name
+        for name, config in CONFIGS.items()
+        if not name.startswith("mdssd300_reading")
+    }.items()
+}
+"""Distinct compositions: some systems differ in priors alone, readings in widths alone."""
+
+
+def built(config: DetectorConfig, seed: int = 0) -> Detector:
+    torch.manual_seed(seed)
+    return Detector(config)
+
+
+def images(config: DetectorConfig, count: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, config.input_size, config.input_size, generator=generator)
+
+
+# ---- counts
+
+
+def test_every_system_is_named() -> None:
+    assert {key.split("@")[0] for key in COUNTS} == papers.keys() - {"mfssd_pruned"}
+    pruned, whole = papers["mfssd_pruned"].trial, papers["mfssd_bn"].trial
+    assert pruned.detector == whole.detector
+    assert pruned.compress.pruning.kind == "slimming"
+
+
+@pytest.mark.parametrize("key", COUNTS)
+def test_counts(key: str) -> None:
+    name, _, coco = key.partition("@")
+    trial = on_coco(name) if coco else papers[name].trial
+    counted = COUNTS[key]
+    assert trial.detector.num_classes == counted["num_classes"] - 1
+    assert describe(trial.detector) == Description(
+        params=counted["params"],
+        macs=counted["macs"],
+        priors_per_level=tuple(counted["priors_per_level"]),
+        level_sizes=tuple(map(tuple, counted["fmap_sizes"])),
+    )
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="the shared table of counts is not here")
+def test_counts_and_priors_are_those_of_the_shared_table() -> None:
+    shared = json.loads(SHARED.read_text(encoding="utf-8"))
+    for key, counted in COUNTS.items():
+        row = shared[key]
+        assert counted == {field: row[field] for field in counted}
+        name, _, coco = key.partition("@")
+        config = (on_coco(name) if coco else papers[name].trial).detector
+        levels = config.priors()
+        for field, printed in (("min_size", "min_sizes"), ("max_size", "max_sizes")):
+            assert [getattr(p, field) for p in levels] == pytest.approx(row[printed]), key
+        assert [p.step for p in levels] == pytest.approx(row["steps"], rel=1e-5), key
+        assert config.input_size == row["input_size"]
+        assert sum(counted["priors_per_level"]) == row["priors"]
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_layers_add_up(name: str) -> None:
+    layers, whole = describe_layers(NARROW[name]), describe(NARROW[name])
+    assert sum(layer.params for layer in layers) == whole.params
+    assert sum(layer.macs for layer in layers) == whole.macs
+    assert all(layer.outputs for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "difference"),
+    [
+        ("mfssd_bn", "mfssd", 4_224),
+        ("ssdmnetv1_s1l0_dualpath19_c", "ssdmnetv1_s1l0", 2_612_224),
+        ("ssdmnetv1_s1l0_dualpath19_10_c", "ssdmnetv1_s1l0_dualpath19_c", 4_700_160),
+        ("ssdmnetv1_s1l0_dualpath19_10_s", "ssdmnetv1", 0),
+        ("ssd_vgg16_s1l2_dualpath", "ssd_vgg16_003", 0),
+    ],
+)
+def test_differences_of_parameters(more: str, less: str, difference: int) -> None:
+    params = [describe(papers[name].trial.detector).params for name in (more, less)]
+    assert params[0] - params[1] == difference
+
+
+@pytest.mark.parametrize(
+    ("name", "coco", "count", "sums"),
+    [
+        ("ssd300_vgg16", False, 8_732, (4443.1467, 4443.1467, 1510.1480, 1510.1480)),
+        ("ssd300_vgg16_11620", False, 11_620, (5906.4, 5906.4, 1843.6255, 1843.6255)),
+        ("ssd300_vgg16", True, 8_732, (4443.1467, 4443.1467, 1171.9677, 1171.9677)),
+        ("ssd512_vgg16", False, 24_564, (12282, 12282, 3144.9986, 3144.9986)),
+    ],
+)
+def test_sums_of_the_priors(name: str, coco: bool, count: int, sums: tuple[float, ...]) -> None:
+    config = (on_coco(name) if coco else papers[name].trial).detector
+    boxes = default_boxes(config.priors(), config.levels(), config.input_size)
+    assert boxes.shape == (count, 4)
+    assert boxes.double().sum(0).tolist() == pytest.approx(sums, rel=1e-6)
+
+
+def test_single_priors() -> None:
+    config = papers["ssd300_vgg16_11620"].trial.detector
+    boxes = default_boxes(config.priors(), config.levels(), 300)
+    assert boxes[:6, :2].flatten().tolist() == pytest.approx([4 / 300] * 12)
+    sides = [
+        (0.1, 0.1), (0.141421, 0.141421), (0.141421, 0.070711),
+        (0.070711, 0.141421), (0.173205, 0.057735), (0.057735, 0.173205),
+    ]  # fmt: skip
+    for box, (width, height) in zip(boxes[:6, 2:].tolist(), sides, strict=True):
+        assert box == pytest.approx((width, height), abs=1e-6)
+    assert boxes[-1].tolist() == pytest.approx((0.5, 0.5, 0.622254, 1.0), abs=1e-6)
+
+
+# ---- shapes
+
+
+def declared(levels: Iterable[Any], count: int) -> list[tuple[int, ...]]:
+    return [(count, level.channels, level.size, level.size) for level in levels]
+
+
+def shapes(maps: Iterable[Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(x.shape) for x in maps]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_declared_levels_are_the_real_maps(name: str) -> None:
+    config = CONFIGS[name]
+    with torch.device("meta"):
+        detector = Detector(config)
+        features = detector.backbone(torch.empty(2, 3, config.input_size, config.input_size))
+    stages = config.stages()
+    for step, levels in zip([None, *detector.neck], stages, strict=True):
+        features = features if step is None else step(features)
+        assert shapes(features.maps) == declared(levels.maps, 2)
+        assert shapes([features.top]) == declared([levels.top], 2)
+        assert shapes(features.side) == declared(levels.side, 2)
+    predictions = detector.head(features.maps)
+    assert predictions.boxes.shape == (2, *detector.priors.shape)
+    assert predictions.classes.shape == (2, len(detector.priors), 1 + config.num_classes)
+
+
+def tensors_of(config: DetectorConfig) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in Detector(config).state_dict().items()}
+
+
+RELATIVES = [
+    ("ssdmnetv1", "ssdmnetv1_s2l4-6"),
+    ("ssdmnetv1", "ssdmnetv1_s1l0_fmap1"),
+    ("ssdmnetv1", "ssdmnetv1_s1l0_dualpath19_10_s"),
+    ("ssdmnetv1_yaml", "ssdmnetv1_anchor10"),
+    ("ssdmnetv1_yaml", "ssdmnetv1_size512"),
+    ("ssd_vgg16_003", "ssd_vgg16_s1l2"),
+    ("ssd_vgg16_003", "ssd_vgg16_s1l2_dualpath"),
+]
+
+
+@pytest.mark.parametrize(("stock", "relative"), RELATIVES)
+def test_strides_split_and_priors_leave_every_weight_shape(stock: str, relative: str) -> None:
+    stock_shapes = tensors_of(papers[stock].trial.detector)
+    assert tensors_of(papers[relative].trial.detector) == stock_shapes
+
+
+# ---- behaviour, at an eighth of the width
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    config = NARROW[name]
+    detector = built(config).train()
+    predictions = detector.predict(images(config, 3))
+    loss = sum((x * torch.randn_like(x)).sum() for x in (predictions.boxes, predictions.classes))
+    loss.backward()
+    without = [
+        name
+        for name, p in detector.named_parameters()
+        if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
+    ]
+    assert without == []
+
+
+def close(first: Any, second: Any, tolerance: float) -> bool:
+    """Whether predictions differ by at most `tolerance` of their root mean square."""
+    pairs = [(first.boxes, second.boxes), (first.classes, second.classes)]
+    return all((a.float() - b.float()).norm() <= tolerance * a.float().norm() for a, b in pairs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NARROW)
+def test_precisions_and_memory_layouts_agree(name: str) -> None:
+    config = NARROW[name]
+    detector = built(config).eval()
+    batch = images(config)
+    expected = detector.predict(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert close(expected, detector.predict(batch), 0.05)
+    detector.to(memory_format=torch.channels_last)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    assert close(expected, detector.predict(batch), 1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NARROW)
+def test_odd_inputs_and_batches(name: str) -> None:
+    config = narrow(NARROW[name], ODD)
+    detector = built(config).eval()
+    batch = images(config, 3)
+    together = detector.predict(batch)
+    alone = detector.predict(batch[2:])
+    assert together.boxes.shape == (3, *detector.priors.shape)
+    assert torch.allclose(together.boxes[2:], alone.boxes, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(together.classes[2:], alone.classes, rtol=1e-3, atol=1e-5)
+
+
+def with_statistics(detector: Detector) -> Detector:
+    """Batch norms as training might leave them."""
+    for norm in detector.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(norm.running_mean, std=0.2)
+            torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+    return detector.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("size", "strides"),
+    [(300, (0,)), (97, (4, 6)), (97, (0, 2, 6, 12))],
+)
+def test_the_second_path_is_the_stock_backbone(size: int, strides: tuple[int, ...]) -> None:
+    def make(backbone: MobileNetV1, *neck: Step) -> DetectorConfig:
+        return DetectorConfig(input_size=size, width=0.25, backbone=backbone, neck=neck, head=RULE)
+
+    stock = with_statistics(built(make(MobileNetV1(), Extend())))
+    dual = Detector(
+        make(MobileNetV1(eliminated_strides=strides, second_path=True), Split(side=1), Extend())
+    ).eval()
+    dual.load_state_dict(stock.state_dict())
+    batch = images(stock.config)
+    first, second = stock.backbone(batch), dual.backbone(batch)
+    assert len(second.side) == len(first.maps)
+    assert [(a - b).abs().max().item() for a, b in zip(first.maps, second.side, strict=True)] == [
+        0.0, 0.0
+    ]  # fmt: skip
+    assert second.maps[-1].shape[-1] > first.maps[-1].shape[-1]
