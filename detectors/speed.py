@@ -48,8 +48,9 @@ def measure(
 ) -> Cost:
     """Count parameters and MACs, and measure frames per second on a quiet device.
 
-    What is timed is the deployed form: batch norms folded into convolutions. Every pass times `config.runs` single images after a warm-up; its figure is their median. The
-    fastest pass counts: whatever else a machine does can only make one slower.
+    What is timed is the deployed form: batch norms folded into convolutions. Every pass times
+    `config.runs` single images after a warm-up; its figure is their median. The fastest pass
+    counts: whatever else a machine does can only make one slower.
 
     Args:
         images: float [N, 3, S, S] in 0..1, used in turn; noise where there are none.
