@@ -18,11 +18,16 @@ from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
 from detectors.speed import Cost, measure
+from detectors.torchvision_weights import load_imagenet_backbone
 from detectors.train import TrainingFailed, fit
 from detectors.weights import load_shapes_backbone
 from searchspace.trial import Slimming, TrainConfig, TrialConfig
 
 FRAMES = 8
+
+START = {"shapes": load_shapes_backbone, "imagenet": load_imagenet_backbone}
+"""What fills a backbone, by `train.weights`."""
+
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -175,8 +180,8 @@ class _Trial:
     def _train(self) -> Outcome:
         torch.manual_seed(self.config.seed)
         detector = Detector(self.config.detector, self.data.classes)
-        if self.config.train.weights == "shapes":
-            load_shapes_backbone(detector)
+        if self.config.train.weights != "none":
+            START[self.config.train.weights](detector)
         pruning = self.config.compress.pruning
         terms = [sparsity_term(pruning.sparsity)] if isinstance(pruning, Slimming) else []
         self._fit(detector, "dense", self.config.train, terms)
