@@ -28,9 +28,11 @@ from searchspace.detector import DetectorConfig
 SMALL_AREA = 32.0**2
 """COCO's bound of a small object, in square pixels of the original image."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Statistics of RGB in 0..1 that the backbones of torchvision and timm expect."""
+PIXELS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
+}
+"""Mean and deviation of RGB in 0..1, by which images are normalised."""
 
 
 class Detector(nn.Module):
@@ -60,8 +62,9 @@ class Detector(nn.Module):
         )
         boxes = default_boxes(priors, config.levels(), config.input_size)
         self.register_buffer("priors", boxes, persistent=False)
-        self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
+        mean, std = PIXELS[config.pixels]
+        self.register_buffer("mean", _per_channel(mean), persistent=False)
+        self.register_buffer("std", _per_channel(std), persistent=False)
 
     def features(self, batch: Tensor) -> list[Tensor]:
         """The maps that the head reads, for normalised images [N, 3, S, S]."""

@@ -18,6 +18,7 @@ from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
 from detectors.speed import Cost, measure
+from detectors.torchvision_weights import load_imagenet_backbone
 from detectors.train import TrainingFailed, fit
 from detectors.weights import load_shapes_backbone
 from searchspace.trial import Slimming, TrainConfig, TrialConfig
@@ -27,6 +28,10 @@ FRAMES = 8
 
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own one does."""
+
+START = {"shapes": load_shapes_backbone, "imagenet": load_imagenet_backbone}
+"""What fills a backbone, by `train.weights`."""
+
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -179,8 +184,8 @@ class _Trial:
     def _train(self) -> Outcome:
         torch.manual_seed(self.config.seed)
         detector = Detector(self.config.detector, self.data.classes)
-        if self.config.train.weights == "shapes":
-            load_shapes_backbone(detector)
+        if self.config.train.weights != "none":
+            START[self.config.train.weights](detector)
         pruning = self.config.compress.pruning
         terms = [sparsity_term(pruning.sparsity)] if isinstance(pruning, Slimming) else []
         self._fit(detector, "dense", self.config.train, terms)

@@ -47,8 +47,8 @@ class TrainConfig(Config):
 
     Attributes:
         optimizer: `sgd` with `momentum` is what the papers use; `adamw` gets further in few steps.
-        weights: what the backbone starts from: nothing, or the backbone trained on generated
-            shapes that ships with the package.
+        weights: what the backbone starts from: nothing, the backbone trained on generated shapes
+            that ships with the package, or torchvision's ImageNet weights, which it downloads.
         warmup_epochs: linear warm-up, in epochs.
         small_object_weight: factor on the losses of priors matched to objects that are small by
             their original annotation area (< 32^2 pixels).
@@ -66,7 +66,7 @@ class TrainConfig(Config):
     warmup_epochs: float = Field(default=1.0, ge=0)
     max_gradient: float = Field(default=10.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    weights: Literal["none", "shapes"] = "none"
+    weights: Literal["none", "shapes", "imagenet"] = "none"
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_object_weight: Annotated[float, FloatRange(0.5, 4.0, log=True), Field(gt=0)] = 1.0

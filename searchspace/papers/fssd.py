@@ -86,7 +86,12 @@ _RATIO_2_1_1 = Fuse(
     norm_sources=True,
 )
 _MFSSD_RECIPE = TrainConfig(
-    epochs=300, batch_size=32, learning_rate=4e-3, weight_decay=5e-4, warmup_epochs=5
+    epochs=300,
+    batch_size=32,
+    learning_rate=4e-3,
+    weight_decay=5e-4,
+    warmup_epochs=5,
+    weights="imagenet",
 )
 """The paper prints a rate of 0.4, with which the loss diverges, and neither batch nor epochs."""
 

@@ -42,7 +42,9 @@ EXTRAS512 = Extend(
     ),
 )
 
-RECIPE = TrainConfig(epochs=232, batch_size=32, learning_rate=1e-3, weight_decay=5e-4)
+RECIPE = TrainConfig(
+    epochs=232, batch_size=32, learning_rate=1e-3, weight_decay=5e-4, weights="imagenet"
+)
 """120,000 iterations; the FSSD paper trains so too."""
 
 

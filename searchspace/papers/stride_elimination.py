@@ -193,6 +193,7 @@ def _vgg(
         learning_rate=4e-3,
         weight_decay=1e-4,
         warmup_epochs=5,
+        weights="imagenet",
         augment=_AUGMENT,
     )
     detector = DetectorConfig(
