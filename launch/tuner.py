@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Read when ray is imported: one log format is enough, trials are given absolute paths, and the
-# study prints its own progress.
+# Read when ray is imported or started: one log format is enough, trials are given absolute paths,
+# and the study prints its own progress.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# Trials are what a machine of the search is for; Ray would run them with the least priority.
+os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
