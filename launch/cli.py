@@ -31,7 +31,7 @@ console = Console()
 
 TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
-SHAPES_MINUTES = 8.5
+SHAPES_MINUTES = 7.5
 """Limit of a search on generated shapes that names none."""
 
 Data = Annotated[
@@ -57,7 +57,7 @@ def search_command(
         int | None, typer.Option(min=1, help=f"How many; {TRIALS} by default.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Begin no trial that would end later; 8.5 without --data.")
+        float | None, typer.Option(help="Begin no trial that would end later; 7.5 without --data.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[

@@ -166,10 +166,15 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
     versions = [f"{name} {metadata.version(name)}" for name in names]
     return {
         "Space": settings.space["name"],
-        "Training data": str(settings.train.annotations),
-        "Validation data": str(settings.val.annotations),
+        "Training data": _shown(settings.train.annotations),
+        "Validation data": _shown(settings.val.annotations),
         "Speed measured on": device + threads,
         "Trials asked for": str(settings.trials),
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }
+
+
+def _shown(path: Path) -> str:
+    """A path as a reader knows it: relative where it lies below the working folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
