@@ -111,8 +111,8 @@ class MeasureConfig(Config):
         threads: CPU threads; a GPU ignores it.
     """
 
-    runs: int = Field(default=30, ge=5)
-    passes: int = Field(default=3, ge=1)
+    runs: int = Field(default=20, ge=5)
+    passes: int = Field(default=15, ge=1)
     threads: int = Field(default=1, ge=1)
 
 
