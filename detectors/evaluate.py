@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from detectors.data.coco import CocoSplit
 from detectors.data.loader import evaluation_batches
-from detectors.detector import Detector
+from detectors.detector import SMALL_AREA, Detector
 from detectors.quiet import computing
 
 BATCH = 16
@@ -88,7 +88,7 @@ def coco_metrics(split: CocoSplit, results: list[dict[str, Any]]) -> Metrics:
     """COCO's metrics of detections in COCO's result form."""
     truth = split.ground_truth()
     # COCO's range of small areas includes its upper end.
-    small = sum(a["area"] <= 32**2 and not a["iscrowd"] for a in truth.dataset["annotations"])
+    small = sum(a["area"] <= SMALL_AREA and not a["iscrowd"] for a in truth.dataset["annotations"])
     # pycocotools cannot load an empty list of results; nothing found is a recall of nothing.
     with contextlib.redirect_stdout(io.StringIO()):
         found = truth.loadRes(results) if results else _nothing(split)

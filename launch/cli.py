@@ -15,6 +15,7 @@ from rich.console import Console
 
 from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.detector import SMALL_AREA
 from detectors.train import TrainingFailed
 from launch.describing import description
 from launch.records import TrialRecord
@@ -178,7 +179,7 @@ def check_command(
     """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
     split = read_split(Split(images, annotations), skip_bad)
     objects = [a for found in split.annotations.values() for a in found]
-    small = sum(a.area < 32**2 for a in objects)
+    small = sum(a.area < SMALL_AREA for a in objects)
     console.print(
         f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
         f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from detectors.data.coco import DataSource, Split
+from detectors.detector import SMALL_AREA
 from detectors.speed import hardware_name
 from launch.local import run_locally
 from launch.records import TrialRecord
@@ -146,7 +147,7 @@ def _drive(
 
 def _check_objectives(data: TrialData) -> None:
     small = (a for found in data.val.annotations.values() for a in found if not a.iscrowd)
-    if not any(a.area < 32**2 for a in small):
+    if not any(a.area < SMALL_AREA for a in small):
         raise TrialError(
             "the validation split has no object below 32x32 pixels, so AP_small is undefined: "
             "add images with small objects to it"

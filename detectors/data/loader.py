@@ -55,7 +55,8 @@ class TrainingSet(Dataset[Sample]):
         self.epoch = 0
         self._cache = ImageCache()
         self._transform = training_transform(config.augment, input_size)
-        self._masks = split.ground_truth()
+        # Only pasting asks for masks; an index of a large set is not built in vain.
+        self._masks = split.ground_truth() if config.copy_paste.copies else None
         copied = [r for r in split.images if self._small(r)] * config.copy_paste.copies
         self._entries = [(r, False) for r in split.images] + [(r, True) for r in copied]
 
