@@ -116,7 +116,7 @@ def _groups(detector: Detector) -> tuple[list[_Group], dict[str, str]]:
 
 
 def _dependencies(detector: Detector) -> tp.DependencyGraph:
-    side, device = detector.config.input_size, detector.priors.device
+    side, device = detector.config.input_size, detector.device
     training = detector.training
     graph = tp.DependencyGraph().build_dependency(
         detector,

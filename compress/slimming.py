@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from detectors.detector import Detector
+from detectors.features import Outputs
 from detectors.train import Term
 
 
@@ -20,7 +21,7 @@ def sparsity_term(strength: float) -> Term:
     Its gradient is strength * sign(scale), the subgradient of the L1 norm.
     """
 
-    def term(detector: Detector, images: Tensor) -> dict[str, Tensor]:
+    def term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         scales = torch.cat([gate.weight.abs() for gate in gates(detector).values()])
         return {"sparsity": strength * scales.sum()}
 

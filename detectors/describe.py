@@ -76,7 +76,7 @@ def count_macs(detector: Detector) -> int:
     side = detector.config.input_size
     mode = detector.training
     with FlopCounterMode(display=False) as counter:
-        detector.eval().predict(torch.empty(1, 3, side, side, device=detector.priors.device))
+        detector.eval().predict(torch.empty(1, 3, side, side, device=detector.device))
     detector.train(mode)
     return counter.get_total_flops() // 2
 

@@ -14,15 +14,12 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import Backbone
-from detectors.boxes import decode
-from detectors.features import Predictions
-from detectors.heads import MultiboxHead
-from detectors.losses import multibox_loss
-from detectors.matching import Objects, match_max_iou
+from detectors.features import Outputs, Predictions
+from detectors.heads import build_head
+from detectors.matching import Objects
 from detectors.narrow import narrow
 from detectors.necks import build_neck
 from detectors.postprocess import Detections, postprocess
-from detectors.priors import default_boxes
 from searchspace.detector import DetectorConfig
 
 SMALL_AREA = 32.0**2
@@ -54,38 +51,36 @@ class Detector(nn.Module):
         self.config = config
         self.classes = tuple(classes)
         self.small_object_weight = 1.0
-        stages, priors = config.stages(), config.priors()
         self.backbone = Backbone(config.backbone, config.width)
-        self.neck = build_neck(config.neck, stages, config.width)
-        self.head = MultiboxHead(
-            config.levels(), tuple(p.boxes_per_cell for p in priors), config.num_classes
-        )
-        boxes = default_boxes(priors, config.levels(), config.input_size)
-        self.register_buffer("priors", boxes, persistent=False)
+        self.neck = build_neck(config.neck, config.stages(), config.width)
+        self.head = build_head(config)
         mean, std = PIXELS[config.pixels]
         self.register_buffer("mean", _per_channel(mean), persistent=False)
         self.register_buffer("std", _per_channel(std), persistent=False)
 
-    def features(self, batch: Tensor) -> list[Tensor]:
-        """The maps that the head reads, for normalised images [N, 3, S, S]."""
-        return self.neck(self.backbone(batch)).maps
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.mean.device
+
+    def outputs(self, batch: Tensor) -> Outputs:
+        """Maps and raw predictions for images [N, 3, S, S] in 0..1."""
+        maps = self.neck(self.backbone((batch - self.mean) / self.std)).maps
+        return Outputs(maps, self.head(maps))
 
     def predict(self, batch: Tensor) -> Predictions:
         """Raw predictions over all priors for images [N, 3, S, S] in 0..1."""
-        return self.head(self.features((batch - self.mean) / self.std))
+        return self.outputs(batch).predictions
 
     def detect(self, batch: Tensor) -> Detections:
         """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
         predictions = self.predict(batch)
-        boxes = decode(predictions.boxes.float(), self.priors)
-        scores = predictions.classes.float().softmax(-1)[..., 1:]
+        boxes, scores = self.head.boxes_of(predictions), self.head.scores_of(predictions)
         return postprocess(boxes, scores, self.config.head.postprocess)
 
-    def loss(self, batch: Tensor, objects: Objects) -> dict[str, Tensor]:
-        """Named loss terms for images [N, 3, S, S] in 0..1."""
-        predictions = self.predict(batch)
-        matches = match_max_iou(self.priors, objects)
-        return multibox_loss(predictions, self.priors, matches, objects, self.small_object_weight)
+    def losses(self, outputs: Outputs, objects: Objects) -> dict[str, Tensor]:
+        """Named loss terms of a batch."""
+        return self.head.losses(outputs.predictions, objects, self.small_object_weight)
 
     def forward(
         self, images: Sequence[Tensor] | Tensor, targets: Sequence[dict[str, Tensor]] | None = None
@@ -95,7 +90,8 @@ class Detector(nn.Module):
             if targets is None:
                 raise ValueError("targets: a detector in training mode needs them")
             sides = [image.shape[-2:] for image in images]
-            return self.loss(batch, padded_objects(targets, sides).to(batch.device))
+            objects = padded_objects(targets, sides).to(batch.device)
+            return self.losses(self.outputs(batch), objects)
         detections = self.detect(batch)
         return [
             detections.of_image(index, width=image.shape[-1], height=image.shape[-2])

@@ -33,3 +33,16 @@ class Predictions:
 
     boxes: Tensor
     classes: Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One pass of a detector over a batch, as losses and teachers read it.
+
+    Attributes:
+        maps: what the head read, finest first, each [N, C, H, W].
+        predictions: what the head made of them.
+    """
+
+    maps: list[Tensor]
+    predictions: Predictions

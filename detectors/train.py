@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
+from detectors.features import Outputs
 from detectors.quiet import computing
 from searchspace.trial import TrainConfig
 
-Term = Callable[[Detector, Tensor], dict[str, Tensor]]
-"""From the detector and a batch [N, 3, S, S] to further named losses."""
+Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
+"""From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses."""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Told after each epoch: how many are done, and the epoch's mean losses."""
@@ -110,9 +111,10 @@ class _Run:
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
             ):
-                losses = self.detector.loss(images, objects)
+                outputs = self.detector.outputs(images)
+                losses = self.detector.losses(outputs, objects)
                 for term in self.terms:
-                    losses |= term(self.detector, images)
+                    losses |= term(self.detector, images, outputs)
             loss = sum(losses.values())
             values = {name: value.item() for name, value in losses.items()}
             if not math.isfinite(loss.item()):

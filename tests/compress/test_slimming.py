@@ -30,7 +30,8 @@ def test_the_gates_are_the_batch_norms(detector: Detector) -> None:
 
 @pytest.mark.parametrize("strength", [1e-4, 0.5])
 def test_the_term_is_the_l1_norm_of_the_scales(detector: Detector, strength: float) -> None:
-    (loss,) = sparsity_term(strength)(detector, torch.zeros(1, 3, 64, 64)).values()
+    images = torch.zeros(2, 3, 64, 64)
+    (loss,) = sparsity_term(strength)(detector, images, detector.outputs(images)).values()
     total = sum(gate.weight.abs().sum().item() for gate in gates(detector).values())
     assert loss.item() == pytest.approx(strength * total, rel=1e-5)
 
@@ -39,7 +40,8 @@ def test_the_term_is_the_l1_norm_of_the_scales(detector: Detector, strength: flo
 def test_its_gradient_is_the_sign_and_reaches_the_gates_alone(
     detector: Detector, strength: float
 ) -> None:
-    losses = sparsity_term(strength)(detector, torch.zeros(1, 3, 64, 64))
+    images = torch.zeros(2, 3, 64, 64)
+    losses = sparsity_term(strength)(detector, images, detector.outputs(images))
     assert set(losses) == {"sparsity"}
     losses["sparsity"].backward()
     scales = {f"{name}.weight" for name in gates(detector)}
@@ -54,7 +56,8 @@ def test_its_gradient_is_the_sign_and_reaches_the_gates_alone(
 def test_the_term_shrinks_scales_step_by_step(detector: Detector) -> None:
     optimizer = torch.optim.SGD(detector.parameters(), lr=1.0)
     before = {name: gate.weight.detach().clone() for name, gate in gates(detector).items()}
-    sparsity_term(0.01)(detector, torch.zeros(1, 3, 64, 64))["sparsity"].backward()
+    images = torch.zeros(2, 3, 64, 64)
+    sparsity_term(0.01)(detector, images, detector.outputs(images))["sparsity"].backward()
     optimizer.step()
     for name, gate in gates(detector).items():
         moved = before[name] - gate.weight.detach()

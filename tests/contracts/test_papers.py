@@ -238,8 +238,8 @@ def test_declared_levels_are_the_real_maps(name: str) -> None:
         assert shapes([features.top]) == declared([levels.top], 2)
         assert shapes(features.side) == declared(levels.side, 2)
     predictions = detector.head(features.maps)
-    assert predictions.boxes.shape == (2, *detector.priors.shape)
-    assert predictions.classes.shape == (2, len(detector.priors), 1 + config.num_classes)
+    assert predictions.boxes.shape == (2, *detector.head.priors.shape)
+    assert predictions.classes.shape == (2, len(detector.head.priors), 1 + config.num_classes)
 
 
 def tensors_of(config: DetectorConfig) -> dict[str, torch.Size]:
@@ -310,7 +310,7 @@ def test_odd_inputs_and_batches(name: str) -> None:
     batch = images(config, 3)
     together = detector.predict(batch)
     alone = detector.predict(batch[2:])
-    assert together.boxes.shape == (3, *detector.priors.shape)
+    assert together.boxes.shape == (3, *detector.head.priors.shape)
     assert torch.allclose(together.boxes[2:], alone.boxes, rtol=1e-3, atol=1e-5)
     assert torch.allclose(together.classes[2:], alone.classes, rtol=1e-3, atol=1e-5)
 

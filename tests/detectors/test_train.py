@@ -11,6 +11,7 @@ from torch import Tensor
 from detectors.data.coco import CocoSplit
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
+from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
 from searchspace.trial import Augment, TrainConfig
 
@@ -103,8 +104,9 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
 def test_further_terms_are_added_to_the_loss(train: Callable) -> None:
     seen = []
 
-    def pull(detector: Detector, images: Tensor) -> dict[str, Tensor]:
+    def pull(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         seen.append((images.shape, images.min().item(), images.max().item()))
+        assert len(outputs.predictions.boxes) == len(outputs.maps[0]) == len(images)
         return {"pull": 100 * sum(p.pow(2).sum() for p in detector.head.parameters())}
 
     plain, _ = train(config(epochs=2))
@@ -122,7 +124,7 @@ def test_further_terms_are_added_to_the_loss(train: Callable) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_with_advice(train: Callable, bad: float) -> None:
-    def broken(detector: Detector, images: Tensor) -> dict[str, Tensor]:
+    def broken(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         return {"broken": torch.tensor(bad, requires_grad=True)}
 
     with pytest.raises(TrainingFailed, match=r"epoch 1 .*broken.*learning_rate \(0\.02\)"):
