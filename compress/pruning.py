@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detectors.blocks import L2Norm
 from detectors.detector import Detector
-from searchspace.trial import Slimming
+from searchspace.compression import Slimming
 
 MIN_CHANNELS = 8
 

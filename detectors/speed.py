@@ -16,7 +16,7 @@ from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
 from detectors.fold import folded
 from detectors.quiet import measuring
-from searchspace.trial import MeasureConfig
+from searchspace.measuring import MeasureConfig
 
 WARM_UP = 10
 

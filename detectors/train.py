@@ -16,7 +16,7 @@ from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs
 from detectors.quiet import computing
-from searchspace.trial import TrainConfig
+from searchspace.training import TrainConfig
 
 Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
 """From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses."""

@@ -21,7 +21,9 @@ from detectors.speed import Cost, measure
 from detectors.torchvision_weights import load_imagenet_backbone
 from detectors.train import TrainingFailed, fit
 from detectors.weights import load_shapes_backbone
-from searchspace.trial import Slimming, TrainConfig, TrialConfig
+from searchspace.compression import Slimming
+from searchspace.training import TrainConfig
+from searchspace.trial import TrialConfig
 
 FRAMES = 8
 """Validation images that frames per second are measured on."""

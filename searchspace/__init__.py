@@ -1,10 +1,13 @@
 """Configurations of trials, and the spaces they are drawn from. Imports neither torch nor ray."""
 
+from searchspace.compression import CompressConfig
 from searchspace.detector import DetectorConfig
+from searchspace.measuring import MeasureConfig
 from searchspace.narrowing import Space, SpaceError, load_space, space_names
 from searchspace.papers import PaperSystem, Published, papers
 from searchspace.space import OutsideSpace, project, suggest, to_params
-from searchspace.trial import CompressConfig, MeasureConfig, TrainConfig, TrialConfig
+from searchspace.training import TrainConfig
+from searchspace.trial import TrialConfig
 
 __all__ = [
     "CompressConfig",

@@ -17,7 +17,7 @@ from detectors.data.copy_paste import cut_out, paste
 from detectors.data.images import load_image
 from detectors.data.transforms import evaluation_transform, training_transform
 from detectors.detector import SMALL_AREA
-from searchspace.trial import TrainConfig
+from searchspace.training import TrainConfig
 
 CACHE_BYTES = 1 << 30
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torchvision.transforms import v2
 
-from searchspace.trial import Augment
+from searchspace.training import Augment
 
 MIN_SIDE = 0.01
 """Boxes whose shorter side is below this fraction of the input's, or one pixel, are dropped."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from launch.records import OBJECTIVES, Origin, State, TrialRecord
 from launch.report.study import StudyView
 from searchspace import TrialConfig
-from searchspace.trial import Unpruned
+from searchspace.compression import Unpruned
 
 FRONT_JSON = "front.json"
 FRONT_CSV = "front.csv"

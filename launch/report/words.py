@@ -6,9 +6,9 @@ import math
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, ResNet
+from searchspace.compression import Slimming
 from searchspace.heads import ScaledPriors
 from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
-from searchspace.trial import Slimming
 
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from searchspace.backbones import VGG16
+from searchspace.compression import CompressConfig, Slimming
 from searchspace.heads import Ratios
 from searchspace.necks import Extend, Fuse, Growth, Source, Step
 from searchspace.papers.ssd import (
@@ -14,7 +15,7 @@ from searchspace.papers.ssd import (
     voc_system,
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
-from searchspace.trial import CompressConfig, Slimming, TrainConfig
+from searchspace.training import TrainConfig
 
 _FSSD = "FSSD paper: VOC07 test; COCO test-dev with its 81-class model"
 _ABLATION = "FSSD paper, ablation: VOC07 test"

@@ -7,7 +7,8 @@ from searchspace.detector import DetectorConfig
 from searchspace.heads import ListedPriors, Multibox, Postprocess, Ratios
 from searchspace.necks import Extend, Growth, L2Norm, Step
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
-from searchspace.trial import TrainConfig, TrialConfig
+from searchspace.training import TrainConfig
+from searchspace.trial import TrialConfig
 
 VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
 VOC300_STEPS = (8, 16, 32, 64, 100, 300)

@@ -14,7 +14,8 @@ from searchspace.papers.ssd import (
     ratios,
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
-from searchspace.trial import Augment, TrainConfig, TrialConfig
+from searchspace.training import Augment, TrainConfig
+from searchspace.trial import TrialConfig
 
 _SOURCE = "stride elimination and dual path paper: COCO val2017"
 _POSTPROCESS = Postprocess(score_threshold=0.01, nms_iou=0.6, detections=100)

@@ -14,8 +14,8 @@ from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
+from searchspace.compression import Slimming
 from searchspace.heads import Multibox, ScaledPriors
-from searchspace.trial import Slimming
 
 SIZE = 64
 

@@ -8,7 +8,7 @@ import torch
 from detectors.describe import describe
 from detectors.detector import Detector
 from detectors.speed import Cost, hardware_name, measure
-from searchspace.trial import MeasureConfig
+from searchspace.measuring import MeasureConfig
 
 CPU = torch.device("cpu")
 QUICK = MeasureConfig(runs=5, passes=2, threads=1)

@@ -13,7 +13,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
-from searchspace.trial import Augment, TrainConfig
+from searchspace.training import Augment, TrainConfig
 
 CPU = torch.device("cpu")
 SIZE = 96

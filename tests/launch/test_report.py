@@ -23,7 +23,8 @@ from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show, show_change, show_seconds
 from launch.trial import Outcome, TrialResult
 from searchspace import TrialConfig, papers
-from searchspace.trial import CompressConfig, CopyPaste, Slimming, TrainConfig
+from searchspace.compression import CompressConfig, Slimming
+from searchspace.training import CopyPaste, TrainConfig
 
 HOSTILE = "<b>x</b></script>"
 TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"

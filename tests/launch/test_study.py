@@ -26,7 +26,7 @@ from launch.study import (
 )
 from launch.trial import Outcome, TrialResult
 from searchspace import Space
-from searchspace.trial import Unpruned
+from searchspace.compression import Unpruned
 
 NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
 NO_METRICS = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))

@@ -15,7 +15,7 @@ from detectors.evaluate import evaluate
 from detectors.train import TrainingFailed
 from launch.trial import TrialData, TrialError, TrialResult, run_trial
 from searchspace import CompressConfig, TrialConfig
-from searchspace.trial import Slimming
+from searchspace.compression import Slimming
 
 
 def pruned(config: TrialConfig) -> TrialConfig:

@@ -21,8 +21,8 @@ from searchspace import (
     suggest,
     to_params,
 )
+from searchspace.compression import CompressConfig, Slimming, Unpruned
 from searchspace.space import Choice, Domain, entries, paths
-from searchspace.trial import CompressConfig, Slimming, Unpruned
 
 DRAWS = 40
 STRIDES = "detector.backbone.mobilenet_v1.eliminated_strides"

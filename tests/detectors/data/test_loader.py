@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detectors.data.coco import CocoSplit, read_split
 from detectors.data.loader import Batch, TrainingLoader, TrainingSet, evaluation_batches
-from searchspace.trial import Augment, CopyPaste, TrainConfig
+from searchspace.training import Augment, CopyPaste, TrainConfig
 
 SIZE = 64
 STOCK = Augment()
