@@ -27,6 +27,7 @@ SMALL_AREA = 32.0**2
 
 PIXELS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "caffe": ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
 """Mean and deviation of RGB in 0..1, by which images are normalised."""

@@ -45,7 +45,7 @@ class TrainConfig(Config):
     Attributes:
         optimizer: `sgd` with `momentum` is what the papers use; `adamw` gets further in few steps.
         weights: what the backbone starts from: nothing, the backbone trained on generated shapes
-            that ships with the package, or torchvision's ImageNet weights, which it downloads.
+            that ships with the package, or ImageNet weights, which torchvision or timm downloads.
         warmup_epochs: linear warm-up, in epochs.
         small_object_weight: factor on the losses of priors matched to objects that are small by
             their original annotation area (< 32^2 pixels).
