@@ -108,7 +108,7 @@ def test_targets_become_fractions_with_smallness_by_the_original_area() -> None:
         target([[0, 0, 20, 50], [0, 0, 10, 10]], [1, 3], area=[1024.0, 1023.9]),
         target([], []),
     ]
-    objects = padded_objects(targets, [(80, 40), (100, 20), (5, 5)])
+    objects = padded_objects(targets, [(80, 40), (100, 20), (5, 5)], input_size=64)
     assert objects.boxes[0, 0].tolist() == pytest.approx([0.25, 0.25, 0.75, 0.5])
     assert objects.boxes[1, 0].tolist() == pytest.approx([0, 0, 1, 0.5])
     assert objects.labels.tolist() == [[2, 0], [1, 3], [0, 0]]

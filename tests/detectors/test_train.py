@@ -13,7 +13,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import Augment, SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
 SIZE = 96
@@ -142,7 +142,8 @@ def test_weight_decay_spares_scales_and_biases(train: Callable, make_detector: C
 
 
 def test_small_objects_weigh_as_configured(train: Callable) -> None:
-    even, heavy = (train(config(epochs=1, small_object_weight=w))[1][0] for w in (1.0, 4.0))
+    weights = (SmallObjects(weight=w) for w in (1.0, 4.0))
+    even, heavy = (train(config(epochs=1, small_objects=w))[1][0] for w in weights)
     assert heavy["boxes"] > even["boxes"]
     assert heavy["classes"] > even["classes"]
 

@@ -24,7 +24,7 @@ from launch.report.words import show, show_change, show_seconds
 from launch.trial import Outcome, TrialResult
 from searchspace import TrialConfig, papers
 from searchspace.compression import CompressConfig, Slimming
-from searchspace.training import CopyPaste, TrainConfig
+from searchspace.training import CopyPaste, SmallObjects, TrainConfig
 
 HOSTILE = "<b>x</b></script>"
 TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
@@ -256,7 +256,9 @@ def test_description_names_what_is_particular():
                 "backbone": {"kind": "mobilenet_v1", "eliminated_strides": (4, 6)},
                 "head": {"priors": {"kind": "scaled", "cells": 2.8}},
             },
-            "train": TrainConfig(copy_paste=CopyPaste(copies=2), small_object_weight=1.5),
+            "train": TrainConfig(
+                copy_paste=CopyPaste(copies=2), small_objects=SmallObjects(weight=1.5)
+            ),
             "compress": PRUNED,
         }
     )
