@@ -148,6 +148,15 @@ def test_small_objects_weigh_as_configured(train: Callable) -> None:
     assert heavy["classes"] > even["classes"]
 
 
+def test_shrunken_objects_are_small_by_the_input(train: Callable) -> None:
+    shrunken = Augment(photometric=0, zoom_out=1, crop=0, flip=0)
+    by_annotation, by_input = (
+        train(config(epochs=1, batch_size=8, augment=shrunken, small_objects=small))[1][0]
+        for small in (SmallObjects(weight=4.0), SmallObjects(weight=4.0, by="input"))
+    )
+    assert by_input["boxes"] > by_annotation["boxes"]
+
+
 def test_precision(make_detector: MakeDetector) -> None:
     detector = make_detector()
     assert autocast_type("float32", detector, CPU) == torch.float32
