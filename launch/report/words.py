@@ -90,8 +90,9 @@ def _training(train: TrainConfig) -> list[str]:
     parts = []
     if train.copy_paste.copies:
         parts.append(f"copy-paste {train.copy_paste.copies}{TIMES}")
-    if train.small_object_weight != 1:
-        parts.append(f"small objects weigh {train.small_object_weight:.2g}")
+    if train.small_objects.weight != 1:
+        where = " in the input" if train.small_objects.by == "input" else ""
+        parts.append(f"small objects{where} weigh {train.small_objects.weight:.2g}")
     return parts
 
 

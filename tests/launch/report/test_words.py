@@ -10,7 +10,7 @@ from launch.report import describe_in_words, front_table
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show, show_change, show_seconds
 from searchspace import TrialConfig, papers
-from searchspace.training import CopyPaste, TrainConfig
+from searchspace.training import CopyPaste, SmallObjects, TrainConfig
 from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
 
 TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
@@ -77,7 +77,9 @@ def test_description_names_what_is_particular():
                 },
                 "head": {"priors": {"kind": "scaled", "cells": 2.8}},
             },
-            "train": TrainConfig(copy_paste=CopyPaste(copies=2), small_object_weight=1.5),
+            "train": TrainConfig(
+                copy_paste=CopyPaste(copies=2), small_objects=SmallObjects(weight=1.5)
+            ),
             "compress": PRUNED,
         }
     )
