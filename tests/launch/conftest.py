@@ -31,6 +31,8 @@ copies = { choice = [0, 1] }
 finetune_epochs = 1
 ratio = { choice = [0.3, 0.5] }
 sparsity = 1e-4
+[compress.pruning.slimming.distillation]
+kind = "none"
 [measure]
 runs = 5
 passes = 1
