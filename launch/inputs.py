@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from detectors.data.coco import CocoSplit, DataSource, read_source
 
@@ -22,6 +23,13 @@ class TrialData:
     def read(cls, source: DataSource, skip_bad: bool = False) -> TrialData:
         """Raises `DataError` with every problem found."""
         return cls(*read_source(source, skip_bad))
+
+    @classmethod
+    def of(cls, data: TrialData | DataSource | Path | str) -> TrialData:
+        """Read splits as they are, or from where they lie; raises `DataError`."""
+        if isinstance(data, TrialData):
+            return data
+        return cls.read(data if isinstance(data, DataSource) else DataSource.from_folder(data))
 
     @property
     def classes(self) -> tuple[str, ...]:

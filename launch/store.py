@@ -79,14 +79,19 @@ class Store:
             make: fills a folder, which outlives a crash and is then given to the next attempt. The
                 artefact appears at once and whole when `make` has returned.
         """
-        key = _key(stage, inputs)
-        artefact = Artefact(key, self.folder / key)
+        artefact = self.artefact(stage, inputs)
         if _damage(artefact.folder):
-            with _held(self.folder / "locks" / key):
+            with _held(self.folder / "locks" / artefact.key):
                 if damage := _damage(artefact.folder):
                     _remove(artefact.folder, damage)
                     _make(artefact.folder, Path(f"{artefact.folder}.partial"), stage, inputs, make)
         return artefact
+
+    def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:
+        """Where the artefact of a stage lies or will lie."""
+        text = json.dumps({"version": VERSION, "stage": stage, "inputs": inputs}, sort_keys=True)
+        key = f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return Artefact(key, self.folder / key)
 
     def record(
         self, stage: str, inputs: Mapping[str, Any], model: type[M], make: Callable[[], M]
@@ -98,11 +103,6 @@ class Store:
 
         artefact = self.once(stage, inputs, write)
         return model.model_validate_json((artefact.folder / RECORD).read_text()), artefact
-
-
-def _key(stage: str, inputs: Mapping[str, Any]) -> str:
-    text = json.dumps({"version": VERSION, "stage": stage, "inputs": inputs}, sort_keys=True)
-    return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _damage(folder: Path) -> str | None:

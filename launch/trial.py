@@ -94,9 +94,7 @@ def run_trial(
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
     """
-    if not isinstance(data, TrialData):
-        source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
-        data = TrialData.read(source)
+    data = TrialData.of(data)
     check_fits(config, data, load_teacher)
     out, device = Path(out), pick_device(device)
     store = Store(Path(stages or out / STAGES))
