@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from launch.ladder import ladder
+    from launch.ladders import ladder
     from launch.report import Front, load_front
     from launch.searches import resume, search
     from launch.trial import Outcome, TrialData, TrialError, TrialResult, run_trial
@@ -20,7 +20,7 @@ _HOMES = {
     "TrialData": "launch.trial",
     "TrialError": "launch.trial",
     "TrialResult": "launch.trial",
-    "ladder": "launch.ladder",
+    "ladder": "launch.ladders",
     "load_front": "launch.report",
     "resume": "launch.searches",
     "run_trial": "launch.trial",

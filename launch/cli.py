@@ -18,7 +18,7 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import SMALL_AREA
 from detectors.train import TrainingFailed
 from launch.describing import description
-from launch.ladder import ladder
+from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
 from launch.searches import Driver, report, resume, search
