@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -138,11 +138,22 @@ class Detector(nn.Module):
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{weights}: not readable as safetensors: {error}") from None
         try:
-            narrow(detector, {name: tuple(t.shape) for name, t in tensors.items()})
-            detector.load_state_dict(tensors)
+            return detector.load_tensors(tensors)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{weights}: not the weights of detector.json: {error}") from None
-        return detector.eval()
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], share: bool = False) -> Detector:
+        """Take widths and weights from `tensors`, and go into eval mode.
+
+        Args:
+            share: hold the tensors themselves, not copies of them.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, or wider than the layer it is for.
+        """
+        narrow(self, {name: tuple(t.shape) for name, t in tensors.items()})
+        self.load_state_dict(tensors, assign=share)
+        return self.eval()
 
 
 def padded_objects(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -18,8 +19,13 @@ from detectors.features import Outputs
 from detectors.quiet import computing
 from searchspace.training import TrainConfig
 
+logger = logging.getLogger(__name__)
+
 Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
-"""From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses."""
+"""From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses.
+
+A term that is a module has its parameters trained along with the detector's.
+"""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Told after each epoch: how many are done, and the epoch's mean losses."""
@@ -45,16 +51,18 @@ def fit(
         loader: gives the same batches for the same epoch, so that a resumed training equals one
             that was never interrupted.
         terms: losses beside the detection loss.
-        checkpoint: file written after each epoch; where it exists, training goes on from it.
+        checkpoint: file written after each epoch; where it exists, training goes on from it. One
+            that cannot be read is warned of, and training begins anew.
 
     Raises:
         TrainingFailed: a loss is not finite.
     """
-    detector.to(device, memory_format=torch.channels_last).train()
-    optimizer = _optimizer(detector, config)
+    trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
+    trained.to(device, memory_format=torch.channels_last).train()
+    optimizer = _optimizer(trained, config)
     total, warm = config.epochs * len(loader), config.warmup_epochs * len(loader)
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm))
-    run = _Run(detector, optimizer, scheduler, device, config, terms)
+    run = _Run(detector, trained, optimizer, scheduler, device, config, terms)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
     for epoch in range(first, config.epochs):
         bar = tqdm(
@@ -86,6 +94,7 @@ class _Run:
     def __init__(
         self,
         detector: Detector,
+        trained: nn.Module,
         optimizer: torch.optim.Optimizer,
         scheduler: LambdaLR,
         device: torch.device,
@@ -93,6 +102,7 @@ class _Run:
         terms: Sequence[Term],
     ) -> None:
         self.detector = detector
+        self.trained = trained
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.device = device
@@ -125,7 +135,7 @@ class _Run:
                 )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.max_gradient)
+            nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.max_gradient)
             self.optimizer.step()
             self.scheduler.step()
         return values
@@ -134,7 +144,7 @@ class _Run:
         """Write a checkpoint that is never seen half-written."""
         state = {
             "epochs": epochs,
-            "detector": self.detector.state_dict(),
+            "trained": self.trained.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
         }
@@ -145,17 +155,21 @@ class _Run:
 
     def restore(self, path: Path) -> int:
         """Go on from a checkpoint; returns how many epochs it has behind it."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.detector.load_state_dict(state["detector"])
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch.load has another one for every kind of damage
+            logger.warning(f"{path} is damaged ({error}): training begins anew")
+            return 0
+        self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
         return state["epochs"]
 
 
-def _optimizer(detector: Detector, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
-    matrices = [p for p in detector.parameters() if p.ndim > 1]
-    vectors = [p for p in detector.parameters() if p.ndim <= 1]
+    matrices = [p for p in trained.parameters() if p.ndim > 1]
+    vectors = [p for p in trained.parameters() if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import FloatRange
 from searchspace.space import Config
 
@@ -25,6 +26,7 @@ class Slimming(Config):
         floor: share of each layer's channels that stays whatever their scale.
         finetune_epochs: training behind the pruning.
         finetune_rate: its learning rate, as a factor of the training's.
+        distillation: who teaches in it, whoever taught in the training.
     """
 
     kind: Literal["slimming"] = "slimming"
@@ -33,6 +35,7 @@ class Slimming(Config):
     floor: float = Field(default=0.1, gt=0, le=1)
     finetune_epochs: int = Field(default=20, ge=1)
     finetune_rate: float = Field(default=0.5, gt=0)
+    distillation: Distillation = NoDistillation()
 
 
 class CompressConfig(Config):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from searchspace.domains import Choice, FloatRange
+from searchspace.distillation import PARENT, Distillation, NoDistillation
+from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.space import Config
 
 SmallBy = Literal["annotation", "input"]
@@ -77,6 +78,7 @@ class TrainConfig(Config):
         precision: `auto` is bfloat16 autocast on GPUs and on CPUs that have it in hardware, for
             networks of dense convolutions; float32 otherwise.
         max_gradient: gradients are clipped to this norm.
+        distillation: a saved detector that teaches. A space that names none does not search it.
     """
 
     epochs: int = Field(default=100, ge=1)
@@ -92,3 +94,14 @@ class TrainConfig(Config):
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_objects: SmallObjects = SmallObjects()
+    distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
+
+    @field_validator("distillation")
+    @classmethod
+    def _has_a_teacher(cls, distillation: Distillation) -> Distillation:
+        if not isinstance(distillation, NoDistillation) and distillation.teacher == PARENT:
+            raise ValueError(
+                "teacher 'parent': nothing was trained before, so there is none; name the folder "
+                "of a saved detector"
+            )
+        return distillation

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
 from searchspace.compression import Slimming
+from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
 from searchspace.heads import ScaledPriors
 from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
 
@@ -30,6 +32,9 @@ LABELS = {
 
 COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
 """The figures of a trial that a table has room for."""
+
+LOCATIONS = {"classes": "class logits", "maps": "maps", "both": "class logits and maps"}
+"""What a teacher shows, by the location of channel-wise distillation."""
 
 RATIOS = ("fps", "latency_ms", "params", "macs")
 """Figures whose change is told as a factor; that of all others is a difference."""
@@ -93,13 +98,29 @@ def _training(train: TrainConfig) -> list[str]:
     if train.small_objects.weight != 1:
         where = " in the input" if train.small_objects.by == "input" else ""
         parts.append(f"small objects{where} weigh {train.small_objects.weight:.2g}")
-    return parts
+    return parts + _teaching(train.distillation)
 
 
 def _compression(compress: CompressConfig) -> list[str]:
     if isinstance(compress.pruning, Slimming):
-        return [f"pruned {100 * compress.pruning.ratio:.0f} %"]
+        pruning = compress.pruning
+        return [f"pruned {100 * pruning.ratio:.0f} %", *_teaching(pruning.distillation)]
     return []
+
+
+def _teaching(distillation: Distillation) -> list[str]:
+    """Who teaches what; of a saved detector the end of its path."""
+    match distillation:
+        case NoDistillation():
+            return []
+        case ChannelWise(location=location):
+            lesson = LOCATIONS[location]
+        case Logits():
+            lesson = "class probabilities"
+    parent = distillation.teacher == PARENT
+    teacher = "its parent" if parent else "/".join(Path(distillation.teacher).parts[-2:])
+    weight, temperature = distillation.weight, distillation.temperature
+    return [f"taught by {teacher} ({lesson}, weight {weight:.2g}, temperature {temperature:.2g})"]
 
 
 def show(name: str, value: float | None) -> str:

@@ -116,7 +116,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
         "--data", shapes_folder, "--space", long_space, "--trials", 2, "--out", out,
         "--device", "cpu",
     )  # fmt: skip
-    wait_for(lambda: any(out.glob("trials/*/dense.checkpoint")), driver)
+    wait_for(lambda: any(out.glob("stages/*/scratch/checkpoint")), driver)
     for process in ray_workers(driver.pid):
         os.kill(process, signal.SIGKILL)
     assert driver.wait(PATIENCE) == 0
