@@ -1,6 +1,16 @@
 """Compression of trained detectors: sparsity, channel pruning."""
 
-from compress.pruning import Plan, plan_pruning, prune, replay
+from compress.plan import Plan, read_plan, replay
+from compress.pruning import check_pruning, plan_pruning, prune
 from compress.slimming import gates, sparsity_term
 
-__all__ = ["Plan", "gates", "plan_pruning", "prune", "replay", "sparsity_term"]
+__all__ = [
+    "Plan",
+    "check_pruning",
+    "gates",
+    "plan_pruning",
+    "prune",
+    "read_plan",
+    "replay",
+    "sparsity_term",
+]

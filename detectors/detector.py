@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import Backbone
+from detectors.dry_run import check_widths
 from detectors.features import Outputs, Predictions
 from detectors.heads import build_head
 from detectors.matching import Objects
@@ -131,6 +132,7 @@ class Detector(nn.Module):
             raise ValueError(f"{weights}: not readable as safetensors: {error}") from None
         try:
             narrow(detector, {name: tuple(t.shape) for name, t in tensors.items()})
+            check_widths(detector)
             detector.load_state_dict(tensors)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{weights}: not the weights of detector.json: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
-from compress import Plan, prune, sparsity_term
+from compress import Plan, check_pruning, plan_pruning, read_plan, replay, sparsity_term
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.detector import Detector
@@ -21,12 +23,18 @@ from detectors.speed import Cost, measure
 from detectors.torchvision_weights import load_imagenet_backbone
 from detectors.train import TrainingFailed, fit
 from detectors.weights import load_shapes_backbone
-from searchspace.compression import Slimming
+from searchspace.compression import Slimming, Unpruned
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
 
 FRAMES = 8
 """Validation images that frames per second are measured on."""
+
+BRIEF_PASSES = 3
+"""Passes of a measurement that only looks for a pruning fast enough."""
+
+GRADIENT_BATCHES = 8
+"""Training batches whose gradients tell what channels are worth."""
 
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own one does."""
@@ -138,13 +146,18 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
 
 
 def check_fits(config: TrialConfig, data: TrialData) -> None:
-    """Raise `TrialError` where a configuration and data do not go together."""
+    """Raise `TrialError` where a configuration cannot be run on the data, before it is."""
     if config.detector.num_classes != data.train.num_classes:
         raise TrialError(
             f"detector.num_classes is {config.detector.num_classes}, but the data have "
             f"{data.train.num_classes} categories ({', '.join(data.classes)}): set it to "
             f"{data.train.num_classes}"
         )
+    if not isinstance(config.compress.pruning, Unpruned):
+        try:
+            check_pruning(config.detector, config.compress.pruning)
+        except ValueError as error:
+            raise TrialError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -172,9 +185,9 @@ class _Trial:
         start = time.monotonic()
         dense_outcome = _once(self.out / "dense.json", Outcome, self._train)
         compact, share = None, 0.0
-        if isinstance(self.config.compress.pruning, Slimming):
+        if not isinstance(self.config.compress.pruning, Unpruned):
             compact = _once(self.out / "compact.json", Outcome, self._compress)
-            share = Plan.model_validate_json((self.out / "plan.json").read_text()).share
+            share = read_plan(self.out / "plan.json").share
         return TrialResult(
             config=self.config,
             dense=dense_outcome,
@@ -189,15 +202,15 @@ class _Trial:
         if self.config.train.weights != "none":
             START[self.config.train.weights](detector)
         pruning = self.config.compress.pruning
-        terms = [sparsity_term(pruning.sparsity)] if isinstance(pruning, Slimming) else []
+        slims = isinstance(pruning, Slimming) and pruning.sparsity > 0
+        terms = [sparsity_term(detector, pruning.sparsity)] if slims else []
         self._fit(detector, "dense", self.config.train, terms)
         return self._outcome(detector)
 
     def _compress(self) -> Outcome:
         pruning = self.config.compress.pruning
         detector = Detector.load(self.out / "dense").to(self.device)
-        plan = prune(detector, pruning)
-        write_atomically(self.out / "plan.json", plan.model_dump_json(indent=1))
+        replay(detector, _once(self.out / "plan.json", Plan, lambda: self._plan(detector)))
         recipe = self.config.train.model_copy(
             update={
                 "epochs": pruning.finetune_epochs,
@@ -207,14 +220,36 @@ class _Trial:
         self._fit(detector, "compact", recipe, [])
         return self._outcome(detector)
 
-    def _fit(self, detector: Detector, stage: str, recipe: TrainConfig, terms: list) -> None:
-        size, checkpoint = self.config.detector.input_size, self.out / f"{stage}.checkpoint"
+    def _plan(self, detector: Detector) -> Plan:
+        """Which channels go. A resumed trial reads it: measured targets are not met alike twice."""
+        config, frames = self.config, self._frames()
+        detector.small_object_weight = config.train.small_object_weight
+        brief = config.measure.model_copy(update={"passes": BRIEF_PASSES})
+        loader = self._loader(config.train)
+        return plan_pruning(
+            detector,
+            config.compress.pruning,
+            batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
+            fps=lambda pruned: measure(pruned, brief, self.device, frames).fps,
+            seed=config.seed,
+        )
+
+    def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers = GPU_LOADERS if self.device.type == "cuda" else 0
-        loader = TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
+        size = self.config.detector.input_size
+        return TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
+
+    def _frames(self) -> Tensor:
+        """Validation images to measure on, [N, 3, S, S] in 0..1."""
+        size = self.config.detector.input_size
+        return next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
+
+    def _fit(self, detector: Detector, stage: str, recipe: TrainConfig, terms: list) -> None:
+        checkpoint = self.out / f"{stage}.checkpoint"
         report = self.on_epoch and (lambda epoch, losses: self.on_epoch(stage, epoch, losses))
         fit(
             detector,
-            loader,
+            self._loader(recipe),
             recipe,
             self.device,
             terms=terms,
@@ -226,11 +261,9 @@ class _Trial:
         checkpoint.unlink()
 
     def _outcome(self, detector: Detector) -> Outcome:
-        size = self.config.detector.input_size
-        _, frames = next(evaluation_batches(self.data.val, size, FRAMES))
         return Outcome(
             metrics=evaluate(detector, self.data.val, self.device),
-            cost=measure(detector, self.config.measure, self.device, frames.float() / 255),
+            cost=measure(detector, self.config.measure, self.device, self._frames()),
         )
 
 
