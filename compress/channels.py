@@ -144,7 +144,7 @@ def _traced(detector: Detector) -> tp.DependencyGraph:
     graph = tp.DependencyGraph().build_dependency(
         detector,
         example_inputs=None,
-        forward_fn=lambda detector, _: _tensors(dry_run(detector)),
+        forward_fn=lambda detector, _: _tensors(dry_run(detector).predictions),
         customized_pruners={L2Norm: _L2NormPruner()},
         verbose=False,
     )

@@ -16,8 +16,8 @@ from compress.targets import (
     configured_target,
     given_target,
     nearest_cut,
-    skeleton,
 )
+from detectors.describe import skeleton
 from detectors.detector import Detector
 from searchspace.compression import ImportancePruning
 from searchspace.detector import DetectorConfig
@@ -88,7 +88,7 @@ def plan_pruning(
         removed={root: tuple(gone) for root, gone in removed.items()},
         channels={layer.root: layer.count for layer in may_lose},
         unprunable=unprunable,
-        before=Size.of(skeleton(detector)),
+        before=Size.of(detector),
         after=Size.of(_without(skeleton(detector), removed)),
     )
 
@@ -99,8 +99,7 @@ def check_pruning(config: DetectorConfig, pruning: Pruning) -> None:
     Nothing is trained for that: what may go depends on no weights, nor does how small a detector
     becomes when every layer is at its floor. Frames per second are not looked at.
     """
-    with torch.device("meta"):
-        detector = Detector(config)
+    detector = skeleton(config)
     may_lose, _ = layers(ChannelGraph(detector), pruning)
     if pruning.target in ("params", "macs"):
         target = configured_target(detector, pruning, fps=None)
@@ -120,7 +119,7 @@ def _towards(
         low=sum(map(len, removed.values())),
         high=ranking.size,
         goal=target.between(part),
-        close=target.tolerance if target.measured else 0,
+        close=target.close,
     )
     if part == 1 and not target.meets(reached):
         raise _unreachable(target, reached)

@@ -1,4 +1,4 @@
-"""What a configuration builds, counted without allocating it."""
+"""What a detector is made of, counted without computing anything."""
 
 from __future__ import annotations
 
@@ -52,11 +52,10 @@ class Layer:
     macs: int
 
 
-def describe(config: DetectorConfig) -> Description:
-    """Build `config` without memory for its weights, and count."""
-    with torch.device("meta"):
-        detector = Detector(config)
-    levels, priors = config.levels(), config.priors()
+def describe(detector: Detector | DetectorConfig) -> Description:
+    """Count, of a detector as it is or of what a configuration builds."""
+    detector = skeleton(detector)
+    levels, priors = detector.config.levels(), detector.config.priors()
     return Description(
         params=count_params(detector),
         macs=count_macs(detector),
@@ -65,6 +64,14 @@ def describe(config: DetectorConfig) -> Description:
         ),
         level_sizes=tuple((level.size, level.size) for level in levels),
     )
+
+
+def skeleton(detector: Detector | DetectorConfig) -> Detector:
+    """A copy of a detector without values, or what a configuration builds: it costs nothing."""
+    if isinstance(detector, Detector):
+        return copy.deepcopy(detector).to("meta")
+    with torch.device("meta"):
+        return Detector(detector)
 
 
 def count_params(module: nn.Module) -> int:
@@ -81,11 +88,7 @@ def count_macs(detector: Detector) -> int:
 
 def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
     """Count layer by layer, of a detector as it is or of what a configuration builds."""
-    if isinstance(detector, DetectorConfig):
-        with torch.device("meta"):
-            detector = Detector(detector)
-    else:
-        detector = copy.deepcopy(detector).to("meta")
+    detector = skeleton(detector)
     named = list(_layers(detector))
     outputs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in named}
     macs = dict.fromkeys(outputs, 0)

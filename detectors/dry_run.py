@@ -8,19 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from detectors.features import Predictions
+from detectors.features import Outputs
 
 if TYPE_CHECKING:
     from detectors.detector import Detector
 
 
-def dry_run(detector: Detector) -> Predictions:
-    """The raw predictions for one image as meta tensors, with their history of gradients.
+def dry_run(detector: Detector) -> Outputs:
+    """Maps and raw predictions for one image as meta tensors, with their history of gradients.
 
     It costs the same whatever the input's size, and whatever device the detector is on; hooks of
     its layers are called. Batch norms run as in evaluation.
     """
-    raw, training = _Raw(detector), detector.training
+    raw, training = _Network(detector), detector.training
     shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
     for name, p in raw.named_parameters():
         shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
@@ -55,12 +55,12 @@ def check_widths(detector: Detector) -> None:
             hook.remove()
 
 
-class _Raw(nn.Module):
-    """A detector whose call gives its raw predictions."""
+class _Network(nn.Module):
+    """A detector whose call gives maps and raw predictions."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
-    def forward(self, images: Tensor) -> Predictions:
-        return self.detector.predict(images)
+    def forward(self, images: Tensor) -> Outputs:
+        return self.detector.outputs(images)
