@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import Backbone
+from detectors.dry_run import check_widths
 from detectors.features import Outputs, Predictions
 from detectors.heads import build_head
 from detectors.losses import EVEN
@@ -149,9 +150,11 @@ class Detector(nn.Module):
             share: hold the tensors themselves, not copies of them.
 
         Raises:
-            ValueError: a tensor is missing, unknown, or wider than the layer it is for.
+            ValueError: a tensor is missing, unknown, wider than the layer it is for, or layers that
+                follow each other do not agree.
         """
         narrow(self, {name: tuple(t.shape) for name, t in tensors.items()})
+        check_widths(self)
         self.load_state_dict(tensors, assign=share)
         return self.eval()
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import SMALL_AREA
+from detectors.detector import SMALL_AREA, Detector
 from detectors.train import TrainingFailed
 from launch.describing import description
 from launch.ladders import ladder
@@ -155,18 +155,24 @@ def ladder_command(
 @app.command("describe")
 def describe_command(
     system: Annotated[
-        str, typer.Argument(help="A paper's system, such as mfssd_bn, or a trial as JSON.")
+        str,
+        typer.Argument(
+            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder."
+        ),
     ],
 ) -> None:
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
+    published = None
     if system in papers:
-        trial, published = papers[system].trial, papers[system].published
+        detector, published = papers[system].trial.detector, papers[system].published
+    elif Path(system).is_dir():
+        detector = Detector.load(Path(system))
     elif Path(system).exists():
-        trial, published = _read_config(Path(system)), None
+        detector = _read_config(Path(system)).detector
     else:
         near = ", ".join(difflib.get_close_matches(system, papers, n=5, cutoff=0.0))
         raise ValueError(f"{system}: neither a file nor a paper's system; the nearest are {near}")
-    console.print(description(trial.detector, published))
+    console.print(description(detector, published))
 
 
 @app.command("report")

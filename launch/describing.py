@@ -9,24 +9,28 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from detectors.describe import Description, describe, describe_layers
+from detectors.describe import Description, describe, describe_layers, skeleton
+from detectors.detector import Detector
+from detectors.dry_run import dry_run
 from launch.report.words import TIMES
 from searchspace import DetectorConfig, Published
 
 
-def description(config: DetectorConfig, published: Published | None) -> Group:
+def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:
     """Layers, levels with their priors, and what a paper reports."""
-    counted = describe(config)
-    parts = [_layer_table(config, counted), _level_table(config, counted)]
+    detector = skeleton(detector)
+    counted = describe(detector)
+    parts = [_layer_table(detector, counted), _level_table(detector, counted)]
     return Group(*parts, *([_reported(published)] if published else []))
 
 
-def _layer_table(config: DetectorConfig, counted: Description) -> Table:
-    table = Table(title=f"Layers, for {config.input_size} pixels", header_style="bold")
+def _layer_table(detector: Detector, counted: Description) -> Table:
+    side = detector.config.input_size
+    table = Table(title=f"Layers, for {side} pixels", header_style="bold")
     for heading in ("Part", "Layer", "Output", "Parameters", "MACs"):
         right = heading in ("Parameters", "MACs")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    layers = describe_layers(config)
+    layers = describe_layers(detector)
     for part, members in itertools.groupby(layers, key=lambda layer: layer.part):
         for layer in members:
             outputs = dict.fromkeys(TIMES.join(map(str, shape)) for shape in layer.outputs)
@@ -37,17 +41,19 @@ def _layer_table(config: DetectorConfig, counted: Description) -> Table:
     return table
 
 
-def _level_table(config: DetectorConfig, counted: Description) -> Table:
+def _level_table(detector: Detector, counted: Description) -> Table:
     table = Table(title="Levels and their priors, in pixels", header_style="bold")
     headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes a cell", "Priors")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = zip(config.levels(), config.priors(), counted.priors_per_level, strict=True)
-    for number, (level, prior, count) in enumerate(rows):
+    maps = dry_run(detector).maps
+    rows = zip(maps, detector.config.priors(), counted.priors_per_level, strict=True)
+    for number, (features, prior, count) in enumerate(rows):
+        _, channels, height, width = features.shape
         table.add_row(
             str(number),
-            str(level.channels),
-            f"{level.size}{TIMES}{level.size}",
+            str(channels),
+            f"{height}{TIMES}{width}",
             f"{prior.step:g}",
             f"{prior.min_size:g} to {prior.max_size:g}",
             str(prior.boxes_per_cell),

@@ -7,14 +7,16 @@ that it starts from. Trials that differ only later on share the earlier ones.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from compress import Plan, distillation_term, prune, replay, sparsity_term
+from compress import Plan, distillation_term, plan_pruning, replay, sparsity_term
 from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
@@ -32,6 +34,12 @@ from searchspace.trial import TrialConfig
 
 FRAMES = 8
 """Validation images that frames per second are measured on."""
+
+BRIEF_PASSES = 3
+"""Passes of a measurement that only looks for a pruning fast enough."""
+
+GRADIENT_BATCHES = 8
+"""Training batches whose gradients tell what channels are worth."""
 
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own one does."""
@@ -76,7 +84,7 @@ class _Training:
         return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
 
     def terms(self, detector: Detector) -> list[Term]:
-        terms = [sparsity_term(self.sparsity)] if self.sparsity else []
+        terms = [sparsity_term(detector, self.sparsity)] if self.sparsity else []
         if self.teacher is not None:
             terms.append(distillation_term(self.distillation, detector, self.teacher))
         return terms
@@ -118,12 +126,26 @@ class Stages:
 
     def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
         """Which channels of a trained detector go."""
-        pruning = self.config.compress.pruning
+        pruning, training = self.config.compress.pruning, self.config.train
         inputs = {
             "input": dense.key,
             "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
         }
-        return self.store.record("prune", inputs, Plan, lambda: prune(self._load(dense), pruning))
+        if pruning.target == "latency":
+            inputs["measure"] = self._measured_on()
+        brief = self.config.measure.model_copy(update={"passes": BRIEF_PASSES})
+
+        def make() -> Plan:
+            frames, loader = self._frames(), self._loader(training)
+            return plan_pruning(
+                self._load(dense),
+                pruning,
+                batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
+                fps=lambda pruned: measure(pruned, brief, self.device, frames).fps,
+                seed=self.config.seed,
+            )
+
+        return self.store.record("prune", inputs, Plan, make)
 
     def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
         """The trained detector without the channels of a plan, trained on."""
@@ -160,18 +182,10 @@ class Stages:
     def measure(self, model: Artefact) -> Cost:
         """What a detector costs on this hardware."""
         config = self.config.measure
-        inputs = {
-            "input": model.key,
-            "measure": config.model_dump(mode="json"),
-            "data": self.data.val.fingerprint,
-            "hardware": hardware_name(self.device),
-        }
+        inputs = {"input": model.key, "measure": self._measured_on()}
 
         def make() -> Cost:
-            detector = self._load(model)
-            size = detector.config.input_size
-            _, frames = next(evaluation_batches(self.data.val, size, FRAMES))
-            return measure(detector, config, self.device, frames.float() / 255)
+            return measure(self._load(model), config, self.device, self._frames())
 
         cost, _ = self.store.record("measure", inputs, Cost, make)
         return cost
@@ -183,6 +197,24 @@ class Stages:
         """What determines the training batches, the recipe apart."""
         return {"data": self.data.train.fingerprint, "seed": self.config.seed}
 
+    def _measured_on(self) -> dict[str, Any]:
+        """What determines a measurement, the detector apart."""
+        return {
+            "config": self.config.measure.model_dump(mode="json"),
+            "data": self.data.val.fingerprint,
+            "hardware": hardware_name(self.device),
+        }
+
+    def _frames(self) -> Tensor:
+        """Validation images to measure on, [N, 3, S, S] in 0..1."""
+        size = self.config.detector.input_size
+        return next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
+
+    def _loader(self, recipe: TrainConfig) -> TrainingLoader:
+        workers = GPU_LOADERS if self.device.type == "cuda" else 0
+        size = self.config.detector.input_size
+        return TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
+
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):
             return None
@@ -191,14 +223,13 @@ class Stages:
         return self.load_teacher(distillation.teacher)
 
     def _fit(self, detector: Detector, training: _Training, work: Path) -> None:
-        size, recipe = detector.config.input_size, training.recipe
-        workers = GPU_LOADERS if self.device.type == "cuda" else 0
+        recipe = training.recipe
         report = self.on_epoch and (
             lambda epoch, losses: self.on_epoch(training.name, epoch, losses)
         )
         fit(
             detector,
-            TrainingLoader(self.data.train, recipe, size, self.config.seed, workers),
+            self._loader(recipe),
             recipe,
             self.device,
             terms=training.terms(detector.to(self.device)),

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from compress import check_pruning
 from detectors.data.coco import DataSource
 from detectors.evaluate import Metrics
 from detectors.speed import Cost
@@ -119,6 +120,11 @@ def check_fits(
             f"{data.train.num_classes}"
         )
     check_teachers(config, data.classes, load_teacher)
+    if not isinstance(config.compress.pruning, Unpruned):
+        try:
+            check_pruning(config.detector, config.compress.pruning)
+        except ValueError as error:
+            raise TrialError(str(error)) from None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
-from searchspace.compression import Slimming
+from searchspace.compression import ImportancePruning, Unpruned
 from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
 from searchspace.heads import ScaledPriors
 from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
@@ -29,6 +29,14 @@ LABELS = {
     "macs": "MACs",
 }
 """Metrics and costs by name, as a heading shows them."""
+
+PRUNED = {
+    "channels": "",
+    "params": " of the parameters",
+    "macs": " of the MACs",
+    "latency": " of the time",
+}
+CRITERIA = {"l2": "L2 norm", "taylor": "Taylor expansion", "lamp": "LAMP", "random": "chance"}
 
 COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
 """The figures of a trial that a table has room for."""
@@ -102,10 +110,13 @@ def _training(train: TrainConfig) -> list[str]:
 
 
 def _compression(compress: CompressConfig) -> list[str]:
-    if isinstance(compress.pruning, Slimming):
-        pruning = compress.pruning
-        return [f"pruned {100 * pruning.ratio:.0f} %", *_teaching(pruning.distillation)]
-    return []
+    pruning = compress.pruning
+    if isinstance(pruning, Unpruned):
+        return []
+    words = f"pruned {100 * pruning.ratio:.0f} %{PRUNED[pruning.target]}"
+    if isinstance(pruning, ImportancePruning):
+        words += f" by {CRITERIA[pruning.criterion]}"
+    return [words, *_teaching(pruning.distillation)]
 
 
 def _teaching(distillation: Distillation) -> list[str]:

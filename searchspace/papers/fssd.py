@@ -163,6 +163,6 @@ FSSD: dict[str, PaperSystem] = {
             _MFSSD, fps=79.5, hardware=GTX_1080_TI, voc_map=0.799, params=22_785_625
         ),
         norm=True,
-        pruning=Slimming(sparsity=1e-4, ratio=0.2),
+        pruning=Slimming(sparsity=1e-4, target="params", ratio=0.324),
     ),
 }  # fmt: skip

@@ -222,7 +222,11 @@ def test_a_crash_behind_the_training_costs_no_epoch(
     def crash(*args: object) -> None:
         raise OSError("disk full")
 
-    for place in ("launch.stages.Detector.save", "launch.stages.evaluate", "launch.stages.prune"):
+    for place in (
+        "launch.stages.Detector.save",
+        "launch.stages.evaluate",
+        "launch.stages.plan_pruning",
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(place, crash)
             with pytest.raises(OSError, match="disk full"):
