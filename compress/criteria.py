@@ -90,6 +90,7 @@ def _by(importance: tp.importance.Importance, graph: ChannelGraph) -> Scores:
     return {root: importance(g).detach().float().cpu() for root, g in graph.groups.items()}
 
 
+@torch.enable_grad()
 def _weighed(detector: Detector, batches: Batches) -> Detector:
     """A copy whose every weight is the mean over batches of |weight * gradient|."""
     weighed = copy.deepcopy(detector).eval().requires_grad_()
