@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from detectors.averaging import average
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs
+from detectors.multi_scale import InputSizes, resized
 from detectors.quiet import computing
+from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -45,7 +48,9 @@ def fit(
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
 ) -> Detector:
-    """Train in place: linear warm-up, cosine to zero, weight decay on weights only.
+    """Train in place: linear warm-up, then `config.schedule`; weight decay on weights only.
+
+    With `config.ema`, the detector ends with the average of its weights.
 
     Args:
         loader: gives the same batches for the same epoch, so that a resumed training equals one
@@ -56,13 +61,15 @@ def fit(
 
     Raises:
         TrainingFailed: a loss is not finite.
+        ValueError: the detector cannot be trained at a size of `config.multi_scale`.
     """
     trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
     trained.to(device, memory_format=torch.channels_last).train()
+    sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
     optimizer = _optimizer(trained, config)
-    total, warm = config.epochs * len(loader), config.warmup_epochs * len(loader)
-    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm))
-    run = _Run(detector, trained, optimizer, scheduler, device, config, terms)
+    total, warm = config.epochs * len(loader), config.warmup(len(loader))
+    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
+    run = _Run(detector, trained, sizes, optimizer, scheduler, device, config, terms)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
     for epoch in range(first, config.epochs):
         bar = tqdm(
@@ -78,14 +85,16 @@ def fit(
         if on_epoch:
             means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
             on_epoch(epoch + 1, means)
+    if run.average:
+        detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()
 
 
-def rate_factor(step: int, total: int, warm: float) -> float:
-    """Learning rate of a step as a factor: linear warm-up, then half a cosine to zero."""
+def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float:
+    """Learning rate of a step as a factor: linear warm-up, then the schedule."""
     if step < warm:
         return (step + 1) / (warm + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1)))
+    return schedule.rate(step, total, warm)
 
 
 class _Run:
@@ -95,6 +104,7 @@ class _Run:
         self,
         detector: Detector,
         trained: nn.Module,
+        sizes: InputSizes,
         optimizer: torch.optim.Optimizer,
         scheduler: LambdaLR,
         device: torch.device,
@@ -103,6 +113,8 @@ class _Run:
     ) -> None:
         self.detector = detector
         self.trained = trained
+        self.sizes = sizes
+        self.average = average(detector, config.ema) if config.ema else None
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.device = device
@@ -112,8 +124,10 @@ class _Run:
 
     def step(self, batch: Batch, epoch: int) -> dict[str, float]:
         """One step of gradient descent; returns the losses."""
+        detector = self.sizes.at(self.scheduler.last_epoch)
         with computing(self.device):
             images = batch.images.to(self.device, non_blocking=True).float().div_(255)
+            images = resized(images, detector.config.input_size)
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [image.shape[-2:] for image in batch.images]
             small = self.config.small_objects
@@ -122,10 +136,10 @@ class _Run:
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
             ):
-                outputs = self.detector.outputs(images)
-                losses = self.detector.losses(outputs, objects, small)
+                outputs = detector.outputs(images)
+                losses = detector.losses(outputs, objects, small)
                 for term in self.terms:
-                    losses |= term(self.detector, images, outputs)
+                    losses |= term(detector, images, outputs)
             loss = sum(losses.values())
             values = {name: value.item() for name, value in losses.items()}
             if not math.isfinite(loss.item()):
@@ -138,6 +152,8 @@ class _Run:
             nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.max_gradient)
             self.optimizer.step()
             self.scheduler.step()
+            if self.average:
+                self.average.update_parameters(self.detector)
         return values
 
     def save(self, path: Path, epochs: int) -> None:
@@ -148,6 +164,8 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
         }
+        if self.average:
+            state["average"] = self.average.state_dict()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
@@ -163,6 +181,8 @@ class _Run:
         self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        if self.average:
+            self.average.load_state_dict(state["average"])
         return state["epochs"]
 
 
@@ -176,7 +196,9 @@ def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+    )
 
 
 def autocast_type(precision: str, detector: Detector, device: torch.device) -> torch.dtype:

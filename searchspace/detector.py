@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from searchspace.backbones import VGG16, MobileNetV1, ResNet
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Levels
-from searchspace.heads import LevelPriors, Multibox
+from searchspace.heads import LevelPriors, ListedPriors, Multibox
 from searchspace.necks import Extend, Join, L2Norm, Split, Step
 from searchspace.space import Config
 
@@ -54,6 +54,28 @@ class DetectorConfig(Config):
     def priors(self) -> tuple[LevelPriors, ...]:
         """The priors of each level."""
         return self.head.priors.for_levels(self.levels(), self.input_size)
+
+    def at_input_size(self, size: int) -> DetectorConfig:
+        """This detector for inputs of another size.
+
+        Listed priors keep their sizes in pixels; their steps follow the cells, which padding makes
+        slightly larger or smaller.
+
+        Raises:
+            ValueError: it cannot be built for that size, or has another number of levels there.
+        """
+        moved = self.model_copy(update={"input_size": size})
+        before, after = self.levels(), moved.levels()
+        if len(before) != len(after):
+            maps = [level.size for level in after]
+            raise ValueError(f"{len(after)} levels ({maps}) in place of {len(before)}")
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        if isinstance(self.head, Multibox) and isinstance(self.head.priors, ListedPriors):
+            pairs = zip(before, after, strict=True)
+            changes = tuple(size / b.size / (self.input_size / a.size) for a, b in pairs)
+            priors = self.head.priors.for_cells(changes)
+            values["head"] = self.head.model_copy(update={"priors": priors})
+        return DetectorConfig(**values | {"input_size": size})
 
     @model_validator(mode="after")
     def _can_be_built(self) -> DetectorConfig:

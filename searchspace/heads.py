@@ -76,6 +76,11 @@ class ListedPriors(Config):
             for step, (low, high), ratios in zip(self.steps, pairs, self.ratios, strict=True)
         )
 
+    def for_cells(self, changes: tuple[float, ...]) -> ListedPriors:
+        """The same boxes on maps whose cells are larger by these factors, level by level."""
+        steps = tuple(s * change for s, change in zip(self.steps, changes, strict=True))
+        return self.model_copy(update={"steps": steps})
+
 
 class ScaledPriors(Config):
     """Priors by a rule that suits any number of levels: a level's size follows its cells.

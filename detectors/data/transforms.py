@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from torch import Tensor
 from torchvision.transforms import v2
 
 from searchspace.training import Augment
+
+Sample = tuple[Tensor, dict[str, Tensor]]
+"""An image uint8 [3, H, W], and by name what is known of its objects."""
 
 MIN_SIDE = 0.01
 """Boxes whose shorter side is below this fraction of the input's, or one pixel, are dropped."""
@@ -21,8 +24,8 @@ def training_transform(augment: Augment, input_size: int) -> v2.Transform:
     """From a stored image and its target to the network's input (SSD, section 2.2).
 
     Takes and gives `(image, target)`: an `Image` of uint8 [3, H, W] and a dictionary of `boxes`
-    (`BoundingBoxes`), `labels` and `area`; objects that leave the image go from all three. Colours
-    change behind the resize, where there are fewer pixels.
+    (`BoundingBoxes`), `labels`, `area` and `pasted`; objects that leave the image go from all four.
+    Colours change behind the resize, where there are fewer pixels. The mosaic is made before.
     """
     least = max(1.0, MIN_SIDE * input_size)
     geometry: list[v2.Transform] = []
@@ -51,6 +54,5 @@ def evaluation_transform(input_size: int) -> v2.Transform:
     return v2.Resize((input_size, input_size))
 
 
-def _per_object(inputs: tuple[Any, dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
-    target = inputs[1]
-    return target["labels"], target["area"]
+def _per_object(inputs: tuple[Any, dict[str, Tensor]]) -> tuple[Tensor, ...]:
+    return tuple(values for name, values in inputs[1].items() if name != "boxes")

@@ -11,6 +11,8 @@ from searchspace.compression import ImportancePruning, Unpruned
 from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
 from searchspace.heads import ScaledPriors
 from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
+from searchspace.schedules import Cosine, Steps
+from searchspace.training import CopyPaste
 
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -100,13 +102,51 @@ def _step(step: Step) -> str:
 
 
 def _training(train: TrainConfig) -> list[str]:
-    parts = []
-    if train.copy_paste.copies:
-        parts.append(f"copy-paste {train.copy_paste.copies}{TIMES}")
+    parts = [*_copy_paste(train.copy_paste), *_recipe(train)]
     if train.small_objects.weight != 1:
         where = " in the input" if train.small_objects.by == "input" else ""
         parts.append(f"small objects{where} weigh {train.small_objects.weight:.2g}")
     return parts + _teaching(train.distillation)
+
+
+def _copy_paste(config: CopyPaste) -> list[str]:
+    """How often, of how many pastes, and cut by what, unless that is the usual."""
+    if not config.active:
+        return []
+    stock = CopyPaste()
+    parts = [f"copy-paste {config.copies}{TIMES}"] if config.copies else []
+    if config.probability:
+        parts.append(f"online copy-paste {100 * config.probability:.0f} %")
+    if config.pastes > 1:
+        parts.append(f"{config.pastes} pastes an object")
+    if config.source != stock.source:
+        parts.append(f"pasted by {config.source}")
+    if config.max_area != stock.max_area:
+        parts.append(f"pasted below {config.max_area:g} px\N{SUPERSCRIPT TWO}")
+    if (config.scale_jitter, config.rotation) != (stock.scale_jitter, stock.rotation):
+        parts.append(
+            f"paste jitter {100 * config.scale_jitter:.0f} %, {config.rotation:g}\N{DEGREE SIGN}"
+        )
+    return parts
+
+
+def _recipe(train: TrainConfig) -> list[str]:
+    parts = []
+    if train.augment.mosaic:
+        plain = f" but for {train.plain_epochs} epochs" if train.plain_epochs else ""
+        parts.append(f"mosaic {100 * train.augment.mosaic:.0f} %{plain}")
+    if train.ema:
+        parts.append(f"EMA {train.ema:g}")
+    scales = train.multi_scale
+    if scales.smallest < scales.largest:
+        parts.append(f"input sizes {scales.smallest:.2g} to {scales.largest:.2g}{TIMES}")
+    match train.schedule:
+        case Steps(milestones=milestones):
+            shares = ", ".join(f"{100 * share:.0f}" for share in milestones)
+            parts.append(f"rate falls at {shares} %")
+        case Cosine(floor=floor) if floor:
+            parts.append(f"rate falls to {100 * floor:.2g} %")
+    return parts
 
 
 def _compression(compress: CompressConfig) -> list[str]:

@@ -15,6 +15,7 @@ from searchspace.papers.ssd import (
     voc_system,
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.schedules import Steps
 from searchspace.training import TrainConfig
 
 _FSSD = "FSSD paper: VOC07 test; COCO test-dev with its 81-class model"
@@ -91,6 +92,7 @@ _MFSSD_RECIPE = TrainConfig(
     batch_size=32,
     learning_rate=4e-3,
     weight_decay=5e-4,
+    schedule=Steps(milestones=(1 / 2, 2 / 3, 5 / 6)),
     warmup_epochs=5,
     weights="imagenet",
 )

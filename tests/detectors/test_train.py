@@ -13,6 +13,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
+from searchspace.schedules import Cosine
 from searchspace.training import Augment, SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
@@ -89,16 +90,16 @@ def test_the_same_seed_trains_the_same_detector(train: Callable) -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    factors = [rate_factor(step, total=100, warm=10) for step in range(100)]
+    factors = [rate_factor(step, total=100, warm=10, schedule=Cosine()) for step in range(100)]
     warm_up, fall = factors[:10], factors[10:]
     assert warm_up == pytest.approx([(step + 1) / 11 for step in range(10)])
     assert fall[0] == 1
     assert all(a > b for a, b in itertools.pairwise(fall))
     assert fall[45] == pytest.approx(0.5)
     assert 0 < fall[-1] < 1e-3
-    assert rate_factor(100, total=100, warm=10) == pytest.approx(0, abs=1e-12)
-    assert rate_factor(0, total=100, warm=0) == 1
-    assert [rate_factor(s, 3, 3.0) for s in range(3)] == pytest.approx([0.25, 0.5, 0.75])
+    assert rate_factor(100, 100, 10, Cosine()) == pytest.approx(0, abs=1e-12)
+    assert rate_factor(0, 100, 0, Cosine()) == 1
+    assert [rate_factor(s, 3, 3.0, Cosine()) for s in range(3)] == pytest.approx([0.25, 0.5, 0.75])
 
 
 def test_further_terms_are_added_to_the_loss(train: Callable) -> None:
