@@ -116,11 +116,10 @@ def _groups(detector: Detector) -> tuple[list[_Group], dict[str, str]]:
 
 
 def _dependencies(detector: Detector) -> tp.DependencyGraph:
-    side, device = detector.config.input_size, detector.device
     training = detector.training
     graph = tp.DependencyGraph().build_dependency(
         detector,
-        example_inputs=torch.zeros(1, 3, side, side, device=device),
+        example_inputs=torch.zeros(1, 3, *detector.config.size, device=detector.device),
         forward_fn=_raw_outputs,
         unwrapped_parameters=[
             (layer.weight, 0) for layer in detector.modules() if isinstance(layer, L2Norm)

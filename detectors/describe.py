@@ -59,9 +59,9 @@ def describe(config: DetectorConfig) -> Description:
         params=count_params(detector),
         macs=count_macs(detector),
         priors_per_level=tuple(
-            level.size**2 * p.boxes_per_cell for level, p in zip(levels, priors, strict=True)
+            level.cells * p.boxes_per_cell for level, p in zip(levels, priors, strict=True)
         ),
-        level_sizes=tuple((level.size, level.size) for level in levels),
+        level_sizes=tuple(level.size for level in levels),
     )
 
 
@@ -73,10 +73,9 @@ def count_params(module: nn.Module) -> int:
 @torch.no_grad()
 def count_macs(detector: Detector) -> int:
     """Multiply-accumulates of the convolutions for one image."""
-    side = detector.config.input_size
     mode = detector.training
     with FlopCounterMode(display=False) as counter:
-        detector.eval().predict(torch.empty(1, 3, side, side, device=detector.device))
+        detector.eval().predict(torch.empty(1, 3, *detector.config.size, device=detector.device))
     detector.train(mode)
     return counter.get_total_flops() // 2
 
@@ -101,8 +100,7 @@ def describe_layers(config: DetectorConfig) -> tuple[Layer, ...]:
         for name, module in named:
             module.register_forward_pre_hook(lambda m, i, name=name: before(name))
             module.register_forward_hook(lambda m, i, o, name=name: after(name, i[0], o))
-        side = config.input_size
-        detector.predict(torch.empty(1, 3, side, side, device="meta"))
+        detector.predict(torch.empty(1, 3, *config.size, device="meta"))
     return tuple(
         Layer(*name.split(".", 1), tuple(outputs[name]), count_params(module), macs[name])
         for name, module in named

@@ -53,6 +53,14 @@ def _narrow_layer(layer: nn.Module, shape: Shape) -> None:
         layer.num_features = shape[0]
         for name in ("weight", "bias", "running_mean", "running_var"):
             _resize(layer, name, shape)
+    elif isinstance(layer, nn.GroupNorm):
+        if shape[0] % layer.num_groups:
+            raise ValueError(
+                f"{shape[0]} channels cannot be in {layer.num_groups} groups of equal size"
+            )
+        layer.num_channels = shape[0]
+        for name in ("weight", "bias"):
+            _resize(layer, name, shape)
     elif isinstance(layer, L2Norm):
         _resize(layer, "weight", shape)
     else:

@@ -19,7 +19,7 @@ from detectors.quiet import computing
 from searchspace.training import TrainConfig
 
 Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
-"""From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses."""
+"""From the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses."""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Told after each epoch: how many are done, and the epoch's mean losses."""
@@ -51,6 +51,7 @@ def fit(
         TrainingFailed: a loss is not finite.
     """
     detector.to(device, memory_format=torch.channels_last).train()
+    detector.backbone.freeze(config.frozen)
     optimizer = _optimizer(detector, config)
     total, warm = config.epochs * len(loader), config.warmup_epochs * len(loader)
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm))
@@ -107,7 +108,7 @@ class _Run:
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [image.shape[-2:] for image in batch.images]
             small = self.config.small_objects
-            objects = padded_objects(batch.targets, sides, images.shape[-1], small.by)
+            objects = padded_objects(batch.targets, sides, images.shape[-2:], small.by)
             objects = objects.to(self.device)
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
@@ -154,8 +155,9 @@ class _Run:
 
 def _optimizer(detector: Detector, config: TrainConfig) -> torch.optim.Optimizer:
     # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
-    matrices = [p for p in detector.parameters() if p.ndim > 1]
-    vectors = [p for p in detector.parameters() if p.ndim <= 1]
+    learning = [p for p in detector.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.ndim > 1]
+    vectors = [p for p in learning if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from detectors.describe import Description, describe, describe_layers
-from launch.report.words import TIMES
+from launch.report.words import TIMES, on_axes
 from searchspace import DetectorConfig, Published
+from searchspace.heads import LevelPoints, LevelPriors
 
 
 def description(config: DetectorConfig, published: Published | None) -> Group:
@@ -22,7 +23,7 @@ def description(config: DetectorConfig, published: Published | None) -> Group:
 
 
 def _layer_table(config: DetectorConfig, counted: Description) -> Table:
-    table = Table(title=f"Layers, for {config.input_size} pixels", header_style="bold")
+    table = Table(title=f"Layers, for {on_axes(config.input_size)} pixels", header_style="bold")
     for heading in ("Part", "Layer", "Output", "Parameters", "MACs"):
         right = heading in ("Parameters", "MACs")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
@@ -47,15 +48,21 @@ def _level_table(config: DetectorConfig, counted: Description) -> Table:
         table.add_row(
             str(number),
             str(level.channels),
-            f"{level.size}{TIMES}{level.size}",
-            f"{prior.step:g}",
-            f"{prior.min_size:g} to {prior.max_size:g}",
+            on_axes(level.size),
+            on_axes(prior.step),
+            _sizes(prior),
             str(prior.boxes_per_cell),
             f"{count:,}",
         )
     table.add_section()
     table.add_row("total", *[""] * 5, f"{sum(counted.priors_per_level):,}", style="bold")
     return table
+
+
+def _sizes(prior: LevelPriors | LevelPoints) -> str:
+    if isinstance(prior, LevelPriors):
+        return f"{prior.min_size:g} to {prior.max_size:g}"
+    return "points"
 
 
 def _reported(published: Published) -> Text:

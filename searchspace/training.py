@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from searchspace.domains import Choice, FloatRange
 from searchspace.space import Config
@@ -66,6 +66,19 @@ class SmallObjects(Config):
     by: SmallBy = "annotation"
 
 
+class Frozen(Config):
+    """What of the backbone stays as its initial weights have it.
+
+    Attributes:
+        rows: so many rows at the front learn nothing, and their batch norms keep their statistics.
+        statistics: all batch norms of the backbone keep their statistics; their scales and shifts
+            learn.
+    """
+
+    rows: int = Field(default=0, ge=0)
+    statistics: bool = False
+
+
 class TrainConfig(Config):
     """Gradient descent with warm-up and a cosine to zero.
 
@@ -92,3 +105,13 @@ class TrainConfig(Config):
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_objects: SmallObjects = SmallObjects()
+    frozen: Frozen = Frozen()
+
+    @model_validator(mode="after")
+    def _has_something_to_keep(self) -> TrainConfig:
+        if self.weights == "none" and self.frozen != Frozen():
+            raise ValueError(
+                "frozen: with weights 'none' the backbone starts from random numbers, which are "
+                "not worth keeping; set weights to 'imagenet' or 'shapes', or leave frozen out"
+            )
+        return self

@@ -53,6 +53,17 @@ def split(shapes: tuple[CocoSplit, CocoSplit]) -> CocoSplit:
     return replace(train, annotations=annotations)
 
 
+def test_a_rectangular_input(split: CocoSplit) -> None:
+    image, target = TrainingSet(split, config(augment=PLAIN), (48, 96), seed=0)[0]
+    square, expected = samples(split, augment=PLAIN)[0]
+    assert image.shape == (3, 48, 96)
+    scale = torch.tensor((96, 48, 96, 48)) / SIZE
+    assert torch.allclose(target["boxes"], expected["boxes"] * scale, atol=1e-3)
+    assert square.shape == (3, SIZE, SIZE)
+    _, batch = next(evaluation_batches(split, (48, 96), 2))
+    assert batch.shape == (2, 3, 48, 96)
+
+
 def with_small(split: CocoSplit) -> list[int]:
     """The images that have a small object."""
     return [
