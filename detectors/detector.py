@@ -40,8 +40,9 @@ class Detector(nn.Module):
     """Backbone, neck, head, and what turns their output into losses or boxes.
 
     Called as torchvision's detectors are: `model(images, targets)` gives a dictionary of losses in
-    training; `model(images)` a list of dictionaries with `boxes` (xyxy, pixels of that image),
-    `labels` (1..num_classes) and `scores` otherwise. Images are [3, H, W] in 0..1, of any size.
+    training, `small_objects` being an option; `model(images)` a list of dictionaries with `boxes`
+    (xyxy, pixels of that image), `labels` (1..num_classes) and `scores` otherwise. Images are
+    [3, H, W] in 0..1, of any size.
 
     Attributes:
         config: what it was built from.

@@ -268,6 +268,12 @@ def test_description_names_what_is_particular():
     )
 
 
+def test_description_names_what_is_small_by_the_input():
+    small = SmallObjects(weight=0.95, offset=0.05, by="input")
+    text = describe_in_words(TrialConfig(train=TrainConfig(small_objects=small)))
+    assert text.endswith(", small objects in the input weigh 0.95")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
