@@ -115,5 +115,5 @@ def _weighed(detector: Detector, batches: Batches) -> Detector:
 def _loss(detector: Detector, batch: Batch) -> Tensor:
     images = batch.images.to(detector.device).float() / 255
     sides = [image.shape[-2:] for image in images]
-    objects = padded_objects(batch.targets, sides, images.shape[-1]).to(detector.device)
+    objects = padded_objects(batch.targets, sides, images.shape[-2:]).to(detector.device)
     return torch.stack(list(detector.losses(detector.outputs(images), objects).values())).sum()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detectors.detector import Detector
+from detectors.dry_run import dry_run
 from detectors.features import Outputs
 from detectors.train import Term
 from searchspace.detector import DetectorConfig
@@ -76,7 +77,7 @@ class Teacher:
         self.detector = detector.eval().requires_grad_(False)
 
     def __call__(self, images: Tensor) -> Outputs:
-        """Its outputs for images [N, 3, S, S] in 0..1, resized where its input is of another size.
+        """Its outputs for images [N, 3, H, W] in 0..1, resized where its input is of another size.
 
         They carry no gradient, but may take part in what does.
         """
@@ -203,12 +204,9 @@ def _located(detector: Detector, outputs: Outputs) -> dict[str, list[Tensor]]:
     return {"classes": class_maps(detector.config, outputs), "maps": outputs.maps}
 
 
-@torch.no_grad()
 def _channels(detector: Detector) -> dict[str, list[int]]:
     """Channels of each level at each location; asked of the network, which may be pruned."""
-    side, training = detector.config.input_size, detector.training
-    outputs = detector.eval().outputs(torch.zeros(1, 3, side, side, device=detector.device))
-    detector.train(training)
+    outputs = dry_run(detector)
     return {name: [x.shape[1] for x in maps] for name, maps in _located(detector, outputs).items()}
 
 
@@ -223,7 +221,7 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _sizes(config: DetectorConfig) -> list[int]:
-    return [level.size for level in config.levels()]
+    return [level.height for level in config.levels()]
 
 
 def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:
@@ -244,4 +242,4 @@ def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:
 
 def _priors(config: DetectorConfig) -> list[int]:
     levels = zip(config.levels(), config.priors(), strict=True)
-    return [level.size**2 * priors.boxes_per_cell for level, priors in levels]
+    return [level.cells * priors.boxes_per_cell for level, priors in levels]

@@ -60,9 +60,9 @@ def describe(detector: Detector | DetectorConfig) -> Description:
         params=count_params(detector),
         macs=count_macs(detector),
         priors_per_level=tuple(
-            level.size**2 * p.boxes_per_cell for level, p in zip(levels, priors, strict=True)
+            level.cells * p.boxes_per_cell for level, p in zip(levels, priors, strict=True)
         ),
-        level_sizes=tuple((level.size, level.size) for level in levels),
+        level_sizes=tuple(level.size for level in levels),
     )
 
 

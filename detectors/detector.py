@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from detectors.losses import EVEN
 from detectors.matching import Objects
 from detectors.narrow import narrow
 from detectors.necks import build_neck
-from detectors.postprocess import Detections, postprocess
+from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
+from searchspace.geometry import InputSize, Size, both_axes
 from searchspace.training import SmallBy, SmallObjects
 
 SMALL_AREA = 32.0**2
@@ -68,19 +70,17 @@ class Detector(nn.Module):
         return self.mean.device
 
     def outputs(self, batch: Tensor) -> Outputs:
-        """Maps and raw predictions for images [N, 3, S, S] in 0..1."""
+        """Maps and raw predictions for images [N, 3, H, W] in 0..1, of the input's size."""
         maps = self.neck(self.backbone((batch - self.mean) / self.std)).maps
         return Outputs(maps, self.head(maps))
 
     def predict(self, batch: Tensor) -> Predictions:
-        """Raw predictions over all priors for images [N, 3, S, S] in 0..1."""
+        """Raw predictions over all priors for images [N, 3, H, W] in 0..1."""
         return self.outputs(batch).predictions
 
     def detect(self, batch: Tensor) -> Detections:
-        """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
-        predictions = self.predict(batch)
-        boxes, scores = self.head.boxes_of(predictions), self.head.scores_of(predictions)
-        return postprocess(boxes, scores, self.config.head.postprocess)
+        """Detections for images [N, 3, H, W] in 0..1: network, decoding, NMS."""
+        return self.head.detections(self.predict(batch))
 
     def losses(
         self, outputs: Outputs, objects: Objects, small_objects: SmallObjects = EVEN
@@ -99,7 +99,7 @@ class Detector(nn.Module):
             if targets is None:
                 raise ValueError("targets: a detector in training mode needs them")
             sides = [image.shape[-2:] for image in images]
-            objects = padded_objects(targets, sides, batch.shape[-1], small_objects.by)
+            objects = padded_objects(targets, sides, batch.shape[-2:], small_objects.by)
             return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
         detections = self.detect(batch)
         return [
@@ -108,11 +108,11 @@ class Detector(nn.Module):
         ]
 
     def batched(self, images: Sequence[Tensor] | Tensor) -> Tensor:
-        """Images of any size, [3, H, W] in 0..1, as one batch [N, 3, S, S]."""
-        side = self.config.input_size
-        if isinstance(images, Tensor) and images.shape[-2:] == (side, side):
+        """Images of any size, [3, H, W] in 0..1, as one batch of the input's size."""
+        size = self.config.size
+        if isinstance(images, Tensor) and images.shape[-2:] == size:
             return images
-        return torch.cat([_resized(image, side) for image in images])
+        return torch.cat([_resized(image, size) for image in images])
 
     def save(self, folder: Path) -> Path:
         """Write `detector.json` and `weights.safetensors` into `folder`."""
@@ -162,7 +162,7 @@ class Detector(nn.Module):
 def padded_objects(
     targets: Sequence[dict[str, Tensor]],
     sides: Sequence[tuple[int, int]],
-    input_size: int,
+    input_size: InputSize,
     by: SmallBy = "annotation",
 ) -> Objects:
     """torchvision's targets as one padded batch.
@@ -171,7 +171,7 @@ def padded_objects(
         targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; `area` [G], the original annotation's
             in square pixels, where it is not the box's.
         sides: height and width of each image in the boxes' pixels.
-        input_size: side in pixels to which the network gets the images resized.
+        input_size: pixels to which the network gets the images resized.
         by: which area tells that an object is small, see `SmallObjects`.
     """
     boxes, labels, small = [], [], []
@@ -180,7 +180,7 @@ def padded_objects(
         scale = box.new_tensor((width, height, width, height))
         boxes.append(box / scale)
         labels.append(target["labels"])
-        resized = _areas(boxes[-1]) * input_size**2
+        resized = _areas(boxes[-1]) * math.prod(both_axes(input_size))
         area = resized if by == "input" else target.get("area", _areas(box))
         small.append(area < SMALL_AREA)
     return Objects(
@@ -206,12 +206,12 @@ def _per_channel(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values)[:, None, None]
 
 
-def _resized(image: Tensor, side: int) -> Tensor:
-    """[3, H, W] to [1, 3, side, side]."""
-    if image.shape[-2:] == (side, side):
+def _resized(image: Tensor, size: Size) -> Tensor:
+    """[3, H, W] to [1, 3, *size]."""
+    if image.shape[-2:] == size:
         return image[None]
     return functional.interpolate(
-        image[None], (side, side), mode="bilinear", align_corners=False, antialias=True
+        image[None], size, mode="bilinear", align_corners=False, antialias=True
     )
 
 

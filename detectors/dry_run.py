@@ -24,8 +24,7 @@ def dry_run(detector: Detector) -> Outputs:
     shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
     for name, p in raw.named_parameters():
         shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
-    side = detector.config.input_size
-    image = torch.empty(1, 3, side, side, device="meta")
+    image = torch.empty(1, 3, *detector.config.size, device="meta")
     detector.eval()
     try:
         with torch.enable_grad():

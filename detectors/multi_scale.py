@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from detectors.detector import Detector
 from detectors.narrow import narrow
+from searchspace.geometry import Size
 from searchspace.training import MultiScale
 
 
@@ -19,11 +20,14 @@ class InputSizes:
 
     Attributes:
         detectors: by input size; the detector itself is one of them.
+
+    Raises:
+        ValueError: several sizes, but the input is no square.
     """
 
     def __init__(self, detector: Detector, config: MultiScale, seed: int) -> None:
         own = detector.config.input_size
-        sizes = config.sizes(own)
+        sizes = config.sizes(own) if config.active else (own,)
         self.detectors = {s: detector if s == own else at_input_size(detector, s) for s in sizes}
         self.every = config.every
         self.seed = seed
@@ -63,12 +67,12 @@ def at_input_size(detector: Detector, size: int) -> Detector:
     return twin
 
 
-def resized(images: Tensor, size: int) -> Tensor:
-    """[N, 3, S, S] to [N, 3, size, size]."""
-    if images.shape[-1] == size:
+def resized(images: Tensor, size: Size) -> Tensor:
+    """[N, 3, H, W] to [N, 3, *size]."""
+    if images.shape[-2:] == size:
         return images
     return functional.interpolate(
-        images, (size, size), mode="bilinear", align_corners=False, antialias=True
+        images, size, mode="bilinear", align_corners=False, antialias=True
     )
 
 

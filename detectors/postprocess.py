@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,13 +37,18 @@ class Detections:
         }
 
 
-def postprocess(boxes: Tensor, scores: Tensor, config: Postprocess) -> Detections:
+def postprocess(
+    boxes: Tensor, scores: Tensor, config: Postprocess, counts: Sequence[int] = ()
+) -> Detections:
     """Threshold, best candidates, class-wise NMS, best detections.
 
     Args:
         boxes: [N, P, 4], xyxy in fractions of the image.
         scores: [N, P, K], foreground classes only.
+        counts: how many of the P each level has; one level where nothing is said.
     """
+    if config.level_candidates:
+        scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
     _, count, classes = scores.shape
     kept = min(config.candidates, count * classes)
     top, flat = scores.flatten(1).topk(kept, dim=1)
@@ -54,6 +60,16 @@ def postprocess(boxes: Tensor, scores: Tensor, config: Postprocess) -> Detection
     top, order = top.topk(min(config.detections, kept), dim=1)
     labels = torch.where(top > 0, labels.gather(1, order) + 1, 0)
     return Detections(candidates.gather(1, order[..., None].expand(-1, -1, 4)), top, labels)
+
+
+def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
+    """Scores [N, P, K] with zeros in place of all but the `most` best of each level."""
+    levels = []
+    for level in scores.split(list(counts), dim=1):
+        flat = level.flatten(1)
+        best, place = flat.topk(min(most, flat.shape[1]), dim=1)
+        levels.append(torch.zeros_like(flat).scatter(1, place, best).view_as(level))
+    return torch.cat(levels, 1)
 
 
 def _survivors(

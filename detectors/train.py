@@ -25,7 +25,7 @@ from searchspace.training import TrainConfig
 logger = logging.getLogger(__name__)
 
 Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
-"""From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses.
+"""From the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses.
 
 A term that is a module has its parameters trained along with the detector's.
 """
@@ -65,6 +65,7 @@ def fit(
     """
     trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
     trained.to(device, memory_format=torch.channels_last).train()
+    detector.backbone.freeze(config.frozen)
     sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
     optimizer = _optimizer(trained, config)
     total, warm = config.epochs * len(loader), config.warmup(len(loader))
@@ -127,11 +128,11 @@ class _Run:
         detector = self.sizes.at(self.scheduler.last_epoch)
         with computing(self.device):
             images = batch.images.to(self.device, non_blocking=True).float().div_(255)
-            images = resized(images, detector.config.input_size)
+            images = resized(images, detector.config.size)
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [image.shape[-2:] for image in batch.images]
             small = self.config.small_objects
-            objects = padded_objects(batch.targets, sides, images.shape[-1], small.by)
+            objects = padded_objects(batch.targets, sides, images.shape[-2:], small.by)
             objects = objects.to(self.device)
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
@@ -188,8 +189,9 @@ class _Run:
 
 def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
-    matrices = [p for p in trained.parameters() if p.ndim > 1]
-    vectors = [p for p in trained.parameters() if p.ndim <= 1]
+    learning = [p for p in trained.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.ndim > 1]
+    vectors = [p for p in learning if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

@@ -12,8 +12,9 @@ from rich.text import Text
 from detectors.describe import Description, describe, describe_layers, skeleton
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
-from launch.report.words import TIMES
+from launch.report.words import TIMES, on_axes
 from searchspace import DetectorConfig, Published
+from searchspace.heads import LevelPoints, LevelPriors
 
 
 def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:
@@ -25,8 +26,8 @@ def description(detector: Detector | DetectorConfig, published: Published | None
 
 
 def _layer_table(detector: Detector, counted: Description) -> Table:
-    side = detector.config.input_size
-    table = Table(title=f"Layers, for {side} pixels", header_style="bold")
+    size = on_axes(detector.config.input_size)
+    table = Table(title=f"Layers, for {size} pixels", header_style="bold")
     for heading in ("Part", "Layer", "Output", "Parameters", "MACs"):
         right = heading in ("Parameters", "MACs")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
@@ -54,14 +55,20 @@ def _level_table(detector: Detector, counted: Description) -> Table:
             str(number),
             str(channels),
             f"{height}{TIMES}{width}",
-            f"{prior.step:g}",
-            f"{prior.min_size:g} to {prior.max_size:g}",
+            on_axes(prior.step),
+            _sizes(prior),
             str(prior.boxes_per_cell),
             f"{count:,}",
         )
     table.add_section()
     table.add_row("total", *[""] * 5, f"{sum(counted.priors_per_level):,}", style="bold")
     return table
+
+
+def _sizes(prior: LevelPriors | LevelPoints) -> str:
+    if isinstance(prior, LevelPriors):
+        return f"{prior.min_size:g} to {prior.max_size:g}"
+    return "points"
 
 
 def _reported(published: Published) -> Text:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
+from searchspace.geometry import InputSize
 from searchspace.schedules import Cosine, Schedule
 from searchspace.space import Config
 
@@ -107,8 +108,22 @@ class MultiScale(Config):
     largest: float = Field(default=1.0, ge=1)
     every: int = Field(default=10, ge=1)
 
-    def sizes(self, input_size: int) -> tuple[int, ...]:
-        """The input sizes that are drawn from, ascending; `input_size` is one of them."""
+    @property
+    def active(self) -> bool:
+        """Whether there is more than one size."""
+        return self.smallest < self.largest
+
+    def sizes(self, input_size: InputSize) -> tuple[int, ...]:
+        """The input sizes that are drawn from, ascending; `input_size` is one of them.
+
+        Raises:
+            ValueError: the input is no square.
+        """
+        if isinstance(input_size, tuple):
+            raise ValueError(
+                f"train.multi_scale: input_size {input_size} is no square; use one, or set "
+                "smallest and largest to 1"
+            )
         below = int(input_size * (1 - self.smallest) / SIZE_STEP + 1e-9)
         above = int(input_size * (self.largest - 1) / SIZE_STEP + 1e-9)
         return tuple(input_size + SIZE_STEP * k for k in range(-below, above + 1))
@@ -137,6 +152,19 @@ class SmallObjects(Config):
     weight: Annotated[float, FloatRange(0.5, 4.0, log=True), Field(gt=0)] = 1.0
     offset: float = 0.0
     by: SmallBy = "annotation"
+
+
+class Frozen(Config):
+    """What of the backbone stays as its initial weights have it.
+
+    Attributes:
+        rows: so many rows at the front learn nothing, and their batch norms keep their statistics.
+        statistics: all batch norms of the backbone keep their statistics; their scales and shifts
+            learn.
+    """
+
+    rows: int = Field(default=0, ge=0)
+    statistics: bool = False
 
 
 class TrainConfig(Config):
@@ -181,6 +209,7 @@ class TrainConfig(Config):
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_objects: SmallObjects = SmallObjects()
+    frozen: Frozen = Frozen()
     distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
 
     def warmup(self, steps_per_epoch: int) -> float:
@@ -212,3 +241,12 @@ class TrainConfig(Config):
                 "of a saved detector"
             )
         return distillation
+
+    @model_validator(mode="after")
+    def _has_something_to_keep(self) -> TrainConfig:
+        if self.weights == "none" and self.frozen != Frozen():
+            raise ValueError(
+                "frozen: with weights 'none' the backbone starts from random numbers, which are "
+                "not worth keeping; set weights to 'imagenet' or 'shapes', or leave frozen out"
+            )
+        return self

@@ -13,6 +13,7 @@ from detectors.data.coco import CocoSplit, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample, evaluation_transform
+from searchspace.geometry import InputSize
 from searchspace.training import TrainConfig
 
 
@@ -21,7 +22,7 @@ class Batch:
     """What a training step is given.
 
     Attributes:
-        images: uint8 [N, 3, S, S].
+        images: uint8 [N, 3, H, W].
         targets: torchvision's, with boxes in pixels of the input.
     """
 
@@ -33,7 +34,12 @@ class TrainingLoader:
     """Shuffled batches, the same for the same seed and epoch."""
 
     def __init__(
-        self, split: CocoSplit, config: TrainConfig, input_size: int, seed: int, workers: int = 0
+        self,
+        split: CocoSplit,
+        config: TrainConfig,
+        input_size: InputSize,
+        seed: int,
+        workers: int = 0,
     ) -> None:
         self.samples = TrainingSet(split, config, input_size, seed)
         self.batch_size = min(config.batch_size, len(self.samples))
@@ -58,9 +64,9 @@ class TrainingLoader:
 
 
 def evaluation_batches(
-    split: CocoSplit, input_size: int, batch_size: int
+    split: CocoSplit, input_size: InputSize, batch_size: int
 ) -> Iterator[tuple[list[ImageRecord], Tensor]]:
-    """The split's images in order, resized, as uint8 batches [N, 3, S, S]."""
+    """The split's images in order, resized, as uint8 batches [N, 3, H, W]."""
     resize = evaluation_transform(input_size)
     for start in range(0, len(split.images), batch_size):
         records = list(split.images[start : start + batch_size])

@@ -15,6 +15,7 @@ from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
 from detectors.data.images import load_image
 from detectors.data.mosaic import mosaic
 from detectors.data.transforms import Sample, training_transform
+from searchspace.geometry import InputSize, both_axes
 from searchspace.training import CopyPaste, TrainConfig
 
 CACHE_BYTES = 1 << 30
@@ -49,11 +50,13 @@ class TrainingSet(Dataset[Sample]):
         ValueError: `copy_paste.source` is `mask`, but no small object has one.
     """
 
-    def __init__(self, split: CocoSplit, config: TrainConfig, input_size: int, seed: int) -> None:
+    def __init__(
+        self, split: CocoSplit, config: TrainConfig, input_size: InputSize, seed: int
+    ) -> None:
         check_sources(split, config.copy_paste)
         self.split = split
         self.config = config
-        self.input_size = input_size
+        self.mosaic_side = max(both_axes(input_size))
         self.seed = seed
         self.epoch = 0
         self._cache = ImageCache()
@@ -75,7 +78,7 @@ class TrainingSet(Dataset[Sample]):
         else:
             chosen = (index, *rng.integers(len(self), size=3).tolist())
             four = [self._stored(number, rng) for number in chosen]
-            image, target = mosaic(four, self.input_size, augment.mosaic_scale, rng)
+            image, target = mosaic(four, self.mosaic_side, augment.mosaic_scale, rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream.generate_state(1)[0]))
             image, target = self._transform(image, target)

@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
-from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
+from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
 from searchspace.compression import ImportancePruning, Unpruned
 from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
-from searchspace.heads import ScaledPriors
-from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
+from searchspace.heads import Distributions, Head, ListedPriors, Multibox, Points, ScaledPriors
+from searchspace.necks import Aggregate, Deconvolve, Fuse, Join, Pyramid, Split, Step
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import CopyPaste
 
@@ -55,16 +55,18 @@ def describe_in_words(config: TrialConfig) -> str:
     detector = config.detector
     parts = [
         f"width {detector.width:g}",
-        f"{detector.input_size} px",
+        f"{on_axes(detector.input_size)} px",
         *_backbone(detector.backbone),
     ]
     parts += [words for step in detector.neck if (words := _step(step))]
-    priors = detector.head.priors
-    if isinstance(priors, ScaledPriors):
-        parts.append(f"priors of {priors.cells:g} cells")
-    else:
-        parts.append(f"listed priors from {priors.sizes[0]:g} px")
+    parts.append(_head(detector.head))
     return ", ".join([*parts, *_training(config.train), *_compression(config.compress)])
+
+
+def on_axes(number: float | tuple[float, float]) -> str:
+    """One number for both axes, or one for each: `300` or `800×1280`."""
+    numbers = number if isinstance(number, tuple) else (number,)
+    return TIMES.join(f"{x:g}" for x in numbers)
 
 
 def _backbone(backbone: Backbone) -> list[str]:
@@ -78,6 +80,8 @@ def _backbone(backbone: Backbone) -> list[str]:
             parts.append("last stage dilated")
     if isinstance(backbone, MobileNetV1) and backbone.activation == "relu6":
         parts.append("ReLU6")
+    if isinstance(backbone, CSPDarknet):
+        parts.append(f"CSPDarknet of depth {backbone.depth:g}")
     if eliminated := backbone.eliminated_strides:
         parts.append(f"S{len(eliminated)}L{'-'.join(map(str, eliminated))}")
     if backbone.taps != type(backbone).model_fields["taps"].default:
@@ -98,7 +102,23 @@ def _step(step: Step) -> str:
             return f"second path joined at level {level}"
         case Split():
             return "growth from the second path"
+        case Pyramid(channels=channels):
+            return f"pyramid of {channels} channels"
+        case Aggregate(channels=channels):
+            return f"two-way pyramid from {channels} channels"
     return ""
+
+
+def _head(head: Head) -> str:
+    match head:
+        case Points():
+            return "YOLOX's head"
+        case Distributions():
+            return "GFL's head"
+        case Multibox(priors=ScaledPriors(cells=cells)):
+            return f"priors of {cells:g} cells"
+        case Multibox(priors=ListedPriors(sizes=sizes)):
+            return f"listed priors from {sizes[0]:g} px"
 
 
 def _training(train: TrainConfig) -> list[str]:
@@ -138,7 +158,7 @@ def _recipe(train: TrainConfig) -> list[str]:
     if train.ema:
         parts.append(f"EMA {train.ema:g}")
     scales = train.multi_scale
-    if scales.smallest < scales.largest:
+    if scales.active:
         parts.append(f"input sizes {scales.smallest:.2g} to {scales.largest:.2g}{TIMES}")
     match train.schedule:
         case Steps(milestones=milestones):

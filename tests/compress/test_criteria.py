@@ -78,7 +78,7 @@ def test_taylor_is_the_mean_product_with_the_gradient(detector: Detector) -> Non
     products: dict[str, Tensor] = {}
     for batch in some_batches(detector):
         copied = copy.deepcopy(detector)
-        objects = padded_objects(batch.targets, [(64, 64)] * 2)
+        objects = padded_objects(batch.targets, [(64, 64)] * 2, 64)
         losses = copied.losses(copied.outputs(batch.images.float() / 255), objects)
         sum(losses.values()).backward()
         for name, p in copied.named_parameters():

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from detectors.data.coco import CocoSplit
 from detectors.data.loader import Batch, TrainingLoader, evaluation_batches
-from searchspace.training import CopyPaste, TrainConfig
+from detectors.data.samples import TrainingSet
+from searchspace.training import Augment, CopyPaste, TrainConfig
 
 SIZE = 64
 
@@ -26,6 +27,18 @@ def equal(first: tuple[Tensor, dict[str, Tensor]], second: tuple[Tensor, dict]) 
     return torch.equal(first[0], second[0]) and all(
         torch.equal(first[1][key], second[1][key]) for key in ("boxes", "labels", "area")
     )
+
+
+def test_a_rectangular_input(split: CocoSplit) -> None:
+    plain = config(augment=Augment(photometric=0, zoom_out=0, crop=0, flip=0))
+    image, target = TrainingSet(split, plain, (48, 96), seed=0)[0]
+    square, expected = TrainingSet(split, plain, SIZE, seed=0)[0]
+    assert image.shape == (3, 48, 96)
+    scale = torch.tensor((96, 48, 96, 48)) / SIZE
+    assert torch.allclose(target["boxes"], expected["boxes"] * scale, atol=1e-3)
+    assert square.shape == (3, SIZE, SIZE)
+    _, batch = next(evaluation_batches(split, (48, 96), 2))
+    assert batch.shape == (2, 3, 48, 96)
 
 
 def batches(loader: TrainingLoader, epoch: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
