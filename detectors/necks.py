@@ -138,20 +138,22 @@ def resized(x: Tensor, size: int, target: int) -> Tensor:
 
 
 class FusionBlock(nn.Module):
-    """A coarse map, its cells doubled again and again, added to a fine one (MDSSD, figure 3)."""
+    """A coarse map, enlarged again and again, added to a fine one (MDSSD, figure 3)."""
 
     def __init__(
         self, block: config.FusionBlock, before: Levels, width: float, scale: float
     ) -> None:
         super().__init__()
         inner, channels = scaled(block.sum_channels, width), scaled(block.channels, width)
-        kernels = block.kernels(before.maps)
+        enlargements = block.enlargements(before.maps)
         behind = before.maps[block.source].channels
         self.upper = nn.Sequential()
-        for number, kernel in enumerate(kernels):
+        for number, (kernel, stride) in enumerate(enlargements):
             deconv = scaled(block.deconv_channels[number], width)
-            last = number == len(kernels) - 1
-            self.upper.append(nn.ConvTranspose2d(behind, deconv, kernel, 2, padding=kernel - 2))
+            last = number == len(enlargements) - 1
+            self.upper.append(
+                nn.ConvTranspose2d(behind, deconv, kernel, stride, padding=kernel - stride)
+            )
             behind = inner if last else deconv
             self.upper.append(
                 conv_norm_relu(deconv, behind, norm=False, activation=None if last else nn.ReLU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from searchspace.backbones import VGG16, MobileNetV1, ResNet
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Levels
 from searchspace.heads import LevelPriors, Multibox
-from searchspace.necks import Extend, Join, L2Norm, Split, Step
+from searchspace.necks import Extend, Fuse, Join, L2Norm, Split, Step
 from searchspace.space import Config
 
 
@@ -55,6 +56,15 @@ class DetectorConfig(Config):
         """The priors of each level."""
         return self.head.priors.for_levels(self.levels(), self.input_size)
 
+    def _refuse_idle_splits(self) -> None:
+        """A split gives growth another start; a fusion or another split would take it back."""
+        starts = [(n, s) for n, s in enumerate(self.neck) if isinstance(s, Split | Extend | Fuse)]
+        for (number, step), (_, reader) in itertools.pairwise([*starts, (0, None)]):
+            if isinstance(step, Split) and not isinstance(reader, Extend):
+                raise ValueError(
+                    f"neck.{number}, split: nothing grows from it; put a step extend behind it"
+                )
+
     @model_validator(mode="after")
     def _can_be_built(self) -> DetectorConfig:
         for level in self.levels():
@@ -62,5 +72,6 @@ class DetectorConfig(Config):
                 raise ValueError(f"input_size {self.input_size} leaves an empty map; raise it")
         if self.backbone.second_path and not any(isinstance(s, Join | Split) for s in self.neck):
             raise ValueError("second_path: nothing reads it; add a step join or split to the neck")
+        self._refuse_idle_splits()
         self.priors()
         return self

@@ -11,7 +11,8 @@ from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level
 from searchspace.space import Config
 
-Ratios = tuple[Annotated[float, Field(gt=0)], ...]
+Ratios = tuple[Annotated[float, Field(gt=1)], ...]
+"""Each stands for the box that is so many times as wide as high, and for the other way round."""
 
 LARGEST = 0.9
 """The largest min size of a scaled prior, as a fraction of the input's side."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -32,8 +32,7 @@ class L2Norm(Config):
     scale: float = Field(default=20.0, gt=0)
 
     def levels(self, before: Levels, width: float) -> Levels:
-        chosen(before.maps, self.level)
-        return before
+        return before.with_refined(self.level, chosen(before.maps, self.level))
 
 
 class Growth(Config):
@@ -76,10 +75,15 @@ class Extend(Config):
             if top.size == 1:
                 break
             size = conv_size(top.size, growth.kernel, growth.stride, growth.padding)
+            form = f"kernel {growth.kernel} with padding {growth.padding}"
             if size < 1:
                 raise ValueError(
-                    f"extend: kernel {growth.kernel} with padding {growth.padding} leaves nothing "
-                    f"of a map of {top.size}x{top.size} cells; raise the padding"
+                    f"{form} leaves nothing of a map of {top.size}x{top.size} cells; raise the "
+                    "padding"
+                )
+            if size > top.size:
+                raise ValueError(
+                    f"{form} makes {size}x{size} cells of {top.size}x{top.size}; lower the padding"
                 )
             top = Level(scaled(growth.channels, width), size)
             built.append((growth, top))
@@ -87,6 +91,12 @@ class Extend(Config):
 
     def levels(self, before: Levels, width: float) -> Levels:
         new = tuple(level for _, level in self.grown(before.top, width))
+        last = len(before.maps) - 1
+        if self.replaces and new and last in before.refined:
+            raise ValueError(
+                f"replaces level {last}, which a step before it refines for nobody: leave out one "
+                "of the two"
+            )
         kept = before.maps[:-1] if self.replaces and new else before.maps
         return replace(before, maps=kept + new, top=(new or (before.top,))[-1])
 
@@ -139,9 +149,14 @@ class Fuse(Config):
                 f"nothing would read the last map, level {last}: add it to the sources, or do not "
                 "make it"
             )
+        if lost := sorted(before.refined - {source.level for source in self.sources}):
+            raise ValueError(
+                f"nothing would read levels {lost} as a step before it refines them: add them to "
+                "the sources, or leave that step out"
+            )
         channels = [scaled(source.channels, width) for source in self.sources]
         fused = Level(channels[0] if self.how == "sum" else sum(channels), at.size)
-        return replace(before, maps=(fused,), top=fused)
+        return replace(before, maps=(fused,), top=fused, refined=frozenset())
 
 
 def pooling(size: int, target: int) -> tuple[int, bool]:
@@ -161,13 +176,23 @@ def pooling(size: int, target: int) -> tuple[int, bool]:
     )
 
 
+class Enlargement(NamedTuple):
+    """A transposed convolution from n cells to stride * n, less what the kernel exceeds the stride.
+
+    Its padding is that excess: with stride 2, kernel 2 makes 2n cells, and kernel 3 makes 2n - 1.
+    """
+
+    kernel: int
+    stride: int
+
+
 class FusionBlock(Config):
     """One fusion of MDSSD: a coarse map is brought to the cells of a fine one and added to it.
 
     Attributes:
         level: the fine map, whose place the result takes.
         source: the coarse map; it stays as it is.
-        deconv_channels: of each transposed convolution, which doubles the cells.
+        deconv_channels: of each transposed convolution, coarsest first.
         sum_channels: of both branches where they are added.
         channels: of the result.
     """
@@ -178,28 +203,48 @@ class FusionBlock(Config):
     sum_channels: Channels = 256
     channels: Channels
 
-    def kernels(self, maps: Sequence[Level]) -> tuple[int, ...]:
-        """The kernels of the transposed convolutions, coarsest first.
-
-        With stride 2, kernel 2 makes 2n cells of n, and kernel 3 with padding 1 makes 2n - 1.
-        """
-        size = target = chosen(maps, self.level).size
+    def enlargements(self, maps: Sequence[Level]) -> tuple[Enlargement, ...]:
+        """The transposed convolutions, coarsest first."""
+        target = chosen(maps, self.level).size
         source = chosen(maps, self.source, "source: level").size
-        kernels: list[int] = []
-        while size > source:
-            kernels.append(2 + size % 2)
-            size = -(-size // 2)
-        if size != source or not kernels:
+        found = doublings(source, target) or multiplications(source, target)
+        if not found:
             raise ValueError(
-                f"no doublings take level {self.source} of {source} cells to level {self.level} "
-                f"of {target}: choose a source with a half, a quarter, ... of the cells"
+                f"no doublings or whole factors take level {self.source} of {source} cells to "
+                f"level {self.level} of {target}: choose a source with a half, a third, a "
+                "quarter, ... of the cells"
             )
-        if len(kernels) != len(self.deconv_channels):
+        if len(found) != len(self.deconv_channels):
             raise ValueError(
                 f"deconv_channels {list(self.deconv_channels)}: from {source} to {target} cells "
-                f"it takes {len(kernels)} doublings; give as many channels"
+                f"the number of transposed convolutions is {len(found)}; give as many channels"
             )
-        return tuple(reversed(kernels))
+        return found
+
+
+def doublings(source: int, target: int) -> tuple[Enlargement, ...]:
+    """Enlargements by 2, coarsest first, none where they do not lead to `target` cells."""
+    found: list[Enlargement] = []
+    while target > source:
+        found.append(Enlargement(kernel=2 + target % 2, stride=2))
+        target = -(-target // 2)
+    return tuple(reversed(found)) if target == source else ()
+
+
+def multiplications(source: int, target: int) -> tuple[Enlargement, ...]:
+    """Enlargements by the prime factors of target / source, none where that is not whole."""
+    factor, rest = divmod(target, source)
+    if rest:
+        return ()
+    found: list[Enlargement] = []
+    prime = 2
+    while factor > 1:
+        if factor % prime:
+            prime += 1
+        else:
+            found.append(Enlargement(kernel=prime, stride=prime))
+            factor //= prime
+    return tuple(found)
 
 
 class Deconvolve(Config):
@@ -225,9 +270,9 @@ class Deconvolve(Config):
     def levels(self, before: Levels, width: float) -> Levels:
         after = before
         for block in self.blocks:
-            block.kernels(before.maps)
+            block.enlargements(before.maps)
             size = before.maps[block.level].size
-            after = after.with_map(block.level, Level(scaled(block.channels, width), size))
+            after = after.with_refined(block.level, Level(scaled(block.channels, width), size))
         return after
 
 
