@@ -74,6 +74,9 @@ class OnnxGraph:
                 op_types_to_quantize=list(QUANTISED_OPS),
                 nodes_to_quantize=nodes,
                 per_channel=True,
+                activation_type=tools.QuantType.QUInt8,
+                # Sums of products of full eight bits overflow where there is no VNNI.
+                reduce_range=not torch.cpu._is_vnni_supported(),
             )
             return OnnxGraph(onnx.load(after))
 
