@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -11,13 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from detectors.detector import Detector
+from detectors.dry_run import dry_run
 from detectors.features import Predictions
 from detectors.fold import folded
-from detectors.postprocess import Survivors, class_nms, postprocess
+from detectors.postprocess import Survivors, class_nms
 
 INPUT = "images"
 DETECTIONS = ("boxes", "scores", "labels")
 """Outputs of an exported detector in their order; see `detectors.postprocess.Detections`."""
+
+RAW = {f"raw_{field.name}": field.name for field in fields(Predictions)}
+"""By name of an output, the field of the raw predictions that it is."""
 
 OPSET = 18
 ANY_NUMBER = 2**31 - 1
@@ -28,11 +33,12 @@ class Inference(nn.Module):
 
     Args:
         detector: batch norms had better be folded, see `detectors.fold`.
+        survivors: see `detectors.postprocess.postprocess`.
         raw: whether the raw predictions follow.
     """
 
     def __init__(
-        self, detector: Detector, survivors: Survivors = class_nms, raw: bool = False
+        self, detector: Detector, survivors: Survivors | None = None, raw: bool = False
     ) -> None:
         super().__init__()
         self.detector = detector
@@ -40,38 +46,35 @@ class Inference(nn.Module):
         self.raw = raw
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        detector = self.detector
-        predictions = detector.predict(images)
-        boxes = detector.head.boxes_of(predictions)
-        scores = detector.head.scores_of(predictions)
-        found = postprocess(boxes, scores, detector.config.head.postprocess, self.survivors)
-        raw = tensors_of(predictions) if self.raw else ()
-        return (found.boxes, found.scores, found.labels, *raw)
+        predictions = self.detector.predict(images)
+        found = self.detector.head.detections(predictions, self.survivors)
+        raw = named_tensors(predictions) if self.raw else {}
+        return (found.boxes, found.scores, found.labels, *raw.values())
 
 
-def tensors_of(predictions: Predictions) -> tuple[Tensor, ...]:
-    """The tensors of predictions, in the order of `raw_names`."""
-    return tuple(getattr(predictions, field.name) for field in fields(predictions))
+def named_tensors(predictions: Predictions) -> dict[str, Tensor]:
+    """The tensors of predictions under the names that outputs of a graph have."""
+    tensors = {name: getattr(predictions, field) for name, field in RAW.items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def raw_names() -> tuple[str, ...]:
-    """What the raw predictions are called among a graph's outputs."""
-    return tuple(f"raw_{field.name}" for field in fields(Predictions))
+def predictions_of(named: Mapping[str, Tensor]) -> Predictions:
+    """The inverse of `named_tensors`."""
+    return Predictions(**{RAW[name]: tensor for name, tensor in named.items()})
 
 
 def example(detector: Detector, images: int = 2) -> Tensor:
     """A batch as a detector takes it."""
-    side = detector.config.input_size
-    return torch.zeros(images, 3, side, side)
+    return torch.zeros(images, 3, *detector.config.size)
 
 
 def onnx_graph(detector: Detector) -> bytes:
-    """A detector in ONNX's format, with any size of batch.
+    """A detector in ONNX's format, for any size of batch.
 
-    Input: `images` [N, 3, S, S] in 0..1. Outputs: `DETECTIONS`, then `raw_names`.
+    Input: `images` [N, 3, H, W] in 0..1. Outputs: `DETECTIONS`, then the raw predictions.
     """
     copied = folded(detector).cpu()
-    outputs = [*DETECTIONS, *raw_names()]
+    outputs = [*DETECTIONS, *named_tensors(dry_run(copied).predictions)]
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,15 +41,22 @@ class Detections:
 
 
 def postprocess(
-    boxes: Tensor, scores: Tensor, config: Postprocess, survivors: Survivors | None = None
+    boxes: Tensor,
+    scores: Tensor,
+    config: Postprocess,
+    counts: Sequence[int] = (),
+    survivors: Survivors | None = None,
 ) -> Detections:
     """Threshold, best candidates, class-wise NMS, best detections.
 
     Args:
         boxes: [N, P, 4], xyxy in fractions of the image.
         scores: [N, P, K], foreground classes only.
+        counts: how many of the P each level has; one level where nothing is said.
         survivors: the NMS, where it is not to be `class_nms`.
     """
+    if config.level_candidates:
+        scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
     classes = scores.shape[-1]
     top, flat = _best(scores, config.candidates)
     top = torch.where(top > config.score_threshold, top, 0)
@@ -72,6 +79,16 @@ def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     near = scores.gather(1, rows[..., None].expand(-1, -1, classes)).flatten(1)
     top, place = near.topk(min(count, near.shape[1]), dim=1)
     return top, rows.gather(1, place // classes) * classes + place % classes
+
+
+def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
+    """Scores [N, P, K] with zeros in place of all but the `most` best of each level."""
+    levels = []
+    for level in scores.split(list(counts), dim=1):
+        flat = level.flatten(1)
+        best, place = flat.topk(min(most, flat.shape[1]), dim=1)
+        levels.append(torch.zeros_like(flat).scatter(1, place, best).view_as(level))
+    return torch.cat(levels, 1)
 
 
 def class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float) -> Tensor:

@@ -53,11 +53,11 @@ def measure(
     counts: whatever else a machine does can only make one slower.
 
     Args:
-        images: float [N, 3, S, S] in 0..1, used in turn; noise where there are none.
+        images: float [N, 3, H, W] in 0..1, used in turn; noise where there are none.
     """
-    side = detector.config.input_size
     if images is None:
-        images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+        random = torch.Generator().manual_seed(0)
+        images = torch.rand(4, 3, *detector.config.size, generator=random)
     deployed = folded(detector).to(device, memory_format=torch.channels_last)
     frames = [f[None].contiguous(memory_format=torch.channels_last).to(device) for f in images]
     with measuring(device), _threads(config.threads), torch.inference_mode():
