@@ -19,7 +19,8 @@ def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
     pruning is needed. Values are left undefined where a shape changes.
 
     Raises:
-        ValueError: a tensor is missing, unknown, or wider than the layer it is for.
+        ValueError: a tensor is missing, unknown, or wider than the layer it is for; or channels do
+            not divide into the groups of a group norm.
     """
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     if odd := sorted(own.keys() ^ shapes.keys()):
@@ -31,7 +32,10 @@ def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
     for name, layer in module.named_modules():
         prefix = f"{name}." if name else ""
         if f"{prefix}weight" in own:
-            _narrow_layer(layer, shapes[f"{prefix}weight"])
+            try:
+                _narrow_layer(layer, shapes[f"{prefix}weight"])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
 
 def _narrow_layer(layer: nn.Module, shape: Shape) -> None:
