@@ -43,17 +43,28 @@ def postprocess(boxes: Tensor, scores: Tensor, config: Postprocess) -> Detection
         boxes: [N, P, 4], xyxy in fractions of the image.
         scores: [N, P, K], foreground classes only.
     """
-    _, count, classes = scores.shape
-    kept = min(config.candidates, count * classes)
-    top, flat = scores.flatten(1).topk(kept, dim=1)
+    classes = scores.shape[-1]
+    top, flat = _best(scores, config.candidates)
     labels = flat % classes
     candidates = boxes.gather(1, (flat // classes)[..., None].expand(-1, -1, 4)).clamp(0, 1)
     alive = top > config.score_threshold
     alive &= _survivors(candidates, top, labels, alive, classes, config.nms_iou)
     top = torch.where(alive, top, 0)
-    top, order = top.topk(min(config.detections, kept), dim=1)
+    top, order = top.topk(min(config.detections, top.shape[1]), dim=1)
     labels = torch.where(top > 0, labels.gather(1, order) + 1, 0)
     return Detections(candidates.gather(1, order[..., None].expand(-1, -1, 4)), top, labels)
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` best scores of each image and their places in its flattened [P * K].
+
+    They lie in the rows of the `count` best priors, so most rows are looked at once only.
+    """
+    _, priors, classes = scores.shape
+    rows = scores.amax(-1).topk(min(count, priors), dim=1).indices
+    near = scores.gather(1, rows[..., None].expand(-1, -1, classes)).flatten(1)
+    top, place = near.topk(min(count, near.shape[1]), dim=1)
+    return top, rows.gather(1, place // classes) * classes + place % classes
 
 
 def _survivors(
