@@ -1,0 +1,6 @@
+"""Detectors as they are deployed: PyTorch's own forms, ONNX Runtime, OpenVINO, TensorRT."""
+
+from detectors.runtimes.choosing import available, best, deploy
+from detectors.runtimes.deployed import Deployed, Form, RuntimeUnavailable
+
+__all__ = ["Deployed", "Form", "RuntimeUnavailable", "available", "best", "deploy"]

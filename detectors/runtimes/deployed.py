@@ -1,0 +1,72 @@
+"""`Deployed`: a detector in the form in which a runtime runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.features import Predictions
+from detectors.postprocess import Detections, postprocess
+from searchspace.detector import DetectorConfig
+from searchspace.runtimes import Precision, Runtime
+
+
+class Form(NamedTuple):
+    """A runtime and the numbers that it computes convolutions in."""
+
+    runtime: Runtime
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.runtime} {self.precision}"
+
+
+class RuntimeUnavailable(ValueError):
+    """A runtime is not installed, cannot run here in this precision, or refuses the model."""
+
+
+Network = Callable[[Tensor], Predictions]
+
+
+class Deployed:
+    """A detector as a runtime runs it; it can be neither trained nor changed.
+
+    Attributes:
+        form: the runtime and its precision.
+        config, classes: those of the detector.
+        device: where batches are expected.
+    """
+
+    def __init__(
+        self, detector: Detector, form: Form, device: torch.device, network: Network
+    ) -> None:
+        self.form = form
+        self.config: DetectorConfig = detector.config
+        self.classes = detector.classes
+        self.device = device
+        self._head = detector.head
+        self._network = network
+
+    @torch.inference_mode()
+    def network(self, batch: Tensor) -> Predictions:
+        """Raw predictions, float32, for images [N, 3, S, S] in 0..1."""
+        return self._network(batch)
+
+    @torch.inference_mode()
+    def detect(self, batch: Tensor) -> Detections:
+        """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
+        predictions = self._network(batch)
+        boxes, scores = self._head.boxes_of(predictions), self._head.scores_of(predictions)
+        return postprocess(boxes, scores, self.config.head.postprocess)
+
+    def close(self) -> None:
+        """Give the runtime's memory back; the detector cannot be called any more."""
+        self._network = _closed
+
+
+def _closed(batch: Tensor) -> Predictions:
+    raise RuntimeError("this deployed detector was closed")
