@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from detectors.blocks import Bottleneck, conv_norm_relu, init_without_norm
 from detectors.features import Features
 from searchspace.backbones import Backbone as BackboneConfig
 from searchspace.backbones import Row
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 def build_row(row: Row, channels_in: int) -> nn.Module:
@@ -18,21 +22,13 @@ def build_row(row: Row, channels_in: int) -> nn.Module:
         return residual_stage(row, channels_in)
     if row.op == "pool":
         return nn.MaxPool2d(row.kernel, row.stride, row.padding, ceil_mode=row.ceil)
+    conv = partial(conv_norm_relu, norm=row.norm, activation=ACTIVATIONS[row.activation])
     if row.op == "separable":
-        depthwise = conv_norm_relu(
+        depthwise = conv(
             channels_in, channels_in, row.kernel, row.stride, row.padding, groups=channels_in
         )
-        pointwise = conv_norm_relu(channels_in, row.channels, kernel=1, padding=0)
-        return nn.Sequential(depthwise, pointwise)
-    return conv_norm_relu(
-        channels_in,
-        row.channels,
-        row.kernel,
-        row.stride,
-        row.padding,
-        row.dilation,
-        norm=row.norm,
-    )
+        return nn.Sequential(depthwise, conv(channels_in, row.channels, kernel=1, padding=0))
+    return conv(channels_in, row.channels, row.kernel, row.stride, row.padding, row.dilation)
 
 
 def residual_stage(row: Row, channels_in: int) -> nn.Sequential:

@@ -32,14 +32,49 @@ def decode(offsets: Tensor, priors: Tensor) -> Tensor:
     return torch.cat((centre - size / 2, centre + size / 2), -1)
 
 
+def encode_in_cells(boxes: Tensor, points: Tensor) -> Tensor:
+    """YOLOX's coding (section 7.1): centre from the corner of the point's cell, and logarithms of
+    the sides, both in strides.
+
+    Args:
+        boxes: [..., 4], xyxy.
+        points: [..., 4], (cx, cy, w, h) in the same unit; the sides are the point's stride.
+    """
+    target = box_convert(boxes, "xyxy", "cxcywh")
+    centre = (target[..., :2] - points[..., :2]) / points[..., 2:] + 0.5
+    size = (target[..., 2:].clamp(min=1e-8) / points[..., 2:]).log()
+    return torch.cat((centre, size), -1)
+
+
+def encode_as_sides(boxes: Tensor, points: Tensor) -> Tensor:
+    """GFL's coding (section 7.2): distances from the point to the four sides (left, top, right,
+    bottom) in strides; negative where the point is outside.
+
+    Args:
+        boxes: [..., 4], xyxy.
+        points: [..., 4], (cx, cy, w, h) in the same unit; the sides are the point's stride.
+    """
+    centre, stride = points[..., :2], points[..., 2:]
+    low, high = (centre - boxes[..., :2]) / stride, (boxes[..., 2:] - centre) / stride
+    return torch.cat((low, high), -1)
+
+
 def batched_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """IoU of every pair: [..., A, 4] and [..., B, 4], both xyxy, to [..., A, B].
 
     Pairs in which either box is empty have IoU 0.
     """
-    corner_low = torch.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
-    corner_high = torch.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
+    return aligned_iou(boxes[..., :, None, :], others[..., None, :, :])
+
+
+def aligned_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """IoU of each box with its other: [..., 4] and [..., 4], both xyxy, to [...].
+
+    Pairs in which either box is empty have IoU 0.
+    """
+    corner_low = torch.maximum(boxes[..., :2], others[..., :2])
+    corner_high = torch.minimum(boxes[..., 2:], others[..., 2:])
     intersection = (corner_high - corner_low).clamp(min=0).prod(-1)
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)[..., :, None]
-    other_area = (others[..., 2:] - others[..., :2]).prod(-1)[..., None, :]
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    other_area = (others[..., 2:] - others[..., :2]).prod(-1)
     return intersection / (area + other_area - intersection).clamp(min=1e-12)

@@ -16,17 +16,20 @@ from torch.nn.utils.rnn import pad_sequence
 from detectors.backbones import Backbone
 from detectors.features import Outputs, Predictions
 from detectors.heads import build_head
+from detectors.losses import EVEN
 from detectors.matching import Objects
 from detectors.narrow import narrow
 from detectors.necks import build_neck
 from detectors.postprocess import Detections, postprocess
 from searchspace.detector import DetectorConfig
+from searchspace.training import SmallBy, SmallObjects
 
 SMALL_AREA = 32.0**2
-"""COCO's bound of a small object, in square pixels of the original image."""
+"""COCO's bound of a small object, in square pixels."""
 
 PIXELS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "caffe": ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
 """Mean and deviation of RGB in 0..1, by which images are normalised."""
@@ -50,7 +53,6 @@ class Detector(nn.Module):
             raise ValueError(f"num_classes is {config.num_classes}, but {len(classes)} are named")
         self.config = config
         self.classes = tuple(classes)
-        self.small_object_weight = 1.0
         self.backbone = Backbone(config.backbone, config.width)
         self.neck = build_neck(config.neck, config.stages(), config.width)
         self.head = build_head(config)
@@ -78,20 +80,25 @@ class Detector(nn.Module):
         boxes, scores = self.head.boxes_of(predictions), self.head.scores_of(predictions)
         return postprocess(boxes, scores, self.config.head.postprocess)
 
-    def losses(self, outputs: Outputs, objects: Objects) -> dict[str, Tensor]:
+    def losses(
+        self, outputs: Outputs, objects: Objects, small_objects: SmallObjects = EVEN
+    ) -> dict[str, Tensor]:
         """Named loss terms of a batch."""
-        return self.head.losses(outputs.predictions, objects, self.small_object_weight)
+        return self.head.losses(outputs.predictions, objects, small_objects)
 
     def forward(
-        self, images: Sequence[Tensor] | Tensor, targets: Sequence[dict[str, Tensor]] | None = None
+        self,
+        images: Sequence[Tensor] | Tensor,
+        targets: Sequence[dict[str, Tensor]] | None = None,
+        small_objects: SmallObjects = EVEN,
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         batch = self.batched(images)
         if self.training:
             if targets is None:
                 raise ValueError("targets: a detector in training mode needs them")
             sides = [image.shape[-2:] for image in images]
-            objects = padded_objects(targets, sides).to(batch.device)
-            return self.losses(self.outputs(batch), objects)
+            objects = padded_objects(targets, sides, batch.shape[-1], small_objects.by)
+            return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
         detections = self.detect(batch)
         return [
             detections.of_image(index, width=image.shape[-1], height=image.shape[-2])
@@ -138,7 +145,10 @@ class Detector(nn.Module):
 
 
 def padded_objects(
-    targets: Sequence[dict[str, Tensor]], sides: Sequence[tuple[int, int]]
+    targets: Sequence[dict[str, Tensor]],
+    sides: Sequence[tuple[int, int]],
+    input_size: int,
+    by: SmallBy = "annotation",
 ) -> Objects:
     """torchvision's targets as one padded batch.
 
@@ -146,14 +156,17 @@ def padded_objects(
         targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; `area` [G], the original annotation's
             in square pixels, where it is not the box's.
         sides: height and width of each image in the boxes' pixels.
+        input_size: side in pixels to which the network gets the images resized.
+        by: which area tells that an object is small, see `SmallObjects`.
     """
     boxes, labels, small = [], [], []
     for target, (height, width) in zip(targets, sides, strict=True):
         box = target["boxes"].as_subclass(Tensor).reshape(-1, 4).float()
         scale = box.new_tensor((width, height, width, height))
-        area = target.get("area", (box[:, 2:] - box[:, :2]).prod(-1))
         boxes.append(box / scale)
         labels.append(target["labels"])
+        resized = _areas(boxes[-1]) * input_size**2
+        area = resized if by == "input" else target.get("area", _areas(box))
         small.append(area < SMALL_AREA)
     return Objects(
         boxes=_padded(boxes),
@@ -161,6 +174,11 @@ def padded_objects(
         small=_padded(small),
         valid=_padded(labels) > 0,
     )
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    """[G, 4], xyxy, to [G]."""
+    return (boxes[:, 2:] - boxes[:, :2]).prod(-1)
 
 
 def _padded(rows: list[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ from detectors.losses import multibox_loss
 from detectors.matching import Objects, match_max_iou
 from detectors.priors import default_boxes
 from searchspace.detector import DetectorConfig
+from searchspace.training import SmallObjects
 
 
 class MultiboxHead(nn.Module):
@@ -54,11 +55,11 @@ class MultiboxHead(nn.Module):
         return predictions.classes.float().softmax(-1)[..., 1:]
 
     def losses(
-        self, predictions: Predictions, objects: Objects, small_object_weight: float
+        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
     ) -> dict[str, Tensor]:
         """Named loss terms of a batch."""
         matches = match_max_iou(self.priors, objects)
-        return multibox_loss(predictions, self.priors, matches, objects, small_object_weight)
+        return multibox_loss(predictions, self.priors, matches, objects, small_objects)
 
 
 def _rows(x: Tensor, numbers: int) -> Tensor:

@@ -3,50 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, ResNet101_Weights, VGG16_BN_Weights, VGG16_Weights
 
 from detectors.detector import Detector
 from detectors.weights import Placement, place
-from searchspace.backbones import VGG16, ResNet
+from searchspace.backbones import VGG16
 
 State = Mapping[str, Tensor]
 
 _HEADS = {"head.boxes": "regression_head", "head.classes": "classification_head"}
-
-
-def load_imagenet_backbone(detector: Detector) -> Placement:
-    """Start VGG16 or a ResNet from torchvision's ImageNet weights, which it downloads once.
-
-    Raises:
-        ValueError: there are none for this backbone, or they cannot be had.
-    """
-    match detector.config.backbone:
-        case VGG16(norm=norm):
-            published = VGG16_BN_Weights if norm else VGG16_Weights
-            state = vgg16_state(_downloaded(published.IMAGENET1K_V1))
-        case ResNet(depth=depth):
-            published = {50: ResNet50_Weights, 101: ResNet101_Weights}[depth]
-            state = resnet_state(_downloaded(published.IMAGENET1K_V1))
-        case other:
-            raise ValueError(
-                f"train.weights 'imagenet' holds vgg16 and resnet, not {other.kind}: use 'none'"
-            )
-    with torch.no_grad():
-        return place(detector.backbone, state)
-
-
-def _downloaded(weights: Any) -> State:
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"train.weights 'imagenet': {weights.url} cannot be had ({error}); give this machine "
-            "a network once, put the file into torch's hub/checkpoints folder, or use 'none'"
-        ) from None
 
 
 def vgg16_state(state: State) -> dict[str, Tensor]:

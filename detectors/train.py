@@ -51,7 +51,6 @@ def fit(
         TrainingFailed: a loss is not finite.
     """
     detector.to(device, memory_format=torch.channels_last).train()
-    detector.small_object_weight = config.small_object_weight
     optimizer = _optimizer(detector, config)
     total, warm = config.epochs * len(loader), config.warmup_epochs * len(loader)
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm))
@@ -107,12 +106,14 @@ class _Run:
             images = batch.images.to(self.device, non_blocking=True).float().div_(255)
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [image.shape[-2:] for image in batch.images]
-            objects = padded_objects(batch.targets, sides).to(self.device)
+            small = self.config.small_objects
+            objects = padded_objects(batch.targets, sides, images.shape[-1], small.by)
+            objects = objects.to(self.device)
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
             ):
                 outputs = self.detector.outputs(images)
-                losses = self.detector.losses(outputs, objects)
+                losses = self.detector.losses(outputs, objects, small)
                 for term in self.terms:
                     losses |= term(self.detector, images, outputs)
             loss = sum(losses.values())

@@ -17,8 +17,8 @@ from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
+from detectors.imagenet import load_imagenet_backbone
 from detectors.speed import Cost, measure
-from detectors.torchvision_weights import load_imagenet_backbone
 from detectors.train import TrainingFailed, fit
 from detectors.weights import load_shapes_backbone
 from searchspace.compression import Slimming

@@ -15,14 +15,16 @@ from searchspace.domains import Choice
 from searchspace.geometry import Level, Levels, ceil_pool_size, conv_size, scaled
 from searchspace.space import Config
 
+Activation = Literal["relu", "relu6"]
+
 
 @dataclass(frozen=True)
 class Row:
     """One layer of a backbone.
 
-    `conv` is convolution, norm, ReLU; `separable` a depthwise convolution (which carries the
-    stride) and a pointwise one, each with norm and ReLU; `pool` a max pooling; `residual` so many
-    `blocks` of bottlenecks, of which the first carries the stride and the others the dilation;
+    `conv` is convolution, norm, activation; `separable` a depthwise convolution (which carries the
+    stride) and a pointwise one, each with norm and activation; `pool` a max pooling; `residual` so
+    many `blocks` of bottlenecks, of which the first carries the stride and the others the dilation;
     `identity` hands on what it is given.
     """
 
@@ -36,6 +38,7 @@ class Row:
     norm: bool = True
     ceil: bool = False
     blocks: int = 1
+    activation: Activation = "relu"
 
     def without_stride(self) -> Row:
         """The row with stride 1; of a pooling nothing is left."""
@@ -128,6 +131,9 @@ class MobileNetV1(Backbone):
 
     Rows are `layer0` to `layer13`; S1L6 of the stride-elimination paper is
     `eliminated_strides=(6,)`.
+
+    Attributes:
+        activation: `relu` is the paper's, `relu6` that of the published ImageNet weights.
     """
 
     kind: Literal["mobilenet_v1"] = "mobilenet_v1"
@@ -135,6 +141,7 @@ class MobileNetV1(Backbone):
     eliminated_strides: Annotated[
         tuple[int, ...], Choice((), (6,), (4,), (0,), (4, 6), (0, 6))
     ] = ()
+    activation: Activation = "relu"
 
     def stock_rows(self) -> tuple[Row, ...]:
         widths_and_strides = (
@@ -142,7 +149,13 @@ class MobileNetV1(Backbone):
             (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
         )  # fmt: skip
         return tuple(
-            Row(f"layer{i}", "separable" if i else "conv", channels, stride)
+            Row(
+                f"layer{i}",
+                "separable" if i else "conv",
+                channels,
+                stride,
+                activation=self.activation,
+            )
             for i, (channels, stride) in enumerate(widths_and_strides)
         )
 

@@ -20,15 +20,16 @@ class DetectorConfig(Config):
     Attributes:
         input_size: side in pixels of the square that images are resized to.
         num_classes: foreground classes.
-        pixels: what images are normalised to: `imagenet` is mean 0 and deviation 1 (torchvision,
-            timm), `caffe` mean 0 in steps of 0 to 255 (torchvision's SSD300).
+        pixels: what images are normalised to: `imagenet` is mean 0 and deviation 1 (torchvision's
+            ImageNet weights), `inception` -1 to 1 (timm's of MobileNetV1), `caffe` mean 0 in steps
+            of 0 to 255 (torchvision's SSD300).
         width: multiplier of every channel count of backbone and neck.
         backbone: a space without a kind of its own searches MobileNetV1.
     """
 
     input_size: Annotated[int, Choice(160, 224, 300, 512), Field(ge=64)] = 300
     num_classes: int = Field(default=80, ge=1)
-    pixels: Literal["imagenet", "caffe"] = "imagenet"
+    pixels: Literal["imagenet", "inception", "caffe"] = "imagenet"
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
     backbone: Annotated[
         MobileNetV1 | VGG16 | ResNet, Fixed("mobilenet_v1"), Field(discriminator="kind")

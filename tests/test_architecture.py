@@ -116,3 +116,10 @@ def test_a_single_trial_loads_neither_ray_nor_optuna() -> None:
     loaded = loaded_with("import compress, launch.trial, detectors.speed")
     assert "torch" in loaded
     assert loaded & {"ray", "optuna"} == set()
+
+
+def test_timm_is_loaded_only_where_its_weights_are_asked_for() -> None:
+    # Of the rooms above, torch_pruning loads it by itself.
+    loaded = loaded_with("import detectors, detectors.imagenet")
+    assert "torchvision" in loaded
+    assert "timm" not in loaded

@@ -29,7 +29,7 @@ from detectors.backbones import Backbone
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import evaluation_batches
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import IMAGENET_MEAN, IMAGENET_STD
+from detectors.detector import PIXELS
 from detectors.weights import SHAPES_WIDTHS, save_backbone, shapes_file
 from searchspace.backbones import MobileNetV1
 
@@ -118,7 +118,7 @@ def train(trunk: Trunk, split: CocoSplit, seconds: float) -> None:
             group["lr"] = LEARNING_RATE * factor
         chosen = torch.randint(len(images), (BATCH,))
         sample = _flipped([images[chosen], labels[chosen], weights[chosen]], draw)
-        batch = normalize(sample[0].float() / 255, IMAGENET_MEAN, IMAGENET_STD)
+        batch = normalize(sample[0].float() / 255, *PIXELS["imagenet"])
         loss = trunk.loss(draw.randrange(len(STRIDES)), batch, sample[1], sample[2])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

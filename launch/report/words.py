@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
-from searchspace.backbones import VGG16, Backbone, ResNet
+from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
 from searchspace.compression import Slimming
 from searchspace.heads import ScaledPriors
 from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
@@ -61,6 +61,8 @@ def _backbone(backbone: Backbone) -> list[str]:
         parts.append(f"ResNet-{backbone.depth}")
         if backbone.last_stage == "dilated":
             parts.append("last stage dilated")
+    if isinstance(backbone, MobileNetV1) and backbone.activation == "relu6":
+        parts.append("ReLU6")
     if eliminated := backbone.eliminated_strides:
         parts.append(f"S{len(eliminated)}L{'-'.join(map(str, eliminated))}")
     if backbone.taps != type(backbone).model_fields["taps"].default:
@@ -88,8 +90,9 @@ def _training(train: TrainConfig) -> list[str]:
     parts = []
     if train.copy_paste.copies:
         parts.append(f"copy-paste {train.copy_paste.copies}{TIMES}")
-    if train.small_object_weight != 1:
-        parts.append(f"small objects weigh {train.small_object_weight:.2g}")
+    if train.small_objects.weight != 1:
+        where = " in the input" if train.small_objects.by == "input" else ""
+        parts.append(f"small objects{where} weigh {train.small_objects.weight:.2g}")
     return parts
 
 

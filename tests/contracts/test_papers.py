@@ -9,117 +9,23 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from detectors.describe import Description, describe, describe_layers
 from detectors.detector import Detector
 from detectors.priors import default_boxes
 from searchspace import DetectorConfig, papers
-from searchspace.backbones import VGG16, MobileNetV1, ResNet
-from searchspace.heads import Multibox, ScaledPriors
-from searchspace.necks import (
-    Deconvolve,
-    Extend,
-    Fuse,
-    FusionBlock,
-    Growth,
-    Join,
-    L2Norm,
-    Source,
-    Split,
-    Step,
-)
+from searchspace.backbones import MobileNetV1
+from searchspace.necks import Extend, Split, Step
 from searchspace.papers import on_coco
+from tests.contracts.systems import CONFIGS, NARROW, ODD, RULE, built, images, narrow
+from tests.networks import with_statistics, without_gradient
 
 COUNTS: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("counts.json").read_text(encoding="utf-8")
 )
 SHARED = Path(__file__).parents[3] / "shared" / "spec" / "models.json"
 """The table that counts.json was taken from, where this machine has it."""
-
-RULE = Multibox(priors=ScaledPriors())
-
-
-def between(backbone: MobileNetV1 | VGG16 | ResNet, *neck: Step) -> DetectorConfig:
-    return DetectorConfig(input_size=192, backbone=backbone, neck=neck, head=RULE)
-
-
-PYRAMID_C = Extend(
-    block="bottleneck", replaces=True, grow=(Growth(channels=256, stride=1), Growth(channels=256))
-)
-BETWEEN = {
-    "fusion and pyramid c on MobileNetV1 without two strides": between(
-        MobileNetV1(taps=("layer3", "layer5", "layer11"), eliminated_strides=(2, 6)),
-        Fuse(sources=(Source(level=0, channels=64), Source(level=2, channels=128))),
-        PYRAMID_C,
-    ),
-    "fusion at the coarse map of VGG16 without pool1": between(
-        VGG16(eliminated_strides=(2,)),
-        Fuse(sources=tuple(Source(level=k, channels=64) for k in range(2)), at=1),
-        PYRAMID_C,
-    ),
-    "a sum at the middle map of ResNet-50": between(
-        ResNet(),
-        Fuse(sources=tuple(Source(level=k, channels=64) for k in range(3)), how="sum", at=1),
-        PYRAMID_C,
-    ),
-    "a joined second path of ResNet-101": between(
-        ResNet(depth=101, taps=("res3", "res4"), eliminated_strides=(3,), second_path=True),
-        Join(level=1, side=0, feeds_growth=True),
-        Extend(block="conv", grow=(Growth(channels=128),)),
-    ),
-    "deconvolution by 2 and 4 on MobileNetV1": between(
-        MobileNetV1(),
-        Extend(),
-        Deconvolve(
-            blocks=(
-                FusionBlock(level=0, source=1, deconv_channels=(64,), channels=128),
-                FusionBlock(level=1, source=3, deconv_channels=(64, 32), channels=64),
-            )
-        ),
-    ),
-    "a split second path of VGG16 without two strides": between(
-        VGG16(norm=True, eliminated_strides=(9, 13), second_path=True),
-        L2Norm(level=1),
-        Split(side=1),
-        Extend(block="bottleneck", norm=False),
-    ),
-}
-CONFIGS = {name: system.trial.detector for name, system in papers.items()} | BETWEEN
-
-
-def narrow(config: DetectorConfig, sizes: Iterable[int]) -> DetectorConfig:
-    """The same composition, an eighth as wide, at the first input size that suits it."""
-    for size in sizes:
-        small = {"num_classes": 3, "width": 0.125, "input_size": size, "head": RULE}
-        try:
-            return DetectorConfig.model_validate({**dict(config), **small})
-        except ValidationError:
-            continue
-    raise AssertionError(f"none of the sizes {list(sizes)} suits {config}")
-
-
-EVEN, ODD = (64, 96, 128, 160, 192, 300), (97, 161, 225, 257, 299, 301)
-NARROW = {
-    name: config
-    for config, name in {
-        narrow(config, EVEN): name
-        for name, config in CONFIGS.items()
-        if not name.startswith("mdssd300_reading")
-    }.items()
-}
-"""Distinct compositions: some systems differ in priors alone, readings in widths alone."""
-
-
-def built(config: DetectorConfig, seed: int = 0) -> Detector:
-    torch.manual_seed(seed)
-    return Detector(config)
-
-
-def images(config: DetectorConfig, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(count, 3, config.input_size, config.input_size, generator=generator)
 
 
 # ---- counts
@@ -270,16 +176,7 @@ def test_strides_split_and_priors_leave_every_weight_shape(stock: str, relative:
 @pytest.mark.parametrize("name", NARROW)
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     config = NARROW[name]
-    detector = built(config).train()
-    predictions = detector.predict(images(config, 3))
-    loss = sum((x * torch.randn_like(x)).sum() for x in (predictions.boxes, predictions.classes))
-    loss.backward()
-    without = [
-        name
-        for name, p in detector.named_parameters()
-        if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
-    ]
-    assert without == []
+    assert without_gradient(built(config), images(config, 3)) == []
 
 
 def close(first: Any, second: Any, tolerance: float) -> bool:
@@ -313,15 +210,6 @@ def test_odd_inputs_and_batches(name: str) -> None:
     assert together.boxes.shape == (3, *detector.head.priors.shape)
     assert torch.allclose(together.boxes[2:], alone.boxes, rtol=1e-3, atol=1e-5)
     assert torch.allclose(together.classes[2:], alone.classes, rtol=1e-3, atol=1e-5)
-
-
-def with_statistics(detector: Detector) -> Detector:
-    """Batch norms as training might leave them."""
-    for norm in detector.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(norm.running_mean, std=0.2)
-            torch.nn.init.uniform_(norm.running_var, 0.5, 2)
-    return detector.eval()
 
 
 @torch.no_grad()

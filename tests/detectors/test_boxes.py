@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
-from detectors.boxes import batched_iou, decode, encode
+from detectors.boxes import (
+    aligned_iou,
+    batched_iou,
+    decode,
+    encode,
+    encode_as_sides,
+    encode_in_cells,
+)
 
 PRIOR = torch.tensor([0.5, 0.5, 0.2, 0.4])
 sides = st.floats(0.01, 1.0)
@@ -52,6 +59,48 @@ def test_codings_broadcast_over_batches() -> None:
 def test_wild_offsets_and_empty_boxes_stay_finite(offset: float, size: float) -> None:
     assert decode(torch.tensor([offset, offset, size, size]), PRIOR).isfinite().all()
     assert encode(torch.full((4,), 0.3), PRIOR).isfinite().all()
+
+
+POINT = torch.tensor([20.0, 12.0, 8.0, 8.0])
+"""The middle of the cell in column 2, row 1 of a map of stride 8."""
+
+
+def test_the_coding_in_cells_by_hand() -> None:
+    box = torch.tensor([18.0, 4.0, 34.0, 12.0])
+    coded = encode_in_cells(box, POINT)
+    # Decoding as section 7.1 says: centre (code + cell) * stride, sides exp(code) * stride.
+    assert ((coded[:2] + torch.tensor([2.0, 1.0])) * 8).tolist() == pytest.approx([26, 8])
+    assert (coded[2:].exp() * 8).tolist() == pytest.approx([16, 8])
+
+
+def test_the_coding_as_sides_by_hand() -> None:
+    box = torch.tensor([18.0, 4.0, 34.0, 11.0])
+    assert encode_as_sides(box, POINT).tolist() == [0.25, 1.0, 1.75, -0.125]
+
+
+def test_codings_of_points_broadcast() -> None:
+    boxes, points = random_boxes(0, 3, 7), torch.rand(7, 4) + 0.1
+    for code in (encode_in_cells, encode_as_sides):
+        coded = code(boxes, points)
+        assert coded.shape == (3, 7, 4)
+        assert coded[1].equal(code(boxes[1], points))
+    assert encode_in_cells(torch.full((4,), 0.3), POINT).isfinite().all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_aligned_iou_is_torchvisions(seed: int) -> None:
+    boxes, others = random_boxes(seed, 40), random_boxes(seed + 100, 40)
+    expected = box_iou(boxes, others).diagonal()
+    assert torch.allclose(aligned_iou(boxes, others), expected, atol=1e-6)
+
+
+def test_iou_of_boxes_apart_or_empty_has_finite_gradients() -> None:
+    boxes = torch.tensor([[0.0, 0, 1, 1], [3, 3, 3, 3], [5, 5, 6, 6]], requires_grad=True)
+    others = torch.tensor([[2.0, 2, 3, 3], [3, 3, 3, 3], [5, 5, 6, 6]])
+    iou = aligned_iou(boxes, others)
+    assert iou.tolist() == [0, 0, 1]
+    iou.sum().backward()
+    assert boxes.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,6 +12,7 @@ from torch import Tensor
 from detectors.detector import Detector, padded_objects
 from detectors.postprocess import Detections
 from searchspace.heads import Multibox, Postprocess, ScaledPriors
+from searchspace.training import SmallObjects
 
 MakeDetector = Callable[..., Detector]
 Target = dict[str, Tensor]
@@ -108,12 +109,34 @@ def test_targets_become_fractions_with_smallness_by_the_original_area() -> None:
         target([[0, 0, 20, 50], [0, 0, 10, 10]], [1, 3], area=[1024.0, 1023.9]),
         target([], []),
     ]
-    objects = padded_objects(targets, [(80, 40), (100, 20), (5, 5)])
+    objects = padded_objects(targets, [(80, 40), (100, 20), (5, 5)], input_size=64)
     assert objects.boxes[0, 0].tolist() == pytest.approx([0.25, 0.25, 0.75, 0.5])
     assert objects.boxes[1, 0].tolist() == pytest.approx([0, 0, 1, 0.5])
     assert objects.labels.tolist() == [[2, 0], [1, 3], [0, 0]]
     assert objects.valid.tolist() == [[True, False], [True, True], [False, False]]
     assert objects.small.tolist() == [[True, False], [False, True], [False, False]]
+
+
+def test_smallness_by_the_networks_input() -> None:
+    boxes = [[0, 0, 20, 10], [0, 0, 20, 11], [0, 0, 4, 4]]
+    objects = padded_objects([target(boxes, [1, 1, 1], area=[9e9] * 3)], [(40, 80)], 128, "input")
+    # 20 x 10 of 80 x 40 is 32 x 32 of 128 x 128, and not small.
+    assert objects.small.tolist() == [[False, False, True]]
+    narrow = padded_objects([target(boxes, [1, 1, 1])], [(40, 80)], 127, "input")
+    assert narrow.small.tolist() == [[True, False, True]]
+
+
+def test_losses_in_torchvisions_convention_weigh_small_objects(make_detector: MakeDetector) -> None:
+    detector = make_detector().train()
+    batch = images((64, 64), (64, 64))
+    targets = [target([[8, 8, 60, 60]], [1], area=[100.0]), target([], [])]
+
+    def boxes(**fields: object) -> float:
+        return detector(batch, targets, SmallObjects(**fields))["boxes"].item()
+
+    assert boxes(weight=3.0) == pytest.approx(3 * boxes(), rel=1e-5)
+    assert boxes(weight=3.0, by="input") == pytest.approx(boxes(), rel=1e-5)
+    assert detector(batch, targets)["boxes"].item() == pytest.approx(boxes(), rel=1e-5)
 
 
 def same(first: Detections, second: Detections) -> bool:

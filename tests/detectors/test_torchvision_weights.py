@@ -1,44 +1,28 @@
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.error import URLError
-
 import pytest
 import torch
-from torch import nn
 from torchvision import models
 from torchvision.models.detection import ssd300_vgg16
 
 from detectors.detector import Detector
-from detectors.torchvision_weights import (
-    load_imagenet_backbone,
-    load_ssd300,
-    resnet_state,
-    vgg16_state,
-)
+from detectors.torchvision_weights import load_ssd300, resnet_state, vgg16_state
 from detectors.weights import place
 from searchspace import DetectorConfig, papers
-from searchspace.backbones import VGG16, MobileNetV1, ResNet
+from searchspace.backbones import VGG16, ResNet
 from searchspace.heads import Multibox, ScaledPriors
 from searchspace.necks import Extend
 from searchspace.papers import on_coco
+from tests.networks import with_statistics
 
 RULE = Multibox(priors=ScaledPriors())
 
 
-def detector_on(backbone: VGG16 | ResNet | MobileNetV1) -> Detector:
+def detector_on(backbone: VGG16 | ResNet) -> Detector:
     neck = (Extend(block="conv"),)
     return Detector(
         DetectorConfig(input_size=96, num_classes=2, backbone=backbone, neck=neck, head=RULE)
     ).eval()
-
-
-def with_statistics(module: nn.Module) -> nn.Module:
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.normal_(norm.running_mean, std=0.2)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
-    return module.eval()
 
 
 @torch.no_grad()
@@ -102,22 +86,3 @@ def test_another_head_or_other_pixels_are_refused() -> None:
         caffe = twenty.model_copy(update={"pixels": "caffe"})
         with pytest.raises(ValueError, match=r"head\.classes.*90 classes"):
             load_ssd300(Detector(caffe), theirs)
-
-
-def test_imagenet_weights_of_mobilenet_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"train\.weights 'imagenet' .*mobilenet_v1: use 'none'"):
-        load_imagenet_backbone(detector_on(MobileNetV1()))
-
-
-def test_without_a_network_the_message_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with torch.device("meta"):
-        detector = detector_on(ResNet())
-    with pytest.raises(ValueError, match=r"resnet50.*no route to host.*network.*'none'"):
-        load_imagenet_backbone(detector)

@@ -13,7 +13,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import Augment, SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
 SIZE = 96
@@ -142,9 +142,19 @@ def test_weight_decay_spares_scales_and_biases(train: Callable, make_detector: C
 
 
 def test_small_objects_weigh_as_configured(train: Callable) -> None:
-    even, heavy = (train(config(epochs=1, small_object_weight=w))[1][0] for w in (1.0, 4.0))
+    weights = (SmallObjects(weight=w) for w in (1.0, 4.0))
+    even, heavy = (train(config(epochs=1, small_objects=w))[1][0] for w in weights)
     assert heavy["boxes"] > even["boxes"]
     assert heavy["classes"] > even["classes"]
+
+
+def test_shrunken_objects_are_small_by_the_input(train: Callable) -> None:
+    shrunken = Augment(photometric=0, zoom_out=1, crop=0, flip=0)
+    by_annotation, by_input = (
+        train(config(epochs=1, batch_size=8, augment=shrunken, small_objects=small))[1][0]
+        for small in (SmallObjects(weight=4.0), SmallObjects(weight=4.0, by="input"))
+    )
+    assert by_input["boxes"] > by_annotation["boxes"]
 
 
 def test_precision(make_detector: MakeDetector) -> None:

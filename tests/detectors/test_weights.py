@@ -18,6 +18,7 @@ from detectors.weights import (
     save_backbone,
 )
 from searchspace import DetectorConfig, papers
+from searchspace.backbones import MobileNetV1
 
 MakeDetector = Callable[..., Detector]
 
@@ -151,6 +152,23 @@ def test_shapes_weights_are_refused_where_there_are_none(make_detector: MakeDete
     width = SHAPES_WIDTHS[-1] + 0.125
     with pytest.raises(ValueError, match=rf"train\.weights 'shapes'.*width {width}: use 'none'"):
         load_shapes_backbone(make_detector(width=width))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pixels": "caffe"}, r"detector\.pixels 'imagenet', not 'caffe'"),
+        (
+            {"backbone": MobileNetV1(activation="relu6")},
+            r"detector\.backbone\.activation 'relu', not 'relu6'",
+        ),
+    ],
+)
+def test_shapes_weights_are_refused_for_another_function(
+    make_detector: MakeDetector, fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"train\.weights 'shapes'.*{message}: set it so"):
+        load_shapes_backbone(make_detector(**fields))
 
 
 @pytest.mark.parametrize("width", [*SHAPES_WIDTHS, SHAPES_WIDTHS[0] / 2])

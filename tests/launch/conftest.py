@@ -24,9 +24,10 @@ cells = { choice = [2.0, 2.8] }
 epochs = 1
 batch_size = 8
 optimizer = "adamw"
-small_object_weight = 1.0
 [train.copy_paste]
 copies = { choice = [0, 1] }
+[train.small_objects]
+weight = 1.0
 [compress.pruning.slimming]
 finetune_epochs = 1
 ratio = { choice = [0.3, 0.5] }

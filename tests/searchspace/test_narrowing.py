@@ -31,9 +31,10 @@ kind = { choice = ["scaled"] }
 batch_size = { low = 4, high = 64, log = true }
 learning_rate = { low = 1e-3, high = 1e-1, log = true }
 weights = "none"
-small_object_weight = 1
 [train.copy_paste]
 copies = 0
+[train.small_objects]
+weight = 1
 [compress.pruning]
 kind = "none"
 """
@@ -119,8 +120,8 @@ def test_a_file_fixes_narrows_and_widens(tmp_path: Path) -> None:
         "train.batch_size": IntRange(4, 64, log=True),
         "train.learning_rate": FloatRange(1e-3, 1e-1, log=True),
         "train.weights": Fixed("none"),
-        "train.small_object_weight": Fixed(1.0),
         "train.copy_paste.copies": Fixed(0),
+        "train.small_objects.weight": Fixed(1.0),
         "compress.pruning.kind": Fixed("none"),
     }
     assert [path for path, _ in space.searched()] == [

@@ -160,7 +160,9 @@ def test_the_papers_systems_are_projected_into_the_space(space: str, name: str) 
     [
         ("seed", 1),
         ("train.epochs", 7),
-        ("train.small_object_weight", 5.0),
+        ("train.small_objects.weight", 5.0),
+        ("train.small_objects.offset", 0.05),
+        ("train.small_objects.by", "input"),
         ("train.copy_paste.copies", 1),
         ("detector.num_classes", 3),
         ("detector.width", 0.3),

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from detectors.boxes import encode
 from detectors.features import Predictions
-from detectors.losses import hard_negatives, multibox_loss
+from detectors.losses import EVEN, hard_negatives, multibox_loss
 from detectors.matching import Objects
+from searchspace.training import SmallObjects
 
 CLASSES = 3
 
@@ -46,7 +47,7 @@ def by_loops(
     priors: Tensor,
     matches: Tensor,
     objects: Objects,
-    small_object_weight: float = 1.0,
+    small_objects: SmallObjects = EVEN,
 ) -> dict[str, float]:
     """SSD's loss, image by image and prior by prior."""
     classes = boxes = 0.0
@@ -59,25 +60,26 @@ def by_loops(
                 backgrounds.append(-logits.log_softmax(0)[0].item())
                 continue
             positives += 1
-            weight = small_object_weight if objects.small[image, number] else 1.0
+            small = small_objects if objects.small[image, number] else EVEN
             label = objects.labels[image, number]
-            classes += weight * -logits.log_softmax(0)[label].item()
+            classes += small.weight * -logits.log_softmax(0)[label].item()
             wanted = encode(objects.boxes[image, number], priors[prior])
             error = functional.smooth_l1_loss(
                 predictions.boxes[image, prior], wanted, reduction="sum"
             )
-            boxes += weight * error.item()
+            boxes += small.weight * error.item() + small.offset
         mined = 3 * sum(number >= 0 for number in row)
         classes += sum(sorted(backgrounds, reverse=True)[:mined])
     return {"classes": classes / max(positives, 1), "boxes": boxes / max(positives, 1)}
 
 
-@pytest.mark.parametrize("weight", [1.0, 2.5, 0.5])
+@pytest.mark.parametrize(("weight", "offset"), [(1.0, 0.0), (2.5, 0.0), (0.95, 0.05)])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_loss_is_that_of_loops(seed: int, weight: float) -> None:
+def test_the_loss_is_that_of_loops(seed: int, weight: float, offset: float) -> None:
     inputs = scene(seed)
-    losses = multibox_loss(**inputs, small_object_weight=weight)
-    expected = by_loops(**inputs, small_object_weight=weight)
+    small = SmallObjects(weight=weight, offset=offset)
+    losses = multibox_loss(**inputs, small_objects=small)
+    expected = by_loops(**inputs, small_objects=small)
     assert {n: x.item() for n, x in losses.items()} == pytest.approx(expected, rel=1e-5)
 
 
@@ -109,10 +111,10 @@ def test_by_hand() -> None:
 
 
 def test_small_objects_weigh_more_backgrounds_do_not() -> None:
-    losses = multibox_loss(**one_image(small=True), small_object_weight=4.0)
+    losses = multibox_loss(**one_image(small=True), small_objects=SmallObjects(weight=4.0))
     assert losses["classes"].item() == pytest.approx(4 * math.log(2) + math.log(4))
     assert losses["boxes"].item() == pytest.approx(4 * 1.625, rel=1e-4)
-    same = multibox_loss(**one_image(small=False), small_object_weight=4.0)
+    same = multibox_loss(**one_image(small=False), small_objects=SmallObjects(weight=4.0))
     assert same == multibox_loss(**one_image(small=False))
 
 
@@ -154,7 +156,7 @@ def test_without_objects_the_loss_is_zero_and_can_be_differentiated() -> None:
 
 def test_padding_does_not_matter() -> None:
     inputs = scene(2)
-    losses = multibox_loss(**inputs, small_object_weight=2.0)
+    losses = multibox_loss(**inputs, small_objects=SmallObjects(weight=2.0))
     objects = inputs["objects"]
     padded = Objects(
         boxes=torch.cat((objects.boxes, torch.full((3, 5, 4), 0.3)), 1),
@@ -162,7 +164,7 @@ def test_padding_does_not_matter() -> None:
         small=torch.cat((objects.small, torch.ones(3, 5, dtype=torch.bool)), 1),
         valid=torch.cat((objects.valid, torch.zeros(3, 5, dtype=torch.bool)), 1),
     )
-    again = multibox_loss(**(inputs | {"objects": padded}), small_object_weight=2.0)
+    again = multibox_loss(**(inputs | {"objects": padded}), small_objects=SmallObjects(weight=2.0))
     assert {n: x.item() for n, x in again.items()} == {n: x.item() for n, x in losses.items()}
 
 

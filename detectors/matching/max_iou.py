@@ -1,34 +1,13 @@
-"""Which prior learns which object. Pure functions over padded batches."""
+"""SSD's matching: a prior takes the object that it overlaps most."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from detectors.boxes import batched_iou
-
-
-@dataclass(frozen=True)
-class Objects:
-    """The objects of a batch, padded to the largest number G an image has.
-
-    Attributes:
-        boxes: [N, G, 4], xyxy in fractions of the input.
-        labels: [N, G], 1..num_classes.
-        small: [N, G], small by the original annotation's area.
-        valid: [N, G], False for padding.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    small: Tensor
-    valid: Tensor
-
-    def to(self, device: torch.device) -> Objects:
-        return Objects(*(getattr(self, f.name).to(device) for f in fields(self)))
+from detectors.matching.objects import Objects
 
 
 def match_max_iou(priors: Tensor, objects: Objects, threshold: float = 0.5) -> Tensor:

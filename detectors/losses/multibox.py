@@ -1,4 +1,4 @@
-"""Detection losses: (predictions, priors, matches, objects) to named terms."""
+"""SSD's loss: (predictions, priors, matches, objects) to named terms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch.nn import functional
 
 from detectors.boxes import encode
 from detectors.features import Predictions
-from detectors.matching import Objects
+from detectors.losses.small import EVEN, weigh_small
+from detectors.matching import Objects, matched
+from searchspace.training import SmallObjects
 
 NEGATIVES_PER_POSITIVE = 3
 
@@ -18,7 +20,7 @@ def multibox_loss(
     priors: Tensor,
     matches: Tensor,
     objects: Objects,
-    small_object_weight: float = 1.0,
+    small_objects: SmallObjects = EVEN,
 ) -> dict[str, Tensor]:
     """SSD's loss (section 2.2): cross-entropy with hard negatives, and smooth L1 on coded boxes.
 
@@ -27,28 +29,26 @@ def multibox_loss(
     Args:
         priors: [P, 4], (cx, cy, w, h).
         matches: [N, P], object of each prior or -1.
-        small_object_weight: factor on both losses of positives whose object is small.
+        small_objects: its weight acts on both terms of small objects, its offset on boxes.
     """
-    positive = matches >= 0
-    index = matches.clamp(min=0)
-    labels = torch.where(positive, objects.labels.gather(1, index), 0)
-    small = objects.small.gather(1, index) & positive
-    weights = torch.where(small, small_object_weight, 1.0)
+    found = matched(objects, matches)
+    labels = torch.zeros_like(matches)
+    labels[found.positive] = found.labels
 
     logits = predictions.classes.float()
     entropy = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     entropy = entropy.view_as(labels)
-    negative = hard_negatives(entropy.detach(), positive)
-    class_loss = (entropy * weights)[positive | negative].sum()
+    negative = hard_negatives(entropy.detach(), found.positive)
+    weights = torch.ones_like(entropy)
+    weights[found.positive] = torch.where(found.small, small_objects.weight, 1.0)
+    class_loss = (entropy * weights)[found.positive | negative].sum()
 
-    boxes = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
-    wanted = encode(boxes, priors)[positive]
-    given = predictions.boxes.float()[positive]
+    wanted = encode(found.boxes, priors[found.priors])
+    given = predictions.boxes.float()[found.positive]
     box_errors = functional.smooth_l1_loss(given, wanted, reduction="none").sum(-1)
-    positives = positive.sum().clamp(min=1)
     return {
-        "classes": class_loss / positives,
-        "boxes": (box_errors * weights[positive]).sum() / positives,
+        "classes": class_loss / found.count,
+        "boxes": weigh_small(box_errors, found.small, small_objects).sum() / found.count,
     }
 
 

@@ -1,0 +1,75 @@
+"""GFL's loss: scores that are qualities, and boxes whose sides are distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torchvision.ops import generalized_box_iou_loss
+
+from detectors.boxes import aligned_iou, encode_as_sides
+from detectors.losses.quality import distribution_focal_losses, quality_focal_losses
+from detectors.losses.small import EVEN, weigh_small
+from detectors.matching import Matched, Objects, match_atss, matched
+from searchspace.training import SmallObjects
+
+BOX_WEIGHT = 2.0
+DISTRIBUTION_WEIGHT = 0.25
+ANCHOR_STRIDES = 8
+"""Side of the square anchor that stands for a point in the assignment, in strides."""
+
+
+def gfl_losses(
+    boxes: Tensor,
+    classes: Tensor,
+    sides: Tensor,
+    points: Tensor,
+    counts: Sequence[int],
+    objects: Objects,
+    small_objects: SmallObjects = EVEN,
+) -> dict[str, Tensor]:
+    """Assign by ATSS, then quality focal, GIoU and distribution focal losses (section 7.2).
+
+    Quality focal losses of all scores are added up and divided by the number of positives. Both
+    losses of a positive's box are weighted by its largest class score (without gradient) and
+    divided by the sum of these weights; the distribution focal loss is the mean over four sides.
+    Both divisors are at least 1.
+
+    Args:
+        boxes: [N, P, 4], decoded predictions, xyxy in pixels of the input.
+        classes: [N, P, C], logits without background.
+        sides: [N, P, 4, B], logits of the distances from the point to the box's left, top, right
+            and bottom, over bins at 0, 1, ... B - 1 strides.
+        points: [P, 4], (cx, cy, w, h) in pixels, level after level; the sides are the stride.
+        counts: how many points each level has.
+        objects: boxes in pixels (`Objects.scaled`).
+        small_objects: acts on 1 - GIoU alone, as published: not on scores, not on distributions.
+
+    Returns:
+        The terms `classes`, `boxes` and `distributions`.
+    """
+    anchors = torch.cat((points[:, :2], ANCHOR_STRIDES * points[:, 2:]), -1)
+    found = matched(objects, match_atss(anchors, counts, objects))
+    logits, given = classes.float(), boxes[found.positive].float()
+    quality = _qualities(logits, given, found)
+    overlap = generalized_box_iou_loss(given, found.boxes)
+    wanted = encode_as_sides(found.boxes, points[found.priors])
+    distribution = distribution_focal_losses(sides[found.positive].float(), wanted).mean(-1)
+    weights = logits[found.positive].detach().sigmoid().amax(-1)
+    total = weights.sum().clamp(min=1)
+    small = weigh_small(overlap, found.small, small_objects)
+    return {
+        "classes": quality_focal_losses(logits, quality).sum() / found.count,
+        "boxes": BOX_WEIGHT * (weights * small).sum() / total,
+        "distributions": DISTRIBUTION_WEIGHT * (weights * distribution).sum() / total,
+    }
+
+
+def _qualities(logits: Tensor, boxes: Tensor, found: Matched) -> Tensor:
+    """[N, P, C], the IoU of a positive's box [M, 4] at its object's class, 0 elsewhere."""
+    iou = aligned_iou(boxes.detach(), found.boxes)
+    quality = torch.zeros_like(logits)
+    quality[found.positive] = one_hot(found.labels - 1, logits.shape[-1]) * iou[:, None]
+    return quality

@@ -1,0 +1,61 @@
+"""YOLOX's loss: objectness of every point, class and box of those that have an object."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from detectors.boxes import aligned_iou, encode_in_cells
+from detectors.losses.small import EVEN, weigh_small
+from detectors.matching import Objects, match_simota, matched
+from searchspace.training import SmallObjects
+
+BOX_WEIGHT = 5.0
+
+
+def yolox_losses(
+    boxes: Tensor,
+    classes: Tensor,
+    objectness: Tensor,
+    points: Tensor,
+    objects: Objects,
+    small_objects: SmallObjects = EVEN,
+    coded: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Assign by SimOTA, then 5 * (1 - IoU^2) and binary cross-entropies (section 7.1).
+
+    The class to be learned by a positive is its object's, with the IoU as the target instead of 1.
+    All terms are sums divided by the number of positives of the batch (at least 1).
+
+    Args:
+        boxes: [N, P, 4], decoded predictions, xyxy in pixels of the input.
+        classes: [N, P, C], logits without background.
+        objectness: [N, P], logits.
+        points: [P, 4], (cx, cy, w, h) in pixels; the sides are the point's stride.
+        objects: boxes in pixels (`Objects.scaled`).
+        small_objects: acts on 1 - IoU^2 alone, as published: not on scores, not on `coded`.
+        coded: [N, P, 4], the predictions before decoding (`boxes.encode_in_cells`). Given, the L1
+            distance from them to the coded objects is a fourth term, `coded`: the recipe adds it
+            for its last epochs.
+
+    Returns:
+        The terms `boxes`, `objectness` and `classes`; `coded` where it was asked for.
+    """
+    matches = match_simota(boxes, classes, objectness, points, objects)
+    found = matched(objects, matches)
+    positive = found.positive
+    iou = aligned_iou(boxes[positive].float(), found.boxes)
+    quality = functional.one_hot(found.labels - 1, classes.shape[-1]) * iou.detach()[:, None]
+    sums = {
+        "boxes": BOX_WEIGHT * weigh_small(1 - iou**2, found.small, small_objects).sum(),
+        "objectness": _entropy(objectness, positive.float()),
+        "classes": _entropy(classes[positive], quality),
+    }
+    if coded is not None:
+        wanted = encode_in_cells(found.boxes, points[found.priors])
+        sums["coded"] = functional.l1_loss(coded[positive].float(), wanted, reduction="sum")
+    return {name: total / found.count for name, total in sums.items()}
+
+
+def _entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")

@@ -1,0 +1,73 @@
+"""GFL's assignment: each object sets its own threshold of IoU (section 7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from detectors.boxes import aligned_iou
+from detectors.matching.objects import Objects, match_in_chunks
+
+TOLERANCE = 1e-6
+"""By how much an IoU may miss the threshold: rounding must not lose an object whose candidates all
+have the same IoU, for then the threshold is that IoU."""
+
+
+@torch.no_grad()
+def match_atss(
+    anchors: Tensor, counts: Sequence[int], objects: Objects, nearest: int = 9
+) -> Tensor:
+    """ATSS (Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection, 2020,
+    algorithm 1).
+
+    Candidates of an object are the anchors of each level whose centres are nearest to its own.
+    Those are positive whose centre is inside of the box and whose IoU reaches mean plus deviation
+    of the candidates' IoUs (the deviation of a sample: divided by their number less 1). An anchor
+    that is positive for several objects goes to the one of largest IoU, the first of equals.
+
+    Args:
+        anchors: [P, 4], (cx, cy, w, h) in the unit of the objects' boxes, level after level.
+        counts: how many anchors each level has.
+        nearest: candidates on each level.
+
+    Returns:
+        [N, P], the index of the object, -1 for background.
+    """
+    corners = box_convert(anchors, "cxcywh", "xyxy")
+
+    def match(images: slice) -> Tensor:
+        some = objects.of_images(images)
+        candidates = _nearest(anchors, counts, some.boxes, nearest)
+        boxes = some.boxes[..., None, :]
+        iou = aligned_iou(boxes, corners[candidates])
+        centres = anchors[candidates][..., :2]
+        inside = ((centres > boxes[..., :2]) & (centres < boxes[..., 2:])).all(-1)
+        positive = inside & (iou >= _thresholds(iou) - TOLERANCE) & some.valid[..., None]
+        scores = iou.new_full((*some.valid.shape, len(anchors)), -1)
+        scores.scatter_(2, candidates, torch.where(positive, iou, -1))
+        best, owner = scores.max(1)
+        return torch.where(best >= 0, owner, -1)
+
+    return match_in_chunks(match, len(objects.valid), objects.valid.shape[1] * len(anchors))
+
+
+def _nearest(anchors: Tensor, counts: Sequence[int], boxes: Tensor, nearest: int) -> Tensor:
+    """[N, G, K], the anchors nearest to the centres of boxes [N, G, 4], level after level."""
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    exact = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(centres, anchors[:, :2].expand(len(boxes), -1, -1), compute_mode=exact)
+    chosen, first = [], 0
+    for level in distances.split(list(counts), dim=2):
+        count = level.shape[2]
+        chosen.append(first + level.topk(min(nearest, count), largest=False).indices)
+        first += count
+    return torch.cat(chosen, 2)
+
+
+def _thresholds(iou: Tensor) -> Tensor:
+    """[N, G, 1], mean plus deviation over the candidates; a single one has no deviation."""
+    mean = iou.mean(-1, keepdim=True)
+    return mean + iou.std(-1, keepdim=True) if iou.shape[-1] > 1 else mean

@@ -1,0 +1,90 @@
+"""The front as JSON and CSV, written and read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import pytest
+
+from launch.report import load_front, write_report
+from tests.launch.report.studies import STUDY
+
+
+def test_front_json_holds_the_front_and_the_counts(tmp_path):
+    files = write_report(tmp_path, STUDY, title="A study", facts={})
+    front = json.loads(files.json.read_text())
+
+    assert files.json == tmp_path / "front.json"
+    assert front["objectives"] == ["ap_small", "fps"]
+    assert front["trials"] == {"finished": 4, "failed": 1, "running": 1}
+    assert [member["number"] for member in front["front"]] == [1, 2]
+    assert front["front"][1] == {
+        "number": 2,
+        "folder": "trials/0002",
+        "origin": "sampler",
+        "figures": {
+            "ap": 0.3, "ap50": 0.5, "ap_small": 0.12, "ap_medium": 0.4, "ap_large": None,
+            "ar_small": 0.2, "fps": 100, "latency_ms": 10, "params": 1_234_567,
+            "macs": 98_765_432,
+        },
+        "config": STUDY[2].config.model_dump(mode="json"),
+    }  # fmt: skip
+    # Two rectangles: 0.12 wide up to ln 100, and a further 0.08 up to ln 55.
+    expected = 0.12 * math.log(100) + 0.08 * math.log(55)
+    assert front["hypervolume"] == pytest.approx(expected)
+
+
+def test_front_csv_has_figures_and_searched_parameters_as_columns(tmp_path):
+    files = write_report(tmp_path, STUDY, title="A study", facts={})
+    with files.csv.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+
+    assert [row["number"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["ap_small"]) == 0.20
+    assert rows[0]["ap_large"] == ""
+    assert rows[0]["detector.width"] == "0.5"
+    assert rows[0]["compress.pruning.slimming.ratio"] == ""
+    assert rows[1]["compress.pruning.slimming.ratio"] == "0.4"
+
+
+def test_load_front_reads_back_what_was_written(tmp_path):
+    write_report(tmp_path, STUDY, title="A study", facts={})
+    front = load_front(tmp_path)
+
+    assert front.trials == {"finished": 4, "failed": 1, "running": 1}
+    unpruned, pruned = front.members
+    assert unpruned.folder == tmp_path / "trials/0001"
+    assert unpruned.detector == tmp_path / "trials/0001/dense"
+    assert pruned.detector == tmp_path / "trials/0002/compact"
+    assert pruned.config == STUDY[2].config
+    assert (pruned.figures.ap_small, pruned.figures.fps) == (0.12, 100)
+
+
+def test_load_front_says_where_the_file_should_be(tmp_path):
+    with pytest.raises(ValueError, match=r"front\.json: no such file; give the folder of a study"):
+        load_front(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (lambda text: text[: len(text) // 2], "the file"),
+        (lambda text: text.replace('"fps": 55.0', '"fps": "fast"'), r"front\.0\.figures\.fps"),
+        (lambda text: text.replace('"hypervolume"', '"volume"'), "hypervolume"),
+    ],
+)
+def test_load_front_names_what_is_damaged(tmp_path, damage, place):
+    path = write_report(tmp_path, STUDY, title="A study", facts={}).json
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=rf"front\.json: damaged at {place} .*again"):
+        load_front(tmp_path)
+
+
+def test_writing_again_replaces_all_files_and_leaves_nothing_else(tmp_path):
+    write_report(tmp_path, STUDY[:1], title="A study", facts={})
+    write_report(tmp_path, STUDY, title="A study", facts={})
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"front.json", "front.csv", "report.html"}
+    assert len(load_front(tmp_path).members) == 2

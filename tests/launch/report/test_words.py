@@ -1,0 +1,165 @@
+"""The report's sentences and figures, and its table in the terminal."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from launch.records import TrialRecord
+from launch.report import describe_in_words, front_table
+from launch.report.study import StudyView, against_baseline, headline
+from launch.report.words import show, show_change, show_seconds
+from searchspace import TrialConfig, papers
+from searchspace.training import CopyPaste, SmallObjects, TrainConfig
+from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
+
+TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+
+
+# ---- sentences
+
+
+def test_headline_tells_counts_best_and_fastest():
+    counts, best, against = headline(StudyView.of(STUDY))
+    assert counts == "4 trials finished (1 failed, 1 still running); 2 are on the front."
+    assert "best AP_small is 0.200, at 55.0 FPS (trial 1)" in best
+    assert "fastest runs at 100.0 FPS with AP_small 0.120 (trial 2)" in best
+    assert f"2.00{TIMES} its AP_small at 1.10{TIMES} its FPS (trial 1)" in against
+    assert f"2.00{TIMES} its FPS at 1.20{TIMES} its AP_small (trial 2)" in against
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([record(1, 0.2)], "There is no baseline"),
+        ([ended(0, "failed", origin="baseline"), record(1, 0.2)], "baseline failed"),
+        ([ended(0, "running", origin="baseline"), record(1, 0.2)], "not finished yet"),
+        ([baseline(0.1, 50)], "No trial does better than the baseline (trial 0"),
+        ([baseline(0.1, 50), record(1, 0.1, 50)], "No trial does better than the baseline"),
+        ([baseline(0.1, 50), record(1, 0.2, 40)], "No trial does better than the baseline"),
+        ([baseline(0.0, 50), record(1, 0.2, 50)], "trial 1, AP_small 0.200 at 50.0 FPS"),
+        ([baseline(0.0, 50), record(1, 0.2, 40)], "No trial as fast as the baseline"),
+        (
+            [baseline(0.1, 50), record(1, 0.1, 75)],
+            f"reaches 1.50{TIMES} its FPS at 1.00{TIMES} its",
+        ),
+    ],
+)
+def test_comparison_with_the_baseline(records, expected):
+    assert expected in against_baseline(StudyView.of(records))
+
+
+def test_a_trial_better_in_both_objectives_is_told_once():
+    text = against_baseline(StudyView.of([baseline(0.1, 50), record(1, 0.2, 100)]))
+    assert text.count("trial 1") == 1
+
+
+def test_an_accurate_but_slower_trial_is_no_gain_at_the_baselines_speed():
+    records = [baseline(0.1, 50), record(1, 0.15, 60), record(2, 0.9, 49)]
+    assert f"1.50{TIMES} its AP_small" in against_baseline(StudyView.of(records))
+
+
+# ---- words
+
+
+def test_description_names_what_is_particular():
+    stock = papers["ssdmnetv1_s1l6"].trial
+    assert describe_in_words(stock) == "width 1, 300 px, S1L6, listed priors from 10 px"
+    config = TrialConfig.model_validate(
+        {
+            "detector": {
+                "input_size": 160,
+                "width": 0.25,
+                "backbone": {
+                    "kind": "mobilenet_v1",
+                    "eliminated_strides": (4, 6),
+                    "activation": "relu6",
+                },
+                "head": {"priors": {"kind": "scaled", "cells": 2.8}},
+            },
+            "train": TrainConfig(
+                copy_paste=CopyPaste(copies=2), small_objects=SmallObjects(weight=1.5)
+            ),
+            "compress": PRUNED,
+        }
+    )
+    assert describe_in_words(config) == (
+        f"width 0.25, 160 px, ReLU6, S2L4-6, priors of 2.8 cells, copy-paste 2{TIMES}, "
+        "small objects weigh 1.5, pruned 40 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ssd512_vgg16", ["512 px", "VGG16", "priors from 35.84"]),
+        ("fssd300_abl_c3c7_sum_bn_b", ["sum of 256:256:256:256", "taps conv3_3+conv4_3+fc7"]),
+        ("mfssd_bn", ["VGG16 with batch norm", "concatenation of 512:256:256 channels"]),
+        ("mdssd512_r101", ["ResNet-101", "last stage dilated", "levels 3-0+4-1+5-2"]),
+        ("ssd_vgg16_s1l2_dualpath", ["S1L2", "growth from the second path"]),
+        ("ssdmnetv1_s1l0_dualpath19_10_c", ["S1L0", "joined at level 1", "joined at level 2"]),
+    ],
+)
+def test_description_names_parts_of_other_systems(name, words):
+    text = describe_in_words(papers[name].trial)
+    assert [w for w in words if w not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("ap", None, DASH),
+        ("ap", 0.12345, "0.123"),
+        ("fps", 41.26, "41.3"),
+        ("params", 999, "999"),
+        ("params", 999_996, "1.00 M"),
+        ("params", 1_234_567, "1.23 M"),
+        ("macs", 98_765_432, "98.8 M"),
+        ("macs", 987_654_321, "988 M"),
+        ("macs", 34_360_000_000, "34.4 G"),
+    ],
+)
+def test_figures_are_shown_in_three_digits(name, value, text):
+    assert show(name, value) == text
+
+
+def test_changes_are_differences_of_metrics_and_factors_of_costs():
+    assert show_change("ap", 0.30, 0.27) == "-0.030"
+    assert show_change("params", 2_000_000, 500_000) == f"0.25{TIMES}"
+    assert show_change("ap_large", None, None) == DASH
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(7.4, "7 s"), (59.6, "1 min 00 s"), (75, "1 min 15 s"), (3_725, "1 h 02 min")],
+)
+def test_durations(seconds, text):
+    assert show_seconds(seconds) == text
+
+
+# ---- the terminal
+
+
+def rendered(records: list[TrialRecord]) -> str:
+    console = Console(width=140)
+    with console.capture() as capture:
+        console.print(front_table(records))
+    return capture.get()
+
+
+def test_front_table_marks_the_baseline_below_the_front():
+    lines = [line for line in rendered(STUDY).splitlines() if "px" in line]
+    assert [line.split()[1] for line in lines] == ["1", "2", "0"]
+    assert "0.120" in lines[1]
+    assert "100.0" in lines[1]
+    assert "98.8 M" in lines[1]
+    assert "pruned 40 %" in lines[1]
+    assert ["baseline:" in line for line in lines] == [False, False, True]
+
+
+def test_front_table_has_a_baseline_on_the_front_once():
+    assert rendered([baseline(0.1, 50)]).count("baseline") == 1
+
+
+def test_front_table_of_an_empty_study_has_its_heading():
+    assert "AP_small" in rendered([])
