@@ -13,12 +13,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from compress import Plan, prune, sparsity_term
+from detectors.cost import Cost
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
 from detectors.imagenet import load_imagenet_backbone
-from detectors.speed import Cost, measure
+from detectors.speed import measure
 from detectors.train import TrainingFailed, fit
 from detectors.weights import load_shapes_backbone
 from searchspace.compression import Slimming

@@ -59,8 +59,16 @@ class Deployed:
     @torch.inference_mode()
     def detect(self, batch: Tensor) -> Detections:
         """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
-        predictions = self._network(batch)
-        boxes, scores = self._head.boxes_of(predictions), self._head.scores_of(predictions)
+        return self.finish(*self.decode(self._network(batch)))
+
+    @torch.inference_mode()
+    def decode(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
+        """Boxes [N, P, 4] and scores [N, P, K] of raw predictions."""
+        return self._head.boxes_of(predictions), self._head.scores_of(predictions)
+
+    @torch.inference_mode()
+    def finish(self, boxes: Tensor, scores: Tensor) -> Detections:
+        """Detections from boxes [N, P, 4] and scores [N, P, K]."""
         return postprocess(boxes, scores, self.config.head.postprocess)
 
     def close(self) -> None:

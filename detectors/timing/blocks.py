@@ -16,6 +16,10 @@ WINDOW = 5
 SETTLED = 0.03
 """Relative change between two windows' medians at which a warm-up ends."""
 
+MOST_CALLS = 100
+MOST_SECONDS = 10.0
+"""When a warm-up ends at the latest."""
+
 Call = Callable[[], object]
 
 
@@ -43,9 +47,7 @@ def timed(call: Call, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def warm_up(
-    call: Call, device: torch.device, most_calls: int = 100, most_seconds: float = 10.0
-) -> WarmUp:
+def warm_up(call: Call, device: torch.device) -> WarmUp:
     """Call until the medians of two windows in a row agree within `SETTLED`.
 
     The first call, in which a runtime may still compile or allocate, counts for nothing.
@@ -57,7 +59,7 @@ def warm_up(
         calls += WINDOW
         if abs(now - before) <= SETTLED * before:
             return WarmUp(calls, now, settled=True)
-        if calls >= most_calls or time.monotonic() - start > most_seconds:
+        if calls >= MOST_CALLS or time.monotonic() - start > MOST_SECONDS:
             return WarmUp(calls, now, settled=False)
         before = now
 
