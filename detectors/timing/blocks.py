@@ -18,7 +18,7 @@ SETTLED = 0.03
 
 MOST_CALLS = 100
 MOST_SECONDS = 10.0
-"""When a warm-up ends at the latest."""
+"""When a warm-up ends at the latest, though not before its second window."""
 
 Call = Callable[[], object]
 
@@ -59,7 +59,8 @@ def warm_up(call: Call, device: torch.device) -> WarmUp:
         calls += WINDOW
         if abs(now - before) <= SETTLED * before:
             return WarmUp(calls, now, settled=True)
-        if calls >= MOST_CALLS or time.monotonic() - start > MOST_SECONDS:
+        late = calls >= MOST_CALLS or time.monotonic() - start > MOST_SECONDS
+        if before and late:
             return WarmUp(calls, now, settled=False)
         before = now
 

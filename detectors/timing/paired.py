@@ -119,7 +119,7 @@ def time_together(
     network, image = reference_call(device)
     with torch.inference_mode():
         reference = warm_up(lambda: network(image), device)
-        warmed = [_warm(subject, device) for subject in subjects]
+        warmed = [warm_up(subject.whole, device) for subject in subjects]
         plans = [effort.affords(warm.seconds) for warm in warmed]
         spans = [runs * warm.seconds for (runs, _), warm in zip(plans, warmed, strict=True)]
         turns = [(lambda: network(image), _runs(reference, spans[:1]))]
@@ -128,11 +128,6 @@ def time_together(
             turns += [(lambda: network(image), _runs(reference, spans[k : k + 2]))]
         blocks = take_turns(turns, min(passes for _, passes in plans), device)
     return [_timing(blocks[3 * k : 3 * k + 4], warm) for k, warm in enumerate(warmed)]
-
-
-def _warm(subject: Subject, device: torch.device) -> WarmUp:
-    warm_up(subject.network, device)
-    return warm_up(subject.whole, device)
 
 
 def _runs(reference: WarmUp, spans: Sequence[float]) -> int:

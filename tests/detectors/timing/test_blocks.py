@@ -71,6 +71,11 @@ def test_a_warm_up_that_never_settles_is_bounded_and_says_so(
     assert 11 <= warm.calls <= most
 
 
+def test_a_slow_call_has_two_windows_to_settle_in(clock: Clock) -> None:
+    warm = warm_up(clock.call(falling(5.0, 5.0, 0)), CPU)
+    assert (warm.calls, warm.settled) == (1 + 2 * blocks.WINDOW, True)
+
+
 def test_calls_take_turns_block_by_block() -> None:
     order = []
     seconds = take_turns(
