@@ -1,6 +1,20 @@
-"""Compression of trained detectors: sparsity, channel pruning."""
+"""Compression of trained detectors: sparsity, channel pruning, distillation."""
 
-from compress.pruning import Plan, plan_pruning, prune, replay
+from compress.distillation import check_classes, check_distillation, distillation_term
+from compress.plan import Plan, read_plan, replay
+from compress.pruning import check_pruning, plan_pruning, prune
 from compress.slimming import gates, sparsity_term
 
-__all__ = ["Plan", "gates", "plan_pruning", "prune", "replay", "sparsity_term"]
+__all__ = [
+    "Plan",
+    "check_classes",
+    "check_distillation",
+    "check_pruning",
+    "distillation_term",
+    "gates",
+    "plan_pruning",
+    "prune",
+    "read_plan",
+    "replay",
+    "sparsity_term",
+]

@@ -1,135 +1,152 @@
-"""Global channel pruning by batch-norm scales, through torch-pruning's dependency graph."""
+"""Channel pruning: to a share of the channels, or to a number of parameters, MACs or frames."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
 
 import torch
-import torch_pruning as tp
-from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
 
-from detectors.blocks import L2Norm
+from compress.channels import ChannelGraph
+from compress.criteria import Batches, Pruning, Scores, scores
+from compress.plan import Plan, Size, remove, replay
+from compress.ranking import Layer, Ranking, Removed, layers
+from compress.targets import (
+    Fps,
+    Target,
+    configured_target,
+    given_target,
+    nearest_cut,
+)
+from detectors.describe import skeleton
 from detectors.detector import Detector
-from searchspace.compression import Slimming
+from searchspace.compression import ImportancePruning
+from searchspace.detector import DetectorConfig
 
-MIN_CHANNELS = 8
 
+def prune(
+    detector: Detector,
+    config: Pruning,
+    *,
+    target_params: float | None = None,
+    target_macs: float | None = None,
+    target_fps: float | None = None,
+    batches: Batches | None = None,
+    fps: Fps | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Remove the channels that are worth least, in place.
 
-class Plan(BaseModel):
-    """Which channels go.
+    One threshold cuts `config.ratio` of all prunable channels, or as many as the target takes;
+    each layer keeps at least 8 channels and `config.floor` of them (network slimming, section 3).
 
-    Attributes:
-        removed: by convolution, the output channels that go (with all that depends on them).
-        channels: by convolution, how many it has before.
-        unprunable: convolutions whose outputs stay whatever the ratio, with the reason.
+    Args:
+        target_params, target_macs: what is to be left, as a count or as a share of what there is;
+            takes the place of `config.target` and `config.ratio`.
+        target_fps: frames per second to be reached, in the same place.
+        batches: gives the training batches whose gradients the `taylor` criterion weighs.
+        fps: measures frames per second; by default as `detectors.speed` does.
+        seed: of the `random` criterion.
+
+    Raises:
+        ValueError: no channel may go, a layer is narrower than what is rounded to, or the target
+            cannot be met within 0.5 % (for frames per second: within what measurements of one
+            detector differ by, where that is more); the message says what can be reached.
     """
-
-    model_config = ConfigDict(frozen=True)
-
-    removed: dict[str, tuple[int, ...]]
-    channels: dict[str, int]
-    unprunable: dict[str, str]
-
-    @property
-    def share(self) -> float:
-        """The share of the prunable channels that goes."""
-        return sum(map(len, self.removed.values())) / max(sum(self.channels.values()), 1)
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Channels that can only go together with the outputs of convolution `root`."""
-
-    root: str
-    importance: Tensor = field(repr=False)
-
-    def protected(self, floor: float) -> int:
-        """How many of its channels stay whatever their importance."""
-        count = len(self.importance)
-        return min(count, max(MIN_CHANNELS, round(floor * count)))
-
-
-def prune(detector: Detector, config: Slimming) -> Plan:
-    """Remove the channels of smallest batch-norm scale, in place.
-
-    One global threshold cuts `config.ratio` of all prunable channels; each layer keeps at least 8
-    channels and `config.floor` of them (network slimming, section 3).
-    """
-    plan = plan_pruning(detector, config)
+    target = given_target(detector, target_params, target_macs, target_fps, fps)
+    plan = plan_pruning(detector, config, target, batches=batches, fps=fps, seed=seed)
     replay(detector, plan)
     return plan
 
 
-def plan_pruning(detector: Detector, config: Slimming) -> Plan:
+def plan_pruning(
+    detector: Detector,
+    config: Pruning,
+    target: Target | None = None,
+    *,
+    batches: Batches | None = None,
+    fps: Fps | None = None,
+    seed: int = 0,
+) -> Plan:
     """Decide which channels `prune` removes; the detector is left as it is.
 
-    Raises:
-        ValueError: no batch norm scales any channel that could go.
+    Args:
+        target: takes the place of `config.target` and `config.ratio`.
     """
-    groups, unprunable = _groups(detector)
-    if not groups:
-        raise ValueError(
-            "compress.pruning slimming: no batch norm scales any channel of this detector; set "
-            "norm of its backbone or of steps of its neck, or pruning to none"
-        )
-    scores = torch.cat([g.importance for g in groups])
-    cut = int(config.ratio * len(scores))
-    threshold = scores.sort().values[cut]
-    removed = {}
-    for group in groups:
-        order = group.importance.argsort()
-        below = int((group.importance < threshold).sum())
-        below = min(below, len(order) - group.protected(config.floor))
-        removed[group.root] = tuple(sorted(order[:below].tolist()))
-    return Plan(
-        removed={root: gone for root, gone in removed.items() if gone},
-        channels={g.root: len(g.importance) for g in groups},
-        unprunable=unprunable,
-    )
-
-
-def replay(detector: Detector, plan: Plan) -> None:
-    """Remove the channels of a plan from the detector that it was made for, in place."""
-    graph = _dependencies(detector)
-    modules = dict(detector.named_modules())
-    for root, gone in plan.removed.items():
-        group = graph.get_pruning_group(modules[root], tp.prune_conv_out_channels, list(gone))
-        group.prune()
-
-
-def _groups(detector: Detector) -> tuple[list[_Group], dict[str, str]]:
-    graph = _dependencies(detector)
-    names = {module: name for name, module in detector.named_modules()}
-    importance = tp.importance.BNScaleImportance(normalizer=None)
-    outputs = [m for m in detector.head.modules() if isinstance(m, nn.Conv2d)]
-    unprunable = {names[m]: "its outputs are the head's numbers" for m in outputs}
-    groups = []
-    for group in graph.get_all_groups(ignored_layers=outputs, root_module_types=[nn.Conv2d]):
-        root = names[group[0].dep.target.module]
-        scores = importance(group)
-        if scores is None:
-            unprunable[root] = "no batch norm scales its outputs"
+    may_lose, unprunable = layers(ChannelGraph(detector), config)
+    target = target or configured_target(detector, config, fps)
+    steps = config.steps if isinstance(config, ImportancePruning) else 1
+    removed: Removed = {}
+    for step in range(1, steps + 1):
+        left = _without(detector, removed)
+        found = scores(left, ChannelGraph(left), config, batches, seed)
+        ranking = Ranking(may_lose, _placed(found, may_lose, removed), config.scope == "layer")
+        if target is None:
+            removed = ranking.removed(int(config.ratio * ranking.size * step / steps))
         else:
-            groups.append(_Group(root, scores.detach().float().cpu()))
-    return groups, unprunable
-
-
-def _dependencies(detector: Detector) -> tp.DependencyGraph:
-    side, device = detector.config.input_size, detector.device
-    training = detector.training
-    graph = tp.DependencyGraph().build_dependency(
-        detector,
-        example_inputs=torch.zeros(1, 3, side, side, device=device),
-        forward_fn=_raw_outputs,
-        unwrapped_parameters=[
-            (layer.weight, 0) for layer in detector.modules() if isinstance(layer, L2Norm)
-        ],
+            removed = _towards(target, step / steps, detector, ranking, removed)
+    return Plan(
+        removed={root: tuple(gone) for root, gone in removed.items()},
+        channels={layer.root: layer.count for layer in may_lose},
+        unprunable=unprunable,
+        before=Size.of(detector),
+        after=Size.of(_without(skeleton(detector), removed)),
     )
-    detector.train(training)
-    return graph
 
 
-def _raw_outputs(detector: Detector, images: Tensor) -> tuple[Tensor, Tensor]:
-    predictions = detector.predict(images)
-    return predictions.boxes, predictions.classes
+def check_pruning(config: DetectorConfig, pruning: Pruning) -> None:
+    """Raise `ValueError` where a detector of a configuration could not be pruned like this.
+
+    Nothing is trained for that: what may go depends on no weights, nor does how small a detector
+    becomes when every layer is at its floor. Frames per second are not looked at.
+    """
+    detector = skeleton(config)
+    may_lose, _ = layers(ChannelGraph(detector), pruning)
+    if pruning.target in ("params", "macs"):
+        target = configured_target(detector, pruning, fps=None)
+        ranking = Ranking(may_lose, {x.root: torch.zeros(x.count) for x in may_lose}, False)
+        smallest = target.of(_without(detector, ranking.removed(ranking.size)))
+        if smallest > target.goal * (1 + target.tolerance):
+            raise _unreachable(target, smallest)
+
+
+def _towards(
+    target: Target, part: float, detector: Detector, ranking: Ranking, removed: Removed
+) -> Removed:
+    """What goes for the detector to be a part of the way, in 0..1, to its target."""
+    whole = detector if target.measured else skeleton(detector)
+    cut, reached = nearest_cut(
+        lambda cut: target.of(_without(whole, ranking.removed(cut))),
+        low=sum(map(len, removed.values())),
+        high=ranking.size,
+        goal=target.between(part),
+        close=target.close,
+    )
+    if part == 1 and not target.meets(reached):
+        raise _unreachable(target, reached)
+    return ranking.removed(cut)
+
+
+def _unreachable(target: Target, nearest: float) -> ValueError:
+    return ValueError(
+        f"{target.name}: {target.show(target.goal)} cannot be reached; the nearest that can is "
+        f"{target.show(nearest)}, of {target.show(target.start)} before. Aim there, or lower "
+        "floor or round_to of compress.pruning"
+    )
+
+
+def _without(detector: Detector, removed: Removed) -> Detector:
+    """A copy of a detector without some of its channels."""
+    copied = copy.deepcopy(detector)
+    remove(ChannelGraph(copied), removed)
+    return copied
+
+
+def _placed(found: Scores, may_lose: list[Layer], removed: Removed) -> Scores:
+    """The scores of the channels that are left, in their places before any pruning."""
+    placed = {}
+    for layer in may_lose:
+        left = torch.ones(layer.count, dtype=torch.bool)
+        left[list(removed.get(layer.root, ()))] = False
+        placed[layer.root] = torch.full((layer.count,), -torch.inf)
+        placed[layer.root][left] = found[layer.root]
+    return placed

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
-from detectors.blocks import Bottleneck, conv_norm_relu, init_without_norm
+from detectors.blocks import Bottleneck, conv_norm_relu, conv_norm_silu, init_without_norm
+from detectors.darknet import CrossStage, Focus, PyramidPooling
 from detectors.features import Features
 from searchspace.backbones import Backbone as BackboneConfig
 from searchspace.backbones import Row
+from searchspace.training import Frozen
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 def build_row(row: Row, channels_in: int) -> nn.Module:
     """The module of one row."""
-    if row.op == "identity":
-        return nn.Identity()
-    if row.op == "residual":
-        return residual_stage(row, channels_in)
-    if row.op == "pool":
-        return nn.MaxPool2d(row.kernel, row.stride, row.padding, ceil_mode=row.ceil)
+    return BUILDERS[row.op](row, channels_in)
+
+
+def conv_row(row: Row, channels_in: int) -> nn.Sequential:
+    """A convolution with what follows it."""
+    shape = (channels_in, row.channels, row.kernel, row.stride, row.padding, row.dilation)
+    if row.activation == "silu":
+        return conv_norm_silu(*shape)
+    return conv_norm_relu(*shape, norm=row.norm, activation=ACTIVATIONS[row.activation])
+
+
+def separable_row(row: Row, channels_in: int) -> nn.Sequential:
+    """A depthwise convolution, which carries the stride, and a pointwise one."""
     conv = partial(conv_norm_relu, norm=row.norm, activation=ACTIVATIONS[row.activation])
-    if row.op == "separable":
-        depthwise = conv(
-            channels_in, channels_in, row.kernel, row.stride, row.padding, groups=channels_in
-        )
-        return nn.Sequential(depthwise, conv(channels_in, row.channels, kernel=1, padding=0))
-    return conv(channels_in, row.channels, row.kernel, row.stride, row.padding, row.dilation)
+    depthwise = conv(
+        channels_in, channels_in, row.kernel, row.stride, row.padding, groups=channels_in
+    )
+    return nn.Sequential(depthwise, conv(channels_in, row.channels, kernel=1, padding=0))
 
 
 def residual_stage(row: Row, channels_in: int) -> nn.Sequential:
@@ -38,6 +46,22 @@ def residual_stage(row: Row, channels_in: int) -> nn.Sequential:
         Bottleneck(row.channels, row.channels, dilation=row.dilation) for _ in range(row.blocks - 1)
     )
     return nn.Sequential(first, *others)
+
+
+BUILDERS: dict[str, Callable[[Row, int], nn.Module]] = {
+    "identity": lambda row, channels_in: nn.Identity(),
+    "conv": conv_row,
+    "separable": separable_row,
+    "pool": lambda row, channels_in: nn.MaxPool2d(
+        row.kernel, row.stride, row.padding, ceil_mode=row.ceil
+    ),
+    "residual": residual_stage,
+    "focus": lambda row, channels_in: Focus(channels_in, row.channels, row.stride),
+    "cross_stage": lambda row, channels_in: CrossStage(
+        channels_in, row.channels, row.blocks, row.shortcut
+    ),
+    "pyramid_pooling": lambda row, channels_in: PyramidPooling(channels_in, row.channels),
+}
 
 
 def every_second(x: Tensor) -> Tensor:
@@ -56,17 +80,34 @@ class Backbone(nn.Module):
         super().__init__()
         self.taps = config.taps
         self.halved = config.halved_rows()
+        self.frozen = Frozen()
         channels = 3
-        last = config.taps[-1]
         for row in config.rows(width):
             self.add_module(row.name, build_row(row, channels))
             channels = row.channels
-            if row.name == last:
-                break
         init_without_norm(self)
 
+    def freeze(self, frozen: Frozen) -> None:
+        """Set what learns nothing from now on; all else learns again."""
+        self.frozen = frozen
+        for index, row in enumerate(self.children()):
+            row.requires_grad_(index >= frozen.rows)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Set the mode of all but frozen batch norms, which are always in eval mode."""
+        super().train(mode)
+        for index, row in enumerate(self.children()):
+            if index < self.frozen.rows:
+                row.eval()
+        if self.frozen.statistics:
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
+
     def forward(self, images: Tensor) -> Features:
-        """Images [N, 3, S, S] to the tapped maps, finest first."""
+        """Images [N, 3, H, W] to the tapped maps, finest first."""
         maps, side = [], []
         x, second = images, None
         for name, layer in self.named_children():

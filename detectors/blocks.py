@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,34 @@ def conv_norm_relu(
     return nn.Sequential(*layers)
 
 
+def conv_norm_silu(
+    channels_in: int,
+    channels: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: int = 1,
+    dilation: int = 1,
+) -> nn.Sequential:
+    """Convolution, batch norm and SiLU with the constants that YOLOX gives its batch norms."""
+    block = conv_norm_relu(
+        channels_in, channels, kernel, stride, padding, dilation, activation=nn.SiLU
+    )
+    block[1].eps, block[1].momentum = 1e-3, 0.03
+    return block
+
+
+def conv_group_norm_relu(channels_in: int, channels: int) -> nn.Sequential:
+    """3x3 convolution, group norm and ReLU, as in the towers of FCOS and GFL.
+
+    A group has 8 channels, as each of their 32 groups of 256.
+    """
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
+        nn.GroupNorm(channels // math.gcd(channels, 8), channels),
+        nn.ReLU(inplace=True),
+    )
+
+
 class L2Norm(nn.Module):
     """Each position of a map divided by the L2 norm of its channels, times a learned scale.
 
@@ -42,6 +72,17 @@ class L2Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         norm = x.float().pow(2).sum(1, keepdim=True).sqrt() + 1e-10
         return (x / norm.to(x.dtype)) * self.weight[:, None, None]
+
+
+class Scale(nn.Module):
+    """A map times one learned number, which starts at 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
 
 
 class Bottleneck(nn.Module):

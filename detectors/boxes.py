@@ -46,6 +46,14 @@ def encode_in_cells(boxes: Tensor, points: Tensor) -> Tensor:
     return torch.cat((centre, size), -1)
 
 
+def decode_in_cells(offsets: Tensor, points: Tensor) -> Tensor:
+    """Boxes (x1, y1, x2, y2) from YOLOX's coding, the inverse of `encode_in_cells`."""
+    centre = points[..., :2] + (offsets[..., :2] - 0.5) * points[..., 2:]
+    # An exponent of 10 is 22,000 strides: far outside any image, but finite.
+    size = points[..., 2:] * offsets[..., 2:].clamp(max=10).exp()
+    return torch.cat((centre - size / 2, centre + size / 2), -1)
+
+
 def encode_as_sides(boxes: Tensor, points: Tensor) -> Tensor:
     """GFL's coding (section 7.2): distances from the point to the four sides (left, top, right,
     bottom) in strides; negative where the point is outside.
@@ -57,6 +65,13 @@ def encode_as_sides(boxes: Tensor, points: Tensor) -> Tensor:
     centre, stride = points[..., :2], points[..., 2:]
     low, high = (centre - boxes[..., :2]) / stride, (boxes[..., 2:] - centre) / stride
     return torch.cat((low, high), -1)
+
+
+def decode_from_sides(distances: Tensor, points: Tensor) -> Tensor:
+    """Boxes (x1, y1, x2, y2) from GFL's coding, the inverse of `encode_as_sides`."""
+    centre, stride = points[..., :2], points[..., 2:]
+    low, high = distances[..., :2] * stride, distances[..., 2:] * stride
+    return torch.cat((centre - low, centre + high), -1)
 
 
 def batched_iou(boxes: Tensor, others: Tensor) -> Tensor:

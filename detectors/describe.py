@@ -1,7 +1,8 @@
-"""What a configuration builds, counted without allocating it."""
+"""What a detector is made of, counted without computing anything."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detectors.detector import Detector
+from detectors.dry_run import dry_run
 from detectors.features import Features
 from searchspace.detector import DetectorConfig
 
@@ -50,19 +52,26 @@ class Layer:
     macs: int
 
 
-def describe(config: DetectorConfig) -> Description:
-    """Build `config` without memory for its weights, and count."""
-    with torch.device("meta"):
-        detector = Detector(config)
-    levels, priors = config.levels(), config.priors()
+def describe(detector: Detector | DetectorConfig) -> Description:
+    """Count, of a detector as it is or of what a configuration builds."""
+    detector = skeleton(detector)
+    levels, priors = detector.config.levels(), detector.config.priors()
     return Description(
         params=count_params(detector),
         macs=count_macs(detector),
         priors_per_level=tuple(
-            level.size**2 * p.boxes_per_cell for level, p in zip(levels, priors, strict=True)
+            level.cells * p.boxes_per_cell for level, p in zip(levels, priors, strict=True)
         ),
-        level_sizes=tuple((level.size, level.size) for level in levels),
+        level_sizes=tuple(level.size for level in levels),
     )
+
+
+def skeleton(detector: Detector | DetectorConfig) -> Detector:
+    """A copy of a detector without values, or what a configuration builds: it costs nothing."""
+    if isinstance(detector, Detector):
+        return copy.deepcopy(detector).to("meta")
+    with torch.device("meta"):
+        return Detector(detector)
 
 
 def count_params(module: nn.Module) -> int:
@@ -70,22 +79,16 @@ def count_params(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-@torch.no_grad()
 def count_macs(detector: Detector) -> int:
     """Multiply-accumulates of the convolutions for one image."""
-    side = detector.config.input_size
-    mode = detector.training
     with FlopCounterMode(display=False) as counter:
-        detector.eval().predict(torch.empty(1, 3, side, side, device=detector.device))
-    detector.train(mode)
+        dry_run(detector)
     return counter.get_total_flops() // 2
 
 
-@torch.no_grad()
-def describe_layers(config: DetectorConfig) -> tuple[Layer, ...]:
-    """Build `config` without memory for its weights, and count layer by layer."""
-    with torch.device("meta"):
-        detector = Detector(config).eval()
+def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
+    """Count layer by layer, of a detector as it is or of what a configuration builds."""
+    detector = skeleton(detector)
     named = list(_layers(detector))
     outputs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in named}
     macs = dict.fromkeys(outputs, 0)
@@ -101,8 +104,7 @@ def describe_layers(config: DetectorConfig) -> tuple[Layer, ...]:
         for name, module in named:
             module.register_forward_pre_hook(lambda m, i, name=name: before(name))
             module.register_forward_hook(lambda m, i, o, name=name: after(name, i[0], o))
-        side = config.input_size
-        detector.predict(torch.empty(1, 3, side, side, device="meta"))
+        dry_run(detector)
     return tuple(
         Layer(*name.split(".", 1), tuple(outputs[name]), count_params(module), macs[name])
         for name, module in named

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,14 +15,16 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import Backbone
+from detectors.dry_run import check_widths
 from detectors.features import Outputs, Predictions
 from detectors.heads import build_head
 from detectors.losses import EVEN
 from detectors.matching import Objects
 from detectors.narrow import narrow
 from detectors.necks import build_neck
-from detectors.postprocess import Detections, postprocess
+from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
+from searchspace.geometry import InputSize, Size, both_axes
 from searchspace.training import SmallBy, SmallObjects
 
 SMALL_AREA = 32.0**2
@@ -39,8 +42,9 @@ class Detector(nn.Module):
     """Backbone, neck, head, and what turns their output into losses or boxes.
 
     Called as torchvision's detectors are: `model(images, targets)` gives a dictionary of losses in
-    training; `model(images)` a list of dictionaries with `boxes` (xyxy, pixels of that image),
-    `labels` (1..num_classes) and `scores` otherwise. Images are [3, H, W] in 0..1, of any size.
+    training, `small_objects` being an option; `model(images)` a list of dictionaries with `boxes`
+    (xyxy, pixels of that image), `labels` (1..num_classes) and `scores` otherwise. Images are
+    [3, H, W] in 0..1, of any size.
 
     Attributes:
         config: what it was built from.
@@ -66,19 +70,17 @@ class Detector(nn.Module):
         return self.mean.device
 
     def outputs(self, batch: Tensor) -> Outputs:
-        """Maps and raw predictions for images [N, 3, S, S] in 0..1."""
+        """Maps and raw predictions for images [N, 3, H, W] in 0..1, of the input's size."""
         maps = self.neck(self.backbone((batch - self.mean) / self.std)).maps
         return Outputs(maps, self.head(maps))
 
     def predict(self, batch: Tensor) -> Predictions:
-        """Raw predictions over all priors for images [N, 3, S, S] in 0..1."""
+        """Raw predictions over all priors for images [N, 3, H, W] in 0..1."""
         return self.outputs(batch).predictions
 
     def detect(self, batch: Tensor) -> Detections:
-        """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
-        predictions = self.predict(batch)
-        boxes, scores = self.head.boxes_of(predictions), self.head.scores_of(predictions)
-        return postprocess(boxes, scores, self.config.head.postprocess)
+        """Detections for images [N, 3, H, W] in 0..1: network, decoding, NMS."""
+        return self.head.detections(self.predict(batch))
 
     def losses(
         self, outputs: Outputs, objects: Objects, small_objects: SmallObjects = EVEN
@@ -97,7 +99,7 @@ class Detector(nn.Module):
             if targets is None:
                 raise ValueError("targets: a detector in training mode needs them")
             sides = [image.shape[-2:] for image in images]
-            objects = padded_objects(targets, sides, batch.shape[-1], small_objects.by)
+            objects = padded_objects(targets, sides, batch.shape[-2:], small_objects.by)
             return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
         detections = self.detect(batch)
         return [
@@ -106,11 +108,11 @@ class Detector(nn.Module):
         ]
 
     def batched(self, images: Sequence[Tensor] | Tensor) -> Tensor:
-        """Images of any size, [3, H, W] in 0..1, as one batch [N, 3, S, S]."""
-        side = self.config.input_size
-        if isinstance(images, Tensor) and images.shape[-2:] == (side, side):
+        """Images of any size, [3, H, W] in 0..1, as one batch of the input's size."""
+        size = self.config.size
+        if isinstance(images, Tensor) and images.shape[-2:] == size:
             return images
-        return torch.cat([_resized(image, side) for image in images])
+        return torch.cat([_resized(image, size) for image in images])
 
     def save(self, folder: Path) -> Path:
         """Write `detector.json` and `weights.safetensors` into `folder`."""
@@ -137,17 +139,30 @@ class Detector(nn.Module):
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{weights}: not readable as safetensors: {error}") from None
         try:
-            narrow(detector, {name: tuple(t.shape) for name, t in tensors.items()})
-            detector.load_state_dict(tensors)
+            return detector.load_tensors(tensors)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{weights}: not the weights of detector.json: {error}") from None
-        return detector.eval()
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], share: bool = False) -> Detector:
+        """Take widths and weights from `tensors`, and go into eval mode.
+
+        Args:
+            share: hold the tensors themselves, not copies of them.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, wider than the layer it is for, or layers that
+                follow each other do not agree.
+        """
+        narrow(self, {name: tuple(t.shape) for name, t in tensors.items()})
+        check_widths(self)
+        self.load_state_dict(tensors, assign=share)
+        return self.eval()
 
 
 def padded_objects(
     targets: Sequence[dict[str, Tensor]],
     sides: Sequence[tuple[int, int]],
-    input_size: int,
+    input_size: InputSize,
     by: SmallBy = "annotation",
 ) -> Objects:
     """torchvision's targets as one padded batch.
@@ -156,7 +171,7 @@ def padded_objects(
         targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; `area` [G], the original annotation's
             in square pixels, where it is not the box's.
         sides: height and width of each image in the boxes' pixels.
-        input_size: side in pixels to which the network gets the images resized.
+        input_size: pixels to which the network gets the images resized.
         by: which area tells that an object is small, see `SmallObjects`.
     """
     boxes, labels, small = [], [], []
@@ -165,7 +180,7 @@ def padded_objects(
         scale = box.new_tensor((width, height, width, height))
         boxes.append(box / scale)
         labels.append(target["labels"])
-        resized = _areas(boxes[-1]) * input_size**2
+        resized = _areas(boxes[-1]) * math.prod(both_axes(input_size))
         area = resized if by == "input" else target.get("area", _areas(box))
         small.append(area < SMALL_AREA)
     return Objects(
@@ -191,12 +206,12 @@ def _per_channel(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values)[:, None, None]
 
 
-def _resized(image: Tensor, side: int) -> Tensor:
-    """[3, H, W] to [1, 3, side, side]."""
-    if image.shape[-2:] == (side, side):
+def _resized(image: Tensor, size: Size) -> Tensor:
+    """[3, H, W] to [1, 3, *size]."""
+    if image.shape[-2:] == size:
         return image[None]
     return functional.interpolate(
-        image[None], (side, side), mode="bilinear", align_corners=False, antialias=True
+        image[None], size, mode="bilinear", align_corners=False, antialias=True
     )
 
 

@@ -27,12 +27,15 @@ class Predictions:
     """The raw output of a head over all P priors of a batch.
 
     Attributes:
-        boxes: coded boxes, [N, P, 4].
-        classes: logits, background first, [N, P, 1 + num_classes].
+        boxes: coded boxes, [N, P, 4]; of a head of distributions their logits, [N, P, 4, bins].
+        classes: logits, [N, P, num_classes]; of a multibox head [N, P, 1 + num_classes], background
+            first.
+        objectness: logits, [N, P], where the head has them.
     """
 
     boxes: Tensor
     classes: Tensor
+    objectness: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -19,47 +19,57 @@ def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
     pruning is needed. Values are left undefined where a shape changes.
 
     Raises:
-        ValueError: a tensor is missing, unknown, or wider than the layer it is for.
+        ValueError: a tensor is missing, unknown, or not a narrower one of the layer it is for.
     """
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     if odd := sorted(own.keys() ^ shapes.keys()):
         raise ValueError(f"tensors missing or unknown: {', '.join(odd[:5])}")
     for name, shape in own.items():
-        wanted = shapes[name]
-        if len(wanted) != len(shape) or any(w > s for w, s in zip(wanted, shape, strict=True)):
-            raise ValueError(f"{name} is {list(wanted)}, which {list(shape)} cannot be narrowed to")
+        if not _is_narrower(shapes[name], shape):
+            wanted = list(shapes[name])
+            raise ValueError(f"{name} is {wanted}, which {list(shape)} cannot be narrowed to")
     for name, layer in module.named_modules():
         prefix = f"{name}." if name else ""
         if f"{prefix}weight" in own:
-            _narrow_layer(layer, shapes[f"{prefix}weight"])
+            _narrow_layer(name, layer, shapes[f"{prefix}weight"])
 
 
-def _narrow_layer(layer: nn.Module, shape: Shape) -> None:
+def _is_narrower(shape: Shape, whole: Shape) -> bool:
+    """Whether a tensor has the same kernel and some of the channels."""
+    enough = all(0 < n <= most for n, most in zip(shape[:2], whole[:2], strict=False))
+    return len(shape) == len(whole) and enough and shape[2:] == whole[2:]
+
+
+def _narrow_layer(name: str, layer: nn.Module, shape: Shape) -> None:
     if tuple(layer.weight.shape) == shape:
         return
+    _resize(layer, "weight", shape)
     if isinstance(layer, nn.Conv2d):
         depthwise = layer.groups > 1 and layer.groups == layer.in_channels
         layer.out_channels = shape[0]
         layer.groups = shape[0] if depthwise else layer.groups
         layer.in_channels = shape[1] * layer.groups
-        _resize(layer, "weight", shape)
-        if layer.bias is not None:
-            _resize(layer, "bias", shape[:1])
+        _resize(layer, "bias", shape[:1])
     elif isinstance(layer, nn.ConvTranspose2d):
         layer.in_channels, layer.out_channels = shape[:2]
-        _resize(layer, "weight", shape)
         _resize(layer, "bias", shape[1:2])
     elif isinstance(layer, nn.BatchNorm2d):
         layer.num_features = shape[0]
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            _resize(layer, name, shape)
-    elif isinstance(layer, L2Norm):
-        _resize(layer, "weight", shape)
-    else:
-        raise ValueError(f"no rule to narrow a {type(layer).__name__}")
+        for tensor in ("bias", "running_mean", "running_var"):
+            _resize(layer, tensor, shape)
+    elif isinstance(layer, nn.GroupNorm):
+        if shape[0] % layer.num_groups:
+            raise ValueError(f"{name}: {shape[0]} channels in {layer.num_groups} groups")
+        layer.num_channels = shape[0]
+        _resize(layer, "bias", shape)
+    elif not isinstance(layer, L2Norm):
+        raise ValueError(f"{name}: no rule to narrow a {type(layer).__name__}")
 
 
 def _resize(layer: nn.Module, name: str, shape: Shape) -> None:
+    """Give a layer a tensor of another shape, if it has that tensor at all."""
     old = getattr(layer, name)
+    if old is None:
+        return
     new = torch.empty(shape, dtype=old.dtype, device=old.device)
     setattr(layer, name, nn.Parameter(new) if isinstance(old, nn.Parameter) else new)

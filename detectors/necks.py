@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,9 @@ from torch.nn import functional
 
 from detectors.blocks import L2Norm, conv_norm_relu, init_dense
 from detectors.features import Features
+from detectors.top_down import AggregateStep, PyramidStep
 from searchspace import necks as config
-from searchspace.geometry import Levels, scaled
+from searchspace.geometry import Levels, Size, scaled
 
 
 class L2NormStep(nn.Module):
@@ -30,11 +32,21 @@ class L2NormStep(nn.Module):
 
 
 def conv_growth(
-    channels_in: int, growth: config.Growth, channels: int, norm: bool
+    channels_in: int,
+    growth: config.Growth,
+    channels: int,
+    norm: bool,
+    activation: type[nn.Module] | None = nn.ReLU,
 ) -> nn.Sequential:
-    """The convolution alone: a level of FSSD's pyramids a and b."""
+    """One convolution: a level of FSSD's pyramids a and b; without ReLU, one of GFL's."""
     return conv_norm_relu(
-        channels_in, channels, growth.kernel, growth.stride, growth.padding, norm=norm
+        channels_in,
+        channels,
+        growth.kernel,
+        growth.stride,
+        growth.padding,
+        norm=norm,
+        activation=activation,
     )
 
 
@@ -69,7 +81,12 @@ def separable_growth(
     )
 
 
-GROWTHS = {"conv": conv_growth, "bottleneck": bottleneck_growth, "separable": separable_growth}
+GROWTHS = {
+    "conv": conv_growth,
+    "plain": partial(conv_growth, activation=None),
+    "bottleneck": bottleneck_growth,
+    "separable": separable_growth,
+}
 
 
 class ExtendStep(nn.Module):
@@ -101,8 +118,8 @@ class FuseStep(nn.Module):
     def __init__(self, step: config.Fuse, before: Levels, width: float) -> None:
         super().__init__()
         self.how = step.how
-        self.sizes = {s.level: before.maps[s.level].size for s in step.sources}
-        self.target = before.maps[step.at].size
+        self.sources = [source.level for source in step.sources]
+        self.at = step.at
         self.transforms = nn.ModuleList(
             conv_norm_relu(
                 before.maps[source.level].channels,
@@ -119,22 +136,22 @@ class FuseStep(nn.Module):
 
     def forward(self, features: Features) -> Features:
         maps = [
-            resized(transform(features.maps[level]), size, self.target)
-            for transform, (level, size) in zip(self.transforms, self.sizes.items(), strict=True)
+            resized(transform(features.maps[level]), features.maps[self.at].shape[-2:])
+            for transform, level in zip(self.transforms, self.sources, strict=True)
         ]
         fused = torch.cat(maps, 1) if self.how == "concat" else torch.stack(maps).sum(0)
         fused = self.norm(fused)
         return replace(features, maps=[fused], top=fused)
 
 
-def resized(x: Tensor, size: int, target: int) -> Tensor:
-    """A map of `size` cells a side brought to `target`: max pooling down, bilinear up."""
-    if size == target:
+def resized(x: Tensor, target: Size) -> Tensor:
+    """A map brought to `target` cells: max pooling down, bilinear up."""
+    window, ceil = config.pooling(tuple(x.shape[-2:]), target)
+    if max(window) > 1:
+        x = functional.max_pool2d(x, window, window, ceil_mode=ceil)
+    if x.shape[-2:] == target:
         return x
-    if size > target:
-        window, ceil = config.pooling(size, target)
-        return functional.max_pool2d(x, window, window, ceil_mode=ceil)
-    return functional.interpolate(x, (target, target), mode="bilinear", align_corners=False)
+    return functional.interpolate(x, target, mode="bilinear", align_corners=False)
 
 
 class FusionBlock(nn.Module):
@@ -151,7 +168,8 @@ class FusionBlock(nn.Module):
         for number, kernel in enumerate(kernels):
             deconv = scaled(block.deconv_channels[number], width)
             last = number == len(kernels) - 1
-            self.upper.append(nn.ConvTranspose2d(behind, deconv, kernel, 2, padding=kernel - 2))
+            padding = (kernel[0] - 2, kernel[1] - 2)
+            self.upper.append(nn.ConvTranspose2d(behind, deconv, kernel, 2, padding))
             behind = inner if last else deconv
             self.upper.append(
                 conv_norm_relu(deconv, behind, norm=False, activation=None if last else nn.ReLU)
@@ -216,6 +234,8 @@ STEPS: dict[str, type[nn.Module]] = {
     "deconvolve": DeconvolveStep,
     "join": JoinStep,
     "split": SplitStep,
+    "pyramid": PyramidStep,
+    "aggregate": AggregateStep,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,13 +37,18 @@ class Detections:
         }
 
 
-def postprocess(boxes: Tensor, scores: Tensor, config: Postprocess) -> Detections:
+def postprocess(
+    boxes: Tensor, scores: Tensor, config: Postprocess, counts: Sequence[int] = ()
+) -> Detections:
     """Threshold, best candidates, class-wise NMS, best detections.
 
     Args:
         boxes: [N, P, 4], xyxy in fractions of the image.
         scores: [N, P, K], foreground classes only.
+        counts: how many of the P each level has; one level where nothing is said.
     """
+    if config.level_candidates:
+        scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
     classes = scores.shape[-1]
     top, flat = _best(scores, config.candidates)
     labels = flat % classes
@@ -65,6 +71,16 @@ def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     near = scores.gather(1, rows[..., None].expand(-1, -1, classes)).flatten(1)
     top, place = near.topk(min(count, near.shape[1]), dim=1)
     return top, rows.gather(1, place // classes) * classes + place % classes
+
+
+def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
+    """Scores [N, P, K] with zeros in place of all but the `most` best of each level."""
+    levels = []
+    for level in scores.split(list(counts), dim=1):
+        best, place = _best(level, most)
+        kept = torch.zeros_like(level).flatten(1).scatter(1, place, best)
+        levels.append(kept.view_as(level))
+    return torch.cat(levels, 1)
 
 
 def _survivors(

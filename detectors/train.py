@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -12,14 +13,22 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from detectors.averaging import average
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs
+from detectors.multi_scale import InputSizes, resized
 from detectors.quiet import computing
+from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
 
+logger = logging.getLogger(__name__)
+
 Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
-"""From the detector, a batch [N, 3, S, S] in 0..1 and its outputs to further named losses."""
+"""From the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses.
+
+A term that is a module has its parameters trained along with the detector's.
+"""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Told after each epoch: how many are done, and the epoch's mean losses."""
@@ -39,22 +48,29 @@ def fit(
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
 ) -> Detector:
-    """Train in place: linear warm-up, cosine to zero, weight decay on weights only.
+    """Train in place: linear warm-up, then `config.schedule`; weight decay on weights only.
+
+    With `config.ema`, the detector ends with the average of its weights.
 
     Args:
         loader: gives the same batches for the same epoch, so that a resumed training equals one
             that was never interrupted.
         terms: losses beside the detection loss.
-        checkpoint: file written after each epoch; where it exists, training goes on from it.
+        checkpoint: file written after each epoch; where it exists, training goes on from it. One
+            that cannot be read is warned of, and training begins anew.
 
     Raises:
         TrainingFailed: a loss is not finite.
+        ValueError: the detector cannot be trained at a size of `config.multi_scale`.
     """
-    detector.to(device, memory_format=torch.channels_last).train()
-    optimizer = _optimizer(detector, config)
-    total, warm = config.epochs * len(loader), config.warmup_epochs * len(loader)
-    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm))
-    run = _Run(detector, optimizer, scheduler, device, config, terms)
+    trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
+    trained.to(device, memory_format=torch.channels_last).train()
+    detector.backbone.freeze(config.frozen)
+    sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
+    optimizer = _optimizer(trained, config)
+    total, warm = config.epochs * len(loader), config.warmup(len(loader))
+    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
+    run = _Run(detector, trained, sizes, optimizer, scheduler, device, config, terms)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
     for epoch in range(first, config.epochs):
         bar = tqdm(
@@ -70,14 +86,16 @@ def fit(
         if on_epoch:
             means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
             on_epoch(epoch + 1, means)
+    if run.average:
+        detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()
 
 
-def rate_factor(step: int, total: int, warm: float) -> float:
-    """Learning rate of a step as a factor: linear warm-up, then half a cosine to zero."""
+def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float:
+    """Learning rate of a step as a factor: linear warm-up, then the schedule."""
     if step < warm:
         return (step + 1) / (warm + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1)))
+    return schedule.rate(step, total, warm)
 
 
 class _Run:
@@ -86,6 +104,8 @@ class _Run:
     def __init__(
         self,
         detector: Detector,
+        trained: nn.Module,
+        sizes: InputSizes,
         optimizer: torch.optim.Optimizer,
         scheduler: LambdaLR,
         device: torch.device,
@@ -93,6 +113,9 @@ class _Run:
         terms: Sequence[Term],
     ) -> None:
         self.detector = detector
+        self.trained = trained
+        self.sizes = sizes
+        self.average = average(detector, config.ema) if config.ema else None
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.device = device
@@ -102,20 +125,22 @@ class _Run:
 
     def step(self, batch: Batch, epoch: int) -> dict[str, float]:
         """One step of gradient descent; returns the losses."""
+        detector = self.sizes.at(self.scheduler.last_epoch)
         with computing(self.device):
             images = batch.images.to(self.device, non_blocking=True).float().div_(255)
+            images = resized(images, detector.config.size)
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [image.shape[-2:] for image in batch.images]
             small = self.config.small_objects
-            objects = padded_objects(batch.targets, sides, images.shape[-1], small.by)
+            objects = padded_objects(batch.targets, sides, images.shape[-2:], small.by)
             objects = objects.to(self.device)
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
             ):
-                outputs = self.detector.outputs(images)
-                losses = self.detector.losses(outputs, objects, small)
+                outputs = detector.outputs(images)
+                losses = detector.losses(outputs, objects, small)
                 for term in self.terms:
-                    losses |= term(self.detector, images, outputs)
+                    losses |= term(detector, images, outputs)
             loss = sum(losses.values())
             values = {name: value.item() for name, value in losses.items()}
             if not math.isfinite(loss.item()):
@@ -125,19 +150,23 @@ class _Run:
                 )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.max_gradient)
+            nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.max_gradient)
             self.optimizer.step()
             self.scheduler.step()
+            if self.average:
+                self.average.update_parameters(self.detector)
         return values
 
     def save(self, path: Path, epochs: int) -> None:
         """Write a checkpoint that is never seen half-written."""
         state = {
             "epochs": epochs,
-            "detector": self.detector.state_dict(),
+            "trained": self.trained.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
         }
+        if self.average:
+            state["average"] = self.average.state_dict()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
@@ -145,24 +174,33 @@ class _Run:
 
     def restore(self, path: Path) -> int:
         """Go on from a checkpoint; returns how many epochs it has behind it."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.detector.load_state_dict(state["detector"])
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch.load has another one for every kind of damage
+            logger.warning(f"{path} is damaged ({error}): training begins anew")
+            return 0
+        self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        if self.average:
+            self.average.load_state_dict(state["average"])
         return state["epochs"]
 
 
-def _optimizer(detector: Detector, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
-    matrices = [p for p in detector.parameters() if p.ndim > 1]
-    vectors = [p for p in detector.parameters() if p.ndim <= 1]
+    learning = [p for p in trained.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.ndim > 1]
+    vectors = [p for p in learning if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+    )
 
 
 def autocast_type(precision: str, detector: Detector, device: torch.device) -> torch.dtype:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from launch.ladders import ladder
     from launch.report import Front, load_front
     from launch.searches import resume, search
     from launch.trial import Outcome, TrialData, TrialError, TrialResult, run_trial
@@ -19,6 +20,7 @@ _HOMES = {
     "TrialData": "launch.trial",
     "TrialError": "launch.trial",
     "TrialResult": "launch.trial",
+    "ladder": "launch.ladders",
     "load_front": "launch.report",
     "resume": "launch.searches",
     "run_trial": "launch.trial",
@@ -31,6 +33,7 @@ __all__ = [
     "TrialData",
     "TrialError",
     "TrialResult",
+    "ladder",
     "load_front",
     "resume",
     "run_trial",

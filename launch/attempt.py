@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from detectors.train import TrainingFailed
+from launch.teachers import LoadTeacher, load_teacher
 from launch.trial import OnEpoch, TrialData, TrialError, TrialResult, run_trial
 from searchspace import TrialConfig
 
@@ -35,13 +36,26 @@ def attempt(
     data: TrialData,
     folder: Path,
     device: str | None,
+    stages: Path | None = None,
+    load_teacher: LoadTeacher = load_teacher,
     on_epoch: OnEpoch | None = None,
     run: Callable[..., TrialResult] = run_trial,
 ) -> TrialResult | Failure:
-    """Run a trial, or go on with it; whatever goes wrong in it does not end the search."""
+    """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
+
+    Arguments are those of `run_trial`.
+    """
     start = time.monotonic()
     try:
-        return run(config, data, folder, device=device, on_epoch=on_epoch)
+        return run(
+            config,
+            data,
+            folder,
+            device=device,
+            on_epoch=on_epoch,
+            stages=stages,
+            load_teacher=load_teacher,
+        )
     except (TrialError, TrainingFailed) as error:
         reason, lasting = str(error), True
     except (torch.OutOfMemoryError, MemoryError) as error:

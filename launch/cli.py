@@ -1,4 +1,4 @@
-"""The command line: `sparrow search | trial | describe | fps | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | fps | report | data`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from detectors.detector import SMALL_AREA
 from detectors.train import TrainingFailed
 from launch.describing import description
 from launch.fps_command import fps_command
+from launch.ladders import ladder
 from launch.records import TrialRecord
-from launch.report import Front, describe_in_words, front_table
+from launch.report import Front, describe_in_words, front_table, ladder_table
 from launch.searches import Driver, report, resume, search
 from launch.study import read_records
-from launch.systems import find_trial, in_words, read_trial
+from launch.systems import find_system, in_words, read_trial
 from launch.trial import TrialResult, run_trial
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -124,24 +125,46 @@ def trial_command(
 ) -> None:
     """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
     trial = read_trial(config)
-    source = _source(data, (train_images, train_annotations, val_images, val_annotations))
-    if source is None:
-        raise ValueError("give --data, or the four paths of images and annotations")
+    source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
     folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
     result = run_trial(trial, source, folder, device=device, progress=sys.stderr.isatty())
     _print_result(result)
     console.print(f"Artefacts: {folder}")
 
 
+@app.command("ladder")
+def ladder_command(
+    config: Annotated[Path, typer.Argument(help="A trial that prunes, as JSON.")],
+    ratios: Annotated[str, typer.Option(help="What goes, such as 0.3,0.5,0.7.")],
+    data: Data = None,
+    train_images: Images = None,
+    train_annotations: Annotations = None,
+    val_images: Images = None,
+    val_annotations: Annotations = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the rungs.")] = None,
+    device: Device = None,
+) -> None:
+    """Train a detector once, and prune and fine-tune it at several ratios."""
+    trial, rungs = read_trial(config), _ratios(ratios)
+    source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
+    folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
+    results = ladder(trial, rungs, source, folder, device=device, progress=sys.stderr.isatty())
+    console.print(ladder_table(results))
+    console.print(f"Artefacts: {folder}")
+
+
 @app.command("describe")
 def describe_command(
     system: Annotated[
-        str, typer.Argument(help="A paper's system, such as mfssd_bn, or a trial as JSON.")
+        str,
+        typer.Argument(
+            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder."
+        ),
     ],
 ) -> None:
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
-    trial, published = find_trial(system)
-    console.print(description(trial.detector, published))
+    detector, published = find_system(system)
+    console.print(description(detector, published))
 
 
 @app.command("report")
@@ -213,6 +236,19 @@ def _source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | N
         )
     train_images, train_annotations, val_images, val_annotations = paths
     return DataSource(Split(train_images, train_annotations), Split(val_images, val_annotations))
+
+
+def _needed(source: DataSource | None) -> DataSource:
+    if source is None:
+        raise ValueError("give --data, or the four paths of images and annotations")
+    return source
+
+
+def _ratios(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--ratios {text}: give numbers, such as 0.3,0.5,0.7") from None
 
 
 def _shapes() -> DataSource:

@@ -9,24 +9,29 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from detectors.describe import Description, describe, describe_layers
-from launch.report.words import TIMES
+from detectors.describe import Description, describe, describe_layers, skeleton
+from detectors.detector import Detector
+from detectors.dry_run import dry_run
+from launch.report.words import TIMES, on_axes
 from searchspace import DetectorConfig, Published
+from searchspace.heads import LevelPoints, LevelPriors
 
 
-def description(config: DetectorConfig, published: Published | None) -> Group:
+def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:
     """Layers, levels with their priors, and what a paper reports."""
-    counted = describe(config)
-    parts = [_layer_table(config, counted), _level_table(config, counted)]
+    detector = skeleton(detector)
+    counted = describe(detector)
+    parts = [_layer_table(detector, counted), _level_table(detector, counted)]
     return Group(*parts, *([_reported(published)] if published else []))
 
 
-def _layer_table(config: DetectorConfig, counted: Description) -> Table:
-    table = Table(title=f"Layers, for {config.input_size} pixels", header_style="bold")
+def _layer_table(detector: Detector, counted: Description) -> Table:
+    size = on_axes(detector.config.input_size)
+    table = Table(title=f"Layers, for {size} pixels", header_style="bold")
     for heading in ("Part", "Layer", "Output", "Parameters", "MACs"):
         right = heading in ("Parameters", "MACs")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    layers = describe_layers(config)
+    layers = describe_layers(detector)
     for part, members in itertools.groupby(layers, key=lambda layer: layer.part):
         for layer in members:
             outputs = dict.fromkeys(TIMES.join(map(str, shape)) for shape in layer.outputs)
@@ -37,25 +42,33 @@ def _layer_table(config: DetectorConfig, counted: Description) -> Table:
     return table
 
 
-def _level_table(config: DetectorConfig, counted: Description) -> Table:
+def _level_table(detector: Detector, counted: Description) -> Table:
     table = Table(title="Levels and their priors, in pixels", header_style="bold")
     headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes a cell", "Priors")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = zip(config.levels(), config.priors(), counted.priors_per_level, strict=True)
-    for number, (level, prior, count) in enumerate(rows):
+    maps = dry_run(detector).maps
+    rows = zip(maps, detector.config.priors(), counted.priors_per_level, strict=True)
+    for number, (features, prior, count) in enumerate(rows):
+        _, channels, height, width = features.shape
         table.add_row(
             str(number),
-            str(level.channels),
-            f"{level.size}{TIMES}{level.size}",
-            f"{prior.step:g}",
-            f"{prior.min_size:g} to {prior.max_size:g}",
+            str(channels),
+            f"{height}{TIMES}{width}",
+            on_axes(prior.step),
+            _sizes(prior),
             str(prior.boxes_per_cell),
             f"{count:,}",
         )
     table.add_section()
     table.add_row("total", *[""] * 5, f"{sum(counted.priors_per_level):,}", style="bold")
     return table
+
+
+def _sizes(prior: LevelPriors | LevelPoints) -> str:
+    if isinstance(prior, LevelPriors):
+        return f"{prior.min_size:g} to {prior.max_size:g}"
+    return "points"
 
 
 def _reported(published: Published) -> Text:

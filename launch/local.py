@@ -11,4 +11,5 @@ def run_locally(study: Study, data: TrialData) -> None:
     """Run trial after trial until the study proposes no more."""
     while (record := study.propose()) is not None:
         folder = study.trial_folder(record)
-        study.end(record.number, attempt(record.config, data, folder, study.settings.device))
+        device = study.settings.device
+        study.end(record.number, attempt(record.config, data, folder, device, study.stages))

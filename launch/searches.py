@@ -23,6 +23,7 @@ from launch.study import (
     read_records,
     read_settings,
 )
+from launch.teachers import check_named_teachers, with_absolute_teachers
 from launch.trial import TrialData, TrialError, pick_device
 from searchspace import Space, load_space
 
@@ -67,6 +68,8 @@ def search(
     source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
     read = TrialData.read(source, skip_bad)
     _check_objectives(read)
+    space = with_absolute_teachers(space)
+    check_named_teachers(space, read.classes)
     settings = StudySettings(
         space=space.fix(NUM_CLASSES, read.train.num_classes).dump(),
         train=SplitPaths(**vars(source.train)),
@@ -96,6 +99,7 @@ def resume(
 
     Raises:
         StudyError: no study there, or its data have changed since.
+        TrialError: a teacher that its space names is gone.
     """
     folder = Path(folder)
     settings = read_settings(folder)
@@ -106,6 +110,7 @@ def resume(
             f"{folder}: the data at {settings.train.annotations.parent.parent} have changed since "
             "the study began: put them back, or begin another study"
         )
+    check_named_teachers(Space.restore(settings.space), read.classes)
     with open_study(folder, None, on_end) as study:
         if trials is not None:
             study.extend(trials)

@@ -20,10 +20,11 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.attempt import Failure
+from launch.files import write_atomically
 from launch.front import log_fps
 from launch.journal import Journal
 from launch.records import Origin, TrialRecord
-from launch.trial import TrialResult, write_atomically
+from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 
 MAX_REJECTED = 5
@@ -84,7 +85,8 @@ OnEnd = Callable[[TrialRecord], None]
 
 
 class Study:
-    """The state of a search, in a folder: `study.json`, `journal.jsonl`, `optuna.log`, `trials/`.
+    """The state of a search, in a folder: `study.json`, `journal.jsonl`, `optuna.log`, `trials/`,
+    `stages/`.
 
     The journal is the truth; the Optuna study is told of it and mended from it when opened.
     """
@@ -110,6 +112,11 @@ class Study:
 
     def trial_folder(self, record: TrialRecord) -> Path:
         return self.folder / record.folder
+
+    @property
+    def stages(self) -> Path:
+        """Where all its trials find and leave the artefacts of their stages."""
+        return self.folder / STAGES
 
     def propose(self) -> TrialRecord | None:
         """The next trial to run: an unfinished one first, then the planned ones, then a new draw.

@@ -9,31 +9,33 @@ import torch
 from pydantic import ValidationError
 
 from detectors.detector import Detector
-from searchspace import Published, TrialConfig, papers
+from searchspace import DetectorConfig, Published, TrialConfig, papers
 
 
-def find_trial(name: str) -> tuple[TrialConfig, Published | None]:
-    """The trial of a paper's system, with what was published of it, or that of a file.
+def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]:
+    """What a paper's system, a trial's file or a saved detector's folder is, and was published.
 
     Raises:
-        ValueError: there is no such system or file, or the file is no trial.
+        ValueError: there is no such system, file or folder, or no detector in it.
     """
     if name in papers:
-        return papers[name].trial, papers[name].published
+        return papers[name].trial.detector, papers[name].published
+    if Path(name).is_dir():
+        return Detector.load(Path(name)), None
     if Path(name).exists():
-        return read_trial(Path(name)), None
+        return read_trial(Path(name)).detector, None
     near = ", ".join(difflib.get_close_matches(name, papers, n=5, cutoff=0.0))
     raise ValueError(f"{name}: neither a file nor a paper's system; the nearest are {near}")
 
 
 def find_detector(name: str) -> Detector:
-    """The saved detector of a folder, or else the untrained one of a trial; see `find_trial`."""
-    if Path(name).is_dir():
-        return Detector.load(Path(name))
-    trial, _ = find_trial(name)
+    """The detector that `find_system` finds, untrained where none was saved."""
+    found, _ = find_system(name)
+    if isinstance(found, Detector):
+        return found
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)
-        return Detector(trial.detector).eval()
+        torch.manual_seed(0)
+        return Detector(found).eval()
 
 
 def read_trial(path: Path) -> TrialConfig:

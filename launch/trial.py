@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from compress import Plan, prune, sparsity_term
+from compress import check_pruning
 from detectors.cost import Cost
-from detectors.data.coco import CocoSplit, DataSource, read_source
-from detectors.data.loader import TrainingLoader, evaluation_batches
-from detectors.detector import Detector
-from detectors.evaluate import Metrics, evaluate
-from detectors.imagenet import load_imagenet_backbone
-from detectors.speed import measure
-from detectors.train import TrainingFailed, fit
-from detectors.weights import load_shapes_backbone
-from searchspace.compression import Slimming
-from searchspace.training import TrainConfig
+from detectors.data.coco import DataSource
+from detectors.evaluate import Metrics
+from detectors.train import TrainingFailed
+from launch.files import publish, write_atomically
+from launch.inputs import TrialData, TrialError
+from launch.stages import DETECTOR, OnEpoch, Stages
+from launch.store import Artefact, Store
+from launch.teachers import LoadTeacher, check_teachers, load_teacher
+from searchspace.compression import Unpruned
 from searchspace.trial import TrialConfig
 
-FRAMES = 8
-"""Validation images that frames per second are measured on."""
-
-GPU_LOADERS = 4
-"""Processes that load images for a GPU; on a CPU the trial's own one does."""
-
-START = {"shapes": load_shapes_backbone, "imagenet": load_imagenet_backbone}
-"""What fills a backbone, by `train.weights`."""
-
-
-M = TypeVar("M", bound=BaseModel)
-
-OnEpoch = Callable[[str, int, dict[str, float]], None]
-"""Told after each epoch: the stage (`dense` or `compact`), epochs done, mean losses."""
-
-
-class TrialError(ValueError):
-    """A configuration and data that do not go together; names field, value and fix."""
+STAGES = "stages"
+"""The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
 
 
 class Outcome(BaseModel):
@@ -63,8 +43,7 @@ class TrialResult(BaseModel):
         dense: the trained detector.
         compact: the pruned and fine-tuned one; None if nothing was pruned.
         removed_share: share of the prunable channels that went.
-        seconds: time spent on it, by stage.
-        folder: where its artefacts lie, relative to the working folder it ran in.
+        seconds: wall time of the run that ended it; stages that were there already take none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,23 +65,6 @@ class TrialResult(BaseModel):
         return getattr(holder, name)
 
 
-@dataclass(frozen=True)
-class TrialData:
-    """Both splits, read and checked once and then used by any number of trials."""
-
-    train: CocoSplit
-    val: CocoSplit
-
-    @classmethod
-    def read(cls, source: DataSource, skip_bad: bool = False) -> TrialData:
-        """Raises `DataError` with every problem found."""
-        return cls(*read_source(source, skip_bad))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(category.name for category in self.train.categories)
-
-
 def run_trial(
     config: TrialConfig,
     data: TrialData | DataSource | Path | str,
@@ -110,27 +72,36 @@ def run_trial(
     device: torch.device | str | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
+    stages: Path | None = None,
+    load_teacher: LoadTeacher = load_teacher,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
-    Every stage leaves its artefact in `out` and is not run again where that lies already:
-    `trial.json`, `dense/` with `dense.json`, `plan.json`, `compact/` with `compact.json`,
-    `result.json`. Training stages go on from their last epoch.
+    It leaves in `out`: `trial.json`, `dense/` with `dense.json`, `plan.json`, `compact/` with
+    `compact.json`, `result.json`. A stage whose artefact lies in `stages` already is not run again,
+    whichever trial it was run for. Training stages go on from their last epoch.
 
     Args:
         data: read splits, or where they lie.
         device: `cuda` where there is one, by default.
+        stages: folder of the stages' artefacts, which may be shared with other trials; by default
+            `stages` in `out`.
+        load_teacher: brings the teachers that the configuration names; by default from their
+            folders.
 
     Raises:
-        TrialError: `out` holds another trial, or the configuration does not fit the data.
+        TrialError: `out` holds another trial, or the configuration does not fit the data or a
+            teacher.
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
     """
-    if not isinstance(data, TrialData):
-        source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
-        data = TrialData.read(source)
-    trial = _Trial(config, data, Path(out), pick_device(device), on_epoch, progress)
-    return trial.run()
+    data = TrialData.of(data)
+    check_fits(config, data, load_teacher)
+    out, device = Path(out), pick_device(device)
+    store = Store(Path(stages or out / STAGES))
+    return _Trial(
+        out, Stages(config, data, store, device, load_teacher, on_epoch, progress)
+    ).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -138,122 +109,75 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def check_fits(config: TrialConfig, data: TrialData) -> None:
-    """Raise `TrialError` where a configuration and data do not go together."""
+def check_fits(
+    config: TrialConfig, data: TrialData, load_teacher: LoadTeacher = load_teacher
+) -> None:
+    """Raise `TrialError` where a configuration, data and teachers do not go together."""
     if config.detector.num_classes != data.train.num_classes:
         raise TrialError(
             f"detector.num_classes is {config.detector.num_classes}, but the data have "
             f"{data.train.num_classes} categories ({', '.join(data.classes)}): set it to "
             f"{data.train.num_classes}"
         )
+    check_teachers(config, data.classes, load_teacher)
+    if not isinstance(config.compress.pruning, Unpruned):
+        try:
+            check_pruning(config.detector, config.compress.pruning)
+        except ValueError as error:
+            raise TrialError(str(error)) from None
 
 
 @dataclass(frozen=True)
 class _Trial:
-    config: TrialConfig
-    data: TrialData
-    out: Path
-    device: torch.device
-    on_epoch: OnEpoch | None
-    progress: bool
+    """The flow of a trial through its stages, and what it leaves in its folder."""
 
-    def run(self) -> TrialResult:
-        check_fits(self.config, self.data)
+    out: Path
+    stages: Stages
+
+    def result(self) -> TrialResult:
         self._claim_folder()
-        return _once(self.out / "result.json", TrialResult, self._result)
+        file = self.out / "result.json"
+        if not file.exists():
+            self._write("result", self._run())
+        return TrialResult.model_validate_json(file.read_text())
 
     def _claim_folder(self) -> None:
-        cause = self.out / "trial.json"
+        cause, config = self.out / "trial.json", self.stages.config
         if not cause.exists():
-            write_atomically(cause, self.config.model_dump_json(indent=1))
-        elif TrialConfig.model_validate_json(cause.read_text()) != self.config:
+            self._write("trial", config)
+        elif TrialConfig.model_validate_json(cause.read_text()) != config:
             raise TrialError(f"{self.out} holds another trial: choose an empty folder")
 
-    def _result(self) -> TrialResult:
+    def _run(self) -> TrialResult:
         start = time.monotonic()
-        dense_outcome = _once(self.out / "dense.json", Outcome, self._train)
+        dense = self.stages.train()
+        dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0
-        if isinstance(self.config.compress.pruning, Slimming):
-            compact = _once(self.out / "compact.json", Outcome, self._compress)
-            share = Plan.model_validate_json((self.out / "plan.json").read_text()).share
+        if not isinstance(self.stages.config.compress.pruning, Unpruned):
+            plan, pruned = self.stages.prune(dense)
+            self._write("plan", plan)
+            compact = self._outcome("compact", self.stages.finetune(dense, plan, pruned))
+            share = plan.share
         return TrialResult(
-            config=self.config,
+            config=self.stages.config,
             dense=dense_outcome,
             compact=compact,
             removed_share=share,
             seconds=time.monotonic() - start,
         )
 
-    def _train(self) -> Outcome:
-        torch.manual_seed(self.config.seed)
-        detector = Detector(self.config.detector, self.data.classes)
-        if self.config.train.weights != "none":
-            START[self.config.train.weights](detector)
-        pruning = self.config.compress.pruning
-        terms = [sparsity_term(pruning.sparsity)] if isinstance(pruning, Slimming) else []
-        self._fit(detector, "dense", self.config.train, terms)
-        return self._outcome(detector)
+    def _outcome(self, name: str, model: Artefact) -> Outcome:
+        publish(model.folder / DETECTOR, self.out / name)
+        outcome = Outcome(metrics=self.stages.evaluate(model), cost=self.stages.measure(model))
+        self._write(name, outcome)
+        return outcome
 
-    def _compress(self) -> Outcome:
-        pruning = self.config.compress.pruning
-        detector = Detector.load(self.out / "dense").to(self.device)
-        plan = prune(detector, pruning)
-        write_atomically(self.out / "plan.json", plan.model_dump_json(indent=1))
-        recipe = self.config.train.model_copy(
-            update={
-                "epochs": pruning.finetune_epochs,
-                "learning_rate": self.config.train.learning_rate * pruning.finetune_rate,
-            }
-        )
-        self._fit(detector, "compact", recipe, [])
-        return self._outcome(detector)
-
-    def _fit(self, detector: Detector, stage: str, recipe: TrainConfig, terms: list) -> None:
-        size, checkpoint = self.config.detector.input_size, self.out / f"{stage}.checkpoint"
-        workers = GPU_LOADERS if self.device.type == "cuda" else 0
-        loader = TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
-        report = self.on_epoch and (lambda epoch, losses: self.on_epoch(stage, epoch, losses))
-        fit(
-            detector,
-            loader,
-            recipe,
-            self.device,
-            terms=terms,
-            checkpoint=checkpoint,
-            on_epoch=report,
-            progress=self.progress,
-        )
-        detector.save(self.out / stage)
-        checkpoint.unlink()
-
-    def _outcome(self, detector: Detector) -> Outcome:
-        size = self.config.detector.input_size
-        _, frames = next(evaluation_batches(self.data.val, size, FRAMES))
-        return Outcome(
-            metrics=evaluate(detector, self.data.val, self.device),
-            cost=measure(detector, self.config.measure, self.device, frames.float() / 255),
-        )
-
-
-def _once(path: Path, model: type[M], make: Callable[[], M]) -> M:
-    """The artefact at `path`, made first where it is not there yet."""
-    if not path.exists():
-        write_atomically(path, make().model_dump_json(indent=1))
-    return model.model_validate_json(path.read_text())
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is never seen half-written, and is on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    def _write(self, name: str, value: BaseModel) -> None:
+        write_atomically(self.out / f"{name}.json", value.model_dump_json(indent=1))
 
 
 __all__ = [
+    "OnEpoch",
     "Outcome",
     "TrainingFailed",
     "TrialData",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ray.tune.search import Searcher
 
 from launch.attempt import Failure, attempt
 from launch.study import Study
+from launch.teachers import PackedDetector, load_teacher, named_teachers
 from launch.trial import TrialData, TrialResult
 from searchspace import TrialConfig
 
@@ -77,7 +79,11 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         self._numbers[trial_id] = record.number
         folder = self._study.trial_folder(record).resolve()
-        return {"config": record.config.model_dump_json(), "folder": str(folder)}
+        return {
+            "config": record.config.model_dump_json(),
+            "folder": str(folder),
+            "stages": str(self._study.stages.resolve()),
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing to learn from an epoch yet: a trial's end decides."""
@@ -132,8 +138,12 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
 
 
 def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
+    teachers = {n: PackedDetector.of(load_teacher(n)) for n in named_teachers(study.space)}
+    # Parameters are put into Ray's object store once; a node's workers share its arrays.
     trainable = tune.with_resources(
-        tune.with_parameters(_run_on_worker, data=data, device=study.settings.device),
+        tune.with_parameters(
+            _run_on_worker, data=data, teachers=teachers, device=study.settings.device
+        ),
         {"CPU": resources.cpus, "GPU": resources.gpus},
     )
     return tune.Tuner(
@@ -154,7 +164,12 @@ def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
     )
 
 
-def _run_on_worker(config: dict[str, Any], data: TrialData, device: str | None) -> None:
+def _run_on_worker(
+    config: dict[str, Any],
+    data: TrialData,
+    teachers: Mapping[str, PackedDetector],
+    device: str | None,
+) -> None:
     """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
     folder = Path(config["folder"])
@@ -163,6 +178,8 @@ def _run_on_worker(config: dict[str, Any], data: TrialData, device: str | None) 
         data,
         folder,
         device,
+        Path(config["stages"]),
+        load_teacher=lambda name: teachers[name].unpack(),
         on_epoch=lambda stage, epoch, losses: tune.report(
             {"stage": stage, "epochs": epoch, **losses}
         ),

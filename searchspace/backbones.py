@@ -9,13 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from searchspace.domains import Choice
-from searchspace.geometry import Level, Levels, ceil_pool_size, conv_size, scaled
+from searchspace.geometry import (
+    Level,
+    Levels,
+    Size,
+    along_axes,
+    ceil_pool_size,
+    conv_size,
+    every_second,
+    scaled,
+)
 from searchspace.space import Config
 
-Activation = Literal["relu", "relu6"]
+Activation = Literal["relu", "relu6", "silu"]
+"""`silu` comes with YOLOX's constants of batch norm."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +35,16 @@ class Row:
     `conv` is convolution, norm, activation; `separable` a depthwise convolution (which carries the
     stride) and a pointwise one, each with norm and activation; `pool` a max pooling; `residual` so
     many `blocks` of bottlenecks, of which the first carries the stride and the others the dilation;
-    `identity` hands on what it is given.
+    `focus` turns 2x2 pixels into channels in front of a convolution; `cross_stage` sends half of
+    the channels through so many `blocks`, with a `shortcut` around each; `pyramid_pooling` is an
+    SPP; `identity` hands on what it is given.
     """
 
     name: str
-    op: Literal["conv", "separable", "pool", "residual", "identity"]
+    op: Literal[
+        "conv", "separable", "pool", "residual", "focus", "cross_stage", "pyramid_pooling",
+        "identity",
+    ]  # fmt: skip
     channels: int
     stride: int = 1
     kernel: int = 3
@@ -38,6 +53,7 @@ class Row:
     norm: bool = True
     ceil: bool = False
     blocks: int = 1
+    shortcut: bool = True
     activation: Activation = "relu"
 
     def without_stride(self) -> Row:
@@ -45,9 +61,11 @@ class Row:
         return replace(self, op="identity" if self.op == "pool" else self.op, stride=1)
 
     def out_size(self, size: int) -> int:
-        """Side of the row's output map for an input map of side `size`."""
-        if self.op == "identity":
+        """Height of the row's output for an input of height `size`; widths follow the same rule."""
+        if self.op in ("identity", "cross_stage", "pyramid_pooling"):
             return size
+        if self.op == "focus":
+            return conv_size(size, kernel=1, stride=self.stride, padding=0)
         if self.op == "residual":
             return conv_size(size, kernel=3, stride=self.stride, padding=1)
         if self.op == "pool" and self.ceil:
@@ -75,9 +93,15 @@ class Backbone(Config):
         """The rows before any edit, at width 1."""
         raise TypeError(f"{type(self).__name__} has no table of rows")
 
+    def built_rows(self) -> tuple[Row, ...]:
+        """The stock rows up to the last tap: nothing reads what is behind it."""
+        rows = self.stock_rows()
+        last = [row.name for row in rows].index(self.taps[-1])
+        return rows[: last + 1]
+
     def rows(self, width: float) -> tuple[Row, ...]:
         """The rows as they are built: widths multiplied, strides eliminated."""
-        rows = (replace(row, channels=scaled(row.channels, width)) for row in self.stock_rows())
+        rows = (replace(row, channels=scaled(row.channels, width)) for row in self.built_rows())
         return tuple(
             row.without_stride() if index in self.eliminated_strides else row
             for index, row in enumerate(rows)
@@ -88,19 +112,19 @@ class Backbone(Config):
         rows = self.stock_rows()
         return tuple(rows[i].name for i in self.eliminated_strides if self.second_path)
 
-    def levels(self, width: float, input_size: int) -> Levels:
-        """The tapped maps for a square input of side `input_size` pixels."""
+    def levels(self, width: float, size: Size) -> Levels:
+        """The tapped maps for an input of `size` pixels."""
         halved = self.halved_rows()
-        size, side_size = input_size, None
+        side_size: Size | None = None
         maps, side = [], []
         for row in self.rows(width):
-            size = row.out_size(size)
-            side_size = row.out_size(side_size) if side_size else None
+            size = along_axes(row.out_size, size)
+            side_size = along_axes(row.out_size, side_size) if side_size else None
             if row.name in halved:
-                side_size = conv_size(side_size or size, kernel=1, stride=2, padding=0)
+                side_size = along_axes(every_second, side_size or size)
             if row.name in self.taps:
-                maps.append(Level(row.channels, size))
-                side += [Level(row.channels, side_size)] if side_size else []
+                maps.append(Level(row.channels, *size))
+                side += [Level(row.channels, *side_size)] if side_size else []
         return Levels(maps=tuple(maps), top=maps[-1], side=tuple(side))
 
     @model_validator(mode="after")
@@ -223,3 +247,31 @@ class ResNet(Backbone):
             Row("pool", "pool", 64, stride=2),
             *stages,
         )
+
+
+class CSPDarknet(Backbone):
+    """YOLOX's backbone: four stages, each a strided convolution and a cross-stage-partial stage.
+
+    Rows are `stem`, then `down2`, `dark2` to `down5`, `spp`, `dark5`; taps are the `dark` ones.
+
+    Attributes:
+        depth: multiplier of the blocks of each stage (3, 9, 9, 3), of which one is always left.
+    """
+
+    kind: Literal["csp_darknet"] = "csp_darknet"
+    taps: tuple[str, ...] = ("dark3", "dark4", "dark5")
+    eliminated_strides: Annotated[tuple[int, ...], Choice((), (0,), (1,), (3,))] = ()
+    depth: Annotated[float, Choice(0.33, 0.67, 1.0), Field(gt=0, le=2)] = 0.33
+
+    def stock_rows(self) -> tuple[Row, ...]:
+        rows = [Row("stem", "focus", 64, stride=2)]
+        for stage, blocks in enumerate((3, 9, 9, 3), start=2):
+            channels, last = 32 * 2**stage, stage == 5
+            rows.append(Row(f"down{stage}", "conv", channels, stride=2, activation="silu"))
+            if last:
+                rows.append(Row("spp", "pyramid_pooling", channels))
+            count = max(1, round(blocks * self.depth))
+            rows.append(
+                Row(f"dark{stage}", "cross_stage", channels, blocks=count, shortcut=not last)
+            )
+        return tuple(rows)

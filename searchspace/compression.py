@@ -6,8 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from searchspace.domains import FloatRange
+from searchspace.distillation import Distillation, NoDistillation
+from searchspace.domains import Choice, FloatRange
 from searchspace.space import Config
+
+Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
 
 
 class Unpruned(Config):
@@ -16,26 +19,64 @@ class Unpruned(Config):
     kind: Literal["none"] = "none"
 
 
-class Slimming(Config):
-    """Network slimming: L1 on batch-norm scales in training, then global channel pruning.
+class ChannelPruning(Config):
+    """What every way of removing channels has; which of them go, the ways say.
+
+    Attributes:
+        target: what `ratio` is a share of: the prunable channels, the parameters, the
+            multiply-accumulates, or the time that a frame takes.
+        scope: one threshold for the whole network, or the same share of every layer.
+        round_to: every layer that loses channels keeps a multiple of so many.
+        floor: share of each layer's channels that stays whatever they are worth.
+        finetune_epochs: training behind the pruning.
+        finetune_rate: its learning rate, as a factor of the training's.
+        distillation: who teaches in it, whoever taught in the training.
+    """
+
+    target: Literal["channels", "params", "macs", "latency"] = "channels"
+    scope: Annotated[Literal["global", "layer"], Choice("global", "layer")] = "global"
+    round_to: Annotated[int, Choice(1, 8), Field(ge=1)] = 1
+    floor: float = Field(default=0.1, gt=0, le=1)
+    finetune_epochs: int = Field(default=20, ge=1)
+    finetune_rate: float = Field(default=0.5, gt=0)
+    distillation: Distillation = NoDistillation()
+
+
+class Slimming(ChannelPruning):
+    """Network slimming: L1 on batch-norm scales in training, then the smallest scales go.
 
     Attributes:
         sparsity: strength of the L1 term on the gated batch-norm scales.
-        ratio: share of the gated channels that goes.
-        floor: share of each layer's channels that stays whatever their scale.
-        finetune_epochs: training behind the pruning.
-        finetune_rate: its learning rate, as a factor of the training's.
+        ratio: share of `target` that goes.
     """
 
     kind: Literal["slimming"] = "slimming"
     sparsity: Annotated[float, FloatRange(1e-5, 1e-3, log=True), Field(ge=0)] = 1e-4
-    ratio: Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)] = 0.5
-    floor: float = Field(default=0.1, gt=0, le=1)
-    finetune_epochs: int = Field(default=20, ge=1)
-    finetune_rate: float = Field(default=0.5, gt=0)
+    ratio: Ratio = 0.5
+
+
+class ImportancePruning(ChannelPruning):
+    """The channels of least importance go, batch norm or not; training needs no preparation.
+
+    Attributes:
+        criterion: `l2`, the norm of all weights that go with a channel; `taylor`, the change of the
+            loss to first order; `lamp`, a weight's share of those of its layer that are no smaller;
+            `random`, the control.
+        steps: how often channels go; what is left is judged anew before each.
+        ratio: share of `target` that goes.
+    """
+
+    kind: Literal["importance"] = "importance"
+    criterion: Annotated[
+        Literal["l2", "taylor", "lamp", "random"], Choice("l2", "taylor", "lamp", "random")
+    ] = "l2"
+    steps: Annotated[int, Choice(1, 4), Field(ge=1)] = 1
+    ratio: Ratio = 0.5
 
 
 class CompressConfig(Config):
     """What happens to a trained detector."""
 
-    pruning: Unpruned | Slimming = Field(default=Unpruned(), discriminator="kind")
+    pruning: Unpruned | Slimming | ImportancePruning = Field(
+        default=Unpruned(), discriminator="kind"
+    )

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from searchspace.backbones import VGG16, MobileNetV1, ResNet
+from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.domains import Choice, Fixed
-from searchspace.geometry import Level, Levels
-from searchspace.heads import LevelPriors, Multibox
+from searchspace.geometry import Level, Levels, Size, both_axes, one_if_equal, shown
+from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
 from searchspace.necks import Extend, Join, L2Norm, Split, Step
 from searchspace.space import Config
+
+Side = Annotated[int, Field(ge=64)]
+
+
+def _multibox_unless_named(head: Any) -> Any:
+    """A head written down without its kind is SSD's, as when there was no other."""
+    return {"kind": "multibox", **head} if isinstance(head, dict) else head
 
 
 class DetectorConfig(Config):
     """One detector, described by data. Whatever cannot be built is refused here.
 
     Attributes:
-        input_size: side in pixels of the square that images are resized to.
+        input_size: pixels that images are resized to: the side of a square, or height and width.
         num_classes: foreground classes.
         pixels: what images are normalised to: `imagenet` is mean 0 and deviation 1 (torchvision's
             ImageNet weights), `inception` -1 to 1 (timm's of MobileNetV1), `caffe` mean 0 in steps
             of 0 to 255 (torchvision's SSD300).
-        width: multiplier of every channel count of backbone and neck.
+        width: multiplier of every channel count of backbone, neck and the head's towers.
         backbone: a space without a kind of its own searches MobileNetV1.
+        head: a space without a kind of its own searches multibox.
     """
 
-    input_size: Annotated[int, Choice(160, 224, 300, 512), Field(ge=64)] = 300
+    input_size: Annotated[
+        Side | tuple[Side, Side], Choice(160, 224, 300, 512), AfterValidator(one_if_equal)
+    ] = 300
     num_classes: int = Field(default=80, ge=1)
     pixels: Literal["imagenet", "inception", "caffe"] = "imagenet"
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
     backbone: Annotated[
-        MobileNetV1 | VGG16 | ResNet, Fixed("mobilenet_v1"), Field(discriminator="kind")
+        MobileNetV1 | VGG16 | ResNet | CSPDarknet,
+        Fixed("mobilenet_v1"),
+        Field(discriminator="kind"),
     ] = MobileNetV1()
     neck: tuple[Step, ...] = (L2Norm(), Extend())
-    head: Multibox = Multibox()
+    head: Annotated[
+        Head,
+        Fixed("multibox"),
+        Field(discriminator="kind"),
+        BeforeValidator(_multibox_unless_named),
+    ] = Multibox()
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input in pixels."""
+        return both_axes(self.input_size)
 
     def stages(self) -> tuple[Levels, ...]:
         """The levels behind the backbone, then behind each step of the neck."""
-        stages = [self.backbone.levels(self.width, self.input_size)]
+        stages = [self.backbone.levels(self.width, self.size)]
         for number, step in enumerate(self.neck):
             try:
                 stages.append(step.levels(stages[-1], self.width))
@@ -51,14 +73,36 @@ class DetectorConfig(Config):
         """The maps that the head reads, finest first."""
         return self.stages()[-1].maps
 
-    def priors(self) -> tuple[LevelPriors, ...]:
-        """The priors of each level."""
-        return self.head.priors.for_levels(self.levels(), self.input_size)
+    def priors(self) -> tuple[LevelPriors | LevelPoints, ...]:
+        """The priors or points of each level."""
+        return self.head.for_levels(self.levels(), self.size)
+
+    def at_input_size(self, size: int) -> DetectorConfig:
+        """This detector for square inputs of another size.
+
+        Listed priors keep their sizes in pixels; their steps follow the cells, which padding makes
+        slightly larger or smaller.
+
+        Raises:
+            ValueError: it cannot be built for that size, or has another number of levels there.
+        """
+        moved = self.model_copy(update={"input_size": size})
+        before, after = self.levels(), moved.levels()
+        if len(before) != len(after):
+            maps = ", ".join(shown(level.size) for level in after)
+            raise ValueError(f"{len(after)} levels ({maps}) in place of {len(before)}")
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        if isinstance(self.head, Multibox) and isinstance(self.head.priors, ListedPriors):
+            pairs = zip(before, after, strict=True)
+            changes = tuple(size / b.height / (self.size[0] / a.height) for a, b in pairs)
+            priors = self.head.priors.for_cells(changes)
+            values["head"] = self.head.model_copy(update={"priors": priors})
+        return DetectorConfig(**values | {"input_size": size})
 
     @model_validator(mode="after")
     def _can_be_built(self) -> DetectorConfig:
         for level in self.levels():
-            if level.size < 1:
+            if min(level.size) < 1:
                 raise ValueError(f"input_size {self.input_size} leaves an empty map; raise it")
         if self.backbone.second_path and not any(isinstance(s, Join | Split) for s in self.neck):
             raise ValueError("second_path: nothing reads it; add a step join or split to the neck")

@@ -82,6 +82,9 @@ class IntRange:
         return int(value)
 
     def nearest(self, value: Any) -> int:
+        """The closest number that may be drawn; the lowest for what is no number."""
+        if not is_number(value):
+            return self.low
         steps = round((min(max(value, self.low), self.high) - self.low) / self.step)
         return self.low + steps * self.step
 
@@ -114,6 +117,9 @@ class FloatRange:
         return float(value)
 
     def nearest(self, value: Any) -> float:
+        """The closest number that may be drawn; the lowest for what is no number."""
+        if not is_number(value):
+            return self.low
         return float(min(max(value, self.low), self.high))
 
     def size(self) -> float:

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+Size = tuple[int, int]
+"""Height and width."""
+
+InputSize = int | Size
+"""Pixels: the side of a square, or height and width."""
+
+N = TypeVar("N", int, float)
+
+
+def both_axes(number: N | tuple[N, N]) -> tuple[N, N]:
+    """A number that holds for both axes as one for each: vertical, horizontal."""
+    return number if isinstance(number, tuple) else (number, number)
+
+
+def one_if_equal(number: N | tuple[N, N]) -> N | tuple[N, N]:
+    """The inverse: one number where both axes have the same."""
+    vertical, horizontal = both_axes(number)
+    return vertical if vertical == horizontal else (vertical, horizontal)
 
 
 @dataclass(frozen=True)
 class Level:
-    """A feature map: its channels and its side in cells (inputs are square)."""
+    """A feature map: its channels, and its height and width in cells."""
 
     channels: int
-    size: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
+
+    @property
+    def cells(self) -> int:
+        return self.height * self.width
+
+    def with_channels(self, channels: int) -> Level:
+        return replace(self, channels=channels)
 
 
 @dataclass(frozen=True)
@@ -33,9 +66,25 @@ class Levels:
         return replace(self, maps=tuple(maps))
 
 
+def along_axes(rule: Callable[..., int], *sizes: Size) -> Size:
+    """What a rule for one side makes of heights, and of widths."""
+    height, width = (rule(*sides) for sides in zip(*sizes, strict=True))
+    return height, width
+
+
+def shown(size: Size) -> str:
+    """A size as messages show it, e.g. `19x19`."""
+    return f"{size[0]}x{size[1]}"
+
+
 def conv_size(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
     """Output side of a convolution over a map of side `size`."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def every_second(size: int) -> int:
+    """How many rows are left when every second one goes, beginning with the second."""
+    return conv_size(size, kernel=1, stride=2, padding=0)
 
 
 def ceil_pool_size(size: int, kernel: int, stride: int) -> int:

@@ -1,4 +1,4 @@
-"""Heads, and the priors that they predict from."""
+"""Heads, and the priors or points that they predict from."""
 
 from __future__ import annotations
 
@@ -8,16 +8,32 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from searchspace.domains import Choice, Fixed
-from searchspace.geometry import Level
+from searchspace.geometry import Level, Size, both_axes, one_if_equal, shown
 from searchspace.space import Config
 
-Ratios = tuple[Annotated[float, Field(gt=0)], ...]
+Positive = Annotated[float, Field(gt=0)]
+Ratios = tuple[Positive, ...]
 
 LARGEST = 0.9
-"""The largest min size of a scaled prior, as a fraction of the input's side."""
+"""The largest min size of a scaled prior, as a fraction of the input's shorter side."""
 
 LEAST_GROWTH = 1.25
 """Max over min size of a level whose successor has cells of the same size."""
+
+
+class LevelPoints(Config):
+    """The points of one level: one in the middle of each cell.
+
+    Attributes:
+        step: between points, in pixels of the network's input; vertically and horizontally where
+            that differs.
+    """
+
+    step: Positive | tuple[Positive, Positive]
+
+    @property
+    def boxes_per_cell(self) -> int:
+        return 1
 
 
 class LevelPriors(Config):
@@ -25,16 +41,24 @@ class LevelPriors(Config):
 
     Boxes of a cell: a square of side `min_size`, one of side sqrt(min_size * max_size), and for
     each ratio r two boxes of r:1 and 1:r with the area of the first.
+
+    Attributes:
+        step: between the centres of cells; vertically and horizontally where that differs.
     """
 
-    step: float = Field(gt=0)
-    min_size: float = Field(gt=0)
-    max_size: float = Field(gt=0)
+    step: Positive | tuple[Positive, Positive]
+    min_size: Positive
+    max_size: Positive
     ratios: Ratios
 
     @property
     def boxes_per_cell(self) -> int:
         return 2 + 2 * len(self.ratios)
+
+
+def even_step(level: Level, size: Size) -> float | tuple[float, float]:
+    """The step at which a map's cells cover an input of `size` pixels."""
+    return one_if_equal((size[0] / level.height, size[1] / level.width))
 
 
 class ListedPriors(Config):
@@ -63,9 +87,9 @@ class ListedPriors(Config):
             raise ValueError(f"listed priors: sizes must rise, not {self.sizes}")
         return self
 
-    def for_levels(self, levels: tuple[Level, ...], input_size: int) -> tuple[LevelPriors, ...]:
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
         if len(levels) != len(self.steps):
-            maps = [level.size for level in levels]
+            maps = ", ".join(shown(level.size) for level in levels)
             raise ValueError(
                 f"listed priors for {len(self.steps)} levels, but the maps are {maps}: list "
                 f"{len(levels)} levels or use priors of kind 'scaled'"
@@ -76,6 +100,11 @@ class ListedPriors(Config):
             for step, (low, high), ratios in zip(self.steps, pairs, self.ratios, strict=True)
         )
 
+    def for_cells(self, changes: tuple[float, ...]) -> ListedPriors:
+        """The same boxes on maps whose cells are larger by these factors, level by level."""
+        steps = tuple(s * change for s, change in zip(self.steps, changes, strict=True))
+        return self.model_copy(update={"steps": steps})
+
 
 class ScaledPriors(Config):
     """Priors by a rule that suits any number of levels: a level's size follows its cells.
@@ -85,7 +114,7 @@ class ScaledPriors(Config):
 
     Attributes:
         cells: side of a level's smaller square in cells of that level, up to `LARGEST` of the
-            input's side.
+            input's shorter side.
         ratios: the aspect ratios of every level besides 1.
     """
 
@@ -93,10 +122,10 @@ class ScaledPriors(Config):
     cells: Annotated[float, Choice(1.25, 2.0, 2.8, 3.75), Field(gt=0)] = 2.8
     ratios: Ratios = (2, 3)
 
-    def for_levels(self, levels: tuple[Level, ...], input_size: int) -> tuple[LevelPriors, ...]:
-        steps = [input_size / level.size for level in levels]
-        sizes = [min(self.cells * step, LARGEST * input_size) for step in steps]
-        above = [*sizes[1:], input_size]
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
+        steps = [even_step(level, size) for level in levels]
+        sizes = [min(self.cells * min(both_axes(x)), LARGEST * min(size)) for x in steps]
+        above = [*sizes[1:], min(size)]
         return tuple(
             LevelPriors(
                 step=step, min_size=low, max_size=max(high, LEAST_GROWTH * low), ratios=self.ratios
@@ -106,12 +135,19 @@ class ScaledPriors(Config):
 
 
 class Postprocess(Config):
-    """From scores to detections (SSD, section 3.1; evaluated on COCO with at most 100)."""
+    """From scores to detections (SSD, section 3.1; evaluated on COCO with at most 100).
+
+    Attributes:
+        candidates: boxes an image that reach NMS.
+        level_candidates: at most so many of them from one level; None for no such bound.
+        detections: boxes an image that are kept.
+    """
 
     score_threshold: float = Field(default=0.01, ge=0, lt=1)
-    candidates: int = Field(default=400, ge=1, description="boxes an image that reach NMS")
+    candidates: int = Field(default=400, ge=1)
+    level_candidates: int | None = Field(default=None, ge=1)
     nms_iou: float = Field(default=0.45, gt=0, le=1)
-    detections: int = Field(default=100, ge=1, description="boxes an image that are kept")
+    detections: int = Field(default=100, ge=1)
 
 
 class Multibox(Config):
@@ -125,3 +161,76 @@ class Multibox(Config):
         ListedPriors()
     )
     postprocess: Postprocess = Postprocess()
+
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
+        """The priors of each level, for an input of `size` pixels."""
+        return self.priors.for_levels(levels, size)
+
+
+class PointHead(Config):
+    """What heads have in common that predict one box at each point.
+
+    Attributes:
+        strides: pixels between the points of each level; by default the points of a level are
+            spread evenly over the input.
+        channels: of the towers' convolutions; the detector's width multiplies them.
+    """
+
+    strides: tuple[Positive, ...] | None = None
+    channels: int = Field(default=256, ge=8)
+
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPoints, ...]:
+        """The points of each level, for an input of `size` pixels."""
+        if self.strides is None:
+            return tuple(LevelPoints(step=even_step(level, size)) for level in levels)
+        if len(self.strides) != len(levels):
+            maps = ", ".join(shown(level.size) for level in levels)
+            raise ValueError(
+                f"strides {list(self.strides)} are for {len(self.strides)} levels, but the maps "
+                f"are {maps}: list {len(levels)} strides, or leave them out"
+            )
+        return tuple(LevelPoints(step=stride) for stride in self.strides)
+
+
+class Points(PointHead):
+    """YOLOX's head: on each level a tower for classes and one for the box and its objectness.
+
+    Every level has weights of its own.
+
+    Attributes:
+        depth: 3x3 convolutions of a tower.
+    """
+
+    kind: Literal["points"] = "points"
+    depth: int = Field(default=2, ge=1)
+    postprocess: Postprocess = Postprocess(candidates=1000, nms_iou=0.65)
+
+
+class Distributions(PointHead):
+    """GFL's head: a box's sides as distributions over their distance from the point.
+
+    All levels share the towers and their outputs; of its own a level has a scale of the sides.
+
+    Attributes:
+        depth: 3x3 convolutions of a tower.
+        bins: of a side's distribution, at 0, 1, 2, ... strides from the point.
+    """
+
+    kind: Literal["distributions"] = "distributions"
+    depth: int = Field(default=4, ge=1)
+    bins: int = Field(default=17, ge=2)
+    postprocess: Postprocess = Postprocess(
+        score_threshold=0.05, candidates=5000, level_candidates=1000, nms_iou=0.6
+    )
+
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPoints, ...]:
+        channels = [level.channels for level in levels]
+        if len(set(channels)) > 1:
+            raise ValueError(
+                f"head distributions: all levels share one tower, but the maps have {channels} "
+                "channels: end the neck in a step pyramid, and extend it by as many channels"
+            )
+        return super().for_levels(levels, size)
+
+
+Head = Multibox | Points | Distributions

@@ -8,11 +8,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from searchspace.geometry import Level, Levels, ceil_pool_size, conv_size, scaled
+from searchspace.geometry import (
+    Level,
+    Levels,
+    Size,
+    along_axes,
+    ceil_pool_size,
+    conv_size,
+    scaled,
+    shown,
+)
 from searchspace.space import Config
+from searchspace.top_down import Aggregate, Channels, Pyramid
 
 Index = Annotated[int, Field(ge=0)]
-Channels = Annotated[int, Field(ge=8)]
 
 
 def chosen(maps: Sequence[Level], index: int, what: str = "level") -> Level:
@@ -44,6 +53,10 @@ class Growth(Config):
     stride: int = Field(default=2, ge=1)
     padding: int = Field(default=1, ge=0)
 
+    def out_size(self, size: int) -> int:
+        """Height of its output for a map of height `size`; widths follow the same rule."""
+        return conv_size(size, self.kernel, self.stride, self.padding)
+
 
 class Extend(Config):
     """Grow further levels from `top`, each from the one before, until a map is one cell.
@@ -52,14 +65,14 @@ class Extend(Config):
         block: what makes a level. `conv` is the convolution of `grow` and ReLU (FSSD's pyramids a
             and b); `bottleneck` has a 1x1 convolution to half the channels and ReLU in front of
             it (SSD's extra layers, FSSD's pyramid c); `separable` is pointwise, strided
-            depthwise, pointwise (SSD-MobileNet).
+            depthwise, pointwise (SSD-MobileNet); `plain` is the convolution without ReLU (GFL).
         norm: batch norm in place of biases.
         replaces: the first new level takes the place of the last map (FSSD's pyramids b and c).
         grow: what to grow, in order; levels behind a map of one cell are not built.
     """
 
     kind: Literal["extend"] = "extend"
-    block: Literal["separable", "bottleneck", "conv"] = "separable"
+    block: Literal["separable", "bottleneck", "conv", "plain"] = "separable"
     norm: bool = True
     replaces: bool = False
     grow: tuple[Growth, ...] = Field(
@@ -73,15 +86,15 @@ class Extend(Config):
         """The levels that are really built on `top`, with the convolution of each."""
         built: list[tuple[Growth, Level]] = []
         for growth in self.grow:
-            if top.size == 1:
+            if top.cells == 1:
                 break
-            size = conv_size(top.size, growth.kernel, growth.stride, growth.padding)
-            if size < 1:
+            size = along_axes(growth.out_size, top.size)
+            if min(size) < 1:
                 raise ValueError(
                     f"extend: kernel {growth.kernel} with padding {growth.padding} leaves nothing "
-                    f"of a map of {top.size}x{top.size} cells; raise the padding"
+                    f"of a map of {shown(top.size)} cells; raise the padding"
                 )
-            top = Level(scaled(growth.channels, width), size)
+            top = Level(scaled(growth.channels, width), *size)
             built.append((growth, top))
         return tuple(built)
 
@@ -140,25 +153,35 @@ class Fuse(Config):
                 "make it"
             )
         channels = [scaled(source.channels, width) for source in self.sources]
-        fused = Level(channels[0] if self.how == "sum" else sum(channels), at.size)
+        fused = at.with_channels(channels[0] if self.how == "sum" else sum(channels))
         return replace(before, maps=(fused,), top=fused)
 
 
-def pooling(size: int, target: int) -> tuple[int, bool]:
+def pooling(size: Size, target: Size) -> tuple[Size, bool]:
     """Window (and stride) of the max pooling that takes a map to `target` cells, and its ceil mode.
 
-    The window is 1 where the map has no more cells than that.
+    Along an axis on which the map has no more cells than that, the window is 1.
     """
-    if size <= target:
-        return 1, False
-    up, down = -(-size // target), size // target
-    if ceil_pool_size(size, up, up) == target:
-        return up, True
-    if conv_size(size, down, down, padding=0) == target:
-        return down, False
+    for rule, ceil in ((_ceil_window, True), (_floor_window, False)):
+        window = along_axes(rule, size, target)
+        if all(window):
+            return window, ceil
     raise ValueError(
-        f"no pooling takes {size} cells to {target}: fuse at another map, or leave this one out"
+        f"no pooling takes {shown(size)} cells to {shown(target)}: fuse at another map, or leave "
+        "this one out"
     )
+
+
+def _ceil_window(size: int, target: int) -> int:
+    """The window that leaves `target` of `size` cells in ceil mode; 0 where none does."""
+    window = -(-size // target)
+    return window if size <= target or ceil_pool_size(size, window, window) == target else 0
+
+
+def _floor_window(size: int, target: int) -> int:
+    """The window that leaves `target` of `size` cells without padding; 0 where none does."""
+    window = max(1, size // target)
+    return window if size <= target or conv_size(size, window, window, padding=0) == target else 0
 
 
 class FusionBlock(Config):
@@ -178,26 +201,27 @@ class FusionBlock(Config):
     sum_channels: Channels = 256
     channels: Channels
 
-    def kernels(self, maps: Sequence[Level]) -> tuple[int, ...]:
+    def kernels(self, maps: Sequence[Level]) -> tuple[Size, ...]:
         """The kernels of the transposed convolutions, coarsest first.
 
         With stride 2, kernel 2 makes 2n cells of n, and kernel 3 with padding 1 makes 2n - 1.
         """
         size = target = chosen(maps, self.level).size
         source = chosen(maps, self.source, "source: level").size
-        kernels: list[int] = []
-        while size > source:
-            kernels.append(2 + size % 2)
-            size = -(-size // 2)
+        kernels: list[Size] = []
+        while size[0] > source[0] or size[1] > source[1]:
+            kernels.append(along_axes(lambda side: 2 + side % 2, size))
+            size = along_axes(lambda side: -(-side // 2), size)
         if size != source or not kernels:
             raise ValueError(
-                f"no doublings take level {self.source} of {source} cells to level {self.level} "
-                f"of {target}: choose a source with a half, a quarter, ... of the cells"
+                f"no doublings take level {self.source} of {shown(source)} cells to level "
+                f"{self.level} of {shown(target)}: choose a source with a half, a quarter, ... of "
+                "the cells a side"
             )
         if len(kernels) != len(self.deconv_channels):
             raise ValueError(
-                f"deconv_channels {list(self.deconv_channels)}: from {source} to {target} cells "
-                f"it takes {len(kernels)} doublings; give as many channels"
+                f"deconv_channels {list(self.deconv_channels)}: from {shown(source)} to "
+                f"{shown(target)} cells it takes {len(kernels)} doublings; give as many channels"
             )
         return tuple(reversed(kernels))
 
@@ -226,8 +250,9 @@ class Deconvolve(Config):
         after = before
         for block in self.blocks:
             block.kernels(before.maps)
-            size = before.maps[block.level].size
-            after = after.with_map(block.level, Level(scaled(block.channels, width), size))
+            channels = scaled(block.channels, width)
+            made = before.maps[block.level].with_channels(channels)
+            after = after.with_map(block.level, made)
         return after
 
 
@@ -248,12 +273,12 @@ class Join(Config):
     def levels(self, before: Levels, width: float) -> Levels:
         own, side = chosen(before.maps, self.level), chosen_side(before, self.side)
         if own.size != side.size:
-            sizes = [level.size for level in before.side]
+            sizes = ", ".join(shown(level.size) for level in before.side)
             raise ValueError(
-                f"level {self.level} has {own.size} cells a side and side map {self.side} "
-                f"{side.size}: join maps of equal size; the second path has {sizes}"
+                f"level {self.level} has {shown(own.size)} cells and side map {self.side} "
+                f"{shown(side.size)}: join maps of equal size; the second path has {sizes}"
             )
-        joined = Level(own.channels + side.channels, own.size)
+        joined = own.with_channels(own.channels + side.channels)
         top = joined if self.feeds_growth else before.top
         return replace(before.with_map(self.level, joined), top=top)
 
@@ -275,4 +300,7 @@ def chosen_side(before: Levels, index: int) -> Level:
     return chosen(before.side, index, "side: map")
 
 
-Step = Annotated[L2Norm | Extend | Fuse | Deconvolve | Join | Split, Field(discriminator="kind")]
+Step = Annotated[
+    L2Norm | Extend | Fuse | Deconvolve | Join | Split | Pyramid | Aggregate,
+    Field(discriminator="kind"),
+]

@@ -4,41 +4,129 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from searchspace.domains import Choice, FloatRange
+from searchspace.distillation import PARENT, Distillation, NoDistillation
+from searchspace.domains import Choice, Fixed, FloatRange
+from searchspace.geometry import InputSize
+from searchspace.schedules import Cosine, Schedule
 from searchspace.space import Config
 
 SmallBy = Literal["annotation", "input"]
 
+Factor = Annotated[float, Field(gt=0)]
+
+SIZE_STEP = 32
+"""Pixels between the input sizes of multi-scale training: the coarsest stride of most heads."""
+
 
 class Augment(Config):
-    """SSD's augmentation (section 2.2): probabilities of each part, in the order applied.
+    """The augmentation: probabilities of each part, in the order applied.
+
+    All but `mosaic` is SSD's (section 2.2). Whatever happens to an image, an object keeps the area
+    of its original annotation, and by that area it is small or not.
 
     Attributes:
+        mosaic: four images that meet at a random point (YOLOX, section 2.1).
+        mosaic_scale: range of the factor by which the four are scaled, relative to the size in
+            which the network sees an image alone.
         photometric: brightness, contrast, saturation, hue.
         zoom_out: shrink onto a canvas of up to `max_zoom` times the side.
         crop: a random crop that keeps a minimal overlap with some object.
         flip: mirror horizontally.
     """
 
+    mosaic: float = Field(default=0.0, ge=0, le=1)
+    mosaic_scale: tuple[Factor, Factor] = (0.5, 1.5)
     photometric: float = Field(default=0.5, ge=0, le=1)
     zoom_out: float = Field(default=0.5, ge=0, le=1)
     max_zoom: float = Field(default=4.0, ge=1)
     crop: float = Field(default=0.85, ge=0, le=1)
     flip: float = Field(default=0.5, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Augment:
+        low, high = self.mosaic_scale
+        if low > high:
+            raise ValueError(f"mosaic_scale: [{low}, {high}] is no range; write [{high}, {low}]")
+        return self
+
 
 class CopyPaste(Config):
-    """Copy-paste of small objects: every image that has some yields `copies` further images.
+    """Copy-paste of small objects: each is pasted again at random on vacant ground (Kisantal et
+    al. 2019; Manaiev 2022).
+
+    There are two forms. `copies` adds further images to the set, whose pastes are drawn once for a
+    seed and are the same in every epoch, as if they had been written to disk; the originals stay.
+    With `probability`, an original image gets other pastes each time it is read.
+
+    An object is pasted if it is no crowd region, its annotation's area is below `max_area`, and it
+    is whole: its mask is one polygon, or one connected region of a run-length encoding.
 
     Attributes:
-        copies: further images an epoch for each image with small objects.
-        pastes: how often each small object is pasted into a further image.
+        copies: further images for each image with small objects; one into which nothing could be
+            pasted is left out.
+        pastes: how often each small object is pasted into an image.
+        probability: of pasting an original image's small objects into itself.
+        source: what is cut out. `mask`: the mask's pixels; objects without a mask are never pasted,
+            and data of which no small object has one are refused. `box`: all pixels of the box.
+            `mask_or_box`: the mask where the annotation has one, otherwise the box.
+        max_area: in square pixels of the original image.
+        scale_jitter: each paste is scaled by a factor from 1 - `scale_jitter` to 1 + it.
+        rotation: each paste is turned by up to so many degrees either way. What is cut by its box
+            stays upright: turned, the box would no longer be tight around the object.
     """
 
     copies: Annotated[int, Choice(0, 1, 2, 3), Field(ge=0, le=3)] = 0
     pastes: int = Field(default=1, ge=1, le=3)
+    probability: float = Field(default=0.0, ge=0, le=1)
+    source: Literal["mask", "box", "mask_or_box"] = "mask_or_box"
+    max_area: float = Field(default=1024.0, gt=0)
+    scale_jitter: float = Field(default=0.2, ge=0, lt=1)
+    rotation: float = Field(default=15.0, ge=0, le=180)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is pasted at all."""
+        return self.copies > 0 or self.probability > 0
+
+
+class MultiScale(Config):
+    """Training on several input sizes: every few steps, batches are resized to another one.
+
+    The sizes are the detector's input size and those that differ from it by a multiple of 32
+    pixels. Each is trained with priors or points of its own and with the same weights; priors keep
+    their sizes in pixels. A size at which the detector would have other layers is refused.
+
+    Attributes:
+        smallest: the least factor of the input size.
+        largest: the largest factor; with both at 1 there is one size.
+        every: steps between two draws of a size.
+    """
+
+    smallest: float = Field(default=1.0, gt=0, le=1)
+    largest: float = Field(default=1.0, ge=1)
+    every: int = Field(default=10, ge=1)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is more than one size."""
+        return self.smallest < self.largest
+
+    def sizes(self, input_size: InputSize) -> tuple[int, ...]:
+        """The input sizes that are drawn from, ascending; `input_size` is one of them.
+
+        Raises:
+            ValueError: the input is no square.
+        """
+        if isinstance(input_size, tuple):
+            raise ValueError(
+                f"train.multi_scale: input_size {input_size} is no square; use one, or set "
+                "smallest and largest to 1"
+            )
+        below = int(input_size * (1 - self.smallest) / SIZE_STEP + 1e-9)
+        above = int(input_size * (self.largest - 1) / SIZE_STEP + 1e-9)
+        return tuple(input_size + SIZE_STEP * k for k in range(-below, above + 1))
 
 
 class SmallObjects(Config):
@@ -66,17 +154,40 @@ class SmallObjects(Config):
     by: SmallBy = "annotation"
 
 
+class Frozen(Config):
+    """What of the backbone stays as its initial weights have it.
+
+    Attributes:
+        rows: so many rows at the front learn nothing, and their batch norms keep their statistics.
+        statistics: all batch norms of the backbone keep their statistics; their scales and shifts
+            learn.
+    """
+
+    rows: int = Field(default=0, ge=0)
+    statistics: bool = False
+
+
 class TrainConfig(Config):
-    """Gradient descent with warm-up and a cosine to zero.
+    """Gradient descent with a linear warm-up, then a schedule.
 
     Attributes:
         optimizer: `sgd` with `momentum` is what the papers use; `adamw` gets further in few steps.
         weights: what the backbone starts from: nothing, the backbone trained on generated shapes
             that ships with the package, or ImageNet weights, which torchvision or timm downloads.
-        warmup_epochs: linear warm-up, in epochs.
+        nesterov: Nesterov's momentum, of `sgd` only.
+        schedule: how the rate falls behind the warm-up. A space without a kind of its own keeps
+            the cosine.
+        warmup_epochs: length of the warm-up in epochs.
+        warmup_steps: length of the warm-up in steps, in place of `warmup_epochs`.
+        plain_epochs: how many epochs at the end go without mosaic; 15 in YOLOX. A fine-tuning of no
+            more epochs goes without.
         precision: `auto` is bfloat16 autocast on GPUs and on CPUs that have it in hardware, for
             networks of dense convolutions; float32 otherwise.
         max_gradient: gradients are clipped to this norm.
+        ema: decay d of an exponential average of the weights, which is what is evaluated and saved;
+            none is taken without. After t steps the decay is d * (1 - exp(-t / 2000)), so that the
+            average follows the first steps closely (YOLOX).
+        distillation: a saved detector that teaches. A space that names none does not search it.
     """
 
     epochs: int = Field(default=100, ge=1)
@@ -84,11 +195,58 @@ class TrainConfig(Config):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
     weight_decay: float = Field(default=1e-4, ge=0)
+    schedule: Annotated[Schedule, Fixed("cosine"), Field(discriminator="kind")] = Cosine()
     warmup_epochs: float = Field(default=1.0, ge=0)
+    warmup_steps: int | None = Field(default=None, ge=0)
+    plain_epochs: int = Field(default=0, ge=0)
     max_gradient: float = Field(default=10.0, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    multi_scale: MultiScale = MultiScale()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     weights: Literal["none", "shapes", "imagenet"] = "none"
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_objects: SmallObjects = SmallObjects()
+    frozen: Frozen = Frozen()
+    distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
+
+    def warmup(self, steps_per_epoch: int) -> float:
+        """Length of the warm-up in steps."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return self.warmup_epochs * steps_per_epoch
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> TrainConfig:
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError(
+                f"nesterov: optimizer {self.optimizer!r} with momentum {self.momentum} has none; "
+                "use 'sgd' with a momentum above 0, or set nesterov to false"
+            )
+        if self.augment.mosaic and self.plain_epochs >= self.epochs:
+            raise ValueError(
+                f"plain_epochs: {self.plain_epochs} of {self.epochs} epochs leave none for "
+                f"augment.mosaic ({self.augment.mosaic}); lower it, or set mosaic to 0"
+            )
+        return self
+
+    @field_validator("distillation")
+    @classmethod
+    def _has_a_teacher(cls, distillation: Distillation) -> Distillation:
+        if not isinstance(distillation, NoDistillation) and distillation.teacher == PARENT:
+            raise ValueError(
+                "teacher 'parent': nothing was trained before, so there is none; name the folder "
+                "of a saved detector"
+            )
+        return distillation
+
+    @model_validator(mode="after")
+    def _has_something_to_keep(self) -> TrainConfig:
+        if self.weights == "none" and self.frozen != Frozen():
+            raise ValueError(
+                "frozen: with weights 'none' the backbone starts from random numbers, which are "
+                "not worth keeping; set weights to 'imagenet' or 'shapes', or leave frozen out"
+            )
+        return self

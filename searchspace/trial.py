@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from searchspace.compression import CompressConfig
 from searchspace.detector import DetectorConfig
@@ -22,6 +22,16 @@ class TrialConfig(Config):
     compress: CompressConfig = CompressConfig()
     measure: MeasureConfig = MeasureConfig()
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _rows_that_freeze_are_there(self) -> TrialConfig:
+        rows, built = self.train.frozen.rows, len(self.detector.backbone.built_rows())
+        if rows > built:
+            raise ValueError(
+                f"train.frozen.rows {rows}: the backbone {self.detector.backbone.kind} has "
+                f"{built} rows up to its last tap"
+            )
+        return self
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this configuration."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from detectors.detector import Detector
+from detectors.features import Predictions
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -21,11 +22,16 @@ def with_statistics(module: M) -> M:
     return module.eval()
 
 
+def raw(predictions: Predictions) -> list[Tensor]:
+    """All that a head predicts, by whatever name."""
+    made = [predictions.boxes, predictions.classes, predictions.objectness]
+    return [x for x in made if x is not None]
+
+
 def without_gradient(detector: Detector, batch: Tensor) -> list[str]:
     """The parameters that a loss on all predictions gives no, or no finite, gradient."""
     predictions = detector.train().predict(batch)
-    loss = sum((x * torch.randn_like(x)).sum() for x in (predictions.boxes, predictions.classes))
-    loss.backward()
+    sum((x * torch.randn_like(x)).sum() for x in raw(predictions)).backward()
     return [
         name
         for name, p in detector.named_parameters()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from torch import Tensor
 from torchvision.transforms import v2
 
+from searchspace.geometry import InputSize, both_axes
 from searchspace.training import Augment
+
+Sample = tuple[Tensor, dict[str, Tensor]]
+"""An image uint8 [3, H, W], and by name what is known of its objects."""
 
 MIN_SIDE = 0.01
 """Boxes whose shorter side is below this fraction of the input's, or one pixel, are dropped."""
@@ -17,14 +21,15 @@ MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour, which a zoomed-out image is framed in."""
 
 
-def training_transform(augment: Augment, input_size: int) -> v2.Transform:
+def training_transform(augment: Augment, input_size: InputSize) -> v2.Transform:
     """From a stored image and its target to the network's input (SSD, section 2.2).
 
     Takes and gives `(image, target)`: an `Image` of uint8 [3, H, W] and a dictionary of `boxes`
-    (`BoundingBoxes`), `labels` and `area`; objects that leave the image go from all three. Colours
-    change behind the resize, where there are fewer pixels.
+    (`BoundingBoxes`), `labels`, `area` and `pasted`; objects that leave the image go from all four.
+    Colours change behind the resize, where there are fewer pixels. The mosaic is made before.
     """
-    least = max(1.0, MIN_SIDE * input_size)
+    size = both_axes(input_size)
+    least = max(1.0, MIN_SIDE * min(size))
     geometry: list[v2.Transform] = []
     if augment.zoom_out:
         geometry.append(
@@ -39,18 +44,17 @@ def training_transform(augment: Augment, input_size: int) -> v2.Transform:
         [
             *geometry,
             v2.RandomHorizontalFlip(augment.flip),
-            v2.Resize((input_size, input_size)),
+            v2.Resize(size),
             v2.SanitizeBoundingBoxes(min_size=least, labels_getter=_per_object),
             *(colour if augment.photometric else ()),
         ]
     )
 
 
-def evaluation_transform(input_size: int) -> v2.Transform:
-    """Resize to the network's square input."""
-    return v2.Resize((input_size, input_size))
+def evaluation_transform(input_size: InputSize) -> v2.Transform:
+    """Resize to the network's input."""
+    return v2.Resize(both_axes(input_size))
 
 
-def _per_object(inputs: tuple[Any, dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
-    target = inputs[1]
-    return target["labels"], target["area"]
+def _per_object(inputs: tuple[Any, dict[str, Tensor]]) -> tuple[Tensor, ...]:
+    return tuple(values for name, values in inputs[1].items() if name != "boxes")

@@ -1,4 +1,4 @@
-"""The front as a table for the terminal."""
+"""The front, and a pruning ladder, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.records import TrialRecord
-from launch.report.study import StudyView
-from launch.report.words import COLUMNS, LABELS, describe_in_words, show
+from launch.report.study import StudyView, figure_of
+from launch.report.words import COLUMNS, LABELS, describe_in_words, show, show_change
+from launch.trial import Outcome, TrialResult
 
 
 def front_table(records: Sequence[TrialRecord]) -> Table:
@@ -27,6 +28,27 @@ def front_table(records: Sequence[TrialRecord]) -> Table:
         table.add_section()
         _add(table, baseline)
     return table
+
+
+def ladder_table(results: Sequence[TrialResult]) -> Table:
+    """The rungs of a ladder below the parent that they share, each with its change against it."""
+    table = Table(header_style="bold")
+    table.add_column("Pruned", justify="right", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(LABELS[name], justify="right")
+    parent = results[0].dense
+    table.add_row("parent", *(show(name, figure_of(parent, name)) for name in COLUMNS))
+    table.add_section()
+    for result in results:
+        ratio = result.config.compress.pruning.ratio
+        table.add_row(f"{100 * ratio:.0f} %", *_changed(parent, result.final))
+    return table
+
+
+def _changed(parent: Outcome, child: Outcome) -> list[str]:
+    """Each figure of a child, and how it changed."""
+    figures = [(name, figure_of(parent, name), figure_of(child, name)) for name in COLUMNS]
+    return [f"{show(name, new)} ({show_change(name, old, new)})" for name, old, new in figures]
 
 
 def _add(table: Table, record: TrialRecord) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
-from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
-from searchspace.compression import Slimming
-from searchspace.heads import ScaledPriors
-from searchspace.necks import Deconvolve, Fuse, Join, Split, Step
+from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
+from searchspace.compression import ImportancePruning, Unpruned
+from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
+from searchspace.heads import Distributions, Head, ListedPriors, Multibox, Points, ScaledPriors
+from searchspace.necks import Aggregate, Deconvolve, Fuse, Join, Pyramid, Split, Step
+from searchspace.schedules import Cosine, Steps
+from searchspace.training import CopyPaste
 
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -28,8 +32,19 @@ LABELS = {
 }
 """Metrics and costs by name, as a heading shows them."""
 
+PRUNED = {
+    "channels": "",
+    "params": " of the parameters",
+    "macs": " of the MACs",
+    "latency": " of the time",
+}
+CRITERIA = {"l2": "L2 norm", "taylor": "Taylor expansion", "lamp": "LAMP", "random": "chance"}
+
 COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
 """The figures of a trial that a table has room for."""
+
+LOCATIONS = {"classes": "class logits", "maps": "maps", "both": "class logits and maps"}
+"""What a teacher shows, by the location of channel-wise distillation."""
 
 RATIOS = ("fps", "latency_ms", "params", "macs")
 """Figures whose change is told as a factor; that of all others is a difference."""
@@ -40,16 +55,18 @@ def describe_in_words(config: TrialConfig) -> str:
     detector = config.detector
     parts = [
         f"width {detector.width:g}",
-        f"{detector.input_size} px",
+        f"{on_axes(detector.input_size)} px",
         *_backbone(detector.backbone),
     ]
     parts += [words for step in detector.neck if (words := _step(step))]
-    priors = detector.head.priors
-    if isinstance(priors, ScaledPriors):
-        parts.append(f"priors of {priors.cells:g} cells")
-    else:
-        parts.append(f"listed priors from {priors.sizes[0]:g} px")
+    parts.append(_head(detector.head))
     return ", ".join([*parts, *_training(config.train), *_compression(config.compress)])
+
+
+def on_axes(number: float | tuple[float, float]) -> str:
+    """One number for both axes, or one for each: `300` or `800×1280`."""
+    numbers = number if isinstance(number, tuple) else (number,)
+    return TIMES.join(f"{x:g}" for x in numbers)
 
 
 def _backbone(backbone: Backbone) -> list[str]:
@@ -63,6 +80,8 @@ def _backbone(backbone: Backbone) -> list[str]:
             parts.append("last stage dilated")
     if isinstance(backbone, MobileNetV1) and backbone.activation == "relu6":
         parts.append("ReLU6")
+    if isinstance(backbone, CSPDarknet):
+        parts.append(f"CSPDarknet of depth {backbone.depth:g}")
     if eliminated := backbone.eliminated_strides:
         parts.append(f"S{len(eliminated)}L{'-'.join(map(str, eliminated))}")
     if backbone.taps != type(backbone).model_fields["taps"].default:
@@ -83,23 +102,96 @@ def _step(step: Step) -> str:
             return f"second path joined at level {level}"
         case Split():
             return "growth from the second path"
+        case Pyramid(channels=channels):
+            return f"pyramid of {channels} channels"
+        case Aggregate(channels=channels):
+            return f"two-way pyramid from {channels} channels"
     return ""
 
 
+def _head(head: Head) -> str:
+    match head:
+        case Points():
+            return "YOLOX's head"
+        case Distributions():
+            return "GFL's head"
+        case Multibox(priors=ScaledPriors(cells=cells)):
+            return f"priors of {cells:g} cells"
+        case Multibox(priors=ListedPriors(sizes=sizes)):
+            return f"listed priors from {sizes[0]:g} px"
+
+
 def _training(train: TrainConfig) -> list[str]:
-    parts = []
-    if train.copy_paste.copies:
-        parts.append(f"copy-paste {train.copy_paste.copies}{TIMES}")
+    parts = [*_copy_paste(train.copy_paste), *_recipe(train)]
     if train.small_objects.weight != 1:
         where = " in the input" if train.small_objects.by == "input" else ""
         parts.append(f"small objects{where} weigh {train.small_objects.weight:.2g}")
+    return parts + _teaching(train.distillation)
+
+
+def _copy_paste(config: CopyPaste) -> list[str]:
+    """How often, of how many pastes, and cut by what, unless that is the usual."""
+    if not config.active:
+        return []
+    stock = CopyPaste()
+    parts = [f"copy-paste {config.copies}{TIMES}"] if config.copies else []
+    if config.probability:
+        parts.append(f"online copy-paste {100 * config.probability:.0f} %")
+    if config.pastes > 1:
+        parts.append(f"{config.pastes} pastes an object")
+    if config.source != stock.source:
+        parts.append(f"pasted by {config.source}")
+    if config.max_area != stock.max_area:
+        parts.append(f"pasted below {config.max_area:g} px\N{SUPERSCRIPT TWO}")
+    if (config.scale_jitter, config.rotation) != (stock.scale_jitter, stock.rotation):
+        parts.append(
+            f"paste jitter {100 * config.scale_jitter:.0f} %, {config.rotation:g}\N{DEGREE SIGN}"
+        )
+    return parts
+
+
+def _recipe(train: TrainConfig) -> list[str]:
+    parts = []
+    if train.augment.mosaic:
+        plain = f" but for {train.plain_epochs} epochs" if train.plain_epochs else ""
+        parts.append(f"mosaic {100 * train.augment.mosaic:.0f} %{plain}")
+    if train.ema:
+        parts.append(f"EMA {train.ema:g}")
+    scales = train.multi_scale
+    if scales.active:
+        parts.append(f"input sizes {scales.smallest:.2g} to {scales.largest:.2g}{TIMES}")
+    match train.schedule:
+        case Steps(milestones=milestones):
+            shares = ", ".join(f"{100 * share:.0f}" for share in milestones)
+            parts.append(f"rate falls at {shares} %")
+        case Cosine(floor=floor) if floor:
+            parts.append(f"rate falls to {100 * floor:.2g} %")
     return parts
 
 
 def _compression(compress: CompressConfig) -> list[str]:
-    if isinstance(compress.pruning, Slimming):
-        return [f"pruned {100 * compress.pruning.ratio:.0f} %"]
-    return []
+    pruning = compress.pruning
+    if isinstance(pruning, Unpruned):
+        return []
+    words = f"pruned {100 * pruning.ratio:.0f} %{PRUNED[pruning.target]}"
+    if isinstance(pruning, ImportancePruning):
+        words += f" by {CRITERIA[pruning.criterion]}"
+    return [words, *_teaching(pruning.distillation)]
+
+
+def _teaching(distillation: Distillation) -> list[str]:
+    """Who teaches what; of a saved detector the end of its path."""
+    match distillation:
+        case NoDistillation():
+            return []
+        case ChannelWise(location=location):
+            lesson = LOCATIONS[location]
+        case Logits():
+            lesson = "class probabilities"
+    parent = distillation.teacher == PARENT
+    teacher = "its parent" if parent else "/".join(Path(distillation.teacher).parts[-2:])
+    weight, temperature = distillation.weight, distillation.temperature
+    return [f"taught by {teacher} ({lesson}, weight {weight:.2g}, temperature {temperature:.2g})"]
 
 
 def show(name: str, value: float | None) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.files import write_atomically
 from launch.records import TrialRecord
 from launch.report.front_file import FRONT_CSV, FRONT_JSON, front_csv, front_json, front_of
 from launch.report.page import page
 from launch.report.study import StudyView
-from launch.trial import write_atomically
 
 REPORT_HTML = "report.html"
 

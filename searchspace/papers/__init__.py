@@ -6,6 +6,7 @@ cosine. Iterations are told as epochs of the 16,551 images of VOC 2007 and 2012.
 
 from __future__ import annotations
 
+from searchspace.papers.anchor_free import ANCHOR_FREE
 from searchspace.papers.fssd import FSSD
 from searchspace.papers.mdssd import COCO_SIZES_MDSSD, MDSSD
 from searchspace.papers.ssd import COCO_SIZES, SSD
@@ -15,7 +16,13 @@ from searchspace.trial import TrialConfig
 
 __all__ = ["PaperSystem", "Published", "on_coco", "papers"]
 
-papers: dict[str, PaperSystem] = {**SSD, **FSSD, **MDSSD, **STRIDE_ELIMINATION}
+papers: dict[str, PaperSystem] = {
+    **SSD,
+    **FSSD,
+    **MDSSD,
+    **STRIDE_ELIMINATION,
+    **ANCHOR_FREE,
+}
 
 
 def on_coco(name: str) -> TrialConfig:
@@ -25,10 +32,8 @@ def on_coco(name: str) -> TrialConfig:
         KeyError: no system has this name.
     """
     trial = papers[name].trial
-    if name in STRIDE_ELIMINATION:
-        return trial
-    sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
-    detector = trial.detector.model_dump()
-    detector["num_classes"] = 80
-    detector["head"]["priors"]["sizes"] = sizes[trial.detector.input_size]
+    detector = {**trial.detector.model_dump(), "num_classes": 80}
+    if name in SSD | FSSD | MDSSD:
+        sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
+        detector["head"]["priors"]["sizes"] = sizes[trial.detector.input_size]
     return TrialConfig.model_validate({**trial.model_dump(), "detector": detector})

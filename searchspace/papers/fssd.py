@@ -15,6 +15,7 @@ from searchspace.papers.ssd import (
     voc_system,
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.schedules import Steps
 from searchspace.training import TrainConfig
 
 _FSSD = "FSSD paper: VOC07 test; COCO test-dev with its 81-class model"
@@ -91,6 +92,7 @@ _MFSSD_RECIPE = TrainConfig(
     batch_size=32,
     learning_rate=4e-3,
     weight_decay=5e-4,
+    schedule=Steps(milestones=(1 / 2, 2 / 3, 5 / 6)),
     warmup_epochs=5,
     weights="imagenet",
 )
@@ -163,6 +165,6 @@ FSSD: dict[str, PaperSystem] = {
             _MFSSD, fps=79.5, hardware=GTX_1080_TI, voc_map=0.799, params=22_785_625
         ),
         norm=True,
-        pruning=Slimming(sparsity=1e-4, ratio=0.2),
+        pruning=Slimming(sparsity=1e-4, target="params", ratio=0.324),
     ),
 }  # fmt: skip

@@ -16,7 +16,7 @@ class Published:
     Attributes:
         source: the paper and the data sets of its figures.
         ap, ap50, ap75, ap_small, ap_medium, ap_large: COCO average precision.
-        ar_small, ar_medium, ar_large: COCO average recall with 100 detections.
+        ar, ar_small, ar_medium, ar_large: COCO average recall with 100 detections.
         voc_map: mean average precision on VOC 2007.
         tt100k_map: mean average precision on Tsinghua-Tencent 100K.
         fps: frames per second on `hardware`.
@@ -38,11 +38,17 @@ class Published:
     voc_map: float | None = None
     tt100k_map: float | None = None
     params: int | None = None
+    ar: float | None = None
 
 
 @dataclass(frozen=True)
 class PaperSystem:
-    """A system of a paper: how to train and build it, and what was reported."""
+    """A system of a paper: how to train and build it, and what was reported.
+
+    Attributes:
+        teacher: the system whose trained detector taught this one.
+    """
 
     trial: TrialConfig
     published: Published
+    teacher: str | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from detectors.detector import Detector
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, MobileNetV1, ResNet
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox, PointHead, ScaledPriors
 from searchspace.necks import (
     Deconvolve,
     Extend,
@@ -24,6 +24,7 @@ from searchspace.necks import (
     Split,
     Step,
 )
+from searchspace.papers.anchor_free import THESIS_RUNS
 
 RULE = Multibox(priors=ScaledPriors())
 
@@ -73,13 +74,18 @@ BETWEEN = {
         Extend(block="bottleneck", norm=False),
     ),
 }
-CONFIGS = {name: system.trial.detector for name, system in papers.items()} | BETWEEN
+SYSTEMS = papers.keys() - THESIS_RUNS.keys()
+"""The thesis' runs differ from them in classes, data and losses alone."""
+
+CONFIGS = {name: papers[name].trial.detector for name in papers if name in SYSTEMS} | BETWEEN
 
 
 def narrow(config: DetectorConfig, sizes: Iterable[int]) -> DetectorConfig:
     """The same composition, an eighth as wide, at the first input size that suits it."""
+    by_rule = {"strides": None} if isinstance(config.head, PointHead) else dict(RULE)
+    head = config.head.model_copy(update=by_rule)
     for size in sizes:
-        small = {"num_classes": 3, "width": 0.125, "input_size": size, "head": RULE}
+        small = {"num_classes": 3, "width": 0.125, "input_size": size, "head": head}
         try:
             return DetectorConfig.model_validate({**dict(config), **small})
         except ValidationError:
@@ -106,4 +112,4 @@ def built(config: DetectorConfig, seed: int = 0) -> Detector:
 
 def images(config: DetectorConfig, count: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.rand(count, 3, config.input_size, config.input_size, generator=generator)
+    return torch.rand(count, 3, *config.size, generator=generator)

@@ -13,13 +13,17 @@ from torch import Tensor
 
 from detectors.describe import Description, describe, describe_layers
 from detectors.detector import Detector
+from detectors.features import Predictions
 from detectors.priors import default_boxes
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
+from searchspace.geometry import both_axes
+from searchspace.heads import Distributions, Multibox, Points
 from searchspace.necks import Extend, Split, Step
 from searchspace.papers import on_coco
+from searchspace.papers.anchor_free import THESIS_RUNS
 from tests.contracts.systems import CONFIGS, NARROW, ODD, RULE, built, images, narrow
-from tests.networks import with_statistics, without_gradient
+from tests.networks import raw, with_statistics, without_gradient
 
 COUNTS: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("counts.json").read_text(encoding="utf-8")
@@ -32,24 +36,37 @@ SHARED = Path(__file__).parents[3] / "shared" / "spec" / "models.json"
 
 
 def test_every_system_is_named() -> None:
-    assert {key.split("@")[0] for key in COUNTS} == papers.keys() - {"mfssd_pruned"}
+    others = papers.keys() - {key.split("@")[0] for key in COUNTS}
+    assert others == {"mfssd_pruned", *THESIS_RUNS}
     pruned, whole = papers["mfssd_pruned"].trial, papers["mfssd_bn"].trial
     assert pruned.detector == whole.detector
     assert pruned.compress.pruning.kind == "slimming"
 
 
+def system(key: str) -> DetectorConfig:
+    """The detector that a row of the table counts."""
+    name, _, classes = key.partition("@")
+    if classes == "81":
+        return on_coco(name).detector
+    config = papers[name].trial.detector
+    return config.model_copy(update={"num_classes": int(classes)}) if classes else config
+
+
 @pytest.mark.parametrize("key", COUNTS)
 def test_counts(key: str) -> None:
-    name, _, coco = key.partition("@")
-    trial = on_coco(name) if coco else papers[name].trial
-    counted = COUNTS[key]
-    assert trial.detector.num_classes == counted["num_classes"] - 1
-    assert describe(trial.detector) == Description(
+    config, counted = system(key), COUNTS[key]
+    background = isinstance(config.head, Multibox)
+    assert config.num_classes == counted["num_classes"] - background
+    assert describe(config) == Description(
         params=counted["params"],
         macs=counted["macs"],
         priors_per_level=tuple(counted["priors_per_level"]),
         level_sizes=tuple(map(tuple, counted["fmap_sizes"])),
     )
+
+
+def _tuple(size: int | list[int]) -> int | tuple[int, ...]:
+    return tuple(size) if isinstance(size, list) else size
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="the shared table of counts is not here")
@@ -58,13 +75,14 @@ def test_counts_and_priors_are_those_of_the_shared_table() -> None:
     for key, counted in COUNTS.items():
         row = shared[key]
         assert counted == {field: row[field] for field in counted}
-        name, _, coco = key.partition("@")
-        config = (on_coco(name) if coco else papers[name].trial).detector
+        config = system(key)
         levels = config.priors()
-        for field, printed in (("min_size", "min_sizes"), ("max_size", "max_sizes")):
-            assert [getattr(p, field) for p in levels] == pytest.approx(row[printed]), key
-        assert [p.step for p in levels] == pytest.approx(row["steps"], rel=1e-5), key
-        assert config.input_size == row["input_size"]
+        if isinstance(config.head, Multibox):
+            for field, printed in (("min_size", "min_sizes"), ("max_size", "max_sizes")):
+                assert [getattr(p, field) for p in levels] == pytest.approx(row[printed]), key
+        steps = row["steps"] if isinstance(config.head, Multibox) else row["strides"]
+        assert [p.step for p in levels] == pytest.approx(steps, rel=1e-5), key
+        assert config.size == both_axes(_tuple(row["input_size"]))
         assert sum(counted["priors_per_level"]) == row["priors"]
 
 
@@ -124,7 +142,7 @@ def test_single_priors() -> None:
 
 
 def declared(levels: Iterable[Any], count: int) -> list[tuple[int, ...]]:
-    return [(count, level.channels, level.size, level.size) for level in levels]
+    return [(count, level.channels, *level.size) for level in levels]
 
 
 def shapes(maps: Iterable[Tensor]) -> list[tuple[int, ...]]:
@@ -136,7 +154,7 @@ def test_declared_levels_are_the_real_maps(name: str) -> None:
     config = CONFIGS[name]
     with torch.device("meta"):
         detector = Detector(config)
-        features = detector.backbone(torch.empty(2, 3, config.input_size, config.input_size))
+        features = detector.backbone(torch.empty(2, 3, *config.size))
     stages = config.stages()
     for step, levels in zip([None, *detector.neck], stages, strict=True):
         features = features if step is None else step(features)
@@ -144,8 +162,13 @@ def test_declared_levels_are_the_real_maps(name: str) -> None:
         assert shapes([features.top]) == declared([levels.top], 2)
         assert shapes(features.side) == declared(levels.side, 2)
     predictions = detector.head(features.maps)
-    assert predictions.boxes.shape == (2, *detector.head.priors.shape)
-    assert predictions.classes.shape == (2, len(detector.head.priors), 1 + config.num_classes)
+    points, head = len(detector.head.priors), config.head
+    assert sum(detector.head.counts) == points
+    bins = (head.bins,) if isinstance(head, Distributions) else ()
+    assert predictions.boxes.shape == (2, points, 4, *bins)
+    logits = config.num_classes + isinstance(head, Multibox)
+    assert predictions.classes.shape == (2, points, logits)
+    assert (predictions.objectness is not None) == isinstance(head, Points)
 
 
 def tensors_of(config: DetectorConfig) -> dict[str, torch.Size]:
@@ -179,9 +202,9 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     assert without_gradient(built(config), images(config, 3)) == []
 
 
-def close(first: Any, second: Any, tolerance: float) -> bool:
+def close(first: Predictions, second: Predictions, tolerance: float) -> bool:
     """Whether predictions differ by at most `tolerance` of their root mean square."""
-    pairs = [(first.boxes, second.boxes), (first.classes, second.classes)]
+    pairs = zip(raw(first), raw(second), strict=True)
     return all((a.float() - b.float()).norm() <= tolerance * a.float().norm() for a, b in pairs)
 
 
@@ -207,9 +230,9 @@ def test_odd_inputs_and_batches(name: str) -> None:
     batch = images(config, 3)
     together = detector.predict(batch)
     alone = detector.predict(batch[2:])
-    assert together.boxes.shape == (3, *detector.head.priors.shape)
-    assert torch.allclose(together.boxes[2:], alone.boxes, rtol=1e-3, atol=1e-5)
-    assert torch.allclose(together.classes[2:], alone.classes, rtol=1e-3, atol=1e-5)
+    assert together.boxes.shape[:3] == (3, *detector.head.priors.shape)
+    for several, one in zip(raw(together), raw(alone), strict=True):
+        assert torch.allclose(several[2:], one, rtol=1e-3, atol=1e-5)
 
 
 @torch.no_grad()

@@ -40,14 +40,14 @@ def test_declared_levels_are_the_real_maps(name: str) -> None:
     behind_backbone = config.stages()[0]
     features = detector.backbone(batch)
     real = [tuple(map_.shape[1:]) for map_ in (*features.maps, features.top)]
-    declared = [(x.channels, x.size, x.size) for x in (*behind_backbone.maps, behind_backbone.top)]
+    declared = [(x.channels, *x.size) for x in (*behind_backbone.maps, behind_backbone.top)]
     assert real == declared
     outputs = detector.outputs(batch)
-    levels = [(2, x.channels, x.size, x.size) for x in config.levels()]
+    levels = [(2, x.channels, *x.size) for x in config.levels()]
     assert [tuple(map_.shape) for map_ in outputs.maps] == levels
     predictions = outputs.predictions
     count = sum(
-        x.size**2 * p.boxes_per_cell for x, p in zip(config.levels(), config.priors(), strict=True)
+        x.cells * p.boxes_per_cell for x, p in zip(config.levels(), config.priors(), strict=True)
     )
     assert detector.head.priors.shape == (count, 4)
     assert predictions.boxes.shape == (2, count, 4)

@@ -126,6 +126,28 @@ def test_smallness_by_the_networks_input() -> None:
     assert narrow.small.tolist() == [[True, False, True]]
 
 
+def test_smallness_by_an_input_that_is_a_rectangle() -> None:
+    boxes = [[0, 0, 20, 20], [0, 0, 20, 21]]
+    objects = padded_objects([target(boxes, [1, 1])], [(40, 80)], (64, 127), "input")
+    assert objects.small.tolist() == [[True, False]]
+
+
+def test_a_rectangular_input_trains_and_detects(make_detector: MakeDetector) -> None:
+    postprocess = Postprocess(score_threshold=0.0, detections=20)
+    head = Multibox(priors=ScaledPriors(), postprocess=postprocess)
+    detector = make_detector(input_size=(64, 160), head=head)
+    batch = images((50, 80), (64, 160), (31, 200))
+    assert detector.batched(batch).shape == (3, 3, 64, 160)
+    assert torch.equal(detector.batched(batch)[1], batch[1])
+    losses = detector.train()(batch, [target([[10, 10, 30, 30]], [1])] * 3)
+    sum(losses.values()).backward()
+    with torch.no_grad():
+        for image, found in zip(batch, detector.eval()(batch), strict=True):
+            assert len(found["boxes"]) > 0
+            assert (found["boxes"][:, 2::2] <= image.shape[2]).all()
+            assert (found["boxes"][:, 3::2] <= image.shape[1]).all()
+
+
 def test_losses_in_torchvisions_convention_weigh_small_objects(make_detector: MakeDetector) -> None:
     detector = make_detector().train()
     batch = images((64, 64), (64, 64))

@@ -38,7 +38,7 @@ def table(name: str) -> torch.Tensor:
         LevelPriors(step=step, min_size=low, max_size=high, ratios=(2, 3)[: (count - 2) // 2])
         for step, (low, high), count in zip(steps, itertools.pairwise(sizes), boxes, strict=True)
     )
-    return default_boxes(priors, tuple(Level(1, size) for size in maps), side)
+    return default_boxes(priors, tuple(Level(1, size, size) for size in maps), side)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -69,15 +69,23 @@ def test_first_and_last_boxes_of_voc300() -> None:
 
 def test_boxes_go_by_row_then_column_then_shape() -> None:
     priors = LevelPriors(step=10, min_size=4, max_size=16, ratios=())
-    boxes = level_priors(priors, size=2, input_size=20)
+    boxes = level_priors(priors, Level(1, 2, 2), input_size=20)
     centres = [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)]
     expected = [(*centre, side, side) for centre in centres for side in (0.2, 0.4)]
     assert boxes.tolist() == [pytest.approx(row) for row in expected]
 
 
+def test_a_rectangle_has_squares_and_a_step_for_each_axis() -> None:
+    priors = LevelPriors(step=(10, 20), min_size=4, max_size=16, ratios=())
+    boxes = level_priors(priors, Level(1, 2, 3), input_size=(20, 60))
+    centres = [(x, y) for y in (0.25, 0.75) for x in (1 / 6, 3 / 6, 5 / 6)]
+    expected = [(*centre, side / 60, side / 20) for centre in centres for side in (4, 8)]
+    assert boxes.tolist() == [pytest.approx(row) for row in expected]
+
+
 def test_a_ratio_keeps_the_area_of_the_smaller_square() -> None:
     priors = LevelPriors(step=100, min_size=20, max_size=30, ratios=(2, 3))
-    boxes = level_priors(priors, size=1, input_size=100).double()
+    boxes = level_priors(priors, Level(1, 1, 1), input_size=100).double()
     areas = boxes[:, 2:].prod(1)
     assert areas.tolist() == pytest.approx([0.04, 0.06, 0.04, 0.04, 0.04, 0.04], rel=1e-5)
     ratios = boxes[:, 2] / boxes[:, 3]
@@ -86,6 +94,6 @@ def test_a_ratio_keeps_the_area_of_the_smaller_square() -> None:
 
 def test_what_overhangs_is_clamped_number_by_number() -> None:
     priors = LevelPriors(step=30, min_size=8, max_size=32, ratios=(4,))
-    boxes = level_priors(priors, size=2, input_size=10)
+    boxes = level_priors(priors, Level(1, 2, 2), input_size=10)
     assert boxes[0].tolist() == pytest.approx([1, 1, 0.8, 0.8])
     assert boxes[2].tolist() == pytest.approx([1, 1, 1, 0.4])

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from detectors.data.coco import CocoSplit
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
+from searchspace.schedules import Cosine
 from searchspace.training import Augment, SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
@@ -89,16 +90,16 @@ def test_the_same_seed_trains_the_same_detector(train: Callable) -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    factors = [rate_factor(step, total=100, warm=10) for step in range(100)]
+    factors = [rate_factor(step, total=100, warm=10, schedule=Cosine()) for step in range(100)]
     warm_up, fall = factors[:10], factors[10:]
     assert warm_up == pytest.approx([(step + 1) / 11 for step in range(10)])
     assert fall[0] == 1
     assert all(a > b for a, b in itertools.pairwise(fall))
     assert fall[45] == pytest.approx(0.5)
     assert 0 < fall[-1] < 1e-3
-    assert rate_factor(100, total=100, warm=10) == pytest.approx(0, abs=1e-12)
-    assert rate_factor(0, total=100, warm=0) == 1
-    assert [rate_factor(s, 3, 3.0) for s in range(3)] == pytest.approx([0.25, 0.5, 0.75])
+    assert rate_factor(100, 100, 10, Cosine()) == pytest.approx(0, abs=1e-12)
+    assert rate_factor(0, 100, 0, Cosine()) == 1
+    assert [rate_factor(s, 3, 3.0, Cosine()) for s in range(3)] == pytest.approx([0.25, 0.5, 0.75])
 
 
 def test_further_terms_are_added_to_the_loss(train: Callable) -> None:
@@ -120,6 +121,56 @@ def test_further_terms_are_added_to_the_loss(train: Callable) -> None:
     assert norm < 0.9 * plain_norm
     assert all(shape == (4, 3, SIZE, SIZE) and 0 <= low < high <= 1 for shape, low, high in seen)
     assert len(seen) == 4
+
+
+class Scale(nn.Module):
+    """A term with a parameter of its own, which wants to be 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(()))
+
+    def forward(self, detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        return {"scale": (self.value - 1).square()}
+
+
+def test_the_parameters_of_a_term_are_trained_and_stay_its_own(train: Callable) -> None:
+    scale = Scale()
+    detector, history = train(config(), terms=[scale])
+    assert [losses["scale"] for losses in history] == sorted(
+        (losses["scale"] for losses in history), reverse=True
+    )
+    assert 0 < scale.value.item() < 1
+    assert not any("value" in name for name in detector.state_dict())
+
+
+def test_the_parameters_of_a_term_resume_with_the_detector(train: Callable, tmp_path: Path) -> None:
+    whole, history = train(config(), terms=[Scale()])
+    checkpoint = tmp_path / "checkpoint.pt"
+
+    def stop(epoch: int, losses: dict[str, float]) -> None:
+        if epoch == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(config(), terms=[Scale()], checkpoint=checkpoint, on_epoch=stop)
+    resumed, rest = train(config(), terms=[Scale()], checkpoint=checkpoint)
+    assert rest == history[2:]
+    state = resumed.state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None], ids=["empty", "foreign", "cut"])
+def test_a_damaged_checkpoint_is_warned_of_and_begun_anew(
+    train: Callable, tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, checkpoint = config(epochs=1), tmp_path / "checkpoint.pt"
+    _, history = train(settings, checkpoint=checkpoint)
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    _, again = train(settings, checkpoint=checkpoint)
+    assert again == history
+    assert "checkpoint.pt is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
@@ -32,10 +34,27 @@ weight = 1.0
 finetune_epochs = 1
 ratio = { choice = [0.3, 0.5] }
 sparsity = 1e-4
+[compress.pruning.slimming.distillation]
+kind = "none"
 [measure]
 runs = 5
 passes = 1
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose by a second thread, and by far on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's locks of this test alone, whatever else the machine computes."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    commands = ("search", "trial", "describe", "report", "data")
+    commands = ("search", "trial", "ladder", "describe", "report", "data")
     for command in ((), *((name,) for name in commands), ("data", "check")):
         answer = runner.invoke(cli.app, [*command, "--help"])
         assert answer.exit_code == 0, command
@@ -153,6 +153,25 @@ def test_trial_runs_from_a_file(
     assert code == 0
     assert "ap_small" in text
     assert (tmp_path / "out" / "result.json").exists()
+
+
+def test_ladder_prints_a_row_for_each_ratio(
+    run: Run, tiny: TrialConfig, shapes_folder: Path, tmp_path: Path
+) -> None:
+    config, out = tmp_path / "slim.json", tmp_path / "out"
+    tree = tiny.model_dump(mode="json")
+    tree["compress"]["pruning"] = {"kind": "slimming", "finetune_epochs": 1}
+    config.write_text(json.dumps(tree))
+    arguments = ("ladder", config, "--data", shapes_folder, "--out", out, "--ratios")
+    code, text = run(*arguments, "0.3,0.6")
+    assert code == 0
+    assert all(words in text for words in ("parent", "30 %", "60 %", "AP_small", str(out)))
+    assert (out / "ratio-0.6" / "result.json").exists()
+    for ratios, expected in (("0.3,half", "--ratios 0.3,half"), ("0.3,1.5", "ratio")):
+        code, text = run(*arguments, ratios)
+        assert code == 1
+        assert expected in text
+        assert "Traceback" not in text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +17,14 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from detectors.detector import Detector
 from launch.journal import Journal
 from launch.records import TrialRecord
 from launch.searches import search
 from launch.study import read_records
-from searchspace import Space
+from launch.teachers import PackedDetector, fingerprint
+from launch.trial import TrialData
+from searchspace import DetectorConfig, Space
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +121,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
         "--data", shapes_folder, "--space", long_space, "--trials", 2, "--out", out,
         "--device", "cpu",
     )  # fmt: skip
-    wait_for(lambda: any(out.glob("trials/*/dense.checkpoint")), driver)
+    wait_for(lambda: any(out.glob("stages/*/scratch/checkpoint")), driver)
     for process in ray_workers(driver.pid):
         os.kill(process, signal.SIGKILL)
     assert driver.wait(PATIENCE) == 0
@@ -147,3 +152,57 @@ def test_a_stopped_search_resumes_with_nothing_lost_or_run_twice(
     assert [r.state for r in records] == ["finished"] * 4
     assert [r for r in records if r.number in {b.number for b in before}] == before
     assert endings(out) == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
+def reported_epochs(folder: Path) -> Counter[str]:
+    """How many epochs of each detector Ray's workers reported, over all trials."""
+    lines = [line for file in folder.glob("ray/*/result.json") for line in file.open()]
+    return Counter(report["stage"] for report in map(json.loads, lines) if "stage" in report)
+
+
+def test_workers_that_want_the_same_training_do_it_once(
+    two_nodes: str, space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    for path, value in (
+        ("detector.input_size", 64),
+        ("detector.backbone.mobilenet_v1.eliminated_strides", ()),
+        ("detector.head.multibox.priors.scaled.cells", 2.8),
+        ("train.copy_paste.copies", 0),
+        ("train.epochs", 6),
+    ):
+        space = space.fix(path, value)
+    search(space, shapes_folder, tmp_path / "study", trials=3, device="cpu", papers=False)
+    kinds = [r.config.compress.pruning.kind for r in read_records(tmp_path / "study")]
+    assert Counter(kinds) == {"none": 1, "slimming": 2}
+    # Six of the baseline, six of the parent that both pruned trials share.
+    assert reported_epochs(tmp_path / "study") == {"dense": 12, "compact": 2}
+
+
+def test_workers_have_the_teacher_from_the_object_store(
+    two_nodes: str, space: Space, shapes: TrialData, shapes_folder: Path, tmp_path: Path
+) -> None:
+    config = space.baseline().detector
+    teacher = Detector(config, shapes.classes).save(tmp_path / "teacher")
+    space = space.fix("train.distillation.kind", "channel_wise")
+    space = space.fix("train.distillation.channel_wise.teacher", str(teacher))
+
+    def hide(record: TrialRecord) -> None:
+        shutil.rmtree(teacher, ignore_errors=True)
+
+    search(space, shapes_folder, tmp_path / "study", trials=4, device="cpu", on_end=hide)
+    assert not teacher.exists()
+    assert [r.state for r in read_records(tmp_path / "study")] == ["finished"] * 4
+
+
+def test_the_workers_of_a_node_share_a_teachers_memory(two_nodes: str) -> None:
+    detector = Detector(DetectorConfig(width=0.25))
+    stored = ray.put(PackedDetector.of(detector))
+
+    @ray.remote(num_cpus=1)
+    def shares(packed: PackedDetector) -> tuple[bool, str]:
+        state = packed.unpack().state_dict()
+        same = all(t.data_ptr() == packed.tensors[n].ctypes.data for n, t in state.items())
+        read_only = not any(array.flags.writeable for array in packed.tensors.values())
+        return same and read_only, fingerprint(packed.unpack())
+
+    assert ray.get([shares.remote(stored) for _ in range(2)]) == [(True, fingerprint(detector))] * 2

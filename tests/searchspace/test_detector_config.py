@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, MobileNetV1, ResNet, Row
-from searchspace.geometry import Level, ceil_pool_size, conv_size, scaled
+from searchspace.geometry import Level, Size, ceil_pool_size, conv_size, scaled
 from searchspace.heads import LevelPriors, ListedPriors, Multibox, ScaledPriors
 from searchspace.necks import (
     Deconvolve,
@@ -34,7 +34,7 @@ SCALED = Multibox(priors=ScaledPriors())
 @pytest.mark.parametrize("name", SIZES)
 def test_the_papers_levels(name: str) -> None:
     levels = papers[name].trial.detector.levels()
-    assert levels == tuple(map(Level, CHANNELS, SIZES[name]))
+    assert levels == tuple(map(Level, CHANNELS, SIZES[name], SIZES[name]))
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,33 @@ def test_sizes_follow_the_input_and_the_strides(
 ) -> None:
     backbone = MobileNetV1(eliminated_strides=strides)
     config = DetectorConfig(input_size=input_size, backbone=backbone, head=SCALED)
-    assert tuple(level.size for level in config.levels()) == sizes
+    assert tuple(level.size for level in config.levels()) == tuple((s, s) for s in sizes)
     assert len(config.priors()) == len(sizes)
+
+
+def test_a_rectangle_goes_by_its_height_and_its_width() -> None:
+    config = DetectorConfig(input_size=(160, 300), head=SCALED)
+    assert config.size == (160, 300)
+    sizes = [level.size for level in config.levels()]
+    assert sizes == [(10, 19), (5, 10), (3, 5), (2, 3), (1, 2), (1, 1)]
+    assert DetectorConfig.model_validate_json(config.model_dump_json()) == config
+    tall = DetectorConfig(input_size=(300, 160), head=SCALED)
+    assert [level.size[::-1] for level in tall.levels()] == sizes
+
+
+def test_a_rectangle_of_equal_sides_is_a_square() -> None:
+    square = DetectorConfig(input_size=(300, 300))
+    assert square == DetectorConfig()
+    assert square.model_dump()["input_size"] == 300
+    assert [level.cells for level in square.levels()] == [361, 100, 25, 9, 4, 1]
+
+
+def test_priors_of_a_rectangle_have_the_step_of_each_axis() -> None:
+    head = Multibox(priors=ScaledPriors(cells=2))
+    priors = DetectorConfig(input_size=(160, 300), head=head).priors()
+    assert [p.step for p in priors[:2]] == [(16, 300 / 19), (32, 30)]
+    assert [p.min_size for p in priors[:2]] == pytest.approx([2 * 300 / 19, 60])
+    assert max(p.min_size for p in priors) == pytest.approx(0.9 * 160)
 
 
 def test_width_multiplies_backbone_and_neck_in_eights() -> None:
@@ -66,11 +91,11 @@ def test_width_multiplies_backbone_and_neck_in_eights() -> None:
 def test_stages_are_what_each_step_is_given() -> None:
     config = papers["ssdmnetv1"].trial.detector
     behind_backbone, behind_norm, behind_extend = config.stages()
-    assert behind_backbone.maps == (Level(512, 19), Level(1024, 10))
-    assert behind_backbone.top == Level(1024, 10)
+    assert behind_backbone.maps == (Level(512, 19, 19), Level(1024, 10, 10))
+    assert behind_backbone.top == Level(1024, 10, 10)
     assert behind_norm == behind_backbone
     assert behind_extend.maps == config.levels()
-    assert behind_extend.top == Level(128, 1)
+    assert behind_extend.top == Level(128, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +203,7 @@ REFUSED = {
     ),
     "lists for other levels": (
         lambda: DetectorConfig(input_size=160),
-        ["6 levels", "[10, 5, 3, 2, 1]", "list 5", "scaled"],
+        ["6 levels", "10x10, 5x5, 3x3, 2x2, 1x1", "list 5", "scaled"],
     ),
     "priors of no cells": (lambda: ScaledPriors(cells=0), ["cells", "greater than 0"]),
     "a growth that leaves nothing": (
@@ -191,6 +216,10 @@ REFUSED = {
     "a level that is not there": (
         lambda: DetectorConfig(neck=(L2Norm(level=2), Extend()), head=SCALED),
         ["level 2", "2 maps"],
+    ),
+    "a tiny width of the input": (
+        lambda: DetectorConfig(input_size=(300, 32)),
+        ["input_size", "64", "32"],
     ),
     "a tiny input": (lambda: DetectorConfig(input_size=32), ["input_size", "64", "32"]),
     "no classes": (lambda: DetectorConfig(num_classes=0), ["num_classes", "0"]),
@@ -229,7 +258,7 @@ REFUSED = {
     ),
     "joined maps of two sizes": (
         lambda: neck(Join(level=0, side=0), backbone=DUAL),
-        ["neck.0, join", "38 cells", "side map 0 19", "[19, 10]"],
+        ["neck.0, join", "38x38 cells", "side map 0 19x19", "has 19x19, 10x10"],
     ),
     "a fusion of a level that is not there": (
         lambda: neck(fuse(0, 2)),
@@ -256,22 +285,30 @@ REFUSED = {
             Extend(block="conv", grow=(Growth(channels=64, stride=1, padding=0),)),
             fuse(0, 1, 2, at=2),
         ),
-        ["neck.1, fuse", "no pooling takes 19 cells to 8", "another map"],
+        ["neck.1, fuse", "no pooling takes 19x19 cells to 8x8", "another map"],
     ),
     "a deconvolution to the same cells": (
         lambda: neck(deconvolve(FusionBlock(level=1, source=1, channels=64))),
-        ["neck.0, deconvolve", "level 1 of 10 cells", "a half, a quarter"],
+        ["neck.0, deconvolve", "level 1 of 10x10 cells", "a half, a quarter"],
     ),
     "a deconvolution without a common factor": (
         lambda: neck(
             Extend(block="conv", grow=(Growth(channels=64, stride=3),)),
             deconvolve(FusionBlock(level=1, source=2, channels=64)),
         ),
-        ["neck.1, deconvolve", "level 2 of 4 cells", "level 1 of 10"],
+        ["neck.1, deconvolve", "level 2 of 4x4 cells", "level 1 of 10x10"],
     ),
     "a deconvolution of other lengths": (
         lambda: neck(deconvolve(FusionBlock(level=0, source=1, channels=64))),
-        ["deconv_channels [256, 256, 256]", "from 10 to 19 cells", "1 doublings"],
+        ["deconv_channels [256, 256, 256]", "from 10x10 to 19x19 cells", "1 doublings"],
+    ),
+    "a deconvolution that fits one axis alone": (
+        lambda: neck(
+            Extend(block="conv", grow=(Growth(channels=64, kernel=2, padding=0),)),
+            deconvolve(FusionBlock(level=1, source=2, channels=64)),
+            input_size=(160, 320),
+        ),
+        ["neck.1, deconvolve", "level 2 of 2x5 cells", "level 1 of 5x10"],
     ),
     "two deconvolutions of one level": (
         lambda: deconvolve(*(FusionBlock(level=0, source=1, channels=64),) * 2),
@@ -291,12 +328,19 @@ def test_what_cannot_be_built_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "target", "expected"),
-    [(75, 38, (2, True)), (75, 37, (2, False)), (38, 38, (1, False)), (150, 38, (4, True)),
-     (9, 4, (2, False)), (10, 19, (1, False))],
+    ("size", "target", "window", "ceil"),
+    [((75, 75), (38, 38), (2, 2), True), ((75, 75), (37, 37), (2, 2), False),
+     ((150, 150), (38, 38), (4, 4), True), ((9, 9), (4, 4), (2, 2), False),
+     ((75, 100), (38, 50), (2, 2), True), ((75, 100), (37, 50), (2, 2), False),
+     ((75, 100), (38, 25), (2, 4), True), ((8, 5), (4, 9), (2, 1), True)],
 )  # fmt: skip
-def test_poolings(size: int, target: int, expected: tuple[int, bool]) -> None:
-    assert pooling(size, target) == expected
+def test_poolings(size: Size, target: Size, window: Size, ceil: bool) -> None:
+    assert pooling(size, target) == (window, ceil)
+
+
+@pytest.mark.parametrize(("size", "target"), [((38, 38), (38, 38)), ((10, 19), (19, 19))])
+def test_nothing_is_pooled_to_as_many_cells(size: Size, target: Size) -> None:
+    assert pooling(size, target)[0] == (1, 1)
 
 
 def test_level_priors_count_their_boxes() -> None:

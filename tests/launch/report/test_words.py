@@ -89,6 +89,12 @@ def test_description_names_what_is_particular():
     )
 
 
+def test_description_names_what_is_small_by_the_input():
+    small = SmallObjects(weight=0.95, offset=0.05, by="input")
+    text = describe_in_words(TrialConfig(train=TrainConfig(small_objects=small)))
+    assert text.endswith(", small objects in the input weigh 0.95")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -98,6 +104,8 @@ def test_description_names_what_is_particular():
         ("mdssd512_r101", ["ResNet-101", "last stage dilated", "levels 3-0+4-1+5-2"]),
         ("ssd_vgg16_s1l2_dualpath", ["S1L2", "growth from the second path"]),
         ("ssdmnetv1_s1l0_dualpath19_10_c", ["S1L0", "joined at level 1", "joined at level 2"]),
+        ("yolox_s", ["640 px", "CSPDarknet of depth 0.33", "two-way pyramid", "YOLOX's head"]),
+        ("gfl_r50", [f"800{TIMES}1280 px", "ResNet-50", "pyramid of 256", "GFL's head"]),
     ],
 )
 def test_description_names_parts_of_other_systems(name, words):

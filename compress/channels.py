@@ -1,0 +1,165 @@
+"""Channels that can only go together, found by torch-pruning's dependency graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from torch_pruning.dependency import Group, Node
+
+from detectors.blocks import L2Norm
+from detectors.detector import Detector
+from detectors.dry_run import dry_run
+from detectors.features import Predictions
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+KNOWN = (*CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm, L2Norm)
+"""Layers whose tensors are known to follow the channels that pass through them."""
+
+
+class ChannelGraph:
+    """What depends on which channels of a detector.
+
+    It is traced with shapes alone: neither size of the input nor device cost anything.
+
+    Attributes:
+        groups: by convolution, all that goes with its output channels. What is made by several
+            convolutions together, such as the sum behind a shortcut, is named after the first.
+        fixed: convolutions whose output channels can never go, with the reason.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        _refuse_unknown(detector)
+        self.modules = dict(detector.named_modules())
+        self.names = {module: name for name, module in self.modules.items()}
+        self._graph = _traced(detector)
+        self.fixed = dict(self._own_reasons())
+        self.groups: dict[str, Group] = {}
+        self._find_groups()
+
+    def remove(self, root: str, channels: Sequence[int]) -> None:
+        """Remove output channels of a convolution, and all that goes with them."""
+        self._group(root, channels).prune()
+
+    def count(self, root: str) -> int:
+        """How many channels a group has."""
+        return self.modules[root].out_channels
+
+    def makers(self, root: str) -> list[nn.Module]:
+        """The convolutions whose outputs are the channels of a group."""
+        return [
+            dependency.layer
+            for dependency, _ in self.groups[root]
+            if isinstance(dependency.layer, CONVOLUTIONS)
+            and self._graph.is_out_channel_pruning_fn(dependency.pruning_fn)
+        ]
+
+    def next_layers(self, layer: nn.Module) -> Iterator[nn.Module | None]:
+        """The dense convolutions and batch norms that a layer's channels meet first.
+
+        None stands for the raw predictions.
+        """
+        seen: set[Node] = set()
+        ahead = list(self._graph.module2node[layer].outputs)
+        if not ahead:
+            yield None
+        while ahead:
+            node = ahead.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if not node.outputs and not is_dense(node.module):
+                yield None
+            elif is_dense(node.module) or isinstance(node.module, nn.BatchNorm2d):
+                yield node.module
+            else:
+                ahead.extend(node.outputs)
+
+    def _group(self, root: str, channels: Iterable[int]) -> Group:
+        return self._graph.get_pruning_group(
+            self.modules[root], tp.prune_conv_out_channels, list(channels)
+        )
+
+    def _own_reasons(self) -> Iterator[tuple[str, str]]:
+        for name, layer in self.modules.items():
+            if not isinstance(layer, CONVOLUTIONS):
+                continue
+            if layer not in self._graph.module2node:
+                yield name, "nothing of the predictions depends on it"
+            elif None in self.next_layers(layer):
+                yield name, "its outputs are the head's numbers"
+            elif layer.groups > 1 and not is_depthwise(layer):
+                yield name, f"a convolution in {layer.groups} groups"
+
+    def _find_groups(self) -> None:
+        placed: set[nn.Module] = set()
+        for name, layer in self.modules.items():
+            if not is_dense(layer) or layer in placed or name in self.fixed:
+                continue
+            self.groups[name] = self._group(name, range(layer.out_channels))
+            makers = self.makers(name)
+            placed.update(makers)
+            stuck = [self.names[m] for m in makers if self.names[m] in self.fixed]
+            if stuck:
+                del self.groups[name]
+                self.fixed |= {
+                    self.names[m]: f"it goes with {stuck[0]}: {self.fixed[stuck[0]]}"
+                    for m in makers
+                    if self.names[m] not in self.fixed
+                }
+
+
+def is_depthwise(layer: nn.Module) -> bool:
+    """Whether every channel of a convolution is made of the same channel before it."""
+    return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
+
+
+def is_dense(layer: nn.Module) -> bool:
+    """Whether a layer is a convolution that mixes channels."""
+    return isinstance(layer, CONVOLUTIONS) and not is_depthwise(layer)
+
+
+class _L2NormPruner(tp.BasePruningFunc):
+    """How torch-pruning takes channels out of the scales of an `L2Norm`."""
+
+    def prune_out_channels(self, layer: L2Norm, idxs: Sequence[int]) -> L2Norm:
+        keep = sorted(set(range(len(layer.weight))) - set(idxs))
+        layer.weight = self._prune_parameter_and_grad(layer.weight, keep, 0)
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer: L2Norm) -> int:
+        return len(layer.weight)
+
+    get_in_channels = get_out_channels
+
+
+@torch.enable_grad()
+def _traced(detector: Detector) -> tp.DependencyGraph:
+    training = detector.training
+    graph = tp.DependencyGraph().build_dependency(
+        detector,
+        example_inputs=None,
+        forward_fn=lambda detector, _: _tensors(dry_run(detector).predictions),
+        customized_pruners={L2Norm: _L2NormPruner()},
+        verbose=False,
+    )
+    detector.train(training)
+    return graph
+
+
+def _tensors(predictions: Predictions) -> list[Tensor]:
+    made = [getattr(predictions, field.name) for field in fields(predictions)]
+    return [x for x in made if isinstance(x, Tensor)]
+
+
+def _refuse_unknown(detector: Detector) -> None:
+    """Raise where torch-pruning would have to guess what a tensor's dimensions are."""
+    for name, module in detector.named_modules():
+        own = [p for p in module.parameters(recurse=False) if p.numel() > 1]
+        if own and not isinstance(module, KNOWN):
+            raise ValueError(f"{name}: no rule to prune a {type(module).__name__}")

@@ -1,0 +1,245 @@
+"""Distillation: losses that draw a detector towards what a trained one makes of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from detectors.detector import Detector
+from detectors.dry_run import dry_run
+from detectors.features import Outputs
+from detectors.train import Term
+from searchspace.detector import DetectorConfig
+from searchspace.distillation import ChannelWise, Distillation, Logits
+
+SOFTMAX_HEADS = ("multibox",)
+"""Kinds of heads whose class logits exclude each other."""
+
+LOCATIONS = {"classes": ("classes",), "maps": ("maps",), "both": ("classes", "maps")}
+
+
+def distillation_term(config: ChannelWise | Logits, student: Detector, teacher: Detector) -> Term:
+    """The loss term with which `teacher` teaches `student`.
+
+    The teacher is frozen, and from then on in eval mode. A term with parameters of its own is a
+    module, which `fit` trains along with the detector.
+
+    Raises:
+        ValueError: teacher and student have nothing to compare.
+    """
+    check_distillation(config, student.config, teacher.config)
+    if isinstance(config, Logits):
+        return logit_term(config, Teacher(teacher))
+    return ChannelWiseTerm(config, student, Teacher(teacher))
+
+
+def check_distillation(
+    config: Distillation, student: DetectorConfig, teacher: DetectorConfig
+) -> None:
+    """Raise ValueError where teacher and student have nothing to compare; the message says what."""
+    if isinstance(config, ChannelWise) and not level_pairs(_sizes(student), _sizes(teacher)):
+        raise ValueError(
+            f"channel_wise compares maps of like size, but the student's have {_sizes(student)} "
+            f"cells a side and the teacher's {_sizes(teacher)}: choose another teacher"
+        )
+    if isinstance(config, Logits):
+        _check_logits(student, teacher)
+
+
+def check_classes(teacher: Detector, classes: Sequence[str]) -> None:
+    """Raise ValueError where `teacher` was trained for other classes, or for them in another order.
+
+    Of a teacher that does not name its classes, the number counts.
+    """
+    known, wanted = teacher.classes, ", ".join(classes)
+    if known and known != tuple(classes):
+        raise ValueError(
+            f"it was trained for {', '.join(known)}, but the data have {wanted}: choose a teacher "
+            "of the same classes in the same order"
+        )
+    if teacher.config.num_classes != len(classes):
+        raise ValueError(
+            f"it was trained for {teacher.config.num_classes} classes, but the data have "
+            f"{len(classes)} ({wanted}): choose a teacher of the same classes"
+        )
+
+
+class Teacher:
+    """A trained detector that is asked and never trained.
+
+    It is no module, so that a loss that holds one neither trains nor saves it.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector.eval().requires_grad_(False)
+
+    def __call__(self, images: Tensor) -> Outputs:
+        """Its outputs for images [N, 3, H, W] in 0..1, resized where its input is of another size.
+
+        They carry no gradient, but may take part in what does.
+        """
+        detector = self.detector.to(images.device)
+        with torch.no_grad():
+            return detector.outputs(detector.batched(images))
+
+
+class ChannelWiseTerm(nn.Module):
+    """Channel-wise distillation on each location that the configuration names.
+
+    Levels are paired by `level_pairs`. Where a pair differs in channels, a 1x1 convolution of this
+    module maps the student's to the teacher's; where it differs in size, the teacher's map is
+    resized. Class logits are compared as maps of the priors' logits of each cell.
+    """
+
+    def __init__(self, config: ChannelWise, student: Detector, teacher: Teacher) -> None:
+        super().__init__()
+        self.config = config
+        self.teacher = teacher
+        self.pairs = level_pairs(_sizes(student.config), _sizes(teacher.detector.config))
+        ours, theirs = _channels(student), _channels(teacher.detector)
+        self.alignments = nn.ModuleDict(
+            {
+                location: nn.ModuleList(
+                    _alignment(ours[location][s], theirs[location][t]) for s, t in self.pairs
+                )
+                for location in LOCATIONS[config.location]
+            }
+        )
+
+    def forward(self, detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        ours = _located(detector, outputs)
+        theirs = _located(self.teacher.detector, self.teacher(images))
+        return {
+            f"distilled_{location}": self._loss(ours[location], theirs[location], alignments)
+            for location, alignments in self.alignments.items()
+        }
+
+    def _loss(self, ours: list[Tensor], theirs: list[Tensor], alignments: nn.ModuleList) -> Tensor:
+        """The weighted sum over all pairs of levels."""
+        divergences = [
+            channel_divergence(
+                align(ours[s]), _resized(theirs[t], ours[s].shape[-2:]), self.config.temperature
+            )
+            for (s, t), align in zip(self.pairs, alignments, strict=True)
+        ]
+        return self.config.weight * torch.stack(divergences).sum()
+
+
+def logit_term(config: Logits, teacher: Teacher) -> Term:
+    """Distillation of the class probabilities of each prior."""
+
+    def term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        ours, theirs = outputs.predictions.classes, teacher(images).predictions.classes
+        divergence = class_divergence(ours, theirs, config.temperature)
+        return {"distilled_classes": config.weight * divergence}
+
+    return term
+
+
+def channel_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of each channel's distribution over positions (Shu et al., 2021).
+
+    t^2 / (N C) * sum over n, c, i of p_T (log p_T - log p_S), where p is the softmax of x / t over
+    the H W positions of a channel.
+
+    Args:
+        student, teacher: [N, C, H, W].
+    """
+    ours, theirs = (
+        (maps.float().flatten(2) / temperature).log_softmax(-1) for maps in (student, teacher)
+    )
+    total = functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+    return temperature**2 * total / (student.shape[0] * student.shape[1])
+
+
+def class_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of softened class probabilities (Hinton et al., 2015, section 2).
+
+    t^2 times the sum over all priors, divided by how many of them the teacher expects to be
+    objects (at least 1): the detection loss is divided by the number of objects' priors likewise.
+
+    Args:
+        student, teacher: logits, background first, [N, P, 1 + num_classes].
+    """
+    ours, theirs = ((x.float() / temperature).log_softmax(-1) for x in (student, teacher))
+    total = functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+    objects = (1 - teacher.float().softmax(-1)[..., 0]).sum().clamp(min=1)
+    return temperature**2 * total / objects
+
+
+def level_pairs(student: Sequence[int], teacher: Sequence[int]) -> list[tuple[int, int]]:
+    """Which level of the teacher each level of the student learns from.
+
+    It is the one whose number of cells across the image is nearest by ratio, the finer of two
+    equally near. A level of the student with none nearer than a factor of 2 learns from no level.
+
+    Args:
+        student, teacher: sides of the maps in cells.
+    """
+    pairs = []
+    for index, size in enumerate(student):
+        ratios = [max(size, other) / min(size, other) for other in teacher]
+        nearest = min(range(len(teacher)), key=lambda level: (ratios[level], -teacher[level]))
+        if ratios[nearest] < 2:
+            pairs.append((index, nearest))
+    return pairs
+
+
+def class_maps(config: DetectorConfig, outputs: Outputs) -> list[Tensor]:
+    """Class logits [N, P, K] as one map [N, B * K, H, W] a level, B being its boxes per cell."""
+    cells = [maps.shape[-2:] for maps in outputs.maps]
+    boxes = [priors.boxes_per_cell for priors in config.priors()]
+    counts = [h * w * b for (h, w), b in zip(cells, boxes, strict=True)]
+    levels = outputs.predictions.classes.split(counts, 1)
+    return [
+        logits.unflatten(1, (h, w, b)).flatten(3).permute(0, 3, 1, 2)
+        for logits, (h, w), b in zip(levels, cells, boxes, strict=True)
+    ]
+
+
+def _located(detector: Detector, outputs: Outputs) -> dict[str, list[Tensor]]:
+    return {"classes": class_maps(detector.config, outputs), "maps": outputs.maps}
+
+
+def _channels(detector: Detector) -> dict[str, list[int]]:
+    """Channels of each level at each location; asked of the network, which may be pruned."""
+    outputs = dry_run(detector)
+    return {name: [x.shape[1] for x in maps] for name, maps in _located(detector, outputs).items()}
+
+
+def _alignment(channels: int, wanted: int) -> nn.Module:
+    return nn.Identity() if channels == wanted else nn.Conv2d(channels, wanted, 1)
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if maps.shape[-2:] == size:
+        return maps
+    return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def _sizes(config: DetectorConfig) -> list[int]:
+    return [level.height for level in config.levels()]
+
+
+def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:
+    instead = "; channel_wise compares any two detectors"
+    for owner, config in (("student", student), ("teacher", teacher)):
+        if config.head.kind not in SOFTMAX_HEADS:
+            raise ValueError(
+                f"logits need heads of kind {' or '.join(SOFTMAX_HEADS)}, but the {owner}'s is "
+                f"{config.head.kind}{instead}"
+            )
+    ours, theirs = _priors(student), _priors(teacher)
+    if ours != theirs:
+        raise ValueError(
+            f"logits are compared prior by prior, but the student has {ours} priors on its levels "
+            f"and the teacher {theirs}{instead}"
+        )
+
+
+def _priors(config: DetectorConfig) -> list[int]:
+    levels = zip(config.levels(), config.priors(), strict=True)
+    return [level.cells * priors.boxes_per_cell for level, priors in levels]

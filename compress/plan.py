@@ -1,0 +1,100 @@
+"""`Plan`: which channels of a detector go, and what that saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from compress.channels import ChannelGraph
+from detectors.describe import count_macs, count_params
+from detectors.detector import Detector
+
+
+class Size(BaseModel):
+    """Parameters and multiply-accumulates of a detector, see `detectors.describe`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    params: int
+    macs: int
+
+    @classmethod
+    def of(cls, detector: Detector) -> Size:
+        return cls(params=count_params(detector), macs=count_macs(detector))
+
+
+class Plan(BaseModel):
+    """Which channels go.
+
+    Attributes:
+        removed: by convolution, the output channels that go (with all that depends on them).
+        channels: by convolution, how many it has before.
+        unprunable: convolutions whose outputs stay whatever the ratio, with the reason.
+        before, after: what the detector is and what it becomes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    removed: dict[str, tuple[int, ...]]
+    channels: dict[str, int]
+    unprunable: dict[str, str]
+    before: Size
+    after: Size
+
+    @property
+    def share(self) -> float:
+        """The share of the prunable channels that goes."""
+        return sum(map(len, self.removed.values())) / max(sum(self.channels.values()), 1)
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan as it was written.
+
+    Raises:
+        ValueError: the file is missing or damaged; the message names it and the field.
+    """
+    try:
+        return Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; is this a plan?") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{path}: {field}: {first['msg']}") from None
+
+
+def replay(detector: Detector, plan: Plan) -> None:
+    """Remove the channels of a plan from the detector that it was made for, in place.
+
+    Raises:
+        ValueError: the plan is of another detector, or would empty a layer. The detector is then
+            left as it was.
+    """
+    graph = ChannelGraph(detector)
+    for root, gone in plan.removed.items():
+        _check(graph, root, gone, plan.channels.get(root))
+    remove(graph, plan.removed)
+
+
+def remove(graph: ChannelGraph, removed: Mapping[str, Sequence[int]]) -> None:
+    """Remove output channels of convolutions, and all that depends on them."""
+    for root, gone in removed.items():
+        graph.remove(root, gone)
+
+
+def _check(graph: ChannelGraph, root: str, gone: tuple[int, ...], channels: int | None) -> None:
+    if root not in graph.groups:
+        why = graph.fixed.get(root, "this detector has no such convolution to prune")
+        raise ValueError(f"plan.removed.{root}: {why}; is it the plan of another detector?")
+    count = graph.count(root)
+    if channels != count:
+        raise ValueError(
+            f"plan.channels.{root} is {channels}, but the convolution has {count} channels: it is "
+            "the plan of another detector, or was replayed already"
+        )
+    if len(set(gone)) != len(gone) or not all(0 <= channel < count for channel in gone):
+        raise ValueError(f"plan.removed.{root}: give channels 0 to {count - 1}, each once")
+    if len(gone) == count:
+        raise ValueError(f"plan.removed.{root} would leave none of its {count} channels")

@@ -1,0 +1,144 @@
+"""What a pruning aims at, and the search for the least pruning that gets there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from compress.criteria import Pruning
+from detectors.describe import count_macs, count_params
+from detectors.detector import Detector
+from detectors.speed import measure
+from searchspace.measuring import MeasureConfig
+
+TOLERANCE = 0.005
+"""How far from its target a pruning may land, as a share of it."""
+
+COUNTS = {"params": count_params, "macs": count_macs}
+WORDS = {"params": "parameters", "macs": "multiply-accumulates"}
+
+Fps = Callable[[Detector], float]
+"""Measures the frames per second of a detector."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that falls with pruning, and what it is to be.
+
+    Attributes:
+        name: the field or argument that asks for it.
+        figure: `params`, `macs` or `latency` (seconds a frame).
+        of: the figure of a detector.
+        start: the figure before pruning.
+        goal: what it is to be.
+        tolerance: how far from the goal it may be, as a share of it.
+    """
+
+    name: str
+    figure: str
+    of: Callable[[Detector], float]
+    start: float
+    goal: float
+    tolerance: float = TOLERANCE
+
+    @property
+    def measured(self) -> bool:
+        """Whether the figure takes a detector with its values, and wavers."""
+        return self.figure == "latency"
+
+    @property
+    def close(self) -> float:
+        """How near to the goal it is not worth to look for a nearer value."""
+        return self.tolerance if self.measured else self.tolerance / 10
+
+    def between(self, part: float) -> float:
+        """The value a part of the way from start to goal."""
+        return self.start + part * (self.goal - self.start)
+
+    def meets(self, value: float) -> bool:
+        return abs(value - self.goal) <= self.tolerance * self.goal
+
+    def show(self, value: float) -> str:
+        if self.measured:
+            return f"{1 / value:.3g} frames per second"
+        return f"{value:,.0f} {WORDS[self.figure]}"
+
+
+def configured_target(detector: Detector, config: Pruning, fps: Fps | None) -> Target | None:
+    """The target of a configuration; None where it names a share of the channels."""
+    if config.target == "channels":
+        return None
+    name = f"compress.pruning.{config.kind}.ratio"
+    target = _as_it_is(name, config.target, detector, fps)
+    return replace(target, goal=(1 - config.ratio) * target.start)
+
+
+def given_target(
+    detector: Detector,
+    params: float | None,
+    macs: float | None,
+    frames: float | None,
+    fps: Fps | None,
+) -> Target | None:
+    """The target of `prune`'s keywords; None where there is none.
+
+    Raises:
+        ValueError: there are several, or one that the detector meets as it is.
+    """
+    given = {"target_params": params, "target_macs": macs, "target_fps": frames}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)}: give one target")
+    if not names:
+        return None
+    name, value = names[0], given[names[0]]
+    if value <= 0:
+        raise ValueError(f"{name} is {value}: give more than 0")
+    figure = "latency" if name == "target_fps" else name.removeprefix("target_")
+    target = _as_it_is(name, figure, detector, fps)
+    goal = 1 / value if target.measured else value * target.start if value <= 1 else value
+    if goal >= target.start:
+        raise ValueError(f"{name} is {value}: the detector has {target.show(target.start)}")
+    return replace(target, goal=goal)
+
+
+def nearest_cut(
+    figure: Callable[[int], float], low: int, high: int, goal: float, close: float = 0
+) -> tuple[int, float]:
+    """The integer from `low` to `high` at which a falling figure is nearest to `goal`.
+
+    Found by interpolation and bisection in turn, until a figure is within a share of `close` of
+    the goal; of all that was looked at the nearest counts, as measurements waver. Returns the
+    figure, too.
+    """
+    seen = {low: figure(low), high: figure(high)}
+    between = itertools.cycle((lambda a, b: (a - goal) / (a - b), lambda a, b: 0.5))
+    while high - low > 1 and seen[low] > goal > seen[high]:
+        part = next(between)(seen[low], seen[high])
+        middle = min(max(low + round(part * (high - low)), low + 1), high - 1)
+        seen[middle] = figure(middle)
+        if abs(seen[middle] - goal) <= close * goal:
+            break
+        low, high = (middle, high) if seen[middle] > goal else (low, middle)
+    nearest = min(seen, key=lambda cut: abs(seen[cut] - goal))
+    return nearest, seen[nearest]
+
+
+def _as_it_is(name: str, figure: str, detector: Detector, fps: Fps | None) -> Target:
+    """A target that the detector meets before any pruning.
+
+    Seconds a frame come no nearer to a goal than they agree with themselves.
+    """
+    if figure in COUNTS:
+        start = COUNTS[figure](detector)
+        return Target(name, figure, COUNTS[figure], start, start)
+    fps = fps or _few_passes
+    passes = [1 / fps(detector) for _ in range(3)]
+    start, spread = min(passes), max(passes) / min(passes) - 1
+    tolerance = max(TOLERANCE, spread)
+    return Target(name, figure, lambda pruned: 1 / fps(pruned), start, start, tolerance)
+
+
+def _few_passes(detector: Detector) -> float:
+    return measure(detector, MeasureConfig(passes=3), detector.device).fps

@@ -1,0 +1,35 @@
+"""The exponential average of a detector's weights while it is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from detectors.detector import Detector
+
+RAMP = 2000
+"""Steps in which the decay comes near to its final value (YOLOX)."""
+
+
+def decay_at(step: int, decay: float) -> float:
+    """The decay of the average's step `step`, counted from 0: decay * (1 - exp(-step / 2000))."""
+    return decay * (1 - math.exp(-step / RAMP))
+
+
+def average(detector: Detector, decay: float) -> AveragedModel:
+    """An average of the detector's weights and batch statistics; it begins as their copy.
+
+    `update_parameters(detector)` is called after each step.
+    """
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], step: Tensor) -> None:
+        if torch.is_floating_point(averaged[0]):
+            torch._foreach_lerp_(averaged, current, 1 - decay_at(int(step), decay))
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(detector, multi_avg_fn=update, use_buffers=True)

@@ -1,0 +1,148 @@
+"""From a read split to augmented training images: caching, copy-paste, mosaic, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from detectors.data.coco import Annotation, CocoSplit, ImageRecord
+from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
+from detectors.data.images import load_image
+from detectors.data.mosaic import mosaic
+from detectors.data.transforms import Sample, training_transform
+from searchspace.geometry import InputSize, both_axes
+from searchspace.training import CopyPaste, TrainConfig
+
+CACHE_BYTES = 1 << 30
+
+
+class ImageCache:
+    """Decoded images of a split, kept as long as they fit into `CACHE_BYTES`."""
+
+    def __init__(self) -> None:
+        self._images: dict[int, Tensor] = {}
+        self._bytes = 0
+
+    def get(self, record: ImageRecord) -> Tensor:
+        """uint8 [3, H, W]; callers must not write into it."""
+        image = self._images.get(record.id)
+        if image is None:
+            image = load_image(record.path, record.width, record.height)
+            if self._bytes + image.numel() <= CACHE_BYTES:
+                self._images[record.id] = image
+                self._bytes += image.numel()
+        return image
+
+
+class TrainingSet(Dataset[Sample]):
+    """Augmented training images of one epoch, with the further images of copy-paste behind them.
+
+    A sample depends on seed, epoch and index alone, whoever loads it and in whatever order. Its
+    target has `boxes`, `labels`, `area` (the annotation's, in square pixels of the original image)
+    and `pasted` (bool).
+
+    Raises:
+        ValueError: `copy_paste.source` is `mask`, but no small object has one.
+    """
+
+    def __init__(
+        self, split: CocoSplit, config: TrainConfig, input_size: InputSize, seed: int
+    ) -> None:
+        check_sources(split, config.copy_paste)
+        self.split = split
+        self.config = config
+        self.mosaic_side = max(both_axes(input_size))
+        self.seed = seed
+        self.epoch = 0
+        self._cache = ImageCache()
+        self._transform = training_transform(config.augment, input_size)
+        copies = [(r, c + 1) for c in range(config.copy_paste.copies) for r in split.images]
+        # The first paste alone is planned here: an image is left out if there is none.
+        filled = [(r, c) for r, c in copies if next(self._copy(r, c), None) is not None]
+        self._entries = [(r, 0) for r in split.images] + filled
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        stream = np.random.SeedSequence((self.seed, self.epoch, index))
+        rng = np.random.default_rng(stream)
+        augment = self.config.augment
+        if self._is_plain() or rng.random() >= augment.mosaic:
+            image, target = self._stored(index, rng)
+        else:
+            chosen = (index, *rng.integers(len(self), size=3).tolist())
+            four = [self._stored(number, rng) for number in chosen]
+            image, target = mosaic(four, self.mosaic_side, augment.mosaic_scale, rng)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream.generate_state(1)[0]))
+            image, target = self._transform(image, target)
+        return image.as_subclass(Tensor), target
+
+    def _is_plain(self) -> bool:
+        """Whether this epoch goes without mosaic."""
+        return self.epoch >= self.config.epochs - self.config.plain_epochs
+
+    def _stored(self, index: int, rng: np.random.Generator) -> Sample:
+        """An image and its target as they are before any transform, pastes included."""
+        record, copy = self._entries[index]
+        pastes: list[Paste] = []
+        if copy:
+            pastes = list(self._copy(record, copy))
+        elif rng.random() < self.config.copy_paste.probability:
+            pastes = list(self._pastes(record, rng))
+        image = self._cache.get(record)
+        image = paint(image, pastes) if pastes else image
+        return tv_tensors.Image(image), self._target(record, pastes)
+
+    def _target(self, record: ImageRecord, pastes: Sequence[Paste]) -> dict[str, Tensor]:
+        objects = self._objects(record)
+        labels = [self.split.label_of(a.category_id) for a in objects]
+        boxes = [a.box for a in objects] + [p.box for p in pastes]
+        area = [a.area for a in objects] + [p.area for p in pastes]
+        return {
+            "boxes": tv_tensors.BoundingBoxes(
+                torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+                format="XYXY",
+                canvas_size=(record.height, record.width),
+            ),
+            "labels": torch.tensor(labels + [labels[p.cutout.index] for p in pastes]).long(),
+            "area": torch.tensor(area, dtype=torch.float32),
+            "pasted": torch.arange(len(boxes)) >= len(objects),
+        }
+
+    def _objects(self, record: ImageRecord) -> list[Annotation]:
+        return [a for a in self.split.annotations[record.id] if not a.iscrowd]
+
+    def _copy(self, record: ImageRecord, number: int) -> Iterator[Paste]:
+        """What is pasted into a further image, numbered from 1; the same in every epoch."""
+        return self._pastes(record, np.random.default_rng((self.seed, 0, record.id, number)))
+
+    def _pastes(self, record: ImageRecord, rng: np.random.Generator) -> Iterator[Paste]:
+        size, config = (record.height, record.width), self.config.copy_paste
+        cutouts = cut_outs(self._objects(record), *size, config)
+        occupied = np.array([a.box for a in self.split.annotations[record.id]]).reshape(-1, 4)
+        return plan_pastes(cutouts, occupied, size, config, rng)
+
+
+def check_sources(split: CocoSplit, config: CopyPaste) -> None:
+    """Refuse pasting by masks where no small object has a mask; raises `ValueError`."""
+    if config.source != "mask" or not config.active:
+        return
+    small = [
+        item
+        for items in split.annotations.values()
+        for item in items
+        if item.area < config.max_area and not item.iscrowd
+    ]
+    if small and all(item.segmentation is None for item in small):
+        raise ValueError(
+            f"train.copy_paste.source 'mask': none of the {len(small)} small objects of the "
+            "training data has a mask; set it to 'box' or 'mask_or_box', or copies and "
+            "probability to 0"
+        )

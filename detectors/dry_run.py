@@ -1,0 +1,65 @@
+"""A detector run on shapes alone: every layer is called, nothing is computed or allocated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from detectors.features import Outputs
+
+if TYPE_CHECKING:
+    from detectors.detector import Detector
+
+
+def dry_run(detector: Detector) -> Outputs:
+    """Maps and raw predictions for one image as meta tensors, with their history of gradients.
+
+    It costs the same whatever the input's size, and whatever device the detector is on; hooks of
+    its layers are called. Batch norms run as in evaluation.
+    """
+    raw, training = _Network(detector), detector.training
+    shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
+    for name, p in raw.named_parameters():
+        shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
+    image = torch.empty(1, 3, *detector.config.size, device="meta")
+    detector.eval()
+    try:
+        with torch.enable_grad():
+            return functional_call(raw, shapes, (image,))
+    finally:
+        detector.train(training)
+
+
+def check_widths(detector: Detector) -> None:
+    """Raise `ValueError`, with its name, for a layer that does not fit what it is given."""
+    last = ""
+
+    def note(name: str) -> None:
+        nonlocal last
+        last = name
+
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given, name=name: note(name))
+        for name, layer in detector.named_modules()
+    ]
+    try:
+        dry_run(detector)
+    except RuntimeError as error:
+        raise ValueError(f"{last}: {error}") from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Network(nn.Module):
+    """A detector whose call gives maps and raw predictions."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> Outputs:
+        return self.detector.outputs(images)

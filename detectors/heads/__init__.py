@@ -1,0 +1,22 @@
+"""Heads: what a map's cells predict, and what that means as boxes, scores and losses."""
+
+from __future__ import annotations
+
+from detectors.heads.dense import DenseHead
+from detectors.heads.distributions import DistributionsHead
+from detectors.heads.multibox import MultiboxHead
+from detectors.heads.points import PointsHead
+from searchspace.detector import DetectorConfig
+
+__all__ = ["DenseHead", "DistributionsHead", "MultiboxHead", "PointsHead", "build_head"]
+
+HEADS: dict[str, type[DenseHead]] = {
+    "multibox": MultiboxHead,
+    "points": PointsHead,
+    "distributions": DistributionsHead,
+}
+
+
+def build_head(config: DetectorConfig) -> DenseHead:
+    """The head of a detector, by the kind that its configuration names."""
+    return HEADS[config.head.kind](config)

@@ -1,0 +1,90 @@
+"""What all heads have in common."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from detectors.features import Predictions
+from detectors.matching import Objects
+from detectors.postprocess import Detections, postprocess
+from detectors.priors import default_boxes
+from searchspace.detector import DetectorConfig
+from searchspace.training import SmallObjects
+
+RARE = 0.01
+"""The score of every class that a new head with a sigmoid gives to every point."""
+
+
+class DenseHead(nn.Module, ABC):
+    """A head that predicts from every cell of every map.
+
+    Attributes:
+        priors: [P, 4], (cx, cy, w, h) as fractions of the input: default boxes, or points with the
+            strides of their level as sides. Ordered by level, row, column, box of a cell.
+        counts: how many of the P belong to each level.
+        sides: width and height of the input in pixels, twice: what turns fractions into pixels.
+    """
+
+    priors: Tensor
+    sides: Tensor
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config.head
+        self.size = config.size
+        levels, priors = config.levels(), config.priors()
+        pairs = zip(levels, priors, strict=True)
+        self.counts = tuple(level.cells * p.boxes_per_cell for level, p in pairs)
+        boxes = default_boxes(priors, levels, config.input_size)
+        self.register_buffer("priors", boxes, persistent=False)
+        height, width = config.size
+        sides = torch.tensor((width, height, width, height), dtype=torch.float32)
+        self.register_buffer("sides", sides, persistent=False)
+
+    @abstractmethod
+    def forward(self, maps: list[Tensor]) -> Predictions:
+        """Maps [N, C, H, W] to raw predictions over all priors."""
+
+    @abstractmethod
+    def boxes_of(self, predictions: Predictions) -> Tensor:
+        """[N, P, 4], xyxy in fractions of the input."""
+
+    @abstractmethod
+    def scores_of(self, predictions: Predictions) -> Tensor:
+        """[N, P, num_classes], each in 0..1; background is left out."""
+
+    @abstractmethod
+    def losses(
+        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
+    ) -> dict[str, Tensor]:
+        """Named loss terms of a batch; objects' boxes are in fractions of the input."""
+
+    def detections(self, predictions: Predictions) -> Detections:
+        """What is found in each image: decoding, best candidates, NMS."""
+        boxes, scores = self.boxes_of(predictions), self.scores_of(predictions)
+        return postprocess(boxes, scores, self.config.postprocess, self.counts)
+
+    def _in_pixels(self, objects: Objects) -> Objects:
+        height, width = self.size
+        return objects.scaled(width, height)
+
+
+def rows(x: Tensor, numbers: int) -> Tensor:
+    """[N, B * numbers, H, W] to [N, H * W * B, numbers]."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, numbers)
+
+
+def score_conv(channels: int, outputs: int, kernel: int, padding: int = 0) -> nn.Conv2d:
+    """The convolution behind a sigmoid, which starts with a score of `RARE` everywhere.
+
+    A point has an object about as rarely; scores of 0.5 would drown all else in their loss (Lin et
+    al., Focal Loss, 2017, section 4.1).
+    """
+    conv = nn.Conv2d(channels, outputs, kernel, padding=padding)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.constant_(conv.bias, -math.log((1 - RARE) / RARE))
+    return conv

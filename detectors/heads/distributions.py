@@ -1,0 +1,75 @@
+"""GFL's head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from detectors.blocks import Scale, conv_group_norm_relu
+from detectors.boxes import decode_from_sides
+from detectors.features import Predictions
+from detectors.heads.dense import DenseHead, rows, score_conv
+from detectors.losses import gfl_losses
+from detectors.matching import Objects
+from searchspace.detector import DetectorConfig
+from searchspace.geometry import scaled
+from searchspace.training import SmallObjects
+
+
+class DistributionsHead(DenseHead):
+    """Towers that all levels share (Li et al., Generalized Focal Loss, 2020, section 3).
+
+    A side's distance from its point is the expectation of a distribution over bins that are one
+    stride of the level apart. A class's score tells how well the box fits, too.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__(config)
+        head, levels = config.head, config.levels()
+        channels = scaled(head.channels, config.width)
+        self.class_tower = _tower(levels[0].channels, channels, head.depth)
+        self.box_tower = _tower(levels[0].channels, channels, head.depth)
+        self.classes = score_conv(channels, config.num_classes, kernel=3, padding=1)
+        self.boxes = nn.Conv2d(channels, 4 * head.bins, 3, padding=1)
+        nn.init.normal_(self.boxes.weight, std=0.01)
+        nn.init.zeros_(self.boxes.bias)
+        self.scales = nn.ModuleList(Scale() for _ in levels)
+
+    def forward(self, maps: list[Tensor]) -> Predictions:
+        classes, boxes = [], []
+        for scale, x in zip(self.scales, maps, strict=True):
+            sides = scale(self.boxes(self.box_tower(x)))
+            classes.append(rows(self.classes(self.class_tower(x)), self.classes.out_channels))
+            boxes.append(rows(sides, 4 * self.config.bins).unflatten(-1, (4, -1)))
+        return Predictions(torch.cat(boxes, 1), torch.cat(classes, 1))
+
+    def boxes_of(self, predictions: Predictions) -> Tensor:
+        bins = torch.arange(self.config.bins, dtype=torch.float32, device=self.priors.device)
+        distances = predictions.boxes.float().softmax(-1) @ bins
+        return decode_from_sides(distances, self.priors)
+
+    def scores_of(self, predictions: Predictions) -> Tensor:
+        return predictions.classes.float().sigmoid()
+
+    def losses(
+        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
+    ) -> dict[str, Tensor]:
+        return gfl_losses(
+            self.boxes_of(predictions) * self.sides,
+            predictions.classes,
+            predictions.boxes,
+            self.priors * self.sides,
+            self.counts,
+            self._in_pixels(objects),
+            small_objects,
+        )
+
+
+def _tower(channels_in: int, channels: int, depth: int) -> nn.Sequential:
+    """Convolutions with group norm, all of `channels` outputs."""
+    inputs = (channels_in, *[channels] * (depth - 1))
+    tower = nn.Sequential(*(conv_group_norm_relu(count, channels) for count in inputs))
+    for layer in tower.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
+    return tower

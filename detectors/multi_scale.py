@@ -1,0 +1,84 @@
+"""One detector's weights at several input sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from detectors.detector import Detector
+from detectors.narrow import narrow
+from searchspace.geometry import Size
+from searchspace.training import MultiScale
+
+
+class InputSizes:
+    """Detectors of several input sizes that share their weights.
+
+    Which one trains a step depends on seed and step alone.
+
+    Attributes:
+        detectors: by input size; the detector itself is one of them.
+
+    Raises:
+        ValueError: several sizes, but the input is no square.
+    """
+
+    def __init__(self, detector: Detector, config: MultiScale, seed: int) -> None:
+        own = detector.config.input_size
+        sizes = config.sizes(own) if config.active else (own,)
+        self.detectors = {s: detector if s == own else at_input_size(detector, s) for s in sizes}
+        self.every = config.every
+        self.seed = seed
+
+    def at(self, step: int) -> Detector:
+        """The detector that trains a step."""
+        sizes = list(self.detectors)
+        rng = np.random.default_rng((self.seed, step // self.every))
+        return self.detectors[sizes[int(rng.integers(len(sizes)))]]
+
+
+def at_input_size(detector: Detector, size: int) -> Detector:
+    """A detector for inputs of another size, made of the same tensors, pruned or not.
+
+    What trains one trains the other, batch statistics included, as long as neither is moved to
+    another device. Priors keep their sizes in pixels.
+
+    Raises:
+        ValueError: at that size, the detector would have other layers.
+    """
+    tensors = detector.state_dict(keep_vars=True)
+    try:
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+            twin = Detector(detector.config.at_input_size(size), detector.classes)
+        _check_kernels(twin, tensors)
+        narrow(twin, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    except ValueError as error:
+        raise ValueError(
+            f"train.multi_scale: at an input size of {size} in place of "
+            f"{detector.config.input_size} pixels, the detector has other layers: choose "
+            f"smallest and largest nearer to 1 ({error})"
+        ) from None
+    twin.to(detector.device).train(detector.training)
+    for name, tensor in tensors.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(twin.get_submodule(owner), leaf, tensor)
+    return twin
+
+
+def resized(images: Tensor, size: Size) -> Tensor:
+    """[N, 3, H, W] to [N, 3, *size]."""
+    if images.shape[-2:] == size:
+        return images
+    return functional.interpolate(
+        images, size, mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def _check_kernels(twin: Detector, tensors: dict[str, Tensor]) -> None:
+    """Maps of other sizes may ask for kernels of other sizes, as MDSSD's deconvolutions do."""
+    for name, tensor in twin.state_dict().items():
+        if name in tensors and tensor.shape[2:] != tensors[name].shape[2:]:
+            wanted, own = list(tensor.shape[2:]), list(tensors[name].shape[2:])
+            raise ValueError(f"{name} would have a kernel of {wanted}, not {own}")

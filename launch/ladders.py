@@ -1,0 +1,71 @@
+"""The pruning ladder: one trained parent gives several compact children."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from detectors.data.coco import DataSource
+from launch.inputs import TrialData, TrialError
+from launch.trial import STAGES, OnEpoch, TrialResult, run_trial
+from searchspace.compression import CompressConfig, Unpruned
+from searchspace.trial import TrialConfig
+
+
+def ladder(
+    config: TrialConfig,
+    ratios: Sequence[float],
+    data: TrialData | DataSource | Path | str,
+    out: Path | str,
+    device: torch.device | str | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = False,
+) -> tuple[TrialResult, ...]:
+    """Train a detector once, and prune, fine-tune, evaluate and measure it at each ratio.
+
+    Every rung is a trial of its own, in `out/ratio-RATIO`; what they have in common lies in
+    `out/stages` and is done once. A ladder that was interrupted, or gets more rungs, goes on.
+
+    Args:
+        config: says all but the ratio.
+        ratios: of `compress.pruning`, each once.
+
+    Returns:
+        The rungs' results in the order of `ratios`.
+
+    Raises:
+        TrialError: the configuration prunes nothing, there is no ratio, or one twice.
+        pydantic.ValidationError: a ratio is not between 0 and 1.
+        DataError, TrainingFailed: as `run_trial`.
+    """
+    rungs = ladder_configs(config, ratios)
+    data, out = TrialData.of(data), Path(out)
+    return tuple(
+        run_trial(
+            rung,
+            data,
+            out / f"ratio-{rung.compress.pruning.ratio:g}",
+            device=device,
+            on_epoch=on_epoch,
+            progress=progress,
+            stages=out / STAGES,
+        )
+        for rung in rungs
+    )
+
+
+def ladder_configs(config: TrialConfig, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
+    """The trials of a ladder; raises what `ladder` raises of a configuration and ratios."""
+    if isinstance(config.compress.pruning, Unpruned):
+        raise TrialError("compress.pruning is none: a ladder needs a kind of pruning")
+    if not ratios or len(set(ratios)) < len(ratios):
+        raise TrialError(f"ratios {list(ratios)}: give at least one, and each once")
+    return tuple(_rung(config, ratio) for ratio in ratios)
+
+
+def _rung(config: TrialConfig, ratio: float) -> TrialConfig:
+    pruning = type(config.compress.pruning)(**{**dict(config.compress.pruning), "ratio": ratio})
+    compress = CompressConfig(**{**dict(config.compress), "pruning": pruning})
+    return TrialConfig(**{**dict(config), "compress": compress})

@@ -1,0 +1,240 @@
+"""The stages of a trial: train, prune, fine-tune, evaluate, measure.
+
+Each leaves one artefact in a store, named by a hash of everything that determines it: the part of
+the configuration that it depends on, the data's fingerprint, the seed, and the name of the artefact
+that it starts from. Trials that differ only later on share the earlier ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compress import Plan, distillation_term, plan_pruning, replay, sparsity_term
+from detectors.data.loader import TrainingLoader, evaluation_batches
+from detectors.detector import Detector
+from detectors.evaluate import Metrics, evaluate
+from detectors.imagenet import load_imagenet_backbone
+from detectors.speed import Cost, hardware_name, measure
+from detectors.train import Term, fit
+from detectors.weights import load_shapes_backbone
+from launch.inputs import TrialData
+from launch.store import SCRATCH, Artefact, Store
+from launch.teachers import LoadTeacher, fingerprint
+from searchspace.compression import Slimming
+from searchspace.distillation import PARENT, Distillation, NoDistillation
+from searchspace.training import TrainConfig
+from searchspace.trial import TrialConfig
+
+FRAMES = 8
+"""Validation images that frames per second are measured on."""
+
+BRIEF_PASSES = 3
+"""Passes of a measurement that only looks for a pruning fast enough."""
+
+GRADIENT_BATCHES = 8
+"""Training batches whose gradients tell what channels are worth."""
+
+GPU_LOADERS = 4
+"""Processes that load images for a GPU; on a CPU the trial's own one does."""
+
+START = {"shapes": load_shapes_backbone, "imagenet": load_imagenet_backbone}
+"""What fills a backbone, by `train.weights`."""
+
+DETECTOR = "detector"
+"""The folder of an artefact that `Detector.load` takes."""
+
+CHECKPOINT = "checkpoint"
+
+NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
+"""Fields of a pruning that say how it is trained before and behind, and not what goes."""
+
+OnEpoch = Callable[[str, int, dict[str, float]], None]
+"""Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One run of the training loop.
+
+    Attributes:
+        name: `dense` or `compact`.
+        teacher: whom `distillation` names.
+        sparsity: strength of the sparsity term; 0 for none.
+    """
+
+    name: str
+    recipe: TrainConfig
+    distillation: Distillation
+    teacher: Detector | None
+    sparsity: float = 0.0
+
+    def inputs(self) -> dict[str, Any]:
+        """What of it determines the outcome; a teacher counts by what it is, not where it lies."""
+        taught = self.distillation.model_dump(exclude={"teacher"})
+        if self.teacher is not None:
+            taught["teacher"] = fingerprint(self.teacher)
+        recipe = self.recipe.model_dump(mode="json", exclude={"distillation"})
+        return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
+
+    def terms(self, detector: Detector) -> list[Term]:
+        terms = [sparsity_term(detector, self.sparsity)] if self.sparsity else []
+        if self.teacher is not None:
+            terms.append(distillation_term(self.distillation, detector, self.teacher))
+        return terms
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one trial, as functions from artefacts to artefacts.
+
+    Attributes:
+        store: where artefacts lie, its own or one that it shares with other trials.
+        load_teacher: brings the teachers that the configuration names.
+    """
+
+    config: TrialConfig
+    data: TrialData
+    store: Store
+    device: torch.device
+    load_teacher: LoadTeacher
+    on_epoch: OnEpoch | None = None
+    progress: bool = False
+
+    def train(self) -> Artefact:
+        """A detector, trained from the start that the configuration names."""
+        recipe, pruning = self.config.train, self.config.compress.pruning
+        sparsity = pruning.sparsity if isinstance(pruning, Slimming) else 0.0
+        teacher = self._teacher(recipe.distillation, None)
+        training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
+
+        def make(work: Path) -> None:
+            torch.manual_seed(self.config.seed)
+            detector = Detector(self.config.detector, self.data.classes)
+            if recipe.weights != "none":
+                START[recipe.weights](detector)
+            self._fit(detector, training, work)
+
+        inputs = {"detector": self.config.detector.model_dump(mode="json"), **training.inputs()}
+        return self.store.once("train", inputs | self._samples(), make)
+
+    def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
+        """Which channels of a trained detector go."""
+        pruning, training = self.config.compress.pruning, self.config.train
+        inputs = {
+            "input": dense.key,
+            "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
+        }
+        if pruning.target == "latency":
+            inputs["measure"] = self._measured_on()
+        brief = self.config.measure.model_copy(update={"passes": BRIEF_PASSES})
+
+        def make() -> Plan:
+            frames, loader = self._frames(), self._loader(training)
+            return plan_pruning(
+                self._load(dense),
+                pruning,
+                batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
+                fps=lambda pruned: measure(pruned, brief, self.device, frames).fps,
+                seed=self.config.seed,
+            )
+
+        return self.store.record("prune", inputs, Plan, make)
+
+    def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
+        """The trained detector without the channels of a plan, trained on."""
+        pruning = self.config.compress.pruning
+        recipe = self.config.train.model_copy(
+            update={
+                "epochs": pruning.finetune_epochs,
+                "learning_rate": self.config.train.learning_rate * pruning.finetune_rate,
+            }
+        )
+        teacher = self._teacher(pruning.distillation, dense)
+        training = _Training("compact", recipe, pruning.distillation, teacher)
+
+        def make(work: Path) -> None:
+            torch.manual_seed(self.config.seed)
+            detector = self._load(dense)
+            replay(detector, plan)
+            self._fit(detector, training, work)
+
+        inputs = {"input": pruned.key, **training.inputs()}
+        return self.store.once("finetune", inputs | self._samples(), make)
+
+    def evaluate(self, model: Artefact) -> Metrics:
+        """COCO's metrics of a detector on the validation split."""
+        inputs = {"input": model.key, "data": self.data.val.fingerprint}
+        metrics, _ = self.store.record(
+            "evaluate",
+            inputs,
+            Metrics,
+            lambda: evaluate(self._load(model), self.data.val, self.device),
+        )
+        return metrics
+
+    def measure(self, model: Artefact) -> Cost:
+        """What a detector costs on this hardware."""
+        config = self.config.measure
+        inputs = {"input": model.key, "measure": self._measured_on()}
+
+        def make() -> Cost:
+            return measure(self._load(model), config, self.device, self._frames())
+
+        cost, _ = self.store.record("measure", inputs, Cost, make)
+        return cost
+
+    def _load(self, model: Artefact) -> Detector:
+        return Detector.load(model.folder / DETECTOR).to(self.device)
+
+    def _samples(self) -> dict[str, Any]:
+        """What determines the training batches, the recipe apart."""
+        return {"data": self.data.train.fingerprint, "seed": self.config.seed}
+
+    def _measured_on(self) -> dict[str, Any]:
+        """What determines a measurement, the detector apart."""
+        return {
+            "config": self.config.measure.model_dump(mode="json"),
+            "data": self.data.val.fingerprint,
+            "hardware": hardware_name(self.device),
+        }
+
+    def _frames(self) -> Tensor:
+        """Validation images to measure on, [N, 3, S, S] in 0..1."""
+        size = self.config.detector.input_size
+        return next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
+
+    def _loader(self, recipe: TrainConfig) -> TrainingLoader:
+        workers = GPU_LOADERS if self.device.type == "cuda" else 0
+        size = self.config.detector.input_size
+        return TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
+
+    def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
+        if isinstance(distillation, NoDistillation):
+            return None
+        if distillation.teacher == PARENT:
+            return self._load(parent)
+        return self.load_teacher(distillation.teacher)
+
+    def _fit(self, detector: Detector, training: _Training, work: Path) -> None:
+        recipe = training.recipe
+        report = self.on_epoch and (
+            lambda epoch, losses: self.on_epoch(training.name, epoch, losses)
+        )
+        fit(
+            detector,
+            self._loader(recipe),
+            recipe,
+            self.device,
+            terms=training.terms(detector.to(self.device)),
+            checkpoint=work / SCRATCH / CHECKPOINT,
+            on_epoch=report,
+            progress=self.progress,
+        )
+        detector.save(work / DETECTOR)

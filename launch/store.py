@@ -1,0 +1,150 @@
+"""Stages that are never done twice: a folder of artefacts, each named by what determined it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from launch.files import sha256, write_atomically
+
+VERSION = 1
+"""Part of every name; raised when a stage begins to do something else with the same inputs."""
+
+MANIFEST = "stage.json"
+RECORD = "record.json"
+SCRATCH = "scratch"
+"""The folder of an unfinished artefact whose files serve the next attempt alone."""
+
+logger = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What a stage left.
+
+    Attributes:
+        key: the stage's name and a hash of everything that determined it; what later stages give
+            as their input.
+        folder: its files.
+    """
+
+    key: str
+    folder: Path
+
+
+class Manifest(BaseModel):
+    """What an artefact is; written last, so that an artefact without one is none.
+
+    Attributes:
+        inputs: everything that determined it.
+        files: SHA-256 of each file by its path.
+        seconds: how long it took, in the attempt that ended it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    inputs: dict[str, Any]
+    files: dict[str, str]
+    seconds: float
+
+
+class Store:
+    """Artefacts by what determined them; any number of processes may work on one store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def once(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Artefact:
+        """The artefact of a stage, made first where it does not lie here whole.
+
+        Of several processes that want the same one, one makes it and the others wait. A lock dies
+        with its process.
+
+        Args:
+            inputs: everything that determines what comes out, as JSON can show it.
+            make: fills a folder, which outlives a crash and is then given to the next attempt. The
+                artefact appears at once and whole when `make` has returned.
+        """
+        artefact = self.artefact(stage, inputs)
+        if _damage(artefact.folder):
+            with _held(self.folder / "locks" / artefact.key):
+                if damage := _damage(artefact.folder):
+                    _remove(artefact.folder, damage)
+                    _make(artefact.folder, Path(f"{artefact.folder}.partial"), stage, inputs, make)
+        return artefact
+
+    def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:
+        """Where the artefact of a stage lies or will lie."""
+        text = json.dumps({"version": VERSION, "stage": stage, "inputs": inputs}, sort_keys=True)
+        key = f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return Artefact(key, self.folder / key)
+
+    def record(
+        self, stage: str, inputs: Mapping[str, Any], model: type[M], make: Callable[[], M]
+    ) -> tuple[M, Artefact]:
+        """The value of a stage that leaves no more than that."""
+
+        def write(folder: Path) -> None:
+            write_atomically(folder / RECORD, make().model_dump_json(indent=1))
+
+        artefact = self.once(stage, inputs, write)
+        return model.model_validate_json((artefact.folder / RECORD).read_text()), artefact
+
+
+def _damage(folder: Path) -> str | None:
+    """What keeps an artefact from being used; None for a whole one."""
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())
+        differ = [
+            name for name, digest in manifest.files.items() if sha256(folder / name) != digest
+        ]
+    except (OSError, ValidationError) as error:
+        return str(error)
+    return f"not what was written: {', '.join(differ)}" if differ else None
+
+
+def _remove(folder: Path, damage: str) -> None:
+    if folder.exists():
+        logger.warning(f"{folder} is damaged and made again ({damage})")
+        shutil.rmtree(folder)
+
+
+def _make(
+    folder: Path,
+    work: Path,
+    stage: str,
+    inputs: Mapping[str, Any],
+    make: Callable[[Path], None],
+) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    make(work)
+    seconds = time.monotonic() - start
+    paths = {str(file.relative_to(work)): file for file in work.rglob("*") if file.is_file()}
+    files = {p: sha256(f) for p, f in paths.items() if not p.startswith(f"{SCRATCH}{os.sep}")}
+    manifest = Manifest(stage=stage, inputs=dict(inputs), files=files, seconds=seconds)
+    write_atomically(work / MANIFEST, manifest.model_dump_json(indent=1))
+    os.replace(work, folder)
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,65 @@
+"""Distillation: what a detector learns from a teacher beside its labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from searchspace.domains import Choice, FloatRange
+from searchspace.space import Config
+
+PARENT = "parent"
+"""The teacher that is no saved detector: the trial's own one before it was pruned."""
+
+Teacher = Annotated[str, Field(min_length=1)]
+"""`parent`, or the folder of a saved detector."""
+
+Temperature = Annotated[float, FloatRange(1.0, 4.0), Field(gt=0)]
+
+
+class NoDistillation(Config):
+    """Learn from the labels alone."""
+
+    kind: Literal["none"] = "none"
+
+
+class ChannelWise(Config):
+    """Channel-wise distillation (Shu et al., ICCV 2021): teacher and student of any architecture.
+
+    Each channel of a map, made a distribution over the map's positions, is drawn to the teacher's.
+
+    Attributes:
+        teacher: see `Teacher`.
+        location: what is compared: the class logits, the maps that the head reads, or both.
+        temperature: divides the maps; a higher one spreads the attention over more positions.
+        weight: factor of the loss of each location.
+    """
+
+    kind: Literal["channel_wise"] = "channel_wise"
+    teacher: Teacher = PARENT
+    location: Annotated[Literal["classes", "maps", "both"], Choice("classes", "maps", "both")] = (
+        "classes"
+    )
+    temperature: Temperature = 1.0
+    weight: Annotated[float, FloatRange(1.0, 50.0, log=True), Field(gt=0)] = 5.0
+
+
+class Logits(Config):
+    """Distillation of softened class probabilities (Hinton et al., 2015), prior by prior.
+
+    Teacher and student need softmax heads and the same priors.
+
+    Attributes:
+        teacher: see `Teacher`.
+        temperature: divides the logits; a higher one shows more of what the teacher finds similar.
+        weight: factor of the loss.
+    """
+
+    kind: Literal["logits"] = "logits"
+    teacher: Teacher = PARENT
+    temperature: Temperature = 2.0
+    weight: Annotated[float, FloatRange(0.1, 10.0, log=True), Field(gt=0)] = 1.0
+
+
+Distillation = Annotated[NoDistillation | ChannelWise | Logits, Field(discriminator="kind")]

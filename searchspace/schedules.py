@@ -1,0 +1,56 @@
+"""How the learning rate falls behind its warm-up: half a cosine, or steps."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from searchspace.space import Config
+
+
+class Cosine(Config):
+    """Half a cosine from the end of the warm-up to the end of training.
+
+    Attributes:
+        floor: where it ends, as a fraction of the learning rate; 0.05 in YOLOX.
+    """
+
+    kind: Literal["cosine"] = "cosine"
+    floor: float = Field(default=0.0, ge=0, lt=1)
+
+    def rate(self, step: int, total: int, warm: float) -> float:
+        """The learning rate of a step behind the warm-up, as a fraction of the configured one."""
+        done = (step - warm) / max(total - warm, 1)
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Steps(Config):
+    """A rate that is constant between milestones.
+
+    Attributes:
+        milestones: when the rate falls, as fractions of the training, so that they hold for any
+            number of epochs, a fine-tuning's too. The default is epochs 8 and 11 of 12.
+        factor: what the rate is multiplied by at each milestone.
+    """
+
+    kind: Literal["steps"] = "steps"
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (8 / 12, 11 / 12)
+    factor: float = Field(default=0.1, gt=0, lt=1)
+
+    @field_validator("milestones")
+    @classmethod
+    def _rise(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if any(b <= a for a, b in itertools.pairwise(milestones)):
+            raise ValueError(f"milestones must rise, not {milestones}")
+        return milestones
+
+    def rate(self, step: int, total: int, warm: float) -> float:
+        """The learning rate of a step behind the warm-up, as a fraction of the configured one."""
+        return self.factor ** bisect.bisect_right(self.milestones, step / total)
+
+
+Schedule = Cosine | Steps

@@ -1,0 +1,121 @@
+"""Detectors as training might leave them, of every family of the papers, an eighth as wide."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from compress.channels import CONVOLUTIONS, ChannelGraph
+from compress.plan import Plan
+from compress.slimming import group_gates
+from detectors.detector import Detector
+from searchspace import DetectorConfig, papers
+from searchspace.heads import Multibox, ScaledPriors
+
+SIZES = {
+    "ssdmnetv1": 64,
+    "ssdmnetv1_s1l0_dualpath19_10_c": 64,
+    "ssdmnetv1_s1l0_dualpath19_10_s": 64,
+    "ssd_vgg16_s1l2_dualpath": 64,
+    "fssd300": 64,
+    "fssd300_abl_c3c7_sum_bn_b": 64,
+    "mfssd_bn": 64,
+    "mdssd512": 128,
+    "mdssd512_r101": 128,
+}
+"""Systems, and the input that each is made smaller to."""
+
+
+def narrowed(name: str, norm: bool = True, width: float = 0.125) -> DetectorConfig:
+    """A paper's system, narrower, with batch norm in its backbone where that can have it."""
+    fields = papers[name].trial.detector.model_dump()
+    head = Multibox(priors=ScaledPriors()).model_dump()
+    fields |= {"width": width, "input_size": SIZES[name], "num_classes": 3, "head": head}
+    if fields["backbone"]["kind"] == "vgg16":
+        fields["backbone"]["norm"] = norm
+    return DetectorConfig.model_validate(fields)
+
+
+def as_trained(detector: Detector) -> Detector:
+    """The detector with batch norms as training might leave them, all scales different."""
+    for norm in norms(detector).values():
+        nn.init.uniform_(norm.weight, 0.2, 1.5)
+        norm.weight.data[torch.rand_like(norm.weight) < 0.3] *= -1
+        nn.init.normal_(norm.bias, std=0.2)
+        nn.init.normal_(norm.running_mean, std=0.2)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    return detector.eval()
+
+
+def norms(detector: Detector) -> dict[str, nn.BatchNorm2d]:
+    return {n: m for n, m in detector.named_modules() if isinstance(m, nn.BatchNorm2d)}
+
+
+def widths(detector: Detector) -> dict[str, int]:
+    return {n: m.out_channels for n, m in detector.named_modules() if isinstance(m, CONVOLUTIONS)}
+
+
+def built(name: str, norm: bool = True, width: float = 0.125) -> Detector:
+    """A narrowed system with random weights, the same ones at each call."""
+    torch.manual_seed(0)
+    return as_trained(Detector(narrowed(name, norm, width)))
+
+
+def batch_for(detector: Detector, count: int = 2, seed: int = 1) -> Tensor:
+    side = detector.config.input_size
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 3, side, side, generator=generator)
+
+
+@torch.no_grad()
+def raw(detector: Detector) -> Tensor:
+    """Every raw prediction for a fixed batch, one image a row."""
+    predictions = detector.predict(batch_for(detector))
+    return torch.cat((predictions.boxes.flatten(1), predictions.classes.flatten(1)), 1)
+
+
+def difference(first: Detector, second: Detector) -> float:
+    """The largest difference of their predictions, as a share of the largest prediction."""
+    a, b = raw(first), raw(second)
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+@torch.no_grad()
+def gated_off(detector: Detector, plan: Plan) -> Detector:
+    """A copy with scale and shift of zero at the gates of all channels that a plan removes."""
+    copied = copy.deepcopy(detector)
+    graph = ChannelGraph(copied)
+    for root, gone in plan.removed.items():
+        found = group_gates(graph, root)
+        assert found
+        for gate in found:
+            channels = [c for c, r in zip(gate.channels, gate.roots, strict=True) if r in gone]
+            norm = graph.modules[gate.name]
+            norm.weight[channels] = 0
+            norm.bias[channels] = 0
+    return copied
+
+
+@torch.no_grad()
+def silenced(detector: Detector, plan: Plan) -> Detector:
+    """A copy in which nothing makes or scales the channels that a plan removes."""
+    copied = copy.deepcopy(detector)
+    graph = ChannelGraph(copied)
+    for root, gone in plan.removed.items():
+        makers = graph.makers(root)
+        for item in graph.groups[root]:
+            layer = item.dep.layer
+            if layer not in makers and not isinstance(layer, nn.BatchNorm2d):
+                continue
+            lost = [c for c, r in zip(item.idxs, item.root_idxs, strict=True) if r in gone]
+            rows = layer.weight.transpose(0, 1) if _transposed(layer) else layer.weight
+            rows[lost] = 0
+            if layer.bias is not None:
+                layer.bias[lost] = 0
+    return copied
+
+
+def _transposed(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.ConvTranspose2d)
