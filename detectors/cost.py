@@ -28,7 +28,8 @@ class Cost(BaseModel):
         network_fps: normalised images a second of the network alone, as papers often give them.
         nominal_ms: the reference's nominal latency that `fps` rests on.
         trusted, doubt: whether the machine was quiet enough to tell, and why not.
-        runtime, precision, batch, input_size, candidates: what was measured.
+        runtime, precision, batch, input_size, candidates: what was measured; the size is height and
+            width in pixels.
         memory: the most that a call takes.
     """
 
@@ -51,7 +52,7 @@ class Cost(BaseModel):
     runtime: str = "eager"
     precision: str = "float32"
     batch: int = 1
-    input_size: int | None = None
+    input_size: tuple[int, int] | None = None
     candidates: int | None = None
     memory: Memory | None = None
     timing: Timing | None = None

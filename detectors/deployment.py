@@ -24,7 +24,7 @@ def deploy_as(
     """A detector in the form, and for the threads, that a configuration names.
 
     Args:
-        calibration: float images [M, 3, S, S] in 0..1 that int8 takes the ranges of values from.
+        calibration: float images [M, 3, H, W] in 0..1 that int8 takes the ranges of values from.
 
     Raises:
         RuntimeUnavailable: the form cannot be had here.

@@ -36,7 +36,7 @@ class Candidate:
     """A detector to be measured.
 
     Attributes:
-        images: float [N, 3, S, S] in 0..1, used in turn; noise where there are none.
+        images: float [N, 3, H, W] in 0..1, used in turn; noise where there are none.
         deployed: its deployed form, if there is one already; else the configuration's is made.
     """
 
@@ -162,8 +162,8 @@ def _deployed(
 
 
 def _size(detector: Detector) -> dict[str, Any]:
-    side = detector.config.input_size
-    return {"params": count_params(detector), "macs": count_macs(detector), "input_size": side}
+    size = detector.config.size
+    return {"params": count_params(detector), "macs": count_macs(detector), "input_size": size}
 
 
 def _speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:

@@ -113,8 +113,8 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
 
 def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) -> Candidate | str:
     """A detector in a form, or why it cannot be had."""
-    side = detector.config.input_size
-    noise = torch.rand(CALIBRATION, 3, side, side, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(CALIBRATION, 3, *detector.config.size, generator=random)
     try:
         return Candidate(detector, deployed=deploy_as(form, detector, device, noise))
     except RuntimeUnavailable as error:

@@ -13,6 +13,7 @@ from detectors.runtimes import Deployed
 from detectors.timing.blocks import Call, threads
 from detectors.timing.crowd import crowd
 from detectors.timing.paired import Subject
+from searchspace.geometry import Size
 from searchspace.measuring import MeasureConfig
 
 FRAMES = 4
@@ -23,9 +24,9 @@ def subject(deployed: Deployed, images: Tensor | None, config: MeasureConfig) ->
     """What is timed of a deployed detector; each call takes the next batch.
 
     Args:
-        images: float [N, 3, S, S] in 0..1; noise where there are none.
+        images: float [N, 3, H, W] in 0..1; noise where there are none.
     """
-    images = _noise(deployed.config.input_size) if images is None else images
+    images = _noise(deployed.config.size) if images is None else images
     batches = _batches(images, config.batch, deployed.device)
     with threads(config.threads):
         whole = deployed.detect
@@ -53,11 +54,11 @@ def _in_turn(call: Callable[[Tensor], object], batches: Sequence[Tensor]) -> Cal
     return lambda: call(next(following))
 
 
-def _noise(side: int) -> Tensor:
-    return torch.rand(FRAMES, 3, side, side, generator=torch.Generator().manual_seed(0))
+def _noise(size: Size) -> Tensor:
+    return torch.rand(FRAMES, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
 def _batches(images: Tensor, size: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Images [N, 3, S, S] as batches of one size; the last one is filled up from the first."""
+    """Images [N, 3, H, W] as batches of one size; the last one is filled up from the first."""
     places = torch.arange(len(images) + -len(images) % size) % len(images)
     return tuple(images[places].to(device).split(size))

@@ -43,7 +43,7 @@ def test_a_measurement_is_whole_and_consistent(detector: Detector, config: Measu
     assert cost.latency_ms == pytest.approx(1000 / cost.fps)
     assert cost.spread >= 0
     assert cost.device == hardware_name(CPU) != ""
-    assert (cost.threads, cost.batch, cost.input_size) == (1, 1, 64)
+    assert (cost.threads, cost.batch, cost.input_size) == (1, 1, (64, 64))
     assert cost.candidates == config.candidates
     assert Cost.model_validate_json(cost.model_dump_json()) == cost
 
