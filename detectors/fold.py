@@ -8,6 +8,7 @@ import itertools
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from detectors.blocks import Bottleneck
 from detectors.detector import Detector
 
 
@@ -17,9 +18,11 @@ def folded(detector: Detector) -> Detector:
     Its detections are the original's up to rounding; it can no longer be trained or pruned.
     """
     copied = copy.deepcopy(detector).eval()
-    for sequence in copied.modules():
-        if isinstance(sequence, nn.Sequential):
-            _fold_pairs(sequence)
+    for module in list(copied.modules()):
+        if isinstance(module, nn.Sequential):
+            _fold_pairs(module)
+        elif isinstance(module, Bottleneck):
+            _fold_bottleneck(module)
     return copied
 
 
@@ -28,3 +31,9 @@ def _fold_pairs(sequence: nn.Sequential) -> None:
         if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
             sequence[index] = fuse_conv_bn_eval(first, second)
             sequence[index + 1] = nn.Identity()
+
+
+def _fold_bottleneck(block: Bottleneck) -> None:
+    block.conv1, block.bn1 = fuse_conv_bn_eval(block.conv1, block.bn1), nn.Identity()
+    block.conv2, block.bn2 = fuse_conv_bn_eval(block.conv2, block.bn2), nn.Identity()
+    block.conv3, block.bn3 = fuse_conv_bn_eval(block.conv3, block.bn3), nn.Identity()

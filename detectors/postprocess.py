@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +11,16 @@ from torchvision.ops import nms
 
 from searchspace.heads import Postprocess
 
+Survivors = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
+"""A function that computes what `class_nms` does."""
+
 
 @dataclass(frozen=True)
 class Detections:
     """The detections of a batch, best first, padded to D an image.
 
     Attributes:
-        boxes: [N, D, 4], xyxy in fractions of the image.
+        boxes: [N, D, 4], xyxy in fractions of the image; 0 for padding.
         scores: [N, D]; 0 for padding.
         labels: [N, D], 1..num_classes; 0 for padding.
     """
@@ -38,7 +41,11 @@ class Detections:
 
 
 def postprocess(
-    boxes: Tensor, scores: Tensor, config: Postprocess, counts: Sequence[int] = ()
+    boxes: Tensor,
+    scores: Tensor,
+    config: Postprocess,
+    counts: Sequence[int] = (),
+    survivors: Survivors | None = None,
 ) -> Detections:
     """Threshold, best candidates, class-wise NMS, best detections.
 
@@ -46,19 +53,20 @@ def postprocess(
         boxes: [N, P, 4], xyxy in fractions of the image.
         scores: [N, P, K], foreground classes only.
         counts: how many of the P each level has; one level where nothing is said.
+        survivors: the NMS, where it is not to be `class_nms`.
     """
     if config.level_candidates:
         scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
     classes = scores.shape[-1]
     top, flat = _best(scores, config.candidates)
+    top = torch.where(top > config.score_threshold, top, 0)
     labels = flat % classes
     candidates = boxes.gather(1, (flat // classes)[..., None].expand(-1, -1, 4)).clamp(0, 1)
-    alive = top > config.score_threshold
-    alive &= _survivors(candidates, top, labels, alive, classes, config.nms_iou)
-    top = torch.where(alive, top, 0)
-    top, order = top.topk(min(config.detections, top.shape[1]), dim=1)
+    alive = (survivors or class_nms)(candidates, top, labels, classes, config.nms_iou)
+    top, order = torch.where(alive, top, 0).topk(min(config.detections, top.shape[1]), dim=1)
     labels = torch.where(top > 0, labels.gather(1, order) + 1, 0)
-    return Detections(candidates.gather(1, order[..., None].expand(-1, -1, 4)), top, labels)
+    found = candidates.gather(1, order[..., None].expand(-1, -1, 4))
+    return Detections(torch.where(top[..., None] > 0, found, 0), top, labels)
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -78,21 +86,25 @@ def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
     levels = []
     for level in scores.split(list(counts), dim=1):
         best, place = _best(level, most)
-        kept = torch.zeros_like(level).flatten(1).scatter(1, place, best)
-        levels.append(kept.view_as(level))
+        levels.append(torch.zeros_like(level).flatten(1).scatter(1, place, best).view_as(level))
     return torch.cat(levels, 1)
 
 
-def _survivors(
-    boxes: Tensor, scores: Tensor, labels: Tensor, alive: Tensor, classes: int, iou: float
-) -> Tensor:
+def class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float) -> Tensor:
     """[N, M] mask of the boxes that NMS keeps within their image and class.
 
     One call serves all: each pair of image and class has its own place on a plane of doubles.
+
+    Args:
+        boxes: [N, M, 4], xyxy within 0..1.
+        scores: [N, M]; 0 where there is no box.
+        labels: [N, M], 0..classes - 1.
+        iou: of two boxes above which the one of lower score goes.
     """
-    place = torch.arange(len(boxes), device=boxes.device)[:, None] * classes + labels
-    shifted = boxes[alive].double() + 2.0 * place[alive][:, None]
-    kept = nms(shifted, scores[alive].double(), iou)
-    chosen = torch.zeros(len(shifted), dtype=torch.bool, device=boxes.device)
+    alive = scores > 0
+    place = torch.arange(boxes.shape[0], device=boxes.device)[:, None] * classes + labels
+    found, shifted = scores[alive], boxes[alive].double() + 2.0 * place[alive][:, None]
+    kept = nms(shifted, found.double(), iou)
+    chosen = torch.zeros_like(found, dtype=torch.bool)
     chosen[kept] = True
     return torch.zeros_like(alive).masked_scatter(alive, chosen)

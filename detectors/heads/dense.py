@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detectors.features import Predictions
 from detectors.matching import Objects
-from detectors.postprocess import Detections, postprocess
+from detectors.postprocess import Detections, Survivors, postprocess
 from detectors.priors import default_boxes
 from searchspace.detector import DetectorConfig
 from searchspace.training import SmallObjects
@@ -63,10 +63,16 @@ class DenseHead(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Named loss terms of a batch; objects' boxes are in fractions of the input."""
 
-    def detections(self, predictions: Predictions) -> Detections:
-        """What is found in each image: decoding, best candidates, NMS."""
+    def detections(
+        self, predictions: Predictions, survivors: Survivors | None = None
+    ) -> Detections:
+        """What is found in each image: decoding, best candidates, NMS.
+
+        Args:
+            survivors: see `postprocess`.
+        """
         boxes, scores = self.boxes_of(predictions), self.scores_of(predictions)
-        return postprocess(boxes, scores, self.config.postprocess, self.counts)
+        return postprocess(boxes, scores, self.config.postprocess, self.counts, survivors)
 
     def _in_pixels(self, objects: Objects) -> Objects:
         height, width = self.size

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
 from detectors.detector import Detector
-from detectors.runtimes.deployed import Deployed, Form
+from detectors.runtimes import onnx_runtime, open_vino, pytorch, tensor_rt
+from detectors.runtimes.deployed import Deployed, Form, RuntimeUnavailable
 from searchspace.detector import DetectorConfig
 from searchspace.runtimes import Precision, Runtime
+
+RUNTIMES: dict[Runtime, ModuleType] = {
+    "eager": pytorch,
+    "channels_last": pytorch,
+    "compile": pytorch,
+    "cudagraphs": pytorch,
+    "onnxruntime": onnx_runtime,
+    "openvino": open_vino,
+    "tensorrt": tensor_rt,
+}
+"""By runtime: its `PRECISIONS`, why a form is `unavailable`, and how to `build` one."""
+
+FASTEST = {
+    "cpu": (
+        Form("openvino", "bfloat16"),
+        Form("openvino", "float32"),
+        Form("onnxruntime", "float32"),
+        Form("channels_last", "float32"),
+    ),
+    "cuda": (
+        Form("tensorrt", "float16"),
+        Form("cudagraphs", "float16"),
+    ),
+}
+"""Forms by device, the one that is expected to be the fastest first; the last is always there."""
 
 
 def deploy(
@@ -31,14 +59,29 @@ def deploy(
             precision, or refuses the detector.
         ValueError: int8 without calibration images.
     """
-    raise NotImplementedError
+    form = Form(runtime, precision)
+    if reason := unavailable(form, device):
+        raise RuntimeUnavailable(f"{form}: {reason}")
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise ValueError(f"{form}: give calibration images, which int8 takes its ranges from")
+    network = RUNTIMES[runtime].build(detector, form, device, calibration)
+    return Deployed(detector, form, device, network)
+
+
+def unavailable(form: Form, device: torch.device) -> str | None:
+    """Why a form cannot run here; None where it can."""
+    module = RUNTIMES[form.runtime]
+    if form.precision not in module.PRECISIONS:
+        return f"there is no {form.precision}; there are {', '.join(module.PRECISIONS)}"
+    return module.unavailable(form, device)
 
 
 def available(device: torch.device) -> dict[Form, str | None]:
     """Every form there is, with the reason why it cannot run here; None where it can."""
-    raise NotImplementedError
+    forms = [Form(runtime, p) for runtime, module in RUNTIMES.items() for p in module.PRECISIONS]
+    return {form: unavailable(form, device) for form in forms}
 
 
 def best(detector: Detector | DetectorConfig, device: torch.device) -> Form:
     """The form that is expected to be the fastest of those that can run here, int8 left out."""
-    raise NotImplementedError
+    return next(form for form in FASTEST[device.type] if unavailable(form, device) is None)

@@ -69,7 +69,7 @@ class Deployed:
     @torch.inference_mode()
     def finish(self, boxes: Tensor, scores: Tensor) -> Detections:
         """Detections from boxes [N, P, 4] and scores [N, P, K]."""
-        return postprocess(boxes, scores, self.config.head.postprocess)
+        return postprocess(boxes, scores, self.config.head.postprocess, self._head.counts)
 
     def close(self) -> None:
         """Give the runtime's memory back; the detector cannot be called any more."""

@@ -1,0 +1,85 @@
+"""A saved detector as one file that other programs run, decoding and NMS inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.fold import folded
+from detectors.onnx_graph import INPUT, Inference, example
+from detectors.runtimes.onnx_runtime import OnnxGraph
+from detectors.runtimes.open_vino import OpenVinoGraph
+from searchspace.runtimes import Precision
+
+Target = Literal["onnx", "torch-export", "openvino"]
+
+PRECISIONS: dict[Target, tuple[Precision, ...]] = {
+    "onnx": ("float32", "int8"),
+    "torch-export": ("float32",),
+    "openvino": ("float32", "float16", "int8"),
+}
+"""What an exported file may hold; float16 is how OpenVINO stores weights, not how it computes."""
+
+SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "torch-export": ".pt2", "openvino": ".xml"}
+
+
+def export(
+    detector: Detector,
+    target: Target,
+    path: Path,
+    precision: Precision = "float32",
+    calibration: Tensor | None = None,
+) -> Path:
+    """Write a detector as one program from images to detections.
+
+    Input: `images`, float32 [N, 3, S, S] in 0..1, for any N. Outputs: `boxes`, `scores`, `labels`
+    as `detectors.postprocess.Detections` has them: [N, D, 4] in fractions of the image, best first,
+    padded with zeros.
+
+    Args:
+        path: where to; the target's suffix is put behind a name without it. OpenVINO writes the
+            weights beside it, as `.bin`.
+        calibration: float images [M, 3, S, S] in 0..1 that int8 takes the ranges of values from.
+
+    Raises:
+        ValueError: there is no such target, or not in that precision, or no image to calibrate on.
+        RuntimeUnavailable: the target's library is not installed.
+    """
+    check_target(target, precision)
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise ValueError("precision int8: give images to calibrate on")
+    path = Path(path)
+    if path.suffix != SUFFIXES[target]:
+        path = path.with_name(path.name + SUFFIXES[target])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if target == "torch-export":
+        torch.export.save(exported_program(detector), path)
+        return path
+    graph = OnnxGraph.of(detector) if target == "onnx" else OpenVinoGraph.of(detector)
+    if precision == "int8":
+        graph = graph.quantised(calibration)
+    graph.save(path, **({"half": True} if precision == "float16" else {}))
+    return path
+
+
+def check_target(target: str, precision: str) -> None:
+    """Raise `ValueError` where nothing can be exported so."""
+    if target not in PRECISIONS:
+        raise ValueError(f"target {target!r}: there are {', '.join(get_args(Target))}")
+    if precision not in PRECISIONS[target]:
+        known = ", ".join(PRECISIONS[target])
+        raise ValueError(f"precision {precision!r}: {target} has {known}")
+
+
+def exported_program(detector: Detector) -> torch.export.ExportedProgram:
+    """A detector as PyTorch's own export has it; to load it, import torchvision first (NMS)."""
+    copied = folded(detector).cpu()
+    batch = torch.export.Dim("batch", max=4096)
+    with torch.no_grad():
+        return torch.export.export(
+            Inference(copied).eval(), (example(copied),), dynamic_shapes={INPUT: {0: batch}}
+        )

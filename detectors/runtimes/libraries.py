@@ -1,0 +1,38 @@
+"""Libraries that are not part of the base installation, without their telemetry."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+
+from detectors.runtimes.deployed import RuntimeUnavailable
+
+EXTRA = "pip install 'sparrow-search[deploy]'"
+
+FROM_EXTRA = frozenset({"nncf", "onnx", "onnxruntime", "openvino"})
+
+
+def missing(*names: str) -> str | None:
+    """Which of these libraries are not installed, and how to get them; None if all are there."""
+    absent = [name for name in names if importlib.util.find_spec(name) is None]
+    if not absent:
+        return None
+    remedy = f": {EXTRA}" if FROM_EXTRA.issuperset(absent) else ""
+    return f"{' and '.join(absent)} not installed{remedy}"
+
+
+def library(name: str) -> ModuleType:
+    """Import a library that may be missing.
+
+    OpenVINO and NNCF report their use over the network as soon as they are imported, unless the
+    package that does so cannot be; so it cannot.
+
+    Raises:
+        RuntimeUnavailable: it is not installed.
+    """
+    if reason := missing(name):
+        raise RuntimeUnavailable(reason)
+    sys.modules.setdefault("openvino_telemetry", None)
+    return importlib.import_module(name)

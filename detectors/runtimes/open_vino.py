@@ -1,0 +1,129 @@
+"""OpenVINO: Intel's runtime, which runs detectors on x86 and ARM processors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.features import Predictions
+from detectors.onnx_graph import DETECTIONS, onnx_graph, raw_names
+from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from detectors.runtimes.libraries import library, missing
+from searchspace.runtimes import Precision
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "int8")
+HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
+"""What OpenVINO says that a processor can do, where float32 is not enough."""
+
+FLOAT_OPS = ("Power", "ReduceSum", "Sqrt", "Divide", "Multiply")
+"""An L2 norm's steps: sums of squares span more than eight bits."""
+
+OUTSIDE_NETWORK = r"^(?!/(backbone|neck|head)/)"
+"""Names of the steps before and behind the network, which stay as they are."""
+
+
+def unavailable(form: Form, device: torch.device) -> str | None:
+    """Why a form cannot run here."""
+    if device.type != "cpu":
+        return f"OpenVINO runs on the CPU here, not on {device.type}"
+    reason = missing("openvino", "nncf") if form.precision == "int8" else missing("openvino")
+    needed = CAPABILITIES.get(form.precision)
+    if reason is None and needed and needed not in _capabilities():
+        reason = f"OpenVINO cannot compute in {form.precision} on this processor"
+    return reason
+
+
+def build(
+    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
+) -> Network:
+    """The network of a detector in one of OpenVINO's forms."""
+    graph = OpenVinoGraph.of(detector)
+    if form.precision == "int8":
+        graph = graph.quantised(calibration)
+    return graph.network(form.precision)
+
+
+class OpenVinoGraph:
+    """A detector as an OpenVINO model that has both detections and raw predictions as outputs."""
+
+    suffix = ".xml"
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @classmethod
+    def of(cls, detector: Detector) -> OpenVinoGraph:
+        """Raises `RuntimeUnavailable` where OpenVINO refuses the detector."""
+        core = library("openvino").Core()
+        try:
+            return cls(core.read_model(onnx_graph(detector)))
+        except RuntimeError as error:
+            raise RuntimeUnavailable(f"OpenVINO refuses this detector: {error}") from None
+
+    def quantised(self, images: Tensor) -> OpenVinoGraph:
+        """The same in int8, its ranges taken from images [M, 3, S, S] in 0..1 (NNCF).
+
+        The network alone is quantised, without its L2 norms: box decoding and NMS stay as they are.
+        """
+        nncf = library("nncf")
+        nncf.set_log_level("ERROR")
+        model = nncf.quantize(
+            self.model,
+            nncf.Dataset([image[None].numpy() for image in images.cpu()]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(images),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[OUTSIDE_NETWORK], types=list(FLOAT_OPS), validate=False
+            ),
+        )
+        return OpenVinoGraph(model)
+
+    def save(self, path: Path, half: bool = False) -> None:
+        """Write the model from images to detections; weights as float16 if asked for."""
+        openvino = library("openvino")
+        openvino.save_model(self._part(DETECTIONS), path, compress_to_fp16=half)
+
+    def network(self, precision: Precision) -> Network:
+        """The part up to the raw predictions, compiled for every size of batch that it meets."""
+        part, options = self._part(raw_names()), _options(precision)
+        core, compiled = library("openvino").Core(), {}
+
+        def run(batch: Tensor) -> Predictions:
+            if batch.shape not in compiled:
+                part.reshape(list(batch.shape))
+                compiled[batch.shape] = core.compile_model(part, "CPU", options)
+            outputs = compiled[batch.shape](np.ascontiguousarray(batch), share_inputs=True)
+            return Predictions(*(torch.from_numpy(outputs[k]) for k in range(len(outputs))))
+
+        return run
+
+    def _part(self, outputs: Sequence[str]) -> Any:
+        """The model with these outputs only."""
+        openvino = library("openvino")
+        copied = self.model.clone()
+        results = [copied.output(name).get_node() for name in outputs]
+        return openvino.Model(results, copied.get_parameters(), "detector")
+
+
+def _capabilities() -> list[str]:
+    return library("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _options(precision: Precision) -> dict[str, str]:
+    """For one image after the other; what is not in int8 is in bfloat16 where that is native."""
+    if precision == "int8":
+        precision = "bfloat16" if "BF16" in _capabilities() else "float32"
+    return {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+        "PERFORMANCE_HINT": "LATENCY",
+        # Pinned, the trials of a machine would all run on its first cores.
+        "ENABLE_CPU_PINNING": "NO",
+    }

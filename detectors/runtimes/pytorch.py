@@ -1,0 +1,162 @@
+"""PyTorch's own forms: eager, channels innermost, compiled by Inductor, replayed as CUDA graphs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from detectors.detector import Detector
+from detectors.features import Predictions
+from detectors.fold import folded
+from detectors.onnx_graph import tensors_of
+from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from searchspace.runtimes import Precision
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WARM_UP = 3
+"""Passes before a CUDA graph is recorded, in which libraries choose their kernels."""
+
+
+def unavailable(form: Form, device: torch.device) -> str | None:
+    """Why a form cannot run here."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return "there is no CUDA device"
+    if form.runtime == "cudagraphs" and device.type != "cuda":
+        return "CUDA graphs need a CUDA device"
+    if form.precision == "float16" and device.type == "cpu":
+        return "PyTorch has no fast float16 convolutions on the CPU"
+    if form.runtime == "compile" and device.type == "cpu":
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            return f"torch.compile needs a C++ compiler, and there is no {compiler}"
+    return None
+
+
+def build(
+    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
+) -> Network:
+    """The network of a detector in one of PyTorch's forms."""
+    return FORMS[form.runtime](_Network(detector, DTYPES[form.precision]).to(device))
+
+
+class _Network(nn.Module):
+    """A detector from images to the tensors of its raw predictions, in float32.
+
+    Convolutions compute in `dtype`; images are normalised, and batch norms that no convolution
+    takes in computed, in float32.
+    """
+
+    def __init__(self, detector: Detector, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.detector = folded(detector)
+        for layer in self.detector.modules():
+            if not isinstance(layer, nn.BatchNorm2d):
+                for parameter in layer.parameters(recurse=False):
+                    parameter.data = parameter.data.to(dtype)
+        self.detector.requires_grad_(False)
+        self.detector.backbone = nn.Sequential(_Cast(dtype), self.detector.backbone)
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.float() for tensor in tensors_of(self.detector.predict(batch)))
+
+
+class _Cast(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
+
+
+def _eager(network: nn.Module) -> Network:
+    return lambda batch: Predictions(*network(batch.contiguous()))
+
+
+def _channels_last(network: nn.Module) -> Network:
+    network = network.to(memory_format=torch.channels_last)
+    return lambda batch: Predictions(*network(_innermost(batch)))
+
+
+def _compiled(network: nn.Module) -> Network:
+    """Compiled with its weights as constants, once for every size of batch."""
+    network, compiled = network.to(memory_format=torch.channels_last), {}
+
+    def run(batch: Tensor) -> Predictions:
+        batch = _innermost(batch)
+        if batch.shape not in compiled:
+            compiled[batch.shape] = _compile(network, batch)
+        return Predictions(*compiled[batch.shape](batch))
+
+    return run
+
+
+def _compile(network: nn.Module, batch: Tensor) -> nn.Module:
+    try:
+        # An exported program has code of its own: Dynamo counts what it compiles by code, and
+        # leaves it uncompiled beyond a limit.
+        program = torch.export.export(network, (batch,)).module()
+        compiled = torch.compile(program, fullgraph=True, dynamic=False, options={"freezing": True})
+        compiled(batch)
+    except Exception as error:
+        raise RuntimeUnavailable(f"torch.compile refuses this detector: {error}") from error
+    return compiled
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A CUDA graph, and the tensors that it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Tensor
+    outputs: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, network: nn.Module, batch: Tensor) -> _Recording:
+        batch = batch.clone()
+        stream = torch.cuda.Stream(batch.device)
+        stream.wait_stream(torch.cuda.current_stream(batch.device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                network(batch)
+        torch.cuda.current_stream(batch.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = network(batch)
+        return cls(graph, batch, outputs)
+
+    def replay(self, batch: Tensor) -> tuple[Tensor, ...]:
+        self.batch.copy_(batch)
+        self.graph.replay()
+        return tuple(output.clone() for output in self.outputs)
+
+
+def _recorded(network: nn.Module) -> Network:
+    """Recorded once for every size of batch, then replayed without the cost of launching."""
+    network, recordings = network.to(memory_format=torch.channels_last), {}
+
+    def run(batch: Tensor) -> Predictions:
+        batch = _innermost(batch)
+        if batch.shape not in recordings:
+            recordings[batch.shape] = _Recording.of(network, batch)
+        return Predictions(*recordings[batch.shape].replay(batch))
+
+    return run
+
+
+def _innermost(batch: Tensor) -> Tensor:
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+FORMS = {
+    "eager": _eager,
+    "channels_last": _channels_last,
+    "compile": _compiled,
+    "cudagraphs": _recorded,
+}
+"""What turns a network on its device into a form of it, by runtime."""

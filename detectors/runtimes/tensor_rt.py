@@ -1,0 +1,76 @@
+"""TensorRT: NVIDIA's runtime, for its GPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.features import Predictions
+from detectors.onnx_graph import INPUT, raw_names
+from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from detectors.runtimes.libraries import library, missing
+from detectors.runtimes.onnx_runtime import OnnxGraph
+from searchspace.runtimes import Precision
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+
+
+def unavailable(form: Form, device: torch.device) -> str | None:
+    """Why a form cannot run here."""
+    if device.type != "cuda":
+        return f"TensorRT runs on CUDA devices, not on {device.type}"
+    return missing("onnx", "tensorrt")
+
+
+def build(
+    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
+) -> Network:
+    """The network of a detector as TensorRT engines, one for every size of batch that it meets."""
+    model = OnnxGraph.of(detector).part(raw_names()).SerializeToString()
+    contexts: dict[torch.Size, Any] = {}
+
+    def run(batch: Tensor) -> Predictions:
+        batch = batch.contiguous()
+        if batch.shape not in contexts:
+            contexts[batch.shape] = _context(model, batch.shape, form.precision)
+        return Predictions(*_run(contexts[batch.shape], batch))
+
+    return run
+
+
+def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:
+    """An engine for one shape of batch, ready to run."""
+    trt = library("tensorrt")
+    log = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(log)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(model):
+        errors = "; ".join(str(parser.get_error(k)) for k in range(parser.num_errors))
+        raise RuntimeUnavailable(f"TensorRT refuses this detector: {errors}")
+    config = builder.create_builder_config()
+    if precision == "float16":
+        config.set_flag(trt.BuilderFlag.FP16)
+    profile = builder.create_optimization_profile()
+    profile.set_shape(INPUT, shape, shape, shape)
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise RuntimeUnavailable("TensorRT cannot build an engine for this detector")
+    context = trt.Runtime(log).deserialize_cuda_engine(plan).create_execution_context()
+    context.set_input_shape(INPUT, shape)
+    return context
+
+
+def _run(context: Any, batch: Tensor) -> list[Tensor]:
+    stream = torch.cuda.current_stream(batch.device)
+    context.set_tensor_address(INPUT, batch.data_ptr())
+    outputs = []
+    for name in raw_names():
+        outputs.append(batch.new_empty(tuple(context.get_tensor_shape(name))))
+        context.set_tensor_address(name, outputs[-1].data_ptr())
+    context.execute_async_v3(stream.cuda_stream)
+    return outputs
