@@ -1,8 +1,7 @@
-"""The command line: `sparrow search | trial | ladder | describe | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | fps | report | data`."""
 
 from __future__ import annotations
 
-import difflib
 import sys
 import warnings
 from datetime import datetime
@@ -15,20 +14,22 @@ from rich.console import Console
 
 from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import SMALL_AREA, Detector
+from detectors.detector import SMALL_AREA
 from detectors.train import TrainingFailed
 from launch.describing import description
+from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
 from launch.searches import Driver, report, resume, search
 from launch.study import read_records
+from launch.systems import find_system, in_words, read_trial
 from launch.trial import TrialResult, run_trial
-from searchspace import TrialConfig, papers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
+app.command("fps")(fps_command)
 console = Console()
 
 TRIALS = 20
@@ -123,7 +124,7 @@ def trial_command(
     device: Device = None,
 ) -> None:
     """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
-    trial = _read_config(config)
+    trial = read_trial(config)
     source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
     folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
     result = run_trial(trial, source, folder, device=device, progress=sys.stderr.isatty())
@@ -144,7 +145,7 @@ def ladder_command(
     device: Device = None,
 ) -> None:
     """Train a detector once, and prune and fine-tune it at several ratios."""
-    trial, rungs = _read_config(config), _ratios(ratios)
+    trial, rungs = read_trial(config), _ratios(ratios)
     source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
     folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
     results = ladder(trial, rungs, source, folder, device=device, progress=sys.stderr.isatty())
@@ -162,16 +163,7 @@ def describe_command(
     ],
 ) -> None:
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
-    published = None
-    if system in papers:
-        detector, published = papers[system].trial.detector, papers[system].published
-    elif Path(system).is_dir():
-        detector = Detector.load(Path(system))
-    elif Path(system).exists():
-        detector = _read_config(Path(system)).detector
-    else:
-        near = ", ".join(difflib.get_close_matches(system, papers, n=5, cutoff=0.0))
-        raise ValueError(f"{system}: neither a file nor a paper's system; the nearest are {near}")
+    detector, published = find_system(system)
     console.print(description(detector, published))
 
 
@@ -220,7 +212,7 @@ def main() -> None:
     try:
         app()
     except ValidationError as error:
-        _fail(f"{error.title}: {_readable(error)}")
+        _fail(f"{error.title}: {in_words(error)}")
     except (ValueError, FileExistsError, TrainingFailed) as error:
         _fail(str(error))
 
@@ -228,20 +220,6 @@ def main() -> None:
 def _fail(message: str) -> None:
     Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
-
-
-def _readable(error: ValidationError) -> str:
-    problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return "; ".join(problems)
-
-
-def _read_config(path: Path) -> TrialConfig:
-    try:
-        return TrialConfig.model_validate_json(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_readable(error)}") from None
 
 
 def _source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
