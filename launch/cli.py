@@ -1,4 +1,4 @@
-"""The command line: `sparrow search | trial | ladder | describe | fps | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | space | fps | report | data`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
 from launch.searches import Driver, report, resume, search
+from launch.space_tree import space_tree
 from launch.study import read_records
 from launch.systems import find_system, in_words, read_trial
 from launch.trial import TrialResult, run_trial
+from searchspace import load_space
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
@@ -165,6 +167,14 @@ def describe_command(
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
     detector, published = find_system(system)
     console.print(description(detector, published))
+
+
+@app.command("space")
+def space_command(
+    name: Annotated[str, typer.Argument(help="A named space or a TOML file.")],
+) -> None:
+    """Show what a space searches, as a tree with its size."""
+    console.print(space_tree(load_space(name)))
 
 
 @app.command("report")
