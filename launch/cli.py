@@ -21,6 +21,7 @@ from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
+from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
 from launch.space_tree import space_tree
 from launch.study import read_records
@@ -78,6 +79,7 @@ def search_command(
     papers: Annotated[
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
+    sampler: Annotated[SamplerName, typer.Option(help="What proposes configurations.")] = "tpe",
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -106,6 +108,7 @@ def search_command(
                 device=device,
                 skip_bad=skip_bad,
                 papers=papers,
+                sampler=sampler,
                 **workers,
             )
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from detectors.speed import hardware_name
 from launch.local import run_locally
 from launch.records import TrialRecord
 from launch.report import Front, load_front, write_report
+from launch.samplers import SamplerName
 from launch.study import (
     OnEnd,
     SplitPaths,
@@ -45,6 +46,7 @@ def search(
     device: str | None = None,
     skip_bad: bool = False,
     papers: bool = True,
+    sampler: SamplerName = "tpe",
     on_end: OnEnd | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
@@ -58,6 +60,7 @@ def search(
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         papers: begin with the papers' systems that lie in the space.
+        sampler: what proposes configurations behind these.
         on_end: told of each trial that ends.
 
     Raises:
@@ -81,6 +84,7 @@ def search(
         seed=seed,
         minutes=minutes,
         device=device,
+        sampler=sampler,
     )
     with open_study(Path(out), settings, on_end) as study:
         return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
@@ -176,6 +180,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Validation data": _shown(settings.val.annotations),
         "Speed measured on": device + threads,
         "Trials asked for": str(settings.trials),
+        "Sampler": settings.sampler,
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }

@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from launch.files import write_atomically
 from launch.front import log_fps
 from launch.journal import Journal
 from launch.records import Origin, TrialRecord
+from launch.samplers import SamplerName, make_sampler
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 
@@ -33,7 +33,6 @@ MAX_REJECTED = 5
 EXHAUSTED = 200
 """Random proposals in a row that may be duplicates before the space counts as exhausted."""
 
-STARTUP_TRIALS = 8
 NUMBER = "number"
 SETTINGS = "study.json"
 
@@ -65,6 +64,7 @@ class StudySettings(BaseModel):
         trials: how many are proposed in all, failed ones included.
         minutes: no trial is proposed that would probably end later than this; None for no limit.
         device: what trials run on; None takes a GPU where there is one.
+        sampler: what proposes configurations behind the planned ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +79,7 @@ class StudySettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     minutes: float | None = Field(default=None, gt=0)
     device: str | None = None
+    sampler: SamplerName = "tpe"
 
 
 OnEnd = Callable[[TrialRecord], None]
@@ -101,7 +102,7 @@ class Study:
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
-        self._sampler = _tpe(seed)
+        self._sampler = make_sampler(settings.sampler, seed)
         self._optuna = self._open_optuna()
         self._reconcile()
 
@@ -305,15 +306,6 @@ def _values(record: TrialRecord) -> list[float]:
     """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
     ap_small, fps = record.objectives
     return [ap_small, log_fps(fps)]
-
-
-def _tpe(seed: int) -> optuna.samplers.TPESampler:
-    """TPE over groups of parameters that occur together, as conditional spaces need."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed
-        )
 
 
 def _load_optuna(path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:

@@ -62,7 +62,8 @@ def test_space_shows_the_tree_and_its_size(run: Run, tmp_path: Path) -> None:
         "[detector]\ninput_size = { choice = [160, 300] }\nwidth = 0.5\n"
         "[detector.backbone.mobilenet_v1]\neliminated_strides = { choice = [[], [6], [0]] }\n"
         "[detector.head.multibox.priors.scaled]\ncells = 2.0\n"
-        "[train.small_objects]\nweight = { low = 0.5, high = 4.0 }\n[train.copy_paste]\ncopies = 0\n"
+        "[train.small_objects]\nweight = { low = 0.5, high = 4.0 }\n"
+        "[train.copy_paste]\ncopies = 0\n"
         '[compress.pruning]\nkind = { choice = ["none", "slimming"] }\n'
         "[compress.pruning.slimming]\nsparsity = 1e-4\nratio = { choice = [0.3, 0.5] }\n"
         'scope = "global"\nround_to = 1\n[compress.pruning.slimming.distillation]\nkind = "none"\n'
