@@ -16,6 +16,7 @@ from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import SMALL_AREA
 from detectors.train import TrainingFailed
+from launch.constraints import constraints_from, parse_count
 from launch.describing import description
 from launch.fps_command import fps_command
 from launch.ladders import ladder
@@ -48,6 +49,10 @@ Images = Annotated[Path | None, typer.Option(help="Image folder, in place of --d
 Annotations = Annotated[Path | None, typer.Option(help="COCO file, in place of --data.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is taken if there is one.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, count them, go on.")]
+Count = Annotated[
+    float | None,
+    typer.Option(parser=parse_count, metavar="COUNT", help="The front keeps to it; k, M, G."),
+]
 DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
 
 
@@ -80,6 +85,11 @@ def search_command(
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
     sampler: Annotated[SamplerName, typer.Option(help="What proposes configurations.")] = "tpe",
+    min_fps: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    min_ap_small: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    max_params: Count = None,
+    max_macs: Count = None,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -91,9 +101,18 @@ def search_command(
         "address": address,
         "on_end": _print_end,
     }
+    constraints = constraints_from(
+        {
+            "min_fps": min_fps,
+            "min_ap_small": min_ap_small,
+            "max_latency_ms": max_latency_ms,
+            "max_params": max_params,
+            "max_macs": max_macs,
+        }
+    )
     try:
         if resume_from:
-            if any((data, *paths, out, device, skip_bad, minutes)):
+            if any((data, *paths, out, device, skip_bad, minutes, constraints)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -109,6 +128,7 @@ def search_command(
                 skip_bad=skip_bad,
                 papers=papers,
                 sampler=sampler,
+                constraints=constraints,
                 **workers,
             )
     except KeyboardInterrupt:

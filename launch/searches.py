@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 from detectors.data.coco import DataSource, Split
 from detectors.detector import SMALL_AREA
 from detectors.speed import hardware_name
+from launch.constraints import Constraint
 from launch.local import run_locally
 from launch.records import TrialRecord
 from launch.report import Front, load_front, write_report
@@ -47,6 +49,7 @@ def search(
     skip_bad: bool = False,
     papers: bool = True,
     sampler: SamplerName = "tpe",
+    constraints: Sequence[Constraint] = (),
     on_end: OnEnd | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
@@ -61,6 +64,7 @@ def search(
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         papers: begin with the papers' systems that lie in the space.
         sampler: what proposes configurations behind these.
+        constraints: bounds that a detector of the front keeps to.
         on_end: told of each trial that ends.
 
     Raises:
@@ -85,6 +89,7 @@ def search(
         minutes=minutes,
         device=device,
         sampler=sampler,
+        constraints=tuple(constraints),
     )
     with open_study(Path(out), settings, on_end) as study:
         return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
@@ -181,6 +186,11 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Speed measured on": device + threads,
         "Trials asked for": str(settings.trials),
         "Sampler": settings.sampler,
+        **(
+            {"Constraints": ", ".join(map(str, settings.constraints))}
+            if settings.constraints
+            else {}
+        ),
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }

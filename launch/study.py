@@ -19,6 +19,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.attempt import Failure
+from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.front import log_fps
 from launch.journal import Journal
@@ -65,6 +66,7 @@ class StudySettings(BaseModel):
         minutes: no trial is proposed that would probably end later than this; None for no limit.
         device: what trials run on; None takes a GPU where there is one.
         sampler: what proposes configurations behind the planned ones.
+        constraints: what a finished detector must keep to; others never come onto the front.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +82,7 @@ class StudySettings(BaseModel):
     minutes: float | None = Field(default=None, gt=0)
     device: str | None = None
     sampler: SamplerName = "tpe"
+    constraints: tuple[Constraint, ...] = ()
 
 
 OnEnd = Callable[[TrialRecord], None]
@@ -136,7 +139,10 @@ class Study:
         if isinstance(outcome, Failure):
             update = {"state": "failed", "reason": outcome.reason}
         else:
-            update = {"state": "finished", "result": outcome}
+            broken = tuple(
+                str(c) for c in self.settings.constraints if c.broken_by(outcome.figure(c.figure))
+            )
+            update = {"state": "finished", "result": outcome, "broken": broken}
         record = running.model_copy(update=update | {"seconds": outcome.seconds})
         self._journal.append(record)
         lasting = isinstance(outcome, Failure) and outcome.lasting
@@ -201,9 +207,19 @@ class Study:
     ) -> None:
         """Tell the sampler a finished trial's objectives, or that there are none."""
         if record.result is not None:
+            trial = self._optuna.get_trials(deepcopy=False)[optuna_number]
+            live = optuna.Trial(self._optuna, trial._trial_id)
+            for name, value in self._violations(record).items():
+                live.set_constraint(name, value)
             self._optuna.tell(optuna_number, _values(record))
         else:
             self._optuna.tell(optuna_number, state=failed_as or TrialState.FAIL)
+
+    def _violations(self, record: TrialRecord) -> dict[str, float]:
+        """What the sampler is told of each constraint: above 0 where it is broken."""
+        return {
+            str(c): c.violation(record.result.figure(c.figure)) for c in self.settings.constraints
+        }
 
     def _out_of_time(self) -> bool:
         if self.settings.minutes is None:
@@ -250,6 +266,7 @@ class Study:
             params=replay.params,
             distributions=replay.distributions,
             values=_values(record) if record.state == "finished" else None,
+            constraints=self._violations(record) if record.state == "finished" else None,
             user_attrs={NUMBER: record.number},
         )
 
