@@ -13,36 +13,28 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from detectors.data.coco import DataSource, Split, read_split
-from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import SMALL_AREA
+from detectors.data.coco import DataSource, Split
+from detectors.data.shapes import generate_shapes
 from detectors.train import TrainingFailed
+from launch import cli_data
+from launch.cli_options import Annotations, Data, Images, SkipBad, console, read_config, readable
 from launch.describing import description
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table
 from launch.searches import Driver, report, resume, search
 from launch.study import read_records
 from launch.trial import TrialResult, run_trial
-from searchspace import TrialConfig, papers
+from searchspace import papers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
-app.add_typer(data_app, name="data")
-console = Console()
+app.add_typer(cli_data.app, name="data")
 
 TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
 SHAPES_MINUTES = 7.5
 """Limit of a search on generated shapes that names none."""
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="COCO folder: train/, val/, annotations/instances_{train,val}.json."),
-]
-Images = Annotated[Path | None, typer.Option(help="Image folder, in place of --data.")]
-Annotations = Annotated[Path | None, typer.Option(help="COCO file, in place of --data.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is taken if there is one.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, count them, go on.")]
 DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
 
 
@@ -122,7 +114,7 @@ def trial_command(
     device: Device = None,
 ) -> None:
     """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
-    trial = _read_config(config)
+    trial = read_config(config)
     source = _source(data, (train_images, train_annotations, val_images, val_annotations))
     if source is None:
         raise ValueError("give --data, or the four paths of images and annotations")
@@ -142,7 +134,7 @@ def describe_command(
     if system in papers:
         trial, published = papers[system].trial, papers[system].published
     elif Path(system).exists():
-        trial, published = _read_config(Path(system)), None
+        trial, published = read_config(Path(system)), None
     else:
         near = ", ".join(difflib.get_close_matches(system, papers, n=5, cutoff=0.0))
         raise ValueError(f"{system}: neither a file nor a paper's system; the nearest are {near}")
@@ -157,44 +149,13 @@ def report_command(
     _print_front(folder, report(folder))
 
 
-@data_app.command("shapes")
-def shapes_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write the set.")],
-    train_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.train_images,
-    val_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.val_images,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = ShapesConfig.size,
-    seed: Annotated[int, typer.Option(min=0)] = ShapesConfig.seed,
-) -> None:
-    """Write the generated data set as a COCO folder."""
-    generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
-    console.print(f"{train_images} training and {val_images} validation images: {folder}")
-
-
-@data_app.command("check")
-def check_command(
-    images: Annotated[Path, typer.Option(help="Image folder.")],
-    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
-    skip_bad: SkipBad = False,
-) -> None:
-    """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
-    split = read_split(Split(images, annotations), skip_bad)
-    objects = [a for found in split.annotations.values() for a in found]
-    small = sum(a.area < SMALL_AREA for a in objects)
-    console.print(
-        f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
-        f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"
-    )
-    for problem in split.skipped:
-        console.print(f"dropped: {problem.entry}: {problem.what}", markup=False, highlight=False)
-
-
 def main() -> None:
     """The command `sparrow`: what a user can get wrong ends in a message, not in a traceback."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except ValidationError as error:
-        _fail(f"{error.title}: {_readable(error)}")
+        _fail(f"{error.title}: {readable(error)}")
     except (ValueError, FileExistsError, TrainingFailed) as error:
         _fail(str(error))
 
@@ -202,20 +163,6 @@ def main() -> None:
 def _fail(message: str) -> None:
     Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
-
-
-def _readable(error: ValidationError) -> str:
-    problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return "; ".join(problems)
-
-
-def _read_config(path: Path) -> TrialConfig:
-    try:
-        return TrialConfig.model_validate_json(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_readable(error)}") from None
 
 
 def _source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
