@@ -12,10 +12,11 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from detectors.data.coco import DataSource, Split, read_split
-from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import SMALL_AREA
+from detectors.data.coco import DataSource, Split
+from detectors.data.shapes import generate_shapes
 from detectors.train import TrainingFailed
+from launch import cli_data
+from launch.cli_options import Annotations, Data, Images, SkipBad, console
 from launch.constraints import constraints_from, parse_count
 from launch.describing import description
 from launch.fps_command import fps_command
@@ -31,24 +32,15 @@ from launch.trial import TrialResult, run_trial
 from searchspace import load_space
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
-app.add_typer(data_app, name="data")
+app.add_typer(cli_data.app, name="data")
 app.command("fps")(fps_command)
-console = Console()
 
 TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
 SHAPES_MINUTES = 7.5
 """Limit of a search on generated shapes that names none."""
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="COCO folder: train/, val/, annotations/instances_{train,val}.json."),
-]
-Images = Annotated[Path | None, typer.Option(help="Image folder, in place of --data.")]
-Annotations = Annotated[Path | None, typer.Option(help="COCO file, in place of --data.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is taken if there is one.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, count them, go on.")]
 Count = Annotated[
     float | None,
     typer.Option(parser=parse_count, metavar="COUNT", help="The front keeps to it; k, M, G."),
@@ -206,37 +198,6 @@ def report_command(
 ) -> None:
     """Rebuild front and report of a study from what is stored."""
     _print_front(folder, report(folder))
-
-
-@data_app.command("shapes")
-def shapes_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write the set.")],
-    train_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.train_images,
-    val_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.val_images,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = ShapesConfig.size,
-    seed: Annotated[int, typer.Option(min=0)] = ShapesConfig.seed,
-) -> None:
-    """Write the generated data set as a COCO folder."""
-    generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
-    console.print(f"{train_images} training and {val_images} validation images: {folder}")
-
-
-@data_app.command("check")
-def check_command(
-    images: Annotated[Path, typer.Option(help="Image folder.")],
-    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
-    skip_bad: SkipBad = False,
-) -> None:
-    """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
-    split = read_split(Split(images, annotations), skip_bad)
-    objects = [a for found in split.annotations.values() for a in found]
-    small = sum(a.area < SMALL_AREA for a in objects)
-    console.print(
-        f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
-        f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"
-    )
-    for problem in split.skipped:
-        console.print(f"dropped: {problem.entry}: {problem.what}", markup=False, highlight=False)
 
 
 def main() -> None:

@@ -117,7 +117,7 @@ class MultiScale(Config):
         """The input sizes that are drawn from, ascending; `input_size` is one of them.
 
         Raises:
-            ValueError: the input is no square.
+            ValueError: the input is no square, or the range holds no other size.
         """
         if isinstance(input_size, tuple):
             raise ValueError(
@@ -126,6 +126,13 @@ class MultiScale(Config):
             )
         below = int(input_size * (1 - self.smallest) / SIZE_STEP + 1e-9)
         above = int(input_size * (self.largest - 1) / SIZE_STEP + 1e-9)
+        if not (below or above) and self.smallest < self.largest:
+            least = SIZE_STEP / input_size
+            raise ValueError(
+                f"train.multi_scale: from {self.smallest:g} to {self.largest:g} times {input_size} "
+                f"pixels there is no other size, for sizes differ by {SIZE_STEP}; set smallest to "
+                f"{1 - least:.3f} or less, largest to {1 + least:.3f} or more, or both to 1"
+            )
         return tuple(input_size + SIZE_STEP * k for k in range(-below, above + 1))
 
 

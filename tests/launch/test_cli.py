@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,28 +14,15 @@ from launch import cli
 from launch.report.words import TIMES
 from searchspace import TrialConfig, papers
 
+DATA_COMMANDS = [("data", name) for name in ("shapes", "check", "subset", "preview")]
+
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `sparrow ARGUMENTS`; gives the exit status and all that was printed."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sparrow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out + captured.err
-
-    return run
 
 
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    commands = ("search", "trial", "ladder", "describe", "space", "report", "data")
-    for command in ((), *((name,) for name in commands), ("data", "check")):
+    commands = ("search", "trial", "ladder", "describe", "space", "fps", "report", "data")
+    for command in ((), *((name,) for name in commands), *DATA_COMMANDS):
         answer = runner.invoke(cli.app, [*command, "--help"])
         assert answer.exit_code == 0, command
         assert "Usage" in answer.output
