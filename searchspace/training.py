@@ -61,7 +61,8 @@ class CopyPaste(Config):
     With `probability`, an original image gets other pastes each time it is read.
 
     An object is pasted if it is no crowd region, its annotation's area is below `max_area`, and it
-    is whole: its mask is one polygon, or one connected region of a run-length encoding.
+    is whole: its mask, where it is cut by one, is one polygon, or one connected region of a
+    run-length encoding. Manaiev's augmented data are one copy, one paste of each object, by masks.
 
     Attributes:
         copies: further images for each image with small objects; one into which nothing could be

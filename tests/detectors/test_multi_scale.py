@@ -57,6 +57,16 @@ def test_what_trains_a_twin_trains_the_detector(make_detector: MakeDetector) -> 
     assert all(torch.equal(tensor, after[name]) for name, tensor in twin.state_dict().items())
 
 
+def test_frozen_statistics_stay_frozen(make_detector: MakeDetector) -> None:
+    detector = make_detector(input_size=96).train()
+    still = detector.backbone.get_submodule("layer0").eval()
+    before = {name: tensor.clone() for name, tensor in still.state_dict().items()}
+    twin = at_input_size(detector, 128)
+    twin.predict(torch.rand(2, 3, 128, 128))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in still.state_dict().items())
+    assert twin.training
+
+
 def test_listed_priors_keep_their_pixels(make_detector: MakeDetector) -> None:
     listed = ListedPriors(
         sizes=(10, 20, 40, 60, 80, 90),
