@@ -11,6 +11,7 @@ from typing import Literal
 
 from searchspace.backbones import CSPDarknet, ResNet
 from searchspace.detector import DetectorConfig
+from searchspace.distillation import ChannelWise, Distillation
 from searchspace.heads import Distributions, Points
 from searchspace.necks import Aggregate, Extend, Growth, Pyramid
 from searchspace.papers.system import PaperSystem, Published
@@ -64,8 +65,8 @@ def _yolox(
         neck=(Aggregate(),),
         head=head.model_copy(update={"postprocess": for_ap}),
     )
-    train = _YOLOX_RECIPE.model_copy(update=recipe)
-    return PaperSystem(TrialConfig(detector=detector, train=train), published, teacher)
+    train = _YOLOX_RECIPE.model_copy(update=recipe | _taught(teacher))
+    return PaperSystem(TrialConfig(detector=detector, train=train), published)
 
 
 def _gfl(
@@ -83,8 +84,14 @@ def _gfl(
         neck=(Pyramid(), coarse),
         head=Distributions(strides=(8, 16, 32, 64, 128)),
     )
-    train = _GFL_RECIPE.model_copy(update={"epochs": 24 if depth == 101 else 12, **recipe})
-    return PaperSystem(TrialConfig(detector=detector, train=train), published, teacher)
+    recipe |= {"epochs": 24 if depth == 101 else 12} | _taught(teacher)
+    train = _GFL_RECIPE.model_copy(update=recipe)
+    return PaperSystem(TrialConfig(detector=detector, train=train), published)
+
+
+def _taught(teacher: str | None) -> dict[str, Distillation]:
+    """Channel-wise distillation of the class logits: where and how, the thesis does not say."""
+    return {} if teacher is None else {"distillation": ChannelWise(teacher=teacher)}
 
 
 def _row(*coco: float, source: str = _THESIS) -> Published:
