@@ -187,8 +187,8 @@ class TrainConfig(Config):
             the cosine.
         warmup_epochs: length of the warm-up in epochs.
         warmup_steps: length of the warm-up in steps, in place of `warmup_epochs`.
-        plain_epochs: how many epochs at the end go without mosaic; 15 in YOLOX. A fine-tuning of no
-            more epochs goes without.
+        plain_epochs: how many epochs at the end go without mosaic, and with YOLOX's L1 term; 15 in
+            YOLOX. A fine-tuning of no more epochs has all of them plain.
         precision: `auto` is bfloat16 autocast on GPUs and on CPUs that have it in hardware, for
             networks of dense convolutions; float32 otherwise.
         max_gradient: gradients are clipped to this norm.
@@ -219,6 +219,10 @@ class TrainConfig(Config):
     small_objects: SmallObjects = SmallObjects()
     frozen: Frozen = Frozen()
     distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
+
+    def is_plain(self, epoch: int) -> bool:
+        """Whether an epoch, counted from 0, is one of the last, which go without mosaic."""
+        return epoch >= self.epochs - self.plain_epochs
 
     def warmup(self, steps_per_epoch: int) -> float:
         """Length of the warm-up in steps."""
