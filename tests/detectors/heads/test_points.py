@@ -87,3 +87,13 @@ def test_levels_have_weights_of_their_own_and_classes_a_tower(head: PointsHead) 
     assert torch.equal(before.objectness, after.objectness)
     assert torch.equal(before.classes[:, :32], after.classes[:, :32])
     assert not torch.equal(before.classes[:, 32:], after.classes[:, 32:])
+
+
+def test_plain_epochs_add_the_distance_of_the_coded_boxes(head: PointsHead) -> None:
+    made = predictions(batch=1)
+    yes = torch.ones(1, 1, dtype=torch.bool)
+    objects = Objects(torch.tensor([[[0.1, 0.2, 0.5, 0.9]]]), torch.tensor([[1]]), yes, yes)
+    usual, last = (head.losses(made, objects, SmallObjects(), plain) for plain in (False, True))
+    assert last.keys() - usual.keys() == {"coded"}
+    assert all(torch.equal(last[name], value) for name, value in usual.items())
+    assert last["coded"] > 0
