@@ -15,6 +15,7 @@ from detectors.data.coco import CocoSplit
 from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
 from detectors.quiet import computing
+from detectors.runtimes import Deployed
 
 BATCH = 16
 
@@ -53,17 +54,18 @@ class Metrics(BaseModel):
     classes: dict[str, ClassMetrics]
 
 
-def evaluate(detector: Detector, split: CocoSplit, device: torch.device) -> Metrics:
+def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
     """COCO's metrics of a detector on a split."""
     return coco_metrics(split, detect_split(detector, split, device))
 
 
 @torch.inference_mode()
 def detect_split(
-    detector: Detector, split: CocoSplit, device: torch.device
+    detector: Detector | Deployed, split: CocoSplit, device: torch.device
 ) -> list[dict[str, Any]]:
     """All detections on a split in COCO's result form (boxes as x, y, width, height)."""
-    detector.eval().to(device)
+    if isinstance(detector, Detector):
+        detector.eval().to(device)
     results = []
     for records, images in evaluation_batches(split, detector.config.input_size, BATCH):
         with computing(device):

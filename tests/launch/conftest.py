@@ -37,6 +37,7 @@ sparsity = 1e-4
 [compress.pruning.slimming.distillation]
 kind = "none"
 [measure]
+runtime = "eager"
 runs = 5
 passes = 1
 """
@@ -86,3 +87,11 @@ def tiny(space: Space) -> TrialConfig:
     baseline = space.baseline()
     detector = baseline.detector.model_copy(update={"input_size": 64})
     return TrialConfig(**(dict(baseline) | {"detector": detector}))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def impatient() -> Iterator[None]:
+    """No long warm-up where the machine is busy and latencies do not settle."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("detectors.timing.blocks.MOST_CALLS", 11)
+        yield
