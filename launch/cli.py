@@ -1,4 +1,4 @@
-"""The command line: `sparrow search | trial | ladder | describe | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | export | report | data`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import SMALL_AREA, Detector
 from detectors.train import TrainingFailed
 from launch.describing import description
+from launch.export_command import export_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
@@ -29,6 +30,7 @@ from searchspace import TrialConfig, papers
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
+app.command("export")(export_command)
 console = Console()
 
 TRIALS = 20
