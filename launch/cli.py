@@ -1,4 +1,4 @@
-"""The command line: `sparrow search | trial | ladder | describe | fps | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | fps | export | ...`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import SMALL_AREA
 from detectors.train import TrainingFailed
 from launch.describing import description
+from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
@@ -29,6 +30,7 @@ from launch.trial import TrialResult, run_trial
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
+app.command("export")(export_command)
 app.command("fps")(fps_command)
 console = Console()
 

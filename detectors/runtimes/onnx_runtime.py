@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,13 +15,15 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.onnx_graph import DETECTIONS, INPUT, onnx_graph, raw_names
+from detectors.onnx_graph import DETECTIONS, INPUT, RAW, onnx_graph, predictions_of
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from searchspace.runtimes import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 QUANTISED_OPS = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
+NETWORK = ("/backbone/", "/neck/", "/head/")
+"""How the names of the network's steps begin."""
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
@@ -36,11 +40,11 @@ def build(
     graph = OnnxGraph.of(detector)
     if form.precision == "int8":
         graph = graph.quantised(calibration)
-    return graph.network()
+    return graph.network(form.precision)
 
 
 class OnnxGraph:
-    """A detector as an ONNX model that has both detections and raw predictions as outputs."""
+    """A detector as an ONNX model that computes both detections and raw predictions."""
 
     suffix = ".onnx"
 
@@ -51,20 +55,24 @@ class OnnxGraph:
     def of(cls, detector: Detector) -> OnnxGraph:
         return cls(library("onnx").load_from_string(onnx_graph(detector)))
 
-    def quantised(self, images: Tensor) -> OnnxGraph:
-        """The same in int8, its ranges taken from images [M, 3, S, S] in 0..1.
+    @classmethod
+    def load(cls, path: Path) -> OnnxGraph:
+        """What `save` wrote."""
+        return cls(library("onnx").load(path))
 
-        Convolutions of the network and what lies between them are quantised; box decoding and NMS
-        stay as they are.
+    def quantised(self, images: Tensor) -> OnnxGraph:
+        """The same in int8, its ranges taken from images [M, 3, H, W] in 0..1.
+
+        The network's convolutions and what lies between them are quantised, without its L2 norms:
+        box decoding and NMS stay as they are.
         """
         onnx, tools = library("onnx"), library("onnxruntime.quantization")
-        nodes = [
+        steps = [
             node.name
             for node in self.model.graph.node
-            if node.op_type in QUANTISED_OPS
-            and node.name.startswith(("/backbone/", "/neck/", "/head/"))
+            if node.op_type in QUANTISED_OPS and node.name.startswith(NETWORK)
         ]
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _quiet_log():
             before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
             onnx.save(self.model, before)
             tools.quantize_static(
@@ -72,7 +80,7 @@ class OnnxGraph:
                 after,
                 _Reader(images),
                 op_types_to_quantize=list(QUANTISED_OPS),
-                nodes_to_quantize=nodes,
+                nodes_to_quantize=steps,
                 per_channel=True,
                 activation_type=tools.QuantType.QUInt8,
                 # Sums of products of full eight bits overflow where there is no VNNI.
@@ -84,27 +92,45 @@ class OnnxGraph:
         """Write the model from images to detections."""
         library("onnx").save(self.part(DETECTIONS), path)
 
-    def network(self) -> Network:
-        """The part up to the raw predictions."""
+    def network(self, precision: Precision) -> Network:
+        """The part up to the raw predictions, in the numbers that it is in."""
         runtime = library("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        model = self.part(raw_names()).SerializeToString()
+        names = self.raw()
+        model = self.part(names).SerializeToString()
         try:
             session = runtime.InferenceSession(model, options, ["CPUExecutionProvider"])
-        except runtime.capi.onnxruntime_pybind11_state.Fail as error:
+        except RuntimeError as error:
             raise RuntimeUnavailable(f"ONNX Runtime refuses this detector: {error}") from None
 
         def run(batch: Tensor) -> Predictions:
-            outputs = session.run(None, {INPUT: np.ascontiguousarray(batch)})
-            return Predictions(*(torch.from_numpy(output) for output in outputs))
+            outputs = session.run(names, {INPUT: np.ascontiguousarray(batch)})
+            return predictions_of(dict(zip(names, map(torch.from_numpy, outputs), strict=True)))
 
         return run
 
-    def part(self, outputs: Sequence[str]) -> Any:
-        """The model with these outputs only, and what they need."""
-        extractor = library("onnx").utils.Extractor(self.model)
-        return extractor.extract_model([INPUT], list(outputs))
+    def raw(self) -> list[str]:
+        """The raw predictions that it computes."""
+        tensors = {name for node in self.model.graph.node for name in node.output}
+        return [name for name in RAW if name in tensors]
+
+    def part(self, names: Sequence[str]) -> Any:
+        """The model that computes these tensors only; the others' shapes stay known."""
+        model = self.model.__class__()
+        model.CopyFrom(self.model)
+        model.graph.value_info.extend(model.graph.output)
+        return library("onnx").utils.Extractor(model).extract_model([INPUT], list(names))
+
+
+@contextlib.contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Without the advice to optimise a graph first, which would take its names away."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 class _Reader:

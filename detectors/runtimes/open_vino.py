@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.onnx_graph import DETECTIONS, onnx_graph, raw_names
+from detectors.onnx_graph import DETECTIONS, RAW, onnx_graph, predictions_of
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from searchspace.runtimes import Precision
@@ -51,7 +53,7 @@ def build(
 
 
 class OpenVinoGraph:
-    """A detector as an OpenVINO model that has both detections and raw predictions as outputs."""
+    """A detector as an OpenVINO model that computes both detections and raw predictions."""
 
     suffix = ".xml"
 
@@ -67,32 +69,39 @@ class OpenVinoGraph:
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO refuses this detector: {error}") from None
 
+    @classmethod
+    def load(cls, path: Path) -> OpenVinoGraph:
+        """What `save` wrote."""
+        return cls(library("openvino").Core().read_model(path))
+
     def quantised(self, images: Tensor) -> OpenVinoGraph:
-        """The same in int8, its ranges taken from images [M, 3, S, S] in 0..1 (NNCF).
+        """The same in int8, its ranges taken from images [M, 3, H, W] in 0..1 (NNCF).
 
         The network alone is quantised, without its L2 norms: box decoding and NMS stay as they are.
         """
         nncf = library("nncf")
         nncf.set_log_level("ERROR")
-        model = nncf.quantize(
-            self.model,
-            nncf.Dataset([image[None].numpy() for image in images.cpu()]),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(
-                patterns=[OUTSIDE_NETWORK], types=list(FLOAT_OPS), validate=False
-            ),
-        )
+        scope = nncf.IgnoredScope(patterns=[OUTSIDE_NETWORK], types=list(FLOAT_OPS), validate=False)
+        # NNCF draws a progress bar.
+        with contextlib.redirect_stdout(io.StringIO()):
+            model = nncf.quantize(
+                self.model,
+                nncf.Dataset([image[None].numpy() for image in images.cpu()]),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(images),
+                ignored_scope=scope,
+            )
         return OpenVinoGraph(model)
 
     def save(self, path: Path, half: bool = False) -> None:
         """Write the model from images to detections; weights as float16 if asked for."""
-        openvino = library("openvino")
-        openvino.save_model(self._part(DETECTIONS), path, compress_to_fp16=half)
+        model = self._part(DETECTIONS)
+        library("openvino").save_model(model, path, compress_to_fp16=half)
 
     def network(self, precision: Precision) -> Network:
         """The part up to the raw predictions, compiled for every size of batch that it meets."""
-        part, options = self._part(raw_names()), _options(precision)
+        names = [name for name in RAW if name in self._tensors()]
+        part, options = self._part(names), _options(precision)
         core, compiled = library("openvino").Core(), {}
 
         def run(batch: Tensor) -> Predictions:
@@ -100,16 +109,20 @@ class OpenVinoGraph:
                 part.reshape(list(batch.shape))
                 compiled[batch.shape] = core.compile_model(part, "CPU", options)
             outputs = compiled[batch.shape](np.ascontiguousarray(batch), share_inputs=True)
-            return Predictions(*(torch.from_numpy(outputs[k]) for k in range(len(outputs))))
+            tensors = (torch.from_numpy(array) for array in outputs.values())
+            return predictions_of(dict(zip(names, tensors, strict=True)))
 
         return run
 
-    def _part(self, outputs: Sequence[str]) -> Any:
-        """The model with these outputs only."""
-        openvino = library("openvino")
-        copied = self.model.clone()
-        results = [copied.output(name).get_node() for name in outputs]
-        return openvino.Model(results, copied.get_parameters(), "detector")
+    def _part(self, names: Sequence[str]) -> Any:
+        """The model that computes these tensors only."""
+        part = OpenVinoGraph(self.model.clone())
+        tensors, inputs = part._tensors(), part.model.get_parameters()
+        return library("openvino").Model([tensors[name] for name in names], inputs, "detector")
+
+    def _tensors(self) -> dict[str, Any]:
+        outputs = (output for step in self.model.get_ops() for output in step.outputs())
+        return {name: output for output in outputs for name in output.names}
 
 
 def _capabilities() -> list[str]:

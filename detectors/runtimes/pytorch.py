@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.fold import folded
-from detectors.onnx_graph import tensors_of
+from detectors.onnx_graph import named_tensors, predictions_of
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from searchspace.runtimes import Precision
 
@@ -45,7 +45,7 @@ def build(
 
 
 class _Network(nn.Module):
-    """A detector from images to the tensors of its raw predictions, in float32.
+    """A detector from images to its raw predictions by name, in float32.
 
     Convolutions compute in `dtype`; images are normalised, and batch norms that no convolution
     takes in computed, in float32.
@@ -61,8 +61,9 @@ class _Network(nn.Module):
         self.detector.requires_grad_(False)
         self.detector.backbone = nn.Sequential(_Cast(dtype), self.detector.backbone)
 
-    def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor.float() for tensor in tensors_of(self.detector.predict(batch)))
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        tensors = named_tensors(self.detector.predict(batch))
+        return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 class _Cast(nn.Module):
@@ -75,12 +76,12 @@ class _Cast(nn.Module):
 
 
 def _eager(network: nn.Module) -> Network:
-    return lambda batch: Predictions(*network(batch.contiguous()))
+    return lambda batch: predictions_of(network(batch.contiguous()))
 
 
 def _channels_last(network: nn.Module) -> Network:
     network = network.to(memory_format=torch.channels_last)
-    return lambda batch: Predictions(*network(_innermost(batch)))
+    return lambda batch: predictions_of(network(_innermost(batch)))
 
 
 def _compiled(network: nn.Module) -> Network:
@@ -91,7 +92,7 @@ def _compiled(network: nn.Module) -> Network:
         batch = _innermost(batch)
         if batch.shape not in compiled:
             compiled[batch.shape] = _compile(network, batch)
-        return Predictions(*compiled[batch.shape](batch))
+        return predictions_of(compiled[batch.shape](batch))
 
     return run
 
@@ -114,7 +115,7 @@ class _Recording:
 
     graph: torch.cuda.CUDAGraph
     batch: Tensor
-    outputs: tuple[Tensor, ...]
+    outputs: dict[str, Tensor]
 
     @classmethod
     def of(cls, network: nn.Module, batch: Tensor) -> _Recording:
@@ -130,10 +131,10 @@ class _Recording:
             outputs = network(batch)
         return cls(graph, batch, outputs)
 
-    def replay(self, batch: Tensor) -> tuple[Tensor, ...]:
+    def replay(self, batch: Tensor) -> dict[str, Tensor]:
         self.batch.copy_(batch)
         self.graph.replay()
-        return tuple(output.clone() for output in self.outputs)
+        return {name: output.clone() for name, output in self.outputs.items()}
 
 
 def _recorded(network: nn.Module) -> Network:
@@ -144,7 +145,7 @@ def _recorded(network: nn.Module) -> Network:
         batch = _innermost(batch)
         if batch.shape not in recordings:
             recordings[batch.shape] = _Recording.of(network, batch)
-        return Predictions(*recordings[batch.shape].replay(batch))
+        return predictions_of(recordings[batch.shape].replay(batch))
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.onnx_graph import INPUT, raw_names
+from detectors.onnx_graph import INPUT, predictions_of
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_runtime import OnnxGraph
@@ -29,14 +30,16 @@ def build(
     detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
 ) -> Network:
     """The network of a detector as TensorRT engines, one for every size of batch that it meets."""
-    model = OnnxGraph.of(detector).part(raw_names()).SerializeToString()
+    graph = OnnxGraph.of(detector)
+    names = graph.raw()
+    model = graph.part(names).SerializeToString()
     contexts: dict[torch.Size, Any] = {}
 
     def run(batch: Tensor) -> Predictions:
         batch = batch.contiguous()
         if batch.shape not in contexts:
             contexts[batch.shape] = _context(model, batch.shape, form.precision)
-        return Predictions(*_run(contexts[batch.shape], batch))
+        return predictions_of(_run(contexts[batch.shape], batch, names))
 
     return run
 
@@ -65,12 +68,11 @@ def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:
     return context
 
 
-def _run(context: Any, batch: Tensor) -> list[Tensor]:
+def _run(context: Any, batch: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     stream = torch.cuda.current_stream(batch.device)
     context.set_tensor_address(INPUT, batch.data_ptr())
-    outputs = []
-    for name in raw_names():
-        outputs.append(batch.new_empty(tuple(context.get_tensor_shape(name))))
-        context.set_tensor_address(name, outputs[-1].data_ptr())
+    outputs = {name: batch.new_empty(tuple(context.get_tensor_shape(name))) for name in names}
+    for name, output in outputs.items():
+        context.set_tensor_address(name, output.data_ptr())
     context.execute_async_v3(stream.cuda_stream)
     return outputs
