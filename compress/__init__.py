@@ -2,7 +2,7 @@
 
 from compress.distillation import check_classes, check_distillation, distillation_term
 from compress.plan import Plan, read_plan, replay
-from compress.prediction import planned_detector, predict_cost
+from compress.prediction import planned_detector, predict_cost, predict_cost_by
 from compress.pruning import check_pruning, plan_pruning, prune
 from compress.slimming import gates, sparsity_term
 
@@ -16,6 +16,7 @@ __all__ = [
     "plan_pruning",
     "planned_detector",
     "predict_cost",
+    "predict_cost_by",
     "prune",
     "read_plan",
     "replay",

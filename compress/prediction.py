@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from compress.criteria import Pruning
@@ -11,10 +13,14 @@ from detectors.detector import Detector
 from detectors.speed import measure
 from detectors.timing.store import SpeedStore
 from searchspace.compression import ImportancePruning, Unpruned
+from searchspace.measuring import MeasureConfig
 from searchspace.trial import TrialConfig
 
 BRIEF_PASSES = 3
 """Passes of a measurement on the way to a target of latency."""
+
+
+Measure = Callable[[Detector, MeasureConfig], Cost]
 
 
 def predict_cost(
@@ -31,16 +37,19 @@ def predict_cost(
         ValueError: the detector cannot be pruned as planned.
         RuntimeUnavailable: the form that the configuration names cannot be had here.
     """
-    return measure(planned_detector(config, device, store), config.measure, device, store=store)
+    return predict_cost_by(config, lambda d, how: measure(d, how, device, store=store))
 
 
-def planned_detector(
-    config: TrialConfig, device: torch.device, store: SpeedStore | None = None
-) -> Detector:
+def predict_cost_by(config: TrialConfig, measure: Measure) -> Cost:
+    """`predict_cost` with something else that measures."""
+    return measure(planned_detector(config, measure), config.measure)
+
+
+def planned_detector(config: TrialConfig, measure: Measure) -> Detector:
     """A detector with random weights whose every layer has lost the planned share of its channels.
 
     Args:
-        device, store: for measurements, where the plan is a share of the latency.
+        measure: used where the plan is a share of the latency.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -48,11 +57,7 @@ def planned_detector(
         pruning = config.compress.pruning
         if not isinstance(pruning, Unpruned):
             brief = config.measure.model_copy(update={"passes": BRIEF_PASSES})
-            prune(
-                detector,
-                _even(pruning),
-                fps=lambda pruned: measure(pruned, brief, device, store=store).fps,
-            )
+            prune(detector, _even(pruning), fps=lambda pruned: measure(pruned, brief).fps)
     return detector
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from detectors.detector import Detector
+from detectors.quiet import computing
 from detectors.runtimes import Deployed, Form, best, deploy
 from detectors.timing.blocks import threads
 from searchspace.measuring import AUTO, MeasureConfig
@@ -21,7 +22,7 @@ def form_of(config: MeasureConfig, detector: Detector, device: torch.device) -> 
 def deploy_as(
     config: MeasureConfig, detector: Detector, device: torch.device, calibration: Tensor | None
 ) -> Deployed:
-    """A detector in the form, and for the threads, that a configuration names.
+    """A detector in the form, and for the threads and the batch, that a configuration names.
 
     Args:
         calibration: float images [M, 3, H, W] in 0..1 that int8 takes the ranges of values from.
@@ -29,5 +30,9 @@ def deploy_as(
     Raises:
         RuntimeUnavailable: the form cannot be had here.
     """
-    with threads(config.threads):
-        return deploy(detector, *form_of(config, detector, device), device, calibration)
+    with computing(device), threads(config.threads):
+        form = form_of(config, detector, device)
+        deployed = deploy(detector, *form, device, calibration)
+        # Runtimes that compile do so for each size of batch when it is first seen.
+        deployed.network(torch.zeros(config.batch, 3, *detector.config.size, device=device))
+        return deployed

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from pycocotools.cocoeval import COCOeval
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
-from detectors.data.coco import CocoSplit
+from detectors.data.coco import CocoSplit, ImageRecord
 from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
 from detectors.quiet import computing
+from detectors.runtimes import Deployed
 
 BATCH = 16
 
@@ -53,35 +55,48 @@ class Metrics(BaseModel):
     classes: dict[str, ClassMetrics]
 
 
-def evaluate(detector: Detector, split: CocoSplit, device: torch.device) -> Metrics:
-    """COCO's metrics of a detector on a split."""
+def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
+    """COCO's metrics of a detector, or of one as a runtime runs it, on a split."""
     return coco_metrics(split, detect_split(detector, split, device))
 
 
 @torch.inference_mode()
 def detect_split(
-    detector: Detector, split: CocoSplit, device: torch.device
+    detector: Detector | Deployed, split: CocoSplit, device: torch.device
 ) -> list[dict[str, Any]]:
-    """All detections on a split in COCO's result form (boxes as x, y, width, height)."""
-    detector.eval().to(device)
-    results = []
-    for records, images in evaluation_batches(split, detector.config.input_size, BATCH):
+    """All detections on a split in COCO's result form (boxes as x, y, width, height).
+
+    A runtime compiles for a size of batch, so a last batch that is smaller is filled up.
+    """
+    if isinstance(detector, Detector):
+        detector.eval().to(device)
+    size, results = min(BATCH, len(split.images)), []
+    for records, images in evaluation_batches(split, detector.config.input_size, size):
+        images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
         with computing(device):
             batch = images.to(device).float().div_(255)
             detections = detector.detect(batch.contiguous(memory_format=torch.channels_last))
         for index, record in enumerate(records):
-            found = detections.of_image(index, record.width, record.height)
-            rows = zip(*(found[k].tolist() for k in ("boxes", "labels", "scores")), strict=True)
-            results += [
-                {
-                    "image_id": record.id,
-                    "category_id": split.category_of(label),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "score": score,
-                }
-                for (x1, y1, x2, y2), label, score in rows
-            ]
+            results += _coco_rows(
+                detections.of_image(index, record.width, record.height), record, split
+            )
     return results
+
+
+def _coco_rows(
+    found: dict[str, Tensor], record: ImageRecord, split: CocoSplit
+) -> list[dict[str, Any]]:
+    """One image's detections in COCO's result form."""
+    rows = zip(*(found[k].tolist() for k in ("boxes", "labels", "scores")), strict=True)
+    return [
+        {
+            "image_id": record.id,
+            "category_id": split.category_of(label),
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": score,
+        }
+        for (x1, y1, x2, y2), label, score in rows
+    ]
 
 
 def coco_metrics(split: CocoSplit, results: list[dict[str, Any]]) -> Metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -66,19 +66,19 @@ def export(
     return path
 
 
-def check_target(target: str, precision: str) -> None:
-    """Raise `ValueError` where nothing can be exported so."""
+def check_target(target: str, precision: str) -> tuple[Target, Precision]:
+    """The same, as a target and a precision that it has; raises `ValueError` for any other."""
     if target not in PRECISIONS:
-        raise ValueError(f"target {target!r}: there are {', '.join(get_args(Target))}")
+        raise ValueError(f"target {target!r}: there are {', '.join(PRECISIONS)}")
     if precision not in PRECISIONS[target]:
-        known = ", ".join(PRECISIONS[target])
-        raise ValueError(f"precision {precision!r}: {target} has {known}")
+        raise ValueError(f"precision {precision!r}: {target} has {', '.join(PRECISIONS[target])}")
+    return target, precision
 
 
 def exported_program(detector: Detector) -> torch.export.ExportedProgram:
     """A detector as PyTorch's own export has it; to load it, import torchvision first (NMS)."""
     copied = folded(detector).cpu()
-    batch = torch.export.Dim("batch", max=4096)
+    batch = torch.export.Dim("batch")
     with torch.no_grad():
         return torch.export.export(
             Inference(copied).eval(), (example(copied),), dynamic_shapes={INPUT: {0: batch}}

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
+from detectors.runtimes import RuntimeUnavailable
 from detectors.train import TrainingFailed
+from launch.meter import Meter
 from launch.teachers import LoadTeacher, load_teacher
 from launch.trial import OnEpoch, TrialData, TrialError, TrialResult, run_trial
 from searchspace import TrialConfig
@@ -38,6 +40,7 @@ def attempt(
     device: str | None,
     stages: Path | None = None,
     load_teacher: LoadTeacher = load_teacher,
+    meter: Meter | None = None,
     on_epoch: OnEpoch | None = None,
     run: Callable[..., TrialResult] = run_trial,
 ) -> TrialResult | Failure:
@@ -55,8 +58,9 @@ def attempt(
             on_epoch=on_epoch,
             stages=stages,
             load_teacher=load_teacher,
+            meter=meter,
         )
-    except (TrialError, TrainingFailed) as error:
+    except (TrialError, TrainingFailed, RuntimeUnavailable) as error:
         reason, lasting = str(error), True
     except (torch.OutOfMemoryError, MemoryError) as error:
         reason, lasting = f"out of memory: {error}", True

@@ -1,4 +1,4 @@
-"""The command line: `sparrow search | trial | ladder | describe | space | fps | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | space | fps | export | ...`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from launch import cli_data
 from launch.cli_options import Annotations, Data, Images, SkipBad, console
 from launch.constraints import constraints_from, parse_count
 from launch.describing import description
+from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
@@ -33,6 +34,7 @@ from searchspace import load_space
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(cli_data.app, name="data")
+app.command("export")(export_command)
 app.command("fps")(fps_command)
 
 TRIALS = 20

@@ -14,26 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from compress import Plan, distillation_term, plan_pruning, replay, sparsity_term
-from detectors.data.loader import TrainingLoader, evaluation_batches
+from compress import (
+    Plan,
+    distillation_term,
+    plan_pruning,
+    predict_cost_by,
+    replay,
+    sparsity_term,
+)
+from detectors.cost import Cost
+from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
-from detectors.evaluate import Metrics, evaluate
+from detectors.evaluate import Metrics
 from detectors.imagenet import load_imagenet_backbone
-from detectors.speed import Cost, hardware_name, measure
 from detectors.train import Term, fit
 from detectors.weights import load_shapes_backbone
 from launch.inputs import TrialData
+from launch.meter import Meter
 from launch.store import SCRATCH, Artefact, Store
 from launch.teachers import LoadTeacher, fingerprint
 from searchspace.compression import Slimming
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
-
-FRAMES = 8
-"""Validation images that frames per second are measured on."""
 
 BRIEF_PASSES = 3
 """Passes of a measurement that only looks for a pruning fast enough."""
@@ -96,6 +100,8 @@ class Stages:
 
     Attributes:
         store: where artefacts lie, its own or one that it shares with other trials.
+        device: what detectors are trained on.
+        meter: scores and measures them, there or elsewhere.
         load_teacher: brings the teachers that the configuration names.
     """
 
@@ -103,9 +109,24 @@ class Stages:
     data: TrialData
     store: Store
     device: torch.device
+    meter: Meter
     load_teacher: LoadTeacher
     on_epoch: OnEpoch | None = None
     progress: bool = False
+
+    def predict(self) -> Cost:
+        """What the detector will cost, measured before it is trained."""
+        pruning = self.config.compress.pruning
+        inputs = {
+            "detector": self.config.detector.model_dump(mode="json"),
+            "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
+            "seed": self.config.seed,
+            "measure": self._measured_on(),
+        }
+        cost, _ = self.store.record(
+            "predict", inputs, Cost, lambda: predict_cost_by(self.config, self.meter.measure)
+        )
+        return cost
 
     def train(self) -> Artefact:
         """A detector, trained from the start that the configuration names."""
@@ -136,12 +157,12 @@ class Stages:
         brief = self.config.measure.model_copy(update={"passes": BRIEF_PASSES})
 
         def make() -> Plan:
-            frames, loader = self._frames(), self._loader(training)
+            loader = self._loader(training)
             return plan_pruning(
                 self._load(dense),
                 pruning,
                 batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
-                fps=lambda pruned: measure(pruned, brief, self.device, frames).fps,
+                fps=lambda pruned: self.meter.measure(pruned, brief).fps,
                 seed=self.config.seed,
             )
 
@@ -169,25 +190,25 @@ class Stages:
         return self.store.once("finetune", inputs | self._samples(), make)
 
     def evaluate(self, model: Artefact) -> Metrics:
-        """COCO's metrics of a detector on the validation split."""
-        inputs = {"input": model.key, "data": self.data.val.fingerprint}
+        """COCO's metrics of a detector on the validation split, as it is deployed."""
+        config = self.config.measure
+        inputs = {
+            "input": model.key,
+            "data": self.data.val.fingerprint,
+            "form": (config.runtime, config.precision, self.meter.hardware),
+        }
         metrics, _ = self.store.record(
-            "evaluate",
-            inputs,
-            Metrics,
-            lambda: evaluate(self._load(model), self.data.val, self.device),
+            "evaluate", inputs, Metrics, lambda: self.meter.evaluate(self._load(model), config)
         )
         return metrics
 
     def measure(self, model: Artefact) -> Cost:
-        """What a detector costs on this hardware."""
+        """What a detector costs on the meter's hardware."""
         config = self.config.measure
         inputs = {"input": model.key, "measure": self._measured_on()}
-
-        def make() -> Cost:
-            return measure(self._load(model), config, self.device, self._frames())
-
-        cost, _ = self.store.record("measure", inputs, Cost, make)
+        cost, _ = self.store.record(
+            "measure", inputs, Cost, lambda: self.meter.measure(self._load(model), config)
+        )
         return cost
 
     def _load(self, model: Artefact) -> Detector:
@@ -199,16 +220,10 @@ class Stages:
 
     def _measured_on(self) -> dict[str, Any]:
         """What determines a measurement, the detector apart."""
-        return {
-            "config": self.config.measure.model_dump(mode="json"),
-            "data": self.data.val.fingerprint,
-            "hardware": hardware_name(self.device),
-        }
-
-    def _frames(self) -> Tensor:
-        """Validation images to measure on, [N, 3, S, S] in 0..1."""
-        size = self.config.detector.input_size
-        return next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
+        config = self.config.measure
+        inputs = {"config": config.model_dump(mode="json"), "hardware": self.meter.hardware}
+        # What a detector finds on the images decides its speed where the load is not a fixed one.
+        return inputs if config.candidates else inputs | {"data": self.data.val.fingerprint}
 
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers = GPU_LOADERS if self.device.type == "cuda" else 0

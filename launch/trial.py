@@ -16,11 +16,15 @@ from detectors.evaluate import Metrics
 from detectors.train import TrainingFailed
 from launch.files import publish, write_atomically
 from launch.inputs import TrialData, TrialError
+from launch.meter import LocalMeter, Meter
 from launch.stages import DETECTOR, OnEpoch, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace.compression import Unpruned
 from searchspace.trial import TrialConfig
+
+SPEEDS = "speeds"
+"""The folder of a store of stages where the speeds of architectures lie."""
 
 STAGES = "stages"
 """The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
@@ -42,6 +46,8 @@ class TrialResult(BaseModel):
         config: the whole cause of it.
         dense: the trained detector.
         compact: the pruned and fine-tuned one; None if nothing was pruned.
+        predicted: what the final one would cost, as measured before training; None in results of
+            versions that did not.
         removed_share: share of the prunable channels that went.
         seconds: wall time of the run that ended it; stages that were there already take none.
     """
@@ -53,6 +59,7 @@ class TrialResult(BaseModel):
     compact: Outcome | None
     removed_share: float
     seconds: float
+    predicted: Cost | None = None
 
     @property
     def final(self) -> Outcome:
@@ -74,12 +81,13 @@ def run_trial(
     progress: bool = False,
     stages: Path | None = None,
     load_teacher: LoadTeacher = load_teacher,
+    meter: Meter | None = None,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
-    It leaves in `out`: `trial.json`, `dense/` with `dense.json`, `plan.json`, `compact/` with
-    `compact.json`, `result.json`. A stage whose artefact lies in `stages` already is not run again,
-    whichever trial it was run for. Training stages go on from their last epoch.
+    It leaves in `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
+    `compact/` with `compact.json`, `result.json`. A stage whose artefact lies in `stages` already
+    is not run again, whichever trial it was run for. Training stages go on from their last epoch.
 
     Args:
         data: read splits, or where they lie.
@@ -88,8 +96,10 @@ def run_trial(
             `stages` in `out`.
         load_teacher: brings the teachers that the configuration names; by default from their
             folders.
+        meter: scores and measures; by default on the device that trains.
 
     Raises:
+        RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
         TrialError: `out` holds another trial, or the configuration does not fit the data or a
             teacher.
         DataError: the data cannot be used.
@@ -99,9 +109,9 @@ def run_trial(
     check_fits(config, data, load_teacher)
     out, device = Path(out), pick_device(device)
     store = Store(Path(stages or out / STAGES))
-    return _Trial(
-        out, Stages(config, data, store, device, load_teacher, on_epoch, progress)
-    ).result()
+    meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
+    stages = Stages(config, data, store, device, meter, load_teacher, on_epoch, progress)
+    return _Trial(out, stages).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -150,6 +160,8 @@ class _Trial:
 
     def _run(self) -> TrialResult:
         start = time.monotonic()
+        predicted = self.stages.predict()
+        self._write("predicted", predicted)
         dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0
@@ -164,6 +176,7 @@ class _Trial:
             compact=compact,
             removed_share=share,
             seconds=time.monotonic() - start,
+            predicted=predicted,
         )
 
     def _outcome(self, name: str, model: Artefact) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.distillation import Distillation, NoDistillation
-from searchspace.domains import Choice, FloatRange
+from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.space import Config
 
 Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
@@ -74,9 +74,37 @@ class ImportancePruning(ChannelPruning):
     ratio: Ratio = 0.5
 
 
+class Unquantised(Config):
+    """Leave the numbers of the trained detector as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class Int8(Config):
+    """Post-training quantisation: the trained network's convolutions compute in eight bits.
+
+    Attributes:
+        runtime: what quantises the network, and then runs it.
+        images: training images, at most, that the ranges of values are taken from.
+    """
+
+    kind: Literal["int8"] = "int8"
+    runtime: Literal["openvino", "onnxruntime"] = "openvino"
+    images: int = Field(default=128, ge=1)
+
+
 class CompressConfig(Config):
-    """What happens to a trained detector."""
+    """What happens to a trained detector.
+
+    Attributes:
+        pruning: which channels go.
+        quantisation: what the deployed detector computes in; a space that does not name its kind
+            leaves it out.
+    """
 
     pruning: Unpruned | Slimming | ImportancePruning = Field(
         default=Unpruned(), discriminator="kind"
+    )
+    quantisation: Annotated[Unquantised | Int8, Fixed("none"), Field(discriminator="kind")] = (
+        Unquantised()
     )

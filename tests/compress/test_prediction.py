@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress import planned_detector, predict_cost, prediction, prune
+from compress import planned_detector, predict_cost, predict_cost_by, prediction, prune
 from detectors.cost import Cost
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
@@ -34,6 +34,10 @@ def trial(pruning: Slimming | ImportancePruning | None = None) -> TrialConfig:
     return TrialConfig(detector=DETECTOR, compress=compress, measure=QUICK)
 
 
+def unmeasured(*_: object) -> Cost:
+    raise AssertionError("nothing is to be measured")
+
+
 def widths(detector: Detector) -> dict[str, int]:
     convolutions = (
         (name, m) for name, m in detector.named_modules() if isinstance(m, torch.nn.Conv2d)
@@ -57,7 +61,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ids=["slimming", "importance", "rounded"],
 )
 def test_every_layer_loses_the_planned_share(pruning: Slimming | ImportancePruning) -> None:
-    whole, planned = widths(Detector(DETECTOR)), widths(planned_detector(trial(pruning), CPU))
+    whole, planned = (
+        widths(Detector(DETECTOR)),
+        widths(planned_detector(trial(pruning), unmeasured)),
+    )
     body = [name for name in whole if not name.startswith("head")]
     shares = {name: planned[name] / whole[name] for name in body if whole[name] >= 64}
     assert len(shares) > 10
@@ -70,38 +77,44 @@ def test_every_layer_loses_the_planned_share(pruning: Slimming | ImportancePruni
 
 def test_a_share_of_the_computation_is_met() -> None:
     config = trial(ImportancePruning(ratio=0.4, target="macs"))
-    planned = planned_detector(config, CPU)
+    planned = planned_detector(config, unmeasured)
     assert count_macs(planned) / count_macs(Detector(DETECTOR)) == pytest.approx(0.6, abs=0.01)
 
 
 def test_an_unpruned_trial_is_planned_whole() -> None:
-    assert widths(planned_detector(trial(), CPU)) == widths(Detector(DETECTOR))
+    assert widths(planned_detector(trial(), unmeasured)) == widths(Detector(DETECTOR))
 
 
 def test_planning_leaves_the_random_state() -> None:
     before = torch.get_rng_state()
-    planned_detector(trial(Slimming(ratio=0.3)), CPU)
+    planned_detector(trial(Slimming(ratio=0.3)), unmeasured)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_prediction_is_the_cost_of_the_planned_detector() -> None:
     config = trial(Slimming(ratio=0.5))
-    cost, planned = predict_cost(config, CPU), planned_detector(config, CPU)
+    cost, planned = predict_cost(config, CPU), planned_detector(config, unmeasured)
     assert (cost.params, cost.macs) == (count_params(planned), count_macs(planned))
     assert cost.fps > 0
     assert cost.candidates == QUICK.candidates
 
 
-def test_a_share_of_the_latency_is_sought_by_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_macs(detector: Detector, *_: object, **__: object) -> Cost:
+def test_a_share_of_the_latency_is_sought_by_measuring() -> None:
+    passes = []
+
+    def by_macs(detector: Detector, how: MeasureConfig) -> Cost:
+        passes.append(how.passes)
         seconds = count_macs(detector) / 1e9
         figures = {"spread": 0, "params": 1, "macs": 1, "device": "x", "threads": 1}
         return Cost(fps=1 / seconds, latency_ms=1000 * seconds, **figures)
 
-    monkeypatch.setattr(prediction, "measure", by_macs)
-    cost = predict_cost(trial(ImportancePruning(ratio=0.4, target="latency")), CPU)
+    config = trial(ImportancePruning(ratio=0.4, target="latency"))
+    config = config.model_copy(update={"measure": MeasureConfig(passes=15)})
+    cost = predict_cost_by(config, by_macs)
     whole = count_macs(Detector(DETECTOR)) / 1e9
     assert cost.latency_ms == pytest.approx(600 * whole, rel=0.02)
+    assert passes[-1] == 15
+    assert set(passes[:-1]) == {prediction.BRIEF_PASSES}
 
 
 def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
@@ -129,5 +142,5 @@ def test_evenly_pruned_detectors_have_the_size_of_those_pruned_at_random() -> No
         if isinstance(norm, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(norm.weight, 0.1, 1.0)
     prune(random, config.compress.pruning)
-    planned = planned_detector(config, CPU)
+    planned = planned_detector(config, unmeasured)
     assert count_macs(planned) == pytest.approx(count_macs(random), rel=0.2)

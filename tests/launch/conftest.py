@@ -41,6 +41,7 @@ sparsity = 1e-4
 [compress.pruning.slimming.distillation]
 kind = "none"
 [measure]
+runtime = "eager"
 runs = 5
 passes = 1
 """
@@ -105,3 +106,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(end.value.code or 0), captured.out + captured.err
 
     return run
+
+
+@pytest.fixture(autouse=True, scope="session")
+def impatient() -> Iterator[None]:
+    """No long warm-up where the machine is busy and latencies do not settle."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("detectors.timing.blocks.MOST_CALLS", 11)
+        yield

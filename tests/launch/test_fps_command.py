@@ -20,9 +20,7 @@ Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Own locks, and no long warm-up where the machine is busy."""
-    monkeypatch.setattr("detectors.timing.blocks.MOST_CALLS", 11)
+def own_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 

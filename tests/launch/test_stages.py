@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from compress import Plan
+from detectors.deployment import deploy_as
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
+from launch.meter import LocalMeter
 from launch.stages import Stages
 from launch.store import Artefact, Store
 from launch.trial import TrialData, TrialResult, run_trial
@@ -62,7 +64,9 @@ class Names(Store):
 
 def keys(config: TrialConfig, data: TrialData, teacher: Detector | None = None) -> dict[str, str]:
     names = Names()
-    stages = Stages(config, data, names, CPU, load_teacher=lambda name: teacher)
+    meter = LocalMeter(data, CPU, Path("nowhere"))
+    stages = Stages(config, data, names, CPU, meter, load_teacher=lambda name: teacher)
+    stages.predict()
     dense = stages.train()
     _, pruned = stages.prune(dense)
     compact = stages.finetune(dense, Plan.model_construct(), pruned)
@@ -71,7 +75,8 @@ def keys(config: TrialConfig, data: TrialData, teacher: Detector | None = None) 
     return names.keys
 
 
-ALL = {"train", "prune", "finetune", "evaluate", "measure"}
+ALL = {"predict", "train", "prune", "finetune", "evaluate", "measure"}
+TRAINED = ALL - {"predict"}
 
 
 @pytest.mark.parametrize(
@@ -79,13 +84,14 @@ ALL = {"train", "prune", "finetune", "evaluate", "measure"}
     [
         ("seed", 1, ALL),
         ("detector.width", 0.5, ALL),
-        ("train.epochs", 2, ALL),
-        ("compress.pruning.sparsity", 1e-3, ALL),
+        ("train.epochs", 2, TRAINED),
+        ("compress.pruning.sparsity", 1e-3, TRAINED),
         ("compress.pruning.ratio", 0.5, ALL - {"train"}),
         ("compress.pruning.floor", 0.2, ALL - {"train"}),
-        ("compress.pruning.finetune_epochs", 2, ALL - {"train", "prune"}),
-        ("compress.pruning.finetune_rate", 0.1, ALL - {"train", "prune"}),
-        ("measure.runs", 6, {"measure"}),
+        ("compress.pruning.finetune_epochs", 2, TRAINED - {"train", "prune"}),
+        ("compress.pruning.finetune_rate", 0.1, TRAINED - {"train", "prune"}),
+        ("measure.runs", 6, {"predict", "measure"}),
+        ("measure.runtime", "channels_last", {"predict", "evaluate", "measure"}),
     ],
 )
 def test_a_stage_is_named_by_what_determines_it_and_by_no_more(
@@ -98,11 +104,15 @@ def test_a_stage_is_named_by_what_determines_it_and_by_no_more(
 def test_the_data_name_the_stages_that_see_them(slim: TrialConfig, shapes: TrialData) -> None:
     before = keys(slim, shapes)
     fewer = replace(shapes.val, images=shapes.val.images[1:])
-    after = keys(slim, replace(shapes, val=fewer))
-    assert {stage for stage in ALL if before[stage] != after[stage]} == {"evaluate", "measure"}
+    other = replace(shapes, val=fewer)
+    after = keys(slim, other)
+    assert {stage for stage in ALL if before[stage] != after[stage]} == {"evaluate"}
+    free = changed(slim, "measure.candidates", None)
+    unlike = {stage for stage in ALL if keys(free, shapes)[stage] != keys(free, other)[stage]}
+    assert unlike == {"evaluate", "measure", "predict"}
     fewer = replace(shapes.train, images=shapes.train.images[1:])
     after = keys(slim, replace(shapes, train=fewer))
-    assert {stage for stage in ALL if before[stage] != after[stage]} == ALL
+    assert {stage for stage in ALL if before[stage] != after[stage]} == TRAINED
 
 
 def test_a_teacher_counts_by_what_it_is_and_not_by_where_it_lies(
@@ -169,13 +179,21 @@ def test_trials_that_differ_only_later_on_train_once(
     assert second.compact.cost.params < first.compact.cost.params
     runs(changed(slim, "measure.runs", 6), "2")
     assert runs.epochs == {"dense": 1, "compact": 2}
-    assert runs.left() == {"train": 1, "prune": 2, "finetune": 2, "evaluate": 3, "measure": 5}
+    assert runs.left() == {
+        "train": 1,
+        "prune": 2,
+        "finetune": 2,
+        "evaluate": 3,
+        "measure": 5,
+        "predict": 3,
+    }
     for number in "012":
         folder = runs.folder / "trials" / number
         assert (folder / "dense").is_dir()
         detector = Detector.load(folder / "compact")
         result = TrialResult.model_validate_json((folder / "result.json").read_text())
-        assert evaluate(detector, shapes.val, CPU) == result.compact.metrics
+        deployed = deploy_as(result.config.measure, detector, CPU, None)
+        assert evaluate(deployed, shapes.val, CPU) == result.compact.metrics
 
 
 def test_what_a_trial_shares_equals_what_it_does_alone(
@@ -224,7 +242,7 @@ def test_a_crash_behind_the_training_costs_no_epoch(
 
     for place in (
         "launch.stages.Detector.save",
-        "launch.stages.evaluate",
+        "launch.meter.evaluate",
         "launch.stages.plan_pruning",
     ):
         with monkeypatch.context() as patched:

@@ -10,12 +10,16 @@ import pytest
 import torch
 
 import launch.stages
+from detectors.deployment import deploy_as
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
+from detectors.runtimes import RuntimeUnavailable, deploy
 from detectors.train import TrainingFailed
 from launch.trial import TrialData, TrialError, TrialResult, run_trial
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Slimming
+
+CPU = torch.device("cpu")
 
 
 def pruned(config: TrialConfig) -> TrialConfig:
@@ -37,7 +41,7 @@ def test_every_stage_leaves_its_artefact(finished: tuple[TrialResult, Path]) -> 
     left = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
     left = {path for path in left if not path.startswith("stages/")}
     assert left == {
-        "trial.json", "dense.json", "plan.json", "compact.json", "result.json",
+        "trial.json", "predicted.json", "dense.json", "plan.json", "compact.json", "result.json",
         "dense/detector.json", "dense/weights.safetensors",
         "compact/detector.json", "compact/weights.safetensors",
     }  # fmt: skip
@@ -59,7 +63,8 @@ def test_saved_detectors_score_what_the_result_says(
     for name, outcome in (("dense", result.dense), ("compact", result.compact)):
         detector = Detector.load(out / name)
         assert detector.classes == shapes.classes
-        assert evaluate(detector, shapes.val, torch.device("cpu")) == outcome.metrics
+        deployed = deploy_as(result.config.measure, detector, CPU, None)
+        assert evaluate(deployed, shapes.val, CPU) == outcome.metrics
 
 
 def test_the_same_seed_gives_the_same_metrics(
@@ -111,6 +116,39 @@ def test_epochs_are_reported_by_stage(tiny: TrialConfig, shapes: TrialData, tmp_
     assert [(stage, epoch) for stage, epoch, _ in told] == [("dense", 1), ("compact", 1)]
     assert set(told[0][2]) == {"classes", "boxes", "sparsity"}
     assert set(told[1][2]) == {"classes", "boxes"}
+
+
+def test_the_cost_is_predicted_before_training(
+    finished: tuple[TrialResult, Path], shapes: TrialData
+) -> None:
+    result, _ = finished
+    predicted, final, dense = result.predicted, result.compact.cost, result.dense.cost
+    assert predicted.params == pytest.approx(final.params, rel=0.2)
+    assert max(predicted.macs, final.macs) < dense.macs
+    assert predicted.candidates == final.candidates == 300
+    assert predicted.device == final.device
+
+
+def test_a_form_that_cannot_be_had_ends_a_trial_before_it_is_trained(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.stages, "fit", lambda *a, **k: pytest.fail("trained"))
+    measure = tiny.measure.model_copy(update={"runtime": "cudagraphs"})
+    config = TrialConfig(**(dict(tiny) | {"measure": measure}))
+    with pytest.raises(RuntimeUnavailable, match="cudagraphs"):
+        run_trial(config, shapes, tmp_path, device="cpu")
+
+
+def test_accuracy_is_that_of_the_form_that_is_measured(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    measure = tiny.measure.model_copy(update={"runtime": "channels_last", "precision": "bfloat16"})
+    config = TrialConfig(**(dict(tiny) | {"measure": measure}))
+    result = run_trial(config, shapes, tmp_path, device="cpu")
+    detector = Detector.load(tmp_path / "dense")
+    deployed = deploy(detector, "channels_last", "bfloat16", CPU)
+    assert (result.final.cost.runtime, result.final.cost.precision) == deployed.form
+    assert evaluate(deployed, shapes.val, CPU) == result.final.metrics
 
 
 def test_a_folder_of_another_trial_is_refused(
