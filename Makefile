@@ -9,9 +9,9 @@ search: $(INSTALLED)
 	$(VENV)/bin/sparrow search
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[test]"
+	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[deploy,test]"
 	touch $@

@@ -2,6 +2,7 @@
 
 from compress.distillation import check_classes, check_distillation, distillation_term
 from compress.plan import Plan, read_plan, replay
+from compress.prediction import planned_detector, predict_cost
 from compress.pruning import check_pruning, plan_pruning, prune
 from compress.slimming import gates, sparsity_term
 
@@ -13,6 +14,8 @@ __all__ = [
     "distillation_term",
     "gates",
     "plan_pruning",
+    "planned_detector",
+    "predict_cost",
     "prune",
     "read_plan",
     "replay",

@@ -14,6 +14,7 @@ from detectors.features import Outputs
 from detectors.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
+from searchspace.geometry import Level, shown
 
 SOFTMAX_HEADS = ("multibox",)
 """Kinds of heads whose class logits exclude each other."""
@@ -40,10 +41,14 @@ def check_distillation(
     config: Distillation, student: DetectorConfig, teacher: DetectorConfig
 ) -> None:
     """Raise ValueError where teacher and student have nothing to compare; the message says what."""
-    if isinstance(config, ChannelWise) and not level_pairs(_sizes(student), _sizes(teacher)):
+    if isinstance(config, ChannelWise) and not level_pairs(student.levels(), teacher.levels()):
+        ours, theirs = (
+            ", ".join(shown(level.size) for level in levels)
+            for levels in (student.levels(), teacher.levels())
+        )
         raise ValueError(
-            f"channel_wise compares maps of like size, but the student's have {_sizes(student)} "
-            f"cells a side and the teacher's {_sizes(teacher)}: choose another teacher"
+            f"channel_wise compares maps of like size, but the student's are {ours} and the "
+            f"teacher's {theirs}: choose another teacher"
         )
     if isinstance(config, Logits):
         _check_logits(student, teacher)
@@ -98,7 +103,7 @@ class ChannelWiseTerm(nn.Module):
         super().__init__()
         self.config = config
         self.teacher = teacher
-        self.pairs = level_pairs(_sizes(student.config), _sizes(teacher.detector.config))
+        self.pairs = level_pairs(student.config.levels(), teacher.detector.config.levels())
         ours, theirs = _channels(student), _channels(teacher.detector)
         self.alignments = nn.ModuleDict(
             {
@@ -170,22 +175,24 @@ def class_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Te
     return temperature**2 * total / objects
 
 
-def level_pairs(student: Sequence[int], teacher: Sequence[int]) -> list[tuple[int, int]]:
+def level_pairs(student: Sequence[Level], teacher: Sequence[Level]) -> list[tuple[int, int]]:
     """Which level of the teacher each level of the student learns from.
 
-    It is the one whose number of cells across the image is nearest by ratio, the finer of two
-    equally near. A level of the student with none nearer than a factor of 2 learns from no level.
-
-    Args:
-        student, teacher: sides of the maps in cells.
+    It is the one whose number of cells over the image is nearest by ratio, the finer of two equally
+    near. A level of the student that differs from all by a factor of 4 or more (2 on each axis)
+    learns from none.
     """
     pairs = []
-    for index, size in enumerate(student):
-        ratios = [max(size, other) / min(size, other) for other in teacher]
-        nearest = min(range(len(teacher)), key=lambda level: (ratios[level], -teacher[level]))
-        if ratios[nearest] < 2:
+    for index, level in enumerate(student):
+        ratios = [_ratio(level.cells, other.cells) for other in teacher]
+        nearest = min(range(len(teacher)), key=lambda i: (ratios[i], -teacher[i].cells))
+        if ratios[nearest] < 4:
             pairs.append((index, nearest))
     return pairs
+
+
+def _ratio(a: int, b: int) -> float:
+    return max(a, b) / min(a, b)
 
 
 def class_maps(config: DetectorConfig, outputs: Outputs) -> list[Tensor]:
@@ -218,10 +225,6 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
     return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
-
-
-def _sizes(config: DetectorConfig) -> list[int]:
-    return [level.height for level in config.levels()]
 
 
 def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:

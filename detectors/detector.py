@@ -83,10 +83,14 @@ class Detector(nn.Module):
         return self.head.detections(self.predict(batch))
 
     def losses(
-        self, outputs: Outputs, objects: Objects, small_objects: SmallObjects = EVEN
+        self,
+        outputs: Outputs,
+        objects: Objects,
+        small_objects: SmallObjects = EVEN,
+        plain: bool = False,
     ) -> dict[str, Tensor]:
-        """Named loss terms of a batch."""
-        return self.head.losses(outputs.predictions, objects, small_objects)
+        """Named loss terms of a batch; `plain` as for the head's."""
+        return self.head.losses(outputs.predictions, objects, small_objects, plain)
 
     def forward(
         self,

@@ -43,7 +43,7 @@ def at_input_size(detector: Detector, size: int) -> Detector:
     """A detector for inputs of another size, made of the same tensors, pruned or not.
 
     What trains one trains the other, batch statistics included, as long as neither is moved to
-    another device. Priors keep their sizes in pixels.
+    another device. Modes are those of the detector now. Priors keep their sizes in pixels.
 
     Raises:
         ValueError: at that size, the detector would have other layers.
@@ -60,7 +60,9 @@ def at_input_size(detector: Detector, size: int) -> Detector:
             f"{detector.config.input_size} pixels, the detector has other layers: choose "
             f"smallest and largest nearer to 1 ({error})"
         ) from None
-    twin.to(detector.device).train(detector.training)
+    twin.to(detector.device)
+    for one, other in zip(twin.modules(), detector.modules(), strict=True):
+        one.training = other.training  # what is frozen may be in eval mode within training
     for name, tensor in tensors.items():
         owner, _, leaf = name.rpartition(".")
         setattr(twin.get_submodule(owner), leaf, tensor)

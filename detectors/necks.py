@@ -155,21 +155,21 @@ def resized(x: Tensor, target: Size) -> Tensor:
 
 
 class FusionBlock(nn.Module):
-    """A coarse map, its cells doubled again and again, added to a fine one (MDSSD, figure 3)."""
+    """A coarse map, enlarged again and again, added to a fine one (MDSSD, figure 3)."""
 
     def __init__(
         self, block: config.FusionBlock, before: Levels, width: float, scale: float
     ) -> None:
         super().__init__()
         inner, channels = scaled(block.sum_channels, width), scaled(block.channels, width)
-        kernels = block.kernels(before.maps)
+        enlargements = block.enlargements(before.maps)
         behind = before.maps[block.source].channels
         self.upper = nn.Sequential()
-        for number, kernel in enumerate(kernels):
+        for number, (kernel, stride) in enumerate(enlargements):
             deconv = scaled(block.deconv_channels[number], width)
-            last = number == len(kernels) - 1
-            padding = (kernel[0] - 2, kernel[1] - 2)
-            self.upper.append(nn.ConvTranspose2d(behind, deconv, kernel, 2, padding))
+            last = number == len(enlargements) - 1
+            padding = (kernel[0] - stride[0], kernel[1] - stride[1])
+            self.upper.append(nn.ConvTranspose2d(behind, deconv, kernel, stride, padding))
             behind = inner if last else deconv
             self.upper.append(
                 conv_norm_relu(deconv, behind, norm=False, activation=None if last else nn.ReLU)

@@ -85,9 +85,8 @@ def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
     """Scores [N, P, K] with zeros in place of all but the `most` best of each level."""
     levels = []
     for level in scores.split(list(counts), dim=1):
-        flat = level.flatten(1)
-        best, place = flat.topk(min(most, flat.shape[1]), dim=1)
-        levels.append(torch.zeros_like(flat).scatter(1, place, best).view_as(level))
+        best, place = _best(level, most)
+        levels.append(torch.zeros_like(level).flatten(1).scatter(1, place, best).view_as(level))
     return torch.cat(levels, 1)
 
 

@@ -1,81 +1,108 @@
-"""Size and speed of a detector, as a frozen value."""
+"""Frames per second of deployed detectors, on a quiet device beside a reference network."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
-import statistics
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from detectors.cost import Cost
+from detectors.deployment import deploy_as, form_of
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
-from detectors.fold import folded
 from detectors.quiet import measuring
+from detectors.runtimes import Deployed, Form
+from detectors.timing.blocks import threads
+from detectors.timing.load import subject
+from detectors.timing.memory import peak_memory
+from detectors.timing.paired import Effort, Timing, time_together
+from detectors.timing.state import Circumstances, Watch
+from detectors.timing.store import SpeedStore, nominal_ms
+from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
 
-WARM_UP = 10
+PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""Whose version decides a runtime's speed besides torch's."""
 
 
-class Cost(BaseModel):
-    """What a detector costs.
+@dataclass(frozen=True)
+class Candidate:
+    """A detector to be measured.
 
     Attributes:
-        fps: single images a second, from image tensor to boxes, NMS included.
-        latency_ms: its reciprocal, in milliseconds.
-        spread: (slowest - fastest) / fastest of the passes' medians.
-        params, macs: see `detectors.describe`.
-        device, threads: what it was measured on; threads are None on a GPU.
+        images: float [N, 3, H, W] in 0..1, used in turn; noise where there are none.
+        deployed: its deployed form, if there is one already; else the configuration's is made.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    fps: float
-    latency_ms: float
-    spread: float
-    params: int
-    macs: int
-    device: str
-    threads: int | None
+    detector: Detector
+    images: Tensor | None = None
+    deployed: Deployed | None = None
 
 
 def measure(
-    detector: Detector, config: MeasureConfig, device: torch.device, images: Tensor | None = None
+    detector: Detector,
+    config: MeasureConfig,
+    device: torch.device,
+    images: Tensor | None = None,
+    store: SpeedStore | None = None,
+    deployed: Deployed | None = None,
 ) -> Cost:
     """Count parameters and MACs, and measure frames per second on a quiet device.
 
-    What is timed is the deployed form: batch norms folded into convolutions. Every pass times
-    `config.runs` single images after a warm-up; its figure is their median. The fastest pass
-    counts: whatever else a machine does can only make one slower.
-
     Args:
-        images: float [N, 3, H, W] in 0..1, used in turn; noise where there are none.
+        images, deployed: see `Candidate`.
+        store: where a speed that is known already is looked up, and a trusted new one is kept. The
+            key is architecture, widths, form, hardware and versions; weights are not in it, as
+            post-processing gets `config.candidates` boxes whatever they are.
+
+    Raises:
+        RuntimeUnavailable: the form cannot be had here.
     """
-    if images is None:
-        random = torch.Generator().manual_seed(0)
-        images = torch.rand(4, 3, *detector.config.size, generator=random)
-    deployed = folded(detector).to(device, memory_format=torch.channels_last)
-    frames = [f[None].contiguous(memory_format=torch.channels_last).to(device) for f in images]
-    with measuring(device), _threads(config.threads), torch.inference_mode():
-        _timed(deployed, frames, WARM_UP, device)
-        passes = [
-            statistics.median(_timed(deployed, frames, config.runs, device))
-            for _ in range(config.passes)
-        ]
-    seconds = min(passes)
-    return Cost(
-        fps=1 / seconds,
-        latency_ms=1000 * seconds,
-        spread=max(passes) / seconds - 1,
-        params=count_params(detector),
-        macs=count_macs(detector),
-        device=hardware_name(device),
-        threads=config.threads if device.type == "cpu" else None,
-    )
+    return measure_together([Candidate(detector, images, deployed)], config, device, store)[0]
+
+
+def measure_together(
+    candidates: Sequence[Candidate],
+    config: MeasureConfig,
+    device: torch.device,
+    store: SpeedStore | None = None,
+) -> list[Cost]:
+    """Measure several detectors in turns, so that all see the same machine; see `measure`."""
+    # Boxes that the weights decide make the speed the weights' own.
+    known = None if config.candidates is None else store
+    keys = [
+        speed_key(c.detector, config, device, c.deployed and c.deployed.form) for c in candidates
+    ]
+    costs = [known and known.find(key, Cost) for key in keys]
+    missing = [c for c, cost in zip(candidates, costs, strict=True) if cost is None]
+    fresh = iter(_time(missing, config, device, store) if missing else [])
+    for place, key in enumerate(keys):
+        if costs[place] is None:
+            cost = next(fresh)
+            costs[place] = known.keep(key, cost) if known and cost.trusted else cost
+    return costs
+
+
+def speed_key(
+    detector: Detector, config: MeasureConfig, device: torch.device, form: Form | None = None
+) -> dict[str, Any]:
+    """Everything that decides a detector's speed but its weights, as JSON can show it."""
+    form = form or form_of(config, detector, device)
+    packages = ("sparrow-search", "torchvision", PACKAGES.get(form.runtime, "torch"))
+    return {
+        "detector": detector.config.model_dump(mode="json"),
+        "shapes": {name: list(t.shape) for name, t in detector.state_dict().items()},
+        "measure": config.model_dump(mode="json", exclude={"runtime", "precision"}),
+        "form": list(form),
+        "versions": {name: metadata.version(name) for name in packages},
+        **_hardware(config, device),
+    }
 
 
 def hardware_name(device: torch.device) -> str:
@@ -89,26 +116,98 @@ def hardware_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def _timed(
-    detector: Detector, frames: list[Tensor], runs: int, device: torch.device
-) -> list[float]:
-    """Seconds of each of `runs` single-image detections."""
-    seconds = []
-    for run in range(runs):
-        frame = frames[run % len(frames)]
-        start = time.perf_counter()
-        detector.detect(frame)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return seconds
+def _time(
+    candidates: Sequence[Candidate],
+    config: MeasureConfig,
+    device: torch.device,
+    store: SpeedStore | None,
+) -> list[Cost]:
+    """Deploy detectors where that is not done yet, and time them while nobody else computes."""
+    with contextlib.ExitStack() as made:
+        forms = [_deployed(candidate, config, device, made) for candidate in candidates]
+        subjects = [subject(d, c.images, config) for d, c in zip(forms, candidates, strict=True)]
+        with measuring(device), threads(config.threads):
+            watch = Watch(device)
+            effort = Effort(config.runs, config.passes, config.seconds)
+            timings = time_together(subjects, effort, device)
+            circumstances = watch.circumstances()
+            memories = [peak_memory(subject.whole, device) for subject in subjects]
+    nominal = nominal_ms(_hardware(config, device), min(t.best_ms for t in timings), store)
+    return [
+        Cost(
+            **_size(candidate.detector),
+            **_speed(timing, nominal, config.batch),
+            **_setting(config, deployed, device),
+            **_verdict(timing, circumstances, config, device),
+            memory=memory,
+        )
+        for candidate, deployed, timing, memory in zip(
+            candidates, forms, timings, memories, strict=True
+        )
+    ]
 
 
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _deployed(
+    candidate: Candidate,
+    config: MeasureConfig,
+    device: torch.device,
+    made: contextlib.ExitStack,
+) -> Deployed:
+    """A candidate's deployed form; one that is made here is closed behind the measurement."""
+    if candidate.deployed is not None:
+        return candidate.deployed
+    deployed = deploy_as(config, candidate.detector, device, candidate.images)
+    made.callback(deployed.close)
+    return deployed
+
+
+def _size(detector: Detector) -> dict[str, Any]:
+    size = detector.config.size
+    return {"params": count_params(detector), "macs": count_macs(detector), "input_size": size}
+
+
+def _speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:
+    """Normalised and raw figures; `nominal` is the reference's latency in milliseconds."""
+    whole = timing.whole
+
+    def fps(ratio: float | None) -> float | None:
+        return None if ratio is None else 1000 * batch / (ratio * nominal)
+
+    return {
+        "fps": fps(whole.ratio),
+        "latency_ms": whole.ratio * nominal,
+        "spread": whole.spread,
+        "fps_low": fps(whole.high),
+        "fps_high": fps(whole.low),
+        "raw_fps": 1000 * batch / whole.latency.p50,
+        "network_fps": fps(timing.network.ratio),
+        "nominal_ms": nominal,
+        "timing": timing,
+    }
+
+
+def _setting(config: MeasureConfig, deployed: Deployed, device: torch.device) -> dict[str, Any]:
+    return {
+        "device": hardware_name(device),
+        "threads": config.threads if device.type == "cpu" else None,
+        "runtime": deployed.form.runtime,
+        "precision": deployed.form.precision,
+        "batch": config.batch,
+        "candidates": config.candidates,
+    }
+
+
+def _verdict(
+    timing: Timing, circumstances: Circumstances, config: MeasureConfig, device: torch.device
+) -> dict[str, Any]:
+    reason = doubt(timing, circumstances.disturbance, device, config.threads)
+    return {"circumstances": circumstances, "trusted": reason is None, "doubt": reason}
+
+
+def _hardware(config: MeasureConfig, device: torch.device) -> dict[str, Any]:
+    """What tells one kind of hardware from another, as far as speed is concerned."""
+    return {
+        "device": hardware_name(device),
+        "threads": config.threads if device.type == "cpu" else None,
+        "torch": torch.__version__,
+    }

@@ -131,14 +131,14 @@ class _Run:
             images = resized(images, detector.config.size)
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [image.shape[-2:] for image in batch.images]
-            small = self.config.small_objects
+            config, small = self.config, self.config.small_objects
             objects = padded_objects(batch.targets, sides, images.shape[-2:], small.by)
             objects = objects.to(self.device)
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
             ):
                 outputs = detector.outputs(images)
-                losses = detector.losses(outputs, objects, small)
+                losses = detector.losses(outputs, objects, small, config.is_plain(epoch))
                 for term in self.terms:
                     losses |= term(detector, images, outputs)
             loss = sum(losses.values())

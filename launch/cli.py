@@ -1,8 +1,7 @@
-"""The command line: `sparrow search | trial | ladder | describe | export | report | data`."""
+"""The command line: `sparrow search | trial | ladder | describe | space | fps | ...`."""
 
 from __future__ import annotations
 
-import difflib
 import sys
 import warnings
 from datetime import datetime
@@ -13,39 +12,41 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from detectors.data.coco import DataSource, Split, read_split
-from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import SMALL_AREA, Detector
+from detectors.data.coco import DataSource, Split
+from detectors.data.shapes import generate_shapes
 from detectors.train import TrainingFailed
+from launch import cli_data
+from launch.cli_options import Annotations, Data, Images, SkipBad, console
+from launch.constraints import constraints_from, parse_count
 from launch.describing import description
 from launch.export_command import export_command
+from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
+from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
+from launch.space_tree import space_tree
 from launch.study import read_records
+from launch.systems import find_system, in_words, read_trial
 from launch.trial import TrialResult, run_trial
-from searchspace import TrialConfig, papers
+from searchspace import load_space
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
-app.add_typer(data_app, name="data")
+app.add_typer(cli_data.app, name="data")
+app.command("fps")(fps_command)
 app.command("export")(export_command)
-console = Console()
 
 TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
 SHAPES_MINUTES = 7.5
 """Limit of a search on generated shapes that names none."""
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="COCO folder: train/, val/, annotations/instances_{train,val}.json."),
-]
-Images = Annotated[Path | None, typer.Option(help="Image folder, in place of --data.")]
-Annotations = Annotated[Path | None, typer.Option(help="COCO file, in place of --data.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is taken if there is one.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, count them, go on.")]
+Count = Annotated[
+    float | None,
+    typer.Option(parser=parse_count, metavar="COUNT", help="The front keeps to it; k, M, G."),
+]
 DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
 
 
@@ -77,6 +78,12 @@ def search_command(
     papers: Annotated[
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
+    sampler: Annotated[SamplerName, typer.Option(help="What proposes configurations.")] = "tpe",
+    min_fps: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    min_ap_small: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    max_params: Count = None,
+    max_macs: Count = None,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -88,9 +95,18 @@ def search_command(
         "address": address,
         "on_end": _print_end,
     }
+    constraints = constraints_from(
+        {
+            "min_fps": min_fps,
+            "min_ap_small": min_ap_small,
+            "max_latency_ms": max_latency_ms,
+            "max_params": max_params,
+            "max_macs": max_macs,
+        }
+    )
     try:
         if resume_from:
-            if any((data, *paths, out, device, skip_bad, minutes)):
+            if any((data, *paths, out, device, skip_bad, minutes, constraints)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -105,6 +121,8 @@ def search_command(
                 device=device,
                 skip_bad=skip_bad,
                 papers=papers,
+                sampler=sampler,
+                constraints=constraints,
                 **workers,
             )
     except KeyboardInterrupt:
@@ -125,7 +143,7 @@ def trial_command(
     device: Device = None,
 ) -> None:
     """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
-    trial = _read_config(config)
+    trial = read_trial(config)
     source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
     folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
     result = run_trial(trial, source, folder, device=device, progress=sys.stderr.isatty())
@@ -146,7 +164,7 @@ def ladder_command(
     device: Device = None,
 ) -> None:
     """Train a detector once, and prune and fine-tune it at several ratios."""
-    trial, rungs = _read_config(config), _ratios(ratios)
+    trial, rungs = read_trial(config), _ratios(ratios)
     source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
     folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
     results = ladder(trial, rungs, source, folder, device=device, progress=sys.stderr.isatty())
@@ -164,17 +182,16 @@ def describe_command(
     ],
 ) -> None:
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
-    published = None
-    if system in papers:
-        detector, published = papers[system].trial.detector, papers[system].published
-    elif Path(system).is_dir():
-        detector = Detector.load(Path(system))
-    elif Path(system).exists():
-        detector = _read_config(Path(system)).detector
-    else:
-        near = ", ".join(difflib.get_close_matches(system, papers, n=5, cutoff=0.0))
-        raise ValueError(f"{system}: neither a file nor a paper's system; the nearest are {near}")
+    detector, published = find_system(system)
     console.print(description(detector, published))
+
+
+@app.command("space")
+def space_command(
+    name: Annotated[str, typer.Argument(help="A named space or a TOML file.")],
+) -> None:
+    """Show what a space searches, as a tree with its size."""
+    console.print(space_tree(load_space(name)))
 
 
 @app.command("report")
@@ -185,44 +202,13 @@ def report_command(
     _print_front(folder, report(folder))
 
 
-@data_app.command("shapes")
-def shapes_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write the set.")],
-    train_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.train_images,
-    val_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.val_images,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = ShapesConfig.size,
-    seed: Annotated[int, typer.Option(min=0)] = ShapesConfig.seed,
-) -> None:
-    """Write the generated data set as a COCO folder."""
-    generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
-    console.print(f"{train_images} training and {val_images} validation images: {folder}")
-
-
-@data_app.command("check")
-def check_command(
-    images: Annotated[Path, typer.Option(help="Image folder.")],
-    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
-    skip_bad: SkipBad = False,
-) -> None:
-    """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
-    split = read_split(Split(images, annotations), skip_bad)
-    objects = [a for found in split.annotations.values() for a in found]
-    small = sum(a.area < SMALL_AREA for a in objects)
-    console.print(
-        f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
-        f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"
-    )
-    for problem in split.skipped:
-        console.print(f"dropped: {problem.entry}: {problem.what}", markup=False, highlight=False)
-
-
 def main() -> None:
     """The command `sparrow`: what a user can get wrong ends in a message, not in a traceback."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except ValidationError as error:
-        _fail(f"{error.title}: {_readable(error)}")
+        _fail(f"{error.title}: {in_words(error)}")
     except (ValueError, FileExistsError, TrainingFailed) as error:
         _fail(str(error))
 
@@ -230,20 +216,6 @@ def main() -> None:
 def _fail(message: str) -> None:
     Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
-
-
-def _readable(error: ValidationError) -> str:
-    problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return "; ".join(problems)
-
-
-def _read_config(path: Path) -> TrialConfig:
-    try:
-        return TrialConfig.model_validate_json(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_readable(error)}") from None
 
 
 def _source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:

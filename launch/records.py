@@ -26,6 +26,7 @@ class TrialRecord(BaseModel):
             to the space's sizes, `sampler` for all others.
         params: the parameters that draw `config` from the space.
         reason: why it failed.
+        broken: the constraints of the study that its detector does not keep to.
         seconds: wall time of the attempt that ended it, without waiting for a place to run.
     """
 
@@ -39,6 +40,7 @@ class TrialRecord(BaseModel):
     state: State = "running"
     result: TrialResult | None = None
     reason: str | None = None
+    broken: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,11 @@ from typing import Literal
 from detectors.data.coco import DataSource, Split
 from detectors.detector import SMALL_AREA
 from detectors.speed import hardware_name
+from launch.constraints import Constraint
 from launch.local import run_locally
 from launch.records import TrialRecord
 from launch.report import Front, load_front, write_report
+from launch.samplers import SamplerName
 from launch.study import (
     OnEnd,
     SplitPaths,
@@ -45,6 +48,8 @@ def search(
     device: str | None = None,
     skip_bad: bool = False,
     papers: bool = True,
+    sampler: SamplerName = "tpe",
+    constraints: Sequence[Constraint] = (),
     on_end: OnEnd | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
@@ -58,6 +63,8 @@ def search(
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         papers: begin with the papers' systems that lie in the space.
+        sampler: what proposes configurations behind these.
+        constraints: bounds that a detector of the front keeps to.
         on_end: told of each trial that ends.
 
     Raises:
@@ -81,6 +88,8 @@ def search(
         seed=seed,
         minutes=minutes,
         device=device,
+        sampler=sampler,
+        constraints=tuple(constraints),
     )
     with open_study(Path(out), settings, on_end) as study:
         return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
@@ -176,6 +185,12 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Validation data": _shown(settings.val.annotations),
         "Speed measured on": device + threads,
         "Trials asked for": str(settings.trials),
+        "Sampler": settings.sampler,
+        **(
+            {"Constraints": ", ".join(map(str, settings.constraints))}
+            if settings.constraints
+            else {}
+        ),
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }

@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +19,12 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.attempt import Failure
+from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.front import log_fps
 from launch.journal import Journal
 from launch.records import Origin, TrialRecord
+from launch.samplers import SamplerName, make_sampler
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 
@@ -33,7 +34,6 @@ MAX_REJECTED = 5
 EXHAUSTED = 200
 """Random proposals in a row that may be duplicates before the space counts as exhausted."""
 
-STARTUP_TRIALS = 8
 NUMBER = "number"
 SETTINGS = "study.json"
 
@@ -65,6 +65,8 @@ class StudySettings(BaseModel):
         trials: how many are proposed in all, failed ones included.
         minutes: no trial is proposed that would probably end later than this; None for no limit.
         device: what trials run on; None takes a GPU where there is one.
+        sampler: what proposes configurations behind the planned ones.
+        constraints: what a finished detector must keep to; others never come onto the front.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +81,8 @@ class StudySettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     minutes: float | None = Field(default=None, gt=0)
     device: str | None = None
+    sampler: SamplerName = "tpe"
+    constraints: tuple[Constraint, ...] = ()
 
 
 OnEnd = Callable[[TrialRecord], None]
@@ -101,7 +105,7 @@ class Study:
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
-        self._sampler = _tpe(seed)
+        self._sampler = make_sampler(settings.sampler, seed)
         self._optuna = self._open_optuna()
         self._reconcile()
 
@@ -135,7 +139,10 @@ class Study:
         if isinstance(outcome, Failure):
             update = {"state": "failed", "reason": outcome.reason}
         else:
-            update = {"state": "finished", "result": outcome}
+            broken = tuple(
+                str(c) for c in self.settings.constraints if c.broken_by(outcome.figure(c.figure))
+            )
+            update = {"state": "finished", "result": outcome, "broken": broken}
         record = running.model_copy(update=update | {"seconds": outcome.seconds})
         self._journal.append(record)
         lasting = isinstance(outcome, Failure) and outcome.lasting
@@ -200,9 +207,19 @@ class Study:
     ) -> None:
         """Tell the sampler a finished trial's objectives, or that there are none."""
         if record.result is not None:
+            trial = self._optuna.get_trials(deepcopy=False)[optuna_number]
+            live = optuna.Trial(self._optuna, trial._trial_id)
+            for name, value in self._violations(record).items():
+                live.set_constraint(name, value)
             self._optuna.tell(optuna_number, _values(record))
         else:
             self._optuna.tell(optuna_number, state=failed_as or TrialState.FAIL)
+
+    def _violations(self, record: TrialRecord) -> dict[str, float]:
+        """What the sampler is told of each constraint: above 0 where it is broken."""
+        return {
+            str(c): c.violation(record.result.figure(c.figure)) for c in self.settings.constraints
+        }
 
     def _out_of_time(self) -> bool:
         if self.settings.minutes is None:
@@ -249,6 +266,7 @@ class Study:
             params=replay.params,
             distributions=replay.distributions,
             values=_values(record) if record.state == "finished" else None,
+            constraints=self._violations(record) if record.state == "finished" else None,
             user_attrs={NUMBER: record.number},
         )
 
@@ -305,15 +323,6 @@ def _values(record: TrialRecord) -> list[float]:
     """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
     ap_small, fps = record.objectives
     return [ap_small, log_fps(fps)]
-
-
-def _tpe(seed: int) -> optuna.samplers.TPESampler:
-    """TPE over groups of parameters that occur together, as conditional spaces need."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed
-        )
 
 
 def _load_optuna(path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:

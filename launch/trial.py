@@ -10,9 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from compress import check_pruning
+from detectors.cost import Cost
 from detectors.data.coco import DataSource
 from detectors.evaluate import Metrics
-from detectors.speed import Cost
 from detectors.train import TrainingFailed
 from launch.files import publish, write_atomically
 from launch.inputs import TrialData, TrialError

@@ -140,6 +140,10 @@ class Backbone(Config):
         wrong = [index for index in self.eliminated_strides if index not in strided]
         if wrong:
             raise ValueError(f"eliminated_strides {wrong}: rows with a stride are {strided}")
+        if list(self.eliminated_strides) != sorted(set(self.eliminated_strides)):
+            raise ValueError(
+                f"eliminated_strides {list(self.eliminated_strides)}: name each once, in order"
+            )
         behind = names[min(self.eliminated_strides, default=len(names)) :]
         if self.second_path and self.taps[-1] not in behind:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -10,7 +11,7 @@ from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Levels, Size, both_axes, one_if_equal, shown
 from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
-from searchspace.necks import Extend, Join, L2Norm, Split, Step
+from searchspace.necks import Aggregate, Extend, Fuse, Join, L2Norm, Pyramid, Split, Step
 from searchspace.space import Config
 
 Side = Annotated[int, Field(ge=64)]
@@ -99,6 +100,16 @@ class DetectorConfig(Config):
             values["head"] = self.head.model_copy(update={"priors": priors})
         return DetectorConfig(**values | {"input_size": size})
 
+    def _refuse_idle_splits(self) -> None:
+        """A split gives growth another start; a fusion or another split would take it back."""
+        starting = Split | Extend | Fuse | Pyramid | Aggregate
+        starts = [(n, s) for n, s in enumerate(self.neck) if isinstance(s, starting)]
+        for (number, step), (_, reader) in itertools.pairwise([*starts, (0, None)]):
+            if isinstance(step, Split) and not isinstance(reader, Extend):
+                raise ValueError(
+                    f"neck.{number}, split: nothing grows from it; put a step extend behind it"
+                )
+
     @model_validator(mode="after")
     def _can_be_built(self) -> DetectorConfig:
         for level in self.levels():
@@ -106,5 +117,6 @@ class DetectorConfig(Config):
                 raise ValueError(f"input_size {self.input_size} leaves an empty map; raise it")
         if self.backbone.second_path and not any(isinstance(s, Join | Split) for s in self.neck):
             raise ValueError("second_path: nothing reads it; add a step join or split to the neck")
+        self._refuse_idle_splits()
         self.priors()
         return self

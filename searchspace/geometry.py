@@ -54,16 +54,21 @@ class Levels:
         maps: what the head may read, finest first.
         top: where growth continues.
         side: the taps of the second path, finest first; empty without one.
+        refined: indices of maps that a step has refined for the head; growth does not read that.
     """
 
     maps: tuple[Level, ...]
     top: Level
     side: tuple[Level, ...] = ()
+    refined: frozenset[int] = frozenset()
 
     def with_map(self, index: int, level: Level) -> Levels:
         maps = list(self.maps)
         maps[index] = level
         return replace(self, maps=tuple(maps))
+
+    def with_refined(self, index: int, level: Level) -> Levels:
+        return replace(self.with_map(index, level), refined=self.refined | {index})
 
 
 def along_axes(rule: Callable[..., int], *sizes: Size) -> Size:

@@ -12,7 +12,8 @@ from searchspace.geometry import Level, Size, both_axes, one_if_equal, shown
 from searchspace.space import Config
 
 Positive = Annotated[float, Field(gt=0)]
-Ratios = tuple[Positive, ...]
+Ratios = tuple[Annotated[float, Field(gt=1)], ...]
+"""Each stands for the box that is so many times as wide as high, and for the other way round."""
 
 LARGEST = 0.9
 """The largest min size of a scaled prior, as a fraction of the input's shorter side."""

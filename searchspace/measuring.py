@@ -1,20 +1,51 @@
-"""`MeasureConfig`: how frames per second are measured."""
+"""`MeasureConfig`: how a detector is deployed, and how its frames per second are measured."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
 
+from pydantic import Field, model_validator
+
+from searchspace.runtimes import Precision, Runtime
 from searchspace.space import Config
+
+AUTO = "auto"
+"""The fastest form that is installed for the device; int8, which needs calibration, left out."""
 
 
 class MeasureConfig(Config):
-    """How frames per second are measured: single images, boxes out, median latency.
+    """How a detector is deployed, and how its frames per second are measured.
+
+    What is timed goes from image tensor to boxes, in turns with a reference network. Accuracy is
+    evaluated in the same form. A space may search any of these fields, `runtime` above all.
 
     Attributes:
-        runs: timed images a pass; the best of `passes` medians counts.
+        runtime: what runs the network; `auto` takes the fastest one that is there, and its
+            precision.
+        precision: numbers that convolutions compute in; `auto` is float32 under a named runtime.
+        batch: images in a call.
         threads: CPU threads; a GPU ignores it.
+        candidates: boxes an image that post-processing gets above its threshold, whatever the
+            weights; None for those that the detector finds on the images, which are the weights'.
+        runs: timed calls in a pass, at most.
+        passes: how often detector and reference take turns.
+        seconds: what the timed calls may take; a slow detector gets fewer runs, then fewer passes.
     """
 
-    runs: int = Field(default=20, ge=5)
-    passes: int = Field(default=15, ge=1)
+    runtime: Runtime | Literal["auto"] = AUTO
+    precision: Precision | Literal["auto"] = AUTO
+    batch: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
+    candidates: int | None = Field(default=300, ge=0)
+    runs: int = Field(default=20, ge=1)
+    passes: int = Field(default=15, ge=1)
+    seconds: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _precision_has_a_runtime(self) -> MeasureConfig:
+        if self.runtime == AUTO and self.precision != AUTO:
+            raise ValueError(
+                f"precision {self.precision} under runtime auto: name the runtime, or set "
+                "precision to auto"
+            )
+        return self

@@ -100,9 +100,9 @@ class Space:
         """Every path that is really drawn, with its domain, in the order of drawing."""
         yield from _searched(TrialConfig, self.domains, "")
 
-    def size(self) -> float:
-        """How many configurations there are; infinite with a real-valued range."""
-        return _size(TrialConfig, self.domains, "")
+    def size(self, real: float = math.inf) -> float:
+        """How many configurations there are, a real-valued range counted as `real` values."""
+        return _size(TrialConfig, self.domains, "", real)
 
 
 def space_names() -> list[str]:
@@ -178,18 +178,19 @@ def _searched(
             yield entry.path, entry.domain
 
 
-def _size(cls: type[Config], domains: Mapping[str, Domain], path: str) -> float:
+def _size(cls: type[Config], domains: Mapping[str, Domain], path: str, real: float) -> float:
     factors = []
     for entry in entries(cls, domains, path):
         if entry.members:
             kinds = _kinds(entry.domain)
             factors.append(
-                sum(_size(entry.members[k], domains, f"{entry.path}.{k}") for k in kinds)
+                sum(_size(entry.members[k], domains, f"{entry.path}.{k}", real) for k in kinds)
             )
         elif entry.model:
-            factors.append(_size(entry.model, domains, entry.path))
+            factors.append(_size(entry.model, domains, entry.path, real))
         elif entry.domain:
-            factors.append(entry.domain.size())
+            size = entry.domain.size()
+            factors.append(real if math.isinf(size) else size)
     return math.prod(factors)
 
 

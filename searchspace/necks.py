@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -41,8 +41,7 @@ class L2Norm(Config):
     scale: float = Field(default=20.0, gt=0)
 
     def levels(self, before: Levels, width: float) -> Levels:
-        chosen(before.maps, self.level)
-        return before
+        return before.with_refined(self.level, chosen(before.maps, self.level))
 
 
 class Growth(Config):
@@ -89,10 +88,14 @@ class Extend(Config):
             if top.cells == 1:
                 break
             size = along_axes(growth.out_size, top.size)
+            form = f"kernel {growth.kernel} with padding {growth.padding}"
             if min(size) < 1:
                 raise ValueError(
-                    f"extend: kernel {growth.kernel} with padding {growth.padding} leaves nothing "
-                    f"of a map of {shown(top.size)} cells; raise the padding"
+                    f"{form} leaves nothing of a map of {shown(top.size)} cells; raise the padding"
+                )
+            if any(after > before for after, before in zip(size, top.size, strict=True)):
+                raise ValueError(
+                    f"{form} makes {shown(size)} cells of {shown(top.size)}; lower the padding"
                 )
             top = Level(scaled(growth.channels, width), *size)
             built.append((growth, top))
@@ -100,6 +103,12 @@ class Extend(Config):
 
     def levels(self, before: Levels, width: float) -> Levels:
         new = tuple(level for _, level in self.grown(before.top, width))
+        last = len(before.maps) - 1
+        if self.replaces and new and last in before.refined:
+            raise ValueError(
+                f"replaces level {last}, which a step before it refines for nobody: leave out one "
+                "of the two"
+            )
         kept = before.maps[:-1] if self.replaces and new else before.maps
         return replace(before, maps=kept + new, top=(new or (before.top,))[-1])
 
@@ -152,9 +161,14 @@ class Fuse(Config):
                 f"nothing would read the last map, level {last}: add it to the sources, or do not "
                 "make it"
             )
+        if lost := sorted(before.refined - {source.level for source in self.sources}):
+            raise ValueError(
+                f"nothing would read levels {lost} as a step before it refines them: add them to "
+                "the sources, or leave that step out"
+            )
         channels = [scaled(source.channels, width) for source in self.sources]
         fused = at.with_channels(channels[0] if self.how == "sum" else sum(channels))
-        return replace(before, maps=(fused,), top=fused)
+        return replace(before, maps=(fused,), top=fused, refined=frozenset())
 
 
 def pooling(size: Size, target: Size) -> tuple[Size, bool]:
@@ -184,13 +198,24 @@ def _floor_window(size: int, target: int) -> int:
     return window if size <= target or conv_size(size, window, window, padding=0) == target else 0
 
 
+class Enlargement(NamedTuple):
+    """A transposed convolution from n cells to stride * n, less what the kernel exceeds the stride.
+
+    Its padding is that excess: with stride 2, kernel 2 makes 2n cells, and kernel 3 makes 2n - 1.
+    Both are told for the vertical and the horizontal axis.
+    """
+
+    kernel: Size
+    stride: Size
+
+
 class FusionBlock(Config):
     """One fusion of MDSSD: a coarse map is brought to the cells of a fine one and added to it.
 
     Attributes:
         level: the fine map, whose place the result takes.
         source: the coarse map; it stays as it is.
-        deconv_channels: of each transposed convolution, which doubles the cells.
+        deconv_channels: of each transposed convolution, coarsest first.
         sum_channels: of both branches where they are added.
         channels: of the result.
     """
@@ -201,29 +226,64 @@ class FusionBlock(Config):
     sum_channels: Channels = 256
     channels: Channels
 
-    def kernels(self, maps: Sequence[Level]) -> tuple[Size, ...]:
-        """The kernels of the transposed convolutions, coarsest first.
-
-        With stride 2, kernel 2 makes 2n cells of n, and kernel 3 with padding 1 makes 2n - 1.
-        """
-        size = target = chosen(maps, self.level).size
+    def enlargements(self, maps: Sequence[Level]) -> tuple[Enlargement, ...]:
+        """The transposed convolutions, coarsest first."""
+        target = chosen(maps, self.level).size
         source = chosen(maps, self.source, "source: level").size
-        kernels: list[Size] = []
-        while size[0] > source[0] or size[1] > source[1]:
-            kernels.append(along_axes(lambda side: 2 + side % 2, size))
-            size = along_axes(lambda side: -(-side // 2), size)
-        if size != source or not kernels:
+        found = enlarged(doublings, source, target) or enlarged(multiplications, source, target)
+        if not found:
             raise ValueError(
-                f"no doublings take level {self.source} of {shown(source)} cells to level "
-                f"{self.level} of {shown(target)}: choose a source with a half, a quarter, ... of "
-                "the cells a side"
+                f"no doublings or whole factors take level {self.source} of {shown(source)} cells "
+                f"to level {self.level} of {shown(target)}: choose a source with a half, a third, "
+                "a quarter, ... of the cells a side"
             )
-        if len(kernels) != len(self.deconv_channels):
+        if len(found) != len(self.deconv_channels):
             raise ValueError(
                 f"deconv_channels {list(self.deconv_channels)}: from {shown(source)} to "
-                f"{shown(target)} cells it takes {len(kernels)} doublings; give as many channels"
+                f"{shown(target)} cells the number of transposed convolutions is {len(found)}; "
+                "give as many channels"
             )
-        return tuple(reversed(kernels))
+        return found
+
+
+AxisEnlargement = tuple[int, int]
+"""Kernel and stride along one axis."""
+
+
+def enlarged(
+    rule: Callable[[int, int], tuple[AxisEnlargement, ...]], source: Size, target: Size
+) -> tuple[Enlargement, ...]:
+    """A rule for one axis applied to both; none where it takes them unequally many steps."""
+    vertical, horizontal = (rule(*sides) for sides in zip(source, target, strict=True))
+    if len(vertical) != len(horizontal):
+        return ()
+    pairs = zip(vertical, horizontal, strict=True)
+    return tuple(Enlargement(*zip(v, h, strict=True)) for v, h in pairs)
+
+
+def doublings(source: int, target: int) -> tuple[AxisEnlargement, ...]:
+    """Enlargements by 2, coarsest first, none where they do not lead to `target` cells."""
+    found: list[AxisEnlargement] = []
+    while target > source:
+        found.append((2 + target % 2, 2))
+        target = -(-target // 2)
+    return tuple(reversed(found)) if target == source else ()
+
+
+def multiplications(source: int, target: int) -> tuple[AxisEnlargement, ...]:
+    """Enlargements by the prime factors of target / source, none where that is not whole."""
+    factor, rest = divmod(target, source)
+    if rest:
+        return ()
+    found: list[AxisEnlargement] = []
+    prime = 2
+    while factor > 1:
+        if factor % prime:
+            prime += 1
+        else:
+            found.append((prime, prime))
+            factor //= prime
+    return tuple(found)
 
 
 class Deconvolve(Config):
@@ -249,10 +309,10 @@ class Deconvolve(Config):
     def levels(self, before: Levels, width: float) -> Levels:
         after = before
         for block in self.blocks:
-            block.kernels(before.maps)
+            block.enlargements(before.maps)
             channels = scaled(block.channels, width)
-            made = before.maps[block.level].with_channels(channels)
-            after = after.with_map(block.level, made)
+            level = before.maps[block.level].with_channels(channels)
+            after = after.with_refined(block.level, level)
         return after
 
 

@@ -44,7 +44,7 @@ class Pyramid(Config):
         check_order(before.maps)
         channels = scaled(self.channels, width)
         maps = tuple(level.with_channels(channels) for level in before.maps)
-        return replace(before, maps=maps, top=maps[-1])
+        return replace(before, maps=maps, top=maps[-1], refined=frozenset())
 
 
 class Aggregate(Config):
@@ -81,7 +81,7 @@ class Aggregate(Config):
         maps = tuple(
             level.with_channels(count) for level, count in zip(before.maps, channels, strict=True)
         )
-        return replace(before, maps=maps, top=maps[-1])
+        return replace(before, maps=maps, top=maps[-1], refined=frozenset())
 
 
 def _stride(fine: Level, coarse: Level) -> int:

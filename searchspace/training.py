@@ -61,7 +61,8 @@ class CopyPaste(Config):
     With `probability`, an original image gets other pastes each time it is read.
 
     An object is pasted if it is no crowd region, its annotation's area is below `max_area`, and it
-    is whole: its mask is one polygon, or one connected region of a run-length encoding.
+    is whole: its mask, where it is cut by one, is one polygon, or one connected region of a
+    run-length encoding. Manaiev's augmented data are one copy, one paste of each object, by masks.
 
     Attributes:
         copies: further images for each image with small objects; one into which nothing could be
@@ -117,7 +118,7 @@ class MultiScale(Config):
         """The input sizes that are drawn from, ascending; `input_size` is one of them.
 
         Raises:
-            ValueError: the input is no square.
+            ValueError: the input is no square, or the range holds no other size.
         """
         if isinstance(input_size, tuple):
             raise ValueError(
@@ -126,6 +127,13 @@ class MultiScale(Config):
             )
         below = int(input_size * (1 - self.smallest) / SIZE_STEP + 1e-9)
         above = int(input_size * (self.largest - 1) / SIZE_STEP + 1e-9)
+        if not (below or above) and self.smallest < self.largest:
+            least = SIZE_STEP / input_size
+            raise ValueError(
+                f"train.multi_scale: from {self.smallest:g} to {self.largest:g} times {input_size} "
+                f"pixels there is no other size, for sizes differ by {SIZE_STEP}; set smallest to "
+                f"{1 - least:.3f} or less, largest to {1 + least:.3f} or more, or both to 1"
+            )
         return tuple(input_size + SIZE_STEP * k for k in range(-below, above + 1))
 
 
@@ -179,8 +187,8 @@ class TrainConfig(Config):
             the cosine.
         warmup_epochs: length of the warm-up in epochs.
         warmup_steps: length of the warm-up in steps, in place of `warmup_epochs`.
-        plain_epochs: how many epochs at the end go without mosaic; 15 in YOLOX. A fine-tuning of no
-            more epochs goes without.
+        plain_epochs: how many epochs at the end go without mosaic, and with YOLOX's L1 term; 15 in
+            YOLOX. A fine-tuning of no more epochs has all of them plain.
         precision: `auto` is bfloat16 autocast on GPUs and on CPUs that have it in hardware, for
             networks of dense convolutions; float32 otherwise.
         max_gradient: gradients are clipped to this norm.
@@ -211,6 +219,10 @@ class TrainConfig(Config):
     small_objects: SmallObjects = SmallObjects()
     frozen: Frozen = Frozen()
     distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
+
+    def is_plain(self, epoch: int) -> bool:
+        """Whether an epoch, counted from 0, is one of the last, which go without mosaic."""
+        return epoch >= self.epochs - self.plain_epochs
 
     def warmup(self, steps_per_epoch: int) -> float:
         """Length of the warm-up in steps."""

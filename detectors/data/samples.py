@@ -73,7 +73,7 @@ class TrainingSet(Dataset[Sample]):
         stream = np.random.SeedSequence((self.seed, self.epoch, index))
         rng = np.random.default_rng(stream)
         augment = self.config.augment
-        if self._is_plain() or rng.random() >= augment.mosaic:
+        if self.config.is_plain(self.epoch) or rng.random() >= augment.mosaic:
             image, target = self._stored(index, rng)
         else:
             chosen = (index, *rng.integers(len(self), size=3).tolist())
@@ -83,10 +83,6 @@ class TrainingSet(Dataset[Sample]):
             torch.manual_seed(int(stream.generate_state(1)[0]))
             image, target = self._transform(image, target)
         return image.as_subclass(Tensor), target
-
-    def _is_plain(self) -> bool:
-        """Whether this epoch goes without mosaic."""
-        return self.epoch >= self.config.epochs - self.config.plain_epochs
 
     def _stored(self, index: int, rng: np.random.Generator) -> Sample:
         """An image and its target as they are before any transform, pastes included."""

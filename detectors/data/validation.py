@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SECTIONS = ("images", "annotations", "categories")
 MAX_SHOWN = 50
@@ -148,6 +149,16 @@ def finite_number(value: object) -> float | None:
 def read_sections(path: Path) -> dict[str, list[object]]:
     """The lists `images`, `annotations` and `categories` of a COCO annotation file.
 
+    Raises:
+        DataError: as `read_document`.
+    """
+    document = read_document(path)
+    return {key: document[key] for key in SECTIONS}
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A COCO annotation file, whose lists are known to be lists and whose entries are not read yet.
+
     UTF-8 with or without a byte order mark, and UTF-16 with one.
 
     Raises:
@@ -167,7 +178,7 @@ def read_sections(path: Path) -> dict[str, list[object]]:
             problems.append(Problem(str(path), key, what, fix))
     if problems:
         raise DataError(problems)
-    return {key: document[key] for key in SECTIONS}
+    return document
 
 
 def _section_flaw(document: dict[str, object], key: str) -> str | None:

@@ -59,9 +59,18 @@ class DenseHead(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
+        self,
+        predictions: Predictions,
+        objects: Objects,
+        small_objects: SmallObjects,
+        plain: bool = False,
     ) -> dict[str, Tensor]:
-        """Named loss terms of a batch; objects' boxes are in fractions of the input."""
+        """Named loss terms of a batch; objects' boxes are in fractions of the input.
+
+        Args:
+            plain: the epoch is one of the last, which go without mosaic (`plain_epochs`). YOLOX
+                has a further term in these.
+        """
 
     def detections(
         self, predictions: Predictions, survivors: Survivors | None = None

@@ -52,7 +52,11 @@ class DistributionsHead(DenseHead):
         return predictions.classes.float().sigmoid()
 
     def losses(
-        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
+        self,
+        predictions: Predictions,
+        objects: Objects,
+        small_objects: SmallObjects,
+        plain: bool = False,
     ) -> dict[str, Tensor]:
         return gfl_losses(
             self.boxes_of(predictions) * self.sides,

@@ -46,7 +46,11 @@ class MultiboxHead(DenseHead):
         return predictions.classes.float().softmax(-1)[..., 1:]
 
     def losses(
-        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
+        self,
+        predictions: Predictions,
+        objects: Objects,
+        small_objects: SmallObjects,
+        plain: bool = False,
     ) -> dict[str, Tensor]:
         matches = match_max_iou(self.priors, objects)
         return multibox_loss(predictions, self.priors, matches, objects, small_objects)

@@ -54,7 +54,11 @@ class PointsHead(DenseHead):
         return predictions.classes.float().sigmoid() * objectness[..., None]
 
     def losses(
-        self, predictions: Predictions, objects: Objects, small_objects: SmallObjects
+        self,
+        predictions: Predictions,
+        objects: Objects,
+        small_objects: SmallObjects,
+        plain: bool = False,
     ) -> dict[str, Tensor]:
         return yolox_losses(
             self.boxes_of(predictions) * self.sides,
@@ -63,6 +67,7 @@ class PointsHead(DenseHead):
             self.priors * self.sides,
             self._in_pixels(objects),
             small_objects,
+            coded=predictions.boxes if plain else None,
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from detectors.speed import Cost
+from detectors.cost import Cost
 from launch.records import TrialRecord
 from launch.report.front_file import member_of
 from launch.report.plot import front_plot

@@ -22,7 +22,8 @@ class StudyView:
         records: all of them, by number.
         scored: the finished ones with a value for each objective. A validation split without
             small objects gives no AP_small.
-        front: those of `scored` that none dominates, best AP_small first.
+        front: those of `scored` that keep all constraints and that no other of these dominates,
+            best AP_small first.
     """
 
     records: tuple[TrialRecord, ...]
@@ -33,8 +34,9 @@ class StudyView:
     def of(cls, records: Sequence[TrialRecord]) -> StudyView:
         ordered = tuple(sorted(records, key=lambda record: record.number))
         scored = tuple(r for r in ordered if r.objectives and None not in r.objectives)
-        indices = front([record.objectives for record in scored])
-        return cls(ordered, scored, tuple(scored[i] for i in indices))
+        kept = [record for record in scored if not record.broken]
+        indices = front([record.objectives for record in kept])
+        return cls(ordered, scored, tuple(kept[i] for i in indices))
 
     @property
     def baseline(self) -> TrialRecord | None:
@@ -59,6 +61,8 @@ def headline(view: StudyView) -> list[str]:
     """The result of a study in sentences: how many trials, the best of them, the baseline."""
     if view.front:
         return [_counts(view), _extremes(view.front), against_baseline(view)]
+    if view.scored:
+        return [_counts(view), "None of them keeps to all constraints, so there is no front."]
     if view.in_state("finished"):
         return [
             _counts(view),
@@ -81,6 +85,8 @@ def against_baseline(view: StudyView) -> str:
         return "The baseline has no AP_small to compare with."
     score, fps = baseline.objectives
     name = f"the baseline ({_point(baseline)})"
+    if baseline.broken:
+        return f"{name[0].upper()}{name[1:]} breaks a constraint: {', '.join(baseline.broken)}."
     # The baseline is on the front or below it, so both hold at least one trial.
     as_fast = max((r for r in view.front if r.objectives[1] >= fps), key=lambda r: r.objectives[0])
     as_good = max(
@@ -123,7 +129,9 @@ def _counts(view: StudyView) -> str:
         text = "No trial has finished yet" if running or not failed else "No trial finished"
     else:
         text = f"{_trials(finished)} finished"
-    others = [f"{n} {word}" for n, word in ((failed, "failed"), (running, "still running")) if n]
+    broken = sum(bool(record.broken) for record in view.records)
+    numbers = ((broken, "break a constraint"), (failed, "failed"), (running, "still running"))
+    others = [f"{n} {word}" for n, word in numbers if n]
     if others:
         text += f" ({', '.join(others)})"
     if view.front:

@@ -159,7 +159,7 @@ def _recipe(train: TrainConfig) -> list[str]:
         parts.append(f"EMA {train.ema:g}")
     scales = train.multi_scale
     if scales.active:
-        parts.append(f"input sizes {scales.smallest:.2g} to {scales.largest:.2g}{TIMES}")
+        parts.append(f"input sizes {scales.smallest:.3g} to {scales.largest:.3g}{TIMES}")
     match train.schedule:
         case Steps(milestones=milestones):
             shares = ", ".join(f"{100 * share:.0f}" for share in milestones)

@@ -11,10 +11,19 @@ from typing import Literal
 
 from searchspace.backbones import CSPDarknet, ResNet
 from searchspace.detector import DetectorConfig
+from searchspace.distillation import ChannelWise, Distillation
 from searchspace.heads import Distributions, Points
 from searchspace.necks import Aggregate, Extend, Growth, Pyramid
 from searchspace.papers.system import PaperSystem, Published
-from searchspace.training import Augment, CopyPaste, Frozen, SmallObjects, TrainConfig
+from searchspace.schedules import Cosine, Steps
+from searchspace.training import (
+    Augment,
+    CopyPaste,
+    Frozen,
+    MultiScale,
+    SmallObjects,
+    TrainConfig,
+)
 from searchspace.trial import TrialConfig
 
 _THESIS = "Manaiev 2022: person and car of COCO val2017"
@@ -28,16 +37,24 @@ _YOLOX_RECIPE = TrainConfig(
     epochs=300,
     batch_size=64,
     learning_rate=0.01,
+    nesterov=True,
     weight_decay=5e-4,
+    schedule=Cosine(floor=0.05),
     warmup_epochs=5,
-    augment=Augment(photometric=1, zoom_out=0, crop=0),
+    plain_epochs=15,
+    ema=0.9998,
+    augment=Augment(mosaic=1, photometric=1, zoom_out=0, crop=0),
 )
+_YOLOX_SIZES = {_TINY_PIXELS: (320, 640), _SMALL_PIXELS: (480, 800)}
+"""Input size -> the smallest and the largest one that it is trained at."""
+
 _GFL_RECIPE = TrainConfig(
     epochs=12,
     batch_size=16,
     learning_rate=0.01,
     weight_decay=1e-4,
-    warmup_epochs=500 * 16 / 25_000,
+    schedule=Steps(milestones=(8 / 12, 11 / 12)),
+    warmup_steps=500,
     weights="imagenet",
     frozen=Frozen(rows=3, statistics=True),
     augment=Augment(photometric=0, zoom_out=0, crop=0),
@@ -64,8 +81,10 @@ def _yolox(
         neck=(Aggregate(),),
         head=head.model_copy(update={"postprocess": for_ap}),
     )
+    smallest, largest = (side / input_size for side in _YOLOX_SIZES[input_size])
+    recipe |= {"multi_scale": MultiScale(smallest=smallest, largest=largest)} | _taught(teacher)
     train = _YOLOX_RECIPE.model_copy(update=recipe)
-    return PaperSystem(TrialConfig(detector=detector, train=train), published, teacher)
+    return PaperSystem(TrialConfig(detector=detector, train=train), published)
 
 
 def _gfl(
@@ -83,8 +102,16 @@ def _gfl(
         neck=(Pyramid(), coarse),
         head=Distributions(strides=(8, 16, 32, 64, 128)),
     )
-    train = _GFL_RECIPE.model_copy(update={"epochs": 24 if depth == 101 else 12, **recipe})
-    return PaperSystem(TrialConfig(detector=detector, train=train), published, teacher)
+    if depth == 101:
+        recipe |= {"epochs": 24, "schedule": Steps(milestones=(16 / 24, 22 / 24))}
+    recipe |= _taught(teacher)
+    train = _GFL_RECIPE.model_copy(update=recipe)
+    return PaperSystem(TrialConfig(detector=detector, train=train), published)
+
+
+def _taught(teacher: str | None) -> dict[str, Distillation]:
+    """Channel-wise distillation of the class logits: where and how, the thesis does not say."""
+    return {} if teacher is None else {"distillation": ChannelWise(teacher=teacher)}
 
 
 def _row(*coco: float, source: str = _THESIS) -> Published:

@@ -43,12 +43,12 @@ class Published:
 
 @dataclass(frozen=True)
 class PaperSystem:
-    """A system of a paper: how to train and build it, and what was reported.
-
-    Attributes:
-        teacher: the system whose trained detector taught this one.
-    """
+    """A system of a paper: how to build and train it, and what was reported."""
 
     trial: TrialConfig
     published: Published
-    teacher: str | None = None
+
+    @property
+    def teacher(self) -> str | None:
+        """The system whose trained detector taught this one, in a folder of that name."""
+        return getattr(self.trial.train.distillation, "teacher", None)

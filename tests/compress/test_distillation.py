@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress import check_classes, check_distillation, distillation_term, gates, prune
+from compress import check_classes, check_distillation, distillation_term, prune
 from compress.distillation import (
     ChannelWiseTerm,
     Teacher,
@@ -17,10 +17,12 @@ from compress.distillation import (
     level_pairs,
 )
 from detectors.detector import Detector
+from detectors.multi_scale import at_input_size
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
+from searchspace.geometry import Level
 from searchspace.heads import Multibox, ScaledPriors
 
 
@@ -106,7 +108,14 @@ def test_the_divergence_of_classes_by_hand() -> None:
 def test_levels_are_paired_by_their_cells(
     student: list[int], teacher: list[int], pairs: list[tuple[int, int]]
 ) -> None:
-    assert level_pairs(student, teacher) == pairs
+    ours, theirs = ([Level(8, size, size) for size in sizes] for sizes in (student, teacher))
+    assert level_pairs(ours, theirs) == pairs
+
+
+def test_levels_of_rectangles_are_paired_by_all_their_cells() -> None:
+    square = [Level(8, 64, 64), Level(8, 32, 32), Level(8, 16, 16)]
+    wide = [Level(8, 50, 84), Level(8, 25, 42), Level(8, 13, 21)]
+    assert level_pairs(square, wide) == [(0, 0), (1, 1), (2, 2)]
 
 
 def test_class_maps_are_what_the_head_put_out() -> None:
@@ -150,6 +159,65 @@ def test_the_gradient_reaches_the_student_and_never_the_teacher(
     assert all(torch.equal(before[name], tensor) for name, tensor in wise.state_dict().items())
 
 
+NARROW = {"width": 0.125, "num_classes": 2}
+
+
+def of_paper(name: str, **changes: object) -> Detector:
+    """A paper's system, an eighth as wide."""
+    torch.manual_seed(0)
+    fields = papers[name].trial.detector.model_dump() | NARROW | changes
+    return Detector(DetectorConfig.model_validate(fields))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "size", "aligned"),
+    [
+        ("gfl_r50", "gfl_r101", 128, set()),
+        ("yolox_tiny", "yolox_s", 96, {"maps"}),
+        ("yolox_tiny", "gfl_r50", 128, {"maps"}),
+        ("ssdmnetv1_s1l6", "yolox_s", 128, {"classes", "maps"}),
+        ("yolox_tiny", "mdssd512", 128, {"classes", "maps"}),
+    ],
+)
+def test_any_two_families_teach_each_other(
+    student: str, teacher: str, size: int, aligned: set[str]
+) -> None:
+    scaled = {"kind": "multibox", "priors": {"kind": "scaled"}}
+
+    def build(name: str, width: float) -> Detector:
+        head = {"head": scaled} if papers[name].trial.detector.head.kind == "multibox" else {}
+        return of_paper(name, input_size=size, width=width, **head)
+
+    pupil, wise = build(student, 0.125), build(teacher, 0.25 if "maps" in aligned else 0.125)
+    term = distillation_term(ChannelWise(location="both"), pupil, wise)
+    batch = images(size=size)
+    losses = term(pupil, batch, pupil.train().outputs(batch))
+    assert all(loss.isfinite() and loss > 0 for loss in losses.values())
+    found = {name for name, layers in term.alignments.items() if list(layers.parameters())}
+    assert found == aligned
+    sum(losses.values()).backward()
+    taught = [p for p in pupil.backbone.parameters() if p.grad is not None and p.grad.any()]
+    assert taught
+
+
+def test_a_rectangle_teaches_a_square() -> None:
+    student, wise = of_paper("gfl_r50", input_size=128), of_paper("gfl_r50", input_size=(96, 160))
+    term = distillation_term(ChannelWise(location="both"), student, wise)
+    batch = images(size=128)
+    losses = term(student, batch, student.outputs(batch))
+    assert all(loss.isfinite() and loss > 0 for loss in losses.values())
+
+
+def test_a_student_of_several_input_sizes_is_taught_at_each() -> None:
+    student = of_paper("yolox_tiny", input_size=96)
+    term = distillation_term(ChannelWise(), student, of_paper("yolox_s", input_size=96))
+    for size in (64, 96, 128):
+        at_size, batch = at_input_size(student, size), images(size=size)
+        loss = term(at_size, batch, at_size.outputs(batch))["distilled_classes"]
+        assert loss.isfinite()
+        assert loss > 0
+
+
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn() -> None:
     student, twin = make().eval(), make()
     batch = images()
@@ -179,8 +247,9 @@ def test_weight_and_temperature_act() -> None:
 
 def test_alignment_is_there_where_channels_differ_and_only_there() -> None:
     student = make()
-    for gate in gates(student).values():
-        torch.nn.init.uniform_(gate.weight)
+    for layer in student.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight)
     prune(student, Slimming(ratio=0.4))
     alike = distillation_term(ChannelWise(location="classes"), student, make())
     assert list(alike.parameters()) == []
@@ -216,7 +285,7 @@ def test_the_teacher_sees_the_same_images_at_its_own_size() -> None:
     with torch.no_grad():
         expected = wise.outputs(wise.batched(list(batch)))
     assert torch.equal(outputs.predictions.classes, expected.predictions.classes)
-    assert outputs.maps[0].shape[-1] == wise.config.levels()[0].size
+    assert outputs.maps[0].shape[-2:] == wise.config.levels()[0].size
     assert not outputs.maps[0].is_inference()
 
 
@@ -235,7 +304,9 @@ def test_nothing_in_common_is_refused_with_what_would_do() -> None:
     with pytest.raises(ValueError, match=r"\[96, 24, 6\] priors .* channel_wise compares any"):
         distillation_term(Logits(), student, other)
     tiny, huge = (make(size=size).config.model_copy(update={"neck": ()}) for size in (64, 512))
-    with pytest.raises(ValueError, match=r"student's have \[4, 2\] .* teacher's \[32, 16\]"):
+    with pytest.raises(ValueError, match=r"the teacher's is points; channel_wise compares any"):
+        distillation_term(Logits(), student, of_paper("yolox_tiny", input_size=64))
+    with pytest.raises(ValueError, match=r"student's are 4x4, 2x2 .* teacher's 32x32, 16x16"):
         check_distillation(ChannelWise(), tiny, huge)
     check_distillation(ChannelWise(), student.config, other.config)
 

@@ -67,6 +67,11 @@ BETWEEN = {
             )
         ),
     ),
+    "deconvolution by 3 on VGG16": between(
+        VGG16(taps=("conv5_3",)),
+        Extend(block="conv", grow=(Growth(channels=64, stride=3),)),
+        Deconvolve(blocks=(FusionBlock(level=0, source=1, deconv_channels=(64,), channels=128),)),
+    ),
     "a split second path of VGG16 without two strides": between(
         VGG16(norm=True, eliminated_strides=(9, 13), second_path=True),
         L2Norm(level=1),
@@ -80,12 +85,14 @@ SYSTEMS = papers.keys() - THESIS_RUNS.keys()
 CONFIGS = {name: papers[name].trial.detector for name in papers if name in SYSTEMS} | BETWEEN
 
 
-def narrow(config: DetectorConfig, sizes: Iterable[int]) -> DetectorConfig:
+def narrow(
+    config: DetectorConfig, sizes: Iterable[int], width: float = 0.125, num_classes: int = 3
+) -> DetectorConfig:
     """The same composition, an eighth as wide, at the first input size that suits it."""
     by_rule = {"strides": None} if isinstance(config.head, PointHead) else dict(RULE)
     head = config.head.model_copy(update=by_rule)
     for size in sizes:
-        small = {"num_classes": 3, "width": 0.125, "input_size": size, "head": head}
+        small = {"num_classes": num_classes, "width": width, "input_size": size, "head": head}
         try:
             return DetectorConfig.model_validate({**dict(config), **small})
         except ValidationError:

@@ -10,6 +10,8 @@ from detectors.boxes import (
     aligned_iou,
     batched_iou,
     decode,
+    decode_from_sides,
+    decode_in_cells,
     encode,
     encode_as_sides,
     encode_in_cells,
@@ -76,6 +78,24 @@ def test_the_coding_in_cells_by_hand() -> None:
 def test_the_coding_as_sides_by_hand() -> None:
     box = torch.tensor([18.0, 4.0, 34.0, 11.0])
     assert encode_as_sides(box, POINT).tolist() == [0.25, 1.0, 1.75, -0.125]
+
+
+@given(centred, centred)
+def test_decoding_undoes_the_codings_of_points(
+    box: tuple[float, float, float, float], point: tuple[float, float, float, float]
+) -> None:
+    x, y, w, h = box
+    corners = torch.tensor((x - w / 2, y - h / 2, x + w / 2, y + h / 2), dtype=torch.float64)
+    points = torch.tensor(point, dtype=torch.float64)
+    back = decode_in_cells(encode_in_cells(corners, points), points)
+    assert back.tolist() == pytest.approx(corners.tolist(), abs=1e-9)
+    back = decode_from_sides(encode_as_sides(corners, points), points)
+    assert back.tolist() == pytest.approx(corners.tolist(), abs=1e-9)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_wild_codes_in_cells_stay_finite(offset: float, size: float) -> None:
+    assert decode_in_cells(torch.tensor([offset, offset, size, size]), POINT).isfinite().all()
 
 
 def test_codings_of_points_broadcast() -> None:

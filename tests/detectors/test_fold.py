@@ -2,17 +2,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 
 from detectors.detector import Detector
 from detectors.fold import folded
+from searchspace.backbones import CSPDarknet, MobileNetV1, ResNet
+from searchspace.heads import Distributions, Points
+from searchspace.necks import Aggregate, Pyramid
+
+SYSTEMS = {
+    "ssd": {"backbone": MobileNetV1(eliminated_strides=(6,))},
+    "yolox": {"backbone": CSPDarknet(), "neck": (Aggregate(),), "head": Points()},
+    "gfl": {"backbone": ResNet(), "neck": (Pyramid(),), "head": Distributions()},
+}
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_folding_keeps_the_predictions_and_leaves_the_original_alone(
-    make_detector: Callable[..., Detector],
+    name: str, make_detector: Callable[..., Detector]
 ) -> None:
-    detector = make_detector(strides=(6,))
+    detector = make_detector(**SYSTEMS[name], width=0.125)
     for norm in detector.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.weight.data.uniform_(0.5, 1.5)

@@ -19,13 +19,19 @@ def random_output(seed: int, images: int, priors: int, classes: int) -> tuple[Te
     return boxes, logits.softmax(-1)[..., 1:]
 
 
-def by_loops(boxes: Tensor, scores: Tensor, config: Postprocess) -> list[tuple[float, ...]]:
-    """One image: its best candidates, then class by class, then the best of all."""
-    rows = [
-        (float(scores[prior, label]), prior, label)
-        for prior in range(len(boxes))
-        for label in range(scores.shape[1])
-    ]
+def by_loops(
+    boxes: Tensor, scores: Tensor, config: Postprocess, counts: tuple[int, ...] = ()
+) -> list[tuple[float, ...]]:
+    """One image: the best of each level, its best candidates, class by class, the best of all."""
+    rows, first = [], 0
+    for count in counts or (len(boxes),):
+        level = [
+            (float(scores[prior, label]), prior, label)
+            for prior in range(first, first + count)
+            for label in range(scores.shape[1])
+        ]
+        rows += sorted(level, reverse=True)[: config.level_candidates]
+        first += count
     rows = sorted(rows, reverse=True)[: config.candidates]
     rows = [row for row in rows if row[0] > config.score_threshold]
     found = []
@@ -60,6 +66,20 @@ def test_detections_are_those_of_loops(config: Postprocess, seed: int) -> None:
     detections = postprocess(boxes, scores, config)
     for image in range(3):
         expected = by_loops(boxes[image], scores[image], config)
+        assert rows_of(detections, image) == [pytest.approx(row, abs=1e-6) for row in expected]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("counts", [(), (90, 25, 5), (1, 119)])
+@pytest.mark.parametrize("most", [3, 30])
+def test_candidates_of_each_level_are_those_of_loops(
+    seed: int, counts: tuple[int, ...], most: int
+) -> None:
+    boxes, scores = random_output(seed, images=2, priors=120, classes=4)
+    config = Postprocess(level_candidates=most, candidates=70, nms_iou=0.8)
+    detections = postprocess(boxes, scores, config, counts)
+    for image in range(2):
+        expected = by_loops(boxes[image], scores[image], config, counts)
         assert rows_of(detections, image) == [pytest.approx(row, abs=1e-6) for row in expected]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from detectors.priors import default_boxes, level_priors
 from searchspace.geometry import Level
-from searchspace.heads import LevelPriors
+from searchspace.heads import LevelPoints, LevelPriors
 
 STEPS_300 = (8, 16, 32, 64, 100, 300)
 MAPS_300 = (38, 19, 10, 5, 3, 1)
@@ -81,6 +81,20 @@ def test_a_rectangle_has_squares_and_a_step_for_each_axis() -> None:
     centres = [(x, y) for y in (0.25, 0.75) for x in (1 / 6, 3 / 6, 5 / 6)]
     expected = [(*centre, side / 60, side / 20) for centre in centres for side in (4, 8)]
     assert boxes.tolist() == [pytest.approx(row) for row in expected]
+
+
+def test_points_lie_in_the_middle_of_cells_with_strides_as_sides() -> None:
+    points = (LevelPoints(step=8), LevelPoints(step=(10, 16)))
+    boxes = default_boxes(points, (Level(1, 2, 3), Level(1, 1, 1)), (20, 24))
+    first = [(x / 24, y / 20, 8 / 24, 8 / 20) for y in (4, 12) for x in (4, 12, 20)]
+    expected = [*first, (8 / 24, 5 / 20, 16 / 24, 10 / 20)]
+    assert boxes.tolist() == [pytest.approx(row) for row in expected]
+
+
+def test_points_outside_of_the_input_stay_there() -> None:
+    boxes = default_boxes((LevelPoints(step=128),), (Level(1, 7, 10),), (800, 1280))
+    assert boxes[-1].tolist() == pytest.approx([9.5 * 128 / 1280, 6.5 * 128 / 800, 0.1, 0.16])
+    assert boxes[-1, 1] > 1
 
 
 def test_a_ratio_keeps_the_area_of_the_smaller_square() -> None:

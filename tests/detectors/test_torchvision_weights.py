@@ -40,6 +40,16 @@ def test_resnets_compute_what_torchvisions_do(depth: int) -> None:
     assert torch.equal(ours(x).maps[-1], expected)
 
 
+@pytest.mark.parametrize("name", ["gfl_r50", "gfl_r101"])
+def test_resnets_reach_every_tensor_of_gfls_backbone(name: str) -> None:
+    config = papers[name].trial.detector
+    with torch.device("meta"):
+        theirs = models.get_model(f"resnet{config.backbone.depth}").state_dict()
+        ours = Detector(config).backbone.state_dict()
+    wanted = {tensor: value.shape for tensor, value in resnet_state(theirs).items()}
+    assert wanted == {tensor: value.shape for tensor, value in ours.items()}
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("norm", [False, True])
 def test_vgg16_computes_what_torchvisions_does(norm: bool) -> None:

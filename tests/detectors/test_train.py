@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.train import TrainingFailed, autocast_type, fit, rate_factor
-from searchspace.schedules import Cosine
-from searchspace.training import Augment, SmallObjects, TrainConfig
+from searchspace.schedules import Cosine, Steps
+from searchspace.training import Augment, CopyPaste, MultiScale, SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
 SIZE = 96
@@ -61,8 +62,26 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_resumed_training_is_the_uninterrupted_one(train: Callable, tmp_path: Path) -> None:
-    settings = config(augment=Augment())
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"augment": Augment()},
+        {
+            "augment": Augment(mosaic=0.5),
+            "plain_epochs": 1,
+            "copy_paste": CopyPaste(copies=1, probability=0.5),
+            "ema": 0.99,
+            "multi_scale": MultiScale(largest=1.4, every=1),
+            "schedule": Steps(),
+            "nesterov": True,
+        },
+    ],
+    ids=["stock", "everything"],
+)
+def test_a_resumed_training_is_the_uninterrupted_one(
+    recipe: dict[str, object], train: Callable, tmp_path: Path
+) -> None:
+    settings = config(**recipe)
     whole, history = train(settings)
     checkpoint = tmp_path / "deep" / "checkpoint.pt"
 
@@ -100,6 +119,72 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert rate_factor(100, 100, 10, Cosine()) == pytest.approx(0, abs=1e-12)
     assert rate_factor(0, 100, 0, Cosine()) == 1
     assert [rate_factor(s, 3, 3.0, Cosine()) for s in range(3)] == pytest.approx([0.25, 0.5, 0.75])
+
+
+def test_the_cosine_ends_at_its_floor() -> None:
+    factors = [rate_factor(step, 100, 10, Cosine(floor=0.05)) for step in range(101)]
+    assert factors[:11] == [rate_factor(step, 100, 10, Cosine()) for step in range(11)]
+    assert factors[55] == pytest.approx((1 + 0.05) / 2)
+    assert factors[100] == pytest.approx(0.05)
+
+
+def test_steps_fall_at_their_milestones() -> None:
+    factors = [rate_factor(step, 120, 5, Steps()) for step in range(120)]
+    assert factors[:5] == pytest.approx([(step + 1) / 6 for step in range(5)])
+    assert factors[5:80] == [1] * 75
+    assert factors[80:110] == pytest.approx([0.1] * 30)
+    assert factors[110:] == pytest.approx([0.01] * 10)
+    assert rate_factor(9, 10, 0, Steps(milestones=(0.5,), factor=0.5)) == 0.5
+
+
+def test_the_recipe_reaches_the_optimizer(train: Callable, make_detector: MakeDetector) -> None:
+    """One step of Nesterov's momentum is 1 + momentum times the plain one; warm-up shortens it."""
+    one_step = {"epochs": 1, "batch_size": 8, "weight_decay": 0, "max_gradient": 1e9}
+    before = make_detector(input_size=SIZE).state_dict()["head.boxes.0.weight"]
+    recipes = ({"warmup_steps": 0}, {"warmup_steps": 0, "nesterov": True}, {"warmup_steps": 3})
+    plain, nesterov, warm = (
+        train(config(**one_step, **recipe))[0].state_dict()["head.boxes.0.weight"] - before
+        for recipe in recipes
+    )
+    assert plain.abs().max() > 1e-3
+    assert torch.allclose(nesterov, 1.9 * plain, atol=1e-5)
+    assert torch.allclose(warm, plain / 4, atol=1e-5)
+
+
+def test_averaged_weights_are_what_training_ends_with(train: Callable) -> None:
+    settings = config(epochs=4, batch_size=8)  # one step an epoch
+    weights = []
+
+    def keep(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        weights.append(detector.head.boxes[0].weight.detach().clone())
+        return {}
+
+    raw, losses = train(settings, terms=[keep])
+    averaged, same_losses = train(settings.model_copy(update={"ema": 0.9}))
+    assert losses == same_losses
+    # `keep` sees the weights before each step: after step k they are those before step k + 1.
+    expected = weights[1]
+    for step, after in enumerate([*weights[2:], raw.head.boxes[0].weight.detach()], start=1):
+        decay = 0.9 * (1 - math.exp(-step / 2000))
+        expected = decay * expected + (1 - decay) * after
+    assert torch.allclose(averaged.head.boxes[0].weight, expected, atol=1e-7)
+    assert not torch.equal(averaged.head.boxes[0].weight, raw.head.boxes[0].weight)
+
+
+def test_batches_of_several_sizes_train_one_detector(train: Callable) -> None:
+    seen = []
+
+    def look(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        seen.append((detector.config.input_size, tuple(images.shape[-2:]), len(outputs.maps)))
+        return {}
+
+    several = MultiScale(largest=1.4, every=2)
+    detector, history = train(config(epochs=12, multi_scale=several), terms=[look])
+    assert {size for size, _, _ in seen} == {96, 128}
+    assert all(shape == (size, size) for size, shape, _ in seen)
+    assert all(first == second for first, second in zip(seen[::2], seen[1::2], strict=True))
+    assert detector.config.input_size == SIZE
+    assert sum(history[-1].values()) < sum(history[0].values())
 
 
 def test_further_terms_are_added_to_the_loss(train: Callable) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import torch
 
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
+from launch import cli
 from launch.trial import TrialData
 from searchspace import Space, TrialConfig, load_space
+
+Run = Callable[..., tuple[int, str]]
 
 TINY_SPACE = """
 [detector]
@@ -86,3 +90,18 @@ def tiny(space: Space) -> TrialConfig:
     baseline = space.baseline()
     detector = baseline.detector.model_copy(update={"input_size": 64})
     return TrialConfig(**(dict(baseline) | {"detector": detector}))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `sparrow ARGUMENTS`; gives the exit status and all that was printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["sparrow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out + captured.err
+
+    return run

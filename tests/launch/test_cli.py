@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,28 +14,15 @@ from launch import cli
 from launch.report.words import TIMES
 from searchspace import TrialConfig, papers
 
+DATA_COMMANDS = [("data", name) for name in ("shapes", "check", "subset", "preview")]
+
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `sparrow ARGUMENTS`; gives the exit status and all that was printed."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sparrow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out + captured.err
-
-    return run
 
 
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    commands = ("search", "trial", "ladder", "describe", "report", "data")
-    for command in ((), *((name,) for name in commands), ("data", "check")):
+    commands = ("search", "trial", "ladder", "describe", "space", "fps", "report", "data")
+    for command in ((), *((name,) for name in commands), *DATA_COMMANDS):
         answer = runner.invoke(cli.app, [*command, "--help"])
         assert answer.exit_code == 0, command
         assert "Usage" in answer.output
@@ -54,6 +40,30 @@ def test_describe_shows_layers_levels_and_what_the_paper_reports(run: Run) -> No
     assert code == 0
     assert f"1536{TIMES}19{TIMES}19" in text
     assert f"1024{TIMES}19{TIMES}19, 1024{TIMES}10{TIMES}10" in text
+
+
+def test_space_shows_the_tree_and_its_size(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "[detector]\ninput_size = { choice = [160, 300] }\nwidth = 0.5\n"
+        "[detector.backbone.mobilenet_v1]\neliminated_strides = { choice = [[], [6], [0]] }\n"
+        "[detector.head.multibox.priors.scaled]\ncells = 2.0\n"
+        "[train.small_objects]\nweight = { low = 0.5, high = 4.0 }\n"
+        "[train.copy_paste]\ncopies = 0\n"
+        '[compress.pruning]\nkind = { choice = ["none", "slimming"] }\n'
+        "[compress.pruning.slimming]\nsparsity = 1e-4\nratio = { choice = [0.3, 0.5] }\n"
+        'scope = "global"\nround_to = 1\n[compress.pruning.slimming.distillation]\nkind = "none"\n'
+    )
+    code, text = run("space", file)
+    assert code == 0
+    # Two sizes, three sets of strides; unpruned or one of two ratios.
+    assert "mine: 18 configurations, before 1 real-valued ranges" in text
+    for words in ("mobilenet_v1", "eliminated_strides  {[], [6], [0]}", "ratio  {0.3, 0.5}"):
+        assert words in text
+    assert "width" not in text
+    code, text = run("space", "quik")
+    assert code == 1
+    assert "neither a named space (quick) nor a TOML file" in text
 
 
 def test_describe_reads_a_trial_and_names_near_systems(run: Run, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from launch.teachers import PackedDetector, fingerprint
 from launch.trial import TrialData
 from searchspace import DetectorConfig, Space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 PATIENCE = 240
 """Seconds after which a search counts as hung."""

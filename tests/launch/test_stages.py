@@ -219,7 +219,7 @@ def test_a_saved_detector_teaches_in_plain_training(
 def test_a_crash_behind_the_training_costs_no_epoch(
     slim: TrialConfig, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*args: object) -> None:
+    def crash(*args: object, **options: object) -> None:
         raise OSError("disk full")
 
     for place in (

@@ -12,8 +12,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from detectors.cost import Cost
 from detectors.evaluate import Metrics
-from detectors.speed import Cost
 from launch.attempt import Failure
 from launch.records import TrialRecord
 from launch.study import (

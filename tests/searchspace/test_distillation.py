@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
-from searchspace import Space, TrainConfig, TrialConfig, load_space, suggest, to_params
+from searchspace import Space, TrainConfig, TrialConfig, load_space, papers, suggest, to_params
 from searchspace.compression import CompressConfig, Slimming
 from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 
@@ -75,3 +75,17 @@ def test_a_training_has_no_parent(kind: type[ChannelWise | Logits]) -> None:
 def test_a_lesson_that_teaches_nothing_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         ChannelWise(**fields)
+
+
+def test_the_thesis_teaches_by_the_detectors_of_other_runs() -> None:
+    taught = {name: system.teacher for name, system in papers.items() if system.teacher}
+    assert taught == {
+        "yolox_tiny_distilled": "yolox_s_teacher",
+        "gfl_r50_distil_1": "gfl_r101_teacher",
+        "gfl_r50_distil_2": "gfl_r101_teacher_copy_paste",
+        "gfl_r50_distil_3": "gfl_r101_teacher",
+    }
+    for name, teacher in taught.items():
+        lesson = papers[name].trial.train.distillation
+        assert lesson == ChannelWise(teacher=teacher, location="classes", temperature=1, weight=5)
+        assert papers[teacher].trial.train.distillation == NoDistillation()

@@ -43,7 +43,7 @@ BAD = {
     "unknown field": ("[detector]\nwith = 0.5", ["detector.with", "nearest", "detector.width"]),
     "field of another kind": (
         "[compress.pruning.none]\nratio = 0.5",
-        ["compress.pruning.none.ratio", "compress.pruning.slimming.ratio"],
+        ["compress.pruning.none.ratio", "compress.pruning.importance.ratio"],
     ),
     "kind left out": (
         "[compress.pruning]\nratio = 0.5",
@@ -189,8 +189,12 @@ def test_size_multiplies_fields_and_adds_kinds(tmp_path: Path) -> None:
     assert space.size() == math.inf
     ratios = Choice(0.2, 0.4, 0.6)
     slimming = "compress.pruning.slimming"
-    narrow = Space("n", {**space.domains, f"{slimming}.ratio": ratios})
-    narrow = narrow.fix(f"{slimming}.distillation.kind", "none")
+    kinds = Choice("none", "slimming")
+    narrow = Space(
+        "n", {**space.domains, "compress.pruning.kind": kinds, f"{slimming}.ratio": ratios}
+    )
+    for field, value in (("distillation.kind", "none"), ("scope", "global"), ("round_to", 1)):
+        narrow = narrow.fix(f"{slimming}.{field}", value)
     assert narrow.fix(f"{slimming}.sparsity", 1e-4).size() == unpruned * (1 + 3)
 
 

@@ -88,7 +88,7 @@ def test_parameters_of_a_kind_exist_only_under_it(space: str) -> None:
         seen.add(kind)
         assert any(path.startswith(SLIMMING) for path in params) == (kind == "slimming")
         assert params["compress.pruning.kind"] == kind
-    assert seen == {"none", "slimming"}
+    assert {"none", "slimming"} <= seen
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 from collections import Counter
@@ -26,8 +25,7 @@ from detectors.data.coco import (
     read_split,
 )
 from detectors.data.validation import DataError
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
+from tests.shared import shared_data
 
 
 def test_a_split_is_read_as_it_stands(coco_folder: Any) -> None:
@@ -249,12 +247,6 @@ def test_training_data_without_boxes_is_refused(source: DataSource, skip_bad: bo
     with pytest.raises(DataError, match=r"(?s)instances_train.*no box to train on") as caught:
         read_source(source, skip_bad)
     assert len(caught.value.problems) == 1
-
-
-def shared_data(name: str) -> tuple[CocoSplit, CocoSplit]:
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{os.path.join('..', 'shared', 'data', name)} is not there")
-    return read_source(DataSource.from_folder(SHARED / name))
 
 
 def test_bccd_has_the_counts_of_its_source() -> None:

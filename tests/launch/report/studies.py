@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from detectors.cost import Cost
 from detectors.evaluate import ClassMetrics, Metrics
-from detectors.speed import Cost
 from launch.records import TrialRecord
 from launch.trial import Outcome, TrialResult
 from searchspace import TrialConfig

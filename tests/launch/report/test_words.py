@@ -9,7 +9,9 @@ from launch.records import TrialRecord
 from launch.report import describe_in_words, front_table
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show, show_change, show_seconds
-from searchspace import TrialConfig, papers
+from searchspace import CompressConfig, TrialConfig, papers
+from searchspace.compression import Slimming
+from searchspace.distillation import ChannelWise, Logits
 from searchspace.training import CopyPaste, SmallObjects, TrainConfig
 from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
 
@@ -171,3 +173,22 @@ def test_front_table_has_a_baseline_on_the_front_once():
 
 def test_front_table_of_an_empty_study_has_its_heading():
     assert "AP_small" in rendered([])
+
+
+def test_no_teacher_is_not_mentioned() -> None:
+    assert "taught" not in describe_in_words(TrialConfig())
+
+
+def test_words_tell_the_parent_and_what_it_shows() -> None:
+    lesson = ChannelWise(location="both", weight=12.345, temperature=2)
+    compress = CompressConfig(pruning=Slimming(ratio=0.4, distillation=lesson))
+    assert describe_in_words(TrialConfig(compress=compress)).endswith(
+        "pruned 40 %, taught by its parent (class logits and maps, weight 12, temperature 2)"
+    )
+
+
+def test_words_tell_a_named_teacher_by_the_end_of_its_path() -> None:
+    train = TrainConfig(distillation=Logits(teacher="/far/away/r101/dense", weight=0.5))
+    assert describe_in_words(TrialConfig(train=train)).endswith(
+        "taught by r101/dense (class probabilities, weight 0.5, temperature 2)"
+    )

@@ -1,0 +1,112 @@
+"""How fast are the papers' systems against each other, here and in the papers?::
+
+    python -m benchmarks.fps_papers [--runtime eager] [--precision auto] [--seconds 12] [--all]
+
+Measures each family in turns, from image to boxes and the network alone, untrained, and sets each
+system's frames per second as a multiple of its family's first beside what the papers' own figures
+give. The stride elimination paper times networks alone; its ratios stand beside ours of the
+network. By default the systems whose speeds the papers set against each other, in three to five
+minutes on one core; `--all` takes all distinct architectures, which takes as long each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from detectors.cost import Cost
+from launch.fps_command import Row, measure_rows, notes
+from launch.report.words import MISSING, TIMES, show
+from launch.systems import find_detector
+from launch.trial import pick_device
+from searchspace import Published, papers
+from searchspace.measuring import AUTO, MeasureConfig
+
+FAMILIES = (
+    ("ssd300_vgg16_11620", "fssd300_11620", "mfssd", "mdssd300"),
+    (
+        "ssdmnetv1", "ssdmnetv1_s1l6", "ssdmnetv1_s1l4", "ssdmnetv1_s1l0",
+        "ssdmnetv1_s1l0_dualpath19_10_s",
+    ),
+)  # fmt: skip
+"""Systems whose speeds their papers set against each other, the one of ratio 1 first."""
+
+NETWORK_ALONE = "network alone"
+"""What the hardware of a published figure says where NMS is not in it."""
+
+
+def families(everything: bool) -> list[tuple[str, ...]]:
+    """The systems by family; with everything, all further architectures as they stand below."""
+    if not everything:
+        return list(FAMILIES)
+    known: dict[str, str] = {}
+    for name in (*sum(FAMILIES, ()), *papers):
+        known.setdefault(papers[name].trial.detector.model_dump_json(), name)
+    mobile = [name for name in known.values() if name.startswith("ssdmnetv1")]
+    others = [name for name in known.values() if name not in mobile]
+    return [tuple(others), tuple(mobile)]
+
+
+def alone(published: Published) -> bool:
+    """Whether a paper's figure is that of the network alone."""
+    return NETWORK_ALONE in (published.hardware or "")
+
+
+def ratios(rows: Sequence[Row]) -> Iterable[tuple[str, ...]]:
+    """A row of the table for each system: ours, the paper's, and both against the first one."""
+    base = next(row for row in rows if isinstance(row.outcome, Cost))
+    for row in rows:
+        if not isinstance(row.outcome, Cost):
+            continue
+        published, first = papers[row.name].published, papers[base.name].published
+        figure = "network_fps" if alone(published) else "fps"
+        ours = getattr(row.outcome, figure) / getattr(base.outcome, figure)
+        comparable = published.fps and first.fps and alone(published) == alone(first)
+        yield (
+            row.name,
+            show("fps", row.outcome.fps),
+            show("fps", row.outcome.network_fps),
+            f"{ours:.2f}{TIMES}",
+            f"{published.fps / first.fps:.2f}{TIMES}" if comparable else MISSING,
+            show("fps", published.fps),
+            published.hardware or (MISSING if published.fps is None else "not said"),
+        )
+
+
+def table(rows: Sequence[Row], cost: Cost) -> Table:
+    """A family; `cost` is that of one of them, for what it was measured on."""
+    table = Table(title=f"{cost.device}, {cost.runtime} {cost.precision}", header_style="bold")
+    for heading in ("System", "FPS", "Network FPS", "Ours", "Paper", "Paper's FPS", "on"):
+        table.add_column(heading, justify="left" if heading in ("System", "on") else "right")
+    for cells in ratios(rows):
+        table.add_row(*cells)
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runtime", default=AUTO)
+    parser.add_argument("--precision", default=AUTO)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=12.0, help="timed calls of each system")
+    parser.add_argument("--device")
+    parser.add_argument("--all", action="store_true")
+    options = vars(parser.parse_args())
+    device, everything = pick_device(options.pop("device")), options.pop("all")
+    form, console = MeasureConfig(**options), Console()
+    for family in families(everything):
+        rows = measure_rows({name: find_detector(name) for name in family}, [form], device)
+        costs = [row.outcome for row in rows if isinstance(row.outcome, Cost)]
+        if costs:
+            console.print(table(rows, costs[0]))
+        for note in notes(rows):
+            console.print(note, markup=False, highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""`Cost`: what a detector costs, and what that figure rests on."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from detectors.timing.memory import Memory
+from detectors.timing.paired import Timing
+from detectors.timing.state import Circumstances
+
+
+class Cost(BaseModel):
+    """What a detector costs.
+
+    What is timed goes from image tensor to boxes, NMS included, in turns with the reference network
+    (`detectors.timing.reference`). `fps` and `latency_ms` are normalised: the ratio of the two
+    latencies times the nominal latency of the reference on this kind of hardware, so a machine that
+    drifts, or another one of its kind, gives the same figures. Raw figures are in `timing`.
+
+    Attributes:
+        fps: images a second.
+        latency_ms: of a batch, in milliseconds.
+        spread: (slowest - fastest) / fastest of the passes' raw medians.
+        params, macs: see `detectors.describe`.
+        device, threads: what it was measured on; threads are None on a GPU.
+        fps_low, fps_high: 95 % interval of `fps`; None where the passes are too few.
+        raw_fps: images a second by the median of all calls, as the machine was.
+        network_fps: normalised images a second of the network alone, as papers often give them.
+        nominal_ms: the reference's nominal latency that `fps` rests on.
+        trusted, doubt: whether the machine was quiet enough to tell, and why not.
+        runtime, precision, batch, input_size, candidates: what was measured; the size is height and
+            width in pixels.
+        memory: the most that a call takes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    fps: float
+    latency_ms: float
+    spread: float
+    params: int
+    macs: int
+    device: str
+    threads: int | None
+    fps_low: float | None = None
+    fps_high: float | None = None
+    raw_fps: float | None = None
+    network_fps: float | None = None
+    nominal_ms: float | None = None
+    trusted: bool = False
+    doubt: str | None = "measured before measurements were judged"
+    runtime: str = "eager"
+    precision: str = "float32"
+    batch: int = 1
+    input_size: tuple[int, int] | None = None
+    candidates: int | None = None
+    memory: Memory | None = None
+    timing: Timing | None = None
+    circumstances: Circumstances | None = None

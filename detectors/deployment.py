@@ -1,0 +1,33 @@
+"""A detector in the form that a trial's configuration names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.runtimes import Deployed, Form, best, deploy
+from detectors.timing.blocks import threads
+from searchspace.measuring import AUTO, MeasureConfig
+
+
+def form_of(config: MeasureConfig, detector: Detector, device: torch.device) -> Form:
+    """The form that a configuration names for a detector on a device."""
+    if config.runtime == AUTO:
+        return best(detector, device)
+    return Form(config.runtime, "float32" if config.precision == AUTO else config.precision)
+
+
+def deploy_as(
+    config: MeasureConfig, detector: Detector, device: torch.device, calibration: Tensor | None
+) -> Deployed:
+    """A detector in the form, and for the threads, that a configuration names.
+
+    Args:
+        calibration: float images [M, 3, H, W] in 0..1 that int8 takes the ranges of values from.
+
+    Raises:
+        RuntimeUnavailable: the form cannot be had here.
+    """
+    with threads(config.threads):
+        return deploy(detector, *form_of(config, detector, device), device, calibration)

@@ -1,0 +1,149 @@
+"""Detectors timed in turns with the reference network, pass by pass."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from detectors.timing.blocks import Call, WarmUp, take_turns, warm_up
+from detectors.timing.latency import Blocks, Latency, median_interval, medians
+from detectors.timing.reference import reference_call
+
+LEAST_RUNS = 5
+"""Calls of the reference in a block, at least."""
+
+LEAST_PASSES = 6
+"""With fewer, the median of the passes has no interval."""
+
+
+class Paired(BaseModel):
+    """How long a call takes, also as a multiple of the reference's latency beside it.
+
+    Attributes:
+        latency: of the call itself.
+        ratio: median over the passes of a block's mean latency by that of the reference's blocks
+            before and behind it. Means, because who shares a core with others is held up for some
+            calls only, and the longer a call, the likelier; a block's total sees its share.
+        low, high: interval of the ratio; None where the passes are too few.
+        spread: (slowest - fastest) / fastest of the blocks' medians.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    latency: Latency
+    ratio: float
+    low: float | None
+    high: float | None
+    spread: float
+
+    @classmethod
+    def of(cls, blocks: Blocks, before: Blocks, behind: Blocks) -> Paired:
+        own, first, second = (
+            [statistics.fmean(b) for b in some] for some in (blocks, before, behind)
+        )
+        ratios = [2 * t / (a + b) for t, a, b in zip(own, first, second, strict=True)]
+        low, high = median_interval(ratios) or (None, None)
+        middle = medians(blocks)
+        return cls(
+            latency=Latency.of(blocks),
+            ratio=statistics.median(ratios),
+            low=low,
+            high=high,
+            spread=max(middle) / min(middle) - 1,
+        )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is timed of a detector: all of it, from images to boxes, and its network alone."""
+
+    whole: Call
+    network: Call
+
+
+class Timing(BaseModel):
+    """A subject's latencies.
+
+    Attributes:
+        reference: latency of the reference network in the blocks around the subject's.
+        best_ms: the least median of these blocks.
+        warm_up_calls: how many it took until the latency settled.
+        settled: whether it did.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    whole: Paired
+    network: Paired
+    reference: Latency
+    best_ms: float
+    warm_up_calls: int
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is timed of each subject.
+
+    Attributes:
+        runs: calls in a block, at most.
+        passes: blocks, at most.
+        seconds: what all blocks may take, those of network and reference included.
+    """
+
+    runs: int
+    passes: int
+    seconds: float
+
+    def affords(self, latency: float) -> tuple[int, int]:
+        """Runs in a block and passes for a subject of this latency in seconds.
+
+        The reference takes as long as the subject, the network alone a third of it.
+        """
+        calls = self.seconds / (latency * (1 + 1 + 1 / 3))
+        passes = min(self.passes, max(LEAST_PASSES, int(calls)))
+        return max(1, min(self.runs, int(calls / passes))), passes
+
+
+def time_together(
+    subjects: Sequence[Subject], effort: Effort, device: torch.device
+) -> list[Timing]:
+    """Time subjects in turns, each between two blocks of the reference that last as long.
+
+    All take as many passes as the slowest affords, so that all see the same machine.
+    """
+    network, image = reference_call(device)
+    with torch.inference_mode():
+        reference = warm_up(lambda: network(image), device)
+        warmed = [warm_up(subject.whole, device) for subject in subjects]
+        plans = [effort.affords(warm.seconds) for warm in warmed]
+        spans = [runs * warm.seconds for (runs, _), warm in zip(plans, warmed, strict=True)]
+        turns = [(lambda: network(image), _runs(reference, spans[:1]))]
+        for k, (subject, (runs, _)) in enumerate(zip(subjects, plans, strict=True)):
+            turns += [(subject.whole, runs), (subject.network, max(1, runs // 3))]
+            turns += [(lambda: network(image), _runs(reference, spans[k : k + 2]))]
+        blocks = take_turns(turns, min(passes for _, passes in plans), device)
+    return [_timing(blocks[3 * k : 3 * k + 4], warm) for k, warm in enumerate(warmed)]
+
+
+def _runs(reference: WarmUp, spans: Sequence[float]) -> int:
+    """Calls of the reference that last as long as the blocks beside it do on average."""
+    return max(LEAST_RUNS, round(statistics.fmean(spans) / reference.seconds))
+
+
+def _timing(blocks: Sequence[Blocks], warmed: WarmUp) -> Timing:
+    """From the blocks of the reference, the whole, the network and again the reference."""
+    before, whole, network, behind = blocks
+    around = [*before, *behind]
+    return Timing(
+        whole=Paired.of(whole, before, behind),
+        network=Paired.of(network, before, behind),
+        reference=Latency.of(around),
+        best_ms=1000 * min(medians(around)),
+        warm_up_calls=warmed.calls,
+        settled=warmed.settled,
+    )

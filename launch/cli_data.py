@@ -1,0 +1,145 @@
+"""The commands `sparrow data shapes | check | subset | preview`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from torchvision.io import write_png
+
+from detectors.data.coco import DataSource, Split, read_split
+from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.data.subset import cut_annotations
+from detectors.detector import SMALL_AREA
+from launch.cli_options import Annotations, Data, Images, SkipBad, console
+from launch.files import write_atomically
+from launch.preview import OTHER, PASTED, SMALL, contact_sheet
+from launch.systems import read_trial
+from searchspace import TrainConfig
+from searchspace.detector import DetectorConfig
+from searchspace.geometry import InputSize
+from searchspace.training import Augment, CopyPaste
+
+app = typer.Typer(no_args_is_help=True, help="Make, check, cut and look at data sets.")
+
+PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
+"""What `--plain` leaves out."""
+
+
+@app.command("shapes")
+def shapes_command(
+    folder: Annotated[Path, typer.Argument(help="Where to write the set.")],
+    train_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.train_images,
+    val_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.val_images,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = ShapesConfig.size,
+    seed: Annotated[int, typer.Option(min=0)] = ShapesConfig.seed,
+) -> None:
+    """Write the generated data set as a COCO folder."""
+    generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
+    console.print(f"{train_images} training and {val_images} validation images: {folder}")
+
+
+@app.command("check")
+def check_command(
+    images: Annotated[Path, typer.Option(help="Image folder.")],
+    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
+    skip_bad: SkipBad = False,
+) -> None:
+    """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
+    split = read_split(Split(images, annotations), skip_bad)
+    objects = [a for found in split.annotations.values() for a in found]
+    small = sum(a.area < SMALL_AREA for a in objects)
+    console.print(
+        f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
+        f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"
+    )
+    for problem in split.skipped:
+        console.print(f"dropped: {problem.entry}: {problem.what}", markup=False, highlight=False)
+
+
+@app.command("subset")
+def subset_command(
+    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
+    classes: Annotated[str, typer.Option(help="Names of the classes that stay: person,car.")],
+    out: Annotated[Path, typer.Option(help="Annotation file to write; images stay in place.")],
+    count: Annotated[int | None, typer.Option(min=1, help="How many images; all if none.")] = None,
+    all_images: Annotated[
+        bool, typer.Option("--all-images", help="Also those without an object of the classes.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Cut an annotation file to some classes and a seeded choice of its images."""
+    if out.exists():
+        raise FileExistsError(f"{out} exists; choose another file, or delete it")
+    names = [name.strip() for name in classes.split(",")]
+    document = cut_annotations(annotations, names, count, seed, all_images)
+    write_atomically(out, json.dumps(document))
+    console.print(
+        f"{len(document['images'])} images, {len(document['annotations'])} objects: {out}",
+        soft_wrap=True,
+    )
+
+
+@app.command("preview")
+def preview_command(
+    data: Data = None,
+    images: Images = None,
+    annotations: Annotations = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A trial as JSON, in place of the options of augmentation.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Input size in pixels.")] = None,
+    copies: Annotated[int | None, typer.Option(help="Further images of copy-paste.")] = None,
+    pastes: Annotated[int | None, typer.Option(help="Pastes of each small object.")] = None,
+    probability: Annotated[
+        float | None, typer.Option(help="Of pasting into an original image.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="mask, box or mask_or_box.")] = None,
+    mosaic: Annotated[float | None, typer.Option(help="Probability of a mosaic.")] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without changes of colour, zoom, crop and flip.")
+    ] = False,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 16,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    skip_bad: SkipBad = False,
+) -> None:
+    """Draw augmented training images with their boxes and class names."""
+    pasting = {"copies": copies, "pastes": pastes, "probability": probability, "source": source}
+    augment = (PLAIN if plain else {}) | _given({"mosaic": mosaic})
+    train, input_size = _recipe(config, _given(pasting), augment, size)
+    split = read_split(_split(data, images, annotations), skip_bad)
+    sheet = contact_sheet(split, train, input_size, count, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(sheet, str(out))
+    console.print(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {out}", soft_wrap=True)
+
+
+def _given(options: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _recipe(
+    config: Path | None, pasting: dict[str, object], augment: dict[str, object], size: int | None
+) -> tuple[TrainConfig, InputSize]:
+    """How images are augmented, and the input size."""
+    if config is None:
+        train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
+        return train, size or DetectorConfig().input_size
+    if pasting or augment or size:
+        raise ValueError("--config says how images are augmented; give it or options, not both")
+    trial = read_trial(config)
+    return trial.train, trial.detector.input_size
+
+
+def _split(data: Path | None, images: Path | None, annotations: Path | None) -> Split:
+    """The images that the options name; of a folder its training images."""
+    if bool(data) == bool(images or annotations):
+        raise ValueError("give --data, or --images and --annotations")
+    if data:
+        return DataSource.from_folder(data).train
+    if not (images and annotations):
+        raise ValueError("give both --images and --annotations")
+    return Split(images, annotations)

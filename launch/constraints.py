@@ -1,0 +1,67 @@
+"""What a detector must keep to, whatever its objectives."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Bounded = Literal["fps", "ap", "ap50", "ap_small", "ar_small", "params", "macs", "latency_ms"]
+"""Figures of a trial that may be bounded."""
+
+UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+class Constraint(BaseModel):
+    """A bound of one figure of the finished detector.
+
+    Attributes:
+        sense: `min` where the figure must reach the bound, `max` where it must not exceed it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    figure: Bounded
+    sense: Literal["min", "max"]
+    bound: float
+
+    def violation(self, value: float | None) -> float:
+        """By how much of the bound it is broken; 0 or less where it is kept.
+
+        A figure that is not defined breaks every bound by all of it.
+        """
+        if value is None:
+            return 1.0
+        beyond = self.bound - value if self.sense == "min" else value - self.bound
+        return beyond / (abs(self.bound) or 1.0)
+
+    def broken_by(self, value: float | None) -> bool:
+        return self.violation(value) > 0
+
+    def __str__(self) -> str:
+        return f"{self.figure} {'>=' if self.sense == 'min' else '<='} {self.bound:g}"
+
+
+def constraints_from(bounds: Mapping[str, float | None]) -> tuple[Constraint, ...]:
+    """Constraints of named bounds, e.g. `{"min_fps": 30, "max_params": None}`: one."""
+    return tuple(
+        Constraint(figure=name.split("_", 1)[1], sense=name.split("_", 1)[0], bound=bound)
+        for name, bound in bounds.items()
+        if bound is not None
+    )
+
+
+def parse_count(text: str) -> float:
+    """A number that may end in k, M or G, e.g. `10M`.
+
+    Raises:
+        ValueError: it is no such number, or not above 0.
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG]?)\s*", text)
+    value = float(found[1]) * UNITS[found[2]] if found else math.nan
+    if not value > 0:
+        raise ValueError(f"{text!r}: give a number above 0, such as 500k, 10M or 1.5G")
+    return value

@@ -1,0 +1,136 @@
+"""`sparrow fps`: several detectors measured in turns, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from detectors.cost import Cost
+from detectors.deployment import deploy_as
+from detectors.detector import Detector
+from detectors.runtimes import RuntimeUnavailable
+from detectors.speed import Candidate, hardware_name, measure_together
+from launch.report.words import LABELS, MISSING, show
+from launch.systems import find_detector
+from launch.trial import pick_device
+from searchspace.measuring import AUTO, MeasureConfig
+
+HEADINGS = (
+    "Detector", "Runtime", "FPS", "95 %", "Network FPS", "p50, ms", "p90", "p99", "MB",
+    LABELS["params"], LABELS["macs"],
+)  # fmt: skip
+
+CALIBRATION = 8
+"""Images of noise that int8 takes its ranges from; they decide accuracy, not speed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector in one form: what it costs, or why it cannot be had."""
+
+    name: str
+    runtime: str
+    outcome: Cost | str
+
+
+def fps_command(
+    systems: Annotated[
+        list[str],
+        typer.Argument(help="Papers' systems, trials as JSON, or folders of saved detectors."),
+    ],
+    runtime: Annotated[
+        list[str] | None, typer.Option(help="Give it again for further ones; the best by default.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")] = AUTO,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    seconds: Annotated[float, typer.Option(help="For the timed calls of each detector.")] = 10,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+) -> None:
+    """Measure detectors in turns: frames per second from image to boxes, and what they rest on."""
+    forms = [
+        MeasureConfig(
+            runtime=name, precision=precision, batch=batch, threads=threads, seconds=seconds
+        )
+        for name in runtime or [AUTO]
+    ]
+    detectors = {name: find_detector(name) for name in systems}
+    where = pick_device(device)
+    rows = measure_rows(detectors, forms, where)
+    on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if where.type == "cpu" else ""
+    console = Console()
+    console.print(fps_table(rows, f"{hardware_name(where)}{on_cpu}, batch {batch}"))
+    for note in notes(rows):
+        console.print(note, markup=False, highlight=False)
+
+
+def measure_rows(
+    detectors: Mapping[str, Detector], forms: Sequence[MeasureConfig], device: torch.device
+) -> list[Row]:
+    """Every detector in every form, all in turns.
+
+    Args:
+        forms: configurations that differ in runtime and precision only.
+    """
+    pairs = [(name, form) for name in detectors for form in forms]
+    tried = [_candidate(detectors[name], form, device) for name, form in pairs]
+    there = [found for found in tried if isinstance(found, Candidate)]
+    costs = iter(measure_together(there, forms[0], device) if there else [])
+    return [
+        Row(name, form.runtime, found if isinstance(found, str) else next(costs))
+        for (name, form), found in zip(pairs, tried, strict=True)
+    ]
+
+
+def fps_table(rows: Sequence[Row], title: str) -> Table:
+    """A row for each detector in each form that it could be measured in."""
+    table = Table(title=title, header_style="bold")
+    for heading in HEADINGS:
+        words = heading in ("Detector", "Runtime")
+        table.add_column(heading, justify="left" if words else "right", no_wrap=True)
+    for row in rows:
+        if isinstance(row.outcome, Cost):
+            table.add_row(Text(row.name), *_cells(row.outcome))
+    return table
+
+
+def notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What was not measured and why, and which figures are not to be trusted."""
+    for row in rows:
+        if not isinstance(row.outcome, Cost):
+            yield f"{row.name}: {row.outcome}"
+        elif not row.outcome.trusted:
+            form = f"{row.outcome.runtime} {row.outcome.precision}"
+            yield f"{row.name} ({form}) is not to be trusted: {row.outcome.doubt}"
+
+
+def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) -> Candidate | str:
+    """A detector in a form, or why it cannot be had."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(CALIBRATION, 3, *detector.config.size, generator=random)
+    try:
+        return Candidate(detector, deployed=deploy_as(form, detector, device, noise))
+    except RuntimeUnavailable as error:
+        return str(error)
+
+
+def _cells(cost: Cost) -> tuple[str, ...]:
+    latency = cost.timing.whole.latency
+    known = cost.fps_low is not None
+    return (
+        f"{cost.runtime} {cost.precision}",
+        show("fps", cost.fps) + ("" if cost.trusted else " ?"),
+        f"{show('fps', cost.fps_low)}..{show('fps', cost.fps_high)}" if known else MISSING,
+        show("fps", cost.network_fps),
+        *(show("latency_ms", value) for value in (latency.p50, latency.p90, latency.p99)),
+        MISSING if cost.memory.megabytes is None else f"{cost.memory.megabytes:.0f}",
+        show("params", cost.params),
+        show("macs", cost.macs),
+    )

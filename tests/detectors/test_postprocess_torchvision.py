@@ -1,0 +1,121 @@
+"""Our post-processing against torchvision's own, on the same raw predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection import _utils
+from torchvision.models.detection.ssd import SSD
+from torchvision.ops import box_convert
+
+from detectors.data.coco import CocoSplit
+from detectors.data.loader import TrainingLoader
+from detectors.detector import Detector
+from detectors.features import Predictions
+from detectors.postprocess import postprocess
+from detectors.timing.blocks import threads
+from detectors.timing.crowd import crowd
+from searchspace import TrainConfig
+from searchspace.heads import Multibox, Postprocess, ScaledPriors
+from searchspace.training import Augment
+
+SIDE = 64
+
+
+def by_torchvision(detector: Detector, predictions: Predictions) -> list[dict[str, Tensor]]:
+    """torchvision's detections, in pixels of the input."""
+    config = detector.config.head.postprocess
+    ssd = SimpleNamespace(
+        box_coder=_utils.BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
+        score_thresh=config.score_threshold,
+        topk_candidates=config.candidates,
+        nms_thresh=config.nms_iou,
+        detections_per_img=config.detections,
+    )
+    outputs = {"bbox_regression": predictions.boxes, "cls_logits": predictions.classes}
+    anchors = box_convert(detector.head.priors, "cxcywh", "xyxy") * SIDE
+    images = len(predictions.boxes)
+    return SSD.postprocess_detections(ssd, outputs, [anchors] * images, [(SIDE, SIDE)] * images)
+
+
+def assert_equal(detector: Detector, predictions: Predictions) -> int:
+    """Hold ours to torchvision's; says how many detections there were."""
+    boxes, scores = detector.head.boxes_of(predictions), detector.head.scores_of(predictions)
+    ours = postprocess(boxes, scores, detector.config.head.postprocess)
+    expected = by_torchvision(detector, predictions)
+    for index, theirs in enumerate(expected):
+        found = ours.of_image(index, SIDE, SIDE)
+        assert found["labels"].tolist() == theirs["labels"].tolist()
+        torch.testing.assert_close(found["scores"], theirs["scores"])
+        torch.testing.assert_close(found["boxes"], theirs["boxes"], atol=1e-3, rtol=1e-4)
+    return sum(len(theirs["labels"]) for theirs in expected)
+
+
+def all_candidates(**changes: float) -> Multibox:
+    """torchvision caps the candidates of each class, we those of an image: here no cap binds."""
+    config = Postprocess(candidates=100_000, **changes)
+    return Multibox(priors=ScaledPriors(), postprocess=config)
+
+
+CONFIGS = [
+    all_candidates(),
+    all_candidates(score_threshold=0.3, nms_iou=0.6),
+    all_candidates(score_threshold=0.05, nms_iou=0.2, detections=20),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", CONFIGS, ids=lambda head: str(head.postprocess))
+@pytest.mark.parametrize("seed", range(3))
+def test_on_random_predictions(
+    make_detector: Callable[..., Detector], head: Multibox, seed: int
+) -> None:
+    detector = make_detector(head=head)
+    count, random = len(detector.head.priors), torch.Generator().manual_seed(seed)
+    boxes = torch.randn(2, count, 4, generator=random)
+    classes = 2 * torch.randn(2, count, 5, generator=random)
+    assert assert_equal(detector, Predictions(boxes=boxes, classes=classes)) > 20
+
+
+@pytest.fixture(scope="module")
+def trained(
+    make_detector: Callable[..., Detector], shapes: tuple[CocoSplit, CocoSplit]
+) -> tuple[Detector, Tensor]:
+    """A detector after some steps on generated shapes, and images that it has learnt."""
+    plain = Augment(photometric=0, zoom_out=0, crop=0, flip=0)
+    recipe = TrainConfig(batch_size=8, augment=plain)
+    batch = next(TrainingLoader(shapes[0], recipe, SIDE, seed=0).epoch(1))
+    images = batch.images.float() / 255
+    detector = make_detector(head=all_candidates()).train()
+    optimiser = torch.optim.AdamW(detector.parameters(), 3e-3)
+    with threads(1):
+        for _ in range(30):
+            optimiser.zero_grad()
+            sum(detector(images, batch.targets).values()).backward()
+            optimiser.step()
+    return detector.eval(), images
+
+
+@torch.no_grad()
+def test_on_what_a_trained_detector_predicts(trained: tuple[Detector, Tensor]) -> None:
+    detector, images = trained
+    assert assert_equal(detector, detector.predict(images)) > 20
+
+
+@pytest.mark.parametrize("candidates", [0, 1, 300])
+@pytest.mark.parametrize("threshold", [0.0, 0.01, 0.5])
+def test_a_crowd_has_as_many_candidates_as_asked_for(candidates: int, threshold: float) -> None:
+    like = torch.zeros(3, 500, 20)
+    boxes, scores = crowd(candidates, like, threshold, torch.device("cpu"))
+    assert (scores > threshold).sum((1, 2)).tolist() == [candidates] * 3
+    assert scores.max() <= 1
+    assert (boxes[..., 2:] > boxes[..., :2]).all()
+
+
+def test_a_crowd_in_a_small_place_is_everyone() -> None:
+    _, scores = crowd(300, torch.zeros(1, 10, 4), 0.01, torch.device("cpu"))
+    assert (scores > 0.01).all()

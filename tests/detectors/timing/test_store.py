@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from detectors.timing.store import Nominal, SpeedStore, nominal_ms
+
+KEY = {"device": "a", "threads": 1}
+FORKED = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SpeedStore:
+    return SpeedStore(tmp_path / "speed")
+
+
+def latency(milliseconds: float) -> Nominal:
+    return Nominal(milliseconds=milliseconds)
+
+
+def test_what_is_kept_is_found_by_its_key_alone(store: SpeedStore) -> None:
+    assert store.find(KEY, Nominal) is None
+    assert store.keep(KEY, latency(3.5)) == latency(3.5)
+    assert store.find(dict(reversed(KEY.items())), Nominal) == latency(3.5)
+    assert store.find({**KEY, "threads": 2}, Nominal) is None
+    assert SpeedStore(store.folder).find(KEY, Nominal) == latency(3.5)
+
+
+def test_the_first_one_stays(store: SpeedStore) -> None:
+    store.keep(KEY, latency(3.5))
+    assert store.keep(KEY, latency(1.0)) == latency(3.5)
+
+
+def test_the_first_one_stays_where_there_are_no_hard_links_until_it_is_replaced(
+    store: SpeedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert store.keep(KEY, latency(3.5)) == latency(3.5)
+    assert store.find(KEY, Nominal) == latency(3.5)
+
+
+def test_only_whole_files_are_left(store: SpeedStore) -> None:
+    for milliseconds in (3.5, 1.0):
+        store.keep(KEY, latency(milliseconds))
+        store.improve(KEY, latency(milliseconds))
+    files = list(store.folder.iterdir())
+    assert len(files) == 1
+    assert json.loads(files[0].read_text()) == {"milliseconds": 1.0}
+
+
+def test_a_damaged_file_is_named(store: SpeedStore) -> None:
+    store.keep(KEY, latency(3.5))
+    file = next(store.folder.iterdir())
+    file.write_text('{"milliseconds": ')
+    with pytest.raises(ValueError, match=rf"{file.name}: a damaged speed .*delete the file"):
+        store.find(KEY, Nominal)
+
+
+def test_processes_that_come_together_agree(store: SpeedStore, tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        for key in range(50):
+            kept = store.keep({"key": key}, latency(number))
+            (tmp_path / f"{number}-{key}").write_text(str(kept.milliseconds))
+
+    processes = [FORKED.Process(target=work, args=(number,)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    for key in range(50):
+        assert len({(tmp_path / f"{number}-{key}").read_text() for number in range(4)}) == 1
+
+
+def test_a_node_keeps_the_best_and_a_store_its_first(store: SpeedStore) -> None:
+    assert nominal_ms(KEY, 4.0, store) == 4.0
+    assert nominal_ms(KEY, 3.0, store) == 4.0
+    assert nominal_ms(KEY, 5.0, None) == 3.0
+    assert nominal_ms({**KEY, "device": "b"}, 5.0, store) == 5.0
+    assert nominal_ms(KEY, 5.0, SpeedStore(store.folder / "another")) == 3.0

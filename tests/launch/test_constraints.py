@@ -1,0 +1,122 @@
+"""Bounds on figures: what the sampler is told of them, and that the front keeps to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from detectors.evaluate import Metrics
+from detectors.speed import Cost
+from launch.constraints import Constraint, constraints_from, parse_count
+from launch.records import TrialRecord
+from launch.report import load_front, write_report
+from launch.study import SplitPaths, StudySettings, open_study
+from launch.trial import Outcome, TrialResult
+from searchspace import Space
+
+NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
+NO_METRICS = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))
+BOUNDS = constraints_from({"min_fps": 30.0, "max_params": 2e6, "max_macs": None})
+
+
+def result(record: TrialRecord, ap_small: float, fps: float, params: int) -> TrialResult:
+    metrics = Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
+    cost = Cost(
+        fps=fps, latency_ms=1000 / fps, spread=0, params=params, macs=1, device="x", threads=1
+    )
+    dense = Outcome(metrics=metrics, cost=cost)
+    return TrialResult(config=record.config, dense=dense, compact=None, removed_share=0, seconds=1)
+
+
+@pytest.fixture
+def settings(space: Space) -> StudySettings:
+    return StudySettings(
+        space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=4,
+        papers=False, constraints=BOUNDS,
+    )  # fmt: skip
+
+
+RESULTS = [(0.5, 20.0, 10**6), (0.3, 40.0, 3 * 10**6), (0.2, 60.0, 10**6), (0.1, 50.0, 10**6)]
+"""Too slow, too large, the front, and what the front dominates."""
+
+
+def run(folder: Path, settings: StudySettings, results: list) -> tuple[TrialRecord, ...]:
+    with open_study(folder, settings) as study:
+        for figures in results:
+            record = study.propose()
+            study.end(record.number, result(record, *figures))
+        return study.records
+
+
+def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
+    return optuna.load_study(study_name="sparrow", storage=storage).trials
+
+
+@pytest.mark.parametrize(
+    ("constraint", "value", "violation"),
+    [
+        (Constraint(figure="fps", sense="min", bound=30), 15, 0.5),
+        (Constraint(figure="fps", sense="min", bound=30), 30, 0.0),
+        (Constraint(figure="fps", sense="min", bound=30), 45, -0.5),
+        (Constraint(figure="params", sense="max", bound=2e6), 3e6, 0.5),
+        (Constraint(figure="params", sense="max", bound=2e6), 1e6, -0.5),
+        (Constraint(figure="ap_small", sense="min", bound=0.1), None, 1.0),
+        (Constraint(figure="ap_small", sense="min", bound=0), 0.1, -0.1),
+    ],
+)
+def test_a_violation_is_the_share_of_the_bound(
+    constraint: Constraint, value: float | None, violation: float
+) -> None:
+    assert constraint.violation(value) == pytest.approx(violation)
+    assert constraint.broken_by(value) == (violation > 0)
+
+
+def test_bounds_that_are_not_given_make_no_constraint() -> None:
+    assert list(map(str, BOUNDS)) == ["fps >= 30", "params <= 2e+06"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("10M", 1e7), ("1.5G", 1.5e9), ("300 k", 3e5)])
+def test_counts_may_have_units(text: str, value: float) -> None:
+    assert parse_count(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "M", "10m", "-3", "0", "1e", "ten"])
+def test_other_counts_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 500k, 10M"):
+        parse_count(text)
+
+
+def test_the_sampler_knows_who_breaks_what(settings: StudySettings, tmp_path: Path) -> None:
+    records = run(tmp_path, settings, RESULTS)
+    assert [r.broken for r in records] == [("fps >= 30",), ("params <= 2e+06",), (), ()]
+    trials = told(tmp_path)
+    assert all(trial.state == TrialState.COMPLETE for trial in trials)
+    assert [t.constraints["fps >= 30"] > 0 for t in trials] == [True, False, False, False]
+    assert trials[1].constraints["params <= 2e+06"] == pytest.approx(0.5)
+    # The study says the same where its log is lost and made anew from the journal.
+    (tmp_path / "optuna.log").unlink()
+    with open_study(tmp_path):
+        assert [t.constraints for t in told(tmp_path)] == [t.constraints for t in trials]
+
+
+def test_the_front_keeps_to_all_constraints(settings: StudySettings, tmp_path: Path) -> None:
+    records = run(tmp_path, settings, RESULTS)
+    write_report(tmp_path, records, title="t", facts={})
+    assert [member.number for member in load_front(tmp_path).members] == [2]
+    page = (tmp_path / "report.html").read_text()
+    assert "4 trials finished (2 break a constraint); 1 is on the front." in page
+    assert "breaks a constraint: fps &gt;= 30" in page
+    assert "not params &lt;= 2e+06" in page
+
+
+def test_a_study_in_which_all_break_one_says_so(settings: StudySettings, tmp_path: Path) -> None:
+    records = run(tmp_path, settings, RESULTS[:2])
+    write_report(tmp_path, records, title="t", facts={})
+    assert load_front(tmp_path).members == ()
+    assert "None of them keeps to all constraints" in (tmp_path / "report.html").read_text()

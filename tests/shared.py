@@ -1,0 +1,18 @@
+"""The real images that lie beside the checkout, where they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detectors.data.coco import CocoSplit, DataSource, read_source
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def shared_data(name: str) -> tuple[CocoSplit, CocoSplit]:
+    """Training and validation split of a set; skips the test where the set is missing."""
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"../shared/data/{name} is not there")
+    return read_source(DataSource.from_folder(SHARED / name))
