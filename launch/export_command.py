@@ -7,13 +7,13 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 from torch import Tensor
 
 from detectors.data.images import inspect_image, load_image
 from detectors.data.transforms import evaluation_transform
 from detectors.detector import Detector
 from detectors.export import check_target, export
+from launch.cli_options import console
 from searchspace.geometry import InputSize
 from searchspace.runtimes import Precision
 
@@ -38,7 +38,6 @@ def export_command(
     path = export(detector, target, out or folder / "detector", precision, calibration)
     height, width = detector.config.size
     most = detector.config.head.postprocess.detections
-    console = Console()
     console.print(
         f"{path}: images [N, 3, {height}, {width}] in 0..1 -> boxes [N, {most}, 4] in fractions of "
         f"the image, scores and labels [N, {most}], for any N",
