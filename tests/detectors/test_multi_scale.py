@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from compress import prune
 from detectors.detector import Detector
-from detectors.multi_scale import InputSizes, at_input_size, resized
+from detectors.multi_scale import InputSizes, at_input_size
 from searchspace import papers
 from searchspace.compression import Slimming
 from searchspace.heads import ListedPriors, Multibox
@@ -67,6 +68,11 @@ def test_frozen_statistics_stay_frozen(make_detector: MakeDetector) -> None:
     assert twin.training
 
 
+def cells_of(detector: Detector) -> list[int]:
+    """The cells on a side of each level's map."""
+    return [int(np.max(level.size)) for level in detector.config.levels()]
+
+
 def test_listed_priors_keep_their_pixels(make_detector: MakeDetector) -> None:
     listed = ListedPriors(
         sizes=(10, 20, 40, 60, 80, 90),
@@ -75,8 +81,7 @@ def test_listed_priors_keep_their_pixels(make_detector: MakeDetector) -> None:
     )
     detector = make_detector(input_size=192, head=Multibox(priors=listed))
     twin = at_input_size(detector, 224)
-    cells = [level.size for level in detector.config.levels()]
-    others = [level.size for level in twin.config.levels()]
+    cells, others = (cells_of(d) for d in (detector, twin))
     assert cells != others
     sizes = [
         {tuple(wh) for wh in (d.head.priors[:cell, 2:] * d.config.input_size).round().tolist()}
@@ -102,7 +107,7 @@ def test_sizes_at_which_layers_would_differ_are_refused() -> None:
     for size in (204, 236):
         with pytest.raises(ValueError, match=rf"size of {size} in place of 300 pixels"):
             at_input_size(ssd, size)
-    assert at_input_size(ssd, 332).config.levels()[0].size == 42
+    assert cells_of(at_input_size(ssd, 332))[0] == 42
     mdssd = Detector(papers["mdssd300"].trial.detector.model_copy(update=narrow))
     with pytest.raises(ValueError, match=r"size of 332 .*deconvolve: no doublings"):
         at_input_size(mdssd, 332)
@@ -123,10 +128,3 @@ def test_sizes_are_drawn_by_seed_and_step(make_detector: MakeDetector) -> None:
     assert min(drawn.count(size) for size in (96, 128)) > 200
     alone = InputSizes(detector, MultiScale(), seed=0)
     assert all(alone.at(step) is detector for step in range(50))
-
-
-def test_batches_are_resized() -> None:
-    images = torch.rand(2, 3, 64, 64)
-    assert resized(images, 64) is images
-    assert resized(images, 96).shape == (2, 3, 96, 96)
-    assert resized(torch.full((1, 3, 64, 64), 0.25), 32).unique().tolist() == [0.25]
