@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from searchspace.compression import CompressConfig
 from searchspace.detector import DetectorConfig
+from searchspace.distillation import Logits
 from searchspace.measuring import MeasureConfig
 from searchspace.space import Config
 from searchspace.training import TrainConfig
@@ -31,6 +32,18 @@ class TrialConfig(Config):
                 f"train.frozen.rows {rows}: the backbone {self.detector.backbone.kind} has "
                 f"{built} rows up to its last tap"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _logits_have_one_size(self) -> TrialConfig:
+        pruning = getattr(self.compress.pruning, "distillation", None)
+        for path, lesson in (("train", self.train.distillation), ("compress.pruning", pruning)):
+            if isinstance(lesson, Logits) and self.train.multi_scale.active:
+                raise ValueError(
+                    f"{path}.distillation logits: they are compared prior by prior, which "
+                    "train.multi_scale changes in number; use channel_wise, or set its smallest "
+                    "and largest to 1"
+                )
         return self
 
     def digest(self) -> str:

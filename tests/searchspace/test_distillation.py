@@ -89,3 +89,16 @@ def test_the_thesis_teaches_by_the_detectors_of_other_runs() -> None:
         lesson = papers[name].trial.train.distillation
         assert lesson == ChannelWise(teacher=teacher, location="classes", temperature=1, weight=5)
         assert papers[teacher].trial.train.distillation == NoDistillation()
+
+
+@pytest.mark.parametrize("place", ["train", "compress.pruning"])
+def test_logits_are_refused_where_the_number_of_priors_changes(place: str) -> None:
+    several = {"multi_scale": {"smallest": 0.5, "largest": 1.0}}
+    lesson = {"kind": "logits", "teacher": "somewhere"}
+    train = several | ({"distillation": lesson} if place == "train" else {})
+    pruning = {"kind": "slimming", "distillation": lesson} if place != "train" else {"kind": "none"}
+    fields = {"train": train, "compress": {"pruning": pruning}}
+    with pytest.raises(ValidationError, match=rf"{place}\.distillation logits.*channel_wise"):
+        TrialConfig.model_validate(fields)
+    del train["multi_scale"]
+    TrialConfig.model_validate(fields)
