@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class Deployed:
         self.config: DetectorConfig = detector.config
         self.classes = detector.classes
         self.device = device
-        self._head = detector.head
+        self._head = copy.deepcopy(detector.head).to(device)
         self._network = network
 
     @torch.inference_mode()
