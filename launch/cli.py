@@ -73,6 +73,9 @@ def search_command(
     cpus_per_trial: Annotated[float, typer.Option(min=1)] = 1,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0)] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    measure_on: Annotated[
+        str | None, typer.Option(help="Ray resource of the nodes that are the target device.")
+    ] = None,
     device: Device = None,
     skip_bad: SkipBad = False,
     papers: Annotated[
@@ -106,7 +109,7 @@ def search_command(
     )
     try:
         if resume_from:
-            if any((data, *paths, out, device, skip_bad, minutes, constraints)):
+            if any((data, *paths, out, device, measure_on, skip_bad, minutes, constraints)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -119,6 +122,7 @@ def search_command(
                 minutes=minutes or (None if source else SHAPES_MINUTES),
                 seed=seed,
                 device=device,
+                measure_on=measure_on,
                 skip_bad=skip_bad,
                 papers=papers,
                 sampler=sampler,

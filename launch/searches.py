@@ -10,11 +10,12 @@ from typing import Literal
 
 from detectors.data.coco import DataSource, Split
 from detectors.detector import SMALL_AREA
+from detectors.runtimes import best
 from detectors.speed import hardware_name
 from launch.constraints import Constraint
 from launch.local import run_locally
 from launch.records import TrialRecord
-from launch.report import Front, load_front, write_report
+from launch.report import Front, load_front, speed_facts, write_report
 from launch.samplers import SamplerName
 from launch.study import (
     OnEnd,
@@ -32,6 +33,7 @@ from searchspace import Space, load_space
 
 Driver = Literal["ray", "local"]
 NUM_CLASSES = "detector.num_classes"
+RUNTIME, PRECISION = "measure.runtime", "measure.precision"
 
 
 def search(
@@ -45,6 +47,7 @@ def search(
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,
+    measure_on: str | None = None,
     device: str | None = None,
     skip_bad: bool = False,
     papers: bool = True,
@@ -62,6 +65,8 @@ def search(
         minutes: no trial is proposed that would probably end later.
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
+        measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
+            measured on one of them, wherever they were trained.
         papers: begin with the papers' systems that lie in the space.
         sampler: what proposes configurations behind these.
         constraints: bounds that a detector of the front keeps to.
@@ -77,8 +82,13 @@ def search(
     _check_objectives(read)
     space = with_absolute_teachers(space)
     check_named_teachers(space, read.classes)
+    space = space.fix(NUM_CLASSES, read.train.num_classes)
+    if measure_on is None:
+        space = _with_form(space, device)
+    elif driver != "ray":
+        raise ValueError(f"measure_on {measure_on}: only the driver ray knows of other nodes")
     settings = StudySettings(
-        space=space.fix(NUM_CLASSES, read.train.num_classes).dump(),
+        space=space.dump(),
         train=SplitPaths(**vars(source.train)),
         val=SplitPaths(**vars(source.val)),
         fingerprint=_fingerprint(read),
@@ -88,6 +98,7 @@ def search(
         seed=seed,
         minutes=minutes,
         device=device,
+        measure_on=measure_on,
         sampler=sampler,
         constraints=tuple(constraints),
     )
@@ -153,10 +164,19 @@ def _drive(
 
             on_gpu = pick_device(study.settings.device).type == "cuda"
             gpus = float(on_gpu) if gpus is None else gpus
-            run_on_ray(study, data, Resources(cpus, gpus, address))
+            measure_on = study.settings.measure_on
+            run_on_ray(study, data, Resources(cpus, gpus, address, measure_on))
     finally:
         front = report(study.folder)
     return front
+
+
+def _with_form(space: Space, device: str | None) -> Space:
+    """The same space; where it leaves the runtime to us, with the fastest one that is installed."""
+    if RUNTIME in space.domains:
+        return space
+    form = best(space.baseline().detector, pick_device(device))
+    return space.fix(RUNTIME, form.runtime).fix(PRECISION, form.precision)
 
 
 def _check_objectives(data: TrialData) -> None:
@@ -184,6 +204,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Training data": _shown(settings.train.annotations),
         "Validation data": _shown(settings.val.annotations),
         "Speed measured on": device + threads,
+        **speed_facts(records),
         "Trials asked for": str(settings.trials),
         "Sampler": settings.sampler,
         **(

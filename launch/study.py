@@ -65,6 +65,8 @@ class StudySettings(BaseModel):
         trials: how many are proposed in all, failed ones included.
         minutes: no trial is proposed that would probably end later than this; None for no limit.
         device: what trials run on; None takes a GPU where there is one.
+        measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
+            for where they were trained.
         sampler: what proposes configurations behind the planned ones.
         constraints: what a finished detector must keep to; others never come onto the front.
     """
@@ -81,6 +83,7 @@ class StudySettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     minutes: float | None = Field(default=None, gt=0)
     device: str | None = None
+    measure_on: str | None = None
     sampler: SamplerName = "tpe"
     constraints: tuple[Constraint, ...] = ()
 

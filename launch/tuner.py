@@ -26,8 +26,9 @@ from ray.tune.search import Searcher
 
 from launch.attempt import Failure, attempt
 from launch.study import Study
+from launch.target import TargetMeter, check_target
 from launch.teachers import PackedDetector, load_teacher, named_teachers
-from launch.trial import TrialData, TrialResult
+from launch.trial import SPEEDS, TrialData, TrialResult
 from searchspace import TrialConfig
 
 RETRIES = 2
@@ -42,20 +43,25 @@ class Resources:
         cpus: CPUs of a trial.
         gpus: GPUs of a trial, may be a fraction.
         address: of a running cluster; None starts Ray on this machine.
+        measure_on: resource of the nodes that detectors are scored and measured on; None measures
+            where they were trained.
     """
 
     cpus: float = 1
     gpus: float = 0
     address: str | None = None
+    measure_on: str | None = None
 
     def check(self) -> None:
-        """Raise ValueError where the cluster could never place a trial."""
+        """Raise ValueError where the cluster could never place a trial or a measurement."""
         have = ray.cluster_resources()
         for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
             if wanted > have.get(name, 0):
                 raise ValueError(
                     f"a trial asks for {wanted:g} {name}s, the cluster has {have.get(name, 0):g}"
                 )
+        if self.measure_on:
+            check_target(self.measure_on)
 
 
 class StudySearcher(Searcher):
@@ -116,7 +122,7 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
     The study's folder must be visible under the same path to all nodes.
 
     Raises:
-        ValueError: no node could ever place a trial.
+        ValueError: no node could ever place a trial or a measurement.
         KeyboardInterrupt: the search was interrupted; it can be resumed.
     """
     started = not ray.is_initialized()
@@ -138,11 +144,17 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
 
 
 def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
+    target = resources.measure_on
+    meter = TargetMeter.on(target, data, study.stages.resolve() / SPEEDS) if target else None
     teachers = {n: PackedDetector.of(load_teacher(n)) for n in named_teachers(study.space)}
     # Parameters are put into Ray's object store once; a node's workers share its arrays.
     trainable = tune.with_resources(
         tune.with_parameters(
-            _run_on_worker, data=data, teachers=teachers, device=study.settings.device
+            _run_on_worker,
+            data=data,
+            teachers=teachers,
+            device=study.settings.device,
+            meter=meter,
         ),
         {"CPU": resources.cpus, "GPU": resources.gpus},
     )
@@ -169,6 +181,7 @@ def _run_on_worker(
     data: TrialData,
     teachers: Mapping[str, PackedDetector],
     device: str | None,
+    meter: TargetMeter | None,
 ) -> None:
     """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
@@ -180,6 +193,7 @@ def _run_on_worker(
         device,
         Path(config["stages"]),
         load_teacher=lambda name: teachers[name].unpack(),
+        meter=meter,
         on_epoch=lambda stage, epoch, losses: tune.report(
             {"stage": stage, "epochs": epoch, **losses}
         ),

@@ -1,6 +1,7 @@
 """What a study found: one web page, `front.json`, `front.csv`, and a table for the terminal."""
 
 from launch.report.front_file import Figures, Front, FrontMember, load_front
+from launch.report.speed import speed_facts
 from launch.report.terminal import front_table, ladder_table
 from launch.report.words import describe_in_words
 from launch.report.write import ReportFiles, write_report
@@ -14,5 +15,6 @@ __all__ = [
     "front_table",
     "ladder_table",
     "load_front",
+    "speed_facts",
     "write_report",
 ]

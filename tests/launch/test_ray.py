@@ -45,6 +45,24 @@ def two_nodes() -> Iterator[str]:
 
 
 @pytest.fixture
+def trainer_and_target(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Temporary folders of a node that trains, and of one that has no CPU for it: the target."""
+    folders = tmp_path / "trainer", tmp_path / "target"
+    for folder in folders:
+        folder.mkdir()
+    trainer, target = ({"TMPDIR": str(folder)} for folder in folders)
+    head = {"num_cpus": 1, "env_vars": trainer}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(num_cpus=0, resources={"target": 1}, env_vars=target)
+    ray.init(cluster.address, log_to_driver=False)
+    try:
+        yield folders
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture
 def long_space(space_file: Path, tmp_path: Path) -> Path:
     """The tiny space with trainings long enough to be interrupted."""
     file = tmp_path / "long.toml"
@@ -110,6 +128,41 @@ def test_a_trial_that_no_node_can_hold_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="asks for 9 CPUs, the cluster has 2"):
         search(space, shapes_folder, tmp_path / "study", trials=1, cpus_per_trial=9)
+    assert read_records(tmp_path / "study") == ()
+
+
+def test_detectors_are_measured_on_the_target_wherever_they_were_trained(
+    trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    search(space, shapes_folder, study, trials=2, device="cpu", measure_on="target")
+    records = read_records(study)
+    assert [r.state for r in records] == ["finished"] * 2
+    assert all(r.result.predicted.fps > 0 for r in records)
+    trainer, target = ({p.name.rsplit("-", 1)[0] for p in f.iterdir()} for f in trainer_and_target)
+    # Whoever trains takes the locks of its node, whoever measures notes its reference there, too.
+    assert "sparrow-locks" in trainer
+    assert "sparrow-speed" not in trainer
+    assert {"sparrow-locks", "sparrow-speed"} <= target
+
+
+def test_what_goes_wrong_on_the_target_is_told_as_if_it_went_wrong_here(
+    trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    study, missing = tmp_path / "study", space.fix("measure.runtime", "cudagraphs")
+    search(missing, shapes_folder, study, trials=1, device="cpu", measure_on="target")
+    (record,) = read_records(study)
+    assert record.state == "failed"
+    assert record.reason == "cudagraphs float32: CUDA graphs need a CUDA device"
+    assert not (study / record.folder / "dense").exists()
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_a_target_that_no_node_has_is_refused_before_anything_is_trained(
+    space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="no node has the resource 'jetson' to measure on"):
+        search(space, shapes_folder, tmp_path / "study", trials=1, measure_on="jetson")
     assert read_records(tmp_path / "study") == ()
 
 

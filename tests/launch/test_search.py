@@ -10,12 +10,14 @@ import pytest
 
 from detectors.data.validation import DataError
 from detectors.detector import Detector
+from detectors.runtimes import Form
 from launch.attempt import Failure, attempt
 from launch.report import load_front
 from launch.searches import resume, search
-from launch.study import StudyError, read_records
+from launch.study import StudyError, read_records, read_settings
 from launch.trial import TrialData, TrialError, run_trial
 from searchspace import Space, SpaceError, TrialConfig
+from searchspace.domains import Choice, Domain, Fixed
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +157,41 @@ def test_a_split_without_small_objects_cannot_be_searched(
     file.write_text(json.dumps(annotations))
     with pytest.raises(TrialError, match="no object below 32x32"):
         search(space, data, tmp_path / "study", driver="local")
+
+
+def settled(out: Path) -> TrialConfig:
+    """The baseline of the study that a search left."""
+    return Space.restore(read_settings(out).space).baseline()
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, ("openvino", "bfloat16")),
+        ({"measure.runtime": Fixed("eager")}, ("eager", "auto")),
+        ({"measure.runtime": Choice("compile", "eager")}, ("compile", "auto")),
+    ],
+    ids=["left open", "fixed", "searched"],
+)
+def test_a_search_takes_the_fastest_form_unless_its_space_names_one(
+    space: Space,
+    shapes_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own: dict[str, Domain],
+    expected: tuple[str, str],
+) -> None:
+    monkeypatch.setattr("launch.searches.best", lambda *_: Form("openvino", "bfloat16"))
+    monkeypatch.setattr("launch.searches.run_locally", lambda *_: None)
+    others = {path: d for path, d in space.domains.items() if path != "measure.runtime"}
+    search(Space("own", others | own), shapes_folder, tmp_path / "study", driver="local")
+    measure = settled(tmp_path / "study").measure
+    assert (measure.runtime, measure.precision) == expected
+
+
+def test_only_ray_measures_on_other_nodes(
+    space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="measure_on target: only the driver ray"):
+        search(space, shapes_folder, tmp_path / "study", driver="local", measure_on="target")
+    assert not (tmp_path / "study").exists()

@@ -1,0 +1,62 @@
+"""What a report says of its speeds: deployed forms, how far to trust them, how they were met."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from launch.records import TrialRecord
+
+UNTRUSTED = 5
+"""Trials whose speeds are not to be trusted that are named."""
+
+
+def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
+    """What a reader must know to judge frames per second, by name; nothing of what nobody knows."""
+    finished = [record for record in records if record.result is not None]
+    facts = {
+        "Deployed as": _forms(finished),
+        "Speeds": _trust(finished),
+        "Speed predicted before training": _prediction(finished),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def prediction_errors(records: Sequence[TrialRecord]) -> dict[int, float]:
+    """By trial, its FPS as measured before training by its final FPS, less one."""
+    pairs = ((r.number, r.result.predicted, r.result.final.cost) for r in records if r.result)
+    return {
+        number: predicted.fps / final.fps - 1
+        for number, predicted, final in pairs
+        if predicted is not None
+    }
+
+
+def _forms(finished: Sequence[TrialRecord]) -> str:
+    costs = [record.result.final.cost for record in finished]
+    forms = dict.fromkeys(
+        f"{c.runtime} {c.precision}" + (f" in batches of {c.batch}" if c.batch > 1 else "")
+        for c in costs
+    )
+    return f"{', '.join(forms)}: accuracy and speed are of the same form" if forms else ""
+
+
+def _trust(finished: Sequence[TrialRecord]) -> str:
+    doubted = [record for record in finished if not record.result.final.cost.trusted]
+    if not finished:
+        return ""
+    if not doubted:
+        return "the machine was quiet enough for all of them"
+    reasons = [f"trial {r.number}: {r.result.final.cost.doubt}" for r in doubted[:UNTRUSTED]]
+    more = ["..."] if len(doubted) > UNTRUSTED else []
+    return f"{len(doubted)} of {len(finished)} are not to be trusted: " + "; ".join(reasons + more)
+
+
+def _prediction(finished: Sequence[TrialRecord]) -> str:
+    errors = [abs(error) for error in prediction_errors(finished).values()]
+    if not errors:
+        return ""
+    return (
+        f"off by {statistics.median(errors):.1%} in the median and {max(errors):.1%} at most "
+        f"over {len(errors)} trial{'s' if len(errors) > 1 else ''}"
+    )

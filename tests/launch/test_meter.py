@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.runtimes import Deployed, RuntimeUnavailable
+from detectors.speed import hardware_name
+from launch import meter
+from launch.inputs import TrialData
+from launch.meter import CALIBRATION, LocalMeter
+from searchspace import TrialConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def local(shapes: TrialData, tmp_path: Path) -> LocalMeter:
+    return LocalMeter(shapes, CPU, tmp_path / "speeds")
+
+
+@pytest.fixture
+def detector(tiny: TrialConfig, shapes: TrialData) -> Detector:
+    torch.manual_seed(0)
+    return Detector(tiny.detector, shapes.classes)
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Deployed, Tensor]]:
+    """Every form that is made, with the images that it was calibrated on."""
+    made, deploy_as = [], meter.deploy_as
+
+    def noted(config: object, detector: Detector, device: torch.device, images: Tensor) -> Deployed:
+        form = deploy_as(config, detector, device, images)
+        made.append((form, images))
+        return form
+
+    monkeypatch.setattr(meter, "deploy_as", noted)
+    return made
+
+
+def test_it_measures_on_the_hardware_that_it_names(local: LocalMeter) -> None:
+    assert local.hardware == hardware_name(CPU)
+
+
+def test_accuracy_is_of_a_form_calibrated_on_training_images_and_given_back(
+    local: LocalMeter, detector: Detector, tiny: TrialConfig, deployed: list
+) -> None:
+    metrics = local.evaluate(detector, tiny.measure)
+    assert metrics.small_objects > 0
+    ((form, images),) = deployed
+    assert form.form == ("eager", "float32")
+    assert images.shape == (min(CALIBRATION, len(local.data.train.images)), 3, 64, 64)
+    assert 0 <= images.min() < images.max() <= 1
+    with pytest.raises(RuntimeError, match="closed"):
+        form.network(images[:1])
+
+
+def test_speeds_are_shared_through_their_folder(
+    local: LocalMeter,
+    detector: Detector,
+    tiny: TrialConfig,
+    shapes: TrialData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("detectors.speed.doubt", lambda *_: None)
+    cost = local.measure(detector, tiny.measure)
+    another = LocalMeter(shapes, CPU, local.speeds)
+    torch.manual_seed(1)
+    assert another.measure(Detector(tiny.detector), tiny.measure) == cost
+
+
+def test_a_form_that_cannot_be_had_is_refused(
+    local: LocalMeter, detector: Detector, tiny: TrialConfig
+) -> None:
+    config = tiny.measure.model_copy(update={"runtime": "cudagraphs"})
+    for ask in (local.evaluate, local.measure):
+        with pytest.raises(RuntimeUnavailable, match="cudagraphs"):
+            ask(detector, config)
