@@ -71,7 +71,7 @@ HEADS: dict[str, Head] = {
 REASONS = (
     "no 3x3 convolution of stride 1 or 2 takes",
     "no pooling takes",
-    "no doublings take",
+    "no doublings",
     "all levels share one tower",
     "there are no side maps",
     "join maps of equal size",

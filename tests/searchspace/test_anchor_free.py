@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from searchspace import DetectorConfig, TrainConfig, TrialConfig, papers
 from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
-from searchspace.geometry import Level
+from searchspace.geometry import Level, Levels
 from searchspace.heads import Distributions, Multibox, Points, ScaledPriors
 from searchspace.necks import Aggregate, Extend, Growth, Pyramid, Step
 from searchspace.papers import on_coco
@@ -85,12 +85,6 @@ REFUSED = {
         lambda: with_neck(Aggregate(), backbone=MobileNetV1(taps=("layer13",))),
         ["neck.0, aggregate", "a single map", "tap the backbone twice"],
     ),
-    "a pyramid of maps that grow": (
-        lambda: with_neck(
-            Extend(block="conv", grow=(Growth(channels=64, stride=1, padding=2),)), Pyramid()
-        ),
-        ["neck.1, pyramid", "level 3 has 12x12 cells", "level 2 before it 10x10", "padding"],
-    ),
     "a distribution of one bin": (lambda: Distributions(bins=1), ["bins", "2"]),
     "a tower of nothing": (lambda: Points(depth=0), ["depth", "1"]),
     "a backbone of no depth": (lambda: CSPDarknet(depth=0), ["depth", "greater than 0"]),
@@ -119,6 +113,13 @@ def test_what_cannot_be_built_is_refused(name: str) -> None:
         make()
     message = str(caught.value)
     assert [fragment for fragment in fragments if fragment not in message] == []
+
+
+@pytest.mark.parametrize("step", [Pyramid(), Aggregate()])
+def test_maps_must_go_from_fine_to_coarse(step: Pyramid | Aggregate) -> None:
+    maps = (Level(8, 20, 20), Level(8, 10, 10), Level(8, 10, 12))
+    with pytest.raises(ValueError, match="level 2 has 10x12 cells and level 1 before it 10x10"):
+        step.levels(Levels(maps=maps, top=maps[-1]), width=1.0)
 
 
 def test_a_head_without_a_kind_is_multibox() -> None:
