@@ -4,6 +4,7 @@ from compress.distillation import check_classes, check_distillation, distillatio
 from compress.plan import Plan, read_plan, replay
 from compress.prediction import planned_detector, predict_cost, predict_cost_by
 from compress.pruning import check_pruning, plan_pruning, prune
+from compress.recalibration import recalibrate
 from compress.slimming import gates, sparsity_term
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "predict_cost_by",
     "prune",
     "read_plan",
+    "recalibrate",
     "replay",
     "sparsity_term",
 ]

@@ -78,6 +78,11 @@ class ChannelGraph:
             else:
                 ahead.extend(node.outputs)
 
+    def named(self, root: str, reason: str) -> dict[str, str]:
+        """A reason why a group stays whole, for each of the dense convolutions that make it."""
+        makers = [self.names[maker] for maker in self.makers(root) if is_dense(maker)]
+        return {n: reason if n == root else f"it goes with {root}: {reason}" for n in makers}
+
     def _group(self, root: str, channels: Iterable[int]) -> Group:
         return self._graph.get_pruning_group(
             self.modules[root], tp.prune_conv_out_channels, list(channels)

@@ -27,9 +27,14 @@ def prunable(graph: ChannelGraph, config: Pruning) -> tuple[list[str], dict[str,
     """The groups that a criterion can judge, and why it cannot judge the others."""
     if not isinstance(config, Slimming):
         return list(graph.groups), {}
-    reasons = {root: ungated(graph, root) for root in graph.groups}
-    judged = [root for root, reason in reasons.items() if reason is None]
-    return judged, {root: reason for root, reason in reasons.items() if reason is not None}
+    judged, reasons = [], {}
+    for root in graph.groups:
+        reason = ungated(graph, root)
+        if reason is None:
+            judged.append(root)
+        else:
+            reasons |= graph.named(root, reason)
+    return judged, reasons
 
 
 def scores(

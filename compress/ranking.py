@@ -63,7 +63,7 @@ def layers(graph: ChannelGraph, config: Pruning) -> tuple[list[Layer], dict[str,
         if why_not is None:
             found.append(layer)
         else:
-            reasons[root] = why_not
+            reasons |= graph.named(root, why_not)
     if not found:
         raise ValueError(
             f"compress.pruning.{config.kind}: no channel of this detector may go ("

@@ -20,6 +20,7 @@ from compress import (
     distillation_term,
     plan_pruning,
     predict_cost_by,
+    recalibrate,
     replay,
     sparsity_term,
 )
@@ -44,6 +45,12 @@ BRIEF_PASSES = 3
 
 GRADIENT_BATCHES = 8
 """Training batches whose gradients tell what channels are worth."""
+
+STATISTICS_BATCHES = 16
+"""Training batches that batch norms of a pruned detector are set by where it is not fine-tuned."""
+
+WARMUP_SHARE = 0.1
+"""Share of a fine-tuning that its warm-up may take: it starts from a trained network."""
 
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own one does."""
@@ -171,10 +178,13 @@ class Stages:
     def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
         """The trained detector without the channels of a plan, trained on."""
         pruning = self.config.compress.pruning
-        recipe = self.config.train.model_copy(
+        train, epochs = self.config.train, pruning.finetune_epochs
+        recipe = train.model_copy(
             update={
-                "epochs": pruning.finetune_epochs,
-                "learning_rate": self.config.train.learning_rate * pruning.finetune_rate,
+                "epochs": epochs,
+                "learning_rate": train.learning_rate * pruning.finetune_rate,
+                "warmup_epochs": min(train.warmup_epochs, WARMUP_SHARE * epochs),
+                "warmup_steps": None,
             }
         )
         teacher = self._teacher(pruning.distillation, dense)
@@ -184,7 +194,12 @@ class Stages:
             torch.manual_seed(self.config.seed)
             detector = self._load(dense)
             replay(detector, plan)
-            self._fit(detector, training, work)
+            if epochs:
+                self._fit(detector, training, work)
+            else:
+                batches = self._loader(train).epoch(0)
+                recalibrate(detector, itertools.islice(batches, STATISTICS_BATCHES))
+                detector.save(work / DETECTOR)
 
         inputs = {"input": pruned.key, **training.inputs()}
         return self.store.once("finetune", inputs | self._samples(), make)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
@@ -28,7 +28,8 @@ class ChannelPruning(Config):
         scope: one threshold for the whole network, or the same share of every layer.
         round_to: every layer that loses channels keeps a multiple of so many.
         floor: share of each layer's channels that stays whatever they are worth.
-        finetune_epochs: training behind the pruning.
+        finetune_epochs: training behind the pruning; with 0, only the statistics of batch norms
+            are taken anew.
         finetune_rate: its learning rate, as a factor of the training's.
         distillation: who teaches in it, whoever taught in the training.
     """
@@ -37,9 +38,18 @@ class ChannelPruning(Config):
     scope: Annotated[Literal["global", "layer"], Choice("global", "layer")] = "global"
     round_to: Annotated[int, Choice(1, 8), Field(ge=1)] = 1
     floor: float = Field(default=0.1, gt=0, le=1)
-    finetune_epochs: int = Field(default=20, ge=1)
+    finetune_epochs: int = Field(default=20, ge=0)
     finetune_rate: float = Field(default=0.5, gt=0)
     distillation: Distillation = NoDistillation()
+
+    @model_validator(mode="after")
+    def _teaches_in_some_epoch(self) -> ChannelPruning:
+        if not self.finetune_epochs and not isinstance(self.distillation, NoDistillation):
+            raise ValueError(
+                "distillation: with finetune_epochs 0 nobody is taught; set finetune_epochs to 1 "
+                "or more, or leave distillation out"
+            )
+        return self
 
 
 class Slimming(ChannelPruning):
@@ -69,8 +79,8 @@ class ImportancePruning(ChannelPruning):
     kind: Literal["importance"] = "importance"
     criterion: Annotated[
         Literal["l2", "taylor", "lamp", "random"], Choice("l2", "taylor", "lamp", "random")
-    ] = "l2"
-    steps: Annotated[int, Choice(1, 4), Field(ge=1)] = 1
+    ] = "taylor"
+    steps: Annotated[int, Choice(1, 4), Field(ge=1)] = 4
     ratio: Ratio = 0.5
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from compress.channels import CONVOLUTIONS, ChannelGraph
 from compress.plan import Plan
 from compress.slimming import group_gates
 from detectors.detector import Detector
+from detectors.features import Predictions
 from searchspace import DetectorConfig, papers
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.backbones import VGG16
+from searchspace.compression import ImportancePruning
+from tests.contracts.systems import narrow
 
 SIZES = {
     "ssdmnetv1": 64,
@@ -24,18 +29,24 @@ SIZES = {
     "mfssd_bn": 64,
     "mdssd512": 128,
     "mdssd512_r101": 128,
+    "yolox_tiny": 64,
+    "gfl_r50": 64,
 }
 """Systems, and the input that each is made smaller to."""
 
 
 def narrowed(name: str, norm: bool = True, width: float = 0.125) -> DetectorConfig:
     """A paper's system, narrower, with batch norm in its backbone where that can have it."""
-    fields = papers[name].trial.detector.model_dump()
-    head = Multibox(priors=ScaledPriors()).model_dump()
-    fields |= {"width": width, "input_size": SIZES[name], "num_classes": 3, "head": head}
-    if fields["backbone"]["kind"] == "vgg16":
-        fields["backbone"]["norm"] = norm
-    return DetectorConfig.model_validate(fields)
+    config = papers[name].trial.detector
+    if isinstance(config.backbone, VGG16):
+        backbone = config.backbone.model_copy(update={"norm": norm})
+        config = config.model_copy(update={"backbone": backbone})
+    return narrow(config, (SIZES[name],), width)
+
+
+def by_l2(**fields: object) -> ImportancePruning:
+    """The criterion that needs nothing but the weights, at one go."""
+    return ImportancePruning(**{"criterion": "l2", "steps": 1, **fields})
 
 
 def as_trained(detector: Detector) -> Detector:
@@ -69,11 +80,16 @@ def batch_for(detector: Detector, count: int = 2, seed: int = 1) -> Tensor:
     return torch.rand(count, 3, side, side, generator=generator)
 
 
+def numbers(predictions: Predictions) -> Tensor:
+    """All that a head puts out, one image a row."""
+    made = [getattr(predictions, field.name) for field in fields(predictions)]
+    return torch.cat([x.flatten(1) for x in made if x is not None], 1)
+
+
 @torch.no_grad()
 def raw(detector: Detector) -> Tensor:
     """Every raw prediction for a fixed batch, one image a row."""
-    predictions = detector.predict(batch_for(detector))
-    return torch.cat((predictions.boxes.flatten(1), predictions.classes.flatten(1)), 1)
+    return numbers(detector.predict(batch_for(detector)))
 
 
 def difference(first: Detector, second: Detector) -> float:
@@ -107,14 +123,38 @@ def silenced(detector: Detector, plan: Plan) -> Detector:
         makers = graph.makers(root)
         for item in graph.groups[root]:
             layer = item.dep.layer
+            lost = [c for c, r in zip(item.idxs, item.root_idxs, strict=True) if r in gone]
+            if isinstance(layer, nn.GroupNorm):
+                _replace(copied, graph.names[layer], PartialGroupNorm(layer, lost))
             if layer not in makers and not isinstance(layer, nn.BatchNorm2d):
                 continue
-            lost = [c for c, r in zip(item.idxs, item.root_idxs, strict=True) if r in gone]
             rows = layer.weight.transpose(0, 1) if _transposed(layer) else layer.weight
             rows[lost] = 0
             if layer.bias is not None:
                 layer.bias[lost] = 0
     return copied
+
+
+class PartialGroupNorm(nn.Module):
+    """A group norm that leaves channels out of its means, and puts out zeros in their places."""
+
+    def __init__(self, norm: nn.GroupNorm, without: list[int]) -> None:
+        super().__init__()
+        self.norm = norm
+        self.kept = [c for c in range(norm.num_channels) if c not in without]
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups, kept = self.norm.num_groups, self.kept
+        made = torch.zeros_like(x)
+        made[:, kept] = functional.group_norm(
+            x[:, kept], groups, self.norm.weight[kept], self.norm.bias[kept]
+        )
+        return made
+
+
+def _replace(detector: Detector, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(detector.get_submodule(parent), last, module)
 
 
 def _transposed(layer: nn.Module) -> bool:

@@ -8,8 +8,7 @@ import torch
 
 from compress import Plan, plan_pruning, prune, read_plan, replay
 from detectors.detector import Detector
-from searchspace.compression import ImportancePruning
-from tests.compress.systems import built, difference, widths
+from tests.compress.systems import built, by_l2, difference, widths
 
 ROOT = "backbone.layer7.1.0"
 
@@ -21,7 +20,7 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="module")
 def plan(detector: Detector) -> Plan:
-    return plan_pruning(detector, ImportancePruning(ratio=0.4, scope="layer"))
+    return plan_pruning(detector, by_l2(ratio=0.4, scope="layer"))
 
 
 def changed(plan: Plan, **fields: object) -> Plan:
@@ -32,7 +31,7 @@ def test_a_plan_read_again_and_replayed_on_a_copy_is_the_pruning(
     detector: Detector, plan: Plan, tmp_path: Path
 ) -> None:
     pruned, fresh = copy.deepcopy(detector), copy.deepcopy(detector)
-    assert prune(pruned, ImportancePruning(ratio=0.4, scope="layer")) == plan
+    assert prune(pruned, by_l2(ratio=0.4, scope="layer")) == plan
     (tmp_path / "plan.json").write_text(plan.model_dump_json())
     again = read_plan(tmp_path / "plan.json")
     assert again == plan

@@ -15,16 +15,14 @@ from detectors.blocks import L2Norm
 from detectors.detector import Detector
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
-from searchspace.compression import ImportancePruning, Slimming
+from searchspace.compression import Slimming
 from searchspace.heads import Multibox, ScaledPriors
-from tests.compress.systems import as_trained, built, narrowed, norms, widths
+from tests.compress.systems import as_trained, built, by_l2, narrowed, norms, widths
 
 PRUNINGS = {
     "slimming": Slimming,
     **{
-        criterion: lambda criterion=criterion, **fields: ImportancePruning(
-            criterion=criterion, **fields
-        )
+        criterion: lambda criterion=criterion, **fields: by_l2(criterion=criterion, **fields)
         for criterion in ("l2", "lamp", "random")
     },
 }
@@ -115,8 +113,8 @@ def test_the_threshold_is_global_and_on_the_scales_as_they_are() -> None:
 def test_layers_that_lose_channels_keep_a_multiple(scope: str) -> None:
     detector = trained()
     before = widths(detector)
-    plain = plan_pruning(detector, ImportancePruning(ratio=0.4, scope=scope))
-    plan = prune(detector, ImportancePruning(ratio=0.4, scope=scope, round_to=8))
+    plain = plan_pruning(detector, by_l2(ratio=0.4, scope=scope))
+    plan = prune(detector, by_l2(ratio=0.4, scope=scope, round_to=8))
     after = widths(detector)
     assert all(after[root] % 8 == 0 for root in plan.removed)
     assert any((before[r] - len(g)) % 8 for r, g in plain.removed.items())
@@ -126,12 +124,12 @@ def test_layers_that_lose_channels_keep_a_multiple(scope: str) -> None:
 
 def test_steps_judge_anew_and_end_at_the_same_share() -> None:
     detector = trained()
-    once = plan_pruning(detector, ImportancePruning(ratio=0.5, steps=1))
-    often = plan_pruning(detector, ImportancePruning(ratio=0.5, steps=4))
+    once = plan_pruning(detector, by_l2(ratio=0.5, steps=1))
+    often = plan_pruning(detector, by_l2(ratio=0.5, steps=4))
     assert often.share == pytest.approx(once.share, abs=0.02)
     assert often.removed != once.removed
     pruned = copy.deepcopy(detector)
-    assert prune(pruned, ImportancePruning(ratio=0.5, steps=4)) == often
+    assert prune(pruned, by_l2(ratio=0.5, steps=4)) == often
     assert all(
         widths(pruned)[root] == often.channels[root] - len(gone)
         for root, gone in often.removed.items()
@@ -141,10 +139,10 @@ def test_steps_judge_anew_and_end_at_the_same_share() -> None:
 def test_steps_are_prunings_one_behind_the_other() -> None:
     """Two steps to one half are one to a quarter, then one of what is left."""
     detector = trained()
-    twice = plan_pruning(detector, ImportancePruning(ratio=0.5, steps=2, scope="layer"))
+    twice = plan_pruning(detector, by_l2(ratio=0.5, steps=2, scope="layer"))
     first = copy.deepcopy(detector)
-    quarter = prune(first, ImportancePruning(ratio=0.25, scope="layer"))
-    second = plan_pruning(first, ImportancePruning(ratio=1 / 3, scope="layer"))
+    quarter = prune(first, by_l2(ratio=0.25, scope="layer"))
+    second = plan_pruning(first, by_l2(ratio=1 / 3, scope="layer"))
     for root, count in quarter.channels.items():
         gone = set(quarter.removed.get(root, ()))
         left = [c for c in range(count) if c not in gone]
@@ -170,7 +168,7 @@ def test_a_detector_without_batch_norm_is_not_slimmed() -> None:
         prune(detector, Slimming())
     with pytest.raises(ValueError, match=expected):
         check_pruning(detector.config, Slimming())
-    check_pruning(detector.config, ImportancePruning())
+    check_pruning(detector.config, by_l2())
 
 
 def test_a_floor_of_everything_is_refused() -> None:
@@ -187,7 +185,7 @@ def test_narrow_layers_are_listed_with_the_reason() -> None:
 
 
 def test_rounding_beyond_a_layer_names_the_layer() -> None:
-    config = ImportancePruning(round_to=16)
+    config = by_l2(round_to=16)
     expected = r"round_to is 16, but backbone\.layer0\.0 has 8 channels"
     with pytest.raises(ValueError, match=expected):
         prune(trained(width=0.25), config)

@@ -10,8 +10,8 @@ from compress import prune
 from compress.targets import nearest_cut
 from detectors.describe import count_macs, count_params, describe_layers
 from detectors.detector import Detector
-from searchspace.compression import ImportancePruning, Slimming
-from tests.compress.systems import built, widths
+from searchspace.compression import Slimming
+from tests.compress.systems import built, by_l2, widths
 
 WIDE = 0.5
 
@@ -35,8 +35,8 @@ def test_a_share_is_met(name: str, what: str, count) -> None:
 def test_a_configured_share_that_goes_is_the_share_that_is_left(what: str) -> None:
     detector = built("ssdmnetv1", width=WIDE)
     named, configured = copy.deepcopy(detector), copy.deepcopy(detector)
-    plan = prune(named, ImportancePruning(), **{f"target_{what}": 0.7})
-    config = ImportancePruning(target=what, ratio=0.3)
+    plan = prune(named, by_l2(), **{f"target_{what}": 0.7})
+    config = by_l2(target=what, ratio=0.3)
     again = prune(configured, config)
     assert again == plan
     assert widths(named) == widths(configured)
@@ -49,7 +49,7 @@ def test_a_count_is_met() -> None:
     assert count_params(detector) == pytest.approx(goal, rel=0.005)
 
 
-@pytest.mark.parametrize("config", [Slimming(), ImportancePruning(steps=3, scope="layer")])
+@pytest.mark.parametrize("config", [Slimming(), by_l2(steps=3, scope="layer")])
 def test_frames_per_second_are_met(config) -> None:
     detector = built("ssdmnetv1", width=WIDE)
     goal = 1.4 * fake_fps(detector)
@@ -99,7 +99,7 @@ def test_a_target_out_of_reach_says_what_is_not(targets: dict[str, float], messa
 def test_a_step_too_coarse_for_the_target_is_refused() -> None:
     detector = built("ssdmnetv1", width=0.25)
     with pytest.raises(ValueError, match=r"nearest that can .*lower floor or round_to"):
-        prune(detector, ImportancePruning(round_to=8, floor=0.9), target_params=0.93)
+        prune(detector, by_l2(round_to=8, floor=0.9), target_params=0.93)
 
 
 def test_nearest_cut_agrees_with_looking_everywhere() -> None:
@@ -115,7 +115,7 @@ def test_nearest_cut_agrees_with_looking_everywhere() -> None:
 
 def test_layers_of_a_pruned_detector_add_up() -> None:
     detector = built("ssdmnetv1", width=0.25)
-    plan = prune(detector, ImportancePruning(ratio=0.4))
+    plan = prune(detector, by_l2(ratio=0.4))
     layers = describe_layers(detector)
     assert sum(layer.params for layer in layers) == plan.after.params
     assert sum(layer.macs for layer in layers) == plan.after.macs

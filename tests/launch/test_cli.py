@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from compress import prune
+from detectors.describe import count_params
+from detectors.detector import Detector
 from launch import cli
 from launch.report.words import TIMES
 from searchspace import TrialConfig, papers
+from searchspace.compression import Slimming
 
 DATA_COMMANDS = [("data", name) for name in ("shapes", "check", "subset", "preview")]
 
@@ -80,6 +84,19 @@ def test_describe_reads_a_trial_and_names_near_systems(run: Run, tmp_path: Path)
     code, text = run("describe", file)
     assert code == 1
     assert "trial.json" in text
+
+
+def test_describe_reads_a_pruned_detector(run: Run, tiny: TrialConfig, tmp_path: Path) -> None:
+    detector = Detector(tiny.detector)
+    prune(detector, Slimming(ratio=0.5))
+    detector.save(tmp_path / "compact")
+    code, text = run("describe", tmp_path / "compact")
+    assert code == 0
+    assert f"{count_params(detector):,}" in text
+    assert f"{detector.backbone.layer13[1][0].out_channels}{TIMES}2{TIMES}2" in text
+    code, text = run("describe", tmp_path)
+    assert code == 1
+    assert "detector.json" in text
 
 
 def test_check_accepts_a_good_set(run: Run, shapes_folder: Path) -> None:
