@@ -1,0 +1,171 @@
+"""Does a morphed detector reach what one trained from scratch does, in a quarter of the epochs?
+
+    python -m benchmarks.morphing [--epochs 40] [--seeds 1]
+
+A stock SSD-MobileNetV1 is trained on generated shapes. Its weights fit two relatives as they are:
+the one without the stride of layer 4, and the one that splits a second path off there. Each is
+trained from scratch, and from the stock detector's weights for a quarter of the epochs, all with
+the same recipe and on the same images. Ends with status 1 where a morphed detector stays behind in
+AP_small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.loader import TrainingLoader
+from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.detector import Detector
+from detectors.evaluate import evaluate
+from detectors.train import fit
+from detectors.weights import inherit
+from searchspace import DetectorConfig, TrainConfig
+from searchspace.backbones import MobileNetV1
+from searchspace.heads import Multibox, ScaledPriors
+from searchspace.necks import Extend, Growth, L2Norm, Split, Step
+from searchspace.training import Augment
+
+SHAPES = ShapesConfig(train_images=400, val_images=200, size=128, seed=3)
+CPU = torch.device("cpu")
+SHARE = 4
+"""A morphed detector is trained for one of so many parts of the epochs."""
+
+
+def narrow(backbone: MobileNetV1, *steps: Step) -> DetectorConfig:
+    """A narrow detector of four levels, whose priors follow its cells."""
+    extend = Extend(grow=(Growth(channels=512), Growth(channels=256)))
+    return DetectorConfig(
+        input_size=SHAPES.size,
+        num_classes=4,
+        width=0.25,
+        backbone=backbone,
+        neck=(L2Norm(), *steps, extend),
+        head=Multibox(priors=ScaledPriors()),
+    )
+
+
+STOCK = narrow(MobileNetV1())
+RELATIVES = {
+    "S1L4": narrow(MobileNetV1(eliminated_strides=(4,))),
+    "S1L4 dual path": narrow(MobileNetV1(eliminated_strides=(4,), second_path=True), Split(side=1)),
+}
+
+
+def recipe(epochs: int) -> TrainConfig:
+    """The training of all, whatever they start from."""
+    return TrainConfig(
+        epochs=epochs,
+        batch_size=8,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=1e-2,
+        augment=Augment(photometric=0.2, zoom_out=0, crop=0),
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what it started from, what it cost and what came of it."""
+
+    name: str
+    start: str
+    epochs: int
+    steps: int
+    ap_small: float
+    ap: float
+    seconds: float
+
+
+def trained(
+    splits: tuple[CocoSplit, CocoSplit],
+    config: DetectorConfig,
+    epochs: int,
+    seed: int,
+    name: str,
+    source: Detector | None = None,
+) -> tuple[Run, Detector]:
+    """Train from scratch, or from the weights of a relative, and evaluate."""
+    begun = time.process_time()
+    torch.manual_seed(seed)
+    detector, start = Detector(config), "scratch"
+    if source is not None:
+        copied = len(inherit(detector, source).copied)
+        start = f"stock, {copied} of {len(detector.state_dict())} tensors"
+    training = recipe(epochs)
+    loader = TrainingLoader(splits[0], training, config.input_size, seed)
+    fit(detector, loader, training, CPU, progress=sys.stderr.isatty())
+    metrics = evaluate(detector, splits[1], CPU)
+    figures = (metrics.ap_small, metrics.ap, time.process_time() - begun)
+    return Run(name, start, epochs, epochs * len(loader), *figures), detector
+
+
+def repetition(splits: tuple[CocoSplit, CocoSplit], epochs: int, seed: int) -> list[Run]:
+    """The stock detector, then each relative from scratch and morphed."""
+    first, stock = trained(splits, STOCK, epochs, seed, "stock")
+    runs = [first]
+    for name, config in RELATIVES.items():
+        runs.append(trained(splits, config, epochs, seed, name)[0])
+        runs.append(trained(splits, config, epochs // SHARE, seed, name, stock)[0])
+    return runs
+
+
+def averaged(repetitions: Sequence[list[Run]]) -> list[Run]:
+    """Each training's mean figures over the seeds."""
+    figures = ("ap_small", "ap", "seconds")
+    return [
+        replace(runs[0], **{f: statistics.mean(getattr(run, f) for run in runs) for f in figures})
+        for runs in zip(*repetitions, strict=True)
+    ]
+
+
+def table(runs: list[Run], seeds: int) -> Table:
+    shown = Table(title=f"Mean of {seeds} seeds" if seeds > 1 else None, header_style="bold")
+    for heading in ("Detector", "Starts from"):
+        shown.add_column(heading, no_wrap=True)
+    for heading in ("Epochs", "Steps", "AP_small", "AP", "CPU seconds"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        numbers = (f"{run.epochs}", f"{run.steps:,}", f"{run.ap_small:.3f}", f"{run.ap:.3f}")
+        shown.add_row(run.name, run.start, *numbers, f"{run.seconds:.0f}")
+    return shown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=40, help="of a training from scratch")
+    parser.add_argument("--seeds", type=int, default=1, help="repetitions")
+    arguments = parser.parse_args()
+    if arguments.epochs < SHARE or arguments.seeds < 1:
+        parser.error(f"at least {SHARE} epochs and 1 seed")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        source = DataSource.from_folder(generate_shapes(Path(folder) / "shapes", SHAPES))
+        splits = read_source(source)
+        repetitions = [
+            repetition(splits, arguments.epochs, seed) for seed in range(arguments.seeds)
+        ]
+    runs = averaged(repetitions)
+    Console().print(table(runs, arguments.seeds))
+    behind = [
+        f"{scratch.name} ({morphed.ap_small:.3f} of {scratch.ap_small:.3f})"
+        for scratch, morphed in zip(runs[1::2], runs[2::2], strict=True)
+        if morphed.ap_small < scratch.ap_small
+    ]
+    print("Behind in AP_small:" if behind else "No morphed detector is behind.", ", ".join(behind))
+    return int(bool(behind))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
