@@ -4,21 +4,25 @@ from compress.distillation import check_classes, check_distillation, distillatio
 from compress.plan import Plan, read_plan, replay
 from compress.prediction import planned_detector, predict_cost, predict_cost_by
 from compress.pruning import check_pruning, plan_pruning, prune
+from compress.quantisation import calibration_images, load_quantised, quantise
 from compress.recalibration import recalibrate
 from compress.slimming import gates, sparsity_term
 
 __all__ = [
     "Plan",
+    "calibration_images",
     "check_classes",
     "check_distillation",
     "check_pruning",
     "distillation_term",
     "gates",
+    "load_quantised",
     "plan_pruning",
     "planned_detector",
     "predict_cost",
     "predict_cost_by",
     "prune",
+    "quantise",
     "read_plan",
     "recalibrate",
     "replay",

@@ -42,7 +42,7 @@ def predict_cost(
 
 def predict_cost_by(config: TrialConfig, measure: Measure) -> Cost:
     """`predict_cost` with something else that measures."""
-    return measure(planned_detector(config, measure), config.measure)
+    return measure(planned_detector(config, measure), config.deployment)
 
 
 def planned_detector(config: TrialConfig, measure: Measure) -> Detector:
@@ -56,7 +56,7 @@ def planned_detector(config: TrialConfig, measure: Measure) -> Detector:
         detector = Detector(config.detector).eval()
         pruning = config.compress.pruning
         if not isinstance(pruning, Unpruned):
-            brief = config.measure.model_copy(update={"passes": BRIEF_PASSES})
+            brief = config.deployment.model_copy(update={"passes": BRIEF_PASSES})
             prune(detector, _even(pruning), fps=lambda pruned: measure(pruned, brief).fps)
     return detector
 

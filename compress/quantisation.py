@@ -44,9 +44,9 @@ def load_quantised(detector: Detector, config: Int8, folder: Path) -> Deployed:
     return Deployed(detector, Form(config.runtime, "int8"), CPU, network)
 
 
-def calibration_images(split: CocoSplit, config: Int8, size: InputSize) -> Tensor:
-    """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most `config.images`."""
-    every, count = len(split.images), min(config.images, len(split.images))
+def calibration_images(split: CocoSplit, most: int, size: InputSize) -> Tensor:
+    """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most so many."""
+    every, count = len(split.images), min(most, len(split.images))
     chosen = tuple(split.images[place * every // count] for place in range(count))
     _, images = next(evaluation_batches(dataclasses.replace(split, images=chosen), size, count))
     return images.float() / 255

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from compress import calibration_images
 from detectors.cost import Cost
-from detectors.data.coco import CocoSplit
 from detectors.data.loader import evaluation_batches
 from detectors.deployment import deploy_as
 from detectors.detector import Detector
@@ -23,9 +23,6 @@ from searchspace.measuring import MeasureConfig
 FRAMES = 8
 """Validation images that frames per second are measured on."""
 
-CALIBRATION = 32
-"""Training images that int8 takes its ranges of values from."""
-
 
 class Meter(Protocol):
     """Scores and measures detectors in the form that a configuration names.
@@ -36,8 +33,12 @@ class Meter(Protocol):
 
     hardware: str
 
-    def evaluate(self, detector: Detector, config: MeasureConfig) -> Metrics:
-        """COCO's metrics on the validation split."""
+    def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
+        """COCO's metrics on the validation split.
+
+        Args:
+            calibration: training images that int8 takes its ranges of values from.
+        """
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
         """What a detector costs."""
@@ -59,22 +60,18 @@ class LocalMeter:
     def hardware(self) -> str:
         return hardware_name(self.device)
 
-    def evaluate(self, detector: Detector, config: MeasureConfig) -> Metrics:
-        deployed = deploy_as(config, detector, self.device, self._calibration(detector))
+    def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
+        images = self._spread(detector, calibration) if calibration else None
+        deployed = deploy_as(config, detector, self.device, images)
         try:
             return evaluate(deployed, self.data.val, self.device)
         finally:
             deployed.close()
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
-        frames = _images(self.data.val, detector, FRAMES)
+        size = detector.config.input_size
+        frames = next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
         return measure(detector, config, self.device, frames, SpeedStore(self.speeds))
 
-    def _calibration(self, detector: Detector) -> Tensor:
-        return _images(self.data.train, detector, CALIBRATION)
-
-
-def _images(split: CocoSplit, detector: Detector, count: int) -> Tensor:
-    """The first images of a split, [N, 3, H, W] in 0..1."""
-    batches = evaluation_batches(split, detector.config.input_size, count)
-    return next(batches)[1].float() / 255
+    def _spread(self, detector: Detector, most: int) -> Tensor:
+        return calibration_images(self.data.train, most, detector.config.input_size)

@@ -17,9 +17,11 @@ import torch
 
 from compress import (
     Plan,
+    calibration_images,
     distillation_term,
     plan_pruning,
     predict_cost_by,
+    quantise,
     recalibrate,
     replay,
     sparsity_term,
@@ -35,7 +37,7 @@ from launch.inputs import TrialData
 from launch.meter import Meter
 from launch.store import SCRATCH, Artefact, Store
 from launch.teachers import LoadTeacher, fingerprint
-from searchspace.compression import Slimming
+from searchspace.compression import Int8, Slimming
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
@@ -161,7 +163,7 @@ class Stages:
         }
         if pruning.target == "latency":
             inputs["measure"] = self._measured_on()
-        brief = self.config.measure.model_copy(update={"passes": BRIEF_PASSES})
+        brief = self.config.deployment.model_copy(update={"passes": BRIEF_PASSES})
 
         def make() -> Plan:
             loader = self._loader(training)
@@ -204,22 +206,42 @@ class Stages:
         inputs = {"input": pruned.key, **training.inputs()}
         return self.store.once("finetune", inputs | self._samples(), make)
 
+    def quantise(self, model: Artefact) -> Artefact:
+        """A detector in eight bits, as the model that its runtime runs."""
+        config = self.config.compress.quantisation
+        inputs = {
+            "input": model.key,
+            "quantisation": config.model_dump(mode="json"),
+            "data": self.data.train.fingerprint,
+        }
+
+        def make(work: Path) -> None:
+            size = self.config.detector.input_size
+            images = calibration_images(self.data.train, config.images, size)
+            quantise(Detector.load(model.folder / DETECTOR), config, images, work / DETECTOR)
+
+        return self.store.once("quantise", inputs, make)
+
     def evaluate(self, model: Artefact) -> Metrics:
         """COCO's metrics of a detector on the validation split, as it is deployed."""
-        config = self.config.measure
+        config, quantisation = self.config.deployment, self.config.compress.quantisation
+        calibration = quantisation.images if isinstance(quantisation, Int8) else 0
         inputs = {
             "input": model.key,
             "data": self.data.val.fingerprint,
-            "form": (config.runtime, config.precision, self.meter.hardware),
+            "form": (config.runtime, config.precision, calibration, self.meter.hardware),
         }
         metrics, _ = self.store.record(
-            "evaluate", inputs, Metrics, lambda: self.meter.evaluate(self._load(model), config)
+            "evaluate",
+            inputs,
+            Metrics,
+            lambda: self.meter.evaluate(self._load(model), config, calibration),
         )
         return metrics
 
     def measure(self, model: Artefact) -> Cost:
         """What a detector costs on the meter's hardware."""
-        config = self.config.measure
+        config = self.config.deployment
         inputs = {"input": model.key, "measure": self._measured_on()}
         cost, _ = self.store.record(
             "measure", inputs, Cost, lambda: self.meter.measure(self._load(model), config)
@@ -235,10 +257,11 @@ class Stages:
 
     def _measured_on(self) -> dict[str, Any]:
         """What determines a measurement, the detector apart."""
-        config = self.config.measure
+        config = self.config.deployment
         inputs = {"config": config.model_dump(mode="json"), "hardware": self.meter.hardware}
         # What a detector finds on the images decides its speed where the load is not a fixed one.
-        return inputs if config.candidates else inputs | {"data": self.data.val.fingerprint}
+        fixed = config.candidates is not None
+        return inputs if fixed else inputs | {"data": self.data.val.fingerprint}
 
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers = GPU_LOADERS if self.device.type == "cuda" else 0

@@ -53,16 +53,22 @@ class TargetMeter:
         """A meter for the nodes that have a resource; waits until one of them answers."""
         return cls(resource, ray.put(data), speeds, ray.get(_placed(_hardware, resource).remote()))
 
-    def evaluate(self, detector: Detector, config: MeasureConfig) -> Metrics:
-        return self._ask("evaluate", Metrics, detector, config)
+    def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
+        return self._ask("evaluate", Metrics, detector, config, calibration)
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
         return self._ask("measure", Cost, detector, config)
 
-    def _ask(self, method: str, model: type[M], detector: Detector, config: MeasureConfig) -> M:
-        task = _placed(_answer, self.resource).remote(
-            method, PackedDetector.of(detector), config.model_dump_json(), self.data, self.speeds
-        )
+    def _ask(
+        self,
+        method: str,
+        model: type[M],
+        detector: Detector,
+        config: MeasureConfig,
+        *more: int,
+    ) -> M:
+        given = PackedDetector.of(detector), config.model_dump_json(), *more
+        task = _placed(_answer, self.resource).remote(method, self.data, self.speeds, *given)
         try:
             return model.model_validate_json(ray.get(task))
         except RayTaskError as error:
@@ -93,9 +99,9 @@ def _hardware() -> str:
 
 @ray.remote(num_cpus=0)
 def _answer(
-    method: str, detector: PackedDetector, config: str, data: TrialData, speeds: Path
+    method: str, data: TrialData, speeds: Path, detector: PackedDetector, config: str, *more: int
 ) -> str:
     """The answer of this node's own meter, as JSON."""
-    meter = LocalMeter(data, pick_device(), speeds)
-    answer = getattr(meter, method)(detector.unpack(), MeasureConfig.model_validate_json(config))
+    ask = getattr(LocalMeter(data, pick_device(), speeds), method)
+    answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
     return answer.model_dump_json()

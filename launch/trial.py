@@ -20,11 +20,14 @@ from launch.meter import LocalMeter, Meter
 from launch.stages import DETECTOR, OnEpoch, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
-from searchspace.compression import Unpruned
+from searchspace.compression import Int8, Unpruned
 from searchspace.trial import TrialConfig
 
 SPEEDS = "speeds"
 """The folder of a store of stages where the speeds of architectures lie."""
+
+INT8 = "int8"
+"""The folder of a quantised trial's model, as its runtime loads it."""
 
 STAGES = "stages"
 """The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
@@ -86,8 +89,9 @@ def run_trial(
     """Run one trial, or what is left of it.
 
     It leaves in `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
-    `compact/` with `compact.json`, `result.json`. A stage whose artefact lies in `stages` already
-    is not run again, whichever trial it was run for. Training stages go on from their last epoch.
+    `compact/` with `compact.json`, `int8/`, `result.json`. A stage whose artefact lies in `stages`
+    already is not run again, whichever trial it was run for. Training stages go on from their last
+    epoch.
 
     Args:
         data: read splits, or where they lie.
@@ -162,14 +166,17 @@ class _Trial:
         start = time.monotonic()
         predicted = self.stages.predict()
         self._write("predicted", predicted)
-        dense = self.stages.train()
+        final = dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0
         if not isinstance(self.stages.config.compress.pruning, Unpruned):
             plan, pruned = self.stages.prune(dense)
             self._write("plan", plan)
-            compact = self._outcome("compact", self.stages.finetune(dense, plan, pruned))
+            final = self.stages.finetune(dense, plan, pruned)
+            compact = self._outcome("compact", final)
             share = plan.share
+        if isinstance(self.stages.config.compress.quantisation, Int8):
+            publish(self.stages.quantise(final).folder / DETECTOR, self.out / INT8)
         return TrialResult(
             config=self.stages.config,
             dense=dense_outcome,

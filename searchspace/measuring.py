@@ -21,7 +21,7 @@ class MeasureConfig(Config):
 
     Attributes:
         runtime: what runs the network; `auto` takes the fastest one that is there, and its
-            precision.
+            precision. A trial that quantises (`compress.quantisation`) names both there.
         precision: numbers that convolutions compute in; `auto` is float32 under a named runtime.
         batch: images in a call.
         threads: CPU threads; a GPU ignores it.

@@ -7,7 +7,7 @@ import json
 
 from pydantic import Field, model_validator
 
-from searchspace.compression import CompressConfig
+from searchspace.compression import CompressConfig, Unquantised
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import Logits
 from searchspace.measuring import MeasureConfig
@@ -45,6 +45,24 @@ class TrialConfig(Config):
                     "and largest to 1"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _eight_bits_come_of_quantisation(self) -> TrialConfig:
+        if self.measure.precision == "int8":
+            raise ValueError(
+                "measure.precision int8: a trial quantises by compress.quantisation of kind int8, "
+                "which names the runtime; leave measure.precision out"
+            )
+        return self
+
+    @property
+    def deployment(self) -> MeasureConfig:
+        """How the detector is deployed and measured: as quantised, if it is."""
+        quantisation = self.compress.quantisation
+        if isinstance(quantisation, Unquantised):
+            return self.measure
+        form = {"runtime": quantisation.runtime, "precision": "int8"}
+        return self.measure.model_copy(update=form)
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this configuration."""

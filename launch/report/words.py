@@ -7,7 +7,7 @@ from pathlib import Path
 
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
-from searchspace.compression import ImportancePruning, Unpruned
+from searchspace.compression import ImportancePruning, Int8, Unpruned
 from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
 from searchspace.heads import Distributions, Head, ListedPriors, Multibox, Points, ScaledPriors
 from searchspace.necks import Aggregate, Deconvolve, Fuse, Join, Pyramid, Split, Step
@@ -172,11 +172,16 @@ def _recipe(train: TrainConfig) -> list[str]:
 def _compression(compress: CompressConfig) -> list[str]:
     pruning = compress.pruning
     if isinstance(pruning, Unpruned):
-        return []
+        return _quantisation(compress)
     words = f"pruned {100 * pruning.ratio:.0f} %{PRUNED[pruning.target]}"
     if isinstance(pruning, ImportancePruning):
         words += f" by {CRITERIA[pruning.criterion]}"
-    return [words, *_teaching(pruning.distillation)]
+    return [words, *_teaching(pruning.distillation), *_quantisation(compress)]
+
+
+def _quantisation(compress: CompressConfig) -> list[str]:
+    quantisation = compress.quantisation
+    return [f"int8 by {quantisation.runtime}"] if isinstance(quantisation, Int8) else []
 
 
 def _teaching(distillation: Distillation) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import launch.stages
+from compress import load_quantised
 from detectors.deployment import deploy_as
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
@@ -17,7 +18,7 @@ from detectors.runtimes import RuntimeUnavailable, deploy
 from detectors.train import TrainingFailed
 from launch.trial import TrialData, TrialError, TrialResult, run_trial
 from searchspace import CompressConfig, TrialConfig
-from searchspace.compression import Slimming
+from searchspace.compression import Int8, Slimming
 
 CPU = torch.device("cpu")
 
@@ -149,6 +150,19 @@ def test_accuracy_is_that_of_the_form_that_is_measured(
     deployed = deploy(detector, "channels_last", "bfloat16", CPU)
     assert (result.final.cost.runtime, result.final.cost.precision) == deployed.form
     assert evaluate(deployed, shapes.val, CPU) == result.final.metrics
+
+
+def test_a_quantised_trial_is_scored_and_measured_in_eight_bits_and_leaves_its_model(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    int8 = Int8(runtime="onnxruntime", images=4)
+    config = TrialConfig(**(dict(tiny) | {"compress": CompressConfig(quantisation=int8)}))
+    result = run_trial(config, shapes, tmp_path, device="cpu")
+    for cost in (result.predicted, result.final.cost):
+        assert (cost.runtime, cost.precision) == ("onnxruntime", "int8")
+    loaded = load_quantised(Detector.load(tmp_path / "dense"), int8, tmp_path / "int8")
+    assert evaluate(loaded, shapes.val, CPU) == result.final.metrics
 
 
 def test_a_folder_of_another_trial_is_refused(
