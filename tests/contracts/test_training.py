@@ -18,6 +18,8 @@ from searchspace.training import Augment
 from tests.contracts.systems import EVEN, narrow
 from tests.shared import shared_data
 
+pytestmark = pytest.mark.slow
+
 COCO_CLASSES = 80
 AS_THEY_ARE = Augment(photometric=0, zoom_out=0, crop=0, flip=0)
 
