@@ -7,7 +7,7 @@ the threshold, as in a trained network. torchvision's `ssd300_vgg16` runs as it 
 in every form that this machine has. All are timed in turns: the network alone, and from images to
 boxes. Then post-processing alone, with 300 and with 200,000 candidates an image. Speeds are
 multiples of torchvision's in the same turn, medians over the turns. It takes about five minutes on
-one idle core, or one to two with `--quick`: no compiled forms, smaller batches, two turns.
+one idle core, or one to two with `--quick`: no compiled forms, small batches, few turns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from detectors.features import Predictions
 from detectors.quiet import measuring
 from detectors.runtimes import RuntimeUnavailable, available, deploy
 from detectors.speed import hardware_name
-from detectors.timing.blocks import Call, take_turns, threads, timed
+from detectors.timing.blocks import Call, threads, timed
 from detectors.torchvision_weights import load_ssd300
 from launch.trial import pick_device
 from searchspace import DetectorConfig
@@ -41,7 +41,7 @@ SIDE = 300
 TYPICAL, EVERYTHING = 300, 200_000
 """Candidates an image that post-processing gets: of a trained network, of an untrained one."""
 
-LEAST_TURNS, MOST_TURNS = 2, 25
+MOST_TURNS = 25
 POSTPROCESS_SECONDS = 5.0
 """For each number of candidates and size of batch."""
 
@@ -53,10 +53,15 @@ console = Console()
 
 @dataclass(frozen=True)
 class Speed:
-    """Median milliseconds of a call, and its speed as a multiple of torchvision's."""
+    """Median milliseconds of a call, and its speed as a multiple of torchvision's.
+
+    Attributes:
+        turns: how many both rest on.
+    """
 
     ms: float
     ratio: float
+    turns: int
 
     def __str__(self) -> str:
         return f"{self.ms:.1f} ms  {self.ratio:.2f}{TIMES}"
@@ -156,25 +161,27 @@ def speeds(
 ) -> dict[str, tuple[Speed, ...]]:
     """Time all calls in turns, each beside torchvision's call of the same place.
 
-    The first calls, which say how many turns the seconds suffice for, are not counted.
+    There are as many turns as the seconds suffice for, one at least.
     """
     flat = [call for some in calls.values() for call in some]
-    once = sum(timed(call, device) for call in flat)
-    turns = max(LEAST_TURNS, min(MOST_TURNS, int(seconds / once)))
-    blocks = take_turns([(call, 1) for call in flat], turns, device)
-    taken = [[seconds for (seconds,) in of] for of in blocks]
-    width = len(calls[REFERENCE])
+    turns: list[list[float]] = []
+    while not turns or (
+        len(turns) < MOST_TURNS and sum(map(sum, turns)) + sum(turns[-1]) < seconds
+    ):
+        turns.append([timed(call, device) for call in flat])
+    taken, width = list(zip(*turns, strict=True)), len(calls[REFERENCE])
     found = [_speed(own, taken[place % width]) for place, own in enumerate(taken)]
     return {name: tuple(found[width * k : width * (k + 1)]) for k, name in enumerate(calls)}
 
 
 def _speed(own: Sequence[float], theirs: Sequence[float]) -> Speed:
     ratios = [b / a for a, b in zip(own, theirs, strict=True)]
-    return Speed(1000 * statistics.median(own), statistics.median(ratios))
+    return Speed(1000 * statistics.median(own), statistics.median(ratios), len(own))
 
 
 def table(title: str, headings: Sequence[str], rows: dict[str, Sequence[Speed]]) -> Table:
-    made = Table("", *headings, title=title, header_style="bold")
+    counted = [f"{h}\n({s.turns} turns)" for h, s in zip(headings, rows[REFERENCE], strict=True)]
+    made = Table("", *counted, title=title, header_style="bold")
     for name, row in rows.items():
         made.add_row(name, *map(str, row))
     return made
@@ -195,7 +202,7 @@ def main() -> int:
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
     batches = (1, 2) if arguments.quick else (1, 8)
-    seconds = 0.0 if arguments.quick else arguments.seconds
+    seconds = 30.0 if arguments.quick else arguments.seconds
     compiled = not (arguments.quick or arguments.no_compile)
     forward, behind = [], []
     with threads(arguments.threads), torch.inference_mode(), measuring(device):
