@@ -13,6 +13,8 @@ from detectors.detector import Detector
 from searchspace.compression import Slimming
 from tests.compress.systems import built, by_l2, widths
 
+pytestmark = pytest.mark.slow
+
 WIDE = 0.5
 
 

@@ -11,7 +11,7 @@ import torch
 
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from launch import cli
+from launch import cli, cli_options
 from launch.trial import TrialData
 from searchspace import Space, TrialConfig, load_space
 
@@ -97,6 +97,7 @@ def tiny(space: Space) -> TrialConfig:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `sparrow ARGUMENTS`; gives the exit status and all that was printed."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(cli_options.console, "width", 200)
 
     def run(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["sparrow", *map(str, arguments)])

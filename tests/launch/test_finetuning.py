@@ -17,6 +17,8 @@ from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming, Unpruned
 from searchspace.distillation import Logits
 
+pytestmark = pytest.mark.slow
+
 Pruning = Unpruned | Slimming | ImportancePruning
 
 

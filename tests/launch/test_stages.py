@@ -24,6 +24,8 @@ from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
