@@ -35,7 +35,8 @@ def unavailable(form: Form, device: torch.device) -> str | None:
     """Why a form cannot run here."""
     if device.type != "cpu":
         return f"OpenVINO runs on the CPU here, not on {device.type}"
-    reason = missing("openvino", "nncf") if form.precision == "int8" else missing("openvino")
+    quantiser = ["nncf"] if form.precision == "int8" else []
+    reason = missing("onnx", "openvino", *quantiser)
     needed = CAPABILITIES.get(form.precision)
     if reason is None and needed and needed not in _capabilities():
         reason = f"OpenVINO cannot compute in {form.precision} on this processor"

@@ -11,6 +11,8 @@ from detectors.fold import folded
 from searchspace.backbones import CSPDarknet, MobileNetV1, ResNet
 from searchspace.heads import Distributions, Points
 from searchspace.necks import Aggregate, Pyramid
+from tests.contracts.systems import CONFIGS, EVEN, built, images, narrow
+from tests.networks import raw, with_statistics
 
 SYSTEMS = {
     "ssd": {"backbone": MobileNetV1(eliminated_strides=(6,))},
@@ -42,3 +44,14 @@ def test_folding_keeps_the_predictions_and_leaves_the_original_alone(
         wanted, given = detector.eval().predict(images), fast.predict(images)
     torch.testing.assert_close(given.boxes, wanted.boxes, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(given.classes, wanted.classes, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["ssd_vgg16_s1l2", "mdssd320_r101", "yolox_tiny", "gfl_r50"])
+def test_every_family_is_folded(name: str) -> None:
+    detector = with_statistics(built(narrow(CONFIGS[name], EVEN)))
+    fast = folded(detector)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in fast.modules())
+    batch = images(detector.config)
+    for found, expected in zip(raw(fast.predict(batch)), raw(detector.predict(batch)), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -25,7 +25,9 @@ Run = Callable[..., tuple[int, str]]
 
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    commands = ("search", "trial", "ladder", "describe", "space", "fps", "report", "data")
+    commands = (
+        "search", "trial", "ladder", "describe", "space", "fps", "export", "report", "data",
+    )  # fmt: skip
     for command in ((), *((name,) for name in commands), *DATA_COMMANDS):
         answer = runner.invoke(cli.app, [*command, "--help"])
         assert answer.exit_code == 0, command

@@ -44,26 +44,20 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 0.15, "int8": 0.6}
 """Differences of raw predictions, as shares of the largest: random networks forgive little."""
 
 
+SLOW = {"compile": pytest.mark.slow}
+
+
 def forms_here() -> list[Form]:
     return [form for form, reason in available(CPU).items() if reason is None]
 
 
 def cases() -> list[object]:
-    """Every form of every system; what takes long in the full suite only."""
+    """Every form of every system; what has to be compiled of one, and in the full suite only."""
     return [
-        pytest.param(
-            form,
-            system,
-            id=f"{form} {system}",
-            marks=[pytest.mark.slow] if takes_long(form, system) else [],
-        )
+        pytest.param(form, system, id=f"{form} {system}", marks=SLOW.get(form.runtime, ()))
         for form in forms_here()
-        for system in SYSTEMS
+        for system in (("pruned",) if form.runtime in SLOW else SYSTEMS)
     ]
-
-
-def takes_long(form: Form, system: str) -> bool:
-    return form.runtime == "compile" or (form.precision == "int8" and system != "pruned")
 
 
 @pytest.fixture(autouse=True)
