@@ -11,6 +11,7 @@ import torch
 from compress import prune
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
+from detectors.fold import folded
 from searchspace.compression import ImportancePruning, Slimming
 from tests.compress.systems import (
     SIZES,
@@ -68,6 +69,7 @@ def test_a_pruned_detector_is_an_ordinary_one(name: str, tmp_path: Path) -> None
     loaded = Detector.load(detector.save(tmp_path / "once"))
     assert torch.equal(raw(loaded), raw(detector))
     assert count_macs(loaded) == count_macs(detector)
+    assert difference(folded(loaded), loaded) < 1e-4
 
     torch.manual_seed(0)
     made = numbers(loaded.train().predict(batch_for(loaded, 3)))
