@@ -9,7 +9,7 @@ search: $(INSTALLED)
 	$(VENV)/bin/sparrow search
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup
 
 test-slow: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow

@@ -169,7 +169,7 @@ class MobileNetV1(Backbone):
     eliminated_strides: Annotated[
         tuple[int, ...], Choice((), (6,), (4,), (0,), (4, 6), (0, 6))
     ] = ()
-    activation: Activation = "relu"
+    activation: Literal["relu", "relu6"] = "relu"
 
     def stock_rows(self) -> tuple[Row, ...]:
         widths_and_strides = (
