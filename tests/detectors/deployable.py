@@ -33,7 +33,7 @@ def deployable(system: str) -> Detector:
     name = "ssdmnetv1" if system == "pruned" else system
     detector = with_statistics(built(narrow(CONFIGS[name], EVEN)))
     if system == "pruned":
-        prune(detector, ImportancePruning(ratio=0.5))
+        prune(detector, ImportancePruning(criterion="l2", steps=1, ratio=0.5))
     _speak_up(detector)
     return detector.eval()
 
