@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test
+.PHONY: search test test-slow
 
 search: $(INSTALLED)
 	$(VENV)/bin/sparrow search
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
+	$(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup
+
+test-slow: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m slow
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

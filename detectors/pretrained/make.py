@@ -32,6 +32,7 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import PIXELS
 from detectors.weights import SHAPES_WIDTHS, save_backbone, shapes_file
 from searchspace.backbones import MobileNetV1
+from searchspace.geometry import both_axes
 
 SHAPES = ShapesConfig(train_images=2500, val_images=1, size=192, seed=1_000_003)
 STRIDES = ((), (6,), (4,), (0,))
@@ -53,7 +54,7 @@ class Trunk(nn.Module):
         self.backbones = nn.ModuleList(Backbone(config, width) for config in configs)
         for other in self.backbones[1:]:
             _share(self.backbones[0], other)
-        maps = configs[0].levels(width, INPUT_SIZE).maps
+        maps = configs[0].levels(width, both_axes(INPUT_SIZE)).maps
         self.classifiers = nn.ModuleList(
             nn.ModuleList(nn.Conv2d(level.channels, 1 + num_classes, 1) for level in maps)
             for _ in STRIDES

@@ -25,6 +25,8 @@ from tests.compress.systems import (
     widths,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", SIZES)
 def test_slimming_removes_what_gates_of_zero_silence(name: str) -> None:
