@@ -39,16 +39,29 @@ NETWORK_ALONE = "network alone"
 """What the hardware of a published figure says where NMS is not in it."""
 
 
+TOGETHER = 5
+"""Further systems that are measured in turns with the first one; more would fill the memory."""
+
+
 def families(everything: bool) -> list[tuple[str, ...]]:
-    """The systems by family; with everything, all further architectures as they stand below."""
+    """Systems that are measured together, the one of ratio 1 first."""
     if not everything:
         return list(FAMILIES)
-    known: dict[str, str] = {}
+    distinct: dict[str, str] = {}
     for name in (*sum(FAMILIES, ()), *papers):
-        known.setdefault(papers[name].trial.detector.model_dump_json(), name)
-    mobile = [name for name in known.values() if name.startswith("ssdmnetv1")]
-    others = [name for name in known.values() if name not in mobile]
-    return [tuple(others), tuple(mobile)]
+        distinct.setdefault(papers[name].trial.detector.model_dump_json(), name)
+    others = [name for name in distinct.values() if name not in sum(FAMILIES, ())]
+    mobile = [name for name in others if name.startswith(FAMILIES[1][0])]
+    rest = [name for name in others if name not in mobile]
+    chunks = ((FAMILIES[0][0], rest), (FAMILIES[1][0], mobile))
+    return [
+        *FAMILIES,
+        *((base, *part) for base, names in chunks for part in _parts(names)),
+    ]
+
+
+def _parts(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (names[start : start + TOGETHER] for start in range(0, len(names), TOGETHER))
 
 
 def alone(published: Published) -> bool:
