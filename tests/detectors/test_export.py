@@ -104,8 +104,10 @@ def test_int8_is_exported_as_it_is_deployed(tmp_path: Path, target: str, runtime
     assert weights(path) < 0.5 * weights(whole)
     scores = RUN[target](path)(images).scores
     deployed = deploy(detector, runtime, "int8", CPU, images).detect(images)
-    # OpenVINO computes what is not quantised in bfloat16 where that is native.
-    torch.testing.assert_close(scores, deployed.scores, atol=0.03, rtol=0)
+    # OpenVINO computes what is not quantised in bfloat16 where that is native, and eight bits
+    # without their own instructions saturate.
+    torch.testing.assert_close(scores, deployed.scores, atol=0.08, rtol=0)
+    assert (scores - deployed.scores).abs().mean() < 0.01
 
 
 @needs_extra
