@@ -14,7 +14,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.train import fit
 from searchspace import DetectorConfig, TrainConfig, papers
-from searchspace.training import Augment
+from searchspace.training import Augment, CopyPaste, MultiScale
 from tests.contracts.systems import EVEN, narrow
 from tests.shared import shared_data
 
@@ -68,7 +68,8 @@ def ten_steps(recipe: TrainConfig) -> TrainConfig:
     """The paper's optimiser and rates, for ten steps on one batch as it is."""
     changes = {
         "epochs": 10, "batch_size": 4, "warmup_epochs": 0, "weights": "none",
-        "augment": AS_THEY_ARE,
+        "warmup_steps": None, "augment": AS_THEY_ARE, "multi_scale": MultiScale(), "ema": None,
+        "copy_paste": CopyPaste(),
     }  # fmt: skip
     return recipe.model_copy(update=changes)
 
