@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +34,9 @@ A term that is a module has its parameters trained along with the detector's.
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Told after each epoch: how many are done, and the epoch's mean losses."""
 
+OnSnapshot = Callable[[int, Detector], None]
+"""Given, after some epochs, how many are done and a copy of the detector as it would end now."""
+
 
 class TrainingFailed(RuntimeError):
     """Training cannot go on; the message says where and what to change."""
@@ -47,6 +51,8 @@ def fit(
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
+    snapshots: Collection[int] = (),
+    on_snapshot: OnSnapshot | None = None,
 ) -> Detector:
     """Train in place: linear warm-up, then `config.schedule`; weight decay on weights only.
 
@@ -58,6 +64,8 @@ def fit(
         terms: losses beside the detection loss.
         checkpoint: file written after each epoch; where it exists, training goes on from it. One
             that cannot be read is warned of, and training begins anew.
+        snapshots: after how many epochs `on_snapshot` is called. What it raises ends the training,
+            which the checkpoint goes on from.
 
     Raises:
         TrainingFailed: a loss is not finite.
@@ -86,6 +94,8 @@ def fit(
         if on_epoch:
             means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
             on_epoch(epoch + 1, means)
+        if epoch + 1 in snapshots:
+            on_snapshot(epoch + 1, run.snapshot())
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()
@@ -156,6 +166,10 @@ class _Run:
             if self.average:
                 self.average.update_parameters(self.detector)
         return values
+
+    def snapshot(self) -> Detector:
+        """A copy of the detector, in eval mode, that further steps do not change."""
+        return copy.deepcopy(self.average.module if self.average else self.detector).eval()
 
     def save(self, path: Path, epochs: int) -> None:
         """Write a checkpoint that is never seen half-written."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.attempt import Failure
 from launch.constraints import Constraint
 from launch.files import write_atomically
-from launch.front import log_fps
 from launch.journal import Journal
 from launch.records import Origin, TrialRecord
 from launch.samplers import SamplerName, make_sampler
+from launch.told import Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 
@@ -34,12 +30,7 @@ MAX_REJECTED = 5
 EXHAUSTED = 200
 """Random proposals in a row that may be duplicates before the space counts as exhausted."""
 
-NUMBER = "number"
 SETTINGS = "study.json"
-
-
-logger = logging.getLogger(__name__)
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class StudyError(ValueError):
@@ -109,8 +100,9 @@ class Study:
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._sampler = make_sampler(settings.sampler, seed)
-        self._optuna = self._open_optuna()
-        self._reconcile()
+        self._told = Told(
+            folder / "optuna.log", self.space, settings.constraints, self._journal.records
+        )
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -149,7 +141,7 @@ class Study:
         record = running.model_copy(update=update | {"seconds": outcome.seconds})
         self._journal.append(record)
         lasting = isinstance(outcome, Failure) and outcome.lasting
-        self._tell(self._optuna_number(number), record, TrialState.PRUNED if lasting else None)
+        self._told.end(record, TrialState.PRUNED if lasting else None)
         self._on_end(record)
 
     def extend(self, trials: int) -> None:
@@ -164,7 +156,7 @@ class Study:
             return None
         trial, config = drawn
         number = len(self.records)
-        trial.set_user_attr(NUMBER, number)
+        self._told.claim(trial, number)
         record = TrialRecord(
             number=number,
             folder=f"trials/{number:04d}-{config.digest()}",
@@ -184,7 +176,7 @@ class Study:
                 planned.setdefault(config.digest(), (config, "paper"))
         for digest, (config, origin) in planned.items():
             if digest not in known:
-                self._optuna.enqueue_trial(self.space.to_params(config))
+                self._told.study.enqueue_trial(self.space.to_params(config))
                 return origin
         return "sampler"
 
@@ -192,90 +184,24 @@ class Study:
         """A configuration that no trial has had; None where none is left."""
         known = {record.config.digest(): record for record in self.records}
         for rejected in range(EXHAUSTED):
-            self._optuna.sampler = self._sampler if rejected < MAX_REJECTED else self._random
-            trial = self._optuna.ask()
+            study = self._told.study
+            study.sampler = self._sampler if rejected < MAX_REJECTED else self._random
+            trial = study.ask()
             try:
                 config = self.space.suggest(trial)
             except ValidationError as error:
-                trial.set_user_attr("refused", str(error))
-                self._optuna.tell(trial, state=TrialState.PRUNED)
+                self._told.refuse(trial, str(error))
                 continue
             if config.digest() not in known:
                 return trial, config
-            self._tell(trial.number, known[config.digest()])
+            self._told.tell(trial.number, known[config.digest()])
         return None
-
-    def _tell(
-        self, optuna_number: int, record: TrialRecord, failed_as: TrialState | None = None
-    ) -> None:
-        """Tell the sampler a finished trial's objectives, or that there are none."""
-        if record.result is not None:
-            trial = self._optuna.get_trials(deepcopy=False)[optuna_number]
-            live = optuna.Trial(self._optuna, trial._trial_id)
-            for name, value in self._violations(record).items():
-                live.set_constraint(name, value)
-            self._optuna.tell(optuna_number, _values(record))
-        else:
-            self._optuna.tell(optuna_number, state=failed_as or TrialState.FAIL)
-
-    def _violations(self, record: TrialRecord) -> dict[str, float]:
-        """What the sampler is told of each constraint: above 0 where it is broken."""
-        return {
-            str(c): c.violation(record.result.figure(c.figure)) for c in self.settings.constraints
-        }
 
     def _out_of_time(self) -> bool:
         if self.settings.minutes is None:
             return False
         longest = max((r.seconds for r in self.records if r.state == "finished"), default=0.0)
         return time.monotonic() - self._opened + longest > 60 * self.settings.minutes
-
-    def _open_optuna(self) -> optuna.Study:
-        """The Optuna study beside the journal; a damaged one is put aside and made anew."""
-        path = self.folder / "optuna.log"
-        # We hold the study's lock, so a lock that still lies here belonged to a process that died.
-        (self.folder / "optuna.log.lock").unlink(missing_ok=True)
-        try:
-            return _load_optuna(path, self._sampler)
-        except (ValueError, KeyError) as error:
-            damaged = path.with_name(f"optuna.log.damaged-{int(time.time())}")
-            os.replace(path, damaged)
-            logger.warning(
-                f"{path} is damaged ({error}); kept as {damaged.name}, made anew from the journal"
-            )
-            return _load_optuna(path, self._sampler)
-
-    def _reconcile(self) -> None:
-        """Make the Optuna study say what the journal says."""
-        numbers = {record.number for record in self.records}
-        told = {t.user_attrs.get(NUMBER): t for t in self._optuna.get_trials(deepcopy=False)}
-        for trial in self._optuna.get_trials(deepcopy=False):
-            ghost = trial.user_attrs.get(NUMBER) not in numbers
-            if ghost and trial.state == TrialState.RUNNING:
-                self._optuna.tell(trial.number, state=TrialState.FAIL)
-        for record in self.records:
-            trial = told.get(record.number)
-            if trial is None:
-                self._optuna.add_trial(self._as_optuna(record))
-            elif trial.state == TrialState.RUNNING and record.state != "running":
-                self._tell(trial.number, record)
-
-    def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
-        replay = FixedTrial(record.params)
-        self.space.suggest(replay)
-        states = {"running": TrialState.RUNNING, "finished": TrialState.COMPLETE}
-        return create_trial(
-            state=states.get(record.state, TrialState.FAIL),
-            params=replay.params,
-            distributions=replay.distributions,
-            values=_values(record) if record.state == "finished" else None,
-            constraints=self._violations(record) if record.state == "finished" else None,
-            user_attrs={NUMBER: record.number},
-        )
-
-    def _optuna_number(self, number: int) -> int:
-        trials = self._optuna.get_trials(deepcopy=False)
-        return next(t.number for t in trials if t.user_attrs.get(NUMBER) == number)
 
 
 @contextlib.contextmanager
@@ -320,19 +246,3 @@ def read_records(folder: Path) -> tuple[TrialRecord, ...]:
     """The records of the study in `folder`, whether or not a search runs on it."""
     read_settings(folder)
     return Journal(folder / "journal.jsonl").records
-
-
-def _values(record: TrialRecord) -> list[float]:
-    """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-    ap_small, fps = record.objectives
-    return [ap_small, log_fps(fps)]
-
-
-def _load_optuna(path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name="sparrow",
-        directions=["maximize", "maximize"],
-        load_if_exists=True,
-        sampler=sampler,
-    )

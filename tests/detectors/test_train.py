@@ -101,6 +101,22 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     assert torch.equal(again.state_dict()["head.boxes.0.weight"], state["head.boxes.0.weight"])
 
 
+def test_a_snapshot_is_the_detector_that_a_training_so_far_leaves(train: Callable) -> None:
+    taken: dict[int, Detector] = {}
+    recipe = {"schedule": Steps(), "ema": 0.9}
+    whole, _ = train(config(epochs=3, **recipe), snapshots=(1, 3), on_snapshot=taken.__setitem__)
+    plain, _ = train(config(epochs=3, **recipe))
+    assert list(taken) == [1, 3]
+    assert not any(snapshot.training for snapshot in taken.values())
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(whole.state_dict()[name], tensor), name
+        assert torch.equal(taken[3].state_dict()[name], tensor), name
+    moved = [
+        n for n, t in taken[1].state_dict().items() if not torch.equal(t, plain.state_dict()[n])
+    ]
+    assert "head.boxes.0.weight" in moved
+
+
 def test_the_same_seed_trains_the_same_detector(train: Callable) -> None:
     first, second = train(config(epochs=2)), train(config(epochs=2))
     assert first[1] == second[1]
