@@ -15,6 +15,7 @@ from detectors.train import TrainingFailed
 from launch.meter import Meter
 from launch.teachers import LoadTeacher, load_teacher
 from launch.trial import OnEpoch, TrialData, TrialError, TrialResult, run_trial
+from launch.watch import Ended, Watch
 from searchspace import TrialConfig
 
 
@@ -42,11 +43,12 @@ def attempt(
     load_teacher: LoadTeacher = load_teacher,
     meter: Meter | None = None,
     on_epoch: OnEpoch | None = None,
+    watch: Watch | None = None,
     run: Callable[..., TrialResult] = run_trial,
-) -> TrialResult | Failure:
+) -> TrialResult | Failure | Ended:
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
 
-    Arguments are those of `run_trial`.
+    Arguments are those of `run_trial`. `Ended` is a value here: whoever ended the trial knows why.
     """
     start = time.monotonic()
     try:
@@ -59,7 +61,10 @@ def attempt(
             stages=stages,
             load_teacher=load_teacher,
             meter=meter,
+            watch=watch,
         )
+    except Ended as ended:
+        return ended
     except (TrialError, TrainingFailed, RuntimeUnavailable) as error:
         reason, lasting = str(error), True
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -22,7 +22,7 @@ from launch.describing import description
 from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.ladders import ladder
-from launch.records import TrialRecord
+from launch.records import UNTRAINED, TrialRecord
 from launch.report import Front, describe_in_words, front_table, ladder_table
 from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
@@ -258,6 +258,15 @@ def _shapes() -> DataSource:
 
 def _print_end(record: TrialRecord) -> None:
     words = describe_in_words(record.config)
+    if record.state in UNTRAINED:
+        console.print(
+            f"trial {record.number} {record.state}, not trained: predicted "
+            f"{record.predicted.fps:.0f} FPS, {record.predicted.params:,} parameters, not "
+            f"{', not '.join(record.broken)} ({words})",
+            markup=False,
+            highlight=False,
+        )
+        return
     if record.result is None:
         console.print(f"trial {record.number} failed: {record.reason} ({words})", markup=False)
         return

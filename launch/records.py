@@ -6,10 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from detectors.cost import Cost
 from launch.trial import TrialResult
 from searchspace import TrialConfig
 
-State = Literal["running", "finished", "failed"]
+State = Literal["running", "finished", "failed", "infeasible"]
+"""Where a trial stands: `infeasible` ones broke a constraint by what they would cost, before they
+were trained."""
+
+UNTRAINED: tuple[State, ...] = ("infeasible",)
+"""States of trials that ended before training."""
+
 Origin = Literal["baseline", "paper", "sampler"]
 
 OBJECTIVES = ("ap_small", "fps")
@@ -26,8 +33,10 @@ class TrialRecord(BaseModel):
             to the space's sizes, `sampler` for all others.
         params: the parameters that draw `config` from the space.
         reason: why it failed.
+        lasting: it failed by its configuration, so it would fail again.
+        predicted: what its detector was to cost, known before training.
         broken: the constraints of the study that its detector does not keep to.
-        seconds: wall time of the attempt that ended it, without waiting for a place to run.
+        seconds: wall time of the attempts that ended it, without waiting for a place to run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +49,8 @@ class TrialRecord(BaseModel):
     state: State = "running"
     result: TrialResult | None = None
     reason: str | None = None
+    lasting: bool = False
+    predicted: Cost | None = None
     broken: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -49,3 +60,9 @@ class TrialRecord(BaseModel):
         if self.result is None:
             return None
         return tuple(self.result.figure(name) for name in OBJECTIVES)
+
+    def figure(self, name: str) -> float | None:
+        """A metric or cost by its name, as far as it is known: measured, else predicted."""
+        if self.result is not None:
+            return self.result.figure(name)
+        return getattr(self.predicted, name, None)

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from detectors.cost import Cost
 from launch.attempt import Failure
 from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.journal import Journal
-from launch.records import Origin, TrialRecord
+from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.samplers import SamplerName, make_sampler
 from launch.told import Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 
 MAX_REJECTED = 5
-"""Proposals in a row that may be duplicates before a random one takes their place."""
+"""Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
+random one takes their place."""
 
 EXHAUSTED = 200
-"""Random proposals in a row that may be duplicates before the space counts as exhausted."""
+"""Draws in a row that may be duplicates or refused before the space counts as exhausted."""
 
 SETTINGS = "study.json"
 
@@ -96,6 +98,7 @@ class Study:
         self._on_end = on_end or (lambda record: None)
         self._journal = Journal(folder / "journal.jsonl")
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
+        self._rejected = rejected_in_a_row(self._journal.records)
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
@@ -130,24 +133,50 @@ class Study:
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
         """Note how a trial ended; on disk before the sampler hears of it."""
+        self._rejected = 0
         running = self._journal.get(number)
         if isinstance(outcome, Failure):
-            update = {"state": "failed", "reason": outcome.reason}
+            update = {"state": "failed", "reason": outcome.reason, "lasting": outcome.lasting}
         else:
             broken = tuple(
                 str(c) for c in self.settings.constraints if c.broken_by(outcome.figure(c.figure))
             )
             update = {"state": "finished", "result": outcome, "broken": broken}
-        record = running.model_copy(update=update | {"seconds": outcome.seconds})
-        self._journal.append(record)
-        lasting = isinstance(outcome, Failure) and outcome.lasting
-        self._told.end(record, TrialState.PRUNED if lasting else None)
-        self._on_end(record)
+        self._conclude(running.model_copy(update=update), outcome.seconds)
+
+    def foresee(self, number: int, cost: Cost, seconds: float) -> bool:
+        """Note what a trial's detector is to cost; says whether it shall be trained.
+
+        A trial that shall not be has ended.
+
+        Args:
+            seconds: since its attempt began.
+        """
+        record = self._journal.get(number)
+        if record.state != "running":
+            return False
+        record = record.model_copy(update={"predicted": cost})
+        constraints = (c for c in self.settings.constraints if c.on_cost)
+        broken = tuple(str(c) for c in constraints if c.broken_by(record.figure(c.figure)))
+        if broken:
+            update = {"state": "infeasible", "broken": broken}
+            self._conclude(record.model_copy(update=update), seconds)
+        else:
+            self._journal.append(record)
+        self._rejected = self._rejected + 1 if broken else 0
+        return not broken
 
     def extend(self, trials: int) -> None:
         """Change how many trials are proposed in all."""
         self.settings = self.settings.model_copy(update={"trials": trials})
         write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
+
+    def _conclude(self, record: TrialRecord, seconds: float) -> None:
+        """Make an ending durable, then tell of it."""
+        record = record.model_copy(update={"seconds": record.seconds + seconds})
+        self._journal.append(record)
+        self._told.end(record)
+        self._on_end(record)
 
     def _new_record(self) -> TrialRecord | None:
         origin = self._enqueue_planned()
@@ -183,18 +212,19 @@ class Study:
     def _draw(self) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that no trial has had; None where none is left."""
         known = {record.config.digest(): record for record in self.records}
-        for rejected in range(EXHAUSTED):
+        for _ in range(EXHAUSTED):
             study = self._told.study
-            study.sampler = self._sampler if rejected < MAX_REJECTED else self._random
+            study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
             trial = study.ask()
             try:
                 config = self.space.suggest(trial)
             except ValidationError as error:
                 self._told.refuse(trial, str(error))
-                continue
-            if config.digest() not in known:
-                return trial, config
-            self._told.tell(trial.number, known[config.digest()])
+            else:
+                if config.digest() not in known:
+                    return trial, config
+                self._told.tell(trial.number, known[config.digest()])
+            self._rejected += 1
         return None
 
     def _out_of_time(self) -> bool:
@@ -202,6 +232,13 @@ class Study:
             return False
         longest = max((r.seconds for r in self.records if r.state == "finished"), default=0.0)
         return time.monotonic() - self._opened + longest > 60 * self.settings.minutes
+
+
+def rejected_in_a_row(records: Sequence[TrialRecord]) -> int:
+    """How many of the latest trials ended before training; those not judged yet do not count."""
+    judged = (r for r in reversed(records) if r.state != "running" or r.predicted is not None)
+    rejected = itertools.takewhile(lambda record: record.state in UNTRAINED, judged)
+    return sum(1 for _ in rejected)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,13 @@ from searchspace import Space
 NUMBER = "number"
 """The user attribute by which one of Optuna's trials names the study's."""
 
-STATES = {"running": TrialState.RUNNING, "finished": TrialState.COMPLETE}
+STATES = {
+    "running": TrialState.RUNNING,
+    "finished": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "infeasible": TrialState.PRUNED,
+}
+"""How a trial is told by its state. Samplers learn from PRUNED and never see FAIL."""
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -50,24 +56,25 @@ class Told:
         """Note that one of Optuna's trials became the study's."""
         trial.set_user_attr(NUMBER, number)
 
-    def end(self, record: TrialRecord, failed_as: TrialState | None = None) -> None:
+    def end(self, record: TrialRecord) -> None:
         """Tell how a trial of the study ended."""
         trials = self.study.get_trials(deepcopy=False)
         number = next(t.number for t in trials if t.user_attrs.get(NUMBER) == record.number)
-        self.tell(number, record, failed_as)
+        self.tell(number, record)
 
-    def tell(
-        self, optuna_number: int, record: TrialRecord, failed_as: TrialState | None = None
-    ) -> None:
-        """Tell the objectives that a record holds, or that there are none, under a number."""
-        if record.result is not None:
-            trial = self.study.get_trials(deepcopy=False)[optuna_number]
-            live = optuna.Trial(self.study, trial._trial_id)
-            for name, value in self._violations(record).items():
-                live.set_constraint(name, value)
-            self.study.tell(optuna_number, _values(record))
-        else:
-            self.study.tell(optuna_number, state=failed_as or TrialState.FAIL)
+    def tell(self, optuna_number: int, record: TrialRecord) -> None:
+        """Tell what a record holds under a number: the objectives, or that there are none."""
+        trial = self.study.get_trials(deepcopy=False)[optuna_number]
+        live = optuna.Trial(self.study, trial._trial_id)
+        for name, value in self._violations(record).items():
+            live.set_constraint(name, value)
+        state = _state(record)
+        self.study.tell(
+            optuna_number,
+            _values(record),
+            # A duplicate of a trial that still runs is no trial of its own.
+            state=TrialState.FAIL if state == TrialState.RUNNING else state,
+        )
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Tell that a draw is no configuration."""
@@ -75,8 +82,11 @@ class Told:
         self.study.tell(trial, state=TrialState.PRUNED)
 
     def _violations(self, record: TrialRecord) -> dict[str, float]:
-        """What the sampler is told of each constraint: above 0 where it is broken."""
-        return {str(c): c.violation(record.result.figure(c.figure)) for c in self._constraints}
+        """What the sampler is told of the constraints that can be judged: above 0 is broken."""
+        if record.state not in ("finished", "infeasible"):
+            return {}
+        judged = [c for c in self._constraints if record.result or c.on_cost]
+        return {str(c): c.violation(record.figure(c.figure)) for c in judged}
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say what the records say."""
@@ -96,13 +106,12 @@ class Told:
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
         replay = FixedTrial(record.params)
         self._space.suggest(replay)
-        finished = record.state == "finished"
         return create_trial(
-            state=STATES.get(record.state, TrialState.FAIL),
+            state=_state(record),
             params=replay.params,
             distributions=replay.distributions,
-            values=_values(record) if finished else None,
-            constraints=self._violations(record) if finished else None,
+            values=_values(record),
+            constraints=self._violations(record),
             user_attrs={NUMBER: record.number},
         )
 
@@ -132,7 +141,13 @@ def _load(file: Path) -> optuna.Study:
     )
 
 
-def _values(record: TrialRecord) -> list[float]:
+def _state(record: TrialRecord) -> TrialState:
+    return TrialState.PRUNED if record.lasting else STATES[record.state]
+
+
+def _values(record: TrialRecord) -> list[float] | None:
     """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
+    if record.objectives is None:
+        return None
     ap_small, fps = record.objectives
     return [ap_small, log_fps(fps)]

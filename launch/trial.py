@@ -20,6 +20,7 @@ from launch.meter import LocalMeter, Meter
 from launch.stages import DETECTOR, OnEpoch, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
+from launch.watch import Unwatched, Watch
 from searchspace.compression import Int8, Unpruned
 from searchspace.trial import TrialConfig
 
@@ -40,6 +41,10 @@ class Outcome(BaseModel):
 
     metrics: Metrics
     cost: Cost
+
+    def figure(self, name: str) -> float | None:
+        """A metric or cost by its name, e.g. `ap_small` or `fps`."""
+        return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
 
 
 class TrialResult(BaseModel):
@@ -70,9 +75,8 @@ class TrialResult(BaseModel):
         return self.compact or self.dense
 
     def figure(self, name: str) -> float | None:
-        """A metric or cost of the final detector by its name, e.g. `ap_small` or `fps`."""
-        holder = self.final.metrics if name in Metrics.model_fields else self.final.cost
-        return getattr(holder, name)
+        """A metric or cost of the final detector by its name."""
+        return self.final.figure(name)
 
 
 def run_trial(
@@ -85,6 +89,7 @@ def run_trial(
     stages: Path | None = None,
     load_teacher: LoadTeacher = load_teacher,
     meter: Meter | None = None,
+    watch: Watch | None = None,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
@@ -101,6 +106,7 @@ def run_trial(
         load_teacher: brings the teachers that the configuration names; by default from their
             folders.
         meter: scores and measures; by default on the device that trains.
+        watch: told what becomes known on the way, and may end the trial.
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
@@ -108,6 +114,7 @@ def run_trial(
             teacher.
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
+        Ended: `watch` ended it; what was computed lies in `stages` and serves the next attempt.
     """
     data = TrialData.of(data)
     check_fits(config, data, load_teacher)
@@ -115,7 +122,7 @@ def run_trial(
     store = Store(Path(stages or out / STAGES))
     meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
     stages = Stages(config, data, store, device, meter, load_teacher, on_epoch, progress)
-    return _Trial(out, stages).result()
+    return _Trial(out, stages, watch or Unwatched()).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -147,6 +154,7 @@ class _Trial:
 
     out: Path
     stages: Stages
+    watch: Watch
 
     def result(self) -> TrialResult:
         self._claim_folder()
@@ -166,6 +174,7 @@ class _Trial:
         start = time.monotonic()
         predicted = self.stages.predict()
         self._write("predicted", predicted)
+        self.watch.predicted(predicted)
         final = dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0

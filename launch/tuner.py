@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +27,21 @@ from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.search import Searcher
 
+from detectors.cost import Cost
 from launch.attempt import Failure, attempt
+from launch.files import write_atomically
 from launch.study import Study
 from launch.target import TargetMeter, check_target
 from launch.teachers import PackedDetector, load_teacher, named_teachers
 from launch.trial import SPEEDS, TrialData, TrialResult
+from launch.watch import Ended
 from searchspace import TrialConfig
 
 RETRIES = 2
 """How often a trial is started again after its process or node was lost."""
+
+GO_ON, END = "go on", "end"
+"""Answers to a trial that asks whether it goes on."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +97,40 @@ class StudySearcher(Searcher):
         return {
             "config": record.config.model_dump_json(),
             "folder": str(folder),
+            "answers": str(self._answers(trial_id)),
             "stages": str(self._study.stages.resolve()),
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing to learn from an epoch yet: a trial's end decides."""
+        """Answer a trial that asks whether it goes on.
+
+        Tune lets it run on when this has returned, so the answer lies there by then. Tune's own way
+        to stop a trial would leave its thread asleep, with the locks that it holds, until another
+        trial needs the process.
+        """
+        if "question" not in result:
+            return
+        goes_on = trial_id in self._numbers and self._judge(self._numbers[trial_id], result)
+        if not goes_on:
+            self._numbers.pop(trial_id, None)
+        answer = GO_ON if goes_on else END
+        write_atomically(self._answers(trial_id) / result["question"], answer)
+
+    def _judge(self, number: int, result: dict[str, Any]) -> bool:
+        cost = Cost.model_validate_json(result["predicted"])
+        return self._study.foresee(number, cost, result["seconds"])
+
+    def _answers(self, trial_id: str) -> Path:
+        """Where the answers to one of Tune's trials lie."""
+        return self._study.folder.resolve() / "ray" / "answers" / trial_id
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        number = self._numbers.pop(trial_id)
+        shutil.rmtree(self._answers(trial_id), ignore_errors=True)
+        number = self._numbers.pop(trial_id, None)
+        if number is None:
+            return  # the study has ended it
         if error:
             lost = Failure(f"its process was lost {RETRIES + 1} times", lasting=False)
             self._study.end(number, lost)
@@ -176,6 +209,29 @@ def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
     )
 
 
+@dataclass
+class _AskingWatch:
+    """Asks the driver whether a trial goes on, by a report; the answer lies in a file.
+
+    Attributes:
+        answers: folder of the answers, which all nodes see.
+        start: when the attempt began.
+    """
+
+    answers: Path
+    start: float = field(default_factory=time.monotonic)
+
+    def predicted(self, cost: Cost) -> None:
+        self._ask({"predicted": cost.model_dump_json()})
+
+    def _ask(self, about: dict[str, Any]) -> None:
+        # No two questions have one name, so no node can take an old file for the answer.
+        question = uuid.uuid4().hex
+        tune.report(about | {"question": question, "seconds": time.monotonic() - self.start})
+        if (self.answers / question).read_text() != GO_ON:
+            raise Ended
+
+
 def _run_on_worker(
     config: dict[str, Any],
     data: TrialData,
@@ -197,7 +253,10 @@ def _run_on_worker(
         on_epoch=lambda stage, epoch, losses: tune.report(
             {"stage": stage, "epochs": epoch, **losses}
         ),
+        watch=_AskingWatch(Path(config["answers"])),
     )
+    if isinstance(outcome, Ended):
+        return
     if isinstance(outcome, Failure):
         tune.report(
             {"failed": outcome.reason, "lasting": outcome.lasting, "seconds": outcome.seconds}
