@@ -15,14 +15,18 @@ import optuna
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detectors.cost import Cost
+from detectors.evaluate import Metrics
+from launch import early
 from launch.attempt import Failure
 from launch.constraints import Constraint
 from launch.files import write_atomically
+from launch.gate import Gate
+from launch.halving import Halving
 from launch.journal import Journal
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
-from launch.told import Told
+from launch.told import StoppedAs, Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 from searchspace.compression import Ratio
@@ -63,6 +67,9 @@ class StudySettings(BaseModel):
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
         sampler: what proposes configurations behind the planned ones.
+        gate: designs that cannot reach the front any more are not trained.
+        halving: how trials are stopped early; None trains all to their end.
+        stopped_as: how the sampler is told of a stopped trial.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
     """
@@ -82,6 +89,9 @@ class StudySettings(BaseModel):
     measure_on: str | None = None
     sampler: SamplerName = "tpe"
     constraints: tuple[Constraint, ...] = ()
+    gate: bool = False
+    halving: Halving | None = None
+    stopped_as: StoppedAs = "pruned"
     ladder: tuple[Ratio, ...] = ()
 
 
@@ -103,12 +113,17 @@ class Study:
         self._journal = Journal(folder / "journal.jsonl")
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._rejected = rejected_in_a_row(self._journal.records)
+        self._proposed: set[int] = set()
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._sampler = make_sampler(settings.sampler, seed)
         self._told = Told(
-            folder / "optuna.log", self.space, settings.constraints, self._journal.records
+            folder / "optuna.log",
+            self.space,
+            settings.constraints,
+            self._journal.records,
+            settings.stopped_as,
         )
 
     @property
@@ -125,15 +140,20 @@ class Study:
         return self.folder / STAGES
 
     def propose(self) -> TrialRecord | None:
-        """The next trial to run: an unfinished one first, then the planned ones, then a new draw.
+        """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
+        at last a stopped one that is worth more training by what is known now.
 
-        None when the budget is spent or the space has nothing new.
+        None when the budget is spent or the space has nothing new; with `waits`, for the moment.
         """
-        if self._unfinished:
-            return self._unfinished.popleft()
-        if len(self.records) >= self.settings.trials or self._out_of_time():
-            return None
-        return self._new_record()
+        record = self._next()
+        if record is not None:
+            self._proposed.add(record.number)
+        return record
+
+    @property
+    def waits(self) -> bool:
+        """Whether trials run that may give a stopped one another chance."""
+        return self.settings.halving is not None and bool(self._proposed)
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
         """Note how a trial ended; on disk before the sampler hears of it."""
@@ -159,28 +179,67 @@ class Study:
         record = self._journal.get(number)
         if record.state != "running":
             return False
-        record = record.model_copy(update={"predicted": cost})
-        constraints = (c for c in self.settings.constraints if c.on_cost)
-        broken = tuple(str(c) for c in constraints if c.broken_by(record.figure(c.figure)))
-        if broken:
-            update = {"state": "infeasible", "broken": broken}
-            self._conclude(record.model_copy(update=update), seconds)
-        else:
-            self._journal.append(record)
-        self._rejected = self._rejected + 1 if broken else 0
-        return not broken
+        record, settings = record.model_copy(update={"predicted": cost}), self.settings
+        gate = Gate() if settings.gate else None
+        ending = early.before_training(record, self.records, settings.constraints, gate)
+        self._rejected = self._rejected + 1 if ending else 0
+        return self._note(record, ending, seconds)
+
+    def reach(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
+        """Note what a trial's detector scores at a rung; says whether it shall be trained on.
+
+        A trial that shall not be has ended, but may be proposed again.
+
+        Args:
+            seconds: since its attempt began.
+        """
+        record = self._journal.get(number)
+        if record.state != "running":
+            return False
+        slim = metrics.model_copy(update={"classes": {}})
+        record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
+        ending = early.at_rung(record, self.records, self.settings.halving, epochs)
+        return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
         """Change how many trials are proposed in all."""
         self.settings = self.settings.model_copy(update={"trials": trials})
         write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
 
+    def _note(self, record: TrialRecord, ending: early.Change, seconds: float) -> bool:
+        """Note what became known of a trial, or that it ended; says whether it goes on."""
+        if ending:
+            self._conclude(record.model_copy(update=ending), seconds)
+        else:
+            self._journal.append(record)
+        return not ending
+
     def _conclude(self, record: TrialRecord, seconds: float) -> None:
         """Make an ending durable, then tell of it."""
         record = record.model_copy(update={"seconds": record.seconds + seconds})
         self._journal.append(record)
+        self._proposed.discard(record.number)
         self._told.end(record)
         self._on_end(record)
+
+    def _next(self) -> TrialRecord | None:
+        if self._unfinished:
+            return self._unfinished.popleft()
+        if self._out_of_time():
+            return None
+        new = self._new_record() if len(self.records) < self.settings.trials else None
+        return new or self._second_chance()
+
+    def _second_chance(self) -> TrialRecord | None:
+        halving = self.settings.halving
+        chance = halving and early.second_chance(self.records, halving)
+        if chance is None:
+            return None
+        number, rung = chance
+        update = {"state": "running", "promoted": rung, "reason": None, "growth": None}
+        record = self._journal.get(number).model_copy(update=update)
+        self._journal.append(record)
+        return record
 
     def _new_record(self) -> TrialRecord | None:
         origin = self._enqueue_planned()

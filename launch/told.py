@@ -7,15 +7,17 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from detectors.evaluate import Metrics
 from launch.constraints import Constraint
 from launch.front import log_fps
-from launch.records import TrialRecord
+from launch.records import OBJECTIVES, TrialRecord
 from searchspace import Space
 
 NUMBER = "number"
@@ -26,8 +28,17 @@ STATES = {
     "finished": TrialState.COMPLETE,
     "failed": TrialState.FAIL,
     "infeasible": TrialState.PRUNED,
+    "gated": TrialState.PRUNED,
+    "stopped": TrialState.PRUNED,
 }
 """How a trial is told by its state. Samplers learn from PRUNED and never see FAIL."""
+
+StoppedAs = Literal["pruned", "rescaled"]
+"""How a stopped trial is told: as PRUNED, or as COMPLETE with AP_small as it would have become if
+it had grown like that of others."""
+
+ENDING = "ending"
+"""The user attribute that says in which state of the study's trial one of Optuna's was told."""
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -46,8 +57,10 @@ class Told:
         space: Space,
         constraints: Sequence[Constraint],
         records: Iterable[TrialRecord],
+        stopped_as: StoppedAs = "pruned",
     ) -> None:
         self._space = space
+        self._stopped_as = stopped_as
         self._constraints = constraints
         self.study = _opened(file)
         self._reconcile(tuple(records))
@@ -57,10 +70,20 @@ class Told:
         trial.set_user_attr(NUMBER, number)
 
     def end(self, record: TrialRecord) -> None:
-        """Tell how a trial of the study ended."""
-        trials = self.study.get_trials(deepcopy=False)
-        number = next(t.number for t in trials if t.user_attrs.get(NUMBER) == record.number)
-        self.tell(number, record)
+        """Tell how a trial of the study ended.
+
+        One that got another chance was told before and is told once more, under a new number.
+        """
+        told = [
+            trial
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.user_attrs.get(NUMBER) == record.number
+        ]
+        asked = next((trial for trial in told if trial.state == TrialState.RUNNING), None)
+        if asked is not None:
+            self.tell(asked.number, record)
+        elif record.promoted and record.state not in {t.user_attrs.get(ENDING) for t in told}:
+            self.study.add_trial(self._as_optuna(record))
 
     def tell(self, optuna_number: int, record: TrialRecord) -> None:
         """Tell what a record holds under a number: the objectives, or that there are none."""
@@ -68,10 +91,11 @@ class Told:
         live = optuna.Trial(self.study, trial._trial_id)
         for name, value in self._violations(record).items():
             live.set_constraint(name, value)
-        state = _state(record)
+        live.set_user_attr(ENDING, record.state)
+        state = self._state(record)
         self.study.tell(
             optuna_number,
-            _values(record),
+            self._values(record),
             # A duplicate of a trial that still runs is no trial of its own.
             state=TrialState.FAIL if state == TrialState.RUNNING else state,
         )
@@ -83,10 +107,24 @@ class Told:
 
     def _violations(self, record: TrialRecord) -> dict[str, float]:
         """What the sampler is told of the constraints that can be judged: above 0 is broken."""
-        if record.state not in ("finished", "infeasible"):
+        if record.state in ("running", "failed"):
             return {}
-        judged = [c for c in self._constraints if record.result or c.on_cost]
-        return {str(c): c.violation(record.figure(c.figure)) for c in judged}
+        whole = self._state(record) == TrialState.COMPLETE
+        judged = [c for c in self._constraints if whole or c.on_cost]
+        return {str(c): c.violation(_expected(record, c.figure)) for c in judged}
+
+    def _state(self, record: TrialRecord) -> TrialState:
+        rescaled = self._stopped_as == "rescaled" and record.growth is not None
+        if record.state == "stopped" and rescaled:
+            return TrialState.COMPLETE
+        return TrialState.PRUNED if record.lasting else STATES[record.state]
+
+    def _values(self, record: TrialRecord) -> list[float] | None:
+        """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
+        if self._state(record) != TrialState.COMPLETE:
+            return None
+        ap_small, fps = (_expected(record, name) for name in OBJECTIVES)
+        return [ap_small, log_fps(fps)]
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say what the records say."""
@@ -100,19 +138,21 @@ class Told:
             trial = told.get(record.number)
             if trial is None:
                 self.study.add_trial(self._as_optuna(record))
-            elif trial.state == TrialState.RUNNING and record.state != "running":
-                self.tell(trial.number, record)
+            elif record.state != "running" and (
+                trial.state == TrialState.RUNNING or record.promoted
+            ):
+                self.end(record)
 
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
         replay = FixedTrial(record.params)
         self._space.suggest(replay)
         return create_trial(
-            state=_state(record),
+            state=self._state(record),
             params=replay.params,
             distributions=replay.distributions,
-            values=_values(record),
+            values=self._values(record),
             constraints=self._violations(record),
-            user_attrs={NUMBER: record.number},
+            user_attrs={NUMBER: record.number, ENDING: record.state},
         )
 
 
@@ -141,13 +181,8 @@ def _load(file: Path) -> optuna.Study:
     )
 
 
-def _state(record: TrialRecord) -> TrialState:
-    return TrialState.PRUNED if record.lasting else STATES[record.state]
-
-
-def _values(record: TrialRecord) -> list[float] | None:
-    """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-    if record.objectives is None:
-        return None
-    ap_small, fps = record.objectives
-    return [ap_small, log_fps(fps)]
+def _expected(record: TrialRecord, name: str) -> float | None:
+    """A figure of a trial; the metrics of a stopped one as they would have grown."""
+    figure = record.figure(name)
+    grows = record.growth is not None and figure is not None and name in Metrics.model_fields
+    return min(1.0, figure * record.growth) if grows else figure
