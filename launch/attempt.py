@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,8 @@ def attempt(
 ) -> TrialResult | Failure | Ended:
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
 
-    Arguments are those of `run_trial`. `Ended` is a value here: whoever ended the trial knows why.
+    Arguments are those of `run_trial`, but for `watch`. Where that ends the trial, `Ended` comes
+    back: it knows why.
     """
     start = time.monotonic()
     try:
@@ -61,7 +63,7 @@ def attempt(
             stages=stages,
             load_teacher=load_teacher,
             meter=meter,
-            watch=watch,
+            **_callbacks(watch),
         )
     except Ended as ended:
         return ended
@@ -74,3 +76,9 @@ def attempt(
         place = f"{Path(where.filename).name}, line {where.lineno}"
         reason, lasting = f"{type(error).__name__}: {error} ({place})", False
     return Failure(reason, lasting, time.monotonic() - start)
+
+
+def _callbacks(watch: Watch | None) -> dict[str, Any]:
+    if watch is None:
+        return {}
+    return {"on_predicted": watch.predicted, "rungs": watch.rungs, "on_rung": watch.reached}

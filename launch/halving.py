@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from launch.front import Point, dominates
+from searchspace.training import TrainConfig
 
 Rung = Mapping[int, Point]
 """What the trials that reached a budget had there: trial number to objectives, all maximised."""
@@ -110,6 +111,32 @@ class Halving:
         """
         again = [t for t, budget in stopped.items() if self.survives(rungs[budget], t)]
         return tuple(sorted(again, key=lambda t: (-stopped[t], t)))
+
+
+def default_budgets(train: TrainConfig) -> tuple[int, ...]:
+    """A quarter and half of a training; the first behind its warm-up.
+
+    Raises:
+        ValueError: the training is too short for any.
+    """
+    first = max(math.ceil(train.epochs / 4), math.floor(_warmup(train)) + 1)
+    budgets = rungs_within(sorted({first, math.ceil(train.epochs / 2)}), train)
+    if not budgets:
+        raise ValueError(
+            f"halving: {train.epochs} epochs of training (train.epochs) with a warm-up of "
+            f"{_warmup(train):g} leave no time to compare trials: train longer"
+        )
+    return budgets
+
+
+def rungs_within(budgets: Sequence[int], train: TrainConfig) -> tuple[int, ...]:
+    """Those of the budgets that lie behind the warm-up of a training and before its end."""
+    return tuple(budget for budget in budgets if _warmup(train) < budget < train.epochs)
+
+
+def _warmup(train: TrainConfig) -> float:
+    """In epochs. One that is given in steps is the papers' of some hundred: within an epoch."""
+    return train.warmup_epochs if train.warmup_steps is None else 1.0
 
 
 def growth(rung: Rung, final: Rung) -> float:

@@ -21,7 +21,7 @@ from launch.attempt import Failure
 from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.gate import Gate
-from launch.halving import Halving
+from launch.halving import Halving, rungs_within
 from launch.journal import Journal
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
@@ -138,6 +138,11 @@ class Study:
     def stages(self) -> Path:
         """Where all its trials find and leave the artefacts of their stages."""
         return self.folder / STAGES
+
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
+        """Epochs of training after which a trial is compared with others."""
+        halving = self.settings.halving
+        return rungs_within(halving.budgets, record.config.train) if halving else ()
 
     def propose(self) -> TrialRecord | None:
         """The next trial to run: an unfinished one first, then the planned ones, then a new draw,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,9 @@ from detectors.train import TrainingFailed
 from launch.files import publish, write_atomically
 from launch.inputs import TrialData, TrialError
 from launch.meter import LocalMeter, Meter
-from launch.stages import DETECTOR, OnEpoch, Stages
+from launch.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
-from launch.watch import Unwatched, Watch
 from searchspace.compression import Int8, Unpruned
 from searchspace.trial import TrialConfig
 
@@ -32,6 +32,8 @@ INT8 = "int8"
 
 STAGES = "stages"
 """The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
+
+OnPredicted = Callable[[Cost], None]
 
 
 class Outcome(BaseModel):
@@ -89,7 +91,9 @@ def run_trial(
     stages: Path | None = None,
     load_teacher: LoadTeacher = load_teacher,
     meter: Meter | None = None,
-    watch: Watch | None = None,
+    on_predicted: OnPredicted | None = None,
+    rungs: tuple[int, ...] = (),
+    on_rung: OnRung | None = None,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
@@ -106,7 +110,9 @@ def run_trial(
         load_teacher: brings the teachers that the configuration names; by default from their
             folders.
         meter: scores and measures; by default on the device that trains.
-        watch: told what becomes known on the way, and may end the trial.
+        on_predicted: told what the final detector will cost, before it is trained.
+        rungs: epochs of the training after which `on_rung` is told what a snapshot scores. What
+            this or `on_predicted` raises ends the trial, and the next call goes on from there.
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
@@ -114,15 +120,16 @@ def run_trial(
             teacher.
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
-        Ended: `watch` ended it; what was computed lies in `stages` and serves the next attempt.
     """
     data = TrialData.of(data)
     check_fits(config, data, load_teacher)
     out, device = Path(out), pick_device(device)
     store = Store(Path(stages or out / STAGES))
     meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
-    stages = Stages(config, data, store, device, meter, load_teacher, on_epoch, progress)
-    return _Trial(out, stages, watch or Unwatched()).result()
+    stages = Stages(
+        config, data, store, device, meter, load_teacher, on_epoch, progress, rungs, on_rung
+    )
+    return _Trial(out, stages, on_predicted).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -154,7 +161,7 @@ class _Trial:
 
     out: Path
     stages: Stages
-    watch: Watch
+    on_predicted: OnPredicted | None
 
     def result(self) -> TrialResult:
         self._claim_folder()
@@ -174,7 +181,8 @@ class _Trial:
         start = time.monotonic()
         predicted = self.stages.predict()
         self._write("predicted", predicted)
-        self.watch.predicted(predicted)
+        if self.on_predicted:
+            self.on_predicted(predicted)
         final = dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0

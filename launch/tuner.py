@@ -28,6 +28,7 @@ from ray.tune.logger import JsonLoggerCallback
 from ray.tune.search import Searcher
 
 from detectors.cost import Cost
+from detectors.evaluate import Metrics
 from launch.attempt import Failure, attempt
 from launch.files import write_atomically
 from launch.study import Study
@@ -88,16 +89,17 @@ class StudySearcher(Searcher):
         """Tune pickles its searcher; the study, its locks and callbacks stay in this process."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         record = self._study.propose()
         if record is None:
-            return Searcher.FINISHED
+            return None if self._study.waits else Searcher.FINISHED
         self._numbers[trial_id] = record.number
         folder = self._study.trial_folder(record).resolve()
         return {
             "config": record.config.model_dump_json(),
             "folder": str(folder),
             "answers": str(self._answers(trial_id)),
+            "rungs": self._study.rungs(record),
             "stages": str(self._study.stages.resolve()),
         }
 
@@ -117,8 +119,11 @@ class StudySearcher(Searcher):
         write_atomically(self._answers(trial_id) / result["question"], answer)
 
     def _judge(self, number: int, result: dict[str, Any]) -> bool:
-        cost = Cost.model_validate_json(result["predicted"])
-        return self._study.foresee(number, cost, result["seconds"])
+        seconds = result["seconds"]
+        if "rung" in result:
+            metrics = Metrics.model_validate_json(result["metrics"])
+            return self._study.reach(number, result["rung"], metrics, seconds)
+        return self._study.foresee(number, Cost.model_validate_json(result["predicted"]), seconds)
 
     def _answers(self, trial_id: str) -> Path:
         """Where the answers to one of Tune's trials lie."""
@@ -215,14 +220,19 @@ class _AskingWatch:
 
     Attributes:
         answers: folder of the answers, which all nodes see.
+        rungs: see `Watch`.
         start: when the attempt began.
     """
 
     answers: Path
+    rungs: tuple[int, ...]
     start: float = field(default_factory=time.monotonic)
 
     def predicted(self, cost: Cost) -> None:
         self._ask({"predicted": cost.model_dump_json()})
+
+    def reached(self, epochs: int, metrics: Metrics) -> None:
+        self._ask({"rung": epochs, "metrics": metrics.model_dump_json()})
 
     def _ask(self, about: dict[str, Any]) -> None:
         # No two questions have one name, so no node can take an old file for the answer.
@@ -253,7 +263,7 @@ def _run_on_worker(
         on_epoch=lambda stage, epoch, losses: tune.report(
             {"stage": stage, "epochs": epoch, **losses}
         ),
-        watch=_AskingWatch(Path(config["answers"])),
+        watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"])),
     )
     if isinstance(outcome, Ended):
         return
