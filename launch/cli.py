@@ -91,6 +91,10 @@ def search_command(
         str | None,
         typer.Option(help="Prune the best trained detectors at these ratios: 0.3,0.5."),
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(help="Study or CSV file whose results the sampler is told of; repeatable."),
+    ] = None,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -114,7 +118,7 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any(own):
+            if any((*own, warm_start)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -133,6 +137,8 @@ def search_command(
                 sampler=sampler,
                 constraints=constraints,
                 ladder=_ratios("--ladder", ladder) if ladder else (),
+                warm_start=warm_start or (),
+                on_known=_print_known,
                 **workers,
             )
     except KeyboardInterrupt:
@@ -260,6 +266,10 @@ def _ratios(option: str, text: str) -> list[float]:
 def _shapes() -> DataSource:
     console.print(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
+
+
+def _print_known(words: str) -> None:
+    console.print(words, markup=False, highlight=False)
 
 
 def _print_end(record: TrialRecord) -> None:

@@ -18,6 +18,7 @@ from launch.attempt import Failure
 from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.journal import Journal
+from launch.known import KnownResults
 from launch.records import Origin, TrialRecord
 from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
@@ -63,6 +64,8 @@ class StudySettings(BaseModel):
         sampler: what proposes configurations behind the planned ones.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
+        known: results of elsewhere that the sampler is told of before its first proposal. They are
+            not run again, and never come onto the front.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +84,7 @@ class StudySettings(BaseModel):
     sampler: SamplerName = "tpe"
     constraints: tuple[Constraint, ...] = ()
     ladder: tuple[Ratio, ...] = ()
+    known: tuple[KnownResults, ...] = ()
 
 
 OnEnd = Callable[[TrialRecord], None]
@@ -107,6 +111,9 @@ class Study:
         self._told = Told(
             folder / "optuna.log", self.space, settings.constraints, self._journal.records
         )
+        known = [result for source in settings.known for result in source.results]
+        self._told.know(known)
+        self._known = {result.config(self.space).digest(): result for result in known}
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -155,7 +162,7 @@ class Study:
 
     def _new_record(self) -> TrialRecord | None:
         origin = self._enqueue_planned()
-        drawn = self._draw()
+        drawn = self._draw(planned=origin != "sampler")
         if drawn is None:
             return None
         trial, config = drawn
@@ -191,8 +198,12 @@ class Study:
         rung = next_rung(self.records, self.space, self.settings.ladder)
         return rung and (rung, "ladder")
 
-    def _draw(self) -> tuple[optuna.Trial, TrialConfig] | None:
-        """A configuration that no trial has had; None where none is left."""
+    def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:
+        """A configuration that no trial has had; None where none is left.
+
+        Args:
+            planned: a study runs what it plans, known from elsewhere or not.
+        """
         known = {record.config.digest(): record for record in self.records}
         for rejected in range(EXHAUSTED):
             study = self._told.study
@@ -203,9 +214,13 @@ class Study:
             except ValidationError as error:
                 self._told.refuse(trial, str(error))
                 continue
-            if config.digest() not in known:
+            digest = config.digest()
+            if digest in known:
+                self._told.tell(trial.number, known[digest])
+            elif digest in self._known and not planned:
+                self._told.tell_known(trial, self._known[digest])
+            else:
                 return trial, config
-            self._told.tell(trial.number, known[config.digest()])
         return None
 
     def _out_of_time(self) -> bool:
