@@ -16,6 +16,7 @@ from detectors.data.coco import DataSource, Split
 from detectors.data.shapes import generate_shapes
 from detectors.train import TrainingFailed
 from launch import cli_data
+from launch.budget import Outlook
 from launch.cli_options import Annotations, Data, Images, SkipBad, console
 from launch.constraints import constraints_from, parse_count
 from launch.describing import description
@@ -23,7 +24,13 @@ from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
-from launch.report import Front, describe_in_words, front_table, ladder_table
+from launch.report import (
+    Front,
+    describe_in_words,
+    front_table,
+    ladder_table,
+    outlook_in_words,
+)
 from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
 from launch.space_tree import space_tree
@@ -63,6 +70,9 @@ def search_command(
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Begin no trial that would end later; 7.5 without --data.")
+    ] = None,
+    device_hours: Annotated[
+        float | None, typer.Option(help="Begin no trial with which all would take longer in sum.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[
@@ -118,7 +128,7 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any((*own, warm_start)):
+            if any((*own, warm_start, device_hours)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -128,7 +138,8 @@ def search_command(
                 source or _shapes(),
                 folder,
                 trials=trials or TRIALS,
-                minutes=minutes or (None if source else SHAPES_MINUTES),
+                minutes=minutes or (None if source or device_hours else SHAPES_MINUTES),
+                device_hours=device_hours,
                 seed=seed,
                 device=device,
                 measure_on=measure_on,
@@ -272,7 +283,12 @@ def _print_known(words: str) -> None:
     console.print(words, markup=False, highlight=False)
 
 
-def _print_end(record: TrialRecord) -> None:
+def _print_end(record: TrialRecord, outlook: Outlook) -> None:
+    _print_trial(record)
+    console.print(f"  {outlook_in_words(outlook)}", highlight=False)
+
+
+def _print_trial(record: TrialRecord) -> None:
     words = describe_in_words(record.config)
     if record.result is None:
         console.print(f"trial {record.number} failed: {record.reason} ({words})", markup=False)

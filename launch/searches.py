@@ -45,6 +45,7 @@ def search(
     trials: int = 20,
     seed: int = 0,
     minutes: float | None = None,
+    device_hours: float | None = None,
     driver: Driver = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
@@ -68,6 +69,8 @@ def search(
             explicit paths.
         trials: how many are proposed, the baseline and failed ones included.
         minutes: no trial is proposed that would probably end later.
+        device_hours: no trial is proposed with which the trials' own times would probably sum up
+            to more.
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
@@ -79,7 +82,7 @@ def search(
             own that train nothing again.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
             of before it proposes anything.
-        on_end: told of each trial that ends.
+        on_end: told of each trial that ends, and of what is left of the budget.
         on_known: told in words what each warm start holds.
 
     Raises:
@@ -113,6 +116,7 @@ def search(
         trials=trials,
         seed=seed,
         minutes=minutes,
+        device_hours=device_hours,
         device=device,
         measure_on=measure_on,
         sampler=sampler,
