@@ -16,19 +16,28 @@ from detectors.data.coco import DataSource, Split
 from detectors.data.shapes import generate_shapes
 from detectors.train import TrainingFailed
 from launch import cli_data
+from launch.budget import Outlook
 from launch.cli_options import Annotations, Data, Images, SkipBad, console
 from launch.constraints import constraints_from, parse_count
 from launch.describing import description
 from launch.export_command import export_command
 from launch.fps_command import fps_command
+from launch.halving import Halving
 from launch.ladders import ladder
-from launch.records import UNTRAINED, TrialRecord
-from launch.report import Front, describe_in_words, front_table, ladder_table
+from launch.records import TrialRecord
+from launch.report import (
+    Front,
+    describe_in_words,
+    front_table,
+    ladder_table,
+    outlook_in_words,
+)
 from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
 from launch.space_tree import space_tree
 from launch.study import read_records
 from launch.systems import find_system, in_words, read_trial
+from launch.told import StoppedAs
 from launch.trial import TrialResult, run_trial
 from searchspace import load_space
 
@@ -64,6 +73,9 @@ def search_command(
     minutes: Annotated[
         float | None, typer.Option(help="Begin no trial that would end later; 7.5 without --data.")
     ] = None,
+    device_hours: Annotated[
+        float | None, typer.Option(help="Begin no trial with which all would take longer in sum.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[
         Path | None, typer.Option("--resume", help="Go on with the study there.")
@@ -91,6 +103,23 @@ def search_command(
         str | None,
         typer.Option(help="Prune the best trained detectors at these ratios: 0.3,0.5."),
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(help="Study or CSV file whose results the sampler is told of; repeatable."),
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Train no design that cannot reach the front any more.")
+    ] = False,
+    halving: Annotated[
+        bool, typer.Option("--halving", help="Stop trials that are behind others on the way.")
+    ] = False,
+    rungs: Annotated[
+        str | None,
+        typer.Option(help="Epochs after which --halving compares; a quarter and half by default."),
+    ] = None,
+    stopped_as: Annotated[
+        StoppedAs, typer.Option(help="How the sampler is told of stopped trials.")
+    ] = "pruned",
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -114,7 +143,7 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any(own):
+            if any((*own, warm_start, device_hours, gate, halving, rungs)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -124,7 +153,8 @@ def search_command(
                 source or _shapes(),
                 folder,
                 trials=trials or TRIALS,
-                minutes=minutes or (None if source else SHAPES_MINUTES),
+                minutes=minutes or (None if source or device_hours else SHAPES_MINUTES),
+                device_hours=device_hours,
                 seed=seed,
                 device=device,
                 measure_on=measure_on,
@@ -132,7 +162,12 @@ def search_command(
                 papers=papers,
                 sampler=sampler,
                 constraints=constraints,
+                gate=gate,
+                halving=_halving(halving, rungs),
+                stopped_as=stopped_as,
                 ladder=_ratios("--ladder", ladder) if ladder else (),
+                warm_start=warm_start or (),
+                on_known=_print_known,
                 **workers,
             )
     except KeyboardInterrupt:
@@ -257,24 +292,36 @@ def _ratios(option: str, text: str) -> list[float]:
         raise ValueError(f"{option} {text}: give numbers, such as 0.3,0.5,0.7") from None
 
 
+def _halving(wanted: bool, rungs: str | None) -> bool | Halving:
+    if rungs is None:
+        return wanted
+    if not wanted:
+        raise ValueError("--rungs says when --halving compares: give that, too")
+    try:
+        return Halving(tuple(int(part) for part in rungs.split(",")))
+    except ValueError as error:
+        raise ValueError(f"--rungs {rungs}: give rising epochs, such as 2,4 ({error})") from None
+
+
 def _shapes() -> DataSource:
     console.print(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
 
 
-def _print_end(record: TrialRecord) -> None:
+def _print_known(words: str) -> None:
+    console.print(words, markup=False, highlight=False)
+
+
+def _print_end(record: TrialRecord, outlook: Outlook) -> None:
+    _print_trial(record)
+    console.print(f"  {outlook_in_words(outlook)}", highlight=False)
+
+
+def _print_trial(record: TrialRecord) -> None:
     words = describe_in_words(record.config)
-    if record.state in UNTRAINED:
-        console.print(
-            f"trial {record.number} {record.state}, not trained: predicted "
-            f"{record.predicted.fps:.0f} FPS, {record.predicted.params:,} parameters, not "
-            f"{', not '.join(record.broken)} ({words})",
-            markup=False,
-            highlight=False,
-        )
-        return
     if record.result is None:
-        console.print(f"trial {record.number} failed: {record.reason} ({words})", markup=False)
+        why = record.reason or f"not {', not '.join(record.broken)}"
+        console.print(f"trial {record.number} {record.state}: {why} ({words})", markup=False)
         return
     ap_small, fps = record.objectives
     console.print(

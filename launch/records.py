@@ -19,6 +19,9 @@ training than they had."""
 UNTRAINED: tuple[State, ...] = ("infeasible", "gated")
 """States of trials that ended before training."""
 
+Param = bool | int | float | str | None
+"""A parameter as Optuna has it."""
+
 Origin = Literal["baseline", "paper", "ladder", "sampler"]
 
 OBJECTIVES = ("ap_small", "fps")
@@ -51,7 +54,7 @@ class TrialRecord(BaseModel):
     number: int
     folder: str
     origin: Origin
-    params: dict[str, bool | int | float | str | None]
+    params: dict[str, Param]
     config: TrialConfig
     state: State = "running"
     result: TrialResult | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +18,15 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from detectors.evaluate import Metrics
 from launch.constraints import Constraint
 from launch.front import log_fps
+from launch.known import KnownResult
 from launch.records import OBJECTIVES, TrialRecord
 from searchspace import Space
 
 NUMBER = "number"
 """The user attribute by which one of Optuna's trials names the study's."""
+
+KNOWN = "known"
+"""The user attribute that numbers what is known from elsewhere."""
 
 STATES = {
     "running": TrialState.RUNNING,
@@ -39,6 +44,9 @@ it had grown like that of others."""
 
 ENDING = "ending"
 """The user attribute that says in which state of the study's trial one of Optuna's was told."""
+
+FigureOf = Callable[[str], float | None]
+"""A figure of a detector by its name."""
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -100,31 +108,50 @@ class Told:
             state=TrialState.FAIL if state == TrialState.RUNNING else state,
         )
 
+    def know(self, results: Sequence[KnownResult]) -> None:
+        """Tell what is known from elsewhere, each result once."""
+        there = {t.user_attrs.get(KNOWN) for t in self.study.get_trials(deepcopy=False)}
+        for index, result in enumerate(results):
+            if index not in there:
+                replay = FixedTrial(result.params)
+                self._space.suggest(replay)
+                told = create_trial(
+                    params=replay.params,
+                    distributions=replay.distributions,
+                    values=_values(result.figure),
+                    constraints=_violations(self._constraints, result.figure),
+                    user_attrs={KNOWN: index},
+                )
+                self.study.add_trial(told)
+
+    def tell_known(self, trial: optuna.Trial, result: KnownResult) -> None:
+        """Tell what is known of a draw from elsewhere."""
+        for name, value in _violations(self._constraints, result.figure).items():
+            trial.set_constraint(name, value)
+        self.study.tell(trial, _values(result.figure))
+
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Tell that a draw is no configuration."""
         trial.set_user_attr("refused", reason)
         self.study.tell(trial, state=TrialState.PRUNED)
 
     def _violations(self, record: TrialRecord) -> dict[str, float]:
-        """What the sampler is told of the constraints that can be judged: above 0 is broken."""
+        """What the sampler is told of the constraints that can be judged."""
         if record.state in ("running", "failed"):
             return {}
         whole = self._state(record) == TrialState.COMPLETE
         judged = [c for c in self._constraints if whole or c.on_cost]
-        return {str(c): c.violation(_expected(record, c.figure)) for c in judged}
+        return _violations(judged, partial(_expected, record))
+
+    def _values(self, record: TrialRecord) -> list[float] | None:
+        whole = self._state(record) == TrialState.COMPLETE
+        return _values(partial(_expected, record)) if whole else None
 
     def _state(self, record: TrialRecord) -> TrialState:
         rescaled = self._stopped_as == "rescaled" and record.growth is not None
         if record.state == "stopped" and rescaled:
             return TrialState.COMPLETE
         return TrialState.PRUNED if record.lasting else STATES[record.state]
-
-    def _values(self, record: TrialRecord) -> list[float] | None:
-        """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-        if self._state(record) != TrialState.COMPLETE:
-            return None
-        ap_small, fps = (_expected(record, name) for name in OBJECTIVES)
-        return [ap_small, log_fps(fps)]
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say what the records say."""
@@ -186,3 +213,14 @@ def _expected(record: TrialRecord, name: str) -> float | None:
     figure = record.figure(name)
     grows = record.growth is not None and figure is not None and name in Metrics.model_fields
     return min(1.0, figure * record.growth) if grows else figure
+
+
+def _violations(constraints: Sequence[Constraint], figure: FigureOf) -> dict[str, float]:
+    """What the sampler is told of constraints: above 0 where one is broken."""
+    return {str(c): c.violation(figure(c.figure)) for c in constraints}
+
+
+def _values(figure: FigureOf) -> list[float]:
+    """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
+    ap_small, fps = (figure(name) for name in OBJECTIVES)
+    return [ap_small, log_fps(fps)]

@@ -71,7 +71,7 @@ def test_a_design_that_is_predicted_too_slow_ends_and_is_told_as_pruned(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     ended = []
-    with open_study(tmp_path, settings, on_end=ended.append) as study:
+    with open_study(tmp_path, settings, on_end=lambda record, _: ended.append(record)) as study:
         record = end_before_training(study)
         assert record.state == "infeasible"
         assert record.broken == ("fps >= 30",)
