@@ -16,6 +16,7 @@ from detectors.data.coco import DataSource, Split
 from detectors.data.shapes import generate_shapes
 from detectors.train import TrainingFailed
 from launch import cli_data
+from launch.budget import Outlook
 from launch.cli_options import Annotations, Data, Images, SkipBad, console
 from launch.constraints import constraints_from, parse_count
 from launch.describing import description
@@ -23,7 +24,13 @@ from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.records import TrialRecord
-from launch.report import Front, describe_in_words, front_table, ladder_table
+from launch.report import (
+    Front,
+    describe_in_words,
+    front_table,
+    ladder_table,
+    outlook_in_words,
+)
 from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
 from launch.space_tree import space_tree
@@ -64,6 +71,9 @@ def search_command(
     minutes: Annotated[
         float | None, typer.Option(help="Begin no trial that would end later; 7.5 without --data.")
     ] = None,
+    device_hours: Annotated[
+        float | None, typer.Option(help="Begin no trial with which all would take longer in sum.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[
         Path | None, typer.Option("--resume", help="Go on with the study there.")
@@ -91,6 +101,10 @@ def search_command(
         str | None,
         typer.Option(help="Prune the best trained detectors at these ratios: 0.3,0.5."),
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(help="Study or CSV file whose results the sampler is told of; repeatable."),
+    ] = None,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -114,7 +128,7 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any(own):
+            if any((*own, warm_start, device_hours)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -124,7 +138,8 @@ def search_command(
                 source or _shapes(),
                 folder,
                 trials=trials or TRIALS,
-                minutes=minutes or (None if source else SHAPES_MINUTES),
+                minutes=minutes or (None if source or device_hours else SHAPES_MINUTES),
+                device_hours=device_hours,
                 seed=seed,
                 device=device,
                 measure_on=measure_on,
@@ -133,6 +148,8 @@ def search_command(
                 sampler=sampler,
                 constraints=constraints,
                 ladder=_ratios("--ladder", ladder) if ladder else (),
+                warm_start=warm_start or (),
+                on_known=_print_known,
                 **workers,
             )
     except KeyboardInterrupt:
@@ -262,7 +279,16 @@ def _shapes() -> DataSource:
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
 
 
-def _print_end(record: TrialRecord) -> None:
+def _print_known(words: str) -> None:
+    console.print(words, markup=False, highlight=False)
+
+
+def _print_end(record: TrialRecord, outlook: Outlook) -> None:
+    _print_trial(record)
+    console.print(f"  {outlook_in_words(outlook)}", highlight=False)
+
+
+def _print_trial(record: TrialRecord) -> None:
     words = describe_in_words(record.config)
     if record.result is None:
         console.print(f"trial {record.number} failed: {record.reason} ({words})", markup=False)

@@ -10,6 +10,9 @@ from launch.trial import TrialResult
 from searchspace import TrialConfig
 
 State = Literal["running", "finished", "failed"]
+Param = bool | int | float | str | None
+"""A parameter as Optuna has it."""
+
 Origin = Literal["baseline", "paper", "ladder", "sampler"]
 
 OBJECTIVES = ("ap_small", "fps")
@@ -36,7 +39,7 @@ class TrialRecord(BaseModel):
     number: int
     folder: str
     origin: Origin
-    params: dict[str, bool | int | float | str | None]
+    params: dict[str, Param]
     config: TrialConfig
     state: State = "running"
     result: TrialResult | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from detectors.runtimes import best
 from detectors.speed import hardware_name
 from launch.constraints import Constraint
 from launch.local import run_locally
-from launch.records import TrialRecord
+from launch.records import OBJECTIVES, TrialRecord
 from launch.report import Front, load_front, speed_facts, write_report
 from launch.rungs import trainings_saved
 from launch.samplers import SamplerName
@@ -30,6 +30,7 @@ from launch.study import (
 )
 from launch.teachers import check_named_teachers, with_absolute_teachers
 from launch.trial import TrialData, TrialError, pick_device
+from launch.warm_start import read_known
 from searchspace import Space, load_space
 
 Driver = Literal["ray", "local"]
@@ -44,6 +45,7 @@ def search(
     trials: int = 20,
     seed: int = 0,
     minutes: float | None = None,
+    device_hours: float | None = None,
     driver: Driver = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
@@ -55,7 +57,9 @@ def search(
     sampler: SamplerName = "tpe",
     constraints: Sequence[Constraint] = (),
     ladder: Sequence[float] = (),
+    warm_start: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
+    on_known: Callable[[str], None] | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
 
@@ -65,6 +69,8 @@ def search(
             explicit paths.
         trials: how many are proposed, the baseline and failed ones included.
         minutes: no trial is proposed that would probably end later.
+        device_hours: no trial is proposed with which the trials' own times would probably sum up
+            to more.
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
@@ -74,10 +80,14 @@ def search(
         constraints: bounds that a detector of the front keeps to.
         ladder: ratios at which the best of the trained detectors are pruned, as trials of their
             own that train nothing again.
-        on_end: told of each trial that ends.
+        warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
+            of before it proposes anything.
+        on_end: told of each trial that ends, and of what is left of the budget.
+        on_known: told in words what each warm start holds.
 
     Raises:
-        DataError, SpaceError, StudyError, TrialError: bad input, before anything is trained.
+        DataError, SpaceError, StudyError, TrialError, KnownError: bad input, before anything is
+            trained.
         KeyboardInterrupt: interrupted; `resume(out)` goes on.
     """
     space = space if isinstance(space, Space) else load_space(space)
@@ -91,21 +101,28 @@ def search(
         space = _with_form(space, device)
     elif driver != "ray":
         raise ValueError(f"measure_on {measure_on}: only the driver ray knows of other nodes")
+    fingerprint = _fingerprint(read)
+    figures = dict.fromkeys([*OBJECTIVES, *(c.figure for c in constraints)])
+    known = tuple(read_known(Path(source), space, tuple(figures)) for source in warm_start)
+    for results in known if on_known else ():
+        on_known(results.in_words(fingerprint))
     settings = StudySettings(
         space=space.dump(),
         train=SplitPaths(**vars(source.train)),
         val=SplitPaths(**vars(source.val)),
-        fingerprint=_fingerprint(read),
+        fingerprint=fingerprint,
         skip_bad=skip_bad,
         papers=papers,
         trials=trials,
         seed=seed,
         minutes=minutes,
+        device_hours=device_hours,
         device=device,
         measure_on=measure_on,
         sampler=sampler,
         constraints=tuple(constraints),
         ladder=tuple(dict.fromkeys(ladder)),
+        known=known,
     )
     with open_study(Path(out), settings, on_end) as study:
         return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
@@ -213,6 +230,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Trials asked for": str(settings.trials),
         "Sampler": settings.sampler,
         **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
+        **_warm_start(settings),
         **(
             {"Constraints": ", ".join(map(str, settings.constraints))}
             if settings.constraints
@@ -221,6 +239,12 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }
+
+
+def _warm_start(settings: StudySettings) -> dict[str, str]:
+    """What the sampler knew before the search began."""
+    words = [results.in_words(settings.fingerprint) for results in settings.known]
+    return {"Warm start": "; ".join(words)} if words else {}
 
 
 def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:

@@ -15,9 +15,11 @@ from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.attempt import Failure
+from launch.budget import Budget, Outlook, Spent, is_spent, outlook
 from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.journal import Journal
+from launch.known import KnownResults
 from launch.records import Origin, TrialRecord
 from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
@@ -57,12 +59,16 @@ class StudySettings(BaseModel):
         papers: the papers' systems that lie in the space are the first trials.
         trials: how many are proposed in all, failed ones included.
         minutes: no trial is proposed that would probably end later than this; None for no limit.
+        device_hours: no trial is proposed with which the trials' own times would probably sum up to
+            more than this; None for no limit.
         device: what trials run on; None takes a GPU where there is one.
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
         sampler: what proposes configurations behind the planned ones.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
+        known: results of elsewhere that the sampler is told of before its first proposal. They are
+            not run again, and never come onto the front.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,14 +82,17 @@ class StudySettings(BaseModel):
     trials: int = Field(ge=1)
     seed: int = Field(default=0, ge=0)
     minutes: float | None = Field(default=None, gt=0)
+    device_hours: float | None = Field(default=None, gt=0)
     device: str | None = None
     measure_on: str | None = None
     sampler: SamplerName = "tpe"
     constraints: tuple[Constraint, ...] = ()
     ladder: tuple[Ratio, ...] = ()
+    known: tuple[KnownResults, ...] = ()
 
 
-OnEnd = Callable[[TrialRecord], None]
+OnEnd = Callable[[TrialRecord, Outlook], None]
+"""Told of each trial that ended, and of what is left of the budget."""
 
 
 class Study:
@@ -91,13 +100,17 @@ class Study:
     `stages/`.
 
     The journal is the truth; the Optuna study is told of it and mended from it when opened.
+
+    Attributes:
+        workers: how many of its trials run side by side; set by its driver.
     """
 
     def __init__(self, folder: Path, settings: StudySettings, on_end: OnEnd | None = None) -> None:
         self.folder = folder
         self.settings = settings
         self.space = Space.restore(settings.space)
-        self._on_end = on_end or (lambda record: None)
+        self._on_end = on_end or (lambda record, outlook: None)
+        self.workers = 1
         self._journal = Journal(folder / "journal.jsonl")
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._opened = time.monotonic()
@@ -107,6 +120,9 @@ class Study:
         self._told = Told(
             folder / "optuna.log", self.space, settings.constraints, self._journal.records
         )
+        known = [result for source in settings.known for result in source.results]
+        self._told.know(known)
+        self._known = {result.config(self.space).digest(): result for result in known}
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -128,7 +144,7 @@ class Study:
         """
         if self._unfinished:
             return self._unfinished.popleft()
-        if len(self.records) >= self.settings.trials or self._out_of_time():
+        if is_spent(self._budget(), self._spent()):
             return None
         return self._new_record()
 
@@ -146,7 +162,7 @@ class Study:
         self._journal.append(record)
         lasting = isinstance(outcome, Failure) and outcome.lasting
         self._told.end(record, TrialState.PRUNED if lasting else None)
-        self._on_end(record)
+        self._on_end(record, outlook(self._budget(), self._spent()))
 
     def extend(self, trials: int) -> None:
         """Change how many trials are proposed in all."""
@@ -155,7 +171,7 @@ class Study:
 
     def _new_record(self) -> TrialRecord | None:
         origin = self._enqueue_planned()
-        drawn = self._draw()
+        drawn = self._draw(planned=origin != "sampler")
         if drawn is None:
             return None
         trial, config = drawn
@@ -191,8 +207,12 @@ class Study:
         rung = next_rung(self.records, self.space, self.settings.ladder)
         return rung and (rung, "ladder")
 
-    def _draw(self) -> tuple[optuna.Trial, TrialConfig] | None:
-        """A configuration that no trial has had; None where none is left."""
+    def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:
+        """A configuration that no trial has had; None where none is left.
+
+        Args:
+            planned: a study runs what it plans, known from elsewhere or not.
+        """
         known = {record.config.digest(): record for record in self.records}
         for rejected in range(EXHAUSTED):
             study = self._told.study
@@ -203,16 +223,29 @@ class Study:
             except ValidationError as error:
                 self._told.refuse(trial, str(error))
                 continue
-            if config.digest() not in known:
+            digest = config.digest()
+            if digest in known:
+                self._told.tell(trial.number, known[digest])
+            elif digest in self._known and not planned:
+                self._told.tell_known(trial, self._known[digest])
+            else:
                 return trial, config
-            self._told.tell(trial.number, known[config.digest()])
         return None
 
-    def _out_of_time(self) -> bool:
-        if self.settings.minutes is None:
-            return False
-        longest = max((r.seconds for r in self.records if r.state == "finished"), default=0.0)
-        return time.monotonic() - self._opened + longest > 60 * self.settings.minutes
+    def _budget(self) -> Budget:
+        settings = self.settings
+        return Budget(settings.trials, settings.minutes, settings.device_hours)
+
+    def _spent(self) -> Spent:
+        running = sum(record.state == "running" for record in self.records)
+        return Spent(
+            proposed=len(self.records),
+            running=running - len(self._unfinished),
+            elapsed=time.monotonic() - self._opened,
+            device=sum(record.seconds for record in self.records),
+            finished=[r.seconds for r in self.records if r.state == "finished"],
+            workers=self.workers,
+        )
 
 
 @contextlib.contextmanager

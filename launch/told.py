@@ -15,11 +15,16 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from launch.constraints import Constraint
 from launch.front import log_fps
-from launch.records import TrialRecord
+from launch.known import KnownResult
+from launch.records import OBJECTIVES, TrialRecord
+from launch.trial import TrialResult
 from searchspace import Space
 
 NUMBER = "number"
 """The user attribute by which one of Optuna's trials names the study's."""
+
+KNOWN = "known"
+"""The user attribute that numbers what is known from elsewhere."""
 
 STATES = {"running": TrialState.RUNNING, "finished": TrialState.COMPLETE}
 
@@ -63,20 +68,42 @@ class Told:
         if record.result is not None:
             trial = self.study.get_trials(deepcopy=False)[optuna_number]
             live = optuna.Trial(self.study, trial._trial_id)
-            for name, value in self._violations(record).items():
+            for name, value in self._violations(record.result).items():
                 live.set_constraint(name, value)
-            self.study.tell(optuna_number, _values(record))
+            self.study.tell(optuna_number, _values(record.result))
         else:
             self.study.tell(optuna_number, state=failed_as or TrialState.FAIL)
+
+    def know(self, results: Sequence[KnownResult]) -> None:
+        """Tell what is known from elsewhere, each result once."""
+        there = {t.user_attrs.get(KNOWN) for t in self.study.get_trials(deepcopy=False)}
+        for index, result in enumerate(results):
+            if index not in there:
+                replay = FixedTrial(result.params)
+                self._space.suggest(replay)
+                told = create_trial(
+                    params=replay.params,
+                    distributions=replay.distributions,
+                    values=_values(result),
+                    constraints=self._violations(result),
+                    user_attrs={KNOWN: index},
+                )
+                self.study.add_trial(told)
+
+    def tell_known(self, trial: optuna.Trial, result: KnownResult) -> None:
+        """Tell what is known of a draw from elsewhere."""
+        for name, value in self._violations(result).items():
+            trial.set_constraint(name, value)
+        self.study.tell(trial, _values(result))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Tell that a draw is no configuration."""
         trial.set_user_attr("refused", reason)
         self.study.tell(trial, state=TrialState.PRUNED)
 
-    def _violations(self, record: TrialRecord) -> dict[str, float]:
+    def _violations(self, result: TrialResult | KnownResult) -> dict[str, float]:
         """What the sampler is told of each constraint: above 0 where it is broken."""
-        return {str(c): c.violation(record.result.figure(c.figure)) for c in self._constraints}
+        return {str(c): c.violation(result.figure(c.figure)) for c in self._constraints}
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say what the records say."""
@@ -101,8 +128,8 @@ class Told:
             state=STATES.get(record.state, TrialState.FAIL),
             params=replay.params,
             distributions=replay.distributions,
-            values=_values(record) if finished else None,
-            constraints=self._violations(record) if finished else None,
+            values=_values(record.result) if finished else None,
+            constraints=self._violations(record.result) if finished else None,
             user_attrs={NUMBER: record.number},
         )
 
@@ -132,7 +159,7 @@ def _load(file: Path) -> optuna.Study:
     )
 
 
-def _values(record: TrialRecord) -> list[float]:
+def _values(result: TrialResult | KnownResult) -> list[float]:
     """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-    ap_small, fps = record.objectives
+    ap_small, fps = (result.figure(name) for name in OBJECTIVES)
     return [ap_small, log_fps(fps)]

@@ -52,6 +52,12 @@ class Resources:
     address: str | None = None
     measure_on: str | None = None
 
+    def workers(self) -> int:
+        """How many trials fit into the cluster at once."""
+        have = ray.cluster_resources()
+        fit = have.get("CPU", 0) / self.cpus
+        return int(min(fit, have.get("GPU", 0) / self.gpus) if self.gpus else fit)
+
     def check(self) -> None:
         """Raise ValueError where the cluster could never place a trial or a measurement."""
         have = ray.cluster_resources()
@@ -135,6 +141,7 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
         )
     try:
         resources.check()
+        study.workers = resources.workers()
         _tuner(study, data, resources).fit()
     finally:
         if started:

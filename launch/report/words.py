@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from launch.budget import Outlook
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
 from searchspace.compression import ImportancePruning, Int8, Unpruned
@@ -229,6 +230,21 @@ def show_seconds(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def outlook_in_words(outlook: Outlook) -> str:
+    """What is left of a search's budget, what is expected of it, and what ends it."""
+    left = [f"{outlook.trials_left} trials"]
+    if outlook.minutes_left is not None:
+        left.append(f"{outlook.minutes_left:.1f} minutes")
+    if outlook.device_hours_left is not None:
+        left.append(f"{outlook.device_hours_left:.3g} device-hours")
+    text = f"left: {', '.join(left)}"
+    if outlook.seconds is None:
+        return text
+    more = f"{outlook.more_trials} more trial{'' if outlook.more_trials == 1 else 's'}"
+    time = show_seconds(outlook.seconds)
+    return f"{text}; expected: {more} in about {time}, then {outlook.ends_by} are spent"
 
 
 def _count(value: float) -> str:

@@ -18,6 +18,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from detectors.detector import Detector
+from launch.budget import Outlook
 from launch.journal import Journal
 from launch.records import TrialRecord
 from launch.searches import search
@@ -239,7 +240,7 @@ def test_workers_have_the_teacher_from_the_object_store(
     space = space.fix("train.distillation.kind", "channel_wise")
     space = space.fix("train.distillation.channel_wise.teacher", str(teacher))
 
-    def hide(record: TrialRecord) -> None:
+    def hide(record: TrialRecord, outlook: Outlook) -> None:
         shutil.rmtree(teacher, ignore_errors=True)
 
     search(space, shapes_folder, tmp_path / "study", trials=4, device="cpu", on_end=hide)

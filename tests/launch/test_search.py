@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -209,3 +210,22 @@ def test_a_ladder_trains_nothing_again(space: Space, shapes_folder: Path, tmp_pa
     assert len(trainings) == 1
     saved = "30 %, 50 %; 2 of 3 trials found their detector trained"
     assert saved in (out / "report.html").read_text()
+
+
+def test_a_warm_start_is_told_of_and_shown(
+    space: Space, shapes_folder: Path, study_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("launch.searches.run_locally", lambda *_: None)
+    said: list[str] = []
+    out = tmp_path / "study"
+    search(
+        space, shapes_folder, out, driver="local", device="cpu", warm_start=[study_folder],
+        on_known=said.append,
+    )  # fmt: skip
+    [words] = said
+    assert words.startswith(
+        f"{study_folder}: 3 known results told to the sampler; of the same data"
+    )
+    assert words in html.unescape((out / "report.html").read_text())
+    assert len(read_settings(out).known[0].results) == 3

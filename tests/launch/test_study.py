@@ -87,7 +87,7 @@ def test_failures_are_recorded_with_their_reason(
     settings: StudySettings, tmp_path: Path, lasting: bool, state: TrialState
 ) -> None:
     ended = []
-    with open_study(tmp_path, settings, on_end=ended.append) as study:
+    with open_study(tmp_path, settings, on_end=lambda r, _: ended.append(r)) as study:
         first = study.propose()
         study.end(first.number, Failure("out of memory", lasting=lasting))
         assert study.propose().number == 1
@@ -207,3 +207,17 @@ def test_a_folder_without_a_readable_study_is_named(tmp_path: Path, text: str | 
         (tmp_path / "study.json").write_text(text)
     with pytest.raises(StudyError, match="study"), open_study(tmp_path):
         pass
+
+
+def test_a_study_tells_what_is_left_of_its_budget(settings: StudySettings, tmp_path: Path) -> None:
+    outlooks = []
+    hours = settings.model_copy(update={"device_hours": 3.5 / 3600})
+    with open_study(tmp_path, hours, on_end=lambda _, outlook: outlooks.append(outlook)) as study:
+        finish_all(study)
+        # Each takes a second.
+        assert len(study.records) == 3
+    assert [o.trials_left for o in outlooks] == [5, 4, 3]
+    assert [o.more_trials for o in outlooks] == [2, 1, 0]
+    assert {o.ends_by for o in outlooks} == {"device-hours"}
+    with open_study(tmp_path) as study:
+        assert study.propose() is None
