@@ -35,7 +35,7 @@ from launch.trial import SPEEDS, Outcome, TrialResult
 from searchspace import Space, TrialConfig, load_space
 from searchspace.compression import Unpruned
 
-SHAPES = ShapesConfig(train_images=192, val_images=160, size=128, seed=5)
+SHAPES = ShapesConfig(train_images=128, val_images=128, size=128, seed=5)
 CPU = torch.device("cpu")
 TIMINGS = {"timing": None, "circumstances": None, "memory": None}
 """What of a cost is left out: none of its figures, and most of its size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from searchspace import Space, TrialConfig, load_space
 HERE = Path(__file__).parent
 SPACE = HERE / "grid.toml"
 RECORDED = HERE / "recorded.parquet"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Seconds(BaseModel):
@@ -119,7 +122,9 @@ def every(space: Space) -> Iterator[TrialConfig]:
         drawn[config.digest()] = config
         return 0.0
 
-    study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=0))
     study.optimize(draw)
     yield from drawn.values()
 
