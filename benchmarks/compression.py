@@ -2,10 +2,11 @@
 
     python -m benchmarks.compression examples/shapes.json [--data FOLDER] [--out runs/compression]
 
-One detector is trained with slimming's sparsity. At each share of its parameters it is pruned and
+One detector is trained. At each share of its parameters it is pruned by Taylor's criterion and
 fine-tuned: without a teacher, and taught by its own unpruned parent through class maps or through
-class probabilities. All frames per second are measured at the end, in turns. Prints a table in
-Markdown. An interrupted run goes on where it was.
+class probabilities. Beside these stands slimming, whose parent is trained with its sparsity. All
+frames per second are measured at the end, in turns. Prints a table in Markdown. An interrupted run
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -23,15 +24,25 @@ from detectors.speed import Candidate, hardware_name, measure_together
 from launch.inputs import TrialData
 from launch.systems import read_trial
 from launch.trial import STAGES, TrialResult, pick_device, run_trial
-from searchspace.compression import CompressConfig, Slimming
-from searchspace.distillation import ChannelWise, Distillation, Logits, NoDistillation
+from searchspace.compression import (
+    ChannelPruning,
+    CompressConfig,
+    ImportancePruning,
+    Slimming,
+)
+from searchspace.distillation import ChannelWise, Logits
 from searchspace.trial import TrialConfig
 
 RATIOS = (0.3, 0.5, 0.7)
-LESSONS: dict[str, Distillation] = {
-    "fine-tuned": NoDistillation(),
-    "taught class maps": ChannelWise(location="classes", temperature=1.0, weight=5.0),
-    "taught probabilities": Logits(temperature=2.0, weight=1.0),
+WAYS: dict[str, ChannelPruning] = {
+    "Taylor": ImportancePruning(),
+    "Taylor, taught class maps": ImportancePruning(
+        distillation=ChannelWise(location="classes", temperature=1.0, weight=5.0)
+    ),
+    "Taylor, taught probabilities": ImportancePruning(
+        distillation=Logits(temperature=2.0, weight=1.0)
+    ),
+    "slimming": Slimming(),
 }
 
 
@@ -45,14 +56,13 @@ class Row:
 
 
 def variants(base: TrialConfig, finetune: int) -> Iterator[tuple[str, TrialConfig]]:
-    """Each share of the parameters that goes, with each lesson."""
+    """Each share of the parameters that goes, in each way."""
     for ratio in RATIOS:
-        for lesson, distillation in LESSONS.items():
-            pruning = Slimming(
-                target="params", ratio=ratio, finetune_epochs=finetune, distillation=distillation
-            )
+        for name, way in WAYS.items():
+            amount = {"target": "params", "ratio": ratio, "finetune_epochs": finetune}
+            pruning = type(way)(**{**dict(way), **amount})
             fields = {**dict(base), "compress": CompressConfig(pruning=pruning)}
-            yield f"{100 * ratio:.0f} % pruned, {lesson}", TrialConfig(**fields)
+            yield f"{100 * ratio:.0f} % pruned, {name}", TrialConfig(**fields)
 
 
 def run(base: TrialConfig, data: TrialData, out: Path, finetune: int) -> list[Row]:

@@ -128,7 +128,7 @@ def _time(
         subjects = [subject(d, c.images, config) for d, c in zip(forms, candidates, strict=True)]
         with measuring(device), threads(config.threads):
             watch = Watch(device)
-            effort = Effort(config.runs, config.passes, config.seconds)
+            effort = Effort(config.runs, config.passes, config.seconds, config.interval)
             timings = time_together(subjects, effort, device)
             circumstances = watch.circumstances()
             memories = [peak_memory(subject.whole, device) for subject in subjects]

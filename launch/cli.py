@@ -87,6 +87,10 @@ def search_command(
     max_latency_ms: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
     max_params: Count = None,
     max_macs: Count = None,
+    ladder: Annotated[
+        str | None,
+        typer.Option(help="Prune the best trained detectors at these ratios: 0.3,0.5."),
+    ] = None,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -109,7 +113,8 @@ def search_command(
     )
     try:
         if resume_from:
-            if any((data, *paths, out, device, measure_on, skip_bad, minutes, constraints)):
+            own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
+            if any(own):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -127,6 +132,7 @@ def search_command(
                 papers=papers,
                 sampler=sampler,
                 constraints=constraints,
+                ladder=_ratios("--ladder", ladder) if ladder else (),
                 **workers,
             )
     except KeyboardInterrupt:
@@ -168,7 +174,7 @@ def ladder_command(
     device: Device = None,
 ) -> None:
     """Train a detector once, and prune and fine-tune it at several ratios."""
-    trial, rungs = read_trial(config), _ratios(ratios)
+    trial, rungs = read_trial(config), _ratios("--ratios", ratios)
     source = _needed(_source(data, (train_images, train_annotations, val_images, val_annotations)))
     folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
     results = ladder(trial, rungs, source, folder, device=device, progress=sys.stderr.isatty())
@@ -244,11 +250,11 @@ def _needed(source: DataSource | None) -> DataSource:
     return source
 
 
-def _ratios(text: str) -> list[float]:
+def _ratios(option: str, text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"--ratios {text}: give numbers, such as 0.3,0.5,0.7") from None
+        raise ValueError(f"{option} {text}: give numbers, such as 0.3,0.5,0.7") from None
 
 
 def _shapes() -> DataSource:

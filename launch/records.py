@@ -10,7 +10,7 @@ from launch.trial import TrialResult
 from searchspace import TrialConfig
 
 State = Literal["running", "finished", "failed"]
-Origin = Literal["baseline", "paper", "sampler"]
+Origin = Literal["baseline", "paper", "ladder", "sampler"]
 
 OBJECTIVES = ("ap_small", "fps")
 """What a search maximises, in this order."""
@@ -23,7 +23,8 @@ class TrialRecord(BaseModel):
         number: its place in the study, from 0.
         folder: where its artefacts lie, relative to the study's folder.
         origin: `baseline` for the unpruned stock detector, `paper` for a published system moved
-            to the space's sizes, `sampler` for all others.
+            to the space's sizes, `ladder` for a trial's detector pruned at another ratio,
+            `sampler` for all others.
         params: the parameters that draw `config` from the space.
         reason: why it failed.
         broken: the constraints of the study that its detector does not keep to.

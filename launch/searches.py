@@ -16,6 +16,7 @@ from launch.constraints import Constraint
 from launch.local import run_locally
 from launch.records import TrialRecord
 from launch.report import Front, load_front, speed_facts, write_report
+from launch.rungs import trainings_saved
 from launch.samplers import SamplerName
 from launch.study import (
     OnEnd,
@@ -53,6 +54,7 @@ def search(
     papers: bool = True,
     sampler: SamplerName = "tpe",
     constraints: Sequence[Constraint] = (),
+    ladder: Sequence[float] = (),
     on_end: OnEnd | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
@@ -70,6 +72,8 @@ def search(
         papers: begin with the papers' systems that lie in the space.
         sampler: what proposes configurations behind these.
         constraints: bounds that a detector of the front keeps to.
+        ladder: ratios at which the best of the trained detectors are pruned, as trials of their
+            own that train nothing again.
         on_end: told of each trial that ends.
 
     Raises:
@@ -101,6 +105,7 @@ def search(
         measure_on=measure_on,
         sampler=sampler,
         constraints=tuple(constraints),
+        ladder=tuple(dict.fromkeys(ladder)),
     )
     with open_study(Path(out), settings, on_end) as study:
         return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
@@ -207,6 +212,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         **speed_facts(records),
         "Trials asked for": str(settings.trials),
         "Sampler": settings.sampler,
+        **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
         **(
             {"Constraints": ", ".join(map(str, settings.constraints))}
             if settings.constraints
@@ -215,6 +221,13 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }
+
+
+def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:
+    """The ratios of the ladder, and what it saved."""
+    ratios = ", ".join(f"{100 * ratio:g} %" for ratio in settings.ladder)
+    finished = sum(record.state == "finished" for record in records)
+    return f"{ratios}; {trainings_saved(records)} of {finished} trials found their detector trained"
 
 
 def _shown(path: Path) -> str:

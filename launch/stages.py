@@ -72,6 +72,17 @@ OnEpoch = Callable[[str, int, dict[str, float]], None]
 """Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
 
 
+def training_cause(config: TrialConfig) -> tuple[Any, ...]:
+    """What of a configuration its training depends on: trials that agree in it share one."""
+    return config.detector, config.train, _sparsity(config), config.seed
+
+
+def _sparsity(config: TrialConfig) -> float:
+    """The strength of the sparsity term of the training; 0 for none."""
+    pruning = config.compress.pruning
+    return pruning.sparsity if isinstance(pruning, Slimming) else 0.0
+
+
 @dataclass(frozen=True)
 class _Training:
     """One run of the training loop.
@@ -139,9 +150,9 @@ class Stages:
 
     def train(self) -> Artefact:
         """A detector, trained from the start that the configuration names."""
-        recipe, pruning = self.config.train, self.config.compress.pruning
-        sparsity = pruning.sparsity if isinstance(pruning, Slimming) else 0.0
+        recipe = self.config.train
         teacher = self._teacher(recipe.distillation, None)
+        sparsity = _sparsity(self.config)
         training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
 
         def make(work: Path) -> None:

@@ -19,10 +19,12 @@ from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.journal import Journal
 from launch.records import Origin, TrialRecord
+from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
 from launch.told import Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
+from searchspace.compression import Ratio
 
 MAX_REJECTED = 5
 """Proposals in a row that may be duplicates before a random one takes their place."""
@@ -60,6 +62,7 @@ class StudySettings(BaseModel):
             for where they were trained.
         sampler: what proposes configurations behind the planned ones.
         constraints: what a finished detector must keep to; others never come onto the front.
+        ladder: the ratios at which the best of the trained detectors are pruned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +80,7 @@ class StudySettings(BaseModel):
     measure_on: str | None = None
     sampler: SamplerName = "tpe"
     constraints: tuple[Constraint, ...] = ()
+    ladder: tuple[Ratio, ...] = ()
 
 
 OnEnd = Callable[[TrialRecord], None]
@@ -168,7 +172,14 @@ class Study:
         return record
 
     def _enqueue_planned(self) -> Origin:
-        """Make the next draw the baseline, then the papers' systems; says which it will be."""
+        """Make the next draw what is planned; says what it will be."""
+        config, origin = self._planned() or (None, "sampler")
+        if config is not None:
+            self._told.study.enqueue_trial(self.space.to_params(config))
+        return origin
+
+    def _planned(self) -> tuple[TrialConfig, Origin] | None:
+        """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw."""
         known = {record.config.digest() for record in self.records}
         planned = {self.space.baseline().digest(): (self.space.baseline(), "baseline")}
         if self.settings.papers:
@@ -176,9 +187,9 @@ class Study:
                 planned.setdefault(config.digest(), (config, "paper"))
         for digest, (config, origin) in planned.items():
             if digest not in known:
-                self._told.study.enqueue_trial(self.space.to_params(config))
-                return origin
-        return "sampler"
+                return config, origin
+        rung = next_rung(self.records, self.space, self.settings.ladder)
+        return rung and (rung, "ladder")
 
     def _draw(self) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that no trial has had; None where none is left."""

@@ -28,7 +28,9 @@ class MeasureConfig(Config):
         candidates: boxes an image that post-processing gets above its threshold, whatever the
             weights; None for those that the detector finds on the images, which are the weights'.
         runs: timed calls in a pass, at most.
-        passes: how often detector and reference take turns.
+        passes: how often detector and reference take turns at first.
+        interval: relative width of the 95 % interval of the median at which that is enough; a wider
+            one gets further passes while `seconds` last.
         seconds: what the timed calls may take; a slow detector gets fewer runs, then fewer passes.
     """
 
@@ -39,6 +41,7 @@ class MeasureConfig(Config):
     candidates: int | None = Field(default=300, ge=0)
     runs: int = Field(default=20, ge=1)
     passes: int = Field(default=15, ge=1)
+    interval: float = Field(default=0.03, gt=0)
     seconds: float = Field(default=10.0, gt=0)
 
     @model_validator(mode="after")

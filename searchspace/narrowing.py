@@ -49,7 +49,15 @@ class Space:
 
     def baseline(self) -> TrialConfig:
         """The unpruned stock SSD-MobileNetV1, as near to the paper's as this space has it."""
-        return project(papers[STOCK].trial, self.domains)
+        return self.nearest(papers[STOCK].trial)
+
+    def nearest(self, config: TrialConfig) -> TrialConfig:
+        """`config` moved into the space, field by field.
+
+        Raises:
+            pydantic.ValidationError: the nearest fields do not go together.
+        """
+        return project(config, self.domains)
 
     def papers(self) -> dict[str, TrialConfig]:
         """The papers' systems that this space can express, each moved to its sizes.
@@ -60,7 +68,7 @@ class Space:
         found: dict[TrialConfig, str] = {}
         for name, system in papers.items():
             try:
-                config = project(system.trial, self.domains)
+                config = self.nearest(system.trial)
             except ValidationError:
                 continue  # parts of it are here, and do not go together without the others
             ours, theirs = config.detector, system.trial.detector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Paired(BaseModel):
             before and behind it. Means, because who shares a core with others is held up for some
             calls only, and the longer a call, the likelier; a block's total sees its share.
         low, high: interval of the ratio; None where the passes are too few.
+        width: relative width of this interval; None where there is none.
         spread: (slowest - fastest) / fastest of the blocks' medians.
     """
 
@@ -39,6 +41,10 @@ class Paired(BaseModel):
     low: float | None
     high: float | None
     spread: float
+
+    @property
+    def width(self) -> float | None:
+        return None if self.low is None else (self.high - self.low) / self.ratio
 
     @classmethod
     def of(cls, blocks: Blocks, before: Blocks, behind: Blocks) -> Paired:
@@ -91,13 +97,16 @@ class Effort:
 
     Attributes:
         runs: calls in a block, at most.
-        passes: blocks, at most.
+        passes: blocks at first, at most.
         seconds: what all blocks may take, those of network and reference included.
+        interval: relative width of the ratio's interval above which further blocks are timed while
+            `seconds` last.
     """
 
     runs: int
     passes: int
     seconds: float
+    interval: float
 
     def affords(self, latency: float) -> tuple[int, int]:
         """Runs in a block and passes for a subject of this latency in seconds.
@@ -114,7 +123,8 @@ def time_together(
 ) -> list[Timing]:
     """Time subjects in turns, each between two blocks of the reference that last as long.
 
-    All take as many passes as the slowest affords, so that all see the same machine.
+    All take as many passes as the slowest affords, so that all see the same machine, and more
+    where an interval is wider than `effort.interval`.
     """
     network, image = reference_call(device)
     with torch.inference_mode():
@@ -126,13 +136,29 @@ def time_together(
         for k, (subject, (runs, _)) in enumerate(zip(subjects, plans, strict=True)):
             turns += [(subject.whole, runs), (subject.network, max(1, runs // 3))]
             turns += [(lambda: network(image), _runs(reference, spans[k : k + 2]))]
-        blocks = take_turns(turns, min(passes for _, passes in plans), device)
-    return [_timing(blocks[3 * k : 3 * k + 4], warm) for k, warm in enumerate(warmed)]
+        passes, until = min(passes for _, passes in plans), time.monotonic() + effort.seconds
+        blocks = take_turns(turns, passes, device)
+        timings = _timings(blocks, warmed)
+        while _too_wide(timings, effort.interval) and time.monotonic() < until:
+            for known, more in zip(blocks, take_turns(turns, LEAST_PASSES, device), strict=True):
+                known += more
+            timings = _timings(blocks, warmed)
+    return timings
 
 
 def _runs(reference: WarmUp, spans: Sequence[float]) -> int:
     """Calls of the reference that last as long as the blocks beside it do on average."""
     return max(LEAST_RUNS, round(statistics.fmean(spans) / reference.seconds))
+
+
+def _too_wide(timings: Sequence[Timing], interval: float) -> bool:
+    """Whether further passes would tell more; without an interval, nobody asked for one."""
+    widths = [timing.whole.width for timing in timings]
+    return any(width is not None and width > interval for width in widths)
+
+
+def _timings(blocks: Sequence[Blocks], warmed: Sequence[WarmUp]) -> list[Timing]:
+    return [_timing(blocks[3 * k : 3 * k + 4], warm) for k, warm in enumerate(warmed)]
 
 
 def _timing(blocks: Sequence[Blocks], warmed: WarmUp) -> Timing:

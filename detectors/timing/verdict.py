@@ -29,10 +29,9 @@ def doubt(
 
 
 def _width(timing: Timing) -> str | None:
-    paired = timing.whole
-    if paired.low is None:
+    width = timing.whole.width
+    if width is None:
         return f"fewer than {LEAST_PASSES} passes do not tell how far the median can be trusted"
-    width = (paired.high - paired.low) / paired.ratio
     if width <= WIDEST:
         return None
     return f"the {CONFIDENCE:.0%} interval of the median is {width:.0%} wide"

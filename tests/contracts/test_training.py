@@ -12,7 +12,9 @@ import torch
 from detectors.data.coco import CocoSplit, ImageRecord
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
+from detectors.evaluate import evaluate
 from detectors.train import fit
+from launch.trial import pick_device
 from searchspace import DetectorConfig, TrainConfig, papers
 from searchspace.training import Augment, CopyPaste, MultiScale
 from tests.contracts.systems import EVEN, narrow
@@ -95,3 +97,34 @@ def test_ten_steps_lower_the_loss(
     _, losses = train(config, recipe, first(split, 4), torch.device("cpu"))
     assert len(losses) == 10
     assert mean(losses[-3:]) < losses[0]
+
+
+# ---- learned by heart
+
+
+BY_HEART = (
+    "ssd300_vgg16",
+    "fssd300",
+    "ssd_vgg16_s1l2_dualpath",
+)
+ON_CPU, ON_GPU = 0.25, 1.0
+"""Widths: a GPU has room for the whole detector."""
+
+
+@pytest.mark.parametrize("name", BY_HEART)
+def test_eight_images_of_coco_are_learned_by_heart(name: str, split: CocoSplit) -> None:
+    device = pick_device()
+    few = first(split, 8, least=16)
+    width = ON_GPU if device.type == "cuda" else ON_CPU
+    config = narrow(papers[name].trial.detector, (160,), width, COCO_CLASSES)
+    recipe = TrainConfig(
+        epochs=120,
+        # All eight are one batch, so that batch norms see in training what they see later.
+        batch_size=8,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        warmup_epochs=10,
+        augment=AS_THEY_ARE,
+    )
+    detector, _ = train(config, recipe, few, device)
+    assert evaluate(detector, few, device).ap50 > 0.9

@@ -195,3 +195,17 @@ def test_only_ray_measures_on_other_nodes(
     with pytest.raises(ValueError, match="measure_on target: only the driver ray"):
         search(space, shapes_folder, tmp_path / "study", driver="local", measure_on="target")
     assert not (tmp_path / "study").exists()
+
+
+def test_a_ladder_trains_nothing_again(space: Space, shapes_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    front = search(
+        space, shapes_folder, out, trials=3, driver="local", device="cpu", papers=False,
+        ladder=(0.3, 0.5),
+    )  # fmt: skip
+    assert [r.origin for r in read_records(out)] == ["baseline", "ladder", "ladder"]
+    assert sum(front.trials.values()) == front.trials["finished"] == 3
+    trainings = list((out / "stages").glob("train-*/stage.json"))
+    assert len(trainings) == 1
+    saved = "30 %, 50 %; 2 of 3 trials found their detector trained"
+    assert saved in (out / "report.html").read_text()

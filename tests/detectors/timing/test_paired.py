@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import math
 import random
 
 import pytest
@@ -66,11 +68,11 @@ def test_few_passes_have_a_ratio_but_no_interval() -> None:
 def test_slow_subjects_get_fewer_runs_then_fewer_passes(
     latency: float, runs: int, passes: int
 ) -> None:
-    assert Effort(runs=20, passes=15, seconds=10.0).affords(latency) == (runs, passes)
+    assert Effort(20, 15, seconds=10.0, interval=0.03).affords(latency) == (runs, passes)
 
 
 def test_asking_for_few_passes_is_heard() -> None:
-    assert Effort(runs=5, passes=1, seconds=10.0).affords(0.001) == (5, 1)
+    assert Effort(5, 1, seconds=10.0, interval=0.03).affords(0.001) == (5, 1)
 
 
 def test_subjects_take_turns_between_blocks_of_the_reference(
@@ -86,7 +88,7 @@ def test_subjects_take_turns_between_blocks_of_the_reference(
     monkeypatch.setattr(
         paired, "warm_up", lambda call, device: paired.WarmUp(11, seconds=0.01, settled=True)
     )
-    timings = time_together(subjects, Effort(runs=6, passes=7, seconds=100.0), CPU)
+    timings = time_together(subjects, Effort(6, 7, seconds=100.0, interval=math.inf), CPU)
     assert "".join(order) == 7 * (
         "rrrrrr" + "AAAAAA" + "aa" + "rrrrrr" + "BBBBBB" + "bb" + "rrrrrr"
     )
@@ -94,3 +96,30 @@ def test_subjects_take_turns_between_blocks_of_the_reference(
     assert [t.network.latency.calls for t in timings] == [14, 14]
     assert [t.reference.calls for t in timings] == [84, 84]
     assert all(t.settled and t.warm_up_calls == 11 for t in timings)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "interval", "passes"),
+    [
+        ([0.010], 0.03, 8),  # a steady machine is left at once
+        ([0.010, 0.013], 0.03, 8 + 2 * LEAST_PASSES),  # a noisy one until the time is spent
+        ([0.010, 0.013], 0.5, 8),
+    ],
+)
+def test_a_wide_interval_gets_further_passes_while_the_time_lasts(
+    latencies: list[float], interval: float, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, turns = iter(range(100)), itertools.cycle(latencies)
+    monkeypatch.setattr(paired.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(
+        paired, "warm_up", lambda call, device: paired.WarmUp(11, seconds=0.01, settled=True)
+    )
+
+    def take_turns(calls: list, passes: int, device: torch.device) -> list[list[list[float]]]:
+        return [[[0.01] if i != 1 else [next(turns)] for _ in range(passes)] for i in range(4)]
+
+    monkeypatch.setattr(paired, "take_turns", take_turns)
+    subject = Subject(lambda: None, lambda: None)
+    # The clock starts at 0 and goes on by 1 each time that it is asked.
+    (timing,) = time_together([subject], Effort(1, 8, seconds=3.0, interval=interval), CPU)
+    assert timing.whole.latency.calls == passes

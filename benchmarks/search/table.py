@@ -1,0 +1,145 @@
+"""The recorded benchmark: what came of every design of a small space, each trained once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import optuna
+import pyarrow as pa
+import pyarrow.parquet as pq
+from optuna.trial import FixedTrial
+
+from launch.front import front, hypervolume, log_fps
+from launch.trial import TrialResult
+from searchspace import Space, TrialConfig, load_space
+
+HERE = Path(__file__).parent
+SPACE = HERE / "grid.toml"
+RECORDED = HERE / "recorded.parquet"
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What the stages of a design take, each in seconds; what it shares with others is in it.
+
+    Attributes:
+        predict: to measure the design before it is trained.
+        train: the dense detector, without scoring its snapshots.
+        snapshot: to score one snapshot.
+        compress: to prune and to fine-tune; 0 where nothing is pruned.
+        score: to evaluate and measure all that comes of it.
+    """
+
+    predict: float
+    train: float
+    snapshot: float
+    compress: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Design:
+    """One design of the space and all that is known of it.
+
+    Attributes:
+        params: as the space draws it.
+        parent: names the training of its dense detector, which designs may share.
+        curve: AP_small of the dense detector after each epoch.
+        result: the trial's, without the timings that its figures rest on.
+    """
+
+    params: dict[str, bool | int | float | str | None]
+    parent: str
+    curve: tuple[float, ...]
+    seconds: Seconds
+    result: TrialResult
+
+    @property
+    def ap_small(self) -> float:
+        return self.result.figure("ap_small")
+
+    @property
+    def fps(self) -> float:
+        return self.result.figure("fps")
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """What a search maximises: AP_small, and FPS by its logarithm."""
+        return self.ap_small, log_fps(self.fps)
+
+
+class Table:
+    """All designs of a space, found by their configuration."""
+
+    def __init__(self, space: Space, designs: Iterable[Design]) -> None:
+        self.space = space
+        self.designs = tuple(designs)
+        self._by_digest = {self.config(d).digest(): d for d in self.designs}
+        slowest = min(d.fps for d in self.designs)
+        self._reference = (0.0, log_fps(slowest))
+        self._whole = hypervolume([d.point for d in self.designs], self._reference)
+
+    @classmethod
+    def read(cls, file: Path = RECORDED, space: Path = SPACE) -> Table:
+        """The table that lies in the repository."""
+        rows = pq.read_table(file).to_pylist()
+        return cls(load_space(space), map(_design, rows))
+
+    def config(self, design: Design) -> TrialConfig:
+        return self.space.suggest(FixedTrial(design.params))
+
+    def find(self, config: TrialConfig) -> Design:
+        """The design of a configuration; raises KeyError where it was not recorded."""
+        return self._by_digest[config.digest()]
+
+    def hypervolume(self, designs: Iterable[Design]) -> float:
+        """Of some designs, as a share of that of all; from AP_small 0 at the slowest one's FPS."""
+        return hypervolume([d.point for d in designs], self._reference) / self._whole
+
+    def optimal(self) -> tuple[Design, ...]:
+        """The front of all designs."""
+        return tuple(self.designs[k] for k in front([d.point for d in self.designs]))
+
+
+def write(designs: Iterable[Design], file: Path = RECORDED) -> None:
+    """Write designs as a Parquet file, with the two objectives as columns of their own."""
+    rows = [
+        {
+            "params": json.dumps(design.params),
+            "parent": design.parent,
+            "ap_small": design.ap_small,
+            "fps": design.fps,
+            "curve": list(design.curve),
+            **{f"{name}_seconds": value for name, value in asdict(design.seconds).items()},
+            "result": design.result.model_dump_json(),
+        }
+        for design in designs
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd")
+
+
+def every(space: Space) -> Iterator[TrialConfig]:
+    """Every configuration of a space whose domains are all finite, each once."""
+    drawn: dict[str, TrialConfig] = {}
+
+    def draw(trial: optuna.Trial) -> float:
+        config = space.suggest(trial)
+        drawn[config.digest()] = config
+        return 0.0
+
+    study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=0))
+    study.optimize(draw, n_trials=None)
+    yield from drawn.values()
+
+
+def _design(row: dict) -> Design:
+    return Design(
+        params=json.loads(row["params"]),
+        parent=row["parent"],
+        curve=tuple(row["curve"]),
+        seconds=Seconds(**{f.name: row[f"{f.name}_seconds"] for f in fields(Seconds)}),
+        result=TrialResult.model_validate_json(row["result"]),
+    )

@@ -1,0 +1,79 @@
+"""The pruning ladder in a search: trained detectors worth having, pruned to further sizes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import ValidationError
+
+from launch.front import front
+from launch.ladders import ladder_configs
+from launch.records import TrialRecord
+from launch.stages import training_cause
+from searchspace import Space, TrialConfig
+from searchspace.compression import CompressConfig, ImportancePruning, Slimming, Unpruned
+
+PRUNINGS = (ImportancePruning, Slimming)
+"""How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""
+
+
+def next_rung(
+    records: Sequence[TrialRecord], space: Space, ratios: Sequence[float]
+) -> TrialConfig | None:
+    """The next rung that a study shall run; None where there is none.
+
+    A trained detector is worth a ladder where no other trained one beats it before pruning in both
+    AP_small and FPS; constraints do not count, as a rung may keep what its parent breaks. A rung
+    waits while a trial runs that trains the same detector.
+    """
+    known = {record.config.digest() for record in records}
+    training = {training_cause(r.config) for r in records if r.state == "running"}
+    for parent in _parents(records):
+        for rung in rungs_of(parent.config, space, ratios):
+            if rung.digest() not in known and training_cause(rung) not in training:
+                return rung
+    return None
+
+
+def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
+    """The same configuration pruned at each ratio, as far as the space holds it.
+
+    One that prunes is pruned in the same way; another in the first of `PRUNINGS` that the space
+    has, with the values that are nearest to that way's defaults.
+    """
+    if isinstance(config.compress.pruning, Unpruned):
+        ways = (_moved(config, kind(), space) for kind in PRUNINGS)
+        config = next((way for way in ways if way), None)
+    if config is None or not ratios:
+        return ()
+    return tuple(rung for rung in ladder_configs(config, ratios) if space.holds(rung))
+
+
+def trainings_saved(records: Sequence[TrialRecord]) -> int:
+    """How many finished trials found their detector trained, for another trial of the study."""
+    finished = [record.config for record in records if record.state == "finished"]
+    return len(finished) - len(set(map(training_cause, finished)))
+
+
+def _parents(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+    """The trials whose dense detectors are the front of all dense detectors, by their number."""
+    scored = [
+        (record, (record.result.dense.metrics.ap_small, record.result.dense.cost.fps))
+        for record in records
+        if record.state == "finished" and record.result.dense.metrics.ap_small is not None
+    ]
+    for index in sorted(front([point for _, point in scored])):
+        yield scored[index][0]
+
+
+def _moved(
+    config: TrialConfig, pruning: ImportancePruning | Slimming, space: Space
+) -> TrialConfig | None:
+    """The configuration with a way of pruning as the space has it; None where it has not."""
+    compress = CompressConfig(**{**dict(config.compress), "pruning": pruning})
+    try:
+        moved = space.nearest(TrialConfig(**{**dict(config), "compress": compress}))
+    except ValidationError:
+        return None
+    same_kind = moved.compress.pruning.kind == pruning.kind
+    return moved if same_kind and space.holds(moved) else None
