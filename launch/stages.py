@@ -8,7 +8,7 @@ that it starts from. Trials that differ only later on share the earlier ones.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ from compress import (
 from detectors.cost import Cost
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
-from detectors.evaluate import Metrics
+from detectors.evaluate import Metrics, evaluate
 from detectors.imagenet import load_imagenet_backbone
-from detectors.train import Term, fit
+from detectors.train import OnSnapshot, Term, fit
 from detectors.weights import load_shapes_backbone
 from launch.inputs import TrialData
 from launch.meter import Meter
@@ -70,6 +70,9 @@ NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
 """Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
+
+OnRung = Callable[[int, Metrics], None]
+"""Told at each rung of the training: epochs done, and what a snapshot of the detector scores."""
 
 
 def training_cause(config: TrialConfig) -> tuple[Any, ...]:
@@ -123,6 +126,8 @@ class Stages:
         device: what detectors are trained on.
         meter: scores and measures them, there or elsewhere.
         load_teacher: brings the teachers that the configuration names.
+        rungs: epochs of the training after which a snapshot is scored and `on_rung` is told. What
+            that raises ends the training, which another attempt goes on with.
     """
 
     config: TrialConfig
@@ -133,6 +138,8 @@ class Stages:
     load_teacher: LoadTeacher
     on_epoch: OnEpoch | None = None
     progress: bool = False
+    rungs: tuple[int, ...] = ()
+    on_rung: OnRung | None = None
 
     def predict(self) -> Cost:
         """What the detector will cost, measured before it is trained."""
@@ -160,10 +167,14 @@ class Stages:
             detector = Detector(self.config.detector, self.data.classes)
             if recipe.weights != "none":
                 START[recipe.weights](detector)
-            self._fit(detector, training, work)
+            self._fit(detector, training, work, self.rungs, at_rung)
 
-        inputs = {"detector": self.config.detector.model_dump(mode="json"), **training.inputs()}
-        return self.store.once("train", inputs | self._samples(), make)
+        def at_rung(epochs: int, snapshot: Detector) -> None:
+            self.on_rung(epochs, self._score_rung(inputs, epochs, snapshot))
+
+        detector = self.config.detector.model_dump(mode="json")
+        inputs = {"detector": detector, **training.inputs()} | self._samples()
+        return self.store.once("train", inputs, make)
 
     def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
         """Which channels of a trained detector go."""
@@ -259,6 +270,15 @@ class Stages:
         )
         return cost
 
+    def _score_rung(self, inputs: Mapping[str, Any], epochs: int, snapshot: Detector) -> Metrics:
+        """COCO's metrics of a training's snapshot, as PyTorch runs it."""
+        key = self.store.artefact("train", inputs).key
+        rung = {"input": key, "epochs": epochs, "data": self.data.val.fingerprint}
+        metrics, _ = self.store.record(
+            "rung", rung, Metrics, lambda: evaluate(snapshot, self.data.val, self.device)
+        )
+        return metrics
+
     def _load(self, model: Artefact) -> Detector:
         return Detector.load(model.folder / DETECTOR).to(self.device)
 
@@ -286,7 +306,14 @@ class Stages:
             return self._load(parent)
         return self.load_teacher(distillation.teacher)
 
-    def _fit(self, detector: Detector, training: _Training, work: Path) -> None:
+    def _fit(
+        self,
+        detector: Detector,
+        training: _Training,
+        work: Path,
+        rungs: tuple[int, ...] = (),
+        at_rung: OnSnapshot | None = None,
+    ) -> None:
         recipe = training.recipe
         report = self.on_epoch and (
             lambda epoch, losses: self.on_epoch(training.name, epoch, losses)
@@ -300,5 +327,7 @@ class Stages:
             checkpoint=work / SCRATCH / CHECKPOINT,
             on_epoch=report,
             progress=self.progress,
+            snapshots=rungs,
+            on_snapshot=at_rung,
         )
         detector.save(work / DETECTOR)

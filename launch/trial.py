@@ -17,7 +17,7 @@ from detectors.train import TrainingFailed
 from launch.files import publish, write_atomically
 from launch.inputs import TrialData, TrialError
 from launch.meter import LocalMeter, Meter
-from launch.stages import DETECTOR, OnEpoch, Stages
+from launch.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace.compression import Int8, Unpruned
@@ -85,6 +85,8 @@ def run_trial(
     stages: Path | None = None,
     load_teacher: LoadTeacher = load_teacher,
     meter: Meter | None = None,
+    rungs: tuple[int, ...] = (),
+    on_rung: OnRung | None = None,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
@@ -101,6 +103,8 @@ def run_trial(
         load_teacher: brings the teachers that the configuration names; by default from their
             folders.
         meter: scores and measures; by default on the device that trains.
+        rungs: epochs of the training after which `on_rung` is told what a snapshot scores. What
+            that raises ends the trial, and the next call goes on from there.
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
@@ -114,7 +118,9 @@ def run_trial(
     out, device = Path(out), pick_device(device)
     store = Store(Path(stages or out / STAGES))
     meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
-    stages = Stages(config, data, store, device, meter, load_teacher, on_epoch, progress)
+    stages = Stages(
+        config, data, store, device, meter, load_teacher, on_epoch, progress, rungs, on_rung
+    )
     return _Trial(out, stages).result()
 
 

@@ -85,33 +85,37 @@ class Replay:
         """One worker: gives the seconds that each of its steps takes, before what comes of it."""
         while (proposal := self.strategy.propose()) is not None:
             number, config = proposal
-            design, before = self.table.find(config), self.worked
-            for seconds in self._trial(number, design):
+            design, worked = self.table.find(config), 0.0
+            steps = self._trial(number, design)
+            for seconds in steps:
+                worked += seconds
                 self.worked += seconds
                 yield seconds
             if number not in self.stopped:
-                self.strategy.ends(number, design, self.worked - before)
+                self._note(design)
+                self.strategy.ends(number, design, worked)
 
     def _trial(self, number: int, design: Design) -> Iterator[float]:
-        """The steps of one trial, in seconds."""
-        costs, epochs = design.seconds, len(design.curve)
+        """The steps of one trial, in seconds; a trial that is stopped has no more."""
         self.stopped.pop(number, None)
-        yield costs.predict
+        yield design.seconds.predict
         if not self.strategy.begins(number, design):
             self.stopped[number] = design
             return
+        epochs = len(design.curve)
         done = self.trained.get(design.parent, 0) if self.strategy.shares else 0
-        for rung in (*(r for r in self.strategy.rungs if r > done), epochs):
-            if rung > done:
-                yield (rung - done) * costs.train / epochs
-            done = rung
-            self.trained[design.parent] = max(done, self.trained.get(design.parent, 0))
-            if rung < epochs:
-                yield costs.snapshot
-                if not self.strategy.goes_on(number, rung, design):
-                    self.stopped[number] = design
-                    return
-        yield costs.compress + costs.score
+        rungs = [rung for rung in self.strategy.rungs if done < rung < epochs]
+        for rung in rungs:
+            yield (rung - done) * design.seconds.train / epochs + design.seconds.snapshot
+            self.trained[design.parent] = done = rung
+            if not self.strategy.goes_on(number, rung, design):
+                self.stopped[number] = design
+                return
+        yield (epochs - done) * design.seconds.train / epochs
+        self.trained[design.parent] = epochs
+        yield design.seconds.compress + design.seconds.score
+
+    def _note(self, design: Design) -> None:
         self.found.append(design)
-        hypervolume = self.table.hypervolume(self.found)
-        self.moments.append(Moment(self.worked, len(self.found), hypervolume))
+        share = self.table.hypervolume(self.found)
+        self.moments.append(Moment(self.worked, len(self.found), share))

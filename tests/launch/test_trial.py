@@ -13,7 +13,7 @@ import launch.stages
 from compress import load_quantised
 from detectors.deployment import deploy_as
 from detectors.detector import Detector
-from detectors.evaluate import evaluate
+from detectors.evaluate import Metrics, evaluate
 from detectors.runtimes import RuntimeUnavailable, deploy
 from detectors.train import TrainingFailed
 from launch.trial import TrialData, TrialError, TrialResult, run_trial
@@ -108,6 +108,40 @@ def test_an_interrupted_training_goes_on_and_ends_the_same(
     )
     assert epochs == [3]
     assert cut.dense.metrics == whole.dense.metrics
+
+
+def test_a_trial_that_is_stopped_at_a_rung_goes_on_behind_it(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    train = tiny.train.model_copy(update={"epochs": 3})
+    config = TrialConfig(**(dict(tiny) | {"train": train}))
+    told: dict[int, Metrics] = {}
+
+    class Stopped(Exception):
+        pass
+
+    def stop(epochs: int, metrics: Metrics) -> None:
+        told[epochs] = metrics
+        if epochs == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_trial(config, shapes, tmp_path, rungs=(1, 3), on_rung=stop)
+    assert list(told) == [1]
+    epochs = []
+    result = run_trial(
+        config,
+        shapes,
+        tmp_path,
+        on_epoch=lambda stage, epoch, _: epochs.append(epoch),
+        rungs=(1, 3),
+        on_rung=stop,
+    )
+    assert epochs == [2, 3]
+    assert list(told) == [1, 3]
+    # Behind the last epoch, a snapshot is the detector; the trial runs it as PyTorch does, too.
+    assert told[3] == result.dense.metrics
+    assert told[1] != told[3]
 
 
 def test_epochs_are_reported_by_stage(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> None:
