@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.cost import Cost
-from launch.records import UNTRAINED, TrialRecord
+from launch.records import EARLY, TrialRecord
 from launch.report.front_file import member_of
 from launch.report.plot import front_plot
 from launch.report.study import StudyView, figure_of, headline
@@ -91,7 +91,7 @@ def _rows(view: StudyView) -> Iterator[Row]:
         yield _row(record, "front")
     for record in finished:
         yield _row(record, "finished")
-    for state in ("running", "failed", *UNTRAINED):
+    for state in ("running", "failed", *EARLY):
         for record in view.in_state(state):
             yield _row(record, state)
 
