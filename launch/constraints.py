@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Bounded = Literal["fps", "ap", "ap50", "ap_small", "ar_small", "params", "macs", "latency_ms"]
-"""Figures of a trial that may be bounded."""
+from launch.objectives import Figure
 
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -24,7 +23,7 @@ class Constraint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    figure: Bounded
+    figure: Figure
     sense: Literal["min", "max"]
     bound: float
 

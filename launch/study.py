@@ -20,6 +20,7 @@ from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.journal import Journal
 from launch.known import KnownResults
+from launch.objectives import DEFAULT, Objectives
 from launch.records import Origin, TrialRecord
 from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
@@ -65,6 +66,8 @@ class StudySettings(BaseModel):
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
         sampler: what proposes configurations behind the planned ones.
+        objectives: figures of the finished detector that the front is over, each in its own
+            direction.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
         known: results of elsewhere that the sampler is told of before its first proposal. They are
@@ -86,6 +89,7 @@ class StudySettings(BaseModel):
     device: str | None = None
     measure_on: str | None = None
     sampler: SamplerName = "tpe"
+    objectives: Objectives = DEFAULT
     constraints: tuple[Constraint, ...] = ()
     ladder: tuple[Ratio, ...] = ()
     known: tuple[KnownResults, ...] = ()
@@ -118,7 +122,11 @@ class Study:
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._sampler = make_sampler(settings.sampler, seed)
         self._told = Told(
-            folder / "optuna.log", self.space, settings.constraints, self._journal.records
+            folder / "optuna.log",
+            self.space,
+            settings.objectives,
+            settings.constraints,
+            self._journal.records,
         )
         known = [result for source in settings.known for result in source.results]
         self._told.know(known)
@@ -204,7 +212,7 @@ class Study:
         for digest, (config, origin) in planned.items():
             if digest not in known:
                 return config, origin
-        rung = next_rung(self.records, self.space, self.settings.ladder)
+        rung = next_rung(self.records, self.space, self.settings.ladder, self.settings.objectives)
         return rung and (rung, "ladder")
 
     def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:

@@ -14,9 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from launch.constraints import Constraint
-from launch.front import log_fps
 from launch.known import KnownResult
-from launch.records import OBJECTIVES, TrialRecord
+from launch.objectives import Figure, directions, scaled
+from launch.records import TrialRecord
 from launch.trial import TrialResult
 from searchspace import Space
 
@@ -25,8 +25,6 @@ NUMBER = "number"
 
 KNOWN = "known"
 """The user attribute that numbers what is known from elsewhere."""
-
-STATES = {"running": TrialState.RUNNING, "finished": TrialState.COMPLETE}
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -43,12 +41,14 @@ class Told:
         self,
         file: Path,
         space: Space,
+        objectives: Sequence[Figure],
         constraints: Sequence[Constraint],
         records: Iterable[TrialRecord],
     ) -> None:
         self._space = space
+        self._objectives = objectives
         self._constraints = constraints
-        self.study = _opened(file)
+        self.study = _opened(file, directions(objectives))
         self._reconcile(tuple(records))
 
     def claim(self, trial: optuna.Trial, number: int) -> None:
@@ -65,12 +65,13 @@ class Told:
         self, optuna_number: int, record: TrialRecord, failed_as: TrialState | None = None
     ) -> None:
         """Tell the objectives that a record holds, or that there are none, under a number."""
-        if record.result is not None:
+        values = record.values(self._objectives) and self._values(record.result)
+        if values:
             trial = self.study.get_trials(deepcopy=False)[optuna_number]
             live = optuna.Trial(self.study, trial._trial_id)
             for name, value in self._violations(record.result).items():
                 live.set_constraint(name, value)
-            self.study.tell(optuna_number, _values(record.result))
+            self.study.tell(optuna_number, values)
         else:
             self.study.tell(optuna_number, state=failed_as or TrialState.FAIL)
 
@@ -84,7 +85,7 @@ class Told:
                 told = create_trial(
                     params=replay.params,
                     distributions=replay.distributions,
-                    values=_values(result),
+                    values=self._values(result),
                     constraints=self._violations(result),
                     user_attrs={KNOWN: index},
                 )
@@ -94,12 +95,16 @@ class Told:
         """Tell what is known of a draw from elsewhere."""
         for name, value in self._violations(result).items():
             trial.set_constraint(name, value)
-        self.study.tell(trial, _values(result))
+        self.study.tell(trial, self._values(result))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Tell that a draw is no configuration."""
         trial.set_user_attr("refused", reason)
         self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _values(self, result: TrialResult | KnownResult) -> list[float]:
+        """The objectives as the sampler sees them: speeds and sizes by their logarithms."""
+        return [scaled(name, result.figure(name)) for name in self._objectives]
 
     def _violations(self, result: TrialResult | KnownResult) -> dict[str, float]:
         """What the sampler is told of each constraint: above 0 where it is broken."""
@@ -123,43 +128,39 @@ class Told:
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
         replay = FixedTrial(record.params)
         self._space.suggest(replay)
-        finished = record.state == "finished"
+        finished = record.values(self._objectives) is not None
+        running = record.state == "running"
+        ended = TrialState.COMPLETE if finished else TrialState.FAIL
         return create_trial(
-            state=STATES.get(record.state, TrialState.FAIL),
+            state=TrialState.RUNNING if running else ended,
             params=replay.params,
             distributions=replay.distributions,
-            values=_values(record.result) if finished else None,
+            values=self._values(record.result) if finished else None,
             constraints=self._violations(record.result) if finished else None,
             user_attrs={NUMBER: record.number},
         )
 
 
-def _opened(file: Path) -> optuna.Study:
+def _opened(file: Path, directions: list[str]) -> optuna.Study:
     """The Optuna study in a file; a damaged one is put aside and made anew."""
     # Whoever opens it holds the study's lock, so one that still lies here belonged to a process
     # that died.
     file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
     try:
-        return _load(file)
+        return _load(file, directions)
     except (ValueError, KeyError) as error:
         damaged = file.with_name(f"{file.name}.damaged-{int(time.time())}")
         os.replace(file, damaged)
         logger.warning(
             f"{file} is damaged ({error}); kept as {damaged.name}, made anew from the journal"
         )
-        return _load(file)
+        return _load(file, directions)
 
 
-def _load(file: Path) -> optuna.Study:
+def _load(file: Path, directions: list[str]) -> optuna.Study:
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(file))),
         study_name="sparrow",
-        directions=["maximize", "maximize"],
+        directions=directions,
         load_if_exists=True,
     )
-
-
-def _values(result: TrialResult | KnownResult) -> list[float]:
-    """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-    ap_small, fps = (result.figure(name) for name in OBJECTIVES)
-    return [ap_small, log_fps(fps)]

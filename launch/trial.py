@@ -41,6 +41,10 @@ class Outcome(BaseModel):
     metrics: Metrics
     cost: Cost
 
+    def figure(self, name: str) -> float | None:
+        """A metric or cost by its name, e.g. `ap_small` or `fps`."""
+        return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
+
 
 class TrialResult(BaseModel):
     """The end of a trial.
@@ -70,9 +74,8 @@ class TrialResult(BaseModel):
         return self.compact or self.dense
 
     def figure(self, name: str) -> float | None:
-        """A metric or cost of the final detector by its name, e.g. `ap_small` or `fps`."""
-        holder = self.final.metrics if name in Metrics.model_fields else self.final.cost
-        return getattr(holder, name)
+        """A metric or cost of the final detector by its name."""
+        return self.final.figure(name)
 
 
 def run_trial(
