@@ -22,7 +22,7 @@ from searchspace.geometry import (
     every_second,
     scaled,
 )
-from searchspace.space import Config
+from searchspace.space import Config, Follows
 
 Activation = Literal["relu", "relu6", "silu"]
 """`silu` comes with YOLOX's constants of batch norm."""
@@ -82,12 +82,13 @@ class Backbone(Config):
             behind them doubles, no weight changes its shape.
         second_path: behind each row that lost its stride, also keep every second row and column of
             its output and send that through the same layers (dual path, section 4). The taps of
-            this path are the neck's `side` maps.
+            this path are the neck's `side` maps. A search draws none of its own: there is a second
+            path where the neck reads it.
     """
 
     taps: tuple[str, ...]
     eliminated_strides: tuple[int, ...]
-    second_path: bool = False
+    second_path: Annotated[bool, Follows()] = False
 
     def stock_rows(self) -> tuple[Row, ...]:
         """The rows before any edit, at width 1."""
@@ -111,6 +112,12 @@ class Backbone(Config):
         """The rows behind which the second path keeps every second row and column."""
         rows = self.stock_rows()
         return tuple(rows[i].name for i in self.eliminated_strides if self.second_path)
+
+    def side_taps(self) -> int:
+        """How many taps a second path has: those at or behind the first eliminated stride."""
+        names = [row.name for row in self.stock_rows()]
+        first = min(self.eliminated_strides, default=len(names))
+        return sum(names.index(tap) >= first for tap in self.taps)
 
     def levels(self, width: float, size: Size) -> Levels:
         """The tapped maps for an input of `size` pixels."""

@@ -11,8 +11,9 @@ from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Levels, Size, both_axes, one_if_equal, shown
 from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
+from searchspace.neck_forms import FORMS, form_of, steps_of
 from searchspace.necks import Aggregate, Extend, Fuse, Join, L2Norm, Pyramid, Split, Step
-from searchspace.space import Config
+from searchspace.space import Config, Through
 
 Side = Annotated[int, Field(ge=64)]
 
@@ -33,6 +34,7 @@ class DetectorConfig(Config):
             of 0 to 255 (torchvision's SSD300).
         width: multiplier of every channel count of backbone, neck and the head's towers.
         backbone: a space without a kind of its own searches MobileNetV1.
+        neck: drawn by way of `neck_forms`; a space without a kind of its own has SSD's.
         head: a space without a kind of its own searches multibox.
     """
 
@@ -47,13 +49,23 @@ class DetectorConfig(Config):
         Fixed("mobilenet_v1"),
         Field(discriminator="kind"),
     ] = MobileNetV1()
-    neck: tuple[Step, ...] = (L2Norm(), Extend())
+    neck: Annotated[tuple[Step, ...], Through(FORMS, steps_of, form_of), Fixed("ssd")] = (
+        L2Norm(),
+        Extend(),
+    )
     head: Annotated[
         Head,
         Fixed("multibox"),
         Field(discriminator="kind"),
         BeforeValidator(_multibox_unless_named),
     ] = Multibox()
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """There is a second path where the neck reads it."""
+        reads = any(isinstance(step, Join | Split) for step in values["neck"])
+        backbone = values["backbone"]
+        return values | {"backbone": type(backbone)(**dict(backbone) | {"second_path": reads})}
 
     @property
     def size(self) -> Size:

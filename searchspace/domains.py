@@ -34,9 +34,10 @@ class Choice:
         return values[trial.suggest_categorical(path, list(values))]
 
     def param(self, value: Any) -> Any:
-        if not any(_same(value, option) for option in self.options):
-            raise ValueError(f"{value!r} is none of {list(self.options)}")
-        return _shown(value)
+        for option in self.options:
+            if _same(value, option):
+                return _shown(option)
+        raise ValueError(f"{value!r} is none of {list(self.options)}")
 
     def nearest(self, value: Any) -> Any:
         """The option equal to `value`, else the closest number, else the first option."""

@@ -15,6 +15,8 @@ Positive = Annotated[float, Field(gt=0)]
 Ratios = tuple[Annotated[float, Field(gt=1)], ...]
 """Each stands for the box that is so many times as wide as high, and for the other way round."""
 
+Cells = Annotated[float, Choice(1.25, 2.0, 2.8, 3.75), Field(gt=0)]
+
 LARGEST = 0.9
 """The largest min size of a scaled prior, as a fraction of the input's shorter side."""
 
@@ -120,19 +122,65 @@ class ScaledPriors(Config):
     """
 
     kind: Literal["scaled"] = "scaled"
-    cells: Annotated[float, Choice(1.25, 2.0, 2.8, 3.75), Field(gt=0)] = 2.8
+    cells: Cells = 2.8
     ratios: Ratios = (2, 3)
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
-        steps = [even_step(level, size) for level in levels]
-        sizes = [min(self.cells * min(both_axes(x)), LARGEST * min(size)) for x in steps]
-        above = [*sizes[1:], min(size)]
-        return tuple(
-            LevelPriors(
-                step=step, min_size=low, max_size=max(high, LEAST_GROWTH * low), ratios=self.ratios
+        rule = LevelRule(cells=self.cells, ratios=self.ratios)
+        return by_rules((rule,) * len(levels), levels, size)
+
+
+class LevelRule(Config):
+    """The priors of one level, in its cells.
+
+    Attributes:
+        cells: side of the smaller square, as in `ScaledPriors`.
+        ratios: the aspect ratios besides 1.
+    """
+
+    cells: Cells = 2.8
+    ratios: Annotated[Ratios, Choice((2,), (2, 3))] = (2, 3)
+
+
+class LevelledPriors(Config):
+    """The rule of `ScaledPriors` with sizes and ratios of their own for the three finest levels.
+
+    Attributes:
+        coarser: of all levels behind the third.
+    """
+
+    kind: Literal["levelled"] = "levelled"
+    first: LevelRule = LevelRule()
+    second: LevelRule = LevelRule()
+    third: LevelRule = LevelRule()
+    coarser: LevelRule = LevelRule()
+
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
+        own = (self.first, self.second, self.third)
+        if len(levels) <= len(own):
+            raise ValueError(
+                f"levelled priors are for {len(own) + 1} levels or more, not {len(levels)}: use "
+                "priors of kind 'scaled', or a neck with more levels"
             )
-            for step, low, high in zip(steps, sizes, above, strict=True)
+        return by_rules((*own, *(self.coarser,) * (len(levels) - len(own))), levels, size)
+
+
+def by_rules(
+    rules: tuple[LevelRule, ...], levels: tuple[Level, ...], size: Size
+) -> tuple[LevelPriors, ...]:
+    """Priors whose larger squares lead to the smaller ones of the next level."""
+    steps = [even_step(level, size) for level in levels]
+    sizes = [
+        min(rule.cells * min(both_axes(step)), LARGEST * min(size))
+        for rule, step in zip(rules, steps, strict=True)
+    ]
+    above = [*sizes[1:], min(size)]
+    return tuple(
+        LevelPriors(
+            step=step, min_size=low, max_size=max(high, LEAST_GROWTH * low), ratios=rule.ratios
         )
+        for rule, step, low, high in zip(rules, steps, sizes, above, strict=True)
+    )
 
 
 class Postprocess(Config):
@@ -154,13 +202,14 @@ class Postprocess(Config):
 class Multibox(Config):
     """SSD's head: on each level one 3x3 convolution for boxes, one for softmax classes.
 
-    A search draws priors by the rule only: lists hold for one number of levels.
+    A search draws priors by a rule only: lists hold for one number of levels. A space without a
+    kind of its own has one rule for all levels.
     """
 
     kind: Literal["multibox"] = "multibox"
-    priors: Annotated[ListedPriors | ScaledPriors, Fixed("scaled"), Field(discriminator="kind")] = (
-        ListedPriors()
-    )
+    priors: Annotated[
+        ListedPriors | ScaledPriors | LevelledPriors, Fixed("scaled"), Field(discriminator="kind")
+    ] = ListedPriors()
     postprocess: Postprocess = Postprocess()
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:

@@ -1,34 +1,21 @@
-"""Named spaces: a TOML file narrows, fixes or widens paths of `TrialConfig`.
-
-::
-
-    [detector]
-    input_size = {choice = [128, 160, 192]}     # options
-    [detector.backbone]
-    kind = "mobilenet_v1"                       # a plain value fixes the field
-    [compress.pruning.slimming]
-    ratio = {low = 0.2, high = 0.7}             # a range
-"""
+"""`Space`: `TrialConfig`'s own domains, narrowed, fixed or widened path by path."""
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from searchspace.domains import Choice, Domain, Fixed, OptunaTrial, dump_domain
+from pydantic import ValidationError
+
+from searchspace.domains import Domain, Fixed, OptunaTrial, dump_domain
 from searchspace.papers import papers
 from searchspace.space import (
     Config,
     OutsideSpace,
     entries,
     parse_domain,
-    paths,
     project,
     suggest,
     to_params,
@@ -37,10 +24,6 @@ from searchspace.trial import TrialConfig
 
 STOCK = "ssdmnetv1"
 """The paper's system that every search is read against."""
-
-
-class SpaceError(ValueError):
-    """A space file that cannot be used; the message names file, path, value and fix."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +67,10 @@ class Space:
         """
         found: dict[TrialConfig, str] = {}
         for name, system in papers.items():
-            config = self.nearest(system.trial)
+            try:
+                config = self.nearest(system.trial)
+            except ValidationError:
+                continue  # parts of it are here, and do not go together without the others
             ours, theirs = config.detector, system.trial.detector
             if (ours.backbone, ours.neck) == (theirs.backbone, theirs.neck):
                 found.setdefault(config, name)
@@ -113,64 +99,6 @@ class Space:
         return _size(TrialConfig, self.domains, "", real)
 
 
-def space_names() -> list[str]:
-    """The spaces that ship with the package."""
-    files = resources.files("searchspace.spaces").iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
-
-
-def load_space(name: str | Path) -> Space:
-    """A named space, or one from a TOML file.
-
-    Raises:
-        SpaceError: no such space or file, a path that `TrialConfig` does not have (the nearest
-            valid one is named), or a value that does not fit its field.
-    """
-    if str(name) in space_names():
-        text = resources.files("searchspace.spaces").joinpath(f"{name}.toml").read_text()
-    elif Path(name).is_file():
-        text = _read(Path(name))
-    else:
-        known = ", ".join(space_names())
-        raise SpaceError(f"space {str(name)!r}: neither a named space ({known}) nor a TOML file")
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"{name}: not TOML: {error}") from None
-    return Space(Path(name).stem, _parse(str(name), tree))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpaceError(f"{path}: not UTF-8: {error}") from None
-
-
-def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
-    valid = list(paths(TrialConfig))
-    domains: dict[str, Domain] = {}
-    for path, spec in _leaves(tree, set(valid), ""):
-        if path not in valid:
-            near = difflib.get_close_matches(path, valid, n=1, cutoff=0.0)[0]
-            raise SpaceError(f"{source}: there is no field {path}; the nearest one is {near}")
-        try:
-            domains[path] = parse_domain(TrialConfig, path, spec)
-        except (TypeError, ValueError) as error:
-            raise SpaceError(f"{source}: {path} = {spec!r}: {error}") from None
-    return domains
-
-
-def _leaves(tree: dict[str, Any], valid: set[str], path: str) -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        here = f"{path}.{name}" if path else name
-        is_table = isinstance(value, dict) and not value.keys() & {"choice", "low", "high"}
-        if is_table and here not in valid:
-            yield from _leaves(value, valid, here)
-        else:
-            yield here, value
-
-
 def _searched(
     cls: type[Config], domains: Mapping[str, Domain], path: str
 ) -> Iterator[tuple[str, Domain]]:
@@ -178,7 +106,7 @@ def _searched(
         if entry.members:
             if not isinstance(entry.domain, Fixed):
                 yield f"{entry.path}.kind", entry.domain
-            for kind in _kinds(entry.domain):
+            for kind in entry.kinds:
                 yield from _searched(entry.members[kind], domains, f"{entry.path}.{kind}")
         elif entry.model:
             yield from _searched(entry.model, domains, entry.path)
@@ -190,9 +118,11 @@ def _size(cls: type[Config], domains: Mapping[str, Domain], path: str, real: flo
     factors = []
     for entry in entries(cls, domains, path):
         if entry.members:
-            kinds = _kinds(entry.domain)
             factors.append(
-                sum(_size(entry.members[k], domains, f"{entry.path}.{k}", real) for k in kinds)
+                sum(
+                    _size(entry.members[kind], domains, f"{entry.path}.{kind}", real)
+                    for kind in entry.kinds
+                )
             )
         elif entry.model:
             factors.append(_size(entry.model, domains, entry.path, real))
@@ -200,7 +130,3 @@ def _size(cls: type[Config], domains: Mapping[str, Domain], path: str, real: flo
             size = entry.domain.size()
             factors.append(real if math.isinf(size) else size)
     return math.prod(factors)
-
-
-def _kinds(domain: Domain) -> tuple[str, ...]:
-    return domain.options if isinstance(domain, Choice) else (domain.value,)

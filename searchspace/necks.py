@@ -230,7 +230,7 @@ class FusionBlock(Config):
         """The transposed convolutions, coarsest first."""
         target = chosen(maps, self.level).size
         source = chosen(maps, self.source, "source: level").size
-        found = enlarged(doublings, source, target) or enlarged(multiplications, source, target)
+        found = enlargements(source, target)
         if not found:
             raise ValueError(
                 f"no doublings or whole factors take level {self.source} of {shown(source)} cells "
@@ -248,6 +248,11 @@ class FusionBlock(Config):
 
 AxisEnlargement = tuple[int, int]
 """Kernel and stride along one axis."""
+
+
+def enlargements(source: Size, target: Size) -> tuple[Enlargement, ...]:
+    """The transposed convolutions between two maps, coarsest first; none where none lead there."""
+    return enlarged(doublings, source, target) or enlarged(multiplications, source, target)
 
 
 def enlarged(

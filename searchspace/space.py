@@ -7,13 +7,14 @@ A field that may be searched says so where it is declared::
 One walk over the fields draws a configuration from an Optuna trial (`suggest`), one walks it back
 (`to_params`). A union of models told apart by `kind` is a choice of its own, and its members'
 fields exist only under it; the kind is part of their path, because Optuna refuses a parameter whose
-options change under one name.
+options change under one name. A field whose own form is no good to draw from, a list for instance,
+names models that it is drawn `Through`.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -36,12 +37,38 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drawn values with those that follow from them (`Follows`)."""
+        return values
+
 
 class OutsideSpace(ValueError):
     """A configuration, or a piece of one, that the space does not hold."""
 
 
 C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True)
+class Follows:
+    """Marks a field that nobody draws: the owner's `completed` sets it."""
+
+
+@dataclass(frozen=True)
+class Through:
+    """Marks a field that is drawn, and read back, by way of one of several models.
+
+    Attributes:
+        forms: the models, told apart by `kind`; of two that could read a value, the first does.
+        build: makes the field's value of a form, given the owner's fields that come before it.
+        read: the inverse: the form of a class that a value has, or None; exact only where `build`
+            makes the value of it again.
+    """
+
+    forms: tuple[type[Config], ...]
+    build: Callable[[Any, Mapping[str, Any]], Any]
+    read: Callable[[type[Config], Any, Mapping[str, Any]], Config | None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,26 @@ class Entry:
     domain: Domain | None = None
     model: type[Config] | None = None
     members: Mapping[str, type[Config]] = field(default_factory=dict)
+    through: Through | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of a union: the kinds that may be drawn."""
+        return self.domain.options if isinstance(self.domain, Choice) else (self.domain.value,)
+
+    def member(self, value: Any, owner: Mapping[str, Any]) -> Config | None:
+        """The member of the union that a field's value stands for; None where no form has it."""
+        if self.through is None:
+            return value
+        for kind in self.kinds:
+            form = self.through.read(self.members[kind], value, owner)
+            if form is not None and self.value(form, owner) == value:
+                return form
+        return None
+
+    def value(self, member: Config, owner: Mapping[str, Any]) -> Any:
+        """The field's value that a member of the union stands for."""
+        return member if self.through is None else self.through.build(member, owner)
 
 
 def suggest(trial: OptunaTrial, cls: type[C], domains: Mapping[str, Domain] | None = None) -> C:
@@ -82,19 +129,26 @@ def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> di
 
 
 def project(config: C, domains: Mapping[str, Domain], path: str = "") -> C:
-    """`config` moved into the space: every field takes the nearest value that may be drawn."""
+    """`config` moved into the space: every field takes the nearest value that may be drawn.
+
+    Raises:
+        pydantic.ValidationError: the nearest values do not go together.
+    """
     values: dict[str, Any] = {}
     for entry in entries(type(config), domains, path):
         value = getattr(config, entry.name)
         if entry.members:
-            kind = entry.domain.nearest(value.kind)
-            member = value if kind == value.kind else entry.members[kind]()
-            values[entry.name] = project(member, domains, f"{entry.path}.{kind}")
+            member = entry.member(value, dict(config))
+            kind = entry.domain.nearest(getattr(member, "kind", None))
+            if member is None or member.kind != kind:
+                member = entry.members[kind]()
+            member = project(member, domains, f"{entry.path}.{kind}")
+            values[entry.name] = entry.value(member, values)
         elif entry.model:
             values[entry.name] = project(value, domains, entry.path)
         else:
             values[entry.name] = entry.domain.nearest(value) if entry.domain else entry.default
-    return type(config)(**values)
+    return type(config)(**config.completed(values))
 
 
 def entries(cls: type[Config], domains: Mapping[str, Domain], path: str) -> Iterator[Entry]:
@@ -103,9 +157,12 @@ def entries(cls: type[Config], domains: Mapping[str, Domain], path: str) -> Iter
         here = f"{path}.{name}" if path else name
         default = info.get_default(call_default_factory=True)
         members = _members(info)
+        if _marked(info, Follows):
+            continue
         if members:
             kinds = domains.get(f"{here}.kind") or _default_kinds(info, members)
-            yield Entry(here, name, default, domain=kinds, members=members)
+            through = _marked(info, Through)
+            yield Entry(here, name, default, domain=kinds, members=members, through=through)
         elif isinstance(info.annotation, type) and issubclass(info.annotation, Config):
             yield Entry(here, name, default, model=info.annotation)
         elif name != "kind":
@@ -154,12 +211,13 @@ def _draw(trial: OptunaTrial, cls: type[C], domains: Mapping[str, Domain], path:
     for entry in entries(cls, domains, path):
         if entry.members:
             kind = entry.domain.suggest(trial, f"{entry.path}.kind")
-            values[entry.name] = _draw(trial, entry.members[kind], domains, f"{entry.path}.{kind}")
+            member = _draw(trial, entry.members[kind], domains, f"{entry.path}.{kind}")
+            values[entry.name] = entry.value(member, values)
         elif entry.model:
             values[entry.name] = _draw(trial, entry.model, domains, entry.path)
         elif entry.domain:
             values[entry.name] = entry.domain.suggest(trial, entry.path)
-    return cls(**values)
+    return cls(**cls.completed(values))
 
 
 def _collect(
@@ -168,8 +226,13 @@ def _collect(
     for entry in entries(type(config), domains, path):
         value = getattr(config, entry.name)
         if entry.members:
-            _record(entry, f"{entry.path}.kind", value.kind, params)
-            _collect(value, domains, f"{entry.path}.{value.kind}", params)
+            member = entry.member(value, dict(config))
+            if member is None:
+                raise OutsideSpace(
+                    f"{entry.path}: {value!r} is none of the kinds {', '.join(entry.kinds)}"
+                )
+            _record(entry, f"{entry.path}.kind", member.kind, params)
+            _collect(member, domains, f"{entry.path}.{member.kind}", params)
         elif entry.model:
             _collect(value, domains, entry.path, params)
         elif entry.domain:
@@ -191,6 +254,8 @@ def _record(entry: Entry, path: str, value: Any, params: dict[str, Any]) -> None
 
 def _members(info: FieldInfo) -> dict[str, type[Config]]:
     """The models of a union told apart by `kind`; a single model with a `kind` counts as one."""
+    if through := _marked(info, Through):
+        return {form.model_fields["kind"].default: form for form in through.forms}
     annotation = info.annotation
     is_union = get_origin(annotation) in (Union, types.UnionType)
     candidates = get_args(annotation) if is_union else (annotation,)
@@ -208,8 +273,12 @@ def _default_kinds(info: FieldInfo, members: Mapping[str, type[Config]]) -> Doma
 
 
 def _own_domain(info: FieldInfo) -> Domain | None:
-    domains = [m for m in info.metadata if isinstance(m, Choice | IntRange | FloatRange | Fixed)]
-    return domains[0] if domains else None
+    return _marked(info, Choice | IntRange | FloatRange | Fixed)
+
+
+def _marked(info: FieldInfo, kind: Any) -> Any:
+    """The first of a field's annotations that is of a kind; None without one."""
+    return next((mark for mark in info.metadata if isinstance(mark, kind)), None)
 
 
 def _field_type(cls: type[Config], path: str) -> Any:

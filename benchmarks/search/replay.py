@@ -11,29 +11,35 @@ from typing import Protocol
 from benchmarks.search.table import Design, Table
 from searchspace import TrialConfig
 
+PATIENCE = 1.0
+"""Seconds after which a worker without work asks again."""
+
 
 class Strategy(Protocol):
-    """What decides in a replay. It sees configurations and figures, never the table.
+    """What decides in a replay.
 
     Attributes:
         shares: trials with the same dense detector train it once.
-        rungs: epochs of the dense training after which `goes_on` is asked.
+        waits: trials that run may yet give a worker something to do.
     """
 
     shares: bool
-    rungs: tuple[int, ...]
+    waits: bool
 
     def propose(self) -> tuple[int, TrialConfig] | None:
         """The number and configuration of the next trial; None where there is none for now."""
 
-    def begins(self, number: int, design: Design) -> bool:
-        """Whether a trial whose cost was just predicted is worth training."""
+    def foresee(self, number: int, design: Design) -> bool:
+        """Whether a trial whose cost was just predicted is trained."""
 
-    def goes_on(self, number: int, epochs: int, design: Design) -> bool:
+    def rungs(self, number: int) -> tuple[int, ...]:
+        """Epochs of the dense training after which a trial may be stopped."""
+
+    def reach(self, number: int, epochs: int, design: Design) -> bool:
         """Whether a trial goes on behind a rung."""
 
-    def ends(self, number: int, design: Design, seconds: float) -> None:
-        """A trial came to its end."""
+    def end(self, number: int, design: Design, seconds: float) -> None:
+        """A trial came to a result."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Replay:
         worked: seconds that all workers together have worked.
         found: designs that came to a result, in the order of time.
         trained: epochs of each dense detector that lie in the store.
-        stopped: designs that were stopped in training, and not gone on with.
+        lost: designs, by the number of their trial, that were ended before or in training.
     """
 
     table: Table
@@ -68,7 +74,7 @@ class Replay:
     found: list[Design] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
     trained: dict[str, int] = field(default_factory=dict)
-    stopped: dict[int, Design] = field(default_factory=dict)
+    lost: dict[int, Design] = field(default_factory=dict)
 
     def run(self, workers: int = 4) -> Replay:
         """Let so many workers run trials until the strategy has no more."""
@@ -83,35 +89,46 @@ class Replay:
 
     def _worker(self) -> Iterator[float]:
         """One worker: gives the seconds that each of its steps takes, before what comes of it."""
-        while (proposal := self.strategy.propose()) is not None:
-            number, config = proposal
-            design, before = self.table.find(config), self.worked
-            for seconds in self._trial(number, design):
-                self.worked += seconds
-                yield seconds
-            if number not in self.stopped:
-                self.strategy.ends(number, design, self.worked - before)
+        while True:
+            proposal = self.strategy.propose()
+            if proposal is not None:
+                yield from self._work(*proposal)
+            elif self.strategy.waits:
+                yield PATIENCE
+            else:
+                return
 
-    def _trial(self, number: int, design: Design) -> Iterator[float]:
-        """The steps of one trial, in seconds."""
+    def _work(self, number: int, config: TrialConfig) -> Iterator[float]:
+        """One trial, from its proposal to its end."""
+        design, worked = self.table.find(config), 0.0
+        self.lost.pop(number, None)
+        for seconds in self._steps(number, design):
+            worked += seconds
+            self.worked += seconds
+            yield seconds
+        if number not in self.lost:
+            self.found.append(design)
+            share = self.table.hypervolume(self.found)
+            self.moments.append(Moment(self.worked, len(self.found), share))
+            self.strategy.end(number, design, worked)
+
+    def _steps(self, number: int, design: Design) -> Iterator[float]:
+        """The steps of one trial, in seconds; one that is stopped has no more."""
         costs, epochs = design.seconds, len(design.curve)
-        self.stopped.pop(number, None)
         yield costs.predict
-        if not self.strategy.begins(number, design):
-            self.stopped[number] = design
+        if not self.strategy.foresee(number, design):
+            self.lost[number] = design
             return
         done = self.trained.get(design.parent, 0) if self.strategy.shares else 0
-        for rung in (*(r for r in self.strategy.rungs if r > done), epochs):
-            if rung > done:
-                yield (rung - done) * costs.train / epochs
-            done = rung
-            self.trained[design.parent] = max(done, self.trained.get(design.parent, 0))
-            if rung < epochs:
-                yield costs.snapshot
-                if not self.strategy.goes_on(number, rung, design):
-                    self.stopped[number] = design
-                    return
+        for rung in self.strategy.rungs(number):
+            if not done < rung < epochs:
+                continue
+            yield (rung - done) * costs.train / epochs + costs.snapshot
+            self.trained[design.parent] = done = rung
+            if not self.strategy.reach(number, rung, design):
+                self.lost[number] = design
+                return
+        yield (epochs - done) * costs.train / epochs
+        self.trained[design.parent] = epochs
+        # A dense detector that is there has been scored; its share of the time is the parent's.
         yield costs.compress + costs.score
-        self.found.append(design)
-        hypervolume = self.table.hypervolume(self.found)
-        self.moments.append(Moment(self.worked, len(self.found), hypervolume))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
 
 from benchmarks.search.table import Design, Table
-from launch.study import SplitPaths
+from launch.study import SplitPaths, StudySettings, open_study
 from searchspace import TrialConfig
 
 NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))
 
 
 class Plain:
-    """Optuna's ask and tell, with nothing around it: what a search by `OptunaSearch` does."""
+    """Optuna's ask and tell with nothing around it, as a search by Ray Tune's OptunaSearch does."""
 
     shares = False
-    rungs: tuple[int, ...] = ()
+    waits = False
 
     def __init__(self, table: Table, sampler: BaseSampler, trials: int) -> None:
         self._table = table
@@ -32,11 +34,66 @@ class Plain:
         trial = self._study.ask()
         return trial.number, self._table.space.suggest(trial)
 
-    def begins(self, number: int, design: Design) -> bool:
+    def foresee(self, number: int, design: Design) -> bool:
         return True
 
-    def goes_on(self, number: int, epochs: int, design: Design) -> bool:
-        return True
+    def rungs(self, number: int) -> tuple[int, ...]:
+        return ()
 
-    def ends(self, number: int, design: Design, seconds: float) -> None:
+    def reach(self, number: int, epochs: int, design: Design) -> bool:
+        raise AssertionError("there are no rungs")
+
+    def end(self, number: int, design: Design, seconds: float) -> None:
         self._study.tell(number, [design.ap_small, design.fps])
+
+
+class Ours(AbstractContextManager):
+    """The study of a search, in a folder of its own.
+
+    Args:
+        devices: settings of the study, such as `gate` or `ladder`.
+    """
+
+    shares = True
+
+    def __init__(self, table: Table, folder: Path, seed: int, trials: int, **devices: Any) -> None:
+        settings = StudySettings(
+            space=table.space.dump(),
+            train=NOWHERE,
+            val=NOWHERE,
+            fingerprint="recorded",
+            trials=trials,
+            seed=seed,
+            **devices,
+        )
+        self._opened = open_study(folder, settings)
+        self._study = self._opened.__enter__()
+        self._configs: dict[int, Any] = {}
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    @property
+    def waits(self) -> bool:
+        return self._study.waits
+
+    def propose(self) -> tuple[int, TrialConfig] | None:
+        record = self._study.propose()
+        if record is None:
+            return None
+        self._configs[record.number] = record
+        return record.number, record.config
+
+    def foresee(self, number: int, design: Design) -> bool:
+        return self._study.foresee(number, design.result.predicted, design.seconds.predict)
+
+    def rungs(self, number: int) -> tuple[int, ...]:
+        return self._study.rungs(self._configs[number])
+
+    def reach(self, number: int, epochs: int, design: Design) -> bool:
+        metrics = design.result.dense.metrics
+        metrics = metrics.model_copy(update={"ap_small": design.curve[epochs - 1]})
+        return self._study.reach(number, epochs, metrics, 0.0)
+
+    def end(self, number: int, design: Design, seconds: float) -> None:
+        self._study.end(number, design.result.model_copy(update={"seconds": seconds}))

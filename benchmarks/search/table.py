@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.trial import FixedTrial
+from pydantic import BaseModel, ConfigDict
 
 from launch.front import front, hypervolume, log_fps
 from launch.trial import TrialResult
@@ -20,10 +22,11 @@ HERE = Path(__file__).parent
 SPACE = HERE / "grid.toml"
 RECORDED = HERE / "recorded.parquet"
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-@dataclass(frozen=True)
-class Seconds:
-    """What the stages of a design take, each in seconds; what it shares with others is in it.
+
+class Seconds(BaseModel):
+    """What the stages of a design take, in seconds of one core.
 
     Attributes:
         predict: to measure the design before it is trained.
@@ -33,6 +36,8 @@ class Seconds:
         score: to evaluate and measure all that comes of it.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     predict: float
     train: float
     snapshot: float
@@ -40,8 +45,7 @@ class Seconds:
     score: float
 
 
-@dataclass(frozen=True)
-class Design:
+class Design(BaseModel):
     """One design of the space and all that is known of it.
 
     Attributes:
@@ -50,6 +54,8 @@ class Design:
         curve: AP_small of the dense detector after each epoch.
         result: the trial's, without the timings that its figures rest on.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     params: dict[str, bool | int | float | str | None]
     parent: str
@@ -78,15 +84,13 @@ class Table:
         self.space = space
         self.designs = tuple(designs)
         self._by_digest = {self.config(d).digest(): d for d in self.designs}
-        slowest = min(d.fps for d in self.designs)
-        self._reference = (0.0, log_fps(slowest))
-        self._whole = hypervolume([d.point for d in self.designs], self._reference)
+        self._floor = (0.0, log_fps(min(d.fps for d in self.designs)))
+        self._whole = hypervolume([d.point for d in self.designs], self._floor)
 
     @classmethod
     def read(cls, file: Path = RECORDED, space: Path = SPACE) -> Table:
         """The table that lies in the repository."""
-        rows = pq.read_table(file).to_pylist()
-        return cls(load_space(space), map(_design, rows))
+        return cls(load_space(space), map(_from_row, pq.read_table(file).to_pylist()))
 
     def config(self, design: Design) -> TrialConfig:
         return self.space.suggest(FixedTrial(design.params))
@@ -97,7 +101,7 @@ class Table:
 
     def hypervolume(self, designs: Iterable[Design]) -> float:
         """Of some designs, as a share of that of all; from AP_small 0 at the slowest one's FPS."""
-        return hypervolume([d.point for d in designs], self._reference) / self._whole
+        return hypervolume([d.point for d in designs], self._floor) / self._whole
 
     def optimal(self) -> tuple[Design, ...]:
         """The front of all designs."""
@@ -106,19 +110,7 @@ class Table:
 
 def write(designs: Iterable[Design], file: Path = RECORDED) -> None:
     """Write designs as a Parquet file, with the two objectives as columns of their own."""
-    rows = [
-        {
-            "params": json.dumps(design.params),
-            "parent": design.parent,
-            "ap_small": design.ap_small,
-            "fps": design.fps,
-            "curve": list(design.curve),
-            **{f"{name}_seconds": value for name, value in asdict(design.seconds).items()},
-            "result": design.result.model_dump_json(),
-        }
-        for design in designs
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd")
+    pq.write_table(pa.Table.from_pylist([_to_row(d) for d in designs]), file, compression="zstd")
 
 
 def every(space: Space) -> Iterator[TrialConfig]:
@@ -130,16 +122,31 @@ def every(space: Space) -> Iterator[TrialConfig]:
         drawn[config.digest()] = config
         return 0.0
 
-    study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=0))
-    study.optimize(draw, n_trials=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=0))
+    study.optimize(draw)
     yield from drawn.values()
 
 
-def _design(row: dict) -> Design:
+def _to_row(design: Design) -> dict[str, Any]:
+    row = design.model_dump(mode="json", exclude={"result", "seconds"})
+    seconds = {f"{name}_seconds": value for name, value in design.seconds.model_dump().items()}
+    return {
+        **row,
+        "params": json.dumps(design.params),
+        "ap_small": design.ap_small,
+        "fps": design.fps,
+        **seconds,
+        "result": design.result.model_dump_json(),
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Design:
     return Design(
         params=json.loads(row["params"]),
         parent=row["parent"],
-        curve=tuple(row["curve"]),
-        seconds=Seconds(**{f.name: row[f"{f.name}_seconds"] for f in fields(Seconds)}),
+        curve=row["curve"],
+        seconds=Seconds(**{name: row[f"{name}_seconds"] for name in Seconds.model_fields}),
         result=TrialResult.model_validate_json(row["result"]),
     )

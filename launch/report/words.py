@@ -11,7 +11,15 @@ from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
 from searchspace.compression import ImportancePruning, Int8, Unpruned
 from searchspace.distillation import PARENT, ChannelWise, Distillation, Logits, NoDistillation
-from searchspace.heads import Distributions, Head, ListedPriors, Multibox, Points, ScaledPriors
+from searchspace.heads import (
+    Distributions,
+    Head,
+    LevelledPriors,
+    ListedPriors,
+    Multibox,
+    Points,
+    ScaledPriors,
+)
 from searchspace.necks import Aggregate, Deconvolve, Fuse, Join, Pyramid, Split, Step
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import CopyPaste
@@ -124,6 +132,9 @@ def _head(head: Head) -> str:
             return "GFL's head"
         case Multibox(priors=ScaledPriors(cells=cells)):
             return f"priors of {cells:g} cells"
+        case Multibox(priors=LevelledPriors() as priors):
+            rules = (priors.first, priors.second, priors.third, priors.coarser)
+            return f"priors of {', '.join(f'{rule.cells:g}' for rule in rules)} cells"
         case Multibox(priors=ListedPriors(sizes=sizes)):
             return f"listed priors from {sizes[0]:g} px"
 

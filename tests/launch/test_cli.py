@@ -69,7 +69,8 @@ def test_space_shows_the_tree_and_its_size(run: Run, tmp_path: Path) -> None:
     assert "width" not in text
     code, text = run("space", "quik")
     assert code == 1
-    assert "neither a named space (quick) nor a TOML file" in text
+    assert "neither a named space (" in text
+    assert "did you mean 'quick'?" in text
 
 
 def test_describe_reads_a_trial_and_names_near_systems(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""Space files: TOML that narrows, fixes or widens paths of `TrialConfig`, or of another space.
+
+::
+
+    extends = "mobile"                          # a named space, or a file beside this one
+
+    [detector]
+    input_size = {choice = [128, 160, 192]}     # options
+    [detector.backbone]
+    kind = "mobilenet_v1"                       # a plain value fixes the field
+    [compress.pruning.importance]
+    ratio = {low = 0.2, high = 0.7}             # a range
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from searchspace.domains import Domain
+from searchspace.narrowing import Space
+from searchspace.space import parse_domain, paths
+from searchspace.trial import TrialConfig
+
+EXTENDS = "extends"
+
+
+class SpaceError(ValueError):
+    """A space file that cannot be used; the message names file, path, value and fix."""
+
+
+def space_names() -> list[str]:
+    """The spaces that ship with the package."""
+    files = resources.files("searchspace.spaces").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def load_space(name: str | Path) -> Space:
+    """A named space, or one from a TOML file.
+
+    What a file does not say is as in the space that it `extends`, or else as the fields have it.
+
+    Raises:
+        SpaceError: no such space or file, a path that `TrialConfig` does not have (the nearest
+            valid one is named), a value that does not fit its field, or files that extend each
+            other.
+    """
+    return Space(Path(name).stem, _load(str(name), Path(), ()))
+
+
+def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
+    """The domains of a space; `folder` holds the files that it may be, `above` extends it."""
+    by = f"{above[-1]}: {EXTENDS} = {name!r}" if above else f"space {name!r}"
+    file = folder / name
+    if name in space_names():
+        text = resources.files("searchspace.spaces").joinpath(f"{name}.toml").read_text()
+        source = name
+    elif file.is_file():
+        text, source = _read(file), os.path.normpath(file)
+    else:
+        near = difflib.get_close_matches(name, space_names(), n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(space_names())
+        raise SpaceError(f"{by}: neither a named space ({known}) nor a TOML file{meant}")
+    if source in above:
+        chain = " -> ".join((*above[above.index(source) :], source))
+        raise SpaceError(f"{by}: these files extend each other: {chain}; take one {EXTENDS} out")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpaceError(f"{source}: not TOML: {error}") from None
+    base = tree.pop(EXTENDS, None)
+    if base is None:
+        return _parse(source, tree)
+    if not isinstance(base, str):
+        raise SpaceError(f"{source}: {EXTENDS} = {base!r}: give the name of a space or of a file")
+    return _load(base, file.parent, (*above, source)) | _parse(source, tree)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpaceError(f"{path}: not UTF-8: {error}") from None
+
+
+def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
+    valid = list(paths(TrialConfig))
+    domains: dict[str, Domain] = {}
+    for path, spec in _leaves(tree, set(valid), ""):
+        if path not in valid:
+            near = difflib.get_close_matches(path, valid, n=1, cutoff=0.0)[0]
+            raise SpaceError(f"{source}: there is no field {path}; the nearest one is {near}")
+        try:
+            domains[path] = parse_domain(TrialConfig, path, spec)
+        except (TypeError, ValueError) as error:
+            raise SpaceError(f"{source}: {path} = {spec!r}: {error}") from None
+    return domains
+
+
+def _leaves(tree: dict[str, Any], valid: set[str], path: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        here = f"{path}.{name}" if path else name
+        is_table = isinstance(value, dict) and not value.keys() & {"choice", "low", "high"}
+        if is_table and here not in valid:
+            yield from _leaves(value, valid, here)
+        else:
+            yield here, value
