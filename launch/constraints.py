@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from detectors.evaluate import Metrics
 from launch.objectives import Figure
 
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
@@ -26,6 +27,11 @@ class Constraint(BaseModel):
     figure: Figure
     sense: Literal["min", "max"]
     bound: float
+
+    @property
+    def on_cost(self) -> bool:
+        """Whether a prediction of the cost tells if it is kept."""
+        return self.figure not in Metrics.model_fields
 
     def violation(self, value: float | None) -> float:
         """By how much of the bound it is broken; 0 or less where it is kept.

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from detectors.cost import Cost
 from launch.objectives import DEFAULT, SENSES, height
-from launch.records import TrialRecord
+from launch.records import UNTRAINED, TrialRecord
 from launch.report.front_file import member_of
 from launch.report.plot import front_plot
 from launch.report.study import StudyView, headline
@@ -101,7 +101,8 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
 
 
 def _rows(view: StudyView) -> Iterator[Row]:
-    """The front, then what finished by the first objective, what still runs, what failed."""
+    """The front, then what finished by the first objective, what still runs, what failed or ended
+    early."""
     front = {record.number for record in view.front}
     finished = sorted(
         (r for r in view.in_state("finished") if r.number not in front),
@@ -111,8 +112,11 @@ def _rows(view: StudyView) -> Iterator[Row]:
     names = columns(view.objectives)
     for record in view.front:
         yield _row(record, "front", names)
-    for record in (*finished, *view.in_state("running"), *view.in_state("failed")):
-        yield _row(record, record.state, names)
+    for record in finished:
+        yield _row(record, "finished", names)
+    for state in ("running", "failed", *UNTRAINED):
+        for record in view.in_state(state):
+            yield _row(record, state, names)
 
 
 def _first_height(view: StudyView, record: TrialRecord) -> float:
@@ -123,7 +127,7 @@ def _first_height(view: StudyView, record: TrialRecord) -> float:
 
 
 def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
-    values = {name: record.result and record.result.figure(name) for name in names}
+    values = {name: record.figure(name) for name in names}
     return Row(record, state, tuple((show(name, value), value) for name, value in values.items()))
 
 
