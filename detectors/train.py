@@ -65,7 +65,8 @@ def fit(
         checkpoint: file written after each epoch; where it exists, training goes on from it. One
             that cannot be read is warned of, and training begins anew.
         snapshots: after how many epochs `on_snapshot` is called. What it raises ends the training,
-            which the checkpoint goes on from.
+            which the checkpoint goes on from; where that stands behind one of these epochs, the
+            call is made once more.
 
     Raises:
         TrainingFailed: a loss is not finite.
@@ -80,6 +81,8 @@ def fit(
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
     run = _Run(detector, trained, sizes, optimizer, scheduler, device, config, terms)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
+    if first in snapshots:
+        on_snapshot(first, run.snapshot())
     for epoch in range(first, config.epochs):
         bar = tqdm(
             loader.epoch(epoch),

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from detectors.train import TrainingFailed
 from launch.meter import Meter
 from launch.teachers import LoadTeacher, load_teacher
 from launch.trial import OnEpoch, TrialData, TrialError, TrialResult, run_trial
+from launch.watch import Ended, Watch
 from searchspace import TrialConfig
 
 
@@ -42,11 +44,13 @@ def attempt(
     load_teacher: LoadTeacher = load_teacher,
     meter: Meter | None = None,
     on_epoch: OnEpoch | None = None,
+    watch: Watch | None = None,
     run: Callable[..., TrialResult] = run_trial,
-) -> TrialResult | Failure:
+) -> TrialResult | Failure | Ended:
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
 
-    Arguments are those of `run_trial`.
+    Arguments are those of `run_trial`, but for `watch`. Where that ends the trial, `Ended` comes
+    back: it knows why.
     """
     start = time.monotonic()
     try:
@@ -59,7 +63,10 @@ def attempt(
             stages=stages,
             load_teacher=load_teacher,
             meter=meter,
+            **_callbacks(watch),
         )
+    except Ended as ended:
+        return ended
     except (TrialError, TrainingFailed, RuntimeUnavailable) as error:
         reason, lasting = str(error), True
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -69,3 +76,9 @@ def attempt(
         place = f"{Path(where.filename).name}, line {where.lineno}"
         reason, lasting = f"{type(error).__name__}: {error} ({place})", False
     return Failure(reason, lasting, time.monotonic() - start)
+
+
+def _callbacks(watch: Watch | None) -> dict[str, Any]:
+    if watch is None:
+        return {}
+    return {"on_predicted": watch.predicted, "rungs": watch.rungs, "on_rung": watch.reached}

@@ -22,6 +22,7 @@ from launch.constraints import constraints_from, parse_count
 from launch.describing import description
 from launch.export_command import export_command
 from launch.fps_command import fps_command
+from launch.halving import Halving
 from launch.ladders import ladder
 from launch.records import TrialRecord
 from launch.report import (
@@ -36,6 +37,7 @@ from launch.searches import Driver, report, resume, search
 from launch.space_tree import space_tree
 from launch.study import read_records
 from launch.systems import find_system, in_words, read_trial
+from launch.told import StoppedAs
 from launch.trial import TrialResult, run_trial
 from searchspace import load_space
 
@@ -105,6 +107,19 @@ def search_command(
         list[Path] | None,
         typer.Option(help="Study or CSV file whose results the sampler is told of; repeatable."),
     ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Train no design that cannot reach the front any more.")
+    ] = False,
+    halving: Annotated[
+        bool, typer.Option("--halving", help="Stop trials that are behind others on the way.")
+    ] = False,
+    rungs: Annotated[
+        str | None,
+        typer.Option(help="Epochs after which --halving compares; a quarter and half by default."),
+    ] = None,
+    stopped_as: Annotated[
+        StoppedAs, typer.Option(help="How the sampler is told of stopped trials.")
+    ] = "pruned",
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -128,7 +143,7 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any((*own, warm_start, device_hours)):
+            if any((*own, warm_start, device_hours, gate, halving, rungs)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             front = resume(resume_from, trials=trials, **workers)
         else:
@@ -147,6 +162,9 @@ def search_command(
                 papers=papers,
                 sampler=sampler,
                 constraints=constraints,
+                gate=gate,
+                halving=_halving(halving, rungs),
+                stopped_as=stopped_as,
                 ladder=_ratios("--ladder", ladder) if ladder else (),
                 warm_start=warm_start or (),
                 on_known=_print_known,
@@ -274,6 +292,17 @@ def _ratios(option: str, text: str) -> list[float]:
         raise ValueError(f"{option} {text}: give numbers, such as 0.3,0.5,0.7") from None
 
 
+def _halving(wanted: bool, rungs: str | None) -> bool | Halving:
+    if rungs is None:
+        return wanted
+    if not wanted:
+        raise ValueError("--rungs says when --halving compares: give that, too")
+    try:
+        return Halving(tuple(int(part) for part in rungs.split(",")))
+    except ValueError as error:
+        raise ValueError(f"--rungs {rungs}: give rising epochs, such as 2,4 ({error})") from None
+
+
 def _shapes() -> DataSource:
     console.print(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
@@ -291,7 +320,8 @@ def _print_end(record: TrialRecord, outlook: Outlook) -> None:
 def _print_trial(record: TrialRecord) -> None:
     words = describe_in_words(record.config)
     if record.result is None:
-        console.print(f"trial {record.number} failed: {record.reason} ({words})", markup=False)
+        why = record.reason or f"not {', not '.join(record.broken)}"
+        console.print(f"trial {record.number} {record.state}: {why} ({words})", markup=False)
         return
     ap_small, fps = record.objectives
     console.print(

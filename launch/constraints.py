@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from detectors.cost import Cost
+
 Bounded = Literal["fps", "ap", "ap50", "ap_small", "ar_small", "params", "macs", "latency_ms"]
 """Figures of a trial that may be bounded."""
 
@@ -27,6 +29,11 @@ class Constraint(BaseModel):
     figure: Bounded
     sense: Literal["min", "max"]
     bound: float
+
+    @property
+    def on_cost(self) -> bool:
+        """Whether a prediction of the cost tells if it is kept."""
+        return self.figure in Cost.model_fields
 
     def violation(self, value: float | None) -> float:
         """By how much of the bound it is broken; 0 or less where it is kept.

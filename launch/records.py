@@ -6,10 +6,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from detectors.cost import Cost
+from detectors.evaluate import Metrics
 from launch.trial import TrialResult
 from searchspace import TrialConfig
 
-State = Literal["running", "finished", "failed"]
+State = Literal["running", "finished", "failed", "infeasible", "gated", "stopped"]
+"""Where a trial stands. Before they were trained, `infeasible` ones broke a constraint by what they
+would cost, and `gated` ones could not reach the front any more; `stopped` ones were not worth more
+training than they had."""
+
+UNTRAINED: tuple[State, ...] = ("infeasible", "gated")
+"""States of trials that ended before training."""
+
 Param = bool | int | float | str | None
 """A parameter as Optuna has it."""
 
@@ -29,9 +38,15 @@ class TrialRecord(BaseModel):
             to the space's sizes, `ladder` for a trial's detector pruned at another ratio,
             `sampler` for all others.
         params: the parameters that draw `config` from the space.
-        reason: why it failed.
+        reason: why it failed, or ended early.
+        lasting: it failed by its configuration, so it would fail again.
+        predicted: what its detector was to cost, known before training.
+        midway: what a snapshot of its detector scored, by epochs of training; without classes.
+        promoted: the last rung that it stood at when it was given another chance.
+        growth: how far AP_small of others had grown from the rung that it was stopped at to their
+            end; None where none had ended.
         broken: the constraints of the study that its detector does not keep to.
-        seconds: wall time of the attempt that ended it, without waiting for a place to run.
+        seconds: wall time of the attempts that ended it, without waiting for a place to run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +59,11 @@ class TrialRecord(BaseModel):
     state: State = "running"
     result: TrialResult | None = None
     reason: str | None = None
+    lasting: bool = False
+    predicted: Cost | None = None
+    midway: dict[int, Metrics] = {}
+    promoted: int = 0
+    growth: float | None = None
     broken: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -53,3 +73,10 @@ class TrialRecord(BaseModel):
         if self.result is None:
             return None
         return tuple(self.result.figure(name) for name in OBJECTIVES)
+
+    def figure(self, name: str) -> float | None:
+        """A metric or cost by its name, as far as it is known: measured, else so far, predicted."""
+        if self.result is not None:
+            return self.result.figure(name)
+        so_far = self.midway[max(self.midway)] if self.midway else None
+        return getattr(so_far if name in Metrics.model_fields else self.predicted, name, None)

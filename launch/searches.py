@@ -13,6 +13,7 @@ from detectors.detector import SMALL_AREA
 from detectors.runtimes import best
 from detectors.speed import hardware_name
 from launch.constraints import Constraint
+from launch.halving import Halving, default_budgets, rungs_within
 from launch.local import run_locally
 from launch.records import OBJECTIVES, TrialRecord
 from launch.report import Front, load_front, speed_facts, write_report
@@ -29,6 +30,7 @@ from launch.study import (
     read_settings,
 )
 from launch.teachers import check_named_teachers, with_absolute_teachers
+from launch.told import StoppedAs
 from launch.trial import TrialData, TrialError, pick_device
 from launch.warm_start import read_known
 from searchspace import Space, load_space
@@ -57,6 +59,9 @@ def search(
     sampler: SamplerName = "tpe",
     constraints: Sequence[Constraint] = (),
     ladder: Sequence[float] = (),
+    gate: bool = False,
+    halving: bool | Halving = False,
+    stopped_as: StoppedAs = "pruned",
     warm_start: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
     on_known: Callable[[str], None] | None = None,
@@ -80,6 +85,11 @@ def search(
         constraints: bounds that a detector of the front keeps to.
         ladder: ratios at which the best of the trained detectors are pruned, as trials of their
             own that train nothing again.
+        gate: designs that cannot reach the front any more, by what they will cost and what others
+            scored, are not trained.
+        halving: trials that are behind others after as many epochs are stopped; True compares them
+            after a quarter and half of their training.
+        stopped_as: how the sampler is told of these.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
             of before it proposes anything.
         on_end: told of each trial that ends, and of what is left of the budget.
@@ -122,6 +132,9 @@ def search(
         sampler=sampler,
         constraints=tuple(constraints),
         ladder=tuple(dict.fromkeys(ladder)),
+        gate=gate,
+        halving=_halving(halving, space),
+        stopped_as=stopped_as,
         known=known,
     )
     with open_study(Path(out), settings, on_end) as study:
@@ -201,6 +214,20 @@ def _with_form(space: Space, device: str | None) -> Space:
     return space.fix(RUNTIME, form.runtime).fix(PRECISION, form.precision)
 
 
+def _halving(asked: bool | Halving, space: Space) -> Halving | None:
+    """The halving asked for, if it can ever compare trials of the space; raises ValueError."""
+    if asked is False:
+        return None
+    train = space.baseline().train
+    halving = Halving(default_budgets(train)) if asked is True else asked
+    if rungs_within(halving.budgets, train) != halving.budgets:
+        raise ValueError(
+            f"halving: rungs {', '.join(map(str, halving.budgets))} must lie behind the warm-up "
+            f"and before the last of train.epochs ({train.epochs})"
+        )
+    return halving
+
+
 def _check_objectives(data: TrialData) -> None:
     small = (a for found in data.val.annotations.values() for a in found if not a.iscrowd)
     if not any(a.area < SMALL_AREA for a in small):
@@ -229,6 +256,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         **speed_facts(records),
         "Trials asked for": str(settings.trials),
         "Sampler": settings.sampler,
+        **_early_ends(settings),
         **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
         **_warm_start(settings),
         **(
@@ -239,6 +267,17 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }
+
+
+def _early_ends(settings: StudySettings) -> dict[str, str]:
+    """What may end a trial before its end, constraints apart."""
+    ends = []
+    if settings.gate:
+        ends.append("before training where the front cannot be reached")
+    if settings.halving:
+        rungs = " and ".join(map(str, settings.halving.budgets))
+        ends.append(f"after {rungs} epochs, but for the front and 1 in {settings.halving.factor:g}")
+    return {"Ended early": "; ".join(ends)} if ends else {}
 
 
 def _warm_start(settings: StudySettings) -> dict[str, str]:

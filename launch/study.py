@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from detectors.cost import Cost
+from detectors.evaluate import Metrics
+from launch import early
 from launch.attempt import Failure
 from launch.budget import Budget, Outlook, Spent, is_spent, outlook
 from launch.constraints import Constraint
 from launch.files import write_atomically
+from launch.gate import Gate
+from launch.halving import Halving, rungs_within
 from launch.journal import Journal
 from launch.known import KnownResults
-from launch.records import Origin, TrialRecord
+from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
-from launch.told import Told
+from launch.told import StoppedAs, Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 from searchspace.compression import Ratio
 
 MAX_REJECTED = 5
-"""Proposals in a row that may be duplicates before a random one takes their place."""
+"""Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
+random one takes their place."""
 
 EXHAUSTED = 200
-"""Random proposals in a row that may be duplicates before the space counts as exhausted."""
+"""Draws in a row that may be duplicates or refused before the space counts as exhausted."""
 
 SETTINGS = "study.json"
 
@@ -65,6 +72,9 @@ class StudySettings(BaseModel):
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
         sampler: what proposes configurations behind the planned ones.
+        gate: designs that cannot reach the front any more are not trained.
+        halving: how trials are stopped early; None trains all to their end.
+        stopped_as: how the sampler is told of a stopped trial.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
         known: results of elsewhere that the sampler is told of before its first proposal. They are
@@ -87,6 +97,9 @@ class StudySettings(BaseModel):
     measure_on: str | None = None
     sampler: SamplerName = "tpe"
     constraints: tuple[Constraint, ...] = ()
+    gate: bool = False
+    halving: Halving | None = None
+    stopped_as: StoppedAs = "pruned"
     ladder: tuple[Ratio, ...] = ()
     known: tuple[KnownResults, ...] = ()
 
@@ -113,12 +126,18 @@ class Study:
         self.workers = 1
         self._journal = Journal(folder / "journal.jsonl")
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
+        self._rejected = rejected_in_a_row(self._journal.records)
+        self._proposed: set[int] = set()
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._sampler = make_sampler(settings.sampler, seed)
         self._told = Told(
-            folder / "optuna.log", self.space, settings.constraints, self._journal.records
+            folder / "optuna.log",
+            self.space,
+            settings.constraints,
+            self._journal.records,
+            settings.stopped_as,
         )
         known = [result for source in settings.known for result in source.results]
         self._told.know(known)
@@ -137,37 +156,113 @@ class Study:
         """Where all its trials find and leave the artefacts of their stages."""
         return self.folder / STAGES
 
-    def propose(self) -> TrialRecord | None:
-        """The next trial to run: an unfinished one first, then the planned ones, then a new draw.
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
+        """Epochs of training after which a trial is compared with others."""
+        halving = self.settings.halving
+        return rungs_within(halving.budgets, record.config.train) if halving else ()
 
-        None when the budget is spent or the space has nothing new.
+    def propose(self) -> TrialRecord | None:
+        """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
+        at last a stopped one that is worth more training by what is known now.
+
+        None when the budget is spent or the space has nothing new; with `waits`, for the moment.
         """
-        if self._unfinished:
-            return self._unfinished.popleft()
-        if is_spent(self._budget(), self._spent()):
-            return None
-        return self._new_record()
+        record = self._next()
+        if record is not None:
+            self._proposed.add(record.number)
+        return record
+
+    @property
+    def waits(self) -> bool:
+        """Whether trials run that may give a stopped one another chance."""
+        return self.settings.halving is not None and bool(self._proposed)
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
         """Note how a trial ended; on disk before the sampler hears of it."""
+        self._rejected = 0
         running = self._journal.get(number)
         if isinstance(outcome, Failure):
-            update = {"state": "failed", "reason": outcome.reason}
+            update = {"state": "failed", "reason": outcome.reason, "lasting": outcome.lasting}
         else:
             broken = tuple(
                 str(c) for c in self.settings.constraints if c.broken_by(outcome.figure(c.figure))
             )
             update = {"state": "finished", "result": outcome, "broken": broken}
-        record = running.model_copy(update=update | {"seconds": outcome.seconds})
-        self._journal.append(record)
-        lasting = isinstance(outcome, Failure) and outcome.lasting
-        self._told.end(record, TrialState.PRUNED if lasting else None)
-        self._on_end(record, outlook(self._budget(), self._spent()))
+        self._conclude(running.model_copy(update=update), outcome.seconds)
+
+    def foresee(self, number: int, cost: Cost, seconds: float) -> bool:
+        """Note what a trial's detector is to cost; says whether it shall be trained.
+
+        A trial that shall not be has ended.
+
+        Args:
+            seconds: since its attempt began.
+        """
+        record = self._journal.get(number)
+        if record.state != "running":
+            return False
+        record, settings = record.model_copy(update={"predicted": cost}), self.settings
+        gate = Gate() if settings.gate else None
+        ending = early.before_training(record, self.records, settings.constraints, gate)
+        self._rejected = self._rejected + 1 if ending else 0
+        return self._note(record, ending, seconds)
+
+    def reach(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
+        """Note what a trial's detector scores at a rung; says whether it shall be trained on.
+
+        A trial that shall not be has ended, but may be proposed again.
+
+        Args:
+            seconds: since its attempt began.
+        """
+        record = self._journal.get(number)
+        if record.state != "running":
+            return False
+        slim = metrics.model_copy(update={"classes": {}})
+        record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
+        ending = early.at_rung(record, self.records, self.settings.halving, epochs)
+        return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
         """Change how many trials are proposed in all."""
         self.settings = self.settings.model_copy(update={"trials": trials})
         write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
+
+    def _note(self, record: TrialRecord, ending: early.Change, seconds: float) -> bool:
+        """Note what became known of a trial, or that it ended; says whether it goes on."""
+        if ending:
+            self._conclude(record.model_copy(update=ending), seconds)
+        else:
+            self._journal.append(record)
+        return not ending
+
+    def _conclude(self, record: TrialRecord, seconds: float) -> None:
+        """Make an ending durable, then tell of it."""
+        record = record.model_copy(update={"seconds": record.seconds + seconds})
+        self._journal.append(record)
+        self._proposed.discard(record.number)
+        self._told.end(record)
+        self._on_end(record, outlook(self._budget(), self._spent()))
+
+    def _next(self) -> TrialRecord | None:
+        if self._unfinished:
+            return self._unfinished.popleft()
+        budget, spent = self._budget(), self._spent()
+        new = None if is_spent(budget, spent) else self._new_record()
+        if new is None and not is_spent(replace(budget, trials=spent.proposed + 1), spent):
+            return self._second_chance()
+        return new
+
+    def _second_chance(self) -> TrialRecord | None:
+        halving = self.settings.halving
+        chance = halving and early.second_chance(self.records, halving)
+        if chance is None:
+            return None
+        number, rung = chance
+        update = {"state": "running", "promoted": rung, "reason": None, "growth": None}
+        record = self._journal.get(number).model_copy(update=update)
+        self._journal.append(record)
+        return record
 
     def _new_record(self) -> TrialRecord | None:
         origin = self._enqueue_planned()
@@ -214,22 +309,23 @@ class Study:
             planned: a study runs what it plans, known from elsewhere or not.
         """
         known = {record.config.digest(): record for record in self.records}
-        for rejected in range(EXHAUSTED):
+        for _ in range(EXHAUSTED):
             study = self._told.study
-            study.sampler = self._sampler if rejected < MAX_REJECTED else self._random
+            study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
             trial = study.ask()
             try:
                 config = self.space.suggest(trial)
             except ValidationError as error:
                 self._told.refuse(trial, str(error))
-                continue
-            digest = config.digest()
-            if digest in known:
-                self._told.tell(trial.number, known[digest])
-            elif digest in self._known and not planned:
-                self._told.tell_known(trial, self._known[digest])
             else:
-                return trial, config
+                digest = config.digest()
+                if digest in known:
+                    self._told.tell(trial.number, known[digest])
+                elif digest in self._known and not planned:
+                    self._told.tell_known(trial, self._known[digest])
+                else:
+                    return trial, config
+            self._rejected += 1
         return None
 
     def _budget(self) -> Budget:
@@ -246,6 +342,13 @@ class Study:
             finished=[r.seconds for r in self.records if r.state == "finished"],
             workers=self.workers,
         )
+
+
+def rejected_in_a_row(records: Sequence[TrialRecord]) -> int:
+    """How many of the latest trials ended before training; those not judged yet do not count."""
+    judged = (r for r in reversed(records) if r.state != "running" or r.predicted is not None)
+    rejected = itertools.takewhile(lambda record: record.state in UNTRAINED, judged)
+    return sum(1 for _ in rejected)
 
 
 @contextlib.contextmanager

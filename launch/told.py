@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from detectors.evaluate import Metrics
 from launch.constraints import Constraint
 from launch.front import log_fps
 from launch.known import KnownResult
 from launch.records import OBJECTIVES, TrialRecord
-from launch.trial import TrialResult
 from searchspace import Space
 
 NUMBER = "number"
@@ -26,7 +28,25 @@ NUMBER = "number"
 KNOWN = "known"
 """The user attribute that numbers what is known from elsewhere."""
 
-STATES = {"running": TrialState.RUNNING, "finished": TrialState.COMPLETE}
+STATES = {
+    "running": TrialState.RUNNING,
+    "finished": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "infeasible": TrialState.PRUNED,
+    "gated": TrialState.PRUNED,
+    "stopped": TrialState.PRUNED,
+}
+"""How a trial is told by its state. Samplers learn from PRUNED and never see FAIL."""
+
+StoppedAs = Literal["pruned", "rescaled"]
+"""How a stopped trial is told: as PRUNED, or as COMPLETE with AP_small as it would have become if
+it had grown like that of others."""
+
+ENDING = "ending"
+"""The user attribute that says in which state of the study's trial one of Optuna's was told."""
+
+FigureOf = Callable[[str], float | None]
+"""A figure of a detector by its name."""
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -45,8 +65,10 @@ class Told:
         space: Space,
         constraints: Sequence[Constraint],
         records: Iterable[TrialRecord],
+        stopped_as: StoppedAs = "pruned",
     ) -> None:
         self._space = space
+        self._stopped_as = stopped_as
         self._constraints = constraints
         self.study = _opened(file)
         self._reconcile(tuple(records))
@@ -55,24 +77,36 @@ class Told:
         """Note that one of Optuna's trials became the study's."""
         trial.set_user_attr(NUMBER, number)
 
-    def end(self, record: TrialRecord, failed_as: TrialState | None = None) -> None:
-        """Tell how a trial of the study ended."""
-        trials = self.study.get_trials(deepcopy=False)
-        number = next(t.number for t in trials if t.user_attrs.get(NUMBER) == record.number)
-        self.tell(number, record, failed_as)
+    def end(self, record: TrialRecord) -> None:
+        """Tell how a trial of the study ended.
 
-    def tell(
-        self, optuna_number: int, record: TrialRecord, failed_as: TrialState | None = None
-    ) -> None:
-        """Tell the objectives that a record holds, or that there are none, under a number."""
-        if record.result is not None:
-            trial = self.study.get_trials(deepcopy=False)[optuna_number]
-            live = optuna.Trial(self.study, trial._trial_id)
-            for name, value in self._violations(record.result).items():
-                live.set_constraint(name, value)
-            self.study.tell(optuna_number, _values(record.result))
-        else:
-            self.study.tell(optuna_number, state=failed_as or TrialState.FAIL)
+        One that got another chance was told before and is told once more, under a new number.
+        """
+        told = [
+            trial
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.user_attrs.get(NUMBER) == record.number
+        ]
+        asked = next((trial for trial in told if trial.state == TrialState.RUNNING), None)
+        if asked is not None:
+            self.tell(asked.number, record)
+        elif record.promoted and record.state not in {t.user_attrs.get(ENDING) for t in told}:
+            self.study.add_trial(self._as_optuna(record))
+
+    def tell(self, optuna_number: int, record: TrialRecord) -> None:
+        """Tell what a record holds under a number: the objectives, or that there are none."""
+        trial = self.study.get_trials(deepcopy=False)[optuna_number]
+        live = optuna.Trial(self.study, trial._trial_id)
+        for name, value in self._violations(record).items():
+            live.set_constraint(name, value)
+        live.set_user_attr(ENDING, record.state)
+        state = self._state(record)
+        self.study.tell(
+            optuna_number,
+            self._values(record),
+            # A duplicate of a trial that still runs is no trial of its own.
+            state=TrialState.FAIL if state == TrialState.RUNNING else state,
+        )
 
     def know(self, results: Sequence[KnownResult]) -> None:
         """Tell what is known from elsewhere, each result once."""
@@ -84,26 +118,40 @@ class Told:
                 told = create_trial(
                     params=replay.params,
                     distributions=replay.distributions,
-                    values=_values(result),
-                    constraints=self._violations(result),
+                    values=_values(result.figure),
+                    constraints=_violations(self._constraints, result.figure),
                     user_attrs={KNOWN: index},
                 )
                 self.study.add_trial(told)
 
     def tell_known(self, trial: optuna.Trial, result: KnownResult) -> None:
         """Tell what is known of a draw from elsewhere."""
-        for name, value in self._violations(result).items():
+        for name, value in _violations(self._constraints, result.figure).items():
             trial.set_constraint(name, value)
-        self.study.tell(trial, _values(result))
+        self.study.tell(trial, _values(result.figure))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Tell that a draw is no configuration."""
         trial.set_user_attr("refused", reason)
         self.study.tell(trial, state=TrialState.PRUNED)
 
-    def _violations(self, result: TrialResult | KnownResult) -> dict[str, float]:
-        """What the sampler is told of each constraint: above 0 where it is broken."""
-        return {str(c): c.violation(result.figure(c.figure)) for c in self._constraints}
+    def _violations(self, record: TrialRecord) -> dict[str, float]:
+        """What the sampler is told of the constraints that can be judged."""
+        if record.state in ("running", "failed"):
+            return {}
+        whole = self._state(record) == TrialState.COMPLETE
+        judged = [c for c in self._constraints if whole or c.on_cost]
+        return _violations(judged, partial(_expected, record))
+
+    def _values(self, record: TrialRecord) -> list[float] | None:
+        whole = self._state(record) == TrialState.COMPLETE
+        return _values(partial(_expected, record)) if whole else None
+
+    def _state(self, record: TrialRecord) -> TrialState:
+        rescaled = self._stopped_as == "rescaled" and record.growth is not None
+        if record.state == "stopped" and rescaled:
+            return TrialState.COMPLETE
+        return TrialState.PRUNED if record.lasting else STATES[record.state]
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say what the records say."""
@@ -117,20 +165,21 @@ class Told:
             trial = told.get(record.number)
             if trial is None:
                 self.study.add_trial(self._as_optuna(record))
-            elif trial.state == TrialState.RUNNING and record.state != "running":
-                self.tell(trial.number, record)
+            elif record.state != "running" and (
+                trial.state == TrialState.RUNNING or record.promoted
+            ):
+                self.end(record)
 
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
         replay = FixedTrial(record.params)
         self._space.suggest(replay)
-        finished = record.state == "finished"
         return create_trial(
-            state=STATES.get(record.state, TrialState.FAIL),
+            state=self._state(record),
             params=replay.params,
             distributions=replay.distributions,
-            values=_values(record.result) if finished else None,
-            constraints=self._violations(record.result) if finished else None,
-            user_attrs={NUMBER: record.number},
+            values=self._values(record),
+            constraints=self._violations(record),
+            user_attrs={NUMBER: record.number, ENDING: record.state},
         )
 
 
@@ -159,7 +208,19 @@ def _load(file: Path) -> optuna.Study:
     )
 
 
-def _values(result: TrialResult | KnownResult) -> list[float]:
+def _expected(record: TrialRecord, name: str) -> float | None:
+    """A figure of a trial; the metrics of a stopped one as they would have grown."""
+    figure = record.figure(name)
+    grows = record.growth is not None and figure is not None and name in Metrics.model_fields
+    return min(1.0, figure * record.growth) if grows else figure
+
+
+def _violations(constraints: Sequence[Constraint], figure: FigureOf) -> dict[str, float]:
+    """What the sampler is told of constraints: above 0 where one is broken."""
+    return {str(c): c.violation(figure(c.figure)) for c in constraints}
+
+
+def _values(figure: FigureOf) -> list[float]:
     """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-    ap_small, fps = (result.figure(name) for name in OBJECTIVES)
+    ap_small, fps = (figure(name) for name in OBJECTIVES)
     return [ap_small, log_fps(fps)]

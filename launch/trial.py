@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ INT8 = "int8"
 STAGES = "stages"
 """The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
 
+OnPredicted = Callable[[Cost], None]
+
 
 class Outcome(BaseModel):
     """What a detector scores and costs."""
@@ -40,6 +43,10 @@ class Outcome(BaseModel):
 
     metrics: Metrics
     cost: Cost
+
+    def figure(self, name: str) -> float | None:
+        """A metric or cost by its name, e.g. `ap_small` or `fps`."""
+        return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
 
 
 class TrialResult(BaseModel):
@@ -70,9 +77,8 @@ class TrialResult(BaseModel):
         return self.compact or self.dense
 
     def figure(self, name: str) -> float | None:
-        """A metric or cost of the final detector by its name, e.g. `ap_small` or `fps`."""
-        holder = self.final.metrics if name in Metrics.model_fields else self.final.cost
-        return getattr(holder, name)
+        """A metric or cost of the final detector by its name."""
+        return self.final.figure(name)
 
 
 def run_trial(
@@ -85,6 +91,7 @@ def run_trial(
     stages: Path | None = None,
     load_teacher: LoadTeacher = load_teacher,
     meter: Meter | None = None,
+    on_predicted: OnPredicted | None = None,
     rungs: tuple[int, ...] = (),
     on_rung: OnRung | None = None,
 ) -> TrialResult:
@@ -103,8 +110,9 @@ def run_trial(
         load_teacher: brings the teachers that the configuration names; by default from their
             folders.
         meter: scores and measures; by default on the device that trains.
+        on_predicted: told what the final detector will cost, before it is trained.
         rungs: epochs of the training after which `on_rung` is told what a snapshot scores. What
-            that raises ends the trial, and the next call goes on from there.
+            this or `on_predicted` raises ends the trial, and the next call goes on from there.
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
@@ -121,7 +129,7 @@ def run_trial(
     stages = Stages(
         config, data, store, device, meter, load_teacher, on_epoch, progress, rungs, on_rung
     )
-    return _Trial(out, stages).result()
+    return _Trial(out, stages, on_predicted).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -153,6 +161,7 @@ class _Trial:
 
     out: Path
     stages: Stages
+    on_predicted: OnPredicted | None
 
     def result(self) -> TrialResult:
         self._claim_folder()
@@ -172,6 +181,8 @@ class _Trial:
         start = time.monotonic()
         predicted = self.stages.predict()
         self._write("predicted", predicted)
+        if self.on_predicted:
+            self.on_predicted(predicted)
         final = dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +27,22 @@ from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.search import Searcher
 
+from detectors.cost import Cost
+from detectors.evaluate import Metrics
 from launch.attempt import Failure, attempt
+from launch.files import write_atomically
 from launch.study import Study
 from launch.target import TargetMeter, check_target
 from launch.teachers import PackedDetector, load_teacher, named_teachers
 from launch.trial import SPEEDS, TrialData, TrialResult
+from launch.watch import Ended
 from searchspace import TrialConfig
 
 RETRIES = 2
 """How often a trial is started again after its process or node was lost."""
+
+GO_ON, END = "go on", "end"
+"""Answers to a trial that asks whether it goes on."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +95,53 @@ class StudySearcher(Searcher):
         """Tune pickles its searcher; the study, its locks and callbacks stay in this process."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         record = self._study.propose()
         if record is None:
-            return Searcher.FINISHED
+            return None if self._study.waits else Searcher.FINISHED
         self._numbers[trial_id] = record.number
         folder = self._study.trial_folder(record).resolve()
         return {
             "config": record.config.model_dump_json(),
             "folder": str(folder),
+            "answers": str(self._answers(trial_id)),
+            "rungs": self._study.rungs(record),
             "stages": str(self._study.stages.resolve()),
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing to learn from an epoch yet: a trial's end decides."""
+        """Answer a trial that asks whether it goes on.
+
+        Tune lets it run on when this has returned, so the answer lies there by then. Tune's own way
+        to stop a trial would leave its thread asleep, with the locks that it holds, until another
+        trial needs the process.
+        """
+        if "question" not in result:
+            return
+        goes_on = trial_id in self._numbers and self._judge(self._numbers[trial_id], result)
+        if not goes_on:
+            self._numbers.pop(trial_id, None)
+        answer = GO_ON if goes_on else END
+        write_atomically(self._answers(trial_id) / result["question"], answer)
+
+    def _judge(self, number: int, result: dict[str, Any]) -> bool:
+        seconds = result["seconds"]
+        if "rung" in result:
+            metrics = Metrics.model_validate_json(result["metrics"])
+            return self._study.reach(number, result["rung"], metrics, seconds)
+        return self._study.foresee(number, Cost.model_validate_json(result["predicted"]), seconds)
+
+    def _answers(self, trial_id: str) -> Path:
+        """Where the answers to one of Tune's trials lie."""
+        return self._study.folder.resolve() / "ray" / "answers" / trial_id
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        number = self._numbers.pop(trial_id)
+        shutil.rmtree(self._answers(trial_id), ignore_errors=True)
+        number = self._numbers.pop(trial_id, None)
+        if number is None:
+            return  # the study has ended it
         if error:
             lost = Failure(f"its process was lost {RETRIES + 1} times", lasting=False)
             self._study.end(number, lost)
@@ -183,6 +221,34 @@ def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
     )
 
 
+@dataclass
+class _AskingWatch:
+    """Asks the driver whether a trial goes on, by a report; the answer lies in a file.
+
+    Attributes:
+        answers: folder of the answers, which all nodes see.
+        rungs: see `Watch`.
+        start: when the attempt began.
+    """
+
+    answers: Path
+    rungs: tuple[int, ...]
+    start: float = field(default_factory=time.monotonic)
+
+    def predicted(self, cost: Cost) -> None:
+        self._ask({"predicted": cost.model_dump_json()})
+
+    def reached(self, epochs: int, metrics: Metrics) -> None:
+        self._ask({"rung": epochs, "metrics": metrics.model_dump_json()})
+
+    def _ask(self, about: dict[str, Any]) -> None:
+        # No two questions have one name, so no node can take an old file for the answer.
+        question = uuid.uuid4().hex
+        tune.report(about | {"question": question, "seconds": time.monotonic() - self.start})
+        if (self.answers / question).read_text() != GO_ON:
+            raise Ended
+
+
 def _run_on_worker(
     config: dict[str, Any],
     data: TrialData,
@@ -204,7 +270,10 @@ def _run_on_worker(
         on_epoch=lambda stage, epoch, losses: tune.report(
             {"stage": stage, "epochs": epoch, **losses}
         ),
+        watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"])),
     )
+    if isinstance(outcome, Ended):
+        return
     if isinstance(outcome, Failure):
         tune.report(
             {"failed": outcome.reason, "lasting": outcome.lasting, "seconds": outcome.seconds}

@@ -16,6 +16,9 @@ from searchspace.compression import Unpruned
 FRONT_JSON = "front.json"
 FRONT_CSV = "front.csv"
 
+USUAL: tuple[State, ...] = ("finished", "failed", "running")
+"""States that are counted even where no trial is in them."""
+
 
 class Figures(BaseModel):
     """What a front member scores and costs; AP as fractions, None where it is not defined."""
@@ -64,7 +67,7 @@ class Front(BaseModel):
         objectives: what was maximised.
         hypervolume: area of the front in AP_small times the logarithm of FPS, above AP_small 0
             and one frame a second.
-        trials: how many there are in each state.
+        trials: how many there are in each state; of those that end early, where there are any.
         members: best AP_small first.
     """
 
@@ -81,7 +84,7 @@ def front_of(view: StudyView) -> Front:
     return Front(
         objectives=OBJECTIVES,
         hypervolume=view.hypervolume,
-        trials={state: len(view.in_state(state)) for state in ("finished", "failed", "running")},
+        trials={state: n for state, n in view.counts().items() if n or state in USUAL},
         members=tuple(map(member_of, view.front)),
     )
 

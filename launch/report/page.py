@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.cost import Cost
-from launch.records import TrialRecord
+from launch.records import UNTRAINED, TrialRecord
 from launch.report.front_file import member_of
 from launch.report.plot import front_plot
 from launch.report.study import StudyView, figure_of, headline
@@ -80,7 +80,7 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
 
 
 def _rows(view: StudyView) -> Iterator[Row]:
-    """The front, then what finished by AP_small, what still runs, what failed."""
+    """The front, then what finished by AP_small, what still runs, what failed or ended early."""
     front = {record.number for record in view.front}
     finished = sorted(
         (r for r in view.in_state("finished") if r.number not in front),
@@ -89,12 +89,15 @@ def _rows(view: StudyView) -> Iterator[Row]:
     )
     for record in view.front:
         yield _row(record, "front")
-    for record in (*finished, *view.in_state("running"), *view.in_state("failed")):
-        yield _row(record, record.state)
+    for record in finished:
+        yield _row(record, "finished")
+    for state in ("running", "failed", *UNTRAINED):
+        for record in view.in_state(state):
+            yield _row(record, state)
 
 
 def _row(record: TrialRecord, state: str) -> Row:
-    values = {name: record.result and record.result.figure(name) for name in COLUMNS}
+    values = {name: record.figure(name) for name in COLUMNS}
     return Row(record, state, tuple((show(name, value), value) for name, value in values.items()))
 
 

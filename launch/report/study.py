@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
+from typing import get_args
 
 from launch.front import front, hypervolume, log_fps
-from launch.records import State, TrialRecord
-from launch.report.words import LABELS, factor, show
+from launch.records import UNTRAINED, State, TrialRecord
+from launch.report.words import LABELS, factor, show, show_seconds
 from launch.trial import Outcome
 
 REFERENCE = (0.0, log_fps(1.0))
@@ -51,6 +53,15 @@ class StudyView:
     def in_state(self, state: State) -> tuple[TrialRecord, ...]:
         return tuple(record for record in self.records if record.state == state)
 
+    def counts(self) -> dict[State, int]:
+        """How many trials there are in each state."""
+        return {state: len(self.in_state(state)) for state in get_args(State)}
+
+    @property
+    def untrained(self) -> tuple[TrialRecord, ...]:
+        """Those that ended before training."""
+        return tuple(record for record in self.records if record.state in UNTRAINED)
+
 
 def figure_of(outcome: Outcome, name: str) -> float | None:
     """A metric or cost of a detector by its name."""
@@ -58,7 +69,24 @@ def figure_of(outcome: Outcome, name: str) -> float | None:
 
 
 def headline(view: StudyView) -> list[str]:
-    """The result of a study in sentences: how many trials, the best of them, the baseline."""
+    """The result of a study in sentences: how many trials, the best of them, what was saved."""
+    return [*_result(view), *savings(view)]
+
+
+def savings(view: StudyView) -> list[str]:
+    """What ending trials early has saved, in sentences; none where none ended early."""
+    if not view.untrained:
+        return []
+    count = len(view.untrained)
+    text = f"{count} design{'s' if count > 1 else ''} ended before training"
+    if finished := view.in_state("finished"):
+        spent = sum(record.seconds for record in view.untrained)
+        saved = max(0.0, count * mean(record.seconds for record in finished) - spent)
+        text += f"; saved about {show_seconds(saved)}"
+    return [text + "."]
+
+
+def _result(view: StudyView) -> list[str]:
     if view.front:
         return [_counts(view), _extremes(view.front), against_baseline(view)]
     if view.scored:
@@ -81,6 +109,8 @@ def against_baseline(view: StudyView) -> str:
         return "The baseline failed, so there is nothing to compare the front with."
     if baseline.state == "running":
         return "The baseline has not finished yet."
+    if baseline.state == "infeasible":
+        return f"The baseline was not trained: not {', not '.join(baseline.broken)}."
     if baseline not in view.scored:
         return "The baseline has no AP_small to compare with."
     score, fps = baseline.objectives
@@ -122,15 +152,20 @@ def _gain(record: TrialRecord, baseline: TrialRecord, first: str, second: str) -
 
 
 def _counts(view: StudyView) -> str:
-    finished, failed, running = (
-        len(view.in_state(state)) for state in ("finished", "failed", "running")
-    )
+    counts = view.counts()
+    finished, failed, running = counts["finished"], counts["failed"], counts["running"]
     if not finished:
-        text = "No trial has finished yet" if running or not failed else "No trial finished"
+        ended = failed or view.untrained
+        text = "No trial has finished yet" if running or not ended else "No trial finished"
     else:
         text = f"{_trials(finished)} finished"
-    broken = sum(bool(record.broken) for record in view.records)
-    numbers = ((broken, "break a constraint"), (failed, "failed"), (running, "still running"))
+    broken = sum(bool(record.broken) for record in view.in_state("finished"))
+    numbers = (
+        (broken, "break a constraint"),
+        (failed, "failed"),
+        (running, "still running"),
+        *((counts[state], state) for state in UNTRAINED),
+    )
     others = [f"{n} {word}" for n, word in numbers if n]
     if others:
         text += f" ({', '.join(others)})"

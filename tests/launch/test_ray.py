@@ -19,6 +19,7 @@ from ray.cluster_utils import Cluster
 
 from detectors.detector import Detector
 from launch.budget import Outlook
+from launch.constraints import constraints_from
 from launch.journal import Journal
 from launch.records import TrialRecord
 from launch.searches import search
@@ -260,3 +261,14 @@ def test_the_workers_of_a_node_share_a_teachers_memory(two_nodes: str) -> None:
         return same and read_only, fingerprint(packed.unpack())
 
     assert ray.get([shares.remote(stored) for _ in range(2)]) == [(True, fingerprint(detector))] * 2
+
+
+def test_a_worker_that_is_told_to_end_trains_nothing_and_takes_the_next_trial(
+    space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    study, bounds = tmp_path / "study", constraints_from({"max_params": 10.0})
+    search(space, shapes_folder, study, trials=3, device="cpu", constraints=bounds)
+    assert [r.state for r in read_records(study)] == ["infeasible"] * 3
+    assert reported_epochs(study) == {}
+    assert not list((study / "stages").glob("train-*"))
+    assert not list((study / "ray" / "answers").iterdir())

@@ -64,7 +64,7 @@ def test_an_interrupted_search_goes_on(
             raise KeyboardInterrupt
         return run_trial(config, *args, **kwargs)
 
-    monkeypatch.setattr("launch.local.attempt", lambda *a: attempt(*a, run=interrupted))
+    monkeypatch.setattr("launch.local.attempt", lambda *a, **k: attempt(*a, **k, run=interrupted))
     with pytest.raises(KeyboardInterrupt):
         search(space, shapes_folder, tmp_path / "study", trials=3, driver="local", device="cpu")
     assert [r.state for r in read_records(tmp_path / "study")] == ["finished", "running"]
@@ -107,7 +107,7 @@ def test_a_failing_trial_does_not_end_the_search(
             raise MemoryError("pretended")
         return run_trial(config, *args, **kwargs)
 
-    monkeypatch.setattr("launch.local.attempt", lambda *a: attempt(*a, run=second_fails))
+    monkeypatch.setattr("launch.local.attempt", lambda *a, **k: attempt(*a, **k, run=second_fails))
     search(space, shapes_folder, tmp_path / "study", trials=3, driver="local", device="cpu")
     records = read_records(tmp_path / "study")
     assert [r.state for r in records] == ["finished", "failed", "finished"]
