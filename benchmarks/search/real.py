@@ -2,8 +2,8 @@
 
     python -m benchmarks.search.real --data FOLDER [--minutes 12] [--out runs/real]
 
-Searches `bccd.toml` beside this file twice: as `sparrow search` does it with all its devices, and by
-random draws alone. Prints what each came to and writes `docs/bccd.png`.
+Searches `bccd.toml` beside this file twice: as `sparrow search` does it with all its devices, and
+by random draws alone. Prints what each came to and writes `docs/bccd.png`.
 """
 
 from __future__ import annotations
