@@ -3,33 +3,37 @@
     python -m benchmarks.search.record [--jobs 2] [--out runs/recorded]
 
 Trains all designs of `grid.toml` on generated shapes, scores the dense detectors after each epoch,
-and writes `recorded.parquet` beside this file. Takes about an hour of one core's time; an
-interrupted run goes on where it was.
+then measures every distinct architecture while nothing else runs, and writes `recorded.parquet`
+beside this file. Takes about an hour of one core's time; an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 
 import torch
+from pydantic import BaseModel
 from rich.progress import track
 
 from benchmarks.search.table import SPACE, Design, Seconds, every, write
 from detectors.cost import Cost
 from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.detector import Detector
 from detectors.evaluate import Metrics
+from detectors.speed import speed_key
 from launch.files import write_atomically
 from launch.inputs import TrialData
 from launch.meter import LocalMeter
-from launch.stages import Stages
-from launch.store import Artefact, Store
+from launch.stages import DETECTOR, Stages
+from launch.store import Store
 from launch.teachers import load_teacher
 from launch.trial import SPEEDS, Outcome, TrialResult
 from searchspace import Space, TrialConfig, load_space
@@ -37,15 +41,35 @@ from searchspace.compression import Unpruned
 
 SHAPES = ShapesConfig(train_images=128, val_images=128, size=128, seed=5)
 CPU = torch.device("cpu")
-TIMINGS = {"timing": None, "circumstances": None, "memory": None}
+BARE = {"timing": None, "circumstances": None, "memory": None}
 """What of a cost is left out: none of its figures, and most of its size."""
 
 
-class Recorder:
-    """Runs the stages of designs one after the other, and notes what each takes of this core."""
+class Trained(BaseModel):
+    """A design before its speed is known.
 
-    def __init__(self, space: Space, data: TrialData, out: Path) -> None:
-        self.space = space
+    Attributes:
+        train, snapshot, compress, evaluate: seconds of this core, see `Seconds`.
+        dense, compact: what the detectors score, and in `folders` where they lie.
+    """
+
+    config: TrialConfig
+    parent: str
+    curve: tuple[float, ...]
+    train: float
+    snapshot: float
+    compress: float = 0.0
+    evaluate: float
+    dense: Metrics
+    compact: Metrics | None = None
+    removed_share: float = 0.0
+    folders: tuple[Path, ...]
+
+
+class Recorder:
+    """Trains designs one after the other, and notes what each takes of this core."""
+
+    def __init__(self, data: TrialData, out: Path) -> None:
         self.data = data
         self.out = out
         self.store = Store(out / "stages")
@@ -53,57 +77,107 @@ class Recorder:
 
     def family(self, configs: Sequence[TrialConfig]) -> None:
         """Record a detector and all that is pruned out of it; the unpruned design comes first."""
-        parent = self._design(configs[0], None)
+        dense = self._once(configs[0], None)
         for config in configs[1:]:
-            self._design(config, parent)
+            self._once(config, dense)
 
-    def _design(self, config: TrialConfig, parent: Design | None) -> Design:
-        file = self.out / "designs" / f"{config.digest()}.json"
+    def _once(self, config: TrialConfig, dense: Trained | None) -> Trained:
+        file = trained_file(self.out, config)
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, self._run(config, parent).model_dump_json(indent=1))
-        return Design.model_validate_json(file.read_text())
+            made = self._prune(config, dense) if dense else self._train(config)
+            write_atomically(file, made.model_dump_json(indent=1))
+        return Trained.model_validate_json(file.read_text())
 
-    def _run(self, config: TrialConfig, parent: Design | None) -> Design:
+    def _train(self, config: TrialConfig) -> Trained:
         watch = _Watch(config.train.epochs)
-        stages = Stages(
-            config, self.data, self.store, CPU, self.meter, load_teacher,
-            watch.at_epoch, rungs=tuple(range(1, config.train.epochs + 1)), on_rung=watch.at_rung,
-        )  # fmt: skip
-        begun = time.process_time()
-        predicted = stages.predict()
-        predicting = time.process_time() - begun
+        stages = self._stages(config, watch)
         watch.begin()
         dense = stages.train()
-        scored = time.process_time()
-        outcome = _outcome(stages, dense)
-        scoring = time.process_time() - scored
-        compact, share, compressing = None, 0.0, 0.0
-        if parent is not None:
-            begun = time.process_time()
-            plan, pruned = stages.prune(dense)
-            final = stages.finetune(dense, plan, pruned)
-            compressing, scored = time.process_time() - begun, time.process_time()
-            compact, share = _outcome(stages, final), plan.share
-            scoring = parent.seconds.score + time.process_time() - scored
-        return Design(
-            params=self.space.to_params(config),
+        begun = time.process_time()
+        metrics = stages.evaluate(dense)
+        return Trained(
+            config=config,
             parent=dense.key,
-            curve=parent.curve if parent else watch.curve,
+            curve=watch.curve,
+            train=watch.training,
+            snapshot=fmean(watch.snapshots),
+            evaluate=time.process_time() - begun,
+            dense=metrics,
+            folders=(dense.folder / DETECTOR,),
+        )
+
+    def _prune(self, config: TrialConfig, dense: Trained) -> Trained:
+        stages = self._stages(config, _Watch(config.train.epochs))
+        parent, begun = stages.train(), time.process_time()
+        plan, pruned = stages.prune(parent)
+        compact = stages.finetune(parent, plan, pruned)
+        compressed = time.process_time()
+        changes = {
+            "config": config,
+            "compress": compressed - begun,
+            "compact": stages.evaluate(compact),
+            "evaluate": dense.evaluate + time.process_time() - compressed,
+            "removed_share": plan.share,
+            "folders": (*dense.folders, compact.folder / DETECTOR),
+        }
+        return dense.model_copy(update=changes)
+
+    def _stages(self, config: TrialConfig, watch: _Watch) -> Stages:
+        rungs = tuple(range(1, config.train.epochs + 1))
+        return Stages(
+            config, self.data, self.store, CPU, self.meter, load_teacher,
+            watch.at_epoch, rungs=rungs, on_rung=watch.at_rung,
+        )  # fmt: skip
+
+
+class Speeds:
+    """What architectures cost; each is measured once, while nothing else runs."""
+
+    def __init__(self, data: TrialData, folder: Path) -> None:
+        self._meter = LocalMeter(data, CPU, folder)
+        self._known: dict[str, Cost] = {}
+        self.seconds: list[float] = []
+
+    def of(self, folder: Path, config: TrialConfig) -> Cost:
+        """The cost of a saved detector."""
+        detector = Detector.load(folder)
+        key = json.dumps(speed_key(detector, config.deployment, CPU), sort_keys=True)
+        if key not in self._known:
+            begun = time.monotonic()
+            self._known[key] = self._meter.measure(detector, config.deployment)
+            self.seconds.append(time.monotonic() - begun)
+        return self._known[key].model_copy(update=BARE)
+
+
+def measured(space: Space, trained: Sequence[Trained], speeds: Speeds) -> Iterator[Design]:
+    """The designs with their speeds.
+
+    A pruned design keeps the same share of every layer, so what was measured before its training is
+    what it comes to: the predicted cost is the final one.
+    """
+    costs = [[speeds.of(f, t.config) for f in t.folders] for t in track(trained, "Measuring")]
+    measuring = fmean(speeds.seconds)
+    for design, found in zip(trained, costs, strict=True):
+        compact = design.compact and Outcome(metrics=design.compact, cost=found[-1])
+        yield Design(
+            params=space.to_params(design.config),
+            parent=design.parent,
+            curve=design.curve,
             seconds=Seconds(
-                predict=predicting,
-                train=parent.seconds.train if parent else watch.training,
-                snapshot=parent.seconds.snapshot if parent else fmean(watch.snapshots),
-                compress=compressing,
-                score=scoring,
+                predict=measuring,
+                train=design.train,
+                snapshot=design.snapshot,
+                compress=design.compress,
+                score=design.evaluate + measuring * len(found),
             ),
             result=TrialResult(
-                config=config,
-                dense=outcome,
+                config=design.config,
+                dense=Outcome(metrics=design.dense, cost=found[0]),
                 compact=compact,
-                removed_share=share,
+                removed_share=design.removed_share,
                 seconds=0.0,
-                predicted=_bare(predicted),
+                predicted=found[-1],
             ),
         )
 
@@ -141,14 +215,6 @@ class _Watch:
         return sum(self._steps)
 
 
-def _outcome(stages: Stages, model: Artefact) -> Outcome:
-    return Outcome(metrics=stages.evaluate(model), cost=_bare(stages.measure(model)))
-
-
-def _bare(cost: Cost) -> Cost:
-    return cost.model_copy(update=TIMINGS)
-
-
 def families(space: Space) -> list[list[TrialConfig]]:
     """Configurations that differ in their pruning alone, the unpruned one of each first."""
     by_parent = defaultdict(list)
@@ -158,10 +224,14 @@ def families(space: Space) -> list[list[TrialConfig]]:
     return [sorted(f, key=lambda c: c.compress.pruning != unpruned) for f in by_parent.values()]
 
 
-def record_family(space: Space, shapes: Path, out: Path, configs: Sequence[TrialConfig]) -> None:
+def trained_file(out: Path, config: TrialConfig) -> Path:
+    return out / "designs" / f"{config.digest()}.json"
+
+
+def record_family(shapes: Path, out: Path, configs: Sequence[TrialConfig]) -> None:
     """The work of one process."""
     torch.set_num_threads(1)
-    Recorder(space, TrialData.of(shapes), out).family(configs)
+    Recorder(TrialData.of(shapes), out).family(configs)
 
 
 def main() -> None:
@@ -169,16 +239,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/recorded"))
     arguments = parser.parse_args()
-    space = load_space(SPACE)
-    shapes = generate_shapes(arguments.out / "shapes", SHAPES)
+    space, out = load_space(SPACE), arguments.out
+    shapes = generate_shapes(out / "shapes", SHAPES)
     work = families(space)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        jobs = [pool.submit(record_family, space, shapes, arguments.out, f) for f in work]
-        for job in track(as_completed(jobs), "Recording", total=len(jobs)):
+        jobs = [pool.submit(record_family, shapes, out, configs) for configs in work]
+        for job in track(as_completed(jobs), "Training", total=len(jobs)):
             job.result()
-    recorder = arguments.out / "designs"
-    names = [f"{config.digest()}.json" for family in work for config in family]
-    write(Design.model_validate_json((recorder / name).read_text()) for name in names)
+    files = [trained_file(out, config) for configs in work for config in configs]
+    trained = [Trained.model_validate_json(file.read_text()) for file in files]
+    write(measured(space, trained, Speeds(TrialData.of(shapes), out / SPEEDS)))
 
 
 if __name__ == "__main__":

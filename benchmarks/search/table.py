@@ -64,6 +64,11 @@ class Design(BaseModel):
     result: TrialResult
 
     @property
+    def key(self) -> str:
+        """Tells it from all others of its table."""
+        return json.dumps(self.params, sort_keys=True)
+
+    @property
     def ap_small(self) -> float:
         return self.result.figure("ap_small")
 

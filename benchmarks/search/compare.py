@@ -1,0 +1,192 @@
+"""Compare ways to search, by replaying them over the recorded benchmark::
+
+    python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--workers 4] [--jobs 2]
+
+Random, plain TPE and NSGA-II are Optuna's own with nothing around them; the others are the study of
+`sparrow search`, and each of its devices switched on or off alone. Time is simulated: what a design
+takes was recorded with it. Prints two tables in Markdown and writes `docs/search.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+import plotly.graph_objects as go
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+
+from benchmarks.figures import write_png
+from benchmarks.search.replay import Moment, Replay
+from benchmarks.search.strategies import Ours, Plain
+from benchmarks.search.table import Table
+from launch.halving import Halving
+
+PLAIN = {
+    "random": lambda seed: RandomSampler(seed=seed),
+    "plain TPE": lambda seed: TPESampler(seed=seed),
+    "plain NSGA-II": lambda seed: NSGAIISampler(seed=seed, population_size=16),
+}
+HALVING = Halving(budgets=(1, 2, 3))
+LADDER = (0.2, 0.4, 0.6)
+STUDIES: dict[str, dict[str, Any]] = {
+    "study": {},
+    "study, no papers first": {"papers": False},
+    "study, stages not shared": {"shares": False},
+    "study, random": {"sampler": "random"},
+    "study, GP": {"sampler": "gp"},
+    "study, NSGA-II": {"sampler": "nsga2"},
+    "study + ladder": {"ladder": LADDER},
+    "study + gate": {"gate": True},
+    "study + halving": {"halving": HALVING},
+    "study + halving, rescaled": {"halving": HALVING, "stopped_as": "rescaled"},
+    "study + ladder, gate, halving": {"ladder": LADDER, "gate": True, "halving": HALVING},
+}
+BASELINES = ("random", "plain TPE")
+SHOWN = {
+    "random": "#7f7f7f",
+    "plain TPE": "#1f77b4",
+    "plain NSGA-II": "#2ca02c",
+    "study": "#ff7f0e",
+    "study + ladder, gate, halving": "#d62728",
+}
+"""What the figure draws, and in which colors."""
+
+FIGURE = Path("docs/search.png")
+
+
+@dataclass(frozen=True)
+class Search:
+    """One replayed search.
+
+    Attributes:
+        moments: its state whenever a trial came to a result.
+        seconds: what its workers worked in all.
+        lost: share of the table's optimal designs that it ended early.
+    """
+
+    moments: tuple[Moment, ...]
+    seconds: float
+    lost: float
+
+    def hypervolume_at(self, seconds: float) -> float:
+        """The share of the table's hypervolume that it had after so much device time."""
+        known = [m.hypervolume for m in self.moments if m.device_seconds <= seconds]
+        return known[-1] if known else 0.0
+
+    def seconds_to(self, hypervolume: float) -> float | None:
+        """The device time in which it reached a hypervolume; None where it did not."""
+        reached = (m.device_seconds for m in self.moments if m.hypervolume >= hypervolume)
+        return next(reached, None)
+
+
+def replay(name: str, seed: int, trials: int, workers: int) -> Search:
+    """One search of a name and seed."""
+    table = Table.read()
+    if name in PLAIN:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        done = Replay(table, Plain(table, PLAIN[name](seed), trials)).run(workers)
+    else:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Ours(table, Path(folder) / "study", seed, trials, **STUDIES[name]) as strategy,
+        ):
+            done = Replay(table, strategy).run(workers)
+    ended = {design.key for design in done.lost.values()}
+    optimal = table.optimal()
+    lost = sum(design.key in ended for design in optimal) / len(optimal)
+    return Search(tuple(done.moments), done.worked, lost)
+
+
+def median(values: Sequence[float]) -> str:
+    """Median and quartiles, as the tables show them."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+
+
+def speeds(searches: dict[str, list[Search]]) -> str:
+    """What each search has at its end and on the way there, as Markdown."""
+    budget = statistics.median(s.seconds for s in searches["random"])
+    goals = {
+        b: statistics.median(s.moments[-1].hypervolume for s in searches[b]) for b in BASELINES
+    }
+    heads = ("", "device time", "hypervolume at the end", "at 1/5 of random's time", "at 1/3")
+    lines = [f"| {' | '.join((*heads, *(f'time to the end of {b}' for b in goals)))} |"]
+    lines.append("|---|" + "---:|" * (len(heads) - 1 + len(goals)))
+    for name, runs in searches.items():
+        cells = [
+            name,
+            f"{statistics.median(s.seconds for s in runs) / budget:.2f}",
+            median([s.moments[-1].hypervolume for s in runs]),
+            median([s.hypervolume_at(budget / 5) for s in runs]),
+            median([s.hypervolume_at(budget / 3) for s in runs]),
+        ]
+        for baseline, goal in goals.items():
+            own = statistics.median(s.seconds for s in searches[baseline])
+            reached = [t for s in runs if (t := s.seconds_to(goal)) is not None]
+            share = f"{statistics.median(reached) / own:.2f}" if reached else "-"
+            cells.append(f"{share} ({len(reached)} of {len(runs)})")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def losses(searches: dict[str, list[Search]]) -> str:
+    """How many of the truly optimal designs were ended early, as Markdown."""
+    lines = ["| | optimal designs ended early | results |", "|---|---:|---:|"]
+    for name, runs in searches.items():
+        if any(s.lost for s in runs):
+            lost = statistics.fmean(s.lost for s in runs)
+            results = statistics.fmean(len(s.moments) for s in runs)
+            lines.append(f"| {name} | {lost:.1%} | {results:.0f} |")
+    return "\n".join(lines)
+
+
+def figure(searches: dict[str, list[Search]]) -> go.Figure:
+    """Hypervolume against device time: medians over the seeds, and quartiles as bands."""
+    budget = statistics.median(s.seconds for s in searches["random"])
+    shares = [k / 100 for k in range(2, 131)]
+    drawn = go.Figure()
+    for name, color in SHOWN.items():
+        runs = searches[name]
+        spread = [
+            statistics.quantiles([s.hypervolume_at(share * budget) for s in runs], n=4)
+            for share in shares
+        ]
+        low, middle, high = (list(values) for values in zip(*spread, strict=True))
+        drawn.add_scatter(
+            x=[*shares, *reversed(shares)], y=[*high, *reversed(low)], fill="toself",
+            fillcolor=color, opacity=0.15, line_width=0, showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        drawn.add_scatter(x=shares, y=middle, name=name, line_color=color)
+    drawn.update_xaxes(title="device time, random's whole search = 1", range=[0, 1.3])
+    drawn.update_yaxes(title="hypervolume, whole table = 1", range=[0.3, 1.0])
+    drawn.update_layout(legend={"x": 0.62, "y": 0.08}, margin={"t": 20, "r": 20})
+    return drawn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=4, help="of a simulated search")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that replay")
+    arguments = parser.parse_args()
+    names = [*PLAIN, *STUDIES]
+    run = partial(replay, trials=arguments.trials, workers=arguments.workers)
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        jobs = {n: [pool.submit(run, n, seed) for seed in range(arguments.seeds)] for n in names}
+        searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}
+    print(speeds(searches), losses(searches), sep="\n\n")
+    write_png(figure(searches), FIGURE)
+
+
+if __name__ == "__main__":
+    main()
