@@ -57,3 +57,16 @@ class Cost(BaseModel):
     memory: Memory | None = None
     timing: Timing | None = None
     circumstances: Circumstances | None = None
+
+    @property
+    def latency_p99(self) -> float | None:
+        """99 % of the calls take no longer, in milliseconds, normalised as `latency_ms` is."""
+        if self.timing is None:
+            return None
+        latency = self.timing.whole.latency
+        return self.latency_ms * latency.p99 / latency.p50
+
+    @property
+    def memory_mb(self) -> float | None:
+        """The most that a call takes, in 10^6 bytes; see `Memory` for what was counted."""
+        return self.memory and self.memory.megabytes

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +26,7 @@ from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.halving import Halving
 from launch.ladders import ladder
+from launch.objectives import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
 from launch.report import (
     Front,
@@ -31,11 +34,12 @@ from launch.report import (
     front_table,
     ladder_table,
     outlook_in_words,
+    with_name,
 )
 from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
 from launch.space_tree import space_tree
-from launch.study import read_records
+from launch.study import OnEnd, read_records, read_settings
 from launch.systems import find_system, in_words, read_trial
 from launch.told import StoppedAs
 from launch.trial import TrialResult, run_trial
@@ -56,6 +60,7 @@ Count = Annotated[
     float | None,
     typer.Option(parser=parse_count, metavar="COUNT", help="The front keeps to it; k, M, G."),
 ]
+Bound = Annotated[float | None, typer.Option(help="The front keeps to it.")]
 DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
 
 
@@ -94,9 +99,18 @@ def search_command(
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
     sampler: Annotated[SamplerName, typer.Option(help="What proposes configurations.")] = "tpe",
-    min_fps: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
-    min_ap_small: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
-    max_latency_ms: Annotated[float | None, typer.Option(help="The front keeps to it.")] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What the front is over; repeatable: {', '.join(SENSES)}."),
+    ] = None,
+    min_fps: Bound = None,
+    min_ap: Bound = None,
+    min_ap50: Bound = None,
+    min_ap_small: Bound = None,
+    min_ar_small: Bound = None,
+    max_latency_ms: Bound = None,
+    max_latency_p99: Bound = None,
+    max_memory_mb: Bound = None,
     max_params: Count = None,
     max_macs: Count = None,
     ladder: Annotated[
@@ -129,13 +143,17 @@ def search_command(
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
         "address": address,
-        "on_end": _print_end,
     }
     constraints = constraints_from(
         {
             "min_fps": min_fps,
+            "min_ap": min_ap,
+            "min_ap50": min_ap50,
             "min_ap_small": min_ap_small,
+            "min_ar_small": min_ar_small,
             "max_latency_ms": max_latency_ms,
+            "max_latency_p99": max_latency_p99,
+            "max_memory_mb": max_memory_mb,
             "max_params": max_params,
             "max_macs": max_macs,
         }
@@ -143,11 +161,12 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any((*own, warm_start, device_hours, gate, halving, rungs)):
+            if any((*own, warm_start, device_hours, objective, gate, halving, rungs)):
                 raise ValueError("--resume: data, device and limits are those of the study")
-            front = resume(resume_from, trials=trials, **workers)
+            aims = read_settings(resume_from).objectives
+            front = resume(resume_from, trials=trials, on_end=_print_end(aims), **workers)
         else:
-            source = _source(data, paths)
+            source, aims = _source(data, paths), _objectives(objective)
             front = search(
                 space,
                 source or _shapes(),
@@ -161,6 +180,7 @@ def search_command(
                 skip_bad=skip_bad,
                 papers=papers,
                 sampler=sampler,
+                objectives=aims,
                 constraints=constraints,
                 gate=gate,
                 halving=_halving(halving, rungs),
@@ -168,6 +188,7 @@ def search_command(
                 ladder=_ratios("--ladder", ladder) if ladder else (),
                 warm_start=warm_start or (),
                 on_known=_print_known,
+                on_end=_print_end(aims),
                 **workers,
             )
     except KeyboardInterrupt:
@@ -292,6 +313,16 @@ def _ratios(option: str, text: str) -> list[float]:
         raise ValueError(f"{option} {text}: give numbers, such as 0.3,0.5,0.7") from None
 
 
+def _objectives(names: Sequence[str] | None) -> Sequence[Figure]:
+    for name in names or ():
+        if name not in SENSES:
+            near = difflib.get_close_matches(name, SENSES, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"--objective {name}: the nearest one is {near}; there are {', '.join(SENSES)}"
+            )
+    return tuple(names or DEFAULT)
+
+
 def _halving(wanted: bool, rungs: str | None) -> bool | Halving:
     if rungs is None:
         return wanted
@@ -312,27 +343,29 @@ def _print_known(words: str) -> None:
     console.print(words, markup=False, highlight=False)
 
 
-def _print_end(record: TrialRecord, outlook: Outlook) -> None:
-    _print_trial(record)
-    console.print(f"  {outlook_in_words(outlook)}", highlight=False)
+def _print_end(objectives: Sequence[Figure]) -> OnEnd:
+    def print_end(record: TrialRecord, outlook: Outlook) -> None:
+        _print_trial(record, objectives)
+        console.print(f"  {outlook_in_words(outlook)}", highlight=False)
+
+    return print_end
 
 
-def _print_trial(record: TrialRecord) -> None:
+def _print_trial(record: TrialRecord, objectives: Sequence[Figure]) -> None:
     words = describe_in_words(record.config)
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"
         console.print(f"trial {record.number} {record.state}: {why} ({words})", markup=False)
         return
-    ap_small, fps = record.objectives
+    figures = ", ".join(with_name(name, record.result.figure(name)) for name in objectives)
     console.print(
-        f"trial {record.number}: AP_small {ap_small:.3f}, {fps:.0f} FPS, "
-        f"{record.seconds:.0f} s ({words})",
+        f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})",
         highlight=False,
     )
 
 
 def _print_front(folder: Path, front: Front) -> None:
-    console.print(front_table(read_records(folder)))
+    console.print(front_table(read_records(folder), read_settings(folder).objectives))
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
 
 

@@ -9,10 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from detectors.cost import Cost
-
-Bounded = Literal["fps", "ap", "ap50", "ap_small", "ar_small", "params", "macs", "latency_ms"]
-"""Figures of a trial that may be bounded."""
+from detectors.evaluate import Metrics
+from launch.objectives import Figure
 
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -26,14 +24,14 @@ class Constraint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    figure: Bounded
+    figure: Figure
     sense: Literal["min", "max"]
     bound: float
 
     @property
     def on_cost(self) -> bool:
-        """Whether a prediction of the cost tells if it is kept."""
-        return self.figure in Cost.model_fields
+        """Whether it bounds what a prediction of the cost may tell."""
+        return self.figure not in Metrics.model_fields
 
     def violation(self, value: float | None) -> float:
         """By how much of the bound it is broken; 0 or less where it is kept.

@@ -6,20 +6,15 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch.constraints import Constraint
-from launch.front import Point, log_fps
+from launch.front import Point
 from launch.gate import Gate, Trained
 from launch.halving import Halving, Rung, growth
-from launch.records import OBJECTIVES, TrialRecord
+from launch.objectives import DEFAULT, Figure, heights
+from launch.records import TrialRecord
 from launch.report.words import LABELS, show
 from launch.trial import Outcome
-
-SCORES = tuple(name for name in OBJECTIVES if name in Metrics.model_fields)
-"""Objectives that a training tells; the others are known before it."""
-
-COSTS = tuple(name for name in OBJECTIVES if name in Cost.model_fields)
 
 FREE = ("baseline", "paper")
 """Origins of trials that a front is read against: they are trained whatever is expected of them."""
@@ -33,32 +28,40 @@ def before_training(
     records: Sequence[TrialRecord],
     constraints: Sequence[Constraint],
     gate: Gate | None,
+    objectives: Sequence[Figure] = DEFAULT,
 ) -> Change:
     """Whether a trial whose cost is predicted shall be trained."""
-    judged = (c for c in constraints if c.on_cost)
+    # What a machine cannot tell before training is judged behind it.
+    judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
     if broken:
         return {"state": "infeasible", "broken": broken}
     if gate is None or record.origin != "sampler":
         return {}
-    size, costs = math.log(record.predicted.params), _values(COSTS, record)
-    trained = _trained(records)
-    if not gate.closes(size, costs, trained):
+    size, costs = math.log(record.predicted.params), _point(_costs(objectives), record)
+    trained = _trained(records, objectives)
+    if costs is None or not gate.closes(size, costs, trained):
         return {}
-    ceiling = dict(zip(SCORES, gate.ceiling(size, costs, trained), strict=False))
+    ceiling = dict(zip(_scores(objectives), gate.ceiling(size, costs, trained), strict=False))
     words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling.items())
     return {"state": "gated", "reason": f"the front is better than all it may reach ({words})"}
 
 
 def at_rung(
-    record: TrialRecord, records: Sequence[TrialRecord], halving: Halving, epochs: int
+    record: TrialRecord,
+    records: Sequence[TrialRecord],
+    halving: Halving,
+    epochs: int,
+    objectives: Sequence[Figure] = DEFAULT,
 ) -> Change:
     """Whether a trial that was scored after some epochs is trained on."""
     others = [r for r in records if r.number != record.number]
-    rung = rungs([*others, record])[epochs]
-    if record.origin in FREE or epochs <= record.promoted or halving.survives(rung, record.number):
+    rung = rungs([*others, record], objectives).get(epochs, {})
+    compared = record.number in rung and record.origin not in FREE and epochs > record.promoted
+    if not compared or halving.survives(rung, record.number):
         return {}
-    final = {r.number: r.objectives for r in others if r.state == "finished"}
+    scores = _scores(objectives)
+    final = {r.number: point for r in others if (point := r.values(scores))}
     told = rung.keys() & final.keys()
     return {
         "state": "stopped",
@@ -67,42 +70,62 @@ def at_rung(
     }
 
 
-def second_chance(records: Sequence[TrialRecord], halving: Halving) -> tuple[int, int] | None:
+def second_chance(
+    records: Sequence[TrialRecord], halving: Halving, objectives: Sequence[Figure] = DEFAULT
+) -> tuple[int, int] | None:
     """The stopped trial to go on with, by what is known now, and the rung that it stands at."""
     stopped = {r.number: max(r.midway) for r in records if r.state == "stopped"}
-    for number in halving.second_chances(rungs(records), stopped):
+    for number in halving.second_chances(rungs(records, objectives), stopped):
         return number, stopped[number]
     return None
 
 
-def rungs(records: Iterable[TrialRecord]) -> dict[int, Rung]:
-    """What the trials scored at each rung, beside what their detectors are to cost."""
+def rungs(
+    records: Iterable[TrialRecord], objectives: Sequence[Figure] = DEFAULT
+) -> dict[int, Rung]:
+    """What the trials scored at each rung, and then what their detectors are to cost."""
+    ordered = (*_scores(objectives), *_costs(objectives))
     found: dict[int, dict[int, Point]] = {}
     for record in records:
         for epochs, metrics in record.midway.items():
-            point = _values(OBJECTIVES, Outcome(metrics=metrics, cost=record.predicted))
-            found.setdefault(epochs, {})[record.number] = point
+            point = _point(ordered, Outcome(metrics=metrics, cost=record.predicted))
+            if point is not None:
+                found.setdefault(epochs, {})[record.number] = point
     return found
 
 
-def _trained(records: Iterable[TrialRecord]) -> list[Trained]:
-    return [
-        Trained(
-            size=math.log(record.predicted.params),
-            scores=_values(SCORES, record.result),
-            costs=_values(COSTS, record.result),
-            predicted=tuple(_value(name, getattr(record.predicted, name)) for name in COSTS),
-            kept=not record.broken,
+def _trained(records: Iterable[TrialRecord], objectives: Sequence[Figure]) -> list[Trained]:
+    scores, costs = _scores(objectives), _costs(objectives)
+    found = []
+    for record in records:
+        if record.values(objectives) is None or record.predicted is None:
+            continue
+        predicted = _point(
+            costs, Outcome(metrics=record.result.final.metrics, cost=record.predicted)
         )
-        for record in records
-        if record.state == "finished" and record.predicted is not None
-    ]
+        if predicted is not None:
+            found.append(
+                Trained(
+                    size=math.log(record.predicted.params),
+                    scores=_point(scores, record),
+                    costs=_point(costs, record),
+                    predicted=predicted,
+                    kept=not record.broken,
+                )
+            )
+    return found
 
 
-def _values(names: Iterable[str], holder: TrialRecord | Outcome) -> Point:
-    """Objectives on the scales that they are compared on."""
-    return tuple(_value(name, holder.figure(name)) for name in names)
+def _scores(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
+    """Objectives that a training tells; the others are known before it."""
+    return tuple(name for name in objectives if name in Metrics.model_fields)
 
 
-def _value(name: str, figure: float) -> float:
-    return log_fps(figure) if name == "fps" else figure
+def _costs(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
+    return tuple(name for name in objectives if name not in Metrics.model_fields)
+
+
+def _point(names: Sequence[Figure], holder: TrialRecord | Outcome) -> Point | None:
+    """Figures on the scales that they are compared on; None where one is not known."""
+    figures = tuple(map(holder.figure, names))
+    return None if None in figures else heights(names, figures)

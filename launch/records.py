@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
+from launch.objectives import Figure
 from launch.trial import TrialResult
 from searchspace import TrialConfig
 
@@ -26,9 +28,6 @@ Param = bool | int | float | str | None
 """A parameter as Optuna has it."""
 
 Origin = Literal["baseline", "paper", "ladder", "sampler"]
-
-OBJECTIVES = ("ap_small", "fps")
-"""What a search maximises, in this order."""
 
 
 class TrialRecord(BaseModel):
@@ -70,12 +69,10 @@ class TrialRecord(BaseModel):
     broken: tuple[str, ...] = ()
     seconds: float = 0.0
 
-    @property
-    def objectives(self) -> tuple[float, ...] | None:
-        """The objectives' values in the order of `OBJECTIVES`; None without a result."""
-        if self.result is None:
-            return None
-        return tuple(self.result.figure(name) for name in OBJECTIVES)
+    def values(self, objectives: Sequence[Figure]) -> tuple[float, ...] | None:
+        """The objectives' values; None without a result, or where one is not known."""
+        found = tuple(self.result.figure(name) for name in objectives) if self.result else (None,)
+        return None if None in found else found
 
     def figure(self, name: str) -> float | None:
         """A metric or cost by its name, as far as it is known: measured, else so far, predicted."""

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from launch.front import front
 from launch.ladders import ladder_configs
+from launch.objectives import DEFAULT, Figure, heights
 from launch.records import TrialRecord
 from launch.stages import training_cause
 from searchspace import Space, TrialConfig
@@ -18,17 +19,20 @@ PRUNINGS = (ImportancePruning, Slimming)
 
 
 def next_rung(
-    records: Sequence[TrialRecord], space: Space, ratios: Sequence[float]
+    records: Sequence[TrialRecord],
+    space: Space,
+    ratios: Sequence[float],
+    objectives: Sequence[Figure] = DEFAULT,
 ) -> TrialConfig | None:
     """The next rung that a study shall run; None where there is none.
 
-    A trained detector is worth a ladder where no other trained one beats it before pruning in both
-    AP_small and FPS; constraints do not count, as a rung may keep what its parent breaks. A rung
-    waits while a trial runs that trains the same detector.
+    A trained detector is worth a ladder where no other trained one beats it before pruning in all
+    objectives; constraints do not count, as a rung may keep what its parent breaks. A rung waits
+    while a trial runs that trains the same detector.
     """
     known = {record.config.digest() for record in records}
     training = {training_cause(r.config) for r in records if r.state == "running"}
-    for parent in _parents(records):
+    for parent in _parents(records, objectives):
         for rung in rungs_of(parent.config, space, ratios):
             if rung.digest() not in known and training_cause(rung) not in training:
                 return rung
@@ -55,14 +59,15 @@ def trainings_saved(records: Sequence[TrialRecord]) -> int:
     return len(finished) - len(set(map(training_cause, finished)))
 
 
-def _parents(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> Iterator[TrialRecord]:
     """The trials whose dense detectors are the front of all dense detectors, by their number."""
-    scored = [
-        (record, (record.result.dense.metrics.ap_small, record.result.dense.cost.fps))
+    dense = [
+        (record, tuple(record.result.dense.figure(name) for name in objectives))
         for record in records
-        if record.state == "finished" and record.result.dense.metrics.ap_small is not None
+        if record.state == "finished"
     ]
-    for index in sorted(front([point for _, point in scored])):
+    scored = [(record, values) for record, values in dense if None not in values]
+    for index in sorted(front([heights(objectives, values) for _, values in scored])):
         yield scored[index][0]
 
 

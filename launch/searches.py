@@ -15,8 +15,10 @@ from detectors.speed import hardware_name
 from launch.constraints import Constraint
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.local import run_locally
-from launch.records import OBJECTIVES, TrialRecord
+from launch.objectives import DEFAULT, SENSES, Figure
+from launch.records import TrialRecord
 from launch.report import Front, load_front, speed_facts, write_report
+from launch.report.words import LABELS
 from launch.rungs import trainings_saved
 from launch.samplers import SamplerName
 from launch.study import (
@@ -57,6 +59,7 @@ def search(
     skip_bad: bool = False,
     papers: bool = True,
     sampler: SamplerName = "tpe",
+    objectives: Sequence[Figure] = DEFAULT,
     constraints: Sequence[Constraint] = (),
     ladder: Sequence[float] = (),
     gate: bool = False,
@@ -82,6 +85,7 @@ def search(
             measured on one of them, wherever they were trained.
         papers: begin with the papers' systems that lie in the space.
         sampler: what proposes configurations behind these.
+        objectives: figures that the front is over, the most important first.
         constraints: bounds that a detector of the front keeps to.
         ladder: ratios at which the best of the trained detectors are pruned, as trials of their
             own that train nothing again.
@@ -103,7 +107,8 @@ def search(
     space = space if isinstance(space, Space) else load_space(space)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
     read = TrialData.read(source, skip_bad)
-    _check_objectives(read)
+    figures = tuple(dict.fromkeys([*objectives, *(c.figure for c in constraints)]))
+    _check_objects(read, figures)
     space = with_absolute_teachers(space)
     check_named_teachers(space, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
@@ -112,8 +117,7 @@ def search(
     elif driver != "ray":
         raise ValueError(f"measure_on {measure_on}: only the driver ray knows of other nodes")
     fingerprint = _fingerprint(read)
-    figures = dict.fromkeys([*OBJECTIVES, *(c.figure for c in constraints)])
-    known = tuple(read_known(Path(source), space, tuple(figures)) for source in warm_start)
+    known = tuple(read_known(Path(source), space, figures) for source in warm_start)
     for results in known if on_known else ():
         on_known(results.in_words(fingerprint))
     settings = StudySettings(
@@ -130,6 +134,7 @@ def search(
         device=device,
         measure_on=measure_on,
         sampler=sampler,
+        objectives=tuple(objectives),
         constraints=tuple(constraints),
         ladder=tuple(dict.fromkeys(ladder)),
         gate=gate,
@@ -178,7 +183,8 @@ def report(folder: Path | str) -> Front:
     settings = read_settings(folder)
     records = read_records(folder)
     title = f"Search of the space {settings.space['name']}"
-    write_report(folder, records, title=title, facts=_facts(settings, records))
+    facts = _facts(settings, records)
+    write_report(folder, records, title=title, facts=facts, objectives=settings.objectives)
     return load_front(folder)
 
 
@@ -228,12 +234,16 @@ def _halving(asked: bool | Halving, space: Space) -> Halving | None:
     return halving
 
 
-def _check_objectives(data: TrialData) -> None:
+def _check_objects(data: TrialData, figures: Sequence[Figure]) -> None:
+    """Raise `TrialError` where the data leave one of the figures undefined."""
+    of_small = next((name for name in figures if name in ("ap_small", "ar_small")), None)
+    if of_small is None:
+        return
     small = (a for found in data.val.annotations.values() for a in found if not a.iscrowd)
     if not any(a.area < SMALL_AREA for a in small):
         raise TrialError(
-            "the validation split has no object below 32x32 pixels, so AP_small is undefined: "
-            "add images with small objects to it"
+            f"the validation split has no object below 32x32 pixels, so {LABELS[of_small]} is "
+            "undefined: add images with small objects to it"
         )
 
 
@@ -256,6 +266,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         **speed_facts(records),
         "Trials asked for": str(settings.trials),
         "Sampler": settings.sampler,
+        **_objectives(settings),
         **_early_ends(settings),
         **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
         **_warm_start(settings),
@@ -267,6 +278,14 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Seed": str(settings.seed),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }
+
+
+def _objectives(settings: StudySettings) -> dict[str, str]:
+    """What the front is over, where that is not the usual."""
+    if settings.objectives == DEFAULT:
+        return {}
+    words = (f"{'more' if SENSES[n].up else 'less'} {LABELS[n]}" for n in settings.objectives)
+    return {"Objectives": ", ".join(words)}
 
 
 def _early_ends(settings: StudySettings) -> dict[str, str]:

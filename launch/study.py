@@ -26,6 +26,7 @@ from launch.gate import Gate
 from launch.halving import Halving, rungs_within
 from launch.journal import Journal
 from launch.known import KnownResults
+from launch.objectives import DEFAULT, Objectives
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
 from launch.samplers import SamplerName, make_sampler
@@ -72,6 +73,8 @@ class StudySettings(BaseModel):
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
         sampler: what proposes configurations behind the planned ones.
+        objectives: figures of the finished detector that the front is over, each in its own
+            direction.
         gate: designs that cannot reach the front any more are not trained.
         halving: how trials are stopped early; None trains all to their end.
         stopped_as: how the sampler is told of a stopped trial.
@@ -96,6 +99,7 @@ class StudySettings(BaseModel):
     device: str | None = None
     measure_on: str | None = None
     sampler: SamplerName = "tpe"
+    objectives: Objectives = DEFAULT
     constraints: tuple[Constraint, ...] = ()
     gate: bool = False
     halving: Halving | None = None
@@ -135,6 +139,7 @@ class Study:
         self._told = Told(
             folder / "optuna.log",
             self.space,
+            settings.objectives,
             settings.constraints,
             self._journal.records,
             settings.stopped_as,
@@ -203,7 +208,9 @@ class Study:
             return False
         record, settings = record.model_copy(update={"predicted": cost}), self.settings
         gate = Gate() if settings.gate else None
-        ending = early.before_training(record, self.records, settings.constraints, gate)
+        ending = early.before_training(
+            record, self.records, settings.constraints, gate, settings.objectives
+        )
         self._rejected = self._rejected + 1 if ending else 0
         return self._note(record, ending, seconds)
 
@@ -220,7 +227,8 @@ class Study:
             return False
         slim = metrics.model_copy(update={"classes": {}})
         record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
-        ending = early.at_rung(record, self.records, self.settings.halving, epochs)
+        settings = self.settings
+        ending = early.at_rung(record, self.records, settings.halving, epochs, settings.objectives)
         return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
@@ -255,7 +263,7 @@ class Study:
 
     def _second_chance(self) -> TrialRecord | None:
         halving = self.settings.halving
-        chance = halving and early.second_chance(self.records, halving)
+        chance = halving and early.second_chance(self.records, halving, self.settings.objectives)
         if chance is None:
             return None
         number, rung = chance
@@ -299,7 +307,7 @@ class Study:
         for digest, (config, origin) in planned.items():
             if digest not in known:
                 return config, origin
-        rung = next_rung(self.records, self.space, self.settings.ladder)
+        rung = next_rung(self.records, self.space, self.settings.ladder, self.settings.objectives)
         return rung and (rung, "ladder")
 
     def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:

@@ -17,9 +17,9 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from detectors.evaluate import Metrics
 from launch.constraints import Constraint
-from launch.front import log_fps
 from launch.known import KnownResult
-from launch.records import OBJECTIVES, TrialRecord
+from launch.objectives import Figure, directions, scaled
+from launch.records import TrialRecord
 from searchspace import Space
 
 NUMBER = "number"
@@ -63,14 +63,16 @@ class Told:
         self,
         file: Path,
         space: Space,
+        objectives: Sequence[Figure],
         constraints: Sequence[Constraint],
         records: Iterable[TrialRecord],
         stopped_as: StoppedAs = "pruned",
     ) -> None:
         self._space = space
+        self._objectives = objectives
         self._stopped_as = stopped_as
         self._constraints = constraints
-        self.study = _opened(file)
+        self.study = _opened(file, directions(objectives))
         self._reconcile(tuple(records))
 
     def claim(self, trial: optuna.Trial, number: int) -> None:
@@ -118,7 +120,7 @@ class Told:
                 told = create_trial(
                     params=replay.params,
                     distributions=replay.distributions,
-                    values=_values(result.figure),
+                    values=self._scaled(result.figure),
                     constraints=_violations(self._constraints, result.figure),
                     user_attrs={KNOWN: index},
                 )
@@ -128,7 +130,7 @@ class Told:
         """Tell what is known of a draw from elsewhere."""
         for name, value in _violations(self._constraints, result.figure).items():
             trial.set_constraint(name, value)
-        self.study.tell(trial, _values(result.figure))
+        self.study.tell(trial, self._scaled(result.figure))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Tell that a draw is no configuration."""
@@ -140,17 +142,27 @@ class Told:
         if record.state in ("running", "failed"):
             return {}
         whole = self._state(record) == TrialState.COMPLETE
-        judged = [c for c in self._constraints if whole or c.on_cost]
+        judged = [
+            c
+            for c in self._constraints
+            if whole or (c.on_cost and record.figure(c.figure) is not None)
+        ]
         return _violations(judged, partial(_expected, record))
 
     def _values(self, record: TrialRecord) -> list[float] | None:
         whole = self._state(record) == TrialState.COMPLETE
-        return _values(partial(_expected, record)) if whole else None
+        return self._scaled(partial(_expected, record)) if whole else None
+
+    def _scaled(self, figure: FigureOf) -> list[float]:
+        """The objectives as the sampler sees them: speeds and sizes by their logarithms."""
+        return [scaled(name, figure(name)) for name in self._objectives]
 
     def _state(self, record: TrialRecord) -> TrialState:
         rescaled = self._stopped_as == "rescaled" and record.growth is not None
-        if record.state == "stopped" and rescaled:
-            return TrialState.COMPLETE
+        whole = record.state == "finished" or (record.state == "stopped" and rescaled)
+        if whole:
+            known = None not in map(record.figure, self._objectives)
+            return TrialState.COMPLETE if known else TrialState.FAIL
         return TrialState.PRUNED if record.lasting else STATES[record.state]
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
@@ -183,27 +195,27 @@ class Told:
         )
 
 
-def _opened(file: Path) -> optuna.Study:
+def _opened(file: Path, directions: list[str]) -> optuna.Study:
     """The Optuna study in a file; a damaged one is put aside and made anew."""
     # Whoever opens it holds the study's lock, so one that still lies here belonged to a process
     # that died.
     file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
     try:
-        return _load(file)
+        return _load(file, directions)
     except (ValueError, KeyError) as error:
         damaged = file.with_name(f"{file.name}.damaged-{int(time.time())}")
         os.replace(file, damaged)
         logger.warning(
             f"{file} is damaged ({error}); kept as {damaged.name}, made anew from the journal"
         )
-        return _load(file)
+        return _load(file, directions)
 
 
-def _load(file: Path) -> optuna.Study:
+def _load(file: Path, directions: list[str]) -> optuna.Study:
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(file))),
         study_name="sparrow",
-        directions=["maximize", "maximize"],
+        directions=directions,
         load_if_exists=True,
     )
 
@@ -218,9 +230,3 @@ def _expected(record: TrialRecord, name: str) -> float | None:
 def _violations(constraints: Sequence[Constraint], figure: FigureOf) -> dict[str, float]:
     """What the sampler is told of constraints: above 0 where one is broken."""
     return {str(c): c.violation(figure(c.figure)) for c in constraints}
-
-
-def _values(figure: FigureOf) -> list[float]:
-    """The objectives as the sampler sees them: AP_small, and FPS by its logarithm."""
-    ap_small, fps = (figure(name) for name in OBJECTIVES)
-    return [ap_small, log_fps(fps)]

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import plotly.graph_objects as go
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 
+from benchmarks.figures import write_png
 from benchmarks.search.replay import Moment, Replay
 from benchmarks.search.strategies import Ours, Plain
 from benchmarks.search.table import Table
@@ -49,6 +51,16 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study + ladder, gate, halving": {"ladder": LADDER, "gate": True, "halving": HALVING},
 }
 BASELINES = ("random", "plain TPE")
+SHOWN = {
+    "random": "#7f7f7f",
+    "plain TPE": "#1f77b4",
+    "plain NSGA-II": "#2ca02c",
+    "study": "#ff7f0e",
+    "study + ladder, gate, halving": "#d62728",
+}
+"""What the figure draws, and in which colors."""
+
+FIGURE = Path("docs/search.png")
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,29 @@ def losses(searches: dict[str, list[Search]]) -> str:
     return "\n".join(lines)
 
 
+def figure(searches: dict[str, list[Search]]) -> go.Figure:
+    """Hypervolume against device time: medians over the seeds, and quartiles as bands."""
+    budget = statistics.median(s.seconds for s in searches["random"])
+    shares = [k / 100 for k in range(2, 131)]
+    drawn = go.Figure()
+    for name, color in SHOWN.items():
+        runs = searches[name]
+        spread = [
+            statistics.quantiles([s.hypervolume_at(share * budget) for s in runs], n=4)
+            for share in shares
+        ]
+        low, middle, high = (list(values) for values in zip(*spread, strict=True))
+        drawn.add_scatter(
+            x=[*shares, *reversed(shares)], y=[*high, *reversed(low)], fill="toself",
+            fillcolor=color, opacity=0.15, line_width=0, showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        drawn.add_scatter(x=shares, y=middle, name=name, line_color=color)
+    drawn.update_xaxes(title="device time, random's whole search = 1", range=[0, 1.3])
+    drawn.update_yaxes(title="hypervolume, whole table = 1", range=[0.3, 1.0])
+    drawn.update_layout(legend={"x": 0.62, "y": 0.08}, margin={"t": 20, "r": 20})
+    return drawn
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
@@ -149,9 +184,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         jobs = {n: [pool.submit(run, n, seed) for seed in range(arguments.seeds)] for n in names}
         searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}
-    print(speeds(searches))
-    print()
-    print(losses(searches))
+    print(speeds(searches), losses(searches), sep="\n\n")
+    write_png(figure(searches), FIGURE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from launch.report.front_file import Figures, Front, FrontMember, load_front
 from launch.report.speed import speed_facts
 from launch.report.terminal import front_table, ladder_table
-from launch.report.words import describe_in_words, outlook_in_words
+from launch.report.words import describe_in_words, outlook_in_words, with_name
 from launch.report.write import ReportFiles, write_report
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "load_front",
     "outlook_in_words",
     "speed_facts",
+    "with_name",
     "write_report",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from launch.records import OBJECTIVES, Origin, State, TrialRecord
+from launch.objectives import Figure
+from launch.records import Origin, State, TrialRecord
 from launch.report.study import StudyView
 from searchspace import TrialConfig
 from searchspace.compression import Unpruned
@@ -21,13 +23,16 @@ USUAL: tuple[State, ...] = ("finished", "failed", "running")
 
 
 class Figures(BaseModel):
-    """What a front member scores and costs; AP as fractions, None where it is not defined."""
+    """What a front member scores and costs; AP as fractions, None where it is not defined.
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    Objectives that are none of these fields are there besides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     ap: float | None
     ap50: float | None
-    ap_small: float
+    ap_small: float | None
     ap_medium: float | None
     ap_large: float | None
     ar_small: float | None
@@ -64,17 +69,17 @@ class Front(BaseModel):
     """A study's result.
 
     Attributes:
-        objectives: what was maximised.
+        objectives: what the front is over.
         hypervolume: area of the front in AP_small times the logarithm of FPS, above AP_small 0
-            and one frame a second.
+            and one frame a second; of other objectives, see `StudyView.hypervolume`.
         trials: how many there are in each state; of those that end early, where there are any.
-        members: best AP_small first.
+        members: best in the first objective first.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     objectives: tuple[str, ...]
-    hypervolume: float
+    hypervolume: float | None
     trials: dict[State, int]
     members: tuple[FrontMember, ...] = Field(alias="front")
 
@@ -82,20 +87,20 @@ class Front(BaseModel):
 def front_of(view: StudyView) -> Front:
     """The front of a study; folders are relative to the study's."""
     return Front(
-        objectives=OBJECTIVES,
+        objectives=view.objectives,
         hypervolume=view.hypervolume,
         trials={state: n for state, n in view.counts().items() if n or state in USUAL},
-        members=tuple(map(member_of, view.front)),
+        members=tuple(member_of(record, view.objectives) for record in view.front),
     )
 
 
-def member_of(record: TrialRecord) -> FrontMember:
+def member_of(record: TrialRecord, objectives: Sequence[Figure]) -> FrontMember:
     """The front's view of a scored trial."""
     return FrontMember(
         number=record.number,
         folder=Path(record.folder),
         origin=record.origin,
-        figures=Figures(**{name: record.result.figure(name) for name in Figures.model_fields}),
+        figures=Figures(**{name: record.result.figure(name) for name in _figures(objectives)}),
         config=record.config,
     )
 
@@ -129,11 +134,15 @@ def load_front(folder: Path | str) -> Front:
 def front_csv(view: StudyView) -> str:
     """The text of `front.csv`: a row for each member, its figures and its searched parameters."""
     params = dict.fromkeys(name for record in view.front for name in record.params)
-    names = ["number", "folder", "origin", *Figures.model_fields, *params]
+    names = ["number", "folder", "origin", *_figures(view.objectives), *params]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for record in view.front:
-        member = member_of(record).model_dump(mode="json", exclude={"config"})
+        member = member_of(record, view.objectives).model_dump(mode="json", exclude={"config"})
         writer.writerow({**member.pop("figures"), **member, **record.params})
     return text.getvalue()
+
+
+def _figures(objectives: Sequence[Figure]) -> list[str]:
+    return list(dict.fromkeys([*Figures.model_fields, *objectives]))

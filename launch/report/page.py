@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +11,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.cost import Cost
+from launch.objectives import DEFAULT, SENSES, height
 from launch.records import EARLY, TrialRecord
 from launch.report.front_file import member_of
 from launch.report.plot import front_plot
-from launch.report.study import StudyView, figure_of, headline
+from launch.report.study import StudyView, headline
 from launch.report.words import (
-    COLUMNS,
     LABELS,
+    RARE,
+    columns,
     describe_in_words,
     show,
     show_change,
     show_seconds,
+    with_name,
 )
 from launch.trial import TrialResult
 
@@ -31,7 +35,7 @@ class Row:
 
     Attributes:
         state: `front`, or what the record says.
-        cells: (text, value to sort by or None) of each of `COLUMNS`.
+        cells: (text, value to sort by or None) of each column.
     """
 
     record: TrialRecord
@@ -46,13 +50,29 @@ class Member:
     Attributes:
         detector: the folder that loads it.
         figures: a label and the texts of dense, and if pruned of compact and the change.
+        objectives: their values, in words.
         config: indented JSON.
     """
 
     record: TrialRecord
     detector: str
     figures: tuple[tuple[str, tuple[str, ...]], ...]
+    objectives: str
     config: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the plot is to be read, in words.
+
+    Attributes:
+        nothing: what no finished trial has where there is no plot.
+    """
+
+    heading: str
+    axes: str
+    better: str
+    nothing: str
 
 
 def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) -> str:
@@ -72,49 +92,82 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         facts=facts,
         plot=Markup(front_plot(view)) if view.scored else None,
         devices=_devices(view),
-        columns=COLUMNS,
+        columns=columns(view.objectives),
+        reading=_reading(view),
         rows=list(_rows(view)),
-        members=[_member(record, folder) for record in view.front],
+        members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
     )
 
 
 def _rows(view: StudyView) -> Iterator[Row]:
-    """The front, then what finished by AP_small, what still runs, what failed or ended early."""
+    """The front, then what finished by the first objective, what still runs, what failed or ended
+    early."""
     front = {record.number for record in view.front}
     finished = sorted(
         (r for r in view.in_state("finished") if r.number not in front),
-        key=lambda record: record.result.figure("ap_small") or 0.0,
+        key=lambda record: _first_height(view, record),
         reverse=True,
     )
+    names = columns(view.objectives)
     for record in view.front:
-        yield _row(record, "front")
+        yield _row(record, "front", names)
     for record in finished:
-        yield _row(record, "finished")
+        yield _row(record, "finished", names)
     for state in ("running", "failed", *EARLY):
         for record in view.in_state(state):
-            yield _row(record, state)
+            yield _row(record, state, names)
 
 
-def _row(record: TrialRecord, state: str) -> Row:
-    values = {name: record.figure(name) for name in COLUMNS}
+def _first_height(view: StudyView, record: TrialRecord) -> float:
+    """How good a finished trial is in the first objective; the least where that is not known."""
+    name = view.objectives[0]
+    value = record.result.figure(name)
+    return -math.inf if value is None else height(name, value)
+
+
+def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
+    values = {name: record.figure(name) for name in names}
     return Row(record, state, tuple((show(name, value), value) for name, value in values.items()))
 
 
-def _member(record: TrialRecord, folder: Path) -> Member:
+def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
+    names = [name for name in LABELS if name not in RARE or name in view.objectives]
     return Member(
         record,
-        (folder / member_of(record).detector).as_posix(),
-        tuple((label, _figures(record.result, name)) for name, label in LABELS.items()),
+        (folder / member_of(record, view.objectives).detector).as_posix(),
+        tuple((LABELS[name], _figures(record.result, name)) for name in names),
+        " \N{MIDDLE DOT} ".join(
+            with_name(name, record.result.figure(name)) for name in view.objectives
+        ),
         record.config.model_dump_json(indent=2),
     )
 
 
+def _reading(view: StudyView) -> Reading:
+    vertical, horizontal = view.objectives[:2]
+    first, second = LABELS[vertical], LABELS[horizontal]
+    usual = view.objectives == DEFAULT
+    beyond = (
+        "no finished trial lies beyond the line"
+        if len(view.objectives) == 2
+        else f"the front is over {', '.join(LABELS[name] for name in view.objectives)}, so that "
+        "not all of it lies outside"
+    )
+    return Reading(
+        heading="Accuracy on small objects against speed" if usual else f"{first} against {second}",
+        axes=f"{first} against {second}",
+        better=f"{'Up' if SENSES[vertical].up else 'Down'} and to the "
+        f"{'right' if SENSES[horizontal].up else 'left'} is better; {beyond}.",
+        nothing="an AP_small" if usual else "a value of each objective",
+    )
+
+
 def _figures(result: TrialResult, name: str) -> tuple[str, ...]:
-    before = figure_of(result.dense, name)
+    before = result.dense.figure(name)
     if result.compact is None:
         return (show(name, before),)
-    after = figure_of(result.compact, name)
+    after = result.compact.figure(name)
     return show(name, before), show(name, after), show_change(name, before, after)
 
 

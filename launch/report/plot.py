@@ -1,4 +1,4 @@
-"""The front plot: AP_small against frames per second, drawn by plotly.
+"""The front plot: the first objective against the second, drawn by plotly.
 
 The page around it has its legend, which wraps on narrow screens.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from plotly import graph_objects as go
 
+from launch.objectives import SENSES, Figure
 from launch.records import TrialRecord
-from launch.report.study import StudyView, figure_of
+from launch.report.study import StudyView
 from launch.report.words import LABELS, describe_in_words, show
 from launch.trial import Outcome
 
@@ -48,35 +49,45 @@ def front_figure(view: StudyView) -> go.Figure:
     plain = [r for r in view.scored if r not in members and r is not view.baseline]
     figure = go.Figure()
     if pruned:
-        figure.add_traces([_pruning_lines(pruned), _dense_points(pruned)])
+        figure.add_traces([_pruning_lines(view, pruned), _dense_points(view, pruned)])
     if plain:
-        figure.add_trace(_points(plain, "finished", color=OTHER, size=7, opacity=0.8))
-    figure.add_trace(_front_line(members))
+        figure.add_trace(_points(view, plain, "finished", color=OTHER, size=7, opacity=0.8))
+    if len(view.objectives) == 2:
+        figure.add_trace(_front_line(view))
     besides = [record for record in members if record is not view.baseline]
     if besides:
-        figure.add_trace(_points(besides, "front", color=FRONT, size=12))
+        figure.add_trace(_points(view, besides, "front", color=FRONT, size=12))
     if view.baseline in view.scored:
-        figure.add_trace(_baseline_point(view.baseline))
-    figure.update_layout(_layout(_shown_points(view)))
+        figure.add_trace(_baseline_point(view))
+    figure.update_layout(_layout(view))
     return figure
 
 
-def _points(records: Sequence[TrialRecord], name: str, **marker: object) -> go.Scatter:
+def _axes(view: StudyView, outcomes: Iterable[Outcome]) -> dict[str, list[float]]:
+    """The second and the first objective of some detectors."""
+    vertical, horizontal = view.objectives[:2]
+    pairs = [(outcome.figure(horizontal), outcome.figure(vertical)) for outcome in outcomes]
+    return {"x": [x for x, _ in pairs], "y": [y for _, y in pairs]}
+
+
+def _points(
+    view: StudyView, records: Sequence[TrialRecord], name: str, **marker: object
+) -> go.Scatter:
     return go.Scatter(
-        x=[record.objectives[1] for record in records],
-        y=[record.objectives[0] for record in records],
+        **_axes(view, (record.result.final for record in records)),
         mode="markers",
         name=name,
         marker=marker,
-        text=[_hover(record, record.result.final) for record in records],
+        text=[_hover(view, record, record.result.final) for record in records],
         hovertemplate="%{text}<extra></extra>",
         cliponaxis=False,
     )
 
 
-def _baseline_point(record: TrialRecord) -> go.Scatter:
+def _baseline_point(view: StudyView) -> go.Scatter:
     points = _points(
-        [record],
+        view,
+        [view.baseline],
         "baseline",
         color=BASELINE,
         size=14,
@@ -91,28 +102,26 @@ def _baseline_point(record: TrialRecord) -> go.Scatter:
     )
 
 
-def _front_line(members: Sequence[TrialRecord]) -> go.Scatter:
-    """The edge of what the front dominates: down, then right to the next faster member."""
+def _front_line(view: StudyView) -> go.Scatter:
+    """The edge of what the front dominates: down, then aside to the next faster member."""
     return go.Scatter(
-        x=[record.objectives[1] for record in members],
-        y=[record.objectives[0] for record in members],
+        **_axes(view, (record.result.final for record in view.front)),
         mode="lines",
         line={"shape": "vh", "color": FRONT, "width": 1.5},
         hoverinfo="skip",
     )
 
 
-def _dense_points(pruned: Sequence[TrialRecord]) -> go.Scatter:
+def _dense_points(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
     dense = [record.result.dense for record in pruned]
     return go.Scatter(
-        x=[outcome.cost.fps for outcome in dense],
-        y=[outcome.metrics.ap_small for outcome in dense],
+        **_axes(view, dense),
         mode="markers",
         name="before pruning",
         marker={"symbol": "circle-open", "size": 8, "color": DENSE, "line": {"width": 1.2}},
         opacity=0.55,
         text=[
-            _hover(record, outcome, " before pruning")
+            _hover(view, record, outcome, " before pruning")
             for record, outcome in zip(pruned, dense, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -120,16 +129,11 @@ def _dense_points(pruned: Sequence[TrialRecord]) -> go.Scatter:
     )
 
 
-def _pruning_lines(pruned: Sequence[TrialRecord]) -> go.Scatter:
+def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
     """One trace for all: a None ends each line."""
-    x, y = [], []
-    for record in pruned:
-        dense = record.result.dense
-        x += [dense.cost.fps, record.objectives[1], None]
-        y += [dense.metrics.ap_small, record.objectives[0], None]
+    ends = [_axes(view, (record.result.dense, record.result.final)) for record in pruned]
     return go.Scatter(
-        x=x,
-        y=y,
+        **{axis: [v for line in ends for v in (*line[axis], None)] for axis in ("x", "y")},
         mode="lines",
         line={"color": DENSE, "width": 1},
         opacity=0.4,
@@ -137,49 +141,26 @@ def _pruning_lines(pruned: Sequence[TrialRecord]) -> go.Scatter:
     )
 
 
-def _hover(record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
+def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
     """Plotly reads a subset of HTML in it."""
     words = html.escape(describe_in_words(record.config)).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
     numbers = "<br>".join(
-        f"{LABELS[name]} {show(name, figure_of(outcome, name))}"
-        for name in ("ap_small", "ap", "fps", "params")
+        f"{LABELS[name]} {show(name, outcome.figure(name))}"
+        for name in dict.fromkeys(("ap_small", "ap", "fps", "params", *view.objectives))
     )
     return f"<b>Trial {record.number}{mark}{stage}</b><br>{words}<br><br>{numbers}"
 
 
-def _shown_points(view: StudyView) -> list[tuple[float, float]]:
+def _layout(view: StudyView) -> go.Layout:
     dense = [record.result.dense for record in view.scored if record.result.compact]
-    return [
-        *(record.objectives for record in view.scored),
-        *((outcome.metrics.ap_small, outcome.cost.fps) for outcome in dense),
-    ]
-
-
-def _layout(points: Sequence[tuple[float, float]]) -> go.Layout:
-    top = max(score for score, _ in points) or 0.1
-    speeds = [fps for _, fps in points]
-    low, high = math.log10(min(speeds)), math.log10(max(speeds))
-    pad = max(0.06 * (high - low), 0.04)
-    axis = {"gridcolor": FAINT, "linecolor": INK, "ticks": "outside", "tickcolor": FAINT}
+    shown = _axes(view, [*(record.result.final for record in view.scored), *dense])
+    vertical, horizontal = view.objectives[:2]
     return go.Layout(
         template="none",
         autosize=True,
-        xaxis={
-            **axis,
-            "type": "log",
-            "title": {"text": "FPS (logarithmic)"},
-            "range": [low - pad, high + pad],
-            "tickvals": _log_ticks(min(speeds), max(speeds)),
-            "showline": True,
-        },
-        yaxis={
-            **axis,
-            "title": {"text": "AP_small"},
-            "range": [-0.04 * top, 1.08 * top],
-            "zerolinecolor": FAINT,
-            "zerolinewidth": 1,
-        },
+        xaxis=_axis(horizontal, shown["x"]),
+        yaxis=_axis(vertical, shown["y"]),
         showlegend=False,
         margin={"l": 60, "r": 16, "t": 36, "b": 48},
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
@@ -194,6 +175,31 @@ def _layout(points: Sequence[tuple[float, float]]) -> go.Layout:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
+
+
+def _axis(name: Figure, values: Sequence[float | None]) -> dict[str, object]:
+    """An axis for all values of an objective: from 0, or logarithmic where ratios count."""
+    known = [value for value in values if value is not None]
+    axis = {"gridcolor": FAINT, "linecolor": INK, "ticks": "outside", "tickcolor": FAINT}
+    if SENSES[name].log:
+        low, high = math.log10(min(known)), math.log10(max(known))
+        pad = max(0.06 * (high - low), 0.04)
+        return {
+            **axis,
+            "type": "log",
+            "title": {"text": f"{LABELS[name]} (logarithmic)"},
+            "range": [low - pad, high + pad],
+            "tickvals": _log_ticks(min(known), max(known)),
+            "showline": True,
+        }
+    top = max(known) or 0.1
+    return {
+        **axis,
+        "title": {"text": LABELS[name]},
+        "range": [-0.04 * top, 1.08 * top],
+        "zerolinecolor": FAINT,
+        "zerolinewidth": 1,
+    }
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any, get_args
 
-from launch.front import front, hypervolume, log_fps
+from launch.front import dominates, front, hypervolume
+from launch.objectives import DEFAULT, SENSES, Figure, height, heights
 from launch.records import EARLY, UNTRAINED, State, TrialRecord
-from launch.report.words import LABELS, factor, show, show_seconds
+from launch.report.words import LABELS, factor, show, show_seconds, with_name
 from launch.stages import training_cause
-from launch.trial import Outcome
 
-REFERENCE = (0.0, log_fps(1.0))
-"""The hypervolume's reference point: AP_small 0 at one frame a second."""
+REFERENCE = (0.0, 0.0)
+"""The hypervolume's reference point: an AP of 0, the logarithm of one frame a second."""
 
 
 @dataclass(frozen=True)
@@ -26,30 +26,42 @@ class StudyView:
         scored: the finished ones with a value for each objective. A validation split without
             small objects gives no AP_small.
         front: those of `scored` that keep all constraints and that no other of these dominates,
-            best AP_small first.
+            best in the first objective first.
+        objectives: the first two are what plot and sentences are about.
     """
 
     records: tuple[TrialRecord, ...]
     scored: tuple[TrialRecord, ...]
     front: tuple[TrialRecord, ...]
+    objectives: tuple[Figure, ...] = DEFAULT
 
     @classmethod
-    def of(cls, records: Sequence[TrialRecord]) -> StudyView:
+    def of(
+        cls, records: Sequence[TrialRecord], objectives: tuple[Figure, ...] = DEFAULT
+    ) -> StudyView:
         ordered = tuple(sorted(records, key=lambda record: record.number))
-        scored = tuple(r for r in ordered if r.objectives and None not in r.objectives)
+        scored = tuple(r for r in ordered if r.values(objectives))
         kept = [record for record in scored if not record.broken]
-        indices = front([record.objectives for record in kept])
-        return cls(ordered, scored, tuple(kept[i] for i in indices))
+        indices = front([heights(objectives, record.values(objectives)) for record in kept])
+        return cls(ordered, scored, tuple(kept[i] for i in indices), objectives)
 
     @property
     def baseline(self) -> TrialRecord | None:
         return next((r for r in self.records if r.origin == "baseline"), None)
 
     @property
-    def hypervolume(self) -> float:
-        """Area of the front above `REFERENCE`, in AP_small times the logarithm of FPS."""
-        points = [(ap, log_fps(fps)) for ap, fps in (r.objectives for r in self.front)]
-        return hypervolume(points, REFERENCE)
+    def hypervolume(self) -> float | None:
+        """Area of the front above `REFERENCE`, speeds by their logarithms.
+
+        None for other than two objectives, and where one is to be small: nothing bounds that area.
+        """
+        if len(self.objectives) != 2 or not all(SENSES[name].up for name in self.objectives):
+            return None
+        return hypervolume([self.heights(record) for record in self.front], REFERENCE)
+
+    def heights(self, record: TrialRecord) -> tuple[float, ...]:
+        """A scored trial's objectives on scales on which more is better."""
+        return heights(self.objectives, record.values(self.objectives))
 
     def in_state(self, state: State) -> tuple[TrialRecord, ...]:
         return tuple(record for record in self.records if record.state == state)
@@ -62,11 +74,6 @@ class StudyView:
     def untrained(self) -> tuple[TrialRecord, ...]:
         """Those that ended before training."""
         return tuple(record for record in self.records if record.state in UNTRAINED)
-
-
-def figure_of(outcome: Outcome, name: str) -> float | None:
-    """A metric or cost of a detector by its name."""
-    return {**dict(outcome.metrics), **dict(outcome.cost)}[name]
 
 
 def headline(view: StudyView) -> list[str]:
@@ -107,15 +114,14 @@ def epochs_saved(view: StudyView) -> int:
 
 def _result(view: StudyView) -> list[str]:
     if view.front:
-        return [_counts(view), _extremes(view.front), against_baseline(view)]
+        return [_counts(view), _extremes(view), against_baseline(view)]
     if view.scored:
         return [_counts(view), "None of them keeps to all constraints, so there is no front."]
     if view.in_state("finished"):
-        return [
-            _counts(view),
-            "None has an AP_small, so there is no front: the validation split has no small "
-            "objects.",
-        ]
+        missing = _missing(view.in_state("finished")[0], view.objectives)
+        small = missing in ("ap_small", "ar_small")
+        why = ": the validation split has no small objects." if small else "."
+        return [_counts(view), f"None has {_some(missing)}, so there is no front{why}"]
     return [_counts(view)]
 
 
@@ -131,34 +137,57 @@ def against_baseline(view: StudyView) -> str:
     if baseline.state == "infeasible":
         return f"The baseline was not trained: not {', not '.join(baseline.broken)}."
     if baseline not in view.scored:
-        return "The baseline has no AP_small to compare with."
-    score, fps = baseline.objectives
-    name = f"the baseline ({_point(baseline)})"
+        missing = _missing(baseline, view.objectives)
+        return f"The baseline has no {LABELS[missing]} to compare with."
+    name = f"the baseline ({_point(baseline, view.objectives)})"
     if baseline.broken:
         return f"{name[0].upper()}{name[1:]} breaks a constraint: {', '.join(baseline.broken)}."
+    zero = 0 in baseline.values(view.objectives)
+    if len(view.objectives) > 2 or (zero and view.objectives[1] != "fps"):
+        return _against_many(view, baseline, name)
+    return _against_two(view, baseline, name)
+
+
+def _against_two(view: StudyView, baseline: TrialRecord, name: str) -> str:
+    """How far the front goes in one objective where it loses nothing in the other."""
+    first, second = view.objectives
+    score, speed = view.heights(baseline)
     # The baseline is on the front or below it, so both hold at least one trial.
-    as_fast = max((r for r in view.front if r.objectives[1] >= fps), key=lambda r: r.objectives[0])
+    as_fast = max((r for r in view.front if view.heights(r)[1] >= speed), key=view.heights)
     as_good = max(
-        (r for r in view.front if r.objectives[0] >= score), key=lambda r: r.objectives[1]
+        (r for r in view.front if view.heights(r)[0] >= score), key=lambda r: view.heights(r)[1]
     )
-    if score == 0:
-        return _against_zero(name, as_fast)
+    if baseline.result.figure(first) == 0:
+        return _against_zero(view, name, as_fast)
     gains = []
-    if as_fast.objectives[0] > score:
-        gains.append(_gain(as_fast, baseline, "ap_small", "fps"))
-    if as_good.objectives[1] > fps and not (gains and as_good is as_fast):
-        gains.append(_gain(as_good, baseline, "fps", "ap_small"))
+    if view.heights(as_fast)[0] > score:
+        gains.append(_gain(as_fast, baseline, first, second))
+    if view.heights(as_good)[1] > speed and not (gains and as_good is as_fast):
+        gains.append(_gain(as_good, baseline, second, first))
     if not gains:
         return f"No trial does better than {name} in one objective without losing in the other."
     return f"Against {name} the front reaches {' and '.join(gains)}."
 
 
-def _against_zero(name: str, as_fast: TrialRecord) -> str:
-    if as_fast.objectives[0] == 0:
-        return f"No trial as fast as {name} has an AP_small above 0."
+def _against_zero(view: StudyView, name: str, as_fast: TrialRecord) -> str:
+    first = view.objectives[0]
+    if as_fast.result.figure(first) == 0:
+        return f"No trial as fast as {name} has {_some(first)} above 0."
     return (
-        f"No ratio to {name} can be given, as its AP_small is 0; at least as fast as that, the "
-        f"front reaches {_point(as_fast)}."
+        f"No ratio to {name} can be given, as its {LABELS[first]} is 0; at least as fast as that, "
+        f"the front reaches {_point(as_fast, view.objectives)}."
+    )
+
+
+def _against_many(view: StudyView, baseline: TrialRecord, name: str) -> str:
+    """How many of the front lose nothing to the baseline."""
+    below = view.heights(baseline)
+    better = sum(dominates(view.heights(record), below) for record in view.front)
+    if not better:
+        return f"No trial does better than {name} in one objective without losing in another."
+    return (
+        f"{_trials(better)} of the front {'does' if better == 1 else 'do'} better than {name} in "
+        "one objective or more without losing in another."
     )
 
 
@@ -193,21 +222,55 @@ def _counts(view: StudyView) -> str:
     return text + "."
 
 
-def _extremes(members: Sequence[TrialRecord]) -> str:
-    best, fastest = members[0], members[-1]
-    if best is fastest:
-        return f"One is best in both objectives: {_point(best)}."
-    (score, fps), (low, high) = best.objectives, fastest.objectives
-    return (
-        f"The best AP_small is {show('ap_small', score)}, at {show('fps', fps)} FPS "
-        f"(trial {best.number}); the fastest runs at {show('fps', high)} FPS with AP_small "
-        f"{show('ap_small', low)} (trial {fastest.number})."
+def _extremes(view: StudyView) -> str:
+    """The best of the front in each objective."""
+    names = view.objectives
+    bests = [_highest(view.front, name) for name in names]
+    if all(best is bests[0] for best in bests):
+        every = "both" if len(names) == 2 else "all"
+        return f"One is best in {every} objectives: {_point(bests[0], names)}."
+    if len(names) > 2:
+        pairs = zip(names, bests, strict=True)
+        parts = (f"{_best(name, record)} (trial {record.number})" for name, record in pairs)
+        return _sentence("; ".join(parts))
+    (one, two), (first, second) = bests, names
+    return _sentence(
+        f"{_best(first, one)}, at {with_name(second, one.result.figure(second))} "
+        f"(trial {one.number}); {_best(second, two)} with "
+        f"{with_name(first, two.result.figure(first))} (trial {two.number})"
     )
 
 
-def _point(record: TrialRecord) -> str:
-    score, fps = record.objectives
-    return f"trial {record.number}, AP_small {show('ap_small', score)} at {show('fps', fps)} FPS"
+def _highest(records: Sequence[TrialRecord], name: Figure) -> TrialRecord:
+    return max(records, key=lambda record: height(name, record.result.figure(name)))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _best(name: Figure, record: TrialRecord) -> str:
+    value = show(name, record.result.figure(name))
+    return (
+        f"the fastest runs at {value} FPS"
+        if name == "fps"
+        else f"the best {LABELS[name]} is {value}"
+    )
+
+
+def _point(record: TrialRecord, objectives: Sequence[Figure]) -> str:
+    words = [with_name(name, record.result.figure(name)) for name in objectives]
+    return f"trial {record.number}, {(' at ' if len(words) == 2 else ', ').join(words)}"
+
+
+def _missing(record: TrialRecord, objectives: Sequence[Figure]) -> Figure:
+    """The first objective of which a finished trial has no value."""
+    return next(name for name in objectives if record.result.figure(name) is None)
+
+
+def _some(name: Figure) -> str:
+    label = LABELS[name]
+    return f"an {label}" if label.startswith("A") else f"a value of {label}"
 
 
 def _trials(count: int) -> str:

@@ -7,26 +7,28 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from launch.objectives import DEFAULT, Figure
 from launch.records import TrialRecord
-from launch.report.study import StudyView, figure_of
-from launch.report.words import COLUMNS, LABELS, describe_in_words, show, show_change
+from launch.report.study import StudyView
+from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, show, show_change
 from launch.trial import Outcome, TrialResult
 
 
-def front_table(records: Sequence[TrialRecord]) -> Table:
-    """The front, best AP_small first; below it the baseline, where it finished but is not on it."""
-    view = StudyView.of(records)
+def front_table(records: Sequence[TrialRecord], objectives: tuple[Figure, ...] = DEFAULT) -> Table:
+    """The front, best in the first objective first; below it the baseline, where it finished but
+    is not on it."""
+    view, names = StudyView.of(records, objectives), columns(objectives)
     table = Table(header_style="bold")
     table.add_column("Trial", justify="right")
-    for name in COLUMNS:
+    for name in names:
         table.add_column(LABELS[name], justify="right", no_wrap=True)
     table.add_column("What it is")
     for record in view.front:
-        _add(table, record)
+        _add(table, record, names)
     baseline = view.baseline
     if baseline and baseline.result and baseline not in view.front:
         table.add_section()
-        _add(table, baseline)
+        _add(table, baseline, names)
     return table
 
 
@@ -37,7 +39,7 @@ def ladder_table(results: Sequence[TrialResult]) -> Table:
     for name in COLUMNS:
         table.add_column(LABELS[name], justify="right")
     parent = results[0].dense
-    table.add_row("parent", *(show(name, figure_of(parent, name)) for name in COLUMNS))
+    table.add_row("parent", *(show(name, parent.figure(name)) for name in COLUMNS))
     table.add_section()
     for result in results:
         ratio = result.config.compress.pruning.ratio
@@ -47,16 +49,16 @@ def ladder_table(results: Sequence[TrialResult]) -> Table:
 
 def _changed(parent: Outcome, child: Outcome) -> list[str]:
     """Each figure of a child, and how it changed."""
-    figures = [(name, figure_of(parent, name), figure_of(child, name)) for name in COLUMNS]
+    figures = [(name, parent.figure(name), child.figure(name)) for name in COLUMNS]
     return [f"{show(name, new)} ({show_change(name, old, new)})" for name, old, new in figures]
 
 
-def _add(table: Table, record: TrialRecord) -> None:
+def _add(table: Table, record: TrialRecord, names: Sequence[str]) -> None:
     words = describe_in_words(record.config)
     is_baseline = record.origin == "baseline"
     table.add_row(
         str(record.number),
-        *(show(name, record.result.figure(name)) for name in COLUMNS),
+        *(show(name, record.result.figure(name)) for name in names),
         Text(f"baseline: {words}" if is_baseline else words),
         style="dim" if is_baseline else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from launch.budget import Outlook
@@ -38,8 +39,13 @@ LABELS = {
     "latency_ms": "Latency, ms",
     "params": "Params",
     "macs": "MACs",
+    "latency_p99": "Latency p99, ms",
+    "memory_mb": "Memory, MB",
 }
 """Metrics and costs by name, as a heading shows them."""
+
+RARE = ("latency_p99", "memory_mb")
+"""Figures that are shown where they are objectives."""
 
 PRUNED = {
     "channels": "",
@@ -55,7 +61,7 @@ COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
 LOCATIONS = {"classes": "class logits", "maps": "maps", "both": "class logits and maps"}
 """What a teacher shows, by the location of channel-wise distillation."""
 
-RATIOS = ("fps", "latency_ms", "params", "macs")
+RATIOS = ("fps", "latency_ms", "latency_p99", "params", "macs", "memory_mb")
 """Figures whose change is told as a factor; that of all others is a difference."""
 
 
@@ -219,7 +225,18 @@ def show(name: str, value: float | None) -> str:
         return _count(value)
     if name == "fps":
         return f"{value:.1f}"
-    return f"{value:.2f}" if name == "latency_ms" else f"{value:.3f}"
+    return f"{value:.2f}" if name in ("latency_ms", "latency_p99", "memory_mb") else f"{value:.3f}"
+
+
+def with_name(name: str, value: float | None) -> str:
+    """A figure with its name, e.g. `AP_small 0.123` or `50.0 FPS`."""
+    shown = show(name, value)
+    return f"{shown} FPS" if name == "fps" else f"{LABELS[name]} {shown}"
+
+
+def columns(objectives: Sequence[str]) -> tuple[str, ...]:
+    """The figures of a trial that a table shows: `COLUMNS`, and the objectives."""
+    return tuple(dict.fromkeys([*COLUMNS, *objectives]))
 
 
 def show_change(name: str, before: float | None, after: float | None) -> str:

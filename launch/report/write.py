@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.files import write_atomically
+from launch.objectives import DEFAULT, Figure
 from launch.records import TrialRecord
 from launch.report.front_file import FRONT_CSV, FRONT_JSON, front_csv, front_json, front_of
 from launch.report.page import page
@@ -30,6 +31,7 @@ def write_report(
     *,
     title: str,
     facts: Mapping[str, str],
+    objectives: tuple[Figure, ...] = DEFAULT,
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
@@ -40,9 +42,10 @@ def write_report(
         folder: the study's; the page's commands name it as it is given here.
         records: all trials, whatever their state.
         title: the page's heading.
+        objectives: what the front is over.
         facts: what else a reader should know, by name, e.g. data, space and hardware.
     """
-    folder, view = Path(folder), StudyView.of(records)
+    folder, view = Path(folder), StudyView.of(records, objectives)
     files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
     write_atomically(files.json, front_json(front_of(view)))
     write_atomically(files.csv, front_csv(view))

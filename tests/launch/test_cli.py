@@ -265,3 +265,9 @@ def test_what_a_user_can_get_wrong_ends_in_a_message(
     assert code == 1
     assert expected in text
     assert "Traceback" not in text
+
+
+def test_an_unknown_objective_is_refused_with_the_nearest(run: Run, shapes_folder: Path) -> None:
+    code, text = run("search", "--data", shapes_folder, "--objective", "ap-small")
+    assert code == 1
+    assert "--objective ap-small: the nearest one is ap_small" in text

@@ -26,7 +26,7 @@ def outcome(ap_small: float | None, fps: float, **figures: Any) -> Outcome:
         "macs": 98_765_432, "device": "some processor", "threads": 1,
     }  # fmt: skip
     metrics.update({k: v for k, v in figures.items() if k in metrics})
-    cost.update({k: v for k, v in figures.items() if k in cost})
+    cost.update({k: v for k, v in figures.items() if k in Cost.model_fields})
     return Outcome(metrics=Metrics(**metrics), cost=Cost(**cost))
 
 

@@ -1,0 +1,37 @@
+"""Plotly figures as PNG files, by a browser."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def write_png(figure: go.Figure, file: Path, width: int = 900, height: int = 560) -> None:
+    """Write a figure of so many pixels.
+
+    Raises:
+        RuntimeError: there is no browser, or it drew nothing.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise RuntimeError(f"no browser to draw {file} with: install one of {', '.join(BROWSERS)}")
+    figure.update_layout(width=width, height=height, template="plotly_white")
+    with tempfile.TemporaryDirectory() as folder:
+        page, drawn = Path(folder) / "figure.html", Path(folder) / "figure.png"
+        style = "<style>body { margin: 0 }</style>"
+        page.write_text(style + figure.to_html(include_plotlyjs=True, full_html=False))
+        command = [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--virtual-time-budget=10000", f"--window-size={width},{height}",
+            f"--screenshot={drawn}", page.as_uri(),
+        ]  # fmt: skip
+        subprocess.run(command, capture_output=True, timeout=120, check=False)
+        if not drawn.is_file():
+            raise RuntimeError(f"{browser} drew nothing of {file}")
+        shutil.copyfile(drawn, file)

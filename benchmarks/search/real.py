@@ -1,0 +1,93 @@
+"""A real search against plain random, under the same time limit: both fronts in one figure::
+
+    python -m benchmarks.search.real --data FOLDER [--minutes 12] [--out runs/real]
+
+Searches `bccd.toml` beside this file twice: as `sparrow search` does it with all its devices, and
+by random draws alone. Prints what each came to and writes `docs/bccd.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import write_png
+from launch import search
+from launch.front import front, hypervolume, log_fps
+from launch.records import TrialRecord
+from launch.study import read_records
+
+SPACE = Path(__file__).with_name("bccd.toml")
+FIGURE = Path("docs/bccd.png")
+WAYS: dict[str, dict[str, Any]] = {
+    "study": {"ladder": (0.3, 0.5), "gate": True, "halving": True},
+    "random": {"sampler": "random", "papers": False},
+}
+COLORS = {"study": "#d62728", "random": "#7f7f7f"}
+
+
+def finished(folder: Path) -> list[TrialRecord]:
+    """The trials of a study that came to a result."""
+    return [r for r in read_records(folder) if r.state == "finished"]
+
+
+def figure(found: dict[str, list[TrialRecord]]) -> go.Figure:
+    """All trials as dots and the fronts as lines."""
+    drawn = go.Figure()
+    for name, records in found.items():
+        points = [r.objectives for r in records]
+        scores, speeds = zip(*points, strict=True)
+        drawn.add_scatter(
+            x=speeds, y=scores, mode="markers", marker_color=COLORS[name], opacity=0.4,
+            showlegend=False,
+        )  # fmt: skip
+        best = [points[k] for k in front(points)]
+        scores, speeds = zip(*best, strict=True)
+        drawn.add_scatter(
+            x=speeds, y=scores, mode="lines+markers", name=name, line_shape="vh",
+            line_color=COLORS[name],
+        )  # fmt: skip
+    drawn.update_xaxes(title="FPS", type="log")
+    drawn.update_yaxes(title="AP_small")
+    drawn.update_layout(margin={"t": 20, "r": 20})
+    return drawn
+
+
+def table(found: dict[str, list[TrialRecord]]) -> Table:
+    """What each search came to; hypervolumes share one reference point."""
+    slowest = min(r.objectives[1] for records in found.values() for r in records)
+    made = Table("", "trials", "front", "hypervolume", "best AP_small", "fastest FPS")
+    for name, records in found.items():
+        points = [(ap, log_fps(fps)) for ap, fps in (r.objectives for r in records)]
+        area = hypervolume(points, (0.0, log_fps(slowest)))
+        best, fastest = (max(r.objectives[axis] for r in records) for axis in (0, 1))
+        made.add_row(
+            name, str(len(records)), str(len(front(points))), f"{area:.3f}", f"{best:.3f}",
+            f"{fastest:.0f}",
+        )  # fmt: skip
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--out", type=Path, default=Path("runs/real"))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    found = {}
+    for name, devices in WAYS.items():
+        folder, limits = arguments.out / name, {"trials": 500, "minutes": arguments.minutes}
+        search(SPACE, arguments.data, folder, seed=arguments.seed, **limits, **devices)
+        found[name] = finished(folder)
+    Console().print(table(found))
+    write_png(figure(found), FIGURE)
+
+
+if __name__ == "__main__":
+    main()
