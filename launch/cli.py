@@ -38,7 +38,7 @@ from launch.report import (
 )
 from launch.samplers import SamplerName
 from launch.searches import Driver, report, resume, search
-from launch.space_tree import space_tree
+from launch.space_tree import space_tree, spaces_table
 from launch.study import OnEnd, read_records, read_settings
 from launch.systems import find_system, in_words, read_trial
 from launch.told import StoppedAs
@@ -254,10 +254,13 @@ def describe_command(
 
 @app.command("space")
 def space_command(
-    name: Annotated[str, typer.Argument(help="A named space or a TOML file.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A named space or a TOML file; all named spaces without one."),
+    ] = None,
 ) -> None:
-    """Show what a space searches, as a tree with its size."""
-    console.print(space_tree(load_space(name)))
+    """Show what a space searches, as a tree with its size; or how large all named spaces are."""
+    console.print(space_tree(load_space(name)) if name else spaces_table())
 
 
 @app.command("report")
