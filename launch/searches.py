@@ -21,16 +21,8 @@ from launch.report import Front, load_front, speed_facts, write_report
 from launch.report.words import LABELS
 from launch.rungs import trainings_saved
 from launch.samplers import SamplerName
-from launch.study import (
-    OnEnd,
-    SplitPaths,
-    Study,
-    StudyError,
-    StudySettings,
-    open_study,
-    read_records,
-    read_settings,
-)
+from launch.settings import SplitPaths, StudyError, StudySettings, read_settings
+from launch.study import OnEnd, Study, open_study, read_records
 from launch.teachers import check_named_teachers, with_absolute_teachers
 from launch.told import StoppedAs
 from launch.trial import TrialData, TrialError, pick_device

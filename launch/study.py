@@ -10,30 +10,26 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch import early
 from launch.attempt import Failure
 from launch.budget import Budget, Outlook, Spent, is_spent, outlook
-from launch.constraints import Constraint
 from launch.files import write_atomically
 from launch.gate import Gate
-from launch.halving import Halving, rungs_within
+from launch.halving import rungs_within
 from launch.journal import Journal
-from launch.known import KnownResults
-from launch.objectives import DEFAULT, Objectives
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
-from launch.samplers import SamplerName, make_sampler
-from launch.told import StoppedAs, Told
+from launch.samplers import make_sampler
+from launch.settings import SETTINGS, StudyError, StudySettings, read_settings
+from launch.told import Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
-from searchspace.compression import Ratio
 
 MAX_REJECTED = 5
 """Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
@@ -41,72 +37,6 @@ random one takes their place."""
 
 EXHAUSTED = 200
 """Draws in a row that may be duplicates or refused before the space counts as exhausted."""
-
-SETTINGS = "study.json"
-
-
-class StudyError(ValueError):
-    """A study folder that cannot be used as asked; the message names it and the fix."""
-
-
-class SplitPaths(BaseModel):
-    """Where a split lies, as absolute paths."""
-
-    model_config = ConfigDict(frozen=True)
-
-    images: Path
-    annotations: Path
-
-
-class StudySettings(BaseModel):
-    """Everything that `--resume` needs; lies in `study.json`.
-
-    Attributes:
-        space: the space as `Space.dump` gives it.
-        fingerprint: of the data; a resumed study refuses other data.
-        papers: the papers' systems that lie in the space are the first trials.
-        trials: how many are proposed in all, failed ones included.
-        minutes: no trial is proposed that would probably end later than this; None for no limit.
-        device_hours: no trial is proposed with which the trials' own times would probably sum up to
-            more than this; None for no limit.
-        device: what trials run on; None takes a GPU where there is one.
-        measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
-            for where they were trained.
-        sampler: what proposes configurations behind the planned ones.
-        objectives: figures of the finished detector that the front is over, each in its own
-            direction.
-        gate: designs that cannot reach the front any more are not trained.
-        halving: how trials are stopped early; None trains all to their end.
-        stopped_as: how the sampler is told of a stopped trial.
-        constraints: what a finished detector must keep to; others never come onto the front.
-        ladder: the ratios at which the best of the trained detectors are pruned.
-        known: results of elsewhere that the sampler is told of before its first proposal. They are
-            not run again, and never come onto the front.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    space: dict[str, Any]
-    train: SplitPaths
-    val: SplitPaths
-    fingerprint: str
-    skip_bad: bool = False
-    papers: bool = True
-    trials: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
-    minutes: float | None = Field(default=None, gt=0)
-    device_hours: float | None = Field(default=None, gt=0)
-    device: str | None = None
-    measure_on: str | None = None
-    sampler: SamplerName = "tpe"
-    objectives: Objectives = DEFAULT
-    constraints: tuple[Constraint, ...] = ()
-    gate: bool = False
-    halving: Halving | None = None
-    stopped_as: StoppedAs = "pruned"
-    ladder: tuple[Ratio, ...] = ()
-    known: tuple[KnownResults, ...] = ()
-
 
 OnEnd = Callable[[TrialRecord, Outlook], None]
 """Told of each trial that ended, and of what is left of the budget."""
@@ -384,17 +314,6 @@ def open_study(
             raise StudyError(f"{folder}: another process works on this study") from None
         write_atomically(file, settings.model_dump_json(indent=1))
         yield Study(folder, settings, on_end)
-
-
-def read_settings(folder: Path) -> StudySettings:
-    """The settings of the study in `folder`; raises `StudyError` where there is none."""
-    file = folder / SETTINGS
-    if not file.is_file():
-        raise StudyError(f"{folder}: no study there (no study.json)")
-    try:
-        return StudySettings.model_validate_json(file.read_text())
-    except ValidationError as error:
-        raise StudyError(f"{file}: not the settings of a study: {error}") from None
 
 
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 from launch.known import KnownResult, KnownResults
 from launch.known_csv import read_rows
 from launch.records import TrialRecord
-from launch.study import read_records, read_settings
+from launch.settings import read_settings
+from launch.study import read_records
 from searchspace import OutsideSpace, Space
 
 

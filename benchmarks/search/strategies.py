@@ -10,7 +10,8 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from benchmarks.search.table import Design, Table
-from launch.study import SplitPaths, StudySettings, open_study
+from launch.settings import SplitPaths, StudySettings
+from launch.study import open_study
 from searchspace import TrialConfig
 
 NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))

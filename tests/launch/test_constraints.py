@@ -15,7 +15,8 @@ from detectors.speed import Cost
 from launch.constraints import Constraint, constraints_from, parse_count
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
-from launch.study import SplitPaths, StudySettings, open_study
+from launch.settings import SplitPaths, StudySettings
+from launch.study import open_study
 from launch.trial import Outcome, TrialResult
 from searchspace import Space
 

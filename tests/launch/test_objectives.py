@@ -23,7 +23,8 @@ from launch.report import load_front, write_report
 from launch.report.plot import front_figure
 from launch.report.study import StudyView, headline
 from launch.rungs import next_rung
-from launch.study import StudySettings, open_study
+from launch.settings import StudySettings
+from launch.study import open_study
 from searchspace import Space, TrialConfig
 from tests.launch.report.studies import baseline, outcome, record
 from tests.launch.test_rungs import finished, pruned

@@ -8,7 +8,8 @@ import pytest
 
 from launch.records import TrialRecord
 from launch.rungs import next_rung, rungs_of, trainings_saved
-from launch.study import SplitPaths, StudySettings, open_study
+from launch.settings import SplitPaths, StudySettings
+from launch.study import open_study
 from launch.trial import TrialResult
 from searchspace import Space, TrialConfig
 from searchspace.compression import CompressConfig, ImportancePruning, Slimming

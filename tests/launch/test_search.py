@@ -15,7 +15,8 @@ from detectors.runtimes import Form
 from launch.attempt import Failure, attempt
 from launch.report import load_front
 from launch.searches import resume, search
-from launch.study import StudyError, read_records, read_settings
+from launch.settings import StudyError, read_settings
+from launch.study import read_records
 from launch.trial import TrialData, TrialError, run_trial
 from searchspace import Space, SpaceError, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed

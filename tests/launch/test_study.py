@@ -16,14 +16,8 @@ from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch.attempt import Failure
 from launch.records import TrialRecord
-from launch.study import (
-    SplitPaths,
-    Study,
-    StudyError,
-    StudySettings,
-    open_study,
-    read_records,
-)
+from launch.settings import SplitPaths, StudyError, StudySettings
+from launch.study import Study, open_study, read_records
 from launch.trial import Outcome, TrialResult
 from searchspace import Space
 from searchspace.compression import Unpruned

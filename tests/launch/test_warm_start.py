@@ -11,7 +11,8 @@ from launch.constraints import Constraint
 from launch.known import KnownResults
 from launch.known_csv import CsvError, read_rows
 from launch.report import write_report
-from launch.study import Study, StudySettings, open_study
+from launch.settings import StudySettings
+from launch.study import Study, open_study
 from launch.warm_start import KnownError, read_known
 from searchspace import Space
 from searchspace.domains import Choice

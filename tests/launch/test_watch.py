@@ -16,15 +16,8 @@ from launch.constraints import constraints_from
 from launch.records import TrialRecord
 from launch.report import front_table, load_front, write_report
 from launch.searches import search
-from launch.study import (
-    MAX_REJECTED,
-    SplitPaths,
-    Study,
-    StudySettings,
-    open_study,
-    read_records,
-    rejected_in_a_row,
-)
+from launch.settings import SplitPaths, StudySettings
+from launch.study import MAX_REJECTED, Study, open_study, read_records, rejected_in_a_row
 from launch.trial import Outcome, TrialResult
 from searchspace import Space
 

@@ -1,0 +1,92 @@
+"""The settings of a study: everything that it needs to be resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from launch.constraints import Constraint
+from launch.halving import Halving
+from launch.known import KnownResults
+from launch.objectives import DEFAULT, Objectives
+from launch.samplers import SamplerName
+from launch.told import StoppedAs
+from searchspace.compression import Ratio
+
+SETTINGS = "study.json"
+
+
+class StudyError(ValueError):
+    """A study folder that cannot be used as asked; the message names it and the fix."""
+
+
+class SplitPaths(BaseModel):
+    """Where a split lies, as absolute paths."""
+
+    model_config = ConfigDict(frozen=True)
+
+    images: Path
+    annotations: Path
+
+
+class StudySettings(BaseModel):
+    """Everything that `--resume` needs; lies in `study.json`.
+
+    Attributes:
+        space: the space as `Space.dump` gives it.
+        fingerprint: of the data; a resumed study refuses other data.
+        papers: the papers' systems that lie in the space are the first trials.
+        trials: how many are proposed in all, failed ones included.
+        minutes: no trial is proposed that would probably end later than this; None for no limit.
+        device_hours: no trial is proposed with which the trials' own times would probably sum up to
+            more than this; None for no limit.
+        device: what trials run on; None takes a GPU where there is one.
+        measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
+            for where they were trained.
+        sampler: what proposes configurations behind the planned ones.
+        objectives: figures of the finished detector that the front is over, each in its own
+            direction.
+        gate: designs that cannot reach the front any more are not trained.
+        halving: how trials are stopped early; None trains all to their end.
+        stopped_as: how the sampler is told of a stopped trial.
+        constraints: what a finished detector must keep to; others never come onto the front.
+        ladder: the ratios at which the best of the trained detectors are pruned.
+        known: results of elsewhere that the sampler is told of before its first proposal. They are
+            not run again, and never come onto the front.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: dict[str, Any]
+    train: SplitPaths
+    val: SplitPaths
+    fingerprint: str
+    skip_bad: bool = False
+    papers: bool = True
+    trials: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+    minutes: float | None = Field(default=None, gt=0)
+    device_hours: float | None = Field(default=None, gt=0)
+    device: str | None = None
+    measure_on: str | None = None
+    sampler: SamplerName = "tpe"
+    objectives: Objectives = DEFAULT
+    constraints: tuple[Constraint, ...] = ()
+    gate: bool = False
+    halving: Halving | None = None
+    stopped_as: StoppedAs = "pruned"
+    ladder: tuple[Ratio, ...] = ()
+    known: tuple[KnownResults, ...] = ()
+
+
+def read_settings(folder: Path) -> StudySettings:
+    """The settings of the study in `folder`; raises `StudyError` where there is none."""
+    file = folder / SETTINGS
+    if not file.is_file():
+        raise StudyError(f"{folder}: no study there (no study.json)")
+    try:
+        return StudySettings.model_validate_json(file.read_text())
+    except ValidationError as error:
+        raise StudyError(f"{file}: not the settings of a study: {error}") from None
