@@ -10,7 +10,6 @@ import pytest
 from optuna.trial import TrialState
 
 import launch.stages
-from detectors.evaluate import Metrics
 from detectors.train import fit
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.records import TrialRecord
@@ -19,7 +18,7 @@ from launch.searches import search
 from launch.study import Study, StudySettings, open_study, read_records
 from searchspace import Space, TrainConfig
 from tests.launch.conftest import Run
-from tests.launch.test_watch import NO_METRICS, NOWHERE, cost, result, told
+from tests.launch.made_up import NOWHERE, cost, metrics, result, told
 
 SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 """At the rung: the baseline is best. The third is the second best, which counts among four."""
@@ -31,10 +30,6 @@ def settings(space: Space) -> StudySettings:
         space=space.fix("train.epochs", 8).dump(), train=NOWHERE, val=NOWHERE, fingerprint="f",
         trials=4, papers=False, halving=Halving((2,), factor=3),
     )  # fmt: skip
-
-
-def metrics(ap_small: float) -> Metrics:
-    return Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
 
 
 def play(
