@@ -305,3 +305,27 @@ def test_a_resumed_study_keeps_its_ways_to_end_trials(run: Run, tmp_path: Path) 
         code, text = run("search", "--resume", tmp_path, *option)
         assert code == 1
         assert "those of the study" in text
+
+
+def test_a_study_that_waits_draws_nothing_until_something_becomes_known(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    space = Space.restore(settings.space).fix("compress.pruning.kind", "none")
+    for path, value in (
+        ("detector.input_size", 64),
+        ("detector.head.multibox.priors.scaled.cells", 2.0),
+        ("train.copy_paste.copies", 0),
+    ):
+        space = space.fix(path, value)
+    assert space.size() == 2
+    with open_study(tmp_path, settings.model_copy(update={"space": space.dump()})) as study:
+        running = [study.propose(), study.propose()]
+        assert study.propose() is None
+        drawn = len(told(tmp_path))
+        assert drawn > 100
+        assert study.waits
+        assert study.propose() is None
+        assert len(told(tmp_path)) == drawn
+        assert play(study, running[0])
+        assert study.propose() is None
+        assert len(told(tmp_path)) > drawn
