@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from detectors.cost import Cost
@@ -22,6 +23,7 @@ from launch.budget import Budget, Outlook, Spent, is_spent, outlook
 from launch.files import write_atomically
 from launch.gate import Gate
 from launch.halving import rungs_within
+from launch.inheritance import descend
 from launch.journal import Journal
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
@@ -94,7 +96,9 @@ class Study:
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of training after which a trial is compared with others."""
         halving = self.settings.halving
-        return rungs_within(halving.budgets, record.config.train) if halving else ()
+        # An heir has had its parent's epochs, too: no budget of it equals another's.
+        compared = halving is not None and record.parent is None
+        return rungs_within(halving.budgets, record.config.train) if compared else ()
 
     def propose(self) -> TrialRecord | None:
         """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
@@ -208,7 +212,9 @@ class Study:
         if drawn is None:
             return None
         trial, config = drawn
-        number = len(self.records)
+        number, parent = len(self.records), None
+        if self.settings.inherit and origin not in early.FREE:
+            config, parent = descend(config, self._as_drawn(), self._configs())
         self._told.claim(trial, number)
         record = TrialRecord(
             number=number,
@@ -216,6 +222,7 @@ class Study:
             origin=origin,
             params=trial.params,
             config=config,
+            parent=parent,
         )
         self._journal.append(record)
         return record
@@ -229,7 +236,8 @@ class Study:
 
     def _planned(self) -> tuple[TrialConfig, Origin] | None:
         """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw."""
-        known = {record.config.digest() for record in self.records}
+        records = self._as_drawn()
+        known = {record.config.digest() for record in records}
         planned = {self.space.baseline().digest(): (self.space.baseline(), "baseline")}
         if self.settings.papers:
             for config in self.space.papers().values():
@@ -237,7 +245,7 @@ class Study:
         for digest, (config, origin) in planned.items():
             if digest not in known:
                 return config, origin
-        rung = next_rung(self.records, self.space, self.settings.ladder, self.settings.objectives)
+        rung = next_rung(records, self.space, self.settings.ladder, self.settings.objectives)
         return rung and (rung, "ladder")
 
     def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:
@@ -246,7 +254,7 @@ class Study:
         Args:
             planned: a study runs what it plans, known from elsewhere or not.
         """
-        known = {record.config.digest(): record for record in self.records}
+        known = {record.config.digest(): record for record in self._as_drawn()}
         for _ in range(EXHAUSTED):
             study = self._told.study
             study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
@@ -265,6 +273,18 @@ class Study:
                     return trial, config
             self._rejected += 1
         return None
+
+    def _as_drawn(self) -> tuple[TrialRecord, ...]:
+        """The records with the configurations that the space drew, before they inherited."""
+        return tuple(
+            record.model_copy(update={"config": self.space.suggest(FixedTrial(record.params))})
+            if record.parent is not None
+            else record
+            for record in self.records
+        )
+
+    def _configs(self) -> dict[int, TrialConfig]:
+        return {record.number: record.config for record in self.records}
 
     def _budget(self) -> Budget:
         settings = self.settings
