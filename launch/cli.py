@@ -32,7 +32,7 @@ from launch.report import (
 )
 from launch.search_command import print_front, search_command
 from launch.searches import report
-from launch.space_tree import space_tree
+from launch.space_tree import space_tree, spaces_table
 from launch.systems import find_system, in_words, read_trial
 from launch.trial import TrialResult, run_trial
 from searchspace import load_space
@@ -105,10 +105,13 @@ def describe_command(
 
 @app.command("space")
 def space_command(
-    name: Annotated[str, typer.Argument(help="A named space or a TOML file.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A named space or a TOML file; all named spaces without one."),
+    ] = None,
 ) -> None:
-    """Show what a space searches, as a tree with its size."""
-    console.print(space_tree(load_space(name)))
+    """Show what a space searches, as a tree with its size; or how large all named spaces are."""
+    console.print(space_tree(load_space(name)) if name else spaces_table())
 
 
 @app.command("report")

@@ -30,7 +30,7 @@ class Constraint(BaseModel):
 
     @property
     def on_cost(self) -> bool:
-        """Whether a prediction of the cost tells if it is kept."""
+        """Whether it bounds what a prediction of the cost may tell."""
         return self.figure not in Metrics.model_fields
 
     def violation(self, value: float | None) -> float:

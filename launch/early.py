@@ -31,7 +31,8 @@ def before_training(
     objectives: Sequence[Figure] = DEFAULT,
 ) -> Change:
     """Whether a trial whose cost is predicted shall be trained."""
-    judged = (c for c in constraints if c.on_cost)
+    # What a machine cannot tell before training is judged behind it.
+    judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
     if broken:
         return {"state": "infeasible", "broken": broken}

@@ -21,6 +21,9 @@ training than they had."""
 UNTRAINED: tuple[State, ...] = ("infeasible", "gated")
 """States of trials that ended before training."""
 
+EARLY: tuple[State, ...] = (*UNTRAINED, "stopped")
+"""States of trials that ended before their end, by the study's decision."""
+
 Param = bool | int | float | str | None
 """A parameter as Optuna has it."""
 

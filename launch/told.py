@@ -142,7 +142,11 @@ class Told:
         if record.state in ("running", "failed"):
             return {}
         whole = self._state(record) == TrialState.COMPLETE
-        judged = [c for c in self._constraints if whole or c.on_cost]
+        judged = [
+            c
+            for c in self._constraints
+            if whole or (c.on_cost and record.figure(c.figure) is not None)
+        ]
         return _violations(judged, partial(_expected, record))
 
     def _values(self, record: TrialRecord) -> list[float] | None:

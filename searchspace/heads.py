@@ -139,7 +139,7 @@ class LevelRule(Config):
     """
 
     cells: Cells = 2.8
-    ratios: Annotated[Ratios, Choice((2,), (2, 3))] = (2, 3)
+    ratios: Annotated[Ratios, Choice((2.0,), (2.0, 3.0))] = (2, 3)
 
 
 class LevelledPriors(Config):

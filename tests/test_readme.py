@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from detectors.data.shapes import ShapesConfig, generate_shapes
+from searchspace import load_space
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -52,3 +53,13 @@ def test_every_file_of_the_reading_order_exists() -> None:
     named = re.findall(r"`([a-z_]+/[a-z_/.]+\.(?:py|toml|json))`", README.read_text())
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_space_that_is_shown_loads(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert examples
+    for example in examples:
+        file = tmp_path / "shown.toml"
+        file.write_text(example)
+        space = load_space(file)
+        assert space.holds(space.baseline())

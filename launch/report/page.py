@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from detectors.cost import Cost
 from launch.objectives import DEFAULT, SENSES, height
-from launch.records import UNTRAINED, TrialRecord
+from launch.records import EARLY, TrialRecord
 from launch.report.front_file import member_of
 from launch.report.plot import front_plot
 from launch.report.study import StudyView, headline
@@ -114,7 +114,7 @@ def _rows(view: StudyView) -> Iterator[Row]:
         yield _row(record, "front", names)
     for record in finished:
         yield _row(record, "finished", names)
-    for state in ("running", "failed", *UNTRAINED):
+    for state in ("running", "failed", *EARLY):
         for record in view.in_state(state):
             yield _row(record, state, names)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import get_args
+from typing import Any, get_args
 
 from launch.front import dominates, front, hypervolume
 from launch.objectives import DEFAULT, SENSES, Figure, height, heights
-from launch.records import UNTRAINED, State, TrialRecord
+from launch.records import EARLY, UNTRAINED, State, TrialRecord
 from launch.report.words import LABELS, factor, show, show_seconds, with_name
+from launch.stages import training_cause
 
 REFERENCE = (0.0, 0.0)
 """The hypervolume's reference point: an AP of 0, the logarithm of one frame a second."""
@@ -82,15 +83,33 @@ def headline(view: StudyView) -> list[str]:
 
 def savings(view: StudyView) -> list[str]:
     """What ending trials early has saved, in sentences; none where none ended early."""
-    if not view.untrained:
-        return []
-    count = len(view.untrained)
-    text = f"{count} design{'s' if count > 1 else ''} ended before training"
-    if finished := view.in_state("finished"):
-        spent = sum(record.seconds for record in view.untrained)
-        saved = max(0.0, count * mean(record.seconds for record in finished) - spent)
-        text += f"; saved about {show_seconds(saved)}"
-    return [text + "."]
+    sentences = []
+    if count := len(view.untrained):
+        text = f"{count} design{'s' if count > 1 else ''} ended before training"
+        if finished := view.in_state("finished"):
+            spent = sum(record.seconds for record in view.untrained)
+            saved = max(0.0, count * mean(record.seconds for record in finished) - spent)
+            text += f"; saved about {show_seconds(saved)}"
+        sentences.append(text + ".")
+    if stopped := view.in_state("stopped"):
+        saved = epochs_saved(view)
+        epochs = "1 epoch" if saved == 1 else f"{saved} epochs"
+        sentences.append(f"{_trials(len(stopped))} stopped early; saved {epochs} of training.")
+    return sentences
+
+
+def epochs_saved(view: StudyView) -> int:
+    """Epochs of training that stopped trials did not have, and no other trial had in their place.
+
+    Trials that share a training save it once.
+    """
+    trained = {training_cause(record.config) for record in view.in_state("finished")}
+    saved: dict[tuple[Any, ...], int] = {}
+    for record in view.in_state("stopped"):
+        cause, left = training_cause(record.config), record.config.train.epochs - max(record.midway)
+        if cause not in trained:
+            saved[cause] = min(left, saved.get(cause, left))
+    return sum(saved.values())
 
 
 def _result(view: StudyView) -> list[str]:
@@ -184,7 +203,7 @@ def _counts(view: StudyView) -> str:
     counts = view.counts()
     finished, failed, running = counts["finished"], counts["failed"], counts["running"]
     if not finished:
-        ended = failed or view.untrained
+        ended = failed or any(counts[state] for state in EARLY)
         text = "No trial has finished yet" if running or not ended else "No trial finished"
     else:
         text = f"{_trials(finished)} finished"
@@ -193,7 +212,7 @@ def _counts(view: StudyView) -> str:
         (broken, "break a constraint"),
         (failed, "failed"),
         (running, "still running"),
-        *((counts[state], state) for state in UNTRAINED),
+        *((counts[state], state) for state in EARLY),
     )
     others = [f"{n} {word}" for n, word in numbers if n]
     if others:

@@ -20,9 +20,10 @@ from ray.cluster_utils import Cluster
 from detectors.detector import Detector
 from launch.budget import Outlook
 from launch.constraints import constraints_from
+from launch.halving import Halving, Rung
 from launch.journal import Journal
 from launch.records import TrialRecord
-from launch.searches import search
+from launch.searches import resume, search
 from launch.study import read_records
 from launch.teachers import PackedDetector, fingerprint
 from launch.trial import TrialData
@@ -272,3 +273,61 @@ def test_a_worker_that_is_told_to_end_trains_nothing_and_takes_the_next_trial(
     assert reported_epochs(study) == {}
     assert not list((study / "stages").glob("train-*"))
     assert not list((study / "ray" / "answers").iterdir())
+
+
+def stop_all_but_the_first(halving: Halving, rung: Rung, trial: int) -> bool:
+    return trial == 0
+
+
+def epochs_by_trial(folder: Path) -> Counter[str]:
+    """How many epochs each of Tune's trials reported, by the trial of the study."""
+    found: Counter[str] = Counter()
+    for file in folder.glob("ray/*/result.json"):
+        reports = [json.loads(line) for line in file.open()]
+        number = Path(reports[0]["config"]["folder"]).name[:4]
+        found[number] += sum(report.get("stage") == "dense" for report in reports)
+    return found
+
+
+def test_a_stopped_trial_ends_in_its_worker_and_goes_on_when_it_is_promoted(
+    space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "study"
+    space = space.fix("train.epochs", 4).fix("compress.pruning.kind", "none")
+    with monkeypatch.context() as patch:
+        patch.setattr(Halving, "survives", stop_all_but_the_first)
+        search(space, shapes_folder, study, trials=3, device="cpu", papers=False, halving=True)
+    assert [r.state for r in read_records(study)] == ["finished", "stopped", "stopped"]
+    assert epochs_by_trial(study) == {"0000": 4, "0001": 2, "0002": 2}
+    monkeypatch.setattr(Halving, "survives", lambda *_: True)
+    resume(study)
+    records = read_records(study)
+    assert [r.state for r in records] == ["finished"] * 3
+    assert [r.promoted for r in records] == [0, 2, 2]
+    assert epochs_by_trial(study) == {"0000": 4, "0001": 4, "0002": 4}
+
+
+def test_rungs_outlive_a_killed_search(
+    long_space: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    def scored() -> dict[str, str]:
+        """Each rung's score, and which attempt wrote it."""
+        return {f.parent.name: f.read_text() for f in out.glob("stages/rung-*/stage.json")}
+
+    out = tmp_path / "study"
+    driver = start(
+        "--data", shapes_folder, "--space", long_space, "--trials", 4, "--out", out,
+        "--device", "cpu", "--halving", "--rungs", "3,6", "--no-papers",
+    )  # fmt: skip
+    wait_for(lambda: len(scored()) >= 3, driver)
+    os.killpg(driver.pid, signal.SIGKILL)
+    assert driver.wait(PATIENCE) == -signal.SIGKILL
+    before, known = scored(), {r.number: r for r in read_records(out)}
+    assert start("--resume", out).wait(PATIENCE) == 0
+    records = read_records(out)
+    assert {r.state for r in records} <= {"finished", "stopped"}
+    assert len(records) == 4
+    for record in records[: len(known)]:
+        assert known[record.number].midway.items() <= record.midway.items()
+    assert before.items() <= scored().items()
+    assert records[0].midway.keys() == {3, 6}

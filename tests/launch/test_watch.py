@@ -94,6 +94,21 @@ def test_a_design_that_keeps_all_bounds_is_trained(settings: StudySettings, tmp_
     assert finished.predicted == cost(30)
 
 
+def test_a_bound_that_no_prediction_tells_of_is_judged_behind_the_training(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    bounds = constraints_from({"max_latency_p99": 40.0, "min_fps": 30.0})
+    with open_study(tmp_path, settings.model_copy(update={"constraints": bounds})) as study:
+        record = study.propose()
+        assert study.foresee(record.number, cost(30), seconds=2)
+        slow = end_before_training(study)
+        assert slow.broken == ("fps >= 30",)
+        study.end(record.number, result(record, 0.95, 30))
+        assert study.records[0].broken == ("latency_p99 <= 40",)
+    told_of = {t.user_attrs["number"]: t.constraints for t in told(tmp_path) if t.user_attrs}
+    assert told_of[slow.number] == pytest.approx({"fps >= 30": 1 / 3})
+
+
 def test_an_ended_design_that_asks_again_is_not_trained(
     settings: StudySettings, tmp_path: Path
 ) -> None:

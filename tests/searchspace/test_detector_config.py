@@ -6,7 +6,14 @@ from pydantic import ValidationError
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, MobileNetV1, ResNet, Row
 from searchspace.geometry import Level, ceil_pool_size, conv_size, scaled
-from searchspace.heads import LevelPriors, ListedPriors, Multibox, ScaledPriors
+from searchspace.heads import (
+    LevelledPriors,
+    LevelPriors,
+    LevelRule,
+    ListedPriors,
+    Multibox,
+    ScaledPriors,
+)
 from searchspace.necks import (
     Deconvolve,
     Extend,
@@ -368,3 +375,30 @@ def test_level_priors_count_their_boxes() -> None:
         return LevelPriors(step=8, min_size=10, max_size=20, ratios=ratios).boxes_per_cell
 
     assert (boxes(), boxes(2), boxes(2, 3)) == (2, 4, 6)
+
+
+def test_levelled_priors_have_a_rule_for_each_fine_level() -> None:
+    priors = LevelledPriors(
+        first=LevelRule(cells=1.25, ratios=(2,)),
+        second=LevelRule(cells=3.75),
+        third=LevelRule(cells=2),
+        coarser=LevelRule(cells=1.5, ratios=(2,)),
+    )
+    levels = tuple(Level(8, side, side) for side in (40, 20, 10, 5, 2))
+    found = priors.for_levels(levels, (320, 320))
+    # Cells of 8, 16, 32, 64 and 160 pixels; 0.9 of the input is the largest there is.
+    assert [level.min_size for level in found] == [10, 60, 64, 96, 240]
+    assert [level.max_size for level in found] == [60, 75, 96, 240, 320]
+    assert [level.ratios for level in found] == [(2,), (2, 3), (2, 3), (2,), (2,)]
+
+
+def test_levelled_priors_that_are_alike_are_scaled_ones() -> None:
+    rule = LevelRule(cells=2, ratios=(2, 3))
+    alike = LevelledPriors(first=rule, second=rule, third=rule, coarser=rule)
+    config = DetectorConfig(head=Multibox(priors=alike))
+    assert config.priors() == DetectorConfig(head=Multibox(priors=ScaledPriors(cells=2))).priors()
+
+
+def test_levelled_priors_need_four_levels() -> None:
+    with pytest.raises(ValidationError, match="4 levels or more, not 2: use priors of kind 'sca"):
+        DetectorConfig(neck=(L2Norm(),), head=Multibox(priors=LevelledPriors()))

@@ -40,7 +40,7 @@ HELD = {
 }
 """The papers' systems of each space; those that become the same are there once."""
 
-REFUSED = 1 / 3
+REFUSED = 0.33
 """The largest share of random draws that may not go together."""
 
 

@@ -9,9 +9,10 @@ from launch.records import TrialRecord
 from launch.report import describe_in_words, front_table
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show, show_change, show_seconds
-from searchspace import CompressConfig, TrialConfig, papers
+from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
+from searchspace.heads import LevelledPriors, LevelRule, Multibox
 from searchspace.training import CopyPaste, SmallObjects, TrainConfig
 from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
 
@@ -192,3 +193,10 @@ def test_words_tell_a_named_teacher_by_the_end_of_its_path() -> None:
     assert describe_in_words(TrialConfig(train=train)).endswith(
         "taught by r101/dense (class probabilities, weight 0.5, temperature 2)"
     )
+
+
+def test_description_names_the_priors_of_each_level():
+    rules = {"first": LevelRule(cells=1.25), "coarser": LevelRule(cells=3.75)}
+    detector = DetectorConfig(head=Multibox(priors=LevelledPriors(**rules)))
+    text = describe_in_words(TrialConfig(detector=detector))
+    assert text.endswith("priors of 1.25, 2.8, 2.8, 3.75 cells")
