@@ -32,7 +32,10 @@ def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
                 return _tpe(seed)
             case "gp":
                 return optuna.samplers.GPSampler(
-                    seed=seed, n_startup_trials=STARTUP_TRIALS, independent_sampler=_tpe(seed)
+                    seed=seed,
+                    n_startup_trials=STARTUP_TRIALS,
+                    independent_sampler=_tpe(seed),
+                    warn_independent_sampling=False,
                 )
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)

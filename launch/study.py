@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import itertools
 import time
 from collections import deque
@@ -238,15 +239,21 @@ class Study:
         """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw."""
         records = self._as_drawn()
         known = {record.config.digest() for record in records}
-        planned = {self.space.baseline().digest(): (self.space.baseline(), "baseline")}
-        if self.settings.papers:
-            for config in self.space.papers().values():
-                planned.setdefault(config.digest(), (config, "paper"))
-        for digest, (config, origin) in planned.items():
+        for digest, (config, origin) in self._first.items():
             if digest not in known:
                 return config, origin
         rung = next_rung(records, self.space, self.settings.ladder, self.settings.objectives)
         return rung and (rung, "ladder")
+
+    @functools.cached_property
+    def _first(self) -> dict[str, tuple[TrialConfig, Origin]]:
+        """What is run before anything is drawn, by its digest and in this order."""
+        baseline = self.space.baseline()
+        planned = {baseline.digest(): (baseline, "baseline")}
+        if self.settings.papers:
+            for config in self.space.papers().values():
+                planned.setdefault(config.digest(), (config, "paper"))
+        return planned
 
     def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that no trial has had; None where none is left.

@@ -10,12 +10,12 @@ takes was recorded with it. Prints two tables in Markdown and writes `docs/searc
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Search:
 
 def replay(name: str, seed: int, trials: int, workers: int) -> Search:
     """One search of a name and seed."""
-    table = Table.read()
+    table = _table()
     if name in PLAIN:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         done = Replay(table, Plain(table, PLAIN[name](seed), trials)).run(workers)
@@ -104,6 +104,12 @@ def replay(name: str, seed: int, trials: int, workers: int) -> Search:
     optimal = table.optimal()
     lost = sum(design.key in ended for design in optimal) / len(optimal)
     return Search(tuple(done.moments), done.worked, lost)
+
+
+@functools.cache
+def _table() -> Table:
+    """The recorded table, read once in each process."""
+    return Table.read()
 
 
 def median(values: Sequence[float]) -> str:
@@ -180,7 +186,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes that replay")
     arguments = parser.parse_args()
     names = [*PLAIN, *STUDIES]
-    run = partial(replay, trials=arguments.trials, workers=arguments.workers)
+    run = functools.partial(replay, trials=arguments.trials, workers=arguments.workers)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         jobs = {n: [pool.submit(run, n, seed) for seed in range(arguments.seeds)] for n in names}
         searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}

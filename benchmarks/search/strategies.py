@@ -10,6 +10,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from benchmarks.search.table import Design, Table
+from launch.records import TrialRecord
 from launch.settings import SplitPaths, StudySettings
 from launch.study import open_study
 from searchspace import TrialConfig
@@ -52,12 +53,20 @@ class Ours(AbstractContextManager):
     """The study of a search, in a folder of its own.
 
     Args:
+        shares: trials with the same dense detector train it once, as a study's do.
         devices: settings of the study, such as `gate` or `ladder`.
     """
 
-    shares = True
-
-    def __init__(self, table: Table, folder: Path, seed: int, trials: int, **devices: Any) -> None:
+    def __init__(
+        self,
+        table: Table,
+        folder: Path,
+        seed: int,
+        trials: int,
+        shares: bool = True,
+        **devices: Any,
+    ) -> None:
+        self.shares = shares
         settings = StudySettings(
             space=table.space.dump(),
             train=NOWHERE,
@@ -69,7 +78,7 @@ class Ours(AbstractContextManager):
         )
         self._opened = open_study(folder, settings)
         self._study = self._opened.__enter__()
-        self._configs: dict[int, Any] = {}
+        self._records: dict[int, TrialRecord] = {}
 
     def __exit__(self, *error: Any) -> None:
         self._opened.__exit__(*error)
@@ -82,14 +91,14 @@ class Ours(AbstractContextManager):
         record = self._study.propose()
         if record is None:
             return None
-        self._configs[record.number] = record
+        self._records[record.number] = record
         return record.number, record.config
 
     def foresee(self, number: int, design: Design) -> bool:
         return self._study.foresee(number, design.result.predicted, design.seconds.predict)
 
     def rungs(self, number: int) -> tuple[int, ...]:
-        return self._study.rungs(self._configs[number])
+        return self._study.rungs(self._records[number])
 
     def reach(self, number: int, epochs: int, design: Design) -> bool:
         metrics = design.result.dense.metrics
