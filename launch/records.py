@@ -39,7 +39,8 @@ class TrialRecord(BaseModel):
         origin: `baseline` for the unpruned stock detector, `paper` for a published system moved
             to the space's sizes, `ladder` for a trial's detector pruned at another ratio,
             `sampler` for all others.
-        params: the parameters that draw `config` from the space.
+        params: the parameters that draw `config` from the space, inheritance apart.
+        parent: the trial from whose trained detector this one's training started.
         reason: why it failed, or ended early.
         lasting: it failed by its configuration, so it would fail again.
         predicted: what its detector was to cost, known before training.
@@ -58,6 +59,7 @@ class TrialRecord(BaseModel):
     origin: Origin
     params: dict[str, Param]
     config: TrialConfig
+    parent: int | None = None
     state: State = "running"
     result: TrialResult | None = None
     reason: str | None = None

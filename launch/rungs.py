@@ -30,6 +30,8 @@ def next_rung(
     objectives; constraints do not count, as a rung may keep what its parent breaks. A rung waits
     while a trial runs that trains the same detector.
     """
+    if not ratios:
+        return None
     known = {record.config.digest() for record in records}
     training = {training_cause(r.config) for r in records if r.state == "running"}
     for parent in _parents(records, objectives):
@@ -48,7 +50,7 @@ def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tupl
     if isinstance(config.compress.pruning, Unpruned):
         ways = (_moved(config, kind(), space) for kind in PRUNINGS)
         config = next((way for way in ways if way), None)
-    if config is None or not ratios:
+    if config is None:
         return ()
     return tuple(rung for rung in ladder_configs(config, ratios) if space.holds(rung))
 

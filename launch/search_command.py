@@ -104,6 +104,10 @@ def search_command(
         str | None,
         typer.Option(help="Prune the best trained detectors at these ratios: 0.3,0.5."),
     ] = None,
+    inherit: Annotated[
+        bool,
+        typer.Option("--inherit", help="Train from the nearest relative, half as long."),
+    ] = False,
     warm_start: Annotated[
         list[Path] | None,
         typer.Option(help="Study or CSV file whose results the sampler is told of; repeatable."),
@@ -148,7 +152,7 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            own += (warm_start, device_hours, objective, gate, halving, rungs)
+            own += (warm_start, device_hours, objective, gate, halving, rungs, inherit)
             if any((*own, stopped_as != "pruned")):
                 raise ValueError("--resume: data, device and limits are those of the study")
             aims = read_settings(resume_from).objectives
@@ -174,6 +178,7 @@ def search_command(
                 halving=_halving(halving, rungs),
                 stopped_as=stopped_as,
                 ladder=parse_ratios("--ladder", ladder) if ladder else (),
+                inherit=inherit,
                 warm_start=warm_start or (),
                 on_known=_print_known,
                 on_end=_print_end(aims),

@@ -14,6 +14,7 @@ from detectors.runtimes import best
 from detectors.speed import hardware_name
 from launch.constraints import Constraint
 from launch.halving import Halving, default_budgets, rungs_within
+from launch.inheritance import SHARE
 from launch.local import run_locally
 from launch.objectives import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
@@ -57,6 +58,7 @@ def search(
     gate: bool = False,
     halving: bool | Halving = False,
     stopped_as: StoppedAs = "pruned",
+    inherit: bool = False,
     warm_start: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
     on_known: Callable[[str], None] | None = None,
@@ -86,6 +88,8 @@ def search(
         halving: trials that are behind others after as many epochs are stopped; True compares them
             after a quarter and half of their training.
         stopped_as: how the sampler is told of these.
+        inherit: trainings of what the sampler draws start from the nearest trained relative, and
+            take half the epochs.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
             of before it proposes anything.
         on_end: told of each trial that ends, and of what is left of the budget.
@@ -132,6 +136,7 @@ def search(
         gate=gate,
         halving=_halving(halving, stopped_as, space),
         stopped_as=stopped_as,
+        inherit=inherit,
         known=known,
     )
     with open_study(Path(out), settings, on_end) as study:
@@ -263,6 +268,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         **_objectives(settings),
         **_early_ends(settings),
         **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
+        **({"Weight inheritance": _inheritance(records)} if settings.inherit else {}),
         **_warm_start(settings),
         **(
             {"Constraints": ", ".join(map(str, settings.constraints))}
@@ -304,6 +310,14 @@ def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:
     ratios = ", ".join(f"{100 * ratio:g} %" for ratio in settings.ladder)
     finished = sum(record.state == "finished" for record in records)
     return f"{ratios}; {trainings_saved(records)} of {finished} trials found their detector trained"
+
+
+def _inheritance(records: tuple[TrialRecord, ...]) -> str:
+    heirs = sum(record.parent is not None for record in records)
+    return (
+        f"{heirs} of {len(records)} trials start from the nearest relative that was trained, and "
+        f"take {100 * SHARE:g} % of the epochs"
+    )
 
 
 def _shown(path: Path) -> str:

@@ -53,6 +53,8 @@ class StudySettings(BaseModel):
         stopped_as: how the sampler is told of a stopped trial.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
+        inherit: what the sampler draws, and its ladders, are trained for a share of their epochs,
+            from the detector of the nearest relative that is trained.
         known: results of elsewhere that the sampler is told of before its first proposal. They are
             not run again, and never come onto the front.
     """
@@ -78,6 +80,7 @@ class StudySettings(BaseModel):
     halving: Halving | None = None
     stopped_as: StoppedAs = "pruned"
     ladder: tuple[Ratio, ...] = ()
+    inherit: bool = False
     known: tuple[KnownResults, ...] = ()
 
 

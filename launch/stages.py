@@ -32,8 +32,8 @@ from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
 from detectors.imagenet import load_imagenet_backbone
 from detectors.train import OnSnapshot, Term, fit
-from detectors.weights import load_shapes_backbone
-from launch.inputs import TrialData
+from detectors.weights import inherit, load_shapes_backbone
+from launch.inputs import TrialData, TrialError
 from launch.meter import Meter
 from launch.store import SCRATCH, Artefact, Store
 from launch.teachers import LoadTeacher, fingerprint
@@ -107,7 +107,9 @@ class _Training:
         taught = self.distillation.model_dump(exclude={"teacher"})
         if self.teacher is not None:
             taught["teacher"] = fingerprint(self.teacher)
-        recipe = self.recipe.model_dump(mode="json", exclude={"distillation"})
+        # Nothing inherited leaves the keys of artefacts as they were before there was inheritance.
+        left_out = {"distillation"} | ({"inherit"} if self.recipe.inherit is None else set())
+        recipe = self.recipe.model_dump(mode="json", exclude=left_out)
         return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
 
     def terms(self, detector: Detector) -> list[Term]:
@@ -167,6 +169,8 @@ class Stages:
             detector = Detector(self.config.detector, self.data.classes)
             if recipe.weights != "none":
                 START[recipe.weights](detector)
+            if recipe.inherit is not None:
+                inherit(detector, self._ancestor(recipe.inherit))
             self._fit(detector, training, work, self.rungs, at_rung)
 
         def at_rung(epochs: int, snapshot: Detector) -> None:
@@ -206,6 +210,7 @@ class Stages:
         recipe = train.model_copy(
             update={
                 "epochs": epochs,
+                "inherit": None,
                 "learning_rate": train.learning_rate * pruning.finetune_rate,
                 "warmup_epochs": min(train.warmup_epochs, WARMUP_SHARE * epochs),
                 "warmup_steps": None,
@@ -278,6 +283,15 @@ class Stages:
             "rung", rung, Metrics, lambda: evaluate(snapshot, self.data.val, self.device)
         )
         return metrics
+
+    def _ancestor(self, key: str) -> Detector:
+        folder = self.store.folder / key / DETECTOR
+        if not folder.is_dir():
+            raise TrialError(
+                f"train.inherit {key}: there is no such artefact in {self.store.folder}: run the "
+                "trial in the study that trained it, or leave train.inherit out"
+            )
+        return Detector.load(folder)
 
     def _load(self, model: Artefact) -> Detector:
         return Detector.load(model.folder / DETECTOR).to(self.device)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from detectors.cost import Cost
@@ -23,6 +24,7 @@ from launch.budget import Budget, Outlook, Spent, is_spent, outlook
 from launch.files import write_atomically
 from launch.gate import Gate
 from launch.halving import rungs_within
+from launch.inheritance import descend
 from launch.journal import Journal
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.rungs import next_rung
@@ -97,7 +99,9 @@ class Study:
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of training after which a trial is compared with others."""
         halving = self.settings.halving
-        return rungs_within(halving.budgets, record.config.train) if halving else ()
+        # An heir has had its parent's epochs, too: no budget of it equals another's.
+        compared = halving is not None and record.parent is None
+        return rungs_within(halving.budgets, record.config.train) if compared else ()
 
     def propose(self) -> TrialRecord | None:
         """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
@@ -217,7 +221,9 @@ class Study:
         if drawn is None:
             return None
         trial, config = drawn
-        number = len(self.records)
+        number, parent = len(self.records), None
+        if self.settings.inherit and origin not in early.FREE:
+            config, parent = descend(config, self._as_drawn(), self._configs())
         self._told.claim(trial, number)
         record = TrialRecord(
             number=number,
@@ -225,6 +231,7 @@ class Study:
             origin=origin,
             params=trial.params,
             config=config,
+            parent=parent,
         )
         self._journal.append(record)
         return record
@@ -238,11 +245,12 @@ class Study:
 
     def _planned(self) -> tuple[TrialConfig, Origin] | None:
         """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw."""
-        known = {record.config.digest() for record in self.records}
+        records = self._as_drawn()
+        known = {record.config.digest() for record in records}
         for digest, (config, origin) in self._first.items():
             if digest not in known:
                 return config, origin
-        rung = next_rung(self.records, self.space, self.settings.ladder, self.settings.objectives)
+        rung = next_rung(records, self.space, self.settings.ladder, self.settings.objectives)
         return rung and (rung, "ladder")
 
     @functools.cached_property
@@ -261,7 +269,7 @@ class Study:
         Args:
             planned: a study runs what it plans, known from elsewhere or not.
         """
-        known = {record.config.digest(): record for record in self.records}
+        known = {record.config.digest(): record for record in self._as_drawn()}
         for _ in range(EXHAUSTED):
             study = self._told.study
             study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
@@ -280,6 +288,18 @@ class Study:
                     return trial, config
             self._rejected += 1
         return None
+
+    def _as_drawn(self) -> tuple[TrialRecord, ...]:
+        """The records with the configurations that the space drew, before they inherited."""
+        return tuple(
+            record.model_copy(update={"config": self.space.suggest(FixedTrial(record.params))})
+            if record.parent is not None
+            else record
+            for record in self.records
+        )
+
+    def _configs(self) -> dict[int, TrialConfig]:
+        return {record.number: record.config for record in self.records}
 
     def _budget(self) -> Budget:
         settings = self.settings

@@ -59,6 +59,8 @@ class TrialResult(BaseModel):
         predicted: what the final one would cost, as measured before training; None in results of
             versions that did not.
         removed_share: share of the prunable channels that went.
+        trained: key of the dense detector's artefact in the store of stages; None in results of
+            versions that did not tell.
         seconds: wall time of the run that ended it; stages that were there already take none.
     """
 
@@ -70,6 +72,7 @@ class TrialResult(BaseModel):
     removed_share: float
     seconds: float
     predicted: Cost | None = None
+    trained: str | None = None
 
     @property
     def final(self) -> Outcome:
@@ -201,6 +204,7 @@ class _Trial:
             removed_share=share,
             seconds=time.monotonic() - start,
             predicted=predicted,
+            trained=dense.key,
         )
 
     def _outcome(self, name: str, model: Artefact) -> Outcome:

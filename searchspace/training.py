@@ -182,6 +182,9 @@ class TrainConfig(Config):
         optimizer: `sgd` with `momentum` is what the papers use; `adamw` gets further in few steps.
         weights: what the backbone starts from: nothing, the backbone trained on generated shapes
             that ships with the package, or ImageNet weights, which torchvision or timm downloads.
+        inherit: key of the artefact of another training in the same store of stages, whose weights
+            the detector starts from where they fit; a search with inheritance sets it, and no space
+            draws it.
         nesterov: Nesterov's momentum, of `sgd` only.
         schedule: how the rate falls behind the warm-up. A space without a kind of its own keeps
             the cosine.
@@ -214,6 +217,7 @@ class TrainConfig(Config):
     multi_scale: MultiScale = MultiScale()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     weights: Literal["none", "shapes", "imagenet"] = "none"
+    inherit: str | None = None
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_objects: SmallObjects = SmallObjects()

@@ -145,6 +145,8 @@ def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = 
     """Plotly reads a subset of HTML in it."""
     words = html.escape(describe_in_words(record.config)).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
+    if record.parent is not None:
+        mark = f" (from trial {record.parent})"
     numbers = "<br>".join(
         f"{LABELS[name]} {show(name, outcome.figure(name))}"
         for name in dict.fromkeys(("ap_small", "ap", "fps", "params", *view.objectives))

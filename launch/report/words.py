@@ -229,9 +229,11 @@ def show(name: str, value: float | None) -> str:
 
 
 def with_name(name: str, value: float | None) -> str:
-    """A figure with its name, e.g. `AP_small 0.123` or `50.0 FPS`."""
-    shown = show(name, value)
-    return f"{shown} FPS" if name == "fps" else f"{LABELS[name]} {shown}"
+    """A figure with its name, e.g. `AP_small 0.123`, `50.0 FPS` or `Memory 12.50 MB`."""
+    if name == "fps":
+        return f"{show(name, value)} FPS"
+    label, _, unit = LABELS[name].partition(", ")
+    return " ".join(filter(None, (label, show(name, value), unit)))
 
 
 def columns(objectives: Sequence[str]) -> tuple[str, ...]:
@@ -262,17 +264,20 @@ def show_seconds(seconds: float) -> str:
 
 def outlook_in_words(outlook: Outlook) -> str:
     """What is left of a search's budget, what is expected of it, and what ends it."""
-    left = [f"{outlook.trials_left} trials"]
+    left = [_trials(outlook.trials_left)]
     if outlook.minutes_left is not None:
         left.append(f"{outlook.minutes_left:.1f} minutes")
     if outlook.device_hours_left is not None:
         left.append(f"{outlook.device_hours_left:.3g} device-hours")
     text = f"left: {', '.join(left)}"
-    if outlook.seconds is None:
+    if not outlook.seconds:
         return text
-    more = f"{outlook.more_trials} more trial{'' if outlook.more_trials == 1 else 's'}"
-    time = show_seconds(outlook.seconds)
+    more, time = _trials(outlook.more_trials, "more "), show_seconds(outlook.seconds)
     return f"{text}; expected: {more} in about {time}, then {outlook.ends_by} are spent"
+
+
+def _trials(count: int, which: str = "") -> str:
+    return f"{count} {which}trial{'' if count == 1 else 's'}"
 
 
 def _count(value: float) -> str:

@@ -186,6 +186,7 @@ def test_the_files_of_a_report_hold_the_objectives(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "Memory, MB against AP" in page
     assert "Down and to the right is better" in page
+    assert "Memory 30.00 MB" in page
 
 
 def test_the_plot_shows_the_first_two_objectives() -> None:

@@ -230,3 +230,19 @@ def test_a_warm_start_is_told_of_and_shown(
     )
     assert words in html.unescape((out / "report.html").read_text())
     assert len(read_settings(out).known[0].results) == 3
+
+
+def test_a_search_trains_from_relatives(space: Space, shapes_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    front = search(
+        space, shapes_folder, out, trials=3, driver="local", device="cpu", papers=False,
+        inherit=True,
+    )  # fmt: skip
+    assert front.trials["finished"] == 3
+    heirs = [r for r in read_records(out) if r.parent is not None]
+    # What differs from another trial behind the training alone shares its training, and no more.
+    assert [r.result.config.train.inherit for r in heirs] == [
+        read_records(out)[r.parent].result.trained for r in heirs
+    ]
+    words = f"{len(heirs)} of 3 trials start from the nearest relative"
+    assert words in (out / "report.html").read_text()
