@@ -9,6 +9,7 @@ which those of a sampler that learns are not; hence a margin that errs on the si
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Gate:
         )
 
     def _best_near(self, size: float, trained: Sequence[Trained], axis: int) -> float:
-        near = sorted(trained, key=lambda design: abs(design.size - size))[: self.nearest]
+        near = heapq.nsmallest(self.nearest, trained, key=lambda design: abs(design.size - size))
         return max(design.scores[axis] for design in near)
 
     def _margin(self, errors: Sequence[float]) -> float:

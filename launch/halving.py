@@ -26,14 +26,12 @@ def ranks(points: Sequence[Point]) -> list[int]:
 
     Equal points have equal ranks (Deb et al., NSGA-II, section III.A).
     """
-    left, found = set(range(len(points))), [0] * len(points)
-    rank = 0
-    while left:
-        layer = {i for i in left if not any(dominates(points[j], points[i]) for j in left)}
-        for index in layer:
-            found[index] = rank
-        left -= layer
-        rank += 1
+    found = [0] * len(points)
+    ordered = sorted(range(len(points)), key=lambda i: tuple(points[i]), reverse=True)
+    # Whoever dominates a point stands before it in this order.
+    for place, index in enumerate(ordered):
+        better = (j for j in ordered[:place] if dominates(points[j], points[index]))
+        found[index] = max((found[j] + 1 for j in better), default=0)
     return found
 
 
@@ -92,13 +90,16 @@ class Halving:
             )
 
     def survives(self, rung: Rung, trial: int) -> bool:
-        """Whether a trial goes on behind a rung: among the best of it, or on its front."""
+        """Whether a trial goes on behind a rung."""
+        return trial in self.survivors(rung)
+
+    def survivors(self, rung: Rung) -> frozenset[int]:
+        """The trials that go on behind a rung: the best of it, and all of its front."""
         numbers = sorted(rung)
         points = [rung[number] for number in numbers]
-        own = numbers.index(trial)
-        if ranks(points)[own] == 0:
-            return True
-        return best_first(points).index(own) < math.ceil(len(points) / self.factor)
+        best = best_first(points)[: math.ceil(len(points) / self.factor)]
+        front = [index for index, rank in enumerate(ranks(points)) if rank == 0]
+        return frozenset(numbers[index] for index in (*best, *front))
 
     def second_chances(
         self, rungs: Mapping[int, Rung], stopped: Mapping[int, int]
@@ -109,7 +110,8 @@ class Halving:
             rungs: budget to what trials had there.
             stopped: trial to the budget at which it was stopped.
         """
-        again = [t for t, budget in stopped.items() if self.survives(rungs[budget], t)]
+        going = {budget: self.survivors(rungs[budget]) for budget in set(stopped.values())}
+        again = [t for t, budget in stopped.items() if t in going[budget]]
         return tuple(sorted(again, key=lambda t: (-stopped[t], t)))
 
 

@@ -152,7 +152,8 @@ def search_command(
     try:
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            if any((*own, warm_start, device_hours, objective, gate, halving, rungs, inherit)):
+            own += (warm_start, device_hours, objective, gate, halving, rungs, inherit)
+            if any((*own, stopped_as != "pruned")):
                 raise ValueError("--resume: data, device and limits are those of the study")
             aims = read_settings(resume_from).objectives
             resume(resume_from, trials=trials, on_end=_print_end(aims), **workers)

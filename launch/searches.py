@@ -134,7 +134,7 @@ def search(
         constraints=tuple(constraints),
         ladder=tuple(dict.fromkeys(ladder)),
         gate=gate,
-        halving=_halving(halving, space),
+        halving=_halving(halving, stopped_as, space),
         stopped_as=stopped_as,
         inherit=inherit,
         known=known,
@@ -217,9 +217,11 @@ def _with_form(space: Space, device: str | None) -> Space:
     return space.fix(RUNTIME, form.runtime).fix(PRECISION, form.precision)
 
 
-def _halving(asked: bool | Halving, space: Space) -> Halving | None:
+def _halving(asked: bool | Halving, stopped_as: StoppedAs, space: Space) -> Halving | None:
     """The halving asked for, if it can ever compare trials of the space; raises ValueError."""
     if asked is False:
+        if stopped_as != "pruned":
+            raise ValueError(f"stopped_as {stopped_as}: nothing is stopped without halving")
         return None
     train = space.baseline().train
     halving = Halving(default_budgets(train)) if asked is True else asked

@@ -65,6 +65,8 @@ class Study:
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._rejected = rejected_in_a_row(self._journal.records)
         self._proposed: set[int] = set()
+        # Nothing can be proposed until something else becomes known.
+        self._idle = False
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
@@ -107,7 +109,10 @@ class Study:
 
         None when the budget is spent or the space has nothing new; with `waits`, for the moment.
         """
+        if self._idle:
+            return None
         record = self._next()
+        self._idle = record is None
         if record is not None:
             self._proposed.add(record.number)
         return record
@@ -168,11 +173,13 @@ class Study:
 
     def extend(self, trials: int) -> None:
         """Change how many trials are proposed in all."""
+        self._idle = False
         self.settings = self.settings.model_copy(update={"trials": trials})
         write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
 
     def _note(self, record: TrialRecord, ending: early.Change, seconds: float) -> bool:
         """Note what became known of a trial, or that it ended; says whether it goes on."""
+        self._idle = False
         if ending:
             self._conclude(record.model_copy(update=ending), seconds)
         else:
@@ -184,6 +191,7 @@ class Study:
         record = record.model_copy(update={"seconds": record.seconds + seconds})
         self._journal.append(record)
         self._proposed.discard(record.number)
+        self._idle = False
         self._told.end(record)
         self._on_end(record, outlook(self._budget(), self._spent()))
 

@@ -133,7 +133,7 @@ class StudySearcher(Searcher):
 
     def _answers(self, trial_id: str) -> Path:
         """Where the answers to one of Tune's trials lie."""
-        return self._study.folder.resolve() / "ray" / "answers" / trial_id
+        return _answers(self._study) / trial_id
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -160,6 +160,11 @@ class StudySearcher(Searcher):
         raise RuntimeError("a study is resumed from its folder, not from Tune's")
 
 
+def _answers(study: Study) -> Path:
+    """Where the answers to all trials lie, for all nodes to see."""
+    return study.folder.resolve() / "ray" / "answers"
+
+
 def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
     """Run the study's trials side by side until it proposes no more.
 
@@ -177,6 +182,8 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    # Of a search that was killed: its trials ask anew.
+    shutil.rmtree(_answers(study), ignore_errors=True)
     try:
         resources.check()
         study.workers = resources.workers()

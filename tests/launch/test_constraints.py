@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from detectors.evaluate import Metrics
-from detectors.speed import Cost
 from launch.constraints import Constraint, constraints_from, parse_count
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
-from launch.settings import SplitPaths, StudySettings
+from launch.settings import StudySettings
 from launch.study import open_study
-from launch.trial import Outcome, TrialResult
 from searchspace import Space
+from tests.launch.made_up import NOWHERE, result, told
 
-NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
-NO_METRICS = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))
 BOUNDS = constraints_from({"min_fps": 30.0, "max_params": 2e6, "max_macs": None})
-
-
-def result(record: TrialRecord, ap_small: float, fps: float, params: int) -> TrialResult:
-    metrics = Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
-    cost = Cost(
-        fps=fps, latency_ms=1000 / fps, spread=0, params=params, macs=1, device="x", threads=1
-    )
-    dense = Outcome(metrics=metrics, cost=cost)
-    return TrialResult(config=record.config, dense=dense, compact=None, removed_share=0, seconds=1)
 
 
 @pytest.fixture
@@ -52,11 +36,6 @@ def run(folder: Path, settings: StudySettings, results: list) -> tuple[TrialReco
             record = study.propose()
             study.end(record.number, result(record, *figures))
         return study.records
-
-
-def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
-    return optuna.load_study(study_name="sparrow", storage=storage).trials
 
 
 @pytest.mark.parametrize(

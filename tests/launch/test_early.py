@@ -10,7 +10,6 @@ import pytest
 from optuna.trial import TrialState
 
 import launch.stages
-from detectors.evaluate import Metrics
 from detectors.train import fit
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.records import TrialRecord
@@ -18,7 +17,8 @@ from launch.report import write_report
 from launch.searches import search
 from launch.study import Study, StudySettings, open_study, read_records
 from searchspace import Space, TrainConfig
-from tests.launch.test_watch import NO_METRICS, NOWHERE, cost, result, told
+from tests.launch.conftest import Run
+from tests.launch.made_up import NOWHERE, cost, metrics, result, told
 
 SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 """At the rung: the baseline is best. The third is the second best, which counts among four."""
@@ -32,11 +32,7 @@ def settings(space: Space) -> StudySettings:
     )  # fmt: skip
 
 
-def metrics(ap_small: float) -> Metrics:
-    return Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
-
-
-def run(
+def play(
     study: Study, record: TrialRecord, scores: Mapping[int, float] = SCORES, fps: float = 50
 ) -> bool:
     """One trial as a driver runs it, whose AP_small doubles from the rung to the end."""
@@ -54,7 +50,7 @@ def test_stopped_trials_that_are_good_by_what_is_known_at_the_end_get_another_ch
     settings: StudySettings, tmp_path: Path
 ) -> None:
     with open_study(tmp_path, settings) as study:
-        ran = [run(study, study.propose()) for _ in range(4)]
+        ran = [play(study, study.propose()) for _ in range(4)]
         assert ran == [True, False, False, False]
         stopped = study.records[2]
         assert (stopped.state, stopped.seconds) == ("stopped", 20)
@@ -63,7 +59,7 @@ def test_stopped_trials_that_are_good_by_what_is_known_at_the_end_get_another_ch
         # Of three trials one went on, of four two do.
         again = study.propose()
         assert (again.number, again.state, again.promoted) == (2, "running", 2)
-        assert run(study, again)
+        assert play(study, again)
         assert study.records[2].seconds == 100
         assert study.propose() is None
     states = [r.state for r in read_records(tmp_path)]
@@ -72,9 +68,9 @@ def test_stopped_trials_that_are_good_by_what_is_known_at_the_end_get_another_ch
 
 def test_the_fastest_is_never_stopped(settings: StudySettings, tmp_path: Path) -> None:
     with open_study(tmp_path, settings) as study:
-        assert run(study, study.propose())
-        assert not run(study, study.propose())
-        assert run(study, study.propose(), {2: 0.0}, fps=51)
+        assert play(study, study.propose())
+        assert not play(study, study.propose())
+        assert play(study, study.propose(), {2: 0.0}, fps=51)
 
 
 def test_a_promoted_trial_is_not_stopped_at_the_same_rung_again(
@@ -82,12 +78,12 @@ def test_a_promoted_trial_is_not_stopped_at_the_same_rung_again(
 ) -> None:
     with open_study(tmp_path, settings) as study:
         for _ in range(4):
-            run(study, study.propose())
+            play(study, study.propose())
         again = study.propose()
     worse = {**SCORES, 2: 0.001}
     with open_study(tmp_path) as study:
         assert study.propose() == again
-        assert run(study, again, worse)
+        assert play(study, again, worse)
 
 
 def test_rungs_outlive_the_process(settings: StudySettings, tmp_path: Path) -> None:
@@ -95,7 +91,7 @@ def test_rungs_outlive_the_process(settings: StudySettings, tmp_path: Path) -> N
         with open_study(
             tmp_path, settings if not (tmp_path / "study.json").exists() else None
         ) as s:
-            run(s, s.propose())
+            play(s, s.propose())
     states = [r.state for r in read_records(tmp_path)]
     assert states == ["finished", "stopped", "stopped", "stopped"]
 
@@ -104,7 +100,7 @@ def test_a_trial_that_begins_again_gets_the_answer_that_it_had(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     with open_study(tmp_path, settings) as study:
-        run(study, study.propose())
+        play(study, study.propose())
         record = study.propose()
         study.foresee(record.number, cost(50), seconds=1)
         assert not study.reach(record.number, 2, metrics(0.1), seconds=20)
@@ -116,8 +112,8 @@ def test_planned_trials_are_never_stopped(settings: StudySettings, tmp_path: Pat
     with open_study(tmp_path, settings.model_copy(update={"papers": True})) as study:
         first, second = study.propose(), study.propose()
         assert [first.origin, second.origin] == ["baseline", "paper"]
-        assert run(study, second, {1: 0.9})
-        assert run(study, first, {0: 0.0})
+        assert play(study, second, {1: 0.9})
+        assert play(study, first, {0: 0.0})
 
 
 def test_a_study_waits_for_those_that_may_promote_others(
@@ -126,11 +122,11 @@ def test_a_study_waits_for_those_that_may_promote_others(
     with open_study(tmp_path, settings) as study:
         assert not study.waits
         for _ in range(3):
-            run(study, study.propose())
+            play(study, study.propose())
         last = study.propose()
         assert study.propose() is None
         assert study.waits
-        run(study, last)
+        play(study, last)
         assert not study.waits
         assert study.propose().number == 2
     with open_study(tmp_path) as study:
@@ -155,7 +151,7 @@ def test_stopped_trials_are_told_as_pruned_and_promoted_ones_once_more(
     pruned = TrialState.PRUNED
     with open_study(tmp_path, settings) as study:
         for _ in range(5):
-            run(study, study.propose())
+            play(study, study.propose())
     expected = {0: [0.4], 1: [pruned], 2: [pruned, 0.3], 3: [pruned]}
     assert values(tmp_path) == expected
     with open_study(tmp_path):
@@ -174,10 +170,10 @@ def test_stopped_trials_may_be_told_as_grown_like_the_others(
         early = study.propose()
         study.foresee(baseline.number, cost(50), seconds=1)
         assert study.reach(baseline.number, 2, metrics(0.2), seconds=20)
-        assert not run(study, early)
+        assert not play(study, early)
         study.end(baseline.number, result(baseline, 0.4, 50))
         for _ in range(2):
-            assert not run(study, study.propose())
+            assert not play(study, study.propose())
     # Nobody had ended when the first was stopped; the baseline has doubled since.
     found = values(tmp_path)
     assert found[1] == [TrialState.PRUNED]
@@ -192,7 +188,7 @@ def test_the_report_shows_what_was_stopped_and_what_that_saved(
 ) -> None:
     with open_study(tmp_path, settings) as study:
         for _ in range(4):
-            run(study, study.propose())
+            play(study, study.propose())
     write_report(tmp_path, study.records, title="t", facts={})
     page = (tmp_path / "report.html").read_text()
     assert "1 trial finished (3 stopped)" in page
@@ -279,3 +275,57 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     assert next(scores, None) is None
     assert records[2].midway == {2: metrics(0.45)}
     assert "2 trials stopped early; saved 4 epochs" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--halving",), "halving: 1 epochs of training (train.epochs)"),
+        (("--halving", "--rungs", "4,2"), "--rungs 4,2: give rising epochs, such as 2,4"),
+        (("--halving", "--rungs", "two"), "--rungs two: give rising epochs"),
+        (("--rungs", "2"), "--rungs says when --halving compares"),
+        (("--stopped-as", "rescaled"), "nothing is stopped without halving"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    run: Run, space_file: Path, shapes_folder: Path, tmp_path: Path,
+    arguments: tuple[str, ...], expected: str,
+) -> None:  # fmt: skip
+    code, text = run(
+        "search", "--data", shapes_folder, "--space", space_file, "--out", tmp_path / "study",
+        *arguments,
+    )  # fmt: skip
+    assert code == 1
+    assert expected in text
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_resumed_study_keeps_its_ways_to_end_trials(run: Run, tmp_path: Path) -> None:
+    for option in (("--gate",), ("--halving",), ("--stopped-as", "rescaled")):
+        code, text = run("search", "--resume", tmp_path, *option)
+        assert code == 1
+        assert "those of the study" in text
+
+
+def test_a_study_that_waits_draws_nothing_until_something_becomes_known(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    space = Space.restore(settings.space).fix("compress.pruning.kind", "none")
+    for path, value in (
+        ("detector.input_size", 64),
+        ("detector.head.multibox.priors.scaled.cells", 2.0),
+        ("train.copy_paste.copies", 0),
+    ):
+        space = space.fix(path, value)
+    assert space.size() == 2
+    with open_study(tmp_path, settings.model_copy(update={"space": space.dump()})) as study:
+        running = [study.propose(), study.propose()]
+        assert study.propose() is None
+        drawn = len(told(tmp_path))
+        assert drawn > 100
+        assert study.waits
+        assert study.propose() is None
+        assert len(told(tmp_path)) == drawn
+        assert play(study, running[0])
+        assert study.propose() is None
+        assert len(told(tmp_path)) > drawn

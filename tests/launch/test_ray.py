@@ -275,8 +275,8 @@ def test_a_worker_that_is_told_to_end_trains_nothing_and_takes_the_next_trial(
     assert not list((study / "ray" / "answers").iterdir())
 
 
-def stop_all_but_the_first(halving: Halving, rung: Rung, trial: int) -> bool:
-    return trial == 0
+def only_the_first(halving: Halving, rung: Rung) -> frozenset[int]:
+    return frozenset({0})
 
 
 def epochs_by_trial(folder: Path) -> Counter[str]:
@@ -295,11 +295,11 @@ def test_a_stopped_trial_ends_in_its_worker_and_goes_on_when_it_is_promoted(
     study = tmp_path / "study"
     space = space.fix("train.epochs", 4).fix("compress.pruning.kind", "none")
     with monkeypatch.context() as patch:
-        patch.setattr(Halving, "survives", stop_all_but_the_first)
+        patch.setattr(Halving, "survivors", only_the_first)
         search(space, shapes_folder, study, trials=3, device="cpu", papers=False, halving=True)
     assert [r.state for r in read_records(study)] == ["finished", "stopped", "stopped"]
     assert epochs_by_trial(study) == {"0000": 4, "0001": 2, "0002": 2}
-    monkeypatch.setattr(Halving, "survives", lambda *_: True)
+    monkeypatch.setattr(Halving, "survivors", lambda _, rung: frozenset(rung))
     resume(study)
     records = read_records(study)
     assert [r.state for r in records] == ["finished"] * 3

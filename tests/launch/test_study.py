@@ -12,35 +12,17 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from detectors.cost import Cost
-from detectors.evaluate import Metrics
 from launch.attempt import Failure
-from launch.records import TrialRecord
-from launch.settings import SplitPaths, StudyError, StudySettings
+from launch.settings import StudyError, StudySettings
 from launch.study import Study, open_study, read_records
-from launch.trial import Outcome, TrialResult
 from searchspace import Space
 from searchspace.compression import Unpruned
-
-NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
-NO_METRICS = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))
-
-
-def result(record: TrialRecord, ap_small: float = 0.1, fps: float = 50.0) -> TrialResult:
-    metrics = Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
-    cost = Cost(fps=fps, latency_ms=1000 / fps, spread=0, params=1, macs=1, device="x", threads=1)
-    dense = Outcome(metrics=metrics, cost=cost)
-    return TrialResult(config=record.config, dense=dense, compact=None, removed_share=0, seconds=1)
+from tests.launch.made_up import NOWHERE, result, told
 
 
 @pytest.fixture
 def settings(space: Space) -> StudySettings:
     return StudySettings(space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=6)
-
-
-def optuna_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
-    return optuna.load_study(study_name="sparrow", storage=storage).trials
 
 
 def finish_all(study: Study) -> None:
@@ -68,7 +50,7 @@ def test_the_sampler_is_told_objectives_with_fps_as_logarithm(
     with open_study(tmp_path, settings) as study:
         record = study.propose()
         study.end(record.number, result(record, ap_small=0.25, fps=100.0))
-    [trial] = optuna_trials(tmp_path)
+    [trial] = told(tmp_path)
     assert trial.state == TrialState.COMPLETE
     assert trial.values == pytest.approx([0.25, 4.605170])
     assert trial.params == record.params
@@ -87,7 +69,7 @@ def test_failures_are_recorded_with_their_reason(
         assert study.propose().number == 1
     assert [(r.state, r.reason) for r in ended] == [("failed", "out of memory")]
     assert read_records(tmp_path)[0].reason == "out of memory"
-    assert optuna_trials(tmp_path)[0].state == state
+    assert told(tmp_path)[0].state == state
 
 
 def test_an_exhausted_space_ends_the_study(settings: StudySettings, tmp_path: Path) -> None:
@@ -112,7 +94,7 @@ def test_unfinished_trials_come_first_and_keep_their_number(
         assert study.propose() == second
         assert study.propose().number == 2
         study.end(second.number, result(second))
-    states = [t.state for t in optuna_trials(tmp_path)]
+    states = [t.state for t in told(tmp_path)]
     assert states == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.RUNNING]
 
 
@@ -152,12 +134,12 @@ def test_the_optuna_study_is_mended_from_the_journal(
     with open_study(tmp_path) as study:
         finish_all(study)
         assert len(study.records) == 6
-    trials = optuna_trials(tmp_path)
-    told = {
+    trials = told(tmp_path)
+    ended = {
         t.user_attrs["number"]: t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs
     }
-    assert sorted(told) == [0, 1, 2, 3, 4, 5]
-    assert all(told[r.number].params == r.params for r in read_records(tmp_path))
+    assert sorted(ended) == [0, 1, 2, 3, 4, 5]
+    assert all(ended[r.number].params == r.params for r in read_records(tmp_path))
     assert not any(t.state == TrialState.RUNNING for t in trials)
 
 

@@ -16,7 +16,8 @@ from launch.study import Study, open_study
 from launch.warm_start import KnownError, read_known
 from searchspace import Space
 from searchspace.domains import Choice
-from tests.launch.test_study import finish_all, optuna_trials, result, settings
+from tests.launch.made_up import result, told
+from tests.launch.test_study import finish_all, settings
 
 __all__ = ["settings"]
 
@@ -139,7 +140,7 @@ def test_the_sampler_is_told_before_it_proposes_and_nothing_is_run_again(
     out = tmp_path / "study"
     everything = warm.model_copy(update={"trials": 100})
     with open_study(out, everything) as study:
-        first, second = optuna_trials(out)
+        first, second = told(out)
         finish_all(study)
         known = {r.config(study.space).digest() for r in warm.known[0].results}
         ran = {r.config.digest() for r in study.records}
@@ -158,10 +159,10 @@ def test_known_results_survive_a_resume_and_a_lost_log(warm: StudySettings, tmp_
         study.end(record.number, result(record))
     with open_study(out) as study:
         assert study.settings.known == warm.known
-        assert len(optuna_trials(out)) == 3
+        assert len(told(out)) == 3
     (out / "optuna.log").unlink()
     with open_study(out):
-        values = sorted(t.values[0] for t in optuna_trials(out))
+        values = sorted(t.values[0] for t in told(out))
     assert values == pytest.approx([0.1, 0.1, 0.25])
 
 

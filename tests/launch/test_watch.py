@@ -6,38 +6,18 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from detectors.cost import Cost
-from detectors.evaluate import Metrics
 from launch.constraints import constraints_from
 from launch.records import TrialRecord
 from launch.report import front_table, load_front, write_report
 from launch.searches import search
-from launch.settings import SplitPaths, StudySettings
+from launch.settings import StudySettings
 from launch.study import MAX_REJECTED, Study, open_study, read_records, rejected_in_a_row
-from launch.trial import Outcome, TrialResult
 from searchspace import Space
+from tests.launch.made_up import NOWHERE, cost, result, told
 
-NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
-NO_METRICS = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))
 BOUNDS = constraints_from({"min_fps": 30.0, "min_ap_small": 0.9, "max_params": 2e6})
-
-
-def cost(fps: float, params: int = 10**6) -> Cost:
-    return Cost(
-        fps=fps, latency_ms=1000 / fps, spread=0, params=params, macs=1, device="x", threads=1
-    )
-
-
-def result(record: TrialRecord, ap_small: float, fps: float, seconds: float = 60) -> TrialResult:
-    metrics = Metrics(**NO_METRICS | {"ap_small": ap_small}, small_objects=5, classes={})
-    dense = Outcome(metrics=metrics, cost=cost(fps))
-    return TrialResult(
-        config=record.config, dense=dense, compact=None, removed_share=0, seconds=seconds
-    )
 
 
 @pytest.fixture
@@ -46,11 +26,6 @@ def settings(space: Space) -> StudySettings:
         space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=12,
         papers=False, constraints=BOUNDS,
     )  # fmt: skip
-
-
-def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
-    return optuna.load_study(study_name="sparrow", storage=storage).trials
 
 
 def end_before_training(study: Study, fps: float = 20) -> TrialRecord:
@@ -88,7 +63,7 @@ def test_a_design_that_keeps_all_bounds_is_trained(settings: StudySettings, tmp_
         assert study.foresee(record.number, cost(30), seconds=2)
         # A trial that begins again in another process asks again.
         assert study.foresee(record.number, cost(30), seconds=2)
-        study.end(record.number, result(record, 0.95, 28))
+        study.end(record.number, result(record, 0.95, 28, seconds=60))
     [finished] = read_records(tmp_path)
     assert (finished.state, finished.broken, finished.seconds) == ("finished", ("fps >= 30",), 60)
     assert finished.predicted == cost(30)

@@ -1,0 +1,47 @@
+"""Figures of trials that never ran, and what Optuna was told of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from detectors.cost import Cost
+from detectors.evaluate import Metrics
+from launch.records import TrialRecord
+from launch.settings import SplitPaths
+from launch.trial import Outcome, TrialResult
+
+NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
+
+
+def cost(fps: float, params: int = 10**6) -> Cost:
+    return Cost(
+        fps=fps, latency_ms=1000 / fps, spread=0, params=params, macs=1, device="x", threads=1
+    )
+
+
+def metrics(ap_small: float) -> Metrics:
+    unknown = dict.fromkeys(name for name in Metrics.model_fields if name.startswith("a"))
+    return Metrics(**unknown | {"ap_small": ap_small}, small_objects=5, classes={})
+
+
+def result(
+    record: TrialRecord,
+    ap_small: float = 0.1,
+    fps: float = 50.0,
+    params: int = 10**6,
+    seconds: float = 1,
+) -> TrialResult:
+    dense = Outcome(metrics=metrics(ap_small), cost=cost(fps, params))
+    return TrialResult(
+        config=record.config, dense=dense, compact=None, removed_share=0, seconds=seconds
+    )
+
+
+def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    """The trials of the Optuna study in a study's folder."""
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
+    return optuna.load_study(study_name="sparrow", storage=storage).trials
