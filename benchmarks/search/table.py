@@ -93,9 +93,9 @@ class Table:
         self._whole = hypervolume([d.point for d in self.designs], self._floor)
 
     @classmethod
-    def read(cls, file: Path = RECORDED, space: Path = SPACE) -> Table:
-        """The table that lies in the repository."""
-        return cls(load_space(space), map(_from_row, pq.read_table(file).to_pylist()))
+    def read(cls, file: Path = RECORDED, space: Space | None = None) -> Table:
+        """A table from its file; by default the one that lies in the repository."""
+        return cls(space or load_space(SPACE), map(_from_row, pq.read_table(file).to_pylist()))
 
     def config(self, design: Design) -> TrialConfig:
         return self.space.suggest(FixedTrial(design.params))
