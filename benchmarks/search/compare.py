@@ -1,10 +1,10 @@
 """Compare ways to search, by replaying them over the recorded benchmark::
 
-    python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--workers 4] [--jobs 2]
+    python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--jobs 2] [--ways NAME ...]
 
 Random, plain TPE and NSGA-II are Optuna's own with nothing around them; the others are the study of
 `sparrow search`, and each of its devices switched on or off alone. Time is simulated: what a design
-takes was recorded with it. Prints two tables in Markdown and writes `docs/search.png`.
+takes was recorded with it. Prints two tables in Markdown; with all ways, writes `docs/search.png`.
 """
 
 from __future__ import annotations
@@ -184,14 +184,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=4, help="of a simulated search")
     parser.add_argument("--jobs", type=int, default=2, help="processes that replay")
+    parser.add_argument("--ways", nargs="+", choices=[*PLAIN, *STUDIES], default=[*PLAIN, *STUDIES])
     arguments = parser.parse_args()
-    names = [*PLAIN, *STUDIES]
+    names = list(dict.fromkeys((*BASELINES, *arguments.ways)))
     run = functools.partial(replay, trials=arguments.trials, workers=arguments.workers)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         jobs = {n: [pool.submit(run, n, seed) for seed in range(arguments.seeds)] for n in names}
         searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}
     print(speeds(searches), losses(searches), sep="\n\n")
-    write_png(figure(searches), FIGURE)
+    if SHOWN.keys() <= searches.keys():
+        write_png(figure(searches), FIGURE)
 
 
 if __name__ == "__main__":
