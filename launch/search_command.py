@@ -37,7 +37,7 @@ from launch.samplers import SamplerName
 from launch.searches import Driver, resume, search
 from launch.settings import read_settings
 from launch.study import OnEnd, read_records
-from launch.told import StoppedAs
+from launch.told import TOLD_AS, StoppedAs
 
 TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
@@ -124,7 +124,7 @@ def search_command(
     ] = None,
     stopped_as: Annotated[
         StoppedAs, typer.Option(help="How the sampler is told of stopped trials.")
-    ] = "pruned",
+    ] = TOLD_AS,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -153,7 +153,7 @@ def search_command(
         if resume_from:
             own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
             own += (warm_start, device_hours, objective, gate, halving, rungs, inherit)
-            if any((*own, stopped_as != "pruned")):
+            if any((*own, stopped_as != TOLD_AS)):
                 raise ValueError("--resume: data, device and limits are those of the study")
             aims = read_settings(resume_from).objectives
             resume(resume_from, trials=trials, on_end=_print_end(aims), **workers)

@@ -25,7 +25,7 @@ from launch.samplers import SamplerName
 from launch.settings import SplitPaths, StudyError, StudySettings, read_settings
 from launch.study import OnEnd, Study, open_study, read_records
 from launch.teachers import check_named_teachers, with_absolute_teachers
-from launch.told import StoppedAs
+from launch.told import TOLD_AS, StoppedAs
 from launch.trial import TrialData, TrialError, pick_device
 from launch.warm_start import read_known
 from searchspace import Space, load_space
@@ -57,7 +57,7 @@ def search(
     ladder: Sequence[float] = (),
     gate: bool = False,
     halving: bool | Halving = False,
-    stopped_as: StoppedAs = "pruned",
+    stopped_as: StoppedAs = TOLD_AS,
     inherit: bool = False,
     warm_start: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
@@ -220,7 +220,7 @@ def _with_form(space: Space, device: str | None) -> Space:
 def _halving(asked: bool | Halving, stopped_as: StoppedAs, space: Space) -> Halving | None:
     """The halving asked for, if it can ever compare trials of the space; raises ValueError."""
     if asked is False:
-        if stopped_as != "pruned":
+        if stopped_as != TOLD_AS:
             raise ValueError(f"stopped_as {stopped_as}: nothing is stopped without halving")
         return None
     train = space.baseline().train

@@ -12,7 +12,7 @@ from launch.halving import Halving
 from launch.known import KnownResults
 from launch.objectives import DEFAULT, Objectives
 from launch.samplers import SamplerName
-from launch.told import StoppedAs
+from launch.told import TOLD_AS, StoppedAs
 from searchspace.compression import Ratio
 
 SETTINGS = "study.json"
@@ -78,7 +78,7 @@ class StudySettings(BaseModel):
     constraints: tuple[Constraint, ...] = ()
     gate: bool = False
     halving: Halving | None = None
-    stopped_as: StoppedAs = "pruned"
+    stopped_as: StoppedAs = TOLD_AS
     ladder: tuple[Ratio, ...] = ()
     inherit: bool = False
     known: tuple[KnownResults, ...] = ()

@@ -42,6 +42,9 @@ StoppedAs = Literal["pruned", "rescaled"]
 """How a stopped trial is told: as PRUNED, or as COMPLETE with AP_small as it would have become if
 it had grown like that of others."""
 
+TOLD_AS: StoppedAs = "rescaled"
+"""The default, by `benchmarks.search.compare`."""
+
 ENDING = "ending"
 """The user attribute that says in which state of the study's trial one of Optuna's was told."""
 
@@ -66,7 +69,7 @@ class Told:
         objectives: Sequence[Figure],
         constraints: Sequence[Constraint],
         records: Iterable[TrialRecord],
-        stopped_as: StoppedAs = "pruned",
+        stopped_as: StoppedAs = TOLD_AS,
     ) -> None:
         self._space = space
         self._objectives = objectives

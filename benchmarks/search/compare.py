@@ -47,7 +47,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study + ladder": {"ladder": LADDER},
     "study + gate": {"gate": True},
     "study + halving": {"halving": HALVING},
-    "study + halving, rescaled": {"halving": HALVING, "stopped_as": "rescaled"},
+    "study + halving, told as pruned": {"halving": HALVING, "stopped_as": "pruned"},
     "study + ladder, gate, halving": {"ladder": LADDER, "gate": True, "halving": HALVING},
 }
 BASELINES = ("random", "plain TPE")

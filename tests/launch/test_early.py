@@ -28,7 +28,7 @@ SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 def settings(space: Space) -> StudySettings:
     return StudySettings(
         space=space.fix("train.epochs", 8).dump(), train=NOWHERE, val=NOWHERE, fingerprint="f",
-        trials=4, papers=False, halving=Halving((2,), factor=3),
+        trials=4, papers=False, halving=Halving((2,), factor=3), stopped_as="pruned",
     )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
         (("--halving", "--rungs", "4,2"), "--rungs 4,2: give rising epochs, such as 2,4"),
         (("--halving", "--rungs", "two"), "--rungs two: give rising epochs"),
         (("--rungs", "2"), "--rungs says when --halving compares"),
-        (("--stopped-as", "rescaled"), "nothing is stopped without halving"),
+        (("--stopped-as", "pruned"), "nothing is stopped without halving"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(
@@ -301,7 +301,7 @@ def test_options_that_would_do_nothing_are_refused(
 
 
 def test_a_resumed_study_keeps_its_ways_to_end_trials(run: Run, tmp_path: Path) -> None:
-    for option in (("--gate",), ("--halving",), ("--stopped-as", "rescaled")):
+    for option in (("--gate",), ("--halving",), ("--stopped-as", "pruned")):
         code, text = run("search", "--resume", tmp_path, *option)
         assert code == 1
         assert "those of the study" in text
