@@ -25,7 +25,7 @@ def write_png(figure: go.Figure, file: Path, width: int = 900, height: int = 560
     with tempfile.TemporaryDirectory() as folder:
         page, drawn = Path(folder) / "figure.html", Path(folder) / "figure.png"
         style = "<style>body { margin: 0 }</style>"
-        page.write_text(style + figure.to_html(include_plotlyjs=True, full_html=False))
+        page.write_text(style + figure.to_html({"staticPlot": True}, include_plotlyjs=True))
         command = [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
             "--virtual-time-budget=10000", f"--window-size={width},{height}",

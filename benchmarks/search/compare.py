@@ -56,6 +56,7 @@ SHOWN = {
     "plain TPE": "#1f77b4",
     "plain NSGA-II": "#2ca02c",
     "study": "#ff7f0e",
+    "study + halving": "#9467bd",
     "study + ladder, gate, halving": "#d62728",
 }
 """What the figure draws, and in which colors."""
