@@ -19,9 +19,10 @@ from launch.study import open_study
 from launch.trial import TrialData, TrialError, TrialResult, run_trial
 from searchspace import Space, TrialConfig, papers
 from searchspace.backbones import MobileNetV1
+from tests.launch.made_up import result
 from tests.launch.report.studies import outcome
 from tests.launch.test_rungs import pruned
-from tests.launch.test_study import result, settings
+from tests.launch.test_study import settings
 
 __all__ = ["settings"]
 

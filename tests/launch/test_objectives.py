@@ -26,9 +26,10 @@ from launch.rungs import next_rung
 from launch.settings import StudySettings
 from launch.study import open_study
 from searchspace import Space, TrialConfig
+from tests.launch.made_up import result, told
 from tests.launch.report.studies import baseline, outcome, record
 from tests.launch.test_rungs import finished, pruned
-from tests.launch.test_study import optuna_trials, result, settings
+from tests.launch.test_study import settings
 
 __all__ = ["settings"]
 
@@ -103,13 +104,13 @@ def test_the_sampler_sees_directions_and_logarithms(
     with open_study(tmp_path, small) as study:
         proposed = study.propose()
         study.end(proposed.number, result(proposed, ap_small=0.25, fps=100.0))
-        told = study._told.study
-        assert told.directions == [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * 2
-    [trial] = optuna_trials(tmp_path)
+        asked = study._told.study
+        assert asked.directions == [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * 2
+    [trial] = told(tmp_path)
     assert trial.values == pytest.approx([0.25, 0.0, math.log(10)])
     (tmp_path / "optuna.log").unlink()
     with open_study(tmp_path):
-        assert optuna_trials(tmp_path)[0].values == pytest.approx(trial.values)
+        assert told(tmp_path)[0].values == pytest.approx(trial.values)
 
 
 def test_a_trial_without_a_value_of_an_objective_is_told_as_failed(
@@ -119,10 +120,10 @@ def test_a_trial_without_a_value_of_an_objective_is_told_as_failed(
     with open_study(tmp_path, light) as study:
         proposed = study.propose()
         study.end(proposed.number, result(proposed))
-    assert [t.state for t in optuna_trials(tmp_path)] == [TrialState.FAIL]
+    assert [t.state for t in told(tmp_path)] == [TrialState.FAIL]
     (tmp_path / "optuna.log").unlink()
     with open_study(tmp_path):
-        assert [t.state for t in optuna_trials(tmp_path)] == [TrialState.FAIL]
+        assert [t.state for t in told(tmp_path)] == [TrialState.FAIL]
 
 
 def test_ladders_are_for_what_is_best_in_the_objectives(space: Space, tiny: TrialConfig) -> None:
