@@ -103,7 +103,7 @@ def test_the_sampler_sees_directions_and_logarithms(
     small = settings.model_copy(update={"objectives": ("ap_small", "params", "latency_ms")})
     with open_study(tmp_path, small) as study:
         proposed = study.propose()
-        study.end(proposed.number, result(proposed, ap_small=0.25, fps=100.0))
+        study.end(proposed.number, result(proposed, ap_small=0.25, fps=100.0, params=1))
         asked = study._told.study
         assert asked.directions == [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * 2
     [trial] = told(tmp_path)
