@@ -197,3 +197,21 @@ def test_a_study_tells_what_is_left_of_its_budget(settings: StudySettings, tmp_p
     assert {o.ends_by for o in outlooks} == {"device-hours"}
     with open_study(tmp_path) as study:
         assert study.propose() is None
+
+
+def test_the_same_seed_and_figures_give_the_same_sequence(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    def sequence(folder: Path, seed: int) -> list[str]:
+        asked = settings.model_copy(update={"trials": 16, "seed": seed})
+        with open_study(folder, asked) as study:
+            while (record := study.propose()) is not None:
+                score = int(record.config.digest()[:4], 16) / 16**4
+                study.end(record.number, result(record, score, 100 * score + 1))
+            return [record.config.digest() for record in study.records]
+
+    first = sequence(tmp_path / "first", 3)
+    # More trials than are drawn at random before a model is asked.
+    assert len(first) == 16
+    assert sequence(tmp_path / "second", 3) == first
+    assert sequence(tmp_path / "third", 4) != first
