@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -15,10 +14,10 @@ import pytest
 import torch
 
 from detectors.quiet import computing, device_name, measuring
+from tests.processes import process
 
 CPU = torch.device("cpu")
-PATIENCE = 20.0
-FORKED = multiprocessing.get_context("fork")
+PATIENCE = 60.0
 
 Role = Callable[[torch.device], AbstractContextManager[None]]
 Start = Callable[..., BaseProcess]
@@ -63,15 +62,15 @@ def start() -> Iterator[Start]:
     processes: list[BaseProcess] = []
 
     def run(target: Callable[..., None], *arguments: object) -> BaseProcess:
-        process = FORKED.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        processes.append(process)
-        return process
+        started = process(target, *arguments)
+        started.start()
+        processes.append(started)
+        return started
 
     yield run
-    for process in processes:
-        process.kill()
-        process.join()
+    for left in processes:
+        left.kill()
+        left.join()
 
 
 def ended(process: BaseProcess) -> None:

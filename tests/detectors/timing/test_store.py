@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
 
 from detectors.timing.store import Nominal, SpeedStore, nominal_ms
+from tests.processes import process
 
 KEY = {"device": "a", "threads": 1}
-FORKED = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -63,18 +62,20 @@ def test_a_damaged_file_is_named(store: SpeedStore) -> None:
         store.find(KEY, Nominal)
 
 
-def test_processes_that_come_together_agree(store: SpeedStore, tmp_path: Path) -> None:
-    def work(number: int) -> None:
-        for key in range(50):
-            kept = store.keep({"key": key}, latency(number))
-            (tmp_path / f"{number}-{key}").write_text(str(kept.milliseconds))
+def keep_all(store: SpeedStore, folder: Path, number: int) -> None:
+    """Keep a value of one's own under many keys, and write down which one is kept."""
+    for key in range(50):
+        kept = store.keep({"key": key}, latency(number))
+        (folder / f"{number}-{key}").write_text(str(kept.milliseconds))
 
-    processes = [FORKED.Process(target=work, args=(number,)) for number in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
+
+def test_processes_that_come_together_agree(store: SpeedStore, tmp_path: Path) -> None:
+    writers = [process(keep_all, store, tmp_path, number) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
     for key in range(50):
         assert len({(tmp_path / f"{number}-{key}").read_text() for number in range(4)}) == 1
 

@@ -1,0 +1,30 @@
+"""Processes for tests of locks and of files that several processes share.
+
+They are forks of a clean server. A fork of the test runner itself would inherit its connection to
+the runner's parent, and could close it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+CLEAN = multiprocessing.get_context("forkserver")
+CLEAN.set_forkserver_preload(["detectors.quiet", "detectors.timing.store"])
+
+
+def process(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """A process, not started yet, that shares this one's temporary folder.
+
+    Args:
+        target: a function of a module, as it goes by its name.
+    """
+    shared = (tempfile.gettempdir(), target, arguments)
+    return CLEAN.Process(target=_run, args=shared, daemon=True)
+
+
+def _run(folder: str, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    tempfile.tempdir = folder
+    target(*arguments)
