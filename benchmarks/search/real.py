@@ -19,7 +19,6 @@ from rich.table import Table
 from benchmarks.figures import write_png
 from launch import search
 from launch.front import front, hypervolume, log_fps
-from launch.records import TrialRecord
 from launch.study import read_records
 
 SPACE = Path(__file__).with_name("bccd.toml")
@@ -31,16 +30,16 @@ WAYS: dict[str, dict[str, Any]] = {
 COLORS = {"study": "#d62728", "random": "#7f7f7f"}
 
 
-def finished(folder: Path) -> list[TrialRecord]:
-    """The trials of a study that came to a result."""
-    return [r for r in read_records(folder) if r.state == "finished"]
+def finished(folder: Path) -> list[tuple[float, float]]:
+    """AP_small and FPS of the trials of a study that came to a result."""
+    results = [r.result for r in read_records(folder) if r.state == "finished"]
+    return [(result.figure("ap_small"), result.figure("fps")) for result in results]
 
 
-def figure(found: dict[str, list[TrialRecord]]) -> go.Figure:
+def figure(found: dict[str, list[tuple[float, float]]]) -> go.Figure:
     """All trials as dots and the fronts as lines."""
     drawn = go.Figure()
-    for name, records in found.items():
-        points = [r.objectives for r in records]
+    for name, points in found.items():
         scores, speeds = zip(*points, strict=True)
         drawn.add_scatter(
             x=speeds, y=scores, mode="markers", marker_color=COLORS[name], opacity=0.4,
@@ -58,16 +57,15 @@ def figure(found: dict[str, list[TrialRecord]]) -> go.Figure:
     return drawn
 
 
-def table(found: dict[str, list[TrialRecord]]) -> Table:
+def table(found: dict[str, list[tuple[float, float]]]) -> Table:
     """What each search came to; hypervolumes share one reference point."""
-    slowest = min(r.objectives[1] for records in found.values() for r in records)
+    slowest = min(fps for points in found.values() for _, fps in points)
     made = Table("", "trials", "front", "hypervolume", "best AP_small", "fastest FPS")
-    for name, records in found.items():
-        points = [(ap, log_fps(fps)) for ap, fps in (r.objectives for r in records)]
-        area = hypervolume(points, (0.0, log_fps(slowest)))
-        best, fastest = (max(r.objectives[axis] for r in records) for axis in (0, 1))
+    for name, points in found.items():
+        area = hypervolume([(ap, log_fps(fps)) for ap, fps in points], (0.0, log_fps(slowest)))
+        best, fastest = map(max, zip(*points, strict=True))
         made.add_row(
-            name, str(len(records)), str(len(front(points))), f"{area:.3f}", f"{best:.3f}",
+            name, str(len(points)), str(len(front(points))), f"{area:.3f}", f"{best:.3f}",
             f"{fastest:.0f}",
         )  # fmt: skip
     return made
