@@ -83,6 +83,10 @@ def main() -> None:
         folder, limits = arguments.out / name, {"trials": 500, "minutes": arguments.minutes}
         search(SPACE, arguments.data, folder, seed=arguments.seed, **limits, **devices)
         found[name] = finished(folder)
+        if not found[name]:
+            raise SystemExit(
+                f"{folder}: no trial came to a result; see its report, or give it longer"
+            )
     Console().print(table(found))
     write_png(figure(found), FIGURE)
 
