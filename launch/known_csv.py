@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
+from launch.objectives import SENSES
 from launch.records import Param
 from searchspace import Space
 
@@ -127,8 +128,9 @@ class _Cells:
 
     def figure(self, name: str) -> float:
         value = _number(self._cell(name))
-        if not math.isfinite(value) or (name == "fps" and value <= 0):
-            above = " above 0" if name == "fps" else ""
+        by_ratio = SENSES[name].log
+        if not math.isfinite(value) or (by_ratio and value <= 0):
+            above = " above 0" if by_ratio else ""
             raise self.wrong(name, f"is no number{above}")
         return value
 

@@ -86,6 +86,13 @@ def test_bad_files_are_refused_by_line_and_column(
         assert words in str(refused.value)
 
 
+@pytest.mark.parametrize("figure", ["params", "latency_ms"])
+def test_what_counts_by_its_ratio_is_above_0(slim: Space, tmp_path: Path, figure: str) -> None:
+    lines = (NAMES.replace("fps", figure), UNPRUNED.replace(",50", ",0"))
+    with pytest.raises(CsvError, match=f"column {figure}: '0' is no number above 0"):
+        read_rows(write(tmp_path, *lines), slim, ("ap_small", figure))
+
+
 def test_a_file_that_is_not_there_is_named(slim: Space, tmp_path: Path) -> None:
     with pytest.raises(CsvError, match=r"none\.csv"):
         read_known(tmp_path / "none.csv", slim, FIGURES)
