@@ -8,7 +8,7 @@ import functools
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,14 +216,17 @@ class Study:
         return record
 
     def _new_record(self) -> TrialRecord | None:
-        origin = self._enqueue_planned()
-        drawn = self._draw(planned=origin != "sampler")
+        records = self._as_drawn()
+        known = {record.config.digest(): record for record in records}
+        origin = self._enqueue_planned(known)
+        drawn = self._draw(known, planned=origin != "sampler")
         if drawn is None:
             return None
         trial, config = drawn
         number, parent = len(self.records), None
         if self.settings.inherit and origin not in early.FREE:
-            config, parent = descend(config, self._as_drawn(), self._configs())
+            trained = {record.number: record.config for record in self.records}
+            config, parent = descend(config, records, trained)
         self._told.claim(trial, number)
         record = TrialRecord(
             number=number,
@@ -236,21 +239,24 @@ class Study:
         self._journal.append(record)
         return record
 
-    def _enqueue_planned(self) -> Origin:
+    def _enqueue_planned(self, known: Mapping[str, TrialRecord]) -> Origin:
         """Make the next draw what is planned; says what it will be."""
-        config, origin = self._planned() or (None, "sampler")
+        config, origin = self._planned(known) or (None, "sampler")
         if config is not None:
             self._told.study.enqueue_trial(self.space.to_params(config))
         return origin
 
-    def _planned(self) -> tuple[TrialConfig, Origin] | None:
-        """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw."""
-        records = self._as_drawn()
-        known = {record.config.digest() for record in records}
+    def _planned(self, known: Mapping[str, TrialRecord]) -> tuple[TrialConfig, Origin] | None:
+        """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw.
+
+        Args:
+            known: the study's trials by the digest of what the space drew.
+        """
         for digest, (config, origin) in self._first.items():
             if digest not in known:
                 return config, origin
-        rung = next_rung(records, self.space, self.settings.ladder, self.settings.objectives)
+        settings = self.settings
+        rung = next_rung(tuple(known.values()), self.space, settings.ladder, settings.objectives)
         return rung and (rung, "ladder")
 
     @functools.cached_property
@@ -263,13 +269,15 @@ class Study:
                 planned.setdefault(config.digest(), (config, "paper"))
         return planned
 
-    def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:
+    def _draw(
+        self, known: Mapping[str, TrialRecord], planned: bool
+    ) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that no trial has had; None where none is left.
 
         Args:
+            known: the study's trials by the digest of what the space drew.
             planned: a study runs what it plans, known from elsewhere or not.
         """
-        known = {record.config.digest(): record for record in self._as_drawn()}
         for _ in range(EXHAUSTED):
             study = self._told.study
             study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
@@ -297,9 +305,6 @@ class Study:
             else record
             for record in self.records
         )
-
-    def _configs(self) -> dict[int, TrialConfig]:
-        return {record.number: record.config for record in self.records}
 
     def _budget(self) -> Budget:
         settings = self.settings
