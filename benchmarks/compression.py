@@ -60,9 +60,9 @@ def variants(base: TrialConfig, finetune: int) -> Iterator[tuple[str, TrialConfi
     for ratio in RATIOS:
         for name, way in WAYS.items():
             amount = {"target": "params", "ratio": ratio, "finetune_epochs": finetune}
-            pruning = type(way)(**{**dict(way), **amount})
-            fields = {**dict(base), "compress": CompressConfig(pruning=pruning)}
-            yield f"{100 * ratio:.0f} % pruned, {name}", TrialConfig(**fields)
+            pruning = way.changed(**amount)
+            config = base.changed(compress=CompressConfig(pruning=pruning))
+            yield f"{100 * ratio:.0f} % pruned, {name}", config
 
 
 def run(base: TrialConfig, data: TrialData, out: Path, finetune: int) -> list[Row]:

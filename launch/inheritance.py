@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from launch.records import TrialRecord
 from launch.stages import training_cause
-from searchspace import DetectorConfig, TrainConfig, TrialConfig
+from searchspace import DetectorConfig, TrialConfig
 
 SHARE = 0.5
 """Share of its epochs that an heir is trained for."""
@@ -31,7 +31,7 @@ def descend(
     for record in drawn:
         if training_cause(record.config) == training_cause(config):
             train = configs[record.number].train
-            return TrialConfig(**{**dict(config), "train": train}), record.parent
+            return config.changed(train=train), record.parent
     parent = nearest(config.detector, drawn)
     try:
         return (_heir(config, parent), parent.number) if parent else (config, None)
@@ -74,9 +74,8 @@ def distance(a: DetectorConfig, b: DetectorConfig) -> int:
 
 def _heir(config: TrialConfig, parent: TrialRecord) -> TrialConfig:
     epochs = max(1, round(SHARE * config.train.epochs))
-    inherited = {"inherit": parent.result.trained, "epochs": epochs}
-    train = TrainConfig(**{**dict(config.train), **inherited})
-    return TrialConfig(**{**dict(config), "train": train})
+    train = config.train.changed(inherit=parent.result.trained, epochs=epochs)
+    return config.changed(train=train)
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

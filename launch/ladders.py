@@ -10,7 +10,7 @@ import torch
 from detectors.data.coco import DataSource
 from launch.inputs import TrialData, TrialError
 from launch.trial import STAGES, OnEpoch, TrialResult, run_trial
-from searchspace.compression import CompressConfig, Unpruned
+from searchspace.compression import Unpruned
 from searchspace.trial import TrialConfig
 
 
@@ -66,6 +66,5 @@ def ladder_configs(config: TrialConfig, ratios: Sequence[float]) -> tuple[TrialC
 
 
 def _rung(config: TrialConfig, ratio: float) -> TrialConfig:
-    pruning = type(config.compress.pruning)(**{**dict(config.compress.pruning), "ratio": ratio})
-    compress = CompressConfig(**{**dict(config.compress), "pruning": pruning})
-    return TrialConfig(**{**dict(config), "compress": compress})
+    pruning = config.compress.pruning.changed(ratio=ratio)
+    return config.changed(compress=config.compress.changed(pruning=pruning))

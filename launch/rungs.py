@@ -12,7 +12,7 @@ from launch.objectives import DEFAULT, Figure, heights
 from launch.records import TrialRecord
 from launch.stages import training_cause
 from searchspace import Space, TrialConfig
-from searchspace.compression import CompressConfig, ImportancePruning, Slimming, Unpruned
+from searchspace.compression import ImportancePruning, Slimming, Unpruned
 
 PRUNINGS = (ImportancePruning, Slimming)
 """How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""
@@ -77,9 +77,9 @@ def _moved(
     config: TrialConfig, pruning: ImportancePruning | Slimming, space: Space
 ) -> TrialConfig | None:
     """The configuration with a way of pruning as the space has it; None where it has not."""
-    compress = CompressConfig(**{**dict(config.compress), "pruning": pruning})
+    compress = config.compress.changed(pruning=pruning)
     try:
-        moved = space.nearest(TrialConfig(**{**dict(config), "compress": compress}))
+        moved = space.nearest(config.changed(compress=compress))
     except ValidationError:
         return None
     same_kind = moved.compress.pruning.kind == pruning.kind

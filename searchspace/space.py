@@ -16,7 +16,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -36,6 +36,14 @@ class Config(BaseModel):
     """A frozen value of the configuration tree; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def changed(self, **fields: Any) -> Self:
+        """The same with other values of some fields.
+
+        Raises:
+            pydantic.ValidationError: they do not go together with the rest.
+        """
+        return type(self)(**{**dict(self), **fields})
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -36,4 +36,4 @@ def on_coco(name: str) -> TrialConfig:
     if name in SSD | FSSD | MDSSD:
         sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
         detector["head"]["priors"]["sizes"] = sizes[trial.detector.input_size]
-    return TrialConfig.model_validate({**trial.model_dump(), "detector": detector})
+    return trial.changed(detector=detector)

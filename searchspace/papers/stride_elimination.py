@@ -46,7 +46,7 @@ _BASE = ListedPriors(
 
 
 def _base_with(**changes: object) -> ListedPriors:
-    return ListedPriors(**{**dict(_BASE), **changes})
+    return _BASE.changed(**changes)
 
 
 _YAML_BOXES = ratios(6, 6, 6, 6, 4, 4)

@@ -14,6 +14,7 @@ from detectors.describe import describe
 from detectors.detector import Detector
 from detectors.runtimes import Deployed, Form, RuntimeUnavailable, deploy
 from detectors.speed import Candidate, hardware_name, measure, measure_together, speed_key
+from detectors.timing.blocks import threads
 from detectors.timing.store import SpeedStore
 from searchspace.measuring import MeasureConfig
 
@@ -104,10 +105,8 @@ def test_a_runtime_that_is_missing_is_never_replaced(detector: Detector) -> None
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with threads(2):
+        yield
 
 
 @pytest.mark.usefixtures("two_threads")

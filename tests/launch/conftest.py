@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.timing.blocks import threads
 from launch import cli, cli_options
 from launch.trial import TrialData
 from searchspace import Space, TrialConfig, load_space
@@ -50,10 +50,8 @@ passes = 1
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Networks this small only lose by a second thread, and by far on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +88,7 @@ def tiny(space: Space) -> TrialConfig:
     """The smallest trial: 64 pixels, one epoch, unpruned."""
     baseline = space.baseline()
     detector = baseline.detector.model_copy(update={"input_size": 64})
-    return TrialConfig(**(dict(baseline) | {"detector": detector}))
+    return baseline.changed(detector=detector)
 
 
 @pytest.fixture

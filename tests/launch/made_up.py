@@ -11,10 +11,17 @@ from optuna.storages.journal import JournalFileBackend
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch.records import TrialRecord
-from launch.settings import SplitPaths
+from launch.settings import SplitPaths, StudySettings
 from launch.trial import Outcome, TrialResult
+from searchspace import Space
 
 NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
+
+
+def settings_for(space: Space, **changes: object) -> StudySettings:
+    """Settings of a study whose data nobody reads."""
+    fixed = {"train": NOWHERE, "val": NOWHERE, "fingerprint": "f"}
+    return StudySettings(space=space.dump(), **fixed, **changes)
 
 
 def cost(fps: float, params: int = 10**6) -> Cost:

@@ -13,17 +13,14 @@ from launch.report import load_front, write_report
 from launch.settings import StudySettings
 from launch.study import open_study
 from searchspace import Space
-from tests.launch.made_up import NOWHERE, result, told
+from tests.launch.made_up import result, settings_for, told
 
 BOUNDS = constraints_from({"min_fps": 30.0, "max_params": 2e6, "max_macs": None})
 
 
 @pytest.fixture
 def settings(space: Space) -> StudySettings:
-    return StudySettings(
-        space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=4,
-        papers=False, constraints=BOUNDS,
-    )  # fmt: skip
+    return settings_for(space, trials=4, papers=False, constraints=BOUNDS)
 
 
 RESULTS = [(0.5, 20.0, 10**6), (0.3, 40.0, 3 * 10**6), (0.2, 60.0, 10**6), (0.1, 50.0, 10**6)]

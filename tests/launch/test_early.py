@@ -18,7 +18,7 @@ from launch.searches import search
 from launch.study import Study, StudySettings, open_study, read_records
 from searchspace import Space, TrainConfig
 from tests.launch.conftest import Run
-from tests.launch.made_up import NOWHERE, cost, metrics, result, told
+from tests.launch.made_up import cost, metrics, result, settings_for, told
 
 SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 """At the rung: the baseline is best. The third is the second best, which counts among four."""
@@ -26,10 +26,8 @@ SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 
 @pytest.fixture
 def settings(space: Space) -> StudySettings:
-    return StudySettings(
-        space=space.fix("train.epochs", 8).dump(), train=NOWHERE, val=NOWHERE, fingerprint="f",
-        trials=4, papers=False, halving=Halving((2,), factor=3), stopped_as="pruned",
-    )  # fmt: skip
+    ways = {"halving": Halving((2,), factor=3), "stopped_as": "pruned"}
+    return settings_for(space.fix("train.epochs", 8), trials=4, papers=False, **ways)
 
 
 def play(

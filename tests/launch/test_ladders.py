@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def slim(tiny: TrialConfig) -> TrialConfig:
     pruning = Slimming(finetune_epochs=1, distillation=ChannelWise())
-    return TrialConfig(**(dict(tiny) | {"compress": CompressConfig(pruning=pruning)}))
+    return tiny.changed(compress=CompressConfig(pruning=pruning))
 
 
 def test_one_parent_gives_a_child_for_each_ratio(

@@ -128,7 +128,7 @@ def test_a_trial_without_a_value_of_an_objective_is_told_as_failed(
 
 def test_ladders_are_for_what_is_best_in_the_objectives(space: Space, tiny: TrialConfig) -> None:
     large = tiny.detector.model_copy(update={"input_size": 96})
-    second = TrialConfig(**(dict(tiny) | {"detector": large}))
+    second = tiny.changed(detector=large)
     records = [finished(0, pruned(tiny, 0.5), 0.2, 50), finished(1, pruned(second, 0.5), 0.3, 40)]
     assert next_rung(records, space, (0.3,)).detector.input_size == 64
     # Both have as many parameters; the second is the more accurate one.

@@ -21,7 +21,7 @@ KIND = "compress.pruning.kind"
 
 def pruned(config: TrialConfig, ratio: float, sparsity: float = 1e-4) -> TrialConfig:
     pruning = Slimming(ratio=ratio, sparsity=sparsity, finetune_epochs=1)
-    return TrialConfig(**(dict(config) | {"compress": CompressConfig(pruning=pruning)}))
+    return config.changed(compress=CompressConfig(pruning=pruning))
 
 
 def finished(
@@ -88,7 +88,7 @@ def test_the_best_trained_detectors_have_ladders(
     space: Space, tiny: TrialConfig, dense: list[tuple[float | None, float]], next_width: int | None
 ) -> None:
     large = tiny.detector.model_copy(update={"input_size": 96})
-    configs = (tiny, TrialConfig(**(dict(tiny) | {"detector": large})))
+    configs = (tiny, tiny.changed(detector=large))
     records = [
         finished(n, pruned(config, 0.5), *point)
         for n, (config, point) in enumerate(zip(configs, dense, strict=False))
@@ -120,8 +120,8 @@ def test_trainings_are_saved_by_trials_that_differ_later_on(tiny: TrialConfig) -
         pruned(tiny, 0.3),
         pruned(tiny, 0.5),
         pruned(tiny, 0.5, sparsity=1e-3),
-        TrialConfig(**(dict(tiny) | {"compress": by_norm})),
-        TrialConfig(**(dict(tiny) | {"seed": 1})),
+        tiny.changed(compress=by_norm),
+        tiny.changed(seed=1),
     ]
     records = [finished(n, config, 0.1) for n, config in enumerate(configs)]
     assert trainings_saved(records) == 2

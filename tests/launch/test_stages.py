@@ -43,7 +43,7 @@ def changed(config: TrialConfig, path: str, value: object) -> TrialConfig:
 @pytest.fixture
 def slim(tiny: TrialConfig) -> TrialConfig:
     pruning = Slimming(sparsity=1e-4, ratio=0.4, finetune_epochs=1)
-    return TrialConfig(**(dict(tiny) | {"compress": CompressConfig(pruning=pruning)}))
+    return tiny.changed(compress=CompressConfig(pruning=pruning))
 
 
 class Names(Store):

@@ -17,12 +17,12 @@ from launch.settings import StudyError, StudySettings
 from launch.study import Study, open_study, read_records
 from searchspace import Space
 from searchspace.compression import Unpruned
-from tests.launch.made_up import NOWHERE, result, told
+from tests.launch.made_up import result, settings_for, told
 
 
 @pytest.fixture
 def settings(space: Space) -> StudySettings:
-    return StudySettings(space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=6)
+    return settings_for(space, trials=6)
 
 
 def finish_all(study: Study) -> None:

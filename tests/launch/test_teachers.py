@@ -20,7 +20,7 @@ from launch.teachers import (
     with_absolute_teachers,
 )
 from launch.trial import TrialData, TrialError, run_trial
-from searchspace import CompressConfig, Space, TrainConfig, TrialConfig
+from searchspace import CompressConfig, Space, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Distillation, Logits
 from searchspace.domains import Choice
@@ -36,8 +36,8 @@ def build(config: TrialConfig, classes: tuple[str, ...] = (), seed: int = 0) -> 
 
 
 def taught(config: TrialConfig, distillation: Distillation) -> TrialConfig:
-    train = TrainConfig(**(dict(config.train) | {"distillation": distillation}))
-    return TrialConfig(**(dict(config) | {"train": train}))
+    train = config.train.changed(distillation=distillation)
+    return config.changed(train=train)
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ def test_a_teacher_of_other_classes_or_priors_names_the_field(
     with pytest.raises(TrialError, match=r"train\.distillation\.teacher .* same order"):
         check_teachers(config, shapes.classes[::-1])
     wide = tiny.detector.model_copy(update={"input_size": 96})
-    larger = TrialConfig(**(dict(tiny) | {"detector": wide}))
+    larger = tiny.changed(detector=wide)
     check_teachers(taught(larger, ChannelWise(teacher=str(teacher))), shapes.classes)
     slim = Slimming(distillation=Logits(teacher=str(teacher)))
-    pruned = TrialConfig(**(dict(larger) | {"compress": CompressConfig(pruning=slim)}))
+    pruned = larger.changed(compress=CompressConfig(pruning=slim))
     with pytest.raises(TrialError, match=r"compress\.pruning\.distillation\.teacher .*priors"):
         check_teachers(pruned, shapes.classes)
 
@@ -124,7 +124,7 @@ def test_a_teacher_of_other_classes_or_priors_names_the_field(
 def test_a_parent_always_fits_its_child(tiny: TrialConfig, shapes: TrialData) -> None:
     for lesson in (ChannelWise(), Logits()):
         compress = CompressConfig(pruning=Slimming(distillation=lesson))
-        config = TrialConfig(**(dict(tiny) | {"compress": compress}))
+        config = tiny.changed(compress=compress)
         check_teachers(config, shapes.classes, load=lambda name: pytest.fail(name))
 
 

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 def pruned(config: TrialConfig) -> TrialConfig:
     slim = Slimming(sparsity=1e-4, ratio=0.4, finetune_epochs=1)
-    return TrialConfig(**(dict(config) | {"compress": CompressConfig(pruning=slim)}))
+    return config.changed(compress=CompressConfig(pruning=slim))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_an_interrupted_training_goes_on_and_ends_the_same(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     train = tiny.train.model_copy(update={"epochs": 3})
-    config = TrialConfig(**(dict(tiny) | {"train": train}))
+    config = tiny.changed(train=train)
     whole = run_trial(config, shapes, tmp_path / "whole")
 
     class Killed(Exception):
@@ -114,7 +114,7 @@ def test_a_trial_that_is_stopped_at_a_rung_goes_on_behind_it(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     train = tiny.train.model_copy(update={"epochs": 3})
-    config = TrialConfig(**(dict(tiny) | {"train": train}))
+    config = tiny.changed(train=train)
     told: list[tuple[int, Metrics]] = []
 
     class Stopped(Exception):
@@ -171,7 +171,7 @@ def test_a_form_that_cannot_be_had_ends_a_trial_before_it_is_trained(
 ) -> None:
     monkeypatch.setattr(launch.stages, "fit", lambda *a, **k: pytest.fail("trained"))
     measure = tiny.measure.model_copy(update={"runtime": "cudagraphs"})
-    config = TrialConfig(**(dict(tiny) | {"measure": measure}))
+    config = tiny.changed(measure=measure)
     with pytest.raises(RuntimeUnavailable, match="cudagraphs"):
         run_trial(config, shapes, tmp_path, device="cpu")
 
@@ -180,7 +180,7 @@ def test_accuracy_is_that_of_the_form_that_is_measured(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     measure = tiny.measure.model_copy(update={"runtime": "channels_last", "precision": "bfloat16"})
-    config = TrialConfig(**(dict(tiny) | {"measure": measure}))
+    config = tiny.changed(measure=measure)
     result = run_trial(config, shapes, tmp_path, device="cpu")
     detector = Detector.load(tmp_path / "dense")
     deployed = deploy(detector, "channels_last", "bfloat16", CPU)
@@ -193,7 +193,7 @@ def test_a_quantised_trial_is_scored_and_measured_in_eight_bits_and_leaves_its_m
 ) -> None:
     pytest.importorskip("onnxruntime")
     int8 = Int8(runtime="onnxruntime", images=4)
-    config = TrialConfig(**(dict(tiny) | {"compress": CompressConfig(quantisation=int8)}))
+    config = tiny.changed(compress=CompressConfig(quantisation=int8))
     result = run_trial(config, shapes, tmp_path, device="cpu")
     for cost in (result.predicted, result.final.cost):
         assert (cost.runtime, cost.precision) == ("onnxruntime", "int8")
@@ -222,7 +222,7 @@ def test_a_loss_that_explodes_ends_with_advice(
         update={"learning_rate": 1e30, "optimizer": "sgd", "epochs": 5, "warmup_epochs": 0}
     )
     with pytest.raises(TrainingFailed, match="lower learning_rate"):
-        run_trial(TrialConfig(**(dict(tiny) | {"train": train})), shapes, tmp_path)
+        run_trial(tiny.changed(train=train), shapes, tmp_path)
 
 
 def test_a_trial_needs_no_ray(tmp_path: Path) -> None:

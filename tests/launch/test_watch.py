@@ -15,17 +15,14 @@ from launch.searches import search
 from launch.settings import StudySettings
 from launch.study import MAX_REJECTED, Study, open_study, read_records, rejected_in_a_row
 from searchspace import Space
-from tests.launch.made_up import NOWHERE, cost, result, told
+from tests.launch.made_up import cost, result, settings_for, told
 
 BOUNDS = constraints_from({"min_fps": 30.0, "min_ap_small": 0.9, "max_params": 2e6})
 
 
 @pytest.fixture
 def settings(space: Space) -> StudySettings:
-    return StudySettings(
-        space=space.dump(), train=NOWHERE, val=NOWHERE, fingerprint="f", trials=12,
-        papers=False, constraints=BOUNDS,
-    )  # fmt: skip
+    return settings_for(space, trials=12, papers=False, constraints=BOUNDS)
 
 
 def end_before_training(study: Study, fps: float = 20) -> TrialRecord:

@@ -267,3 +267,13 @@ def test_paths_are_unique_and_hold_all_that_is_searched() -> None:
     params = to_params(project(TrialConfig(compress=CompressConfig(pruning=Slimming())), {}))
     assert params.keys() <= set(every)
     assert [e.name for e in entries(TrialConfig, {}, "")] == list(TrialConfig.model_fields)
+
+
+def test_a_changed_configuration_is_checked_anew() -> None:
+    stock = TrialConfig()
+    assert stock.changed() == stock
+    assert stock.changed(seed=3).seed == 3
+    with pytest.raises(ValidationError, match="seed"):
+        stock.changed(seed=-1)
+    with pytest.raises(ValidationError, match="sead"):
+        stock.changed(sead=1)

@@ -28,6 +28,7 @@ from detectors.runtimes import (
     libraries,
     open_vino,
 )
+from detectors.timing.blocks import threads
 from tests.detectors.deployable import (
     CPU,
     SYSTEMS,
@@ -62,10 +63,8 @@ def cases() -> list[object]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.mark.parametrize(("form", "system"), cases())
