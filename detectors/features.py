@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from torch import Tensor
 
@@ -36,6 +36,21 @@ class Predictions:
     boxes: Tensor
     classes: Tensor
     objectness: Tensor | None = None
+
+    def at(self, places: Tensor) -> Predictions:
+        """Those of some priors of each image only.
+
+        Args:
+            places: [N, R], which of the P.
+        """
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Predictions(**{k: x if x is None else _rows(x, places) for k, x in tensors.items()})
+
+
+def _rows(x: Tensor, places: Tensor) -> Tensor:
+    """Of x [N, P, ...] the rows at places [N, R]."""
+    wide = places.reshape(*places.shape, *[1] * (x.dim() - 2))
+    return x.gather(1, wide.expand(-1, -1, *x.shape[2:]))
 
 
 @dataclass(frozen=True)

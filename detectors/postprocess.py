@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -69,16 +70,38 @@ def postprocess(
     return Detections(torch.where(top[..., None] > 0, found, 0), top, labels)
 
 
-def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best scores of each image and their places in its flattened [P * K].
+def likely_priors(
+    best: Tensor, config: Postprocess, counts: Sequence[int]
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The priors that all candidates come from.
 
-    They lie in the rows of the `count` best priors, so most rows are looked at once only.
+    As many scores as may be candidates lie with as many priors: those whose best is highest.
+
+    Args:
+        best: [N, P], the best score of each prior.
+        counts: how many of the P each level has.
+
+    Returns:
+        Their places [N, R] among the P, level by level, and how many of the R each level has.
     """
-    _, priors, classes = scores.shape
-    rows = scores.amax(-1).topk(min(count, priors), dim=1).indices
-    near = scores.gather(1, rows[..., None].expand(-1, -1, classes)).flatten(1)
-    top, place = near.topk(min(count, near.shape[1]), dim=1)
-    return top, rows.gather(1, place // classes) * classes + place % classes
+    most = config.level_candidates
+    if most is None:
+        return _top_places(best, config.candidates), (min(config.candidates, best.shape[1]),)
+    levels = best.split(list(counts), dim=1)
+    starts = itertools.accumulate((0, *counts[:-1]))
+    pairs = zip(starts, levels, strict=True)
+    places = torch.cat([start + _top_places(level, most) for start, level in pairs], 1)
+    return places, tuple(min(most, count) for count in counts)
+
+
+def _top_places(best: Tensor, most: int) -> Tensor:
+    return best.topk(min(most, best.shape[1]), dim=1).indices
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` best scores [N, P, K] of each image and their places in its flattened [P * K]."""
+    flat = scores.flatten(1)
+    return flat.topk(min(count, flat.shape[1]), dim=1)
 
 
 def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:

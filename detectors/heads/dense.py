@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detectors.features import Predictions
 from detectors.matching import Objects
-from detectors.postprocess import Detections, Survivors, postprocess
+from detectors.postprocess import Detections, Survivors, likely_priors, postprocess
 from detectors.priors import default_boxes
 from searchspace.detector import DetectorConfig
 from searchspace.training import SmallObjects
@@ -49,13 +49,35 @@ class DenseHead(nn.Module, ABC):
     def forward(self, maps: list[Tensor]) -> Predictions:
         """Maps [N, C, H, W] to raw predictions over all priors."""
 
-    @abstractmethod
     def boxes_of(self, predictions: Predictions) -> Tensor:
         """[N, P, 4], xyxy in fractions of the input."""
+        return self.decoded(predictions, self.priors)
+
+    @abstractmethod
+    def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
+        """Boxes [N, R, 4], xyxy in fractions of the input, predicted from R priors only.
+
+        Args:
+            priors: [R, 4] or [N, R, 4].
+        """
 
     @abstractmethod
     def scores_of(self, predictions: Predictions) -> Tensor:
         """[N, P, num_classes], each in 0..1; background is left out."""
+
+    @abstractmethod
+    def best_scores_of(self, predictions: Predictions) -> Tensor:
+        """[N, P], the best score of each prior, at less cost than all scores.
+
+        Where none is above the threshold of the post-processing, any number that is not.
+        """
+
+    @abstractmethod
+    def predictions_of(self, scores: Tensor) -> Predictions:
+        """Raw predictions with these scores [N, P, num_classes], and the priors as boxes.
+
+        The inverse of `scores_of`; the scores of one prior add up to 1 at most.
+        """
 
     @abstractmethod
     def losses(
@@ -75,13 +97,18 @@ class DenseHead(nn.Module, ABC):
     def detections(
         self, predictions: Predictions, survivors: Survivors | None = None
     ) -> Detections:
-        """What is found in each image: decoding, best candidates, NMS.
+        """What is found in each image: best candidates, decoding, NMS.
+
+        Only priors that can have a candidate are decoded and get all their scores.
 
         Args:
             survivors: see `postprocess`.
         """
-        boxes, scores = self.boxes_of(predictions), self.scores_of(predictions)
-        return postprocess(boxes, scores, self.config.postprocess, self.counts, survivors)
+        config, best = self.config.postprocess, self.best_scores_of(predictions)
+        places, counts = likely_priors(best, config, self.counts)
+        few = predictions.at(places)
+        boxes, scores = self.decoded(few, self.priors[places]), self.scores_of(few)
+        return postprocess(boxes, scores, config, counts, survivors)
 
     def _in_pixels(self, objects: Objects) -> Objects:
         height, width = self.size

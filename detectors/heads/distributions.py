@@ -43,13 +43,20 @@ class DistributionsHead(DenseHead):
             boxes.append(rows(sides, 4 * self.config.bins).unflatten(-1, (4, -1)))
         return Predictions(torch.cat(boxes, 1), torch.cat(classes, 1))
 
-    def boxes_of(self, predictions: Predictions) -> Tensor:
-        bins = torch.arange(self.config.bins, dtype=torch.float32, device=self.priors.device)
+    def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
+        bins = torch.arange(self.config.bins, dtype=torch.float32, device=priors.device)
         distances = predictions.boxes.float().softmax(-1) @ bins
-        return decode_from_sides(distances, self.priors)
+        return decode_from_sides(distances, priors)
 
     def scores_of(self, predictions: Predictions) -> Tensor:
         return predictions.classes.float().sigmoid()
+
+    def best_scores_of(self, predictions: Predictions) -> Tensor:
+        return predictions.classes.amax(-1).float().sigmoid()
+
+    def predictions_of(self, scores: Tensor) -> Predictions:
+        boxes = scores.new_zeros(*scores.shape[:2], 4, self.config.bins)
+        return Predictions(boxes, scores.logit())
 
     def losses(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,9 @@ from searchspace.training import SmallObjects
 
 FEW = 32
 """Classes up to which a CPU takes a softmax several times faster across rows than along them."""
+
+ROUNDING = 1e-3
+"""More than the logarithm of a score's odds can be off."""
 
 
 class MultiboxHead(DenseHead):
@@ -42,14 +47,35 @@ class MultiboxHead(DenseHead):
         ]
         return Predictions(boxes=torch.cat(boxes, 1), classes=torch.cat(classes, 1))
 
-    def boxes_of(self, predictions: Predictions) -> Tensor:
-        return decode(predictions.boxes.float(), self.priors)
+    def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
+        return decode(predictions.boxes.float(), priors)
 
     def scores_of(self, predictions: Predictions) -> Tensor:
+        return _foreground(predictions.classes.float())
+
+    def best_scores_of(self, predictions: Predictions) -> Tensor:
         logits = predictions.classes.float()
-        if logits.shape[-1] > FEW:
-            return logits.softmax(-1)[..., 1:]
-        return logits.transpose(1, 2).contiguous().softmax(1)[:, 1:].transpose(1, 2)
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            # A graph had better not have shapes that depend on values.
+            return _foreground(logits).amax(-1)
+        # A score above the threshold has odds above the threshold's against the background alone,
+        # and of a trained network nearly all priors are background: few need their softmax.
+        odds = logits[..., 1:].amax(-1) - logits[..., 0]
+        possible = odds > self._least_odds
+        best = torch.zeros_like(odds)
+        best[possible] = _foreground(logits[possible]).amax(-1)
+        return best
+
+    @property
+    def _least_odds(self) -> float:
+        """Logarithm of the odds that the threshold's score has."""
+        threshold = self.config.postprocess.score_threshold
+        return math.log(threshold / (1 - threshold)) - ROUNDING if threshold else -math.inf
+
+    def predictions_of(self, scores: Tensor) -> Predictions:
+        background = (1 - scores.sum(-1, keepdim=True)).clamp(min=0)
+        boxes = scores.new_zeros(*scores.shape[:2], 4)
+        return Predictions(boxes, torch.cat((background, scores), -1).log())
 
     def losses(
         self,
@@ -60,3 +86,11 @@ class MultiboxHead(DenseHead):
     ) -> dict[str, Tensor]:
         matches = match_max_iou(self.priors, objects)
         return multibox_loss(predictions, self.priors, matches, objects, small_objects)
+
+
+def _foreground(logits: Tensor) -> Tensor:
+    """Scores [..., K] without the background's from logits [..., 1 + K]."""
+    if logits.shape[-1] > FEW:
+        return logits.softmax(-1)[..., 1:]
+    across = logits.transpose(-1, -2).contiguous().softmax(-2)
+    return across.transpose(-1, -2)[..., 1:]

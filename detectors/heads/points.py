@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -46,12 +48,21 @@ class PointsHead(DenseHead):
             objectness.append(rows(self.objectness[level](box_map), 1)[..., 0])
         return Predictions(torch.cat(boxes, 1), torch.cat(classes, 1), torch.cat(objectness, 1))
 
-    def boxes_of(self, predictions: Predictions) -> Tensor:
-        return decode_in_cells(predictions.boxes.float(), self.priors)
+    def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
+        return decode_in_cells(predictions.boxes.float(), priors)
 
     def scores_of(self, predictions: Predictions) -> Tensor:
         objectness = predictions.objectness.float().sigmoid()
         return predictions.classes.float().sigmoid() * objectness[..., None]
+
+    def best_scores_of(self, predictions: Predictions) -> Tensor:
+        objectness = predictions.objectness.float().sigmoid()
+        return predictions.classes.amax(-1).float().sigmoid() * objectness
+
+    def predictions_of(self, scores: Tensor) -> Predictions:
+        boxes = scores.new_zeros(*scores.shape[:2], 4)
+        certain = torch.full_like(boxes[..., 0], math.inf)
+        return Predictions(boxes, scores.logit(), certain)
 
     def losses(
         self,

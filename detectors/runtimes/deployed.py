@@ -11,7 +11,7 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.postprocess import Detections, postprocess
+from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.runtimes import Precision, Runtime
 
@@ -40,6 +40,7 @@ class Deployed:
         form: the runtime and its precision.
         config, classes: those of the detector.
         device: where batches are expected.
+        head: what finds detections in the network's raw predictions.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Deployed:
         self.config: DetectorConfig = detector.config
         self.classes = detector.classes
         self.device = device
-        self._head = copy.deepcopy(detector.head).to(device)
+        self.head = copy.deepcopy(detector.head).to(device)
         self._network = network
 
     @torch.inference_mode()
@@ -60,17 +61,12 @@ class Deployed:
     @torch.inference_mode()
     def detect(self, batch: Tensor) -> Detections:
         """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
-        return self.finish(*self.decode(self._network(batch)))
+        return self.finish(self._network(batch))
 
     @torch.inference_mode()
-    def decode(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """Boxes [N, P, 4] and scores [N, P, K] of raw predictions."""
-        return self._head.boxes_of(predictions), self._head.scores_of(predictions)
-
-    @torch.inference_mode()
-    def finish(self, boxes: Tensor, scores: Tensor) -> Detections:
-        """Detections from boxes [N, P, 4] and scores [N, P, K]."""
-        return postprocess(boxes, scores, self.config.head.postprocess, self._head.counts)
+    def finish(self, predictions: Predictions) -> Detections:
+        """Detections from raw predictions: decoding, NMS."""
+        return self.head.detections(predictions)
 
     def close(self) -> None:
         """Give the runtime's memory back; the detector cannot be called any more."""

@@ -9,27 +9,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LEAST_SIDE, MOST_SIDE = 0.02, 0.3
 
+def crowd(candidates: int, shape: tuple[int, int, int], score_threshold: float) -> Tensor:
+    """Scores [N, P, K] of which `candidates` an image pass the threshold, each of another prior.
 
-def crowd(
-    candidates: int, like: Tensor, score_threshold: float, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Boxes [N, P, 4] and scores [N, P, K], of which `candidates` an image pass the threshold.
-
-    These are all, where N images have fewer. Boxes are squares at random places, of which some
-    overlap, as detections of neighbouring priors do.
+    These are all P where there are fewer. Priors and classes are drawn at random, so that some of
+    the boxes overlap.
 
     Args:
-        like: scores [N, P, K] of a network.
+        shape: N, P and K.
     """
-    images, priors, classes = like.shape
+    images, priors, classes = shape
     random = torch.Generator().manual_seed(0)
-    centre = torch.rand(images, priors, 2, generator=random)
-    side = LEAST_SIDE + (MOST_SIDE - LEAST_SIDE) * torch.rand(images, priors, 1, generator=random)
-    boxes = torch.cat((centre - side / 2, centre + side / 2), -1)
-    order = torch.rand(images, priors * classes, generator=random).argsort(dim=1)
-    passing = torch.rand(images, priors * classes, generator=random)
-    passing = score_threshold + (1 - score_threshold) * passing.clamp(min=0.01)
-    scores = torch.where(order < candidates, passing, 0.0).reshape(images, priors, classes)
-    return boxes.to(device), scores.to(device)
+    order = torch.rand(images, priors, generator=random).argsort(dim=1)
+    passing = torch.rand(images, priors, generator=random).clamp(0.01, 0.99)
+    passing = score_threshold + (1 - score_threshold) * passing
+    chosen = torch.where(order < candidates, passing, 0.0)[..., None]
+    labels = torch.randint(classes, (images, priors, 1), generator=random)
+    return torch.zeros(shape).scatter(2, labels, chosen)

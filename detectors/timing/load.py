@@ -37,13 +37,13 @@ def subject(deployed: Deployed, images: Tensor | None, config: MeasureConfig) ->
 
 def _crowded(deployed: Deployed, batch: Tensor, candidates: int) -> Callable[[Tensor], Detections]:
     """Detection whose post-processing gets a crowd of boxes in place of the network's."""
-    _, scores = deployed.decode(deployed.network(batch))
-    threshold = deployed.config.head.postprocess.score_threshold
-    crowded = crowd(candidates, scores, threshold, batch.device)
+    head, threshold = deployed.head, deployed.config.head.postprocess.score_threshold
+    shape = (len(batch), len(head.priors), deployed.config.num_classes)
+    crowded = head.predictions_of(crowd(candidates, shape, threshold).to(batch.device))
 
     def detect(batch: Tensor) -> Detections:
-        deployed.decode(deployed.network(batch))
-        return deployed.finish(*crowded)
+        deployed.network(batch)
+        return deployed.finish(crowded)
 
     return detect
 

@@ -12,6 +12,7 @@ from detectors import speed
 from detectors.cost import Cost
 from detectors.describe import describe
 from detectors.detector import Detector
+from detectors.features import Predictions
 from detectors.runtimes import Deployed, Form, RuntimeUnavailable, deploy
 from detectors.speed import Candidate, hardware_name, measure, measure_together, speed_key
 from detectors.timing.blocks import threads
@@ -170,9 +171,10 @@ def test_post_processing_gets_the_crowd_that_was_asked_for(
     counts = []
     finish = Deployed.finish
 
-    def count(self: Deployed, boxes: Tensor, scores: Tensor) -> object:
+    def count(self: Deployed, predictions: Predictions) -> object:
+        scores = self.head.scores_of(predictions)
         counts.append(int((scores > self.config.head.postprocess.score_threshold).sum()))
-        return finish(self, boxes, scores)
+        return finish(self, predictions)
 
     monkeypatch.setattr(Deployed, "finish", count)
     measure(detector, MeasureConfig(runs=2, passes=1, candidates=123), CPU)
