@@ -44,6 +44,11 @@ SHAPES_FOLDER = Path("runs/shapes")
 SHAPES_MINUTES = 7.5
 """Limit of a search on generated shapes that names none."""
 
+RESUMABLE = frozenset(
+    ("resume_from", "trials", "driver", "cpus_per_trial", "gpus_per_trial", "address")
+)
+"""What may be said of a study that goes on."""
+
 Count = Annotated[
     float | None,
     typer.Option(parser=parse_count, metavar="COUNT", help="The front keeps to it; k, M, G."),
@@ -53,6 +58,7 @@ DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side."
 
 
 def search_command(
+    context: typer.Context,
     data: Data = None,
     train_images: Images = None,
     train_annotations: Annotations = None,
@@ -123,8 +129,9 @@ def search_command(
         typer.Option(help="Epochs after which --halving compares; a quarter and half by default."),
     ] = None,
     stopped_as: Annotated[
-        StoppedAs, typer.Option(help="How the sampler is told of stopped trials.")
-    ] = TOLD_AS,
+        StoppedAs | None,
+        typer.Option(help=f"How the sampler is told of stopped trials; {TOLD_AS} by default."),
+    ] = None,
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
@@ -151,10 +158,7 @@ def search_command(
     )
     try:
         if resume_from:
-            own = (data, *paths, out, device, measure_on, skip_bad, minutes, constraints, ladder)
-            own += (warm_start, device_hours, objective, gate, halving, rungs, inherit)
-            if any((*own, stopped_as != TOLD_AS)):
-                raise ValueError("--resume: data, device and limits are those of the study")
+            _check_resumable(context)
             aims = read_settings(resume_from).objectives
             resume(resume_from, trials=trials, on_end=_print_end(aims), **workers)
         else:
@@ -188,6 +192,14 @@ def search_command(
         console.print(f"\nInterrupted. Go on with: sparrow search --resume {folder}")
         raise typer.Exit(130) from None
     print_front(folder)
+
+
+def _check_resumable(context: typer.Context) -> None:
+    """Raise ValueError where an option was given that a study has settled for good."""
+    for name in context.params.keys() - RESUMABLE:
+        if context.get_parameter_source(name).name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"--resume: the study has settled {option} for good; leave it out")
 
 
 def _objectives(names: Sequence[str] | None) -> Sequence[Figure]:

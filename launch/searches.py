@@ -57,7 +57,7 @@ def search(
     ladder: Sequence[float] = (),
     gate: bool = False,
     halving: bool | Halving = False,
-    stopped_as: StoppedAs = TOLD_AS,
+    stopped_as: StoppedAs | None = None,
     inherit: bool = False,
     warm_start: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
@@ -87,7 +87,7 @@ def search(
             scored, are not trained.
         halving: trials that are behind others after as many epochs are stopped; True compares them
             after a quarter and half of their training.
-        stopped_as: how the sampler is told of these.
+        stopped_as: how the sampler is told of these; `launch.told.TOLD_AS` by default.
         inherit: trainings of what the sampler draws start from the nearest trained relative, and
             take half the epochs.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
@@ -135,7 +135,7 @@ def search(
         ladder=tuple(dict.fromkeys(ladder)),
         gate=gate,
         halving=_halving(halving, stopped_as, space),
-        stopped_as=stopped_as,
+        stopped_as=stopped_as or TOLD_AS,
         inherit=inherit,
         known=known,
     )
@@ -217,10 +217,10 @@ def _with_form(space: Space, device: str | None) -> Space:
     return space.fix(RUNTIME, form.runtime).fix(PRECISION, form.precision)
 
 
-def _halving(asked: bool | Halving, stopped_as: StoppedAs, space: Space) -> Halving | None:
+def _halving(asked: bool | Halving, stopped_as: StoppedAs | None, space: Space) -> Halving | None:
     """The halving asked for, if it can ever compare trials of the space; raises ValueError."""
     if asked is False:
-        if stopped_as != TOLD_AS:
+        if stopped_as is not None:
             raise ValueError(f"stopped_as {stopped_as}: nothing is stopped without halving")
         return None
     train = space.baseline().train

@@ -2,15 +2,17 @@
 
     python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--jobs 2] [--ways NAME ...]
 
-Random, plain TPE and NSGA-II are Optuna's own with nothing around them; the others are the study of
-`sparrow search`, and each of its devices switched on or off alone. Time is simulated: what a design
-takes was recorded with it. Prints two tables in Markdown; with all ways, writes `docs/search.png`.
+Random, plain TPE and NSGA-II are Optuna's own with nothing around them, MOASHA is Syne Tune's (left
+out where that is missing: `pip install ".[benchmarks]"`); the others are the study of `sparrow
+search`, and each of its devices switched on or off alone. Time is simulated: what a design takes
+was recorded with it. Prints two tables in Markdown; with all ways, writes `docs/search.png`.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -35,6 +37,7 @@ PLAIN = {
     "plain TPE": lambda seed: TPESampler(seed=seed),
     "plain NSGA-II": lambda seed: NSGAIISampler(seed=seed, population_size=16),
 }
+MOASHA = "Syne Tune's MOASHA"
 HALVING = Halving(budgets=(1, 2, 3))
 LADDER = (0.2, 0.4, 0.6)
 STUDIES: dict[str, dict[str, Any]] = {
@@ -49,6 +52,12 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study + halving": {"halving": HALVING},
     "study + halving, told as pruned": {"halving": HALVING, "stopped_as": "pruned"},
     "study + ladder, gate, halving": {"ladder": LADDER, "gate": True, "halving": HALVING},
+    "study, random + halving, stages not shared": {
+        "sampler": "random",
+        "papers": False,
+        "shares": False,
+        "halving": Halving(budgets=(1, 3)),
+    },
 }
 BASELINES = ("random", "plain TPE")
 SHOWN = {
@@ -95,6 +104,11 @@ def replay(name: str, seed: int, trials: int, workers: int) -> Search:
     if name in PLAIN:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         done = Replay(table, Plain(table, PLAIN[name](seed), trials)).run(workers)
+    elif name == MOASHA:
+        # Optional, and slow to import.
+        from benchmarks.search.syne import SyneTune
+
+        done = Replay(table, SyneTune(table, seed, trials)).run(workers)
     else:
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -185,7 +199,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=4, help="of a simulated search")
     parser.add_argument("--jobs", type=int, default=2, help="processes that replay")
-    parser.add_argument("--ways", nargs="+", choices=[*PLAIN, *STUDIES], default=[*PLAIN, *STUDIES])
+    ways = [*PLAIN, *([MOASHA] if importlib.util.find_spec("syne_tune") else []), *STUDIES]
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways)
     arguments = parser.parse_args()
     names = list(dict.fromkeys((*BASELINES, *arguments.ways)))
     run = functools.partial(replay, trials=arguments.trials, workers=arguments.workers)

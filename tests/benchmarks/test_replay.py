@@ -150,6 +150,17 @@ def test_a_study_is_replayed_to_its_last_trial(devices: dict, table: Table, tmp_
         assert len(parents) < len(done.found) - 3
 
 
+def test_syne_tunes_halving_is_replayed_to_its_last_trial(table: Table) -> None:
+    pytest.importorskip("syne_tune", reason='pip install ".[benchmarks]"')
+    from benchmarks.search.syne import SyneTune
+
+    done = Replay(table, SyneTune(table, seed=0, trials=40)).run(workers=2)
+    assert len(done.found) + len(done.lost) == 40
+    assert len(done.lost) > 5
+    whole = SECONDS.predict + SECONDS.train + SECONDS.score
+    assert done.worked < 40 * whole
+
+
 def test_a_table_outlives_its_file(table: Table, tmp_path: Path) -> None:
     file = tmp_path / "recorded.parquet"
     write(table.designs, file)
