@@ -2,8 +2,8 @@
 
     python -m benchmarks.search.real --data FOLDER [--minutes 12] [--out runs/real]
 
-Searches `bccd.toml` beside this file twice: as `sparrow search` does it with all its devices, and
-by random draws alone. Prints what each came to and writes `docs/bccd.png`.
+Searches `bccd.toml` beside this file twice: as `sparrow search` does it with halving and a ladder,
+and by random draws alone. Prints what each came to and writes `docs/bccd.png`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from launch.study import read_records
 SPACE = Path(__file__).with_name("bccd.toml")
 FIGURE = Path("docs/bccd.png")
 WAYS: dict[str, dict[str, Any]] = {
-    "study": {"ladder": (0.3, 0.5), "gate": True, "halving": True},
+    "study": {"ladder": (0.3, 0.5), "halving": True},
     "random": {"sampler": "random", "papers": False},
 }
 COLORS = {"study": "#d62728", "random": "#7f7f7f"}
