@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from detectors.detector import Detector
 from detectors.narrow import narrow
-from searchspace.geometry import Size
+from searchspace.geometry import InputSize, Size
 from searchspace.training import MultiScale
 
 
@@ -22,7 +22,7 @@ class InputSizes:
         detectors: by input size; the detector itself is one of them.
 
     Raises:
-        ValueError: several sizes, but the input is no square.
+        ValueError: there is no such other size, or the detector would have other layers there.
     """
 
     def __init__(self, detector: Detector, config: MultiScale, seed: int) -> None:
@@ -39,7 +39,7 @@ class InputSizes:
         return self.detectors[sizes[int(rng.integers(len(sizes)))]]
 
 
-def at_input_size(detector: Detector, size: int) -> Detector:
+def at_input_size(detector: Detector, size: InputSize) -> Detector:
     """A detector for inputs of another size, made of the same tensors, pruned or not.
 
     What trains one trains the other, batch statistics included, as long as neither is moved to

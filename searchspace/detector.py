@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.domains import Choice, Fixed
-from searchspace.geometry import Level, Levels, Size, both_axes, one_if_equal, shown
+from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_if_equal, shown
 from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
 from searchspace.neck_forms import FORMS, form_of, steps_of
 from searchspace.necks import Aggregate, Extend, Fuse, Join, L2Norm, Pyramid, Split, Step
@@ -90,8 +90,8 @@ class DetectorConfig(Config):
         """The priors or points of each level."""
         return self.head.for_levels(self.levels(), self.size)
 
-    def at_input_size(self, size: int) -> DetectorConfig:
-        """This detector for square inputs of another size.
+    def at_input_size(self, size: InputSize) -> DetectorConfig:
+        """This detector for inputs of another size.
 
         Listed priors keep their sizes in pixels; their steps follow the cells, which padding makes
         slightly larger or smaller.
@@ -107,7 +107,8 @@ class DetectorConfig(Config):
         values = {name: getattr(self, name) for name in type(self).model_fields}
         if isinstance(self.head, Multibox) and isinstance(self.head.priors, ListedPriors):
             pairs = zip(before, after, strict=True)
-            changes = tuple(size / b.height / (self.size[0] / a.height) for a, b in pairs)
+            grown = moved.size[0] / self.size[0]
+            changes = tuple(grown * b.height / a.height for b, a in pairs)
             priors = self.head.priors.for_cells(changes)
             values["head"] = self.head.model_copy(update={"priors": priors})
         return DetectorConfig(**values | {"input_size": size})

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
-from searchspace.geometry import InputSize
+from searchspace.geometry import InputSize, both_axes, one_if_equal
 from searchspace.schedules import Cosine, Schedule
 from searchspace.space import Config
 
@@ -95,9 +95,10 @@ class CopyPaste(Config):
 class MultiScale(Config):
     """Training on several input sizes: every few steps, batches are resized to another one.
 
-    The sizes are the detector's input size and those that differ from it by a multiple of 32
-    pixels. Each is trained with priors or points of its own and with the same weights; priors keep
-    their sizes in pixels. A size at which the detector would have other layers is refused.
+    The sizes are the detector's input size and those whose shorter side differs from its by a
+    multiple of 32 pixels; the longer one keeps the ratio as far as such steps can. Each is trained
+    with priors or points of its own and with the same weights; priors keep their sizes in pixels. A
+    size at which the detector would have other layers is refused.
 
     Attributes:
         smallest: the least factor of the input size.
@@ -114,27 +115,28 @@ class MultiScale(Config):
         """Whether there is more than one size."""
         return self.smallest < self.largest
 
-    def sizes(self, input_size: InputSize) -> tuple[int, ...]:
+    def sizes(self, input_size: InputSize) -> tuple[InputSize, ...]:
         """The input sizes that are drawn from, ascending; `input_size` is one of them.
 
         Raises:
-            ValueError: the input is no square, or the range holds no other size.
+            ValueError: the range holds no other size.
         """
-        if isinstance(input_size, tuple):
-            raise ValueError(
-                f"train.multi_scale: input_size {input_size} is no square; use one, or set "
-                "smallest and largest to 1"
-            )
-        below = int(input_size * (1 - self.smallest) / SIZE_STEP + 1e-9)
-        above = int(input_size * (self.largest - 1) / SIZE_STEP + 1e-9)
+        sides = both_axes(input_size)
+        shorter = min(sides)
+        below = int(shorter * (1 - self.smallest) / SIZE_STEP + 1e-9)
+        above = int(shorter * (self.largest - 1) / SIZE_STEP + 1e-9)
         if not (below or above) and self.smallest < self.largest:
-            least = SIZE_STEP / input_size
+            least = SIZE_STEP / shorter
             raise ValueError(
-                f"train.multi_scale: from {self.smallest:g} to {self.largest:g} times {input_size} "
+                f"train.multi_scale: from {self.smallest:g} to {self.largest:g} times {shorter} "
                 f"pixels there is no other size, for sizes differ by {SIZE_STEP}; set smallest to "
                 f"{1 - least:.3f} or less, largest to {1 + least:.3f} or more, or both to 1"
             )
-        return tuple(input_size + SIZE_STEP * k for k in range(-below, above + 1))
+        height, width = (
+            [side + SIZE_STEP * round(k * side / shorter) for k in range(-below, above + 1)]
+            for side in sides
+        )
+        return tuple(map(one_if_equal, zip(height, width, strict=True)))
 
 
 class SmallObjects(Config):

@@ -103,7 +103,12 @@ def _gfl(
         head=Distributions(strides=(8, 16, 32, 64, 128)),
     )
     if depth == 101:
-        recipe |= {"epochs": 24, "schedule": Steps(milestones=(16 / 24, 22 / 24))}
+        recipe |= {
+            "epochs": 24,
+            "schedule": Steps(milestones=(16 / 24, 22 / 24)),
+            # The shorter side, 800 pixels else.
+            "multi_scale": MultiScale(smallest=480 / 800),
+        }
     recipe |= _taught(teacher)
     train = _GFL_RECIPE.model_copy(update=recipe)
     return PaperSystem(TrialConfig(detector=detector, train=train), published)

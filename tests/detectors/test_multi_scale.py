@@ -39,6 +39,22 @@ def test_a_twin_is_what_would_be_built_for_its_size(
     assert twin.predict(images).boxes.shape == (2, len(own.head.priors), 4)
 
 
+def test_a_rectangle_has_twins(make_detector: MakeDetector) -> None:
+    detector = make_detector(input_size=(96, 160))
+    sizes = InputSizes(detector, MultiScale(largest=1.7), seed=0)
+    assert list(sizes.detectors) == [(96, 160), (128, 224), (160, 256)]
+    for size, twin in sizes.detectors.items():
+        own = Detector(detector.config.model_copy(update={"input_size": size}))
+        assert torch.equal(twin.head.priors, own.head.priors)
+        assert twin.eval().predict(torch.rand(1, 3, *size)).boxes.shape[1] == len(own.head.priors)
+
+
+def test_the_teachers_shorter_side_is_that_of_its_recipe() -> None:
+    trial = papers["gfl_r101"].trial
+    shorter = [min(size) for size in trial.train.multi_scale.sizes(trial.detector.input_size)]
+    assert (shorter[0], shorter[-1]) == (480, 800)
+
+
 def test_what_trains_a_twin_trains_the_detector(make_detector: MakeDetector) -> None:
     detector = make_detector(input_size=96).train()
     state = torch.random.get_rng_state()

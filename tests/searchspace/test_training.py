@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from searchspace.geometry import InputSize
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale, TrainConfig
 
@@ -30,10 +31,13 @@ def test_warm_up_is_given_in_epochs_or_in_steps() -> None:
         (640, 0.75, 1.25, tuple(range(480, 801, 32))),
         (300, 0.8, 1.2, (268, 300, 332)),
         (300, 1, 1.2, (300, 332)),
+        ((128, 192), 0.5, 1.25, ((64, 96), (96, 128), (128, 192), (160, 256))),
+        ((192, 128), 0.75, 1, ((128, 96), (192, 128))),
+        ((96, 64), 0.5, 1, (32, (96, 64))),
     ],
 )
 def test_input_sizes(
-    input_size: int, smallest: float, largest: float, sizes: tuple[int, ...]
+    input_size: InputSize, smallest: float, largest: float, sizes: tuple[InputSize, ...]
 ) -> None:
     assert MultiScale(smallest=smallest, largest=largest).sizes(input_size) == sizes
 
