@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from detectors.timing.energy import Energy
 from detectors.timing.memory import Memory
 from detectors.timing.paired import Timing
 from detectors.timing.state import Circumstances
@@ -31,6 +32,7 @@ class Cost(BaseModel):
         runtime, precision, batch, input_size, candidates: what was measured; the size is height and
             width in pixels.
         memory: the most that a call takes.
+        energy: what a call draws, where that can be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +57,7 @@ class Cost(BaseModel):
     input_size: tuple[int, int] | None = None
     candidates: int | None = None
     memory: Memory | None = None
+    energy: Energy | None = None
     timing: Timing | None = None
     circumstances: Circumstances | None = None
 
@@ -70,3 +73,9 @@ class Cost(BaseModel):
     def memory_mb(self) -> float | None:
         """The most that a call takes, in 10^6 bytes; see `Memory` for what was counted."""
         return self.memory and self.memory.megabytes
+
+    @property
+    def energy_mj(self) -> float | None:
+        """What an image draws, in millijoules; see `Energy` for what was counted."""
+        read = self.energy and self.energy.millijoules
+        return read and read / self.batch

@@ -19,6 +19,7 @@ from detectors.detector import Detector
 from detectors.quiet import measuring
 from detectors.runtimes import Deployed, Form
 from detectors.timing.blocks import threads
+from detectors.timing.energy import energy, energy_readable
 from detectors.timing.load import subject
 from detectors.timing.memory import peak_memory
 from detectors.timing.paired import Effort, Timing, time_together
@@ -101,6 +102,7 @@ def speed_key(
         "measure": config.model_dump(mode="json", exclude={"runtime", "precision"}),
         "form": list(form),
         "versions": {name: metadata.version(name) for name in packages},
+        "energy": energy_readable(device),
         **_hardware(config, device),
     }
 
@@ -132,6 +134,7 @@ def _time(
             timings = time_together(subjects, effort, device)
             circumstances = watch.circumstances()
             memories = [peak_memory(subject.whole, device) for subject in subjects]
+            drawn = [energy(subject.whole, device) for subject in subjects]
     nominal = nominal_ms(_hardware(config, device), min(t.best_ms for t in timings), store)
     return [
         Cost(
@@ -140,9 +143,10 @@ def _time(
             **_setting(config, deployed, device),
             **_verdict(timing, circumstances, config, device),
             memory=memory,
+            energy=joules,
         )
-        for candidate, deployed, timing, memory in zip(
-            candidates, forms, timings, memories, strict=True
+        for candidate, deployed, timing, memory, joules in zip(
+            candidates, forms, timings, memories, drawn, strict=True
         )
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -57,6 +57,13 @@ def constraints_from(bounds: Mapping[str, float | None]) -> tuple[Constraint, ..
         for name, bound in bounds.items()
         if bound is not None
     )
+
+
+def figures_of(
+    objectives: Sequence[Figure], constraints: Sequence[Constraint]
+) -> tuple[Figure, ...]:
+    """What a search must know of a detector, each figure once."""
+    return tuple(dict.fromkeys([*objectives, *(c.figure for c in constraints)]))
 
 
 def parse_count(text: str) -> float:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from detectors.evaluate import Metrics
-from launch.constraints import Constraint
+from launch.constraints import Constraint, figures_of
 from launch.front import Point
 from launch.gate import Gate, Trained
 from launch.halving import Halving, Rung, growth
-from launch.objectives import DEFAULT, Figure, heights
+from launch.objectives import DEFAULT, ENERGY, Figure, heights
 from launch.records import TrialRecord
 from launch.report.words import LABELS, show
 from launch.trial import Outcome
@@ -31,6 +31,10 @@ def before_training(
     objectives: Sequence[Figure] = DEFAULT,
 ) -> Change:
     """Whether a trial whose cost is predicted shall be trained."""
+    if ENERGY in figures_of(objectives, constraints) and record.figure(ENERGY) is None:
+        # On a cluster, the node that measures may be another than the one that began the search.
+        read = record.predicted.energy
+        return {"state": "failed", "reason": read.how if read else "its energy was not read"}
     # What a machine cannot tell before training is judged behind it.
     judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))

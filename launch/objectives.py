@@ -19,9 +19,9 @@ Figure = Literal[
     "latency_ms",
     "latency_p99",
     "memory_mb",
+    "energy_mj",
 ]
-"""Figures of a finished trial. Energy is not among them: not every machine lets it be read, and
-what can be read counts all that runs on it."""
+"""Figures of a finished trial."""
 
 
 class Sense(NamedTuple):
@@ -48,7 +48,11 @@ SENSES: dict[str, Sense] = {
     "latency_p99": Sense(up=False, log=True),
     # What a call allocates may be nothing, which has no logarithm.
     "memory_mb": Sense(up=False, log=False),
+    "energy_mj": Sense(up=False, log=True),
 }
+
+ENERGY: Figure = "energy_mj"
+"""Not every device lets it be read."""
 
 DEFAULT: tuple[Figure, ...] = ("ap_small", "fps")
 

@@ -104,6 +104,7 @@ def search_command(
     max_latency_ms: Bound = None,
     max_latency_p99: Bound = None,
     max_memory_mb: Bound = None,
+    max_energy_mj: Bound = None,
     max_params: Count = None,
     max_macs: Count = None,
     ladder: Annotated[
@@ -152,6 +153,7 @@ def search_command(
             "max_latency_ms": max_latency_ms,
             "max_latency_p99": max_latency_p99,
             "max_memory_mb": max_memory_mb,
+            "max_energy_mj": max_energy_mj,
             "max_params": max_params,
             "max_macs": max_macs,
         }

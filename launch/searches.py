@@ -12,11 +12,12 @@ from detectors.data.coco import DataSource, Split
 from detectors.detector import SMALL_AREA
 from detectors.runtimes import best
 from detectors.speed import hardware_name
-from launch.constraints import Constraint
+from detectors.timing.energy import energy_counter
+from launch.constraints import Constraint, figures_of
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.inheritance import SHARE
 from launch.local import run_locally
-from launch.objectives import DEFAULT, SENSES, Figure
+from launch.objectives import DEFAULT, ENERGY, SENSES, Figure
 from launch.records import TrialRecord
 from launch.report import Front, load_front, speed_facts, write_report
 from launch.report.words import LABELS
@@ -98,13 +99,16 @@ def search(
     Raises:
         DataError, SpaceError, StudyError, TrialError, KnownError: bad input, before anything is
             trained.
+        EnergyUnreadable: `energy_mj` is asked for, and this machine cannot read it.
         KeyboardInterrupt: interrupted; `resume(out)` goes on.
     """
     space = space if isinstance(space, Space) else load_space(space)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
     read = TrialData.read(source, skip_bad)
-    figures = tuple(dict.fromkeys([*objectives, *(c.figure for c in constraints)]))
+    figures = figures_of(objectives, constraints)
     _check_objects(read, figures)
+    if measure_on is None and address is None:
+        _check_energy(figures, device)
     space = with_absolute_teachers(space)
     check_named_teachers(space, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
@@ -244,6 +248,12 @@ def _check_objects(data: TrialData, figures: Sequence[Figure]) -> None:
             f"the validation split has no object below 32x32 pixels, so {LABELS[of_small]} is "
             "undefined: add images with small objects to it"
         )
+
+
+def _check_energy(figures: Sequence[Figure], device: str | None) -> None:
+    """Raise `EnergyUnreadable` where this machine cannot read a figure that is asked for."""
+    if ENERGY in figures:
+        energy_counter(pick_device(device))
 
 
 def _fingerprint(data: TrialData) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from launch.constraints import Constraint
+from launch.constraints import Constraint, figures_of
 from launch.halving import Halving
 from launch.known import KnownResults
-from launch.objectives import DEFAULT, Objectives
+from launch.objectives import DEFAULT, Figure, Objectives
 from launch.samplers import SamplerName
 from launch.told import TOLD_AS, StoppedAs
 from searchspace.compression import Ratio
@@ -82,6 +82,11 @@ class StudySettings(BaseModel):
     ladder: tuple[Ratio, ...] = ()
     inherit: bool = False
     known: tuple[KnownResults, ...] = ()
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What it must know of a detector."""
+        return figures_of(self.objectives, self.constraints)
 
 
 def read_settings(folder: Path) -> StudySettings:

@@ -7,6 +7,7 @@ from running; training steps on that node stand still meanwhile (`detectors.quie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,8 +21,10 @@ from detectors.cost import Cost
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.speed import hardware_name
+from detectors.timing.energy import energy_counter
 from launch.inputs import TrialData
 from launch.meter import LocalMeter
+from launch.objectives import ENERGY, Figure
 from launch.teachers import PackedDetector
 from launch.trial import pick_device
 from searchspace.measuring import MeasureConfig
@@ -76,13 +79,21 @@ class TargetMeter:
             raise error.cause from None
 
 
-def check_target(resource: str) -> None:
-    """Raise `ValueError` where no node of the cluster has a resource to measure on."""
+def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
+    """Raise `ValueError` where no node of the cluster has a resource to measure on.
+
+    Also where such a node cannot read one of the figures.
+    """
     if ray.cluster_resources().get(resource, 0) < 1:
         raise ValueError(
             f"no node has the resource {resource!r} to measure on: start a node of that kind with "
             f"ray start --address ... --resources '{{\"{resource}\": 1}}'"
         )
+    if ENERGY in figures:
+        try:
+            ray.get(_placed(_check_energy, resource).remote())
+        except RayTaskError as error:
+            raise ValueError(f"{ENERGY} on nodes with {resource!r}: {error.cause}") from None
 
 
 def _placed(task: RemoteFunction, resource: str) -> RemoteFunction:
@@ -95,6 +106,11 @@ def _placed(task: RemoteFunction, resource: str) -> RemoteFunction:
 @ray.remote(num_cpus=0)
 def _hardware() -> str:
     return hardware_name(pick_device())
+
+
+@ray.remote(num_cpus=0)
+def _check_energy() -> None:
+    energy_counter(pick_device())
 
 
 @ray.remote(num_cpus=0)

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch.attempt import Failure, attempt
 from launch.files import write_atomically
+from launch.objectives import Figure
 from launch.study import Study
 from launch.target import TargetMeter, check_target
 from launch.teachers import PackedDetector, load_teacher, named_teachers
@@ -68,8 +69,8 @@ class Resources:
         fit = have.get("CPU", 0) / self.cpus
         return int(min(fit, have.get("GPU", 0) / self.gpus) if self.gpus else fit)
 
-    def check(self) -> None:
-        """Raise ValueError where the cluster could never place a trial or a measurement."""
+    def check(self, figures: Sequence[Figure]) -> None:
+        """Raise ValueError where the cluster could never place a trial, or measure the figures."""
         have = ray.cluster_resources()
         for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
             if wanted > have.get(name, 0):
@@ -77,7 +78,7 @@ class Resources:
                     f"a trial asks for {wanted:g} {name}s, the cluster has {have.get(name, 0):g}"
                 )
         if self.measure_on:
-            check_target(self.measure_on)
+            check_target(self.measure_on, figures)
 
 
 class StudySearcher(Searcher):
@@ -185,7 +186,7 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
     # Of a search that was killed: its trials ask anew.
     shutil.rmtree(_answers(study), ignore_errors=True)
     try:
-        resources.check()
+        resources.check(study.settings.figures)
         study.workers = resources.workers()
         _tuner(study, data, resources).fit()
     finally:

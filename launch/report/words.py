@@ -41,10 +41,11 @@ LABELS = {
     "macs": "MACs",
     "latency_p99": "Latency p99, ms",
     "memory_mb": "Memory, MB",
+    "energy_mj": "Energy, mJ",
 }
 """Metrics and costs by name, as a heading shows them."""
 
-RARE = ("latency_p99", "memory_mb")
+RARE = ("latency_p99", "memory_mb", "energy_mj")
 """Figures that are shown where they are objectives."""
 
 PRUNED = {
@@ -61,7 +62,7 @@ COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
 LOCATIONS = {"classes": "class logits", "maps": "maps", "both": "class logits and maps"}
 """What a teacher shows, by the location of channel-wise distillation."""
 
-RATIOS = ("fps", "latency_ms", "latency_p99", "params", "macs", "memory_mb")
+RATIOS = ("fps", "latency_ms", "latency_p99", "params", "macs", "memory_mb", "energy_mj")
 """Figures whose change is told as a factor; that of all others is a difference."""
 
 
@@ -225,7 +226,8 @@ def show(name: str, value: float | None) -> str:
         return _count(value)
     if name == "fps":
         return f"{value:.1f}"
-    return f"{value:.2f}" if name in ("latency_ms", "latency_p99", "memory_mb") else f"{value:.3f}"
+    fine = ("latency_ms", "latency_p99", "memory_mb", "energy_mj")
+    return f"{value:.2f}" if name in fine else f"{value:.3f}"
 
 
 def with_name(name: str, value: float | None) -> str:

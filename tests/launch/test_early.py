@@ -302,7 +302,7 @@ def test_a_resumed_study_keeps_its_ways_to_end_trials(run: Run, tmp_path: Path) 
     for option in (("--gate",), ("--halving",), ("--stopped-as", "pruned")):
         code, text = run("search", "--resume", tmp_path, *option)
         assert code == 1
-        assert "those of the study" in text
+        assert f"settled {option[0]} for good" in text
 
 
 def test_a_study_that_waits_draws_nothing_until_something_becomes_known(

@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from detectors.cost import Cost
+from detectors.timing import energy
+from detectors.timing.energy import Energy, EnergyUnreadable
 from detectors.timing.latency import Latency
 from detectors.timing.memory import Memory
 from detectors.timing.paired import Paired, Timing
@@ -23,6 +25,7 @@ from launch.report import load_front, write_report
 from launch.report.plot import front_figure
 from launch.report.study import StudyView, headline
 from launch.rungs import next_rung
+from launch.searches import search
 from launch.settings import StudySettings
 from launch.study import open_study
 from searchspace import Space, TrialConfig
@@ -92,6 +95,34 @@ def test_the_99th_percentile_is_normalised_as_the_median_is() -> None:
     assert cost.memory_mb == 12.5
     assert Constraint(figure="memory_mb", sense="max", bound=10).broken_by(cost.memory_mb)
     assert isinstance(cost, Cost)
+
+
+def test_a_search_for_energy_begins_where_it_can_be_read_only(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    with pytest.raises(EnergyUnreadable, match="does not count its CPUs' energy"):
+        search("quick", shapes_folder, tmp_path / "study", objectives=("ap_small", "energy_mj"))
+    assert not (tmp_path / "study").exists()
+
+
+def joules(millijoules: float) -> Energy:
+    return Energy(millijoules=millijoules, how="told")
+
+
+def test_a_trial_whose_node_cannot_read_the_energy_is_not_trained(
+    settings: StudySettings, tmp_path: Path
+) -> None:
+    frugal = Constraint(figure="energy_mj", sense="max", bound=20)
+    with open_study(tmp_path, settings.model_copy(update={"constraints": (frugal,)})) as study:
+        states = []
+        for read in (Energy(millijoules=None, how="root alone"), joules(30), joules(10)):
+            number = study.propose().number
+            predicted = outcome(0.1, 100).cost.model_copy(update={"energy": read})
+            assert study.foresee(number, predicted, seconds=1) == (read == joules(10))
+            states.append(study.records[number].state)
+        assert states == ["failed", "infeasible", "running"]
+        assert study.records[0].reason == "root alone"
 
 
 # ---- the sampler

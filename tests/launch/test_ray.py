@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 from ray.cluster_utils import Cluster
 
 from detectors.detector import Detector
+from detectors.timing.energy import energy_readable
 from launch.budget import Outlook
 from launch.constraints import constraints_from
 from launch.halving import Halving, Rung
@@ -166,6 +168,16 @@ def test_a_target_that_no_node_has_is_refused_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match="no node has the resource 'jetson' to measure on"):
         search(space, shapes_folder, tmp_path / "study", trials=1, measure_on="jetson")
+    assert read_records(tmp_path / "study") == ()
+
+
+@pytest.mark.skipif(energy_readable(torch.device("cpu")), reason="this machine's energy is read")
+def test_a_target_that_cannot_read_what_is_asked_for_is_refused(
+    trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    aims = ("ap_small", "energy_mj")
+    with pytest.raises(ValueError, match="energy_mj on nodes with 'target': "):
+        search(space, shapes_folder, tmp_path / "study", measure_on="target", objectives=aims)
     assert read_records(tmp_path / "study") == ()
 
 
