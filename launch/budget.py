@@ -91,6 +91,16 @@ def is_spent(budget: Budget, spent: Spent) -> bool:
     )
 
 
+def share_spent(budget: Budget, spent: Spent) -> float:
+    """The share of the limit that is nearest that is spent; may exceed 1."""
+    shares = [spent.proposed / budget.trials]
+    if budget.minutes is not None:
+        shares.append(spent.elapsed / (60 * budget.minutes))
+    if budget.device_hours is not None:
+        shares.append(spent.device / (3600 * budget.device_hours))
+    return max(shares)
+
+
 def outlook(budget: Budget, spent: Spent) -> Outlook:
     """What is to be expected, if all other trials take as long as the median of those that did."""
     seconds, device = _seconds_left(budget, spent), _device_left(budget, spent)

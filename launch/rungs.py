@@ -6,16 +6,32 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
+from detectors.evaluate import Metrics
 from launch.front import front
 from launch.ladders import ladder_configs
 from launch.objectives import DEFAULT, Figure, heights
 from launch.records import TrialRecord
+from launch.samplers import STARTUP_TRIALS
 from launch.stages import training_cause
 from searchspace import Space, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming, Unpruned
 
 PRUNINGS = (ImportancePruning, Slimming)
 """How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""
+
+
+WAIT = 1 / 3
+"""Share of its budget behind which a search runs rungs, however few trials it has drawn."""
+
+
+def is_time(records: Sequence[TrialRecord], share_spent: float) -> bool:
+    """Whether a search has looked around enough to prune the best of what it has seen.
+
+    That is when as many draws have ended as the sampler makes at random; rungs of what is planned
+    anyway would delay them (`benchmarks.search.compare`).
+    """
+    drawn = sum(r.origin == "sampler" and r.state != "running" for r in records)
+    return drawn >= STARTUP_TRIALS or share_spent >= WAIT
 
 
 def next_rung(
@@ -26,9 +42,9 @@ def next_rung(
 ) -> TrialConfig | None:
     """The next rung that a study shall run; None where there is none.
 
-    A trained detector is worth a ladder where no other trained one beats it before pruning in all
-    objectives; constraints do not count, as a rung may keep what its parent breaks. A rung waits
-    while a trial runs that trains the same detector.
+    A trained detector is worth a ladder where it finds anything, and no other trained one beats it
+    before pruning in all objectives; constraints do not count, as a rung may keep what its parent
+    breaks. A rung waits while a trial runs that trains the same detector.
     """
     if not ratios:
         return None
@@ -62,13 +78,18 @@ def trainings_saved(records: Sequence[TrialRecord]) -> int:
 
 
 def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> Iterator[TrialRecord]:
-    """The trials whose dense detectors are the front of all dense detectors, by their number."""
+    """The trials whose dense detectors are the front of all that score, by their number."""
     dense = [
         (record, tuple(record.result.dense.figure(name) for name in objectives))
         for record in records
         if record.state == "finished"
     ]
-    scored = [(record, values) for record, values in dense if None not in values]
+    scores = [place for place, name in enumerate(objectives) if name in Metrics.model_fields]
+    scored = [
+        (record, values)
+        for record, values in dense
+        if None not in values and all(values[place] > 0 for place in scores)
+    ]
     for index in sorted(front([heights(objectives, values) for _, values in scored])):
         yield scored[index][0]
 

@@ -20,14 +20,14 @@ from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch import early
 from launch.attempt import Failure
-from launch.budget import Budget, Outlook, Spent, is_spent, outlook
+from launch.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
 from launch.files import write_atomically
 from launch.gate import Gate
 from launch.halving import rungs_within
 from launch.inheritance import descend
 from launch.journal import Journal
 from launch.records import UNTRAINED, Origin, TrialRecord
-from launch.rungs import next_rung
+from launch.rungs import is_time, next_rung
 from launch.samplers import make_sampler
 from launch.settings import SETTINGS, StudyError, StudySettings, read_settings
 from launch.told import Told
@@ -256,6 +256,8 @@ class Study:
             if digest not in known:
                 return config, origin
         settings = self.settings
+        if not is_time(self.records, share_spent(self._budget(), self._spent())):
+            return None
         rung = next_rung(tuple(known.values()), self.space, settings.ladder, settings.objectives)
         return rung and (rung, "ladder")
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.search.real --data FOLDER [--minutes 12] [--out runs/real]
 
-Searches `bccd.toml` beside this file twice: as `sparrow search` does it with halving and a ladder,
-and by random draws alone. Prints what each came to and writes `docs/bccd.png`.
+Searches `bccd.toml` beside this file twice: by a study with halving and a ladder, and by random
+draws alone. A study that lies in its folder already is read as it is. Prints what each came to and writes `docs/bccd.png`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from rich.table import Table
 from benchmarks.figures import write_png
 from launch import search
 from launch.front import front, hypervolume, log_fps
+from launch.settings import SETTINGS
 from launch.study import read_records
 
 SPACE = Path(__file__).with_name("bccd.toml")
 FIGURE = Path("docs/bccd.png")
 WAYS: dict[str, dict[str, Any]] = {
-    "study": {"ladder": (0.3, 0.5), "halving": True},
+    "study": {"papers": False, "ladder": (0.3, 0.5), "halving": True},
     "random": {"sampler": "random", "papers": False},
 }
 COLORS = {"study": "#d62728", "random": "#7f7f7f"}
@@ -81,7 +82,8 @@ def main() -> None:
     found = {}
     for name, devices in WAYS.items():
         folder, limits = arguments.out / name, {"trials": 500, "minutes": arguments.minutes}
-        search(SPACE, arguments.data, folder, seed=arguments.seed, **limits, **devices)
+        if not (folder / SETTINGS).exists():
+            search(SPACE, arguments.data, folder, seed=arguments.seed, **limits, **devices)
         found[name] = finished(folder)
         if not found[name]:
             raise SystemExit(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from launch.budget import Budget, Outlook, Spent, is_spent, likely_most, outlook
+from launch.budget import Budget, Outlook, Spent, is_spent, likely_most, outlook, share_spent
 from launch.report import outlook_in_words
 
 NOTHING = Spent(proposed=0, running=0, elapsed=0, device=0, finished=())
@@ -23,6 +23,19 @@ def test_a_trial_likely_costs_the_median_and_two_deviations_at_most() -> None:
     assert likely_most([40, 50, 60, 70, 80]) == 80
     # One hiccup is not what the next one costs.
     assert likely_most([60, 60, 61, 60, 900]) == 60
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"),
+    [
+        (Budget(10), 0.5),
+        (Budget(10, minutes=20), 0.5),
+        (Budget(10, minutes=6.25), 0.8),
+        (Budget(10, minutes=20, device_hours=0.125), 2 / 3),
+    ],
+)
+def test_the_nearest_limit_says_what_share_is_spent(budget: Budget, share: float) -> None:
+    assert share_spent(budget, FIVE) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch.records import TrialRecord
-from launch.rungs import next_rung, rungs_of, trainings_saved
+from launch.rungs import is_time, next_rung, rungs_of, trainings_saved
 from launch.settings import SplitPaths, StudySettings
 from launch.study import open_study
 from launch.trial import TrialResult
@@ -81,8 +81,9 @@ def test_the_space_must_hold_a_rung(space: Space, tiny: TrialConfig) -> None:
         ([(0.2, 50), (0.1, 60)], 64),
         ([(None, 90), (0.1, 60)], 96),
         ([(None, 90)], None),
+        ([(0.0, 90), (0.1, 60)], 96),
     ],
-    ids=["alone", "beaten", "equal", "slower", "no score beside one", "no score"],
+    ids=["alone", "beaten", "equal", "slower", "no score beside one", "no score", "finds nothing"],
 )
 def test_the_best_trained_detectors_have_ladders(
     space: Space, tiny: TrialConfig, dense: list[tuple[float | None, float]], next_width: int | None
@@ -128,7 +129,18 @@ def test_trainings_are_saved_by_trials_that_differ_later_on(tiny: TrialConfig) -
     assert trainings_saved([*records[:2], running(2, configs[2])]) == 0
 
 
-def test_a_study_runs_rungs_behind_what_is_planned(space: Space, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("draws", "spent", "expected"), [(8, 0.1, True), (7, 0.1, False), (0, 0.34, True)]
+)
+def test_a_ladder_waits_for_draws_or_a_third_of_the_budget(
+    tiny: TrialConfig, draws: int, spent: float, expected: bool
+) -> None:
+    planned = [finished(n, tiny, 0.1).model_copy(update={"origin": "paper"}) for n in range(9)]
+    drawn = [finished(n, tiny, 0.1) for n in range(draws)]
+    assert is_time([*planned, *drawn, running(99, tiny)], spent) == expected
+
+
+def test_a_study_runs_rungs_behind_its_first_draws(space: Space, tmp_path: Path) -> None:
     nowhere = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
     settings = StudySettings(
         space=space.dump(), train=nowhere, val=nowhere, fingerprint="f", trials=7, ladder=(0.3, 0.5)
@@ -138,8 +150,8 @@ def test_a_study_runs_rungs_behind_what_is_planned(space: Space, tmp_path: Path)
             study.end(record.number, finished(0, record.config, 0.2 - record.number / 100).result)
         records = study.records
     # The baseline alone is not beaten; its importance rungs have no training of their own.
-    assert [r.origin for r in records] == ["baseline", "paper", "ladder", "ladder"] + [
-        "sampler"
-    ] * 3
-    assert ratios(tuple(r.config for r in records[2:4])) == [0.3, 0.5]
+    # Three of seven trials are more than a third of the budget.
+    origins = ["baseline", "paper", "sampler", "ladder", "ladder", "sampler", "sampler"]
+    assert [r.origin for r in records] == origins
+    assert ratios(tuple(r.config for r in records[3:5])) == [0.3, 0.5]
     assert len({r.config.digest() for r in records}) == 7

@@ -203,7 +203,7 @@ def test_a_ladder_trains_nothing_again(space: Space, shapes_folder: Path, tmp_pa
     out = tmp_path / "study"
     front = search(
         space, shapes_folder, out, trials=3, driver="local", device="cpu", papers=False,
-        ladder=(0.3, 0.5),
+        objectives=("params", "fps"), ladder=(0.3, 0.5),
     )  # fmt: skip
     assert [r.origin for r in read_records(out)] == ["baseline", "ladder", "ladder"]
     assert sum(front.trials.values()) == front.trials["finished"] == 3
