@@ -51,6 +51,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study + gate": {"gate": True},
     "study + halving": {"halving": HALVING},
     "study + halving, told as pruned": {"halving": HALVING, "stopped_as": "pruned"},
+    "study + ladder, halving": {"ladder": LADDER, "halving": HALVING},
     "study + ladder, gate, halving": {"ladder": LADDER, "gate": True, "halving": HALVING},
     "study, random + halving, stages not shared": {
         "sampler": "random",
@@ -66,7 +67,7 @@ SHOWN = {
     "plain NSGA-II": "#2ca02c",
     "study": "#ff7f0e",
     "study + halving": "#9467bd",
-    "study + ladder, gate, halving": "#d62728",
+    "study + ladder, halving": "#d62728",
 }
 """What the figure draws, and in which colors."""
 

@@ -3,7 +3,8 @@
     python -m benchmarks.search.real --data FOLDER [--minutes 12] [--out runs/real]
 
 Searches `bccd.toml` beside this file twice: by a study with halving and a ladder, and by random
-draws alone. A study that lies in its folder already is read as it is. Prints what each came to and writes `docs/bccd.png`.
+draws alone. A study that lies in its folder already is read as it is. Prints what each came to and
+writes `docs/bccd.png`.
 """
 
 from __future__ import annotations
