@@ -11,6 +11,7 @@ from torch import Tensor
 from detectors.detector import Detector
 from detectors.fold import folded
 from detectors.onnx_graph import INPUT, Inference, example
+from detectors.postprocess import class_nms
 from detectors.runtimes.onnx_runtime import OnnxGraph
 from detectors.runtimes.open_vino import OpenVinoGraph
 from searchspace.runtimes import Precision
@@ -81,5 +82,27 @@ def exported_program(detector: Detector) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
     with torch.no_grad():
         return torch.export.export(
-            Inference(copied).eval(), (example(copied),), dynamic_shapes={INPUT: {0: batch}}
+            Inference(copied, _nms_of_two_or_more).eval(),
+            (example(copied),),
+            dynamic_shapes={INPUT: {0: batch}},
         )
+
+
+def _nms_of_two_or_more(
+    boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float
+) -> Tensor:
+    """`class_nms` with two boxes more in each image, of a class of their own, dropped behind it.
+
+    torchvision tells the exporter that NMS keeps two boxes at least, and the program would fail
+    where it keeps fewer.
+    """
+    count = boxes.shape[0]
+    apart = torch.tensor([[0.0, 0.0, 0.4, 0.4], [0.6, 0.6, 1.0, 1.0]]).expand(count, 2, 4)
+    kept = class_nms(
+        torch.cat((boxes, apart), 1),
+        torch.cat((scores, scores.new_ones(count, 2)), 1),
+        torch.cat((labels, labels.new_full((count, 2), classes)), 1),
+        classes + 1,
+        iou,
+    )
+    return kept[:, :-2]

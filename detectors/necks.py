@@ -146,7 +146,9 @@ class FuseStep(nn.Module):
 
 def resized(x: Tensor, target: Size) -> Tensor:
     """A map brought to `target` cells: max pooling down, bilinear up."""
-    window, ceil = config.pooling(tuple(x.shape[-2:]), target)
+    # While a graph is traced sizes are tensors; those of maps are the same for any batch.
+    size, target = (tuple(map(int, cells)) for cells in (x.shape[-2:], target))
+    window, ceil = config.pooling(size, target)
     if max(window) > 1:
         x = functional.max_pool2d(x, window, window, ceil_mode=ceil)
     if x.shape[-2:] == target:
