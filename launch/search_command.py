@@ -198,8 +198,9 @@ def search_command(
 
 def _check_resumable(context: typer.Context) -> None:
     """Raise ValueError where an option was given that a study has settled for good."""
-    for name in context.params.keys() - RESUMABLE:
-        if context.get_parameter_source(name).name == "COMMANDLINE":
+    for name in context.params:
+        given = context.get_parameter_source(name).name == "COMMANDLINE"
+        if given and name not in RESUMABLE:
             option = f"--{name.replace('_', '-')}"
             raise ValueError(f"--resume: the study has settled {option} for good; leave it out")
 
