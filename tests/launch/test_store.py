@@ -175,7 +175,8 @@ assert (artefact.folder / "weights").read_text() == "whole"
 def start(store: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", WORKER, str(store), str(log), str(seconds)]
-    return subprocess.Popen(command, env=environment)
+    # Without closing files Python spawns it; a fork of a test runner full of libraries crashed once.
+    return subprocess.Popen(command, env=environment, close_fds=False)
 
 
 def wait_for(log: Path) -> None:
