@@ -104,14 +104,13 @@ class DetectorConfig(Config):
         if len(before) != len(after):
             maps = ", ".join(shown(level.size) for level in after)
             raise ValueError(f"{len(after)} levels ({maps}) in place of {len(before)}")
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        if isinstance(self.head, Multibox) and isinstance(self.head.priors, ListedPriors):
+        head = self.head
+        if isinstance(head, Multibox) and isinstance(head.priors, ListedPriors):
             pairs = zip(before, after, strict=True)
             grown = moved.size[0] / self.size[0]
             changes = tuple(grown * b.height / a.height for b, a in pairs)
-            priors = self.head.priors.for_cells(changes)
-            values["head"] = self.head.model_copy(update={"priors": priors})
-        return DetectorConfig(**values | {"input_size": size})
+            head = head.model_copy(update={"priors": head.priors.for_cells(changes)})
+        return self.changed(input_size=size, head=head)
 
     def _refuse_idle_splits(self) -> None:
         """A split gives growth another start; a fusion or another split would take it back."""
