@@ -9,7 +9,8 @@ search: $(INSTALLED)
 	$(VENV)/bin/sparrow search
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup \
+		--max-worker-restart 0
 
 test-slow: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ class OpenVinoGraph:
     @classmethod
     def of(cls, detector: Detector) -> OpenVinoGraph:
         """Raises `RuntimeUnavailable` where OpenVINO refuses the detector."""
-        core = library("openvino").Core()
+        core = _core()
         try:
             return cls(core.read_model(onnx_graph(detector)))
         except RuntimeError as error:
@@ -73,7 +74,7 @@ class OpenVinoGraph:
     @classmethod
     def load(cls, path: Path) -> OpenVinoGraph:
         """What `save` wrote."""
-        return cls(library("openvino").Core().read_model(path))
+        return cls(_core().read_model(path))
 
     def quantised(self, images: Tensor) -> OpenVinoGraph:
         """The same in int8, its ranges taken from images [M, 3, H, W] in 0..1 (NNCF).
@@ -103,12 +104,12 @@ class OpenVinoGraph:
         """The part up to the raw predictions, compiled for every size of batch that it meets."""
         names = [name for name in RAW if name in self._tensors()]
         part, options = self._part(names), _options(precision)
-        core, compiled = library("openvino").Core(), {}
+        compiled: dict[torch.Size, Any] = {}
 
         def run(batch: Tensor) -> Predictions:
             if batch.shape not in compiled:
                 part.reshape(list(batch.shape))
-                compiled[batch.shape] = core.compile_model(part, "CPU", options)
+                compiled[batch.shape] = _core().compile_model(part, "CPU", options)
             outputs = compiled[batch.shape](np.ascontiguousarray(batch), share_inputs=True)
             tensors = (torch.from_numpy(array) for array in outputs.values())
             return predictions_of(dict(zip(names, tensors, strict=True)))
@@ -126,8 +127,19 @@ class OpenVinoGraph:
         return {name: output for output in outputs for name in output.names}
 
 
+@functools.cache
+def _core() -> Any:
+    """OpenVINO itself, once per process.
+
+    Each core gives its thread a stack for signals and takes it away when it ends. Of two that end
+    in the order of their beginnings, the first leaves a stack that is gone, and the next signal,
+    such as that of a worker of a data loader that ends, kills the process.
+    """
+    return library("openvino").Core()
+
+
 def _capabilities() -> list[str]:
-    return library("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _options(precision: Precision) -> dict[str, str]:

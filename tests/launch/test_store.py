@@ -175,8 +175,7 @@ assert (artefact.folder / "weights").read_text() == "whole"
 def start(store: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", WORKER, str(store), str(log), str(seconds)]
-    # Without closing files Python spawns it: forks of a runner full of libraries have crashed.
-    return subprocess.Popen(command, env=environment, close_fds=False)
+    return subprocess.Popen(command, env=environment)
 
 
 def wait_for(log: Path) -> None:

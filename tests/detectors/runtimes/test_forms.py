@@ -210,6 +210,34 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
     assert "openvino_telemetry" not in done.stdout.split()
 
 
+OVERLAPPING = """
+import gc, signal, subprocess, sys
+from detectors.runtimes import deploy
+from tests.detectors.deployable import CPU, deployable, images_for
+
+detector = deployable("ssdmnetv1")
+first, second = (deploy(detector, "openvino", "float32", CPU) for _ in range(2))
+for deployed in (first, second):
+    deployed.network(images_for(detector, 1))
+del deployed, first
+gc.collect()
+del second
+gc.collect()
+heard = []
+signal.signal(signal.SIGCHLD, lambda number, frame: heard.append(number))
+subprocess.run([sys.executable, "-c", ""], check=True)
+print(len(heard))
+"""
+
+
+@needs_extra
+def test_signals_reach_a_process_that_has_run_openvino() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OVERLAPPING], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
 def test_a_deployed_detector_is_scored_like_its_detector(
     make_detector: Callable[..., Detector],
     shapes: tuple[CocoSplit, CocoSplit],
