@@ -19,6 +19,16 @@ POPULATION = 16
 """Of the genetic samplers: a search of a few hundred trials has no room for Optuna's 50."""
 
 
+def usual_sampler(judged_early: bool) -> SamplerName:
+    """The sampler of a search that names none, by `benchmarks.search.compare`.
+
+    Args:
+        judged_early: designs may end before their training, by a constraint or the gate. `gp`
+            learns nothing of those, and would propose their like again and again.
+    """
+    return "tpe" if judged_early else "gp"
+
+
 def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
     """A sampler for two or more objectives over a conditional space.
 

@@ -91,7 +91,10 @@ def search_command(
     papers: Annotated[
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
-    sampler: Annotated[SamplerName, typer.Option(help="What proposes configurations.")] = "tpe",
+    sampler: Annotated[
+        SamplerName | None,
+        typer.Option(help="What proposes configurations; gp by default, tpe under bounds or gate."),
+    ] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(help=f"What the front is over; repeatable: {', '.join(SENSES)}."),

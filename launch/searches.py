@@ -52,7 +52,7 @@ def search(
     device: str | None = None,
     skip_bad: bool = False,
     papers: bool = True,
-    sampler: SamplerName = "tpe",
+    sampler: SamplerName | None = None,
     objectives: Sequence[Figure] = DEFAULT,
     constraints: Sequence[Constraint] = (),
     ladder: Sequence[float] = (),
@@ -79,7 +79,8 @@ def search(
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
             measured on one of them, wherever they were trained.
         papers: begin with the papers' systems that lie in the space.
-        sampler: what proposes configurations behind these.
+        sampler: what proposes configurations behind these; None for `gp`, or for `tpe` where
+            constraints or the gate may end designs before training.
         objectives: figures that the front is over, the most important first.
         constraints: bounds that a detector of the front keeps to.
         ladder: ratios at which the best of the trained detectors are pruned, as trials of their
@@ -133,7 +134,7 @@ def search(
         device_hours=device_hours,
         device=device,
         measure_on=measure_on,
-        sampler=sampler,
+        **({"sampler": sampler} if sampler else {}),
         objectives=tuple(objectives),
         constraints=tuple(constraints),
         ladder=tuple(dict.fromkeys(ladder)),

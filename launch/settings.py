@@ -11,7 +11,7 @@ from launch.constraints import Constraint, figures_of
 from launch.halving import Halving
 from launch.known import KnownResults
 from launch.objectives import DEFAULT, Figure, Objectives
-from launch.samplers import SamplerName
+from launch.samplers import SamplerName, usual_sampler
 from launch.told import TOLD_AS, StoppedAs
 from searchspace.compression import Ratio
 
@@ -45,7 +45,7 @@ class StudySettings(BaseModel):
         device: what trials run on; None takes a GPU where there is one.
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
-        sampler: what proposes configurations behind the planned ones.
+        sampler: what proposes configurations behind the planned ones; by default the usual one.
         objectives: figures of the finished detector that the front is over, each in its own
             direction.
         gate: designs that cannot reach the front any more are not trained.
@@ -73,10 +73,12 @@ class StudySettings(BaseModel):
     device_hours: float | None = Field(default=None, gt=0)
     device: str | None = None
     measure_on: str | None = None
-    sampler: SamplerName = "tpe"
     objectives: Objectives = DEFAULT
     constraints: tuple[Constraint, ...] = ()
     gate: bool = False
+    sampler: SamplerName = Field(
+        default_factory=lambda read: usual_sampler(bool(read["constraints"]) or read["gate"])
+    )
     halving: Halving | None = None
     stopped_as: StoppedAs = TOLD_AS
     ladder: tuple[Ratio, ...] = ()

@@ -1,12 +1,14 @@
 """Compare ways to search, by replaying them over the recorded benchmark::
 
-    python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--jobs 2] [--ways NAME ...]
+    python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--jobs 2]
+        [--slow | --ways NAME ...]
 
 Random, plain TPE and NSGA-II are Optuna's own with nothing around them, MOASHA is Syne Tune's (left
-out where that is missing: `pip install ".[benchmarks]"`); the others are the study of `sparrow
-search`, and each of its devices switched on or off alone. Time is simulated: what a design takes
-was recorded with it. Prints two tables in Markdown; without `--ways`, writes `docs/search.png`. It
-takes eight minutes on two cores.
+out where that is missing: `pip install ".[benchmarks]"`). The others are the study of `sparrow
+search`: as it is, with Gaussian processes, by `--slow` or name only; and with TPE, each of its
+devices switched on or off alone. Time is simulated: what a design takes was recorded with it.
+Prints two tables in Markdown, and writes `docs/search.png` if all that it shows was compared. It
+takes eight minutes on two cores, with `--slow` more than an hour.
 """
 
 from __future__ import annotations
@@ -41,19 +43,27 @@ PLAIN = {
 MOASHA = "Syne Tune's MOASHA"
 HALVING = Halving(budgets=(1, 2, 3))
 LADDER = (0.2, 0.4, 0.6)
-STUDIES: dict[str, dict[str, Any]] = {
+TPE = {"sampler": "tpe"}
+SLOW: dict[str, dict[str, Any]] = {
     "study": {},
-    "study, no papers first": {"papers": False},
-    "study, stages not shared": {"shares": False},
-    "study, random": {"sampler": "random"},
-    "study, GP": {"sampler": "gp"},
-    "study, NSGA-II": {"sampler": "nsga2"},
-    "study + ladder": {"ladder": LADDER},
-    "study + gate": {"gate": True},
     "study + halving": {"halving": HALVING},
-    "study + halving, told as pruned": {"halving": HALVING, "stopped_as": "pruned"},
     "study + ladder, halving": {"ladder": LADDER, "halving": HALVING},
-    "study + ladder, gate, halving": {"ladder": LADDER, "gate": True, "halving": HALVING},
+}
+"""What takes one or two minutes a search."""
+
+STUDIES: dict[str, dict[str, Any]] = {
+    **SLOW,
+    "study, TPE": TPE,
+    "study, TPE, no papers first": {**TPE, "papers": False},
+    "study, TPE, stages not shared": {**TPE, "shares": False},
+    "study, random": {"sampler": "random"},
+    "study, NSGA-II": {"sampler": "nsga2"},
+    "study, TPE + ladder": {**TPE, "ladder": LADDER},
+    "study, TPE + gate": {**TPE, "gate": True},
+    "study, TPE + halving": {**TPE, "halving": HALVING},
+    "study, TPE + halving, told as pruned": {**TPE, "halving": HALVING, "stopped_as": "pruned"},
+    "study, TPE + ladder, halving": {**TPE, "ladder": LADDER, "halving": HALVING},
+    "study, TPE + all": {**TPE, "ladder": LADDER, "gate": True, "halving": HALVING},
     "study, random + halving, stages not shared": {
         "sampler": "random",
         "papers": False,
@@ -61,17 +71,14 @@ STUDIES: dict[str, dict[str, Any]] = {
         "halving": Halving(budgets=(1, 3)),
     },
 }
-SLOW = ("study, GP",)
-"""What is compared by name only: a search of a hundred trials takes minutes."""
-
 BASELINES = ("random", "plain TPE")
 SHOWN = {
     "random": "#7f7f7f",
     "plain TPE": "#1f77b4",
     "plain NSGA-II": "#2ca02c",
-    "study": "#ff7f0e",
-    "study + halving": "#9467bd",
-    "study + ladder, halving": "#d62728",
+    "study, TPE": "#ff7f0e",
+    "study": "#9467bd",
+    "study + halving": "#d62728",
 }
 """What the figure draws, and in which colors."""
 
@@ -205,10 +212,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4, help="of a simulated search")
     parser.add_argument("--jobs", type=int, default=2, help="processes that replay")
     ways = [*PLAIN, *([MOASHA] if importlib.util.find_spec("syne_tune") else []), *STUDIES]
-    usual = [way for way in ways if way not in SLOW]
-    parser.add_argument("--ways", nargs="+", choices=ways, default=usual)
+    parser.add_argument("--ways", nargs="+", choices=ways, help="these and the baselines alone")
+    parser.add_argument("--slow", action="store_true", help="the study as it is, too")
     arguments = parser.parse_args()
-    names = list(dict.fromkeys((*BASELINES, *arguments.ways)))
+    usual = ways if arguments.slow else [way for way in ways if way not in SLOW]
+    names = list(dict.fromkeys((*BASELINES, *(arguments.ways or usual))))
     run = functools.partial(replay, trials=arguments.trials, workers=arguments.workers)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         jobs = {n: [pool.submit(run, n, seed) for seed in range(arguments.seeds)] for n in names}

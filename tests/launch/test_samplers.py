@@ -5,8 +5,10 @@ import math
 import optuna
 import pytest
 
+from launch.constraints import constraints_from
 from launch.samplers import SAMPLERS, STARTUP_TRIALS, SamplerName, make_sampler
 from searchspace import Space
+from tests.launch.made_up import settings_for
 
 
 def propose(name: SamplerName, space: Space, seed: int, trials: int) -> list[dict]:
@@ -36,6 +38,14 @@ def test_each_draws_from_a_conditional_space_the_same_for_the_same_seed(
         ("compress.pruning.slimming.ratio" in p) == (p["compress.pruning.kind"] == "slimming")
         for p in first
     )
+
+
+def test_without_a_name_it_is_one_that_learns_of_what_ends_early(space: Space) -> None:
+    bounds = constraints_from({"min_fps": 30.0})
+    assert settings_for(space, trials=1).sampler == "gp"
+    assert settings_for(space, trials=1, gate=True).sampler == "tpe"
+    assert settings_for(space, trials=1, constraints=bounds).sampler == "tpe"
+    assert settings_for(space, gate=True, sampler="gp", trials=1).sampler == "gp"
 
 
 def test_an_unknown_one_is_refused() -> None:
