@@ -1,0 +1,135 @@
+"""Compare samplers on a space most of whose choices exist under another choice only::
+
+    python -m benchmarks.search.conditional [--space papers] [--trials 100] [--seeds 10] [--jobs 2]
+
+Nothing is trained: what the study takes for AP_small is how closely a design's priors cover small
+boxes (the mean of their best IoU), and for FPS the inverse of its multiplications and additions.
+Both depend on choices under choices, such as the taps of one backbone, the ending of one neck,
+priors as scaled or levelled, and on nothing of the training or the compression, which a sampler has
+to find out. Prints, as Markdown, the hypervolume after some trials, as a share of that of all
+designs that any of the searches met. Each search takes two to four minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torchvision.ops import box_convert
+
+from benchmarks.search.compare import median
+from benchmarks.search.strategies import NOWHERE
+from benchmarks.search.table import Table
+from detectors.boxes import batched_iou
+from detectors.describe import describe
+from detectors.priors import default_boxes
+from launch.front import hypervolume, log_fps
+from launch.samplers import SAMPLERS, SamplerName
+from launch.settings import StudySettings
+from launch.study import open_study
+from launch.trial import TrialResult
+from searchspace import DetectorConfig, TrialConfig, load_space
+
+BOXES = 64
+SIDES = (1 / 40, 1 / 9)
+"""Of the boxes that shall be covered, as shares of the image: 8 to 33 of 300 pixels."""
+
+Point = tuple[float, float]
+
+
+@functools.cache
+def small_boxes() -> torch.Tensor:
+    """Boxes [BOXES, 4] as xyxy in fractions of the image, the same for everyone."""
+    random = torch.Generator().manual_seed(0)
+    centres = 0.1 + 0.8 * torch.rand(BOXES, 2, generator=random)
+    low, high = map(math.log, SIDES)
+    sides = (low + (high - low) * torch.rand(BOXES, 2, generator=random)).exp()
+    return box_convert(torch.cat((centres, sides), 1), "cxcywh", "xyxy")
+
+
+@functools.cache
+def figures(config: DetectorConfig) -> Point:
+    """How closely small boxes are covered, and how often a second 10^12 MACs would do it."""
+    priors = default_boxes(config.priors(), config.levels(), config.input_size)
+    overlap = batched_iou(small_boxes(), box_convert(priors, "cxcywh", "xyxy"))
+    return overlap.amax(1).mean().item(), 1e12 / describe(config).macs
+
+
+@functools.cache
+def _recorded() -> TrialResult:
+    return Table.read().designs[0].result
+
+
+def result_of(config: TrialConfig) -> TrialResult:
+    """A result with the figures of a configuration's detector; the rest of it is of no account."""
+    coverage, speed = figures(config.detector)
+    recorded = _recorded().dense
+    metrics = recorded.metrics.model_copy(update={"ap_small": coverage})
+    dense = recorded.model_copy(
+        update={"metrics": metrics, "cost": recorded.cost.model_copy(update={"fps": speed})}
+    )
+    return TrialResult(config=config, dense=dense, compact=None, removed_share=0.0, seconds=1.0)
+
+
+def search(space: str, sampler: SamplerName, seed: int, trials: int) -> list[Point]:
+    """What one study met, in its order: coverage, and the logarithm of its speed."""
+    settings = StudySettings(
+        space=load_space(space).dump(),
+        train=NOWHERE,
+        val=NOWHERE,
+        fingerprint="none",
+        papers=False,
+        trials=trials,
+        seed=seed,
+        sampler=sampler,
+    )
+    met = []
+    with tempfile.TemporaryDirectory() as folder, open_study(Path(folder), settings) as study:
+        while record := study.propose():
+            result = result_of(record.config)
+            study.end(record.number, result)
+            met.append((result.figure("ap_small"), log_fps(result.figure("fps"))))
+    return met
+
+
+def table(searches: dict[str, list[list[Point]]], after: Sequence[int]) -> str:
+    """Hypervolume after some trials: median and quartiles over the seeds, as Markdown."""
+    every = [found for runs in searches.values() for run in runs for found in run]
+    floor = (0.0, min(speed for _, speed in every))
+    whole = hypervolume(list(set(every)), floor)
+    lines = [f"| | {' | '.join(f'after {count}' for count in after)} |"]
+    lines.append("|---|" + "---:|" * len(after))
+    for name, runs in searches.items():
+        shares = ([hypervolume(run[:count], floor) / whole for run in runs] for count in after)
+        lines.append(f"| {name} | {' | '.join(map(median, shares))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--space", default="papers")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["random", "tpe", "gp"])
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=2, help="processes that search")
+    arguments = parser.parse_args()
+    names = arguments.samplers
+    run = functools.partial(search, arguments.space, trials=arguments.trials)
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        jobs = {
+            name: [pool.submit(run, name, seed) for seed in range(arguments.seeds)]
+            for name in names
+        }
+        searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}
+    print(table(searches, [arguments.trials // 4, arguments.trials // 2, arguments.trials]))
+
+
+if __name__ == "__main__":
+    main()
