@@ -47,9 +47,8 @@ TPE = {"sampler": "tpe"}
 SLOW: dict[str, dict[str, Any]] = {
     "study": {},
     "study + halving": {"halving": HALVING},
-    "study + ladder, halving": {"ladder": LADDER, "halving": HALVING},
 }
-"""What takes one or two minutes a search."""
+"""The default, whose searches take a core one to three minutes each."""
 
 STUDIES: dict[str, dict[str, Any]] = {
     **SLOW,
