@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -22,10 +22,9 @@ from launch.systems import find_detector
 from launch.trial import pick_device
 from searchspace.measuring import AUTO, MeasureConfig
 
-HEADINGS = (
-    "Detector", "Runtime", "FPS", "95 %", "Network FPS", "p50, ms", "p90", "p99", "MB",
-    LABELS["params"], LABELS["macs"],
-)  # fmt: skip
+NAMES = ("Detector", "Runtime")
+SPEEDS = ("FPS", "95 %", "Network FPS")
+DETAILS = ("p50, ms", "p90", "p99", "MB", LABELS["params"], LABELS["macs"])
 
 CALIBRATION = 8
 """Images of noise that int8 takes its ranges from; they decide accuracy, not speed."""
@@ -66,7 +65,7 @@ def fps_command(
     rows = measure_rows(detectors, forms, where)
     on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if where.type == "cpu" else ""
     console = Console()
-    console.print(fps_table(rows, f"{hardware_name(where)}{on_cpu}, batch {batch}"))
+    console.print(fps_tables(rows, f"{hardware_name(where)}{on_cpu}, batch {batch}"))
     for note in notes(rows):
         console.print(note, markup=False, highlight=False)
 
@@ -89,16 +88,16 @@ def measure_rows(
     ]
 
 
-def fps_table(rows: Sequence[Row], title: str) -> Table:
-    """A row for each detector in each form that it could be measured in."""
-    table = Table(title=title, header_style="bold")
-    for heading in HEADINGS:
-        words = heading in ("Detector", "Runtime")
-        table.add_column(heading, justify="left" if words else "right", no_wrap=True)
-    for row in rows:
-        if isinstance(row.outcome, Cost):
-            table.add_row(Text(row.name), *_cells(row.outcome))
-    return table
+def fps_tables(rows: Sequence[Row], title: str) -> Group:
+    """Speeds, then latency, memory and size: a row for each detector in each form that it could be
+    measured in. Both fit into eighty columns: names are folded, figures are not."""
+    measured = [(row.name, row.outcome) for row in rows if isinstance(row.outcome, Cost)]
+    return Group(
+        _table(title, SPEEDS, [(name, cost, _speeds(cost)) for name, cost in measured]),
+        _table(
+            "Latency, memory and size", DETAILS, [(n, cost, _details(cost)) for n, cost in measured]
+        ),
+    )
 
 
 def notes(rows: Sequence[Row]) -> Iterator[str]:
@@ -121,14 +120,31 @@ def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) ->
         return str(error)
 
 
-def _cells(cost: Cost) -> tuple[str, ...]:
-    latency = cost.timing.whole.latency
+def _table(
+    title: str, figures: Sequence[str], rows: Iterable[tuple[str, Cost, Sequence[str]]]
+) -> Table:
+    table = Table(title=title, header_style="bold")
+    for heading in NAMES:
+        table.add_column(heading, overflow="fold")
+    for heading in figures:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, cost, cells in rows:
+        table.add_row(Text(name), f"{cost.runtime} {cost.precision}", *cells)
+    return table
+
+
+def _speeds(cost: Cost) -> tuple[str, ...]:
     known = cost.fps_low is not None
     return (
-        f"{cost.runtime} {cost.precision}",
         show("fps", cost.fps) + ("" if cost.trusted else " ?"),
         f"{show('fps', cost.fps_low)}..{show('fps', cost.fps_high)}" if known else MISSING,
         show("fps", cost.network_fps),
+    )
+
+
+def _details(cost: Cost) -> tuple[str, ...]:
+    latency = cost.timing.whole.latency
+    return (
         *(show("latency_ms", value) for value in (latency.p50, latency.p90, latency.p99)),
         MISSING if cost.memory.megabytes is None else f"{cost.memory.megabytes:.0f}",
         show("params", cost.params),

@@ -51,14 +51,29 @@ def saved(tiny: TrialConfig, tmp_path: Path) -> Path:
     return Detector(tiny.detector).save(tmp_path / "saved")
 
 
-def test_a_trial_and_a_saved_detector_share_a_table(run: Run, trial: Path, saved: Path) -> None:
+def test_a_trial_and_a_saved_detector_share_tables(run: Run, trial: Path, saved: Path) -> None:
     code, text = run(trial, saved, "--runtime", "eager", "--seconds", 0.1, "--device", "cpu")
     assert code == 0
     rows = [line for line in text.splitlines() if "eager float32" in line and line[0] == "│"]
-    assert [row.split("│")[1].strip() for row in rows] == [str(trial), str(saved)]
+    # One table of speeds, one of what else they take.
+    assert [row.split("│")[1].strip() for row in rows] == [str(trial), str(saved)] * 2
     for heading in ("FPS", "95 %", "Network FPS", "p99", "Params", "MACs"):
         assert heading in text
     assert "1 thread, batch 1" in text
+
+
+def test_long_names_leave_all_figures_in_a_narrow_terminal(
+    run: Run, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, text = run(saved, "--runtime", "eager", "--seconds", 0.1, "--device", "cpu")
+    lines = text.splitlines()
+    assert all(len(line) <= 80 for line in lines if line[:1] in "┃│")
+    assert "…" not in text
+    for heading in ("FPS", "95 %", "Network FPS", "p50, ms", "p90", "p99", "MB", "Params", "MACs"):
+        assert f" {heading} ┃" in text
+    names = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
+    assert "".join(names) == str(saved) * 2
 
 
 def test_a_form_that_cannot_be_had_is_told_beside_those_that_can(run: Run, trial: Path) -> None:
