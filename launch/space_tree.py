@@ -36,8 +36,10 @@ def space_tree(space: Space) -> Tree:
 
 def spaces_table() -> Table:
     """The spaces that ship, with their sizes."""
-    table = Table("Space", caption="Configurations are counted before real-valued ranges.")
-    for column in ("Parameters", "Conditional", "Real-valued", "Configurations", "Papers"):
+    table = Table(caption="Configurations are counted before real-valued ranges.")
+    # All in eighty columns: a space goes by its whole name.
+    table.add_column("Space", no_wrap=True)
+    for column in ("Parameters", "Conditional", "Ranges", "Configurations", "Papers"):
         table.add_column(column, justify="right", no_wrap=True)
     for name in space_names():
         table.add_row(name, *space_row(load_space(name)))
