@@ -13,11 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+import torch
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
+from detectors.quiet import computing
+from detectors.timing.blocks import threads
 from launch import early
 from launch.attempt import Failure
 from launch.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
@@ -33,6 +36,8 @@ from launch.settings import SETTINGS, StudyError, StudySettings, read_settings
 from launch.told import Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
+
+CPU = torch.device("cpu")
 
 MAX_REJECTED = 5
 """Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
@@ -283,7 +288,9 @@ class Study:
         for _ in range(EXHAUSTED):
             study = self._told.study
             study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
-            trial = study.ask()
+            # A sampler with a model computes for seconds: no measurement shall see it.
+            with computing(CPU), threads(1):
+                trial = study.ask()
             try:
                 config = self.space.suggest(trial)
             except ValidationError as error:

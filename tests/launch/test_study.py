@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
+import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from detectors.quiet import measuring
 from launch.attempt import Failure
 from launch.settings import StudyError, StudySettings
 from launch.study import Study, open_study, read_records
@@ -28,6 +31,15 @@ def settings(space: Space) -> StudySettings:
 def finish_all(study: Study) -> None:
     while (record := study.propose()) is not None:
         study.end(record.number, result(record, ap_small=record.number / 10))
+
+
+def test_a_proposal_waits_for_a_measurement(settings: StudySettings, tmp_path: Path) -> None:
+    with open_study(tmp_path, settings) as study, ThreadPoolExecutor(1) as pool:
+        with measuring(torch.device("cpu")):
+            proposal = pool.submit(study.propose)
+            with pytest.raises(TimeoutError):
+                proposal.result(timeout=0.5)
+        assert proposal.result(timeout=60).number == 0
 
 
 def test_a_study_proposes_its_budget_baseline_first_and_nothing_twice(
