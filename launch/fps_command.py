@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -93,10 +93,8 @@ def fps_tables(rows: Sequence[Row], title: str) -> Group:
     measured in. Both fit into eighty columns: names are folded, figures are not."""
     measured = [(row.name, row.outcome) for row in rows if isinstance(row.outcome, Cost)]
     return Group(
-        _table(title, SPEEDS, [(name, cost, _speeds(cost)) for name, cost in measured]),
-        _table(
-            "Latency, memory and size", DETAILS, [(n, cost, _details(cost)) for n, cost in measured]
-        ),
+        _table(title, SPEEDS, measured, _speeds),
+        _table("Latency, memory and size", DETAILS, measured, _details),
     )
 
 
@@ -121,15 +119,18 @@ def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) ->
 
 
 def _table(
-    title: str, figures: Sequence[str], rows: Iterable[tuple[str, Cost, Sequence[str]]]
+    title: str,
+    figures: Sequence[str],
+    measured: Iterable[tuple[str, Cost]],
+    cells: Callable[[Cost], tuple[str, ...]],
 ) -> Table:
     table = Table(title=title, header_style="bold")
     for heading in NAMES:
         table.add_column(heading, overflow="fold")
     for heading in figures:
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, cost, cells in rows:
-        table.add_row(Text(name), f"{cost.runtime} {cost.precision}", *cells)
+    for name, cost in measured:
+        table.add_row(Text(name), f"{cost.runtime} {cost.precision}", *cells(cost))
     return table
 
 

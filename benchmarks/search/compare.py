@@ -18,12 +18,12 @@ import functools
 import importlib.util
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import plotly.graph_objects as go
@@ -34,6 +34,8 @@ from benchmarks.search.replay import Moment, Replay
 from benchmarks.search.strategies import Ours, Plain
 from benchmarks.search.table import Table
 from launch.halving import Halving
+
+T = TypeVar("T")
 
 PLAIN = {
     "random": lambda seed: RandomSampler(seed=seed),
@@ -138,6 +140,15 @@ def _table() -> Table:
     return Table.read()
 
 
+def side_by_side(
+    run: Callable[[str, int], T], names: Sequence[str], seeds: int, processes: int
+) -> dict[str, list[T]]:
+    """What `run` makes of each name with each seed, so many at a time."""
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        jobs = {name: [pool.submit(run, name, seed) for seed in range(seeds)] for name in names}
+        return {name: [job.result() for job in runs] for name, runs in jobs.items()}
+
+
 def median(values: Sequence[float]) -> str:
     """Median and quartiles, as the tables show them."""
     low, middle, high = statistics.quantiles(values, n=4)
@@ -217,9 +228,7 @@ def main() -> None:
     usual = ways if arguments.slow else [way for way in ways if way not in SLOW]
     names = list(dict.fromkeys((*BASELINES, *(arguments.ways or usual))))
     run = functools.partial(replay, trials=arguments.trials, workers=arguments.workers)
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        jobs = {n: [pool.submit(run, n, seed) for seed in range(arguments.seeds)] for n in names}
-        searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}
+    searches = side_by_side(run, names, arguments.seeds, arguments.jobs)
     print(speeds(searches), losses(searches), sep="\n\n")
     if SHOWN.keys() <= searches.keys():
         write_png(figure(searches), FIGURE)

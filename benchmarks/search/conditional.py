@@ -17,22 +17,19 @@ import functools
 import math
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from torchvision.ops import box_convert
 
-from benchmarks.search.compare import median
-from benchmarks.search.strategies import NOWHERE
+from benchmarks.search.compare import median, side_by_side
+from benchmarks.search.strategies import settings_for
 from benchmarks.search.table import Table
 from detectors.boxes import batched_iou
 from detectors.describe import describe
 from detectors.priors import default_boxes
 from launch.front import hypervolume, log_fps
 from launch.samplers import SAMPLERS, SamplerName
-from launch.settings import StudySettings
 from launch.study import open_study
 from launch.trial import TrialResult
 from searchspace import DetectorConfig, TrialConfig, load_space
@@ -80,16 +77,7 @@ def result_of(config: TrialConfig) -> TrialResult:
 
 def search(space: str, sampler: SamplerName, seed: int, trials: int) -> list[Point]:
     """What one study met, in its order: coverage, and the logarithm of its speed."""
-    settings = StudySettings(
-        space=load_space(space).dump(),
-        train=NOWHERE,
-        val=NOWHERE,
-        fingerprint="none",
-        papers=False,
-        trials=trials,
-        seed=seed,
-        sampler=sampler,
-    )
+    settings = settings_for(load_space(space), seed, trials, papers=False, sampler=sampler)
     met = []
     with tempfile.TemporaryDirectory() as folder, open_study(Path(folder), settings) as study:
         while record := study.propose():
@@ -120,14 +108,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2, help="processes that search")
     arguments = parser.parse_args()
-    names = arguments.samplers
     run = functools.partial(search, arguments.space, trials=arguments.trials)
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        jobs = {
-            name: [pool.submit(run, name, seed) for seed in range(arguments.seeds)]
-            for name in names
-        }
-        searches = {name: [job.result() for job in runs] for name, runs in jobs.items()}
+    searches = side_by_side(run, arguments.samplers, arguments.seeds, arguments.jobs)
     print(table(searches, [arguments.trials // 4, arguments.trials // 2, arguments.trials]))
 
 

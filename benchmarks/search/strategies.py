@@ -13,9 +13,22 @@ from benchmarks.search.table import Design, Table
 from launch.records import TrialRecord
 from launch.settings import SplitPaths, StudySettings
 from launch.study import open_study
-from searchspace import TrialConfig
+from searchspace import Space, TrialConfig
 
 NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))
+
+
+def settings_for(space: Space, seed: int, trials: int, **devices: Any) -> StudySettings:
+    """Settings of a study whose data nobody reads."""
+    return StudySettings(
+        space=space.dump(),
+        train=NOWHERE,
+        val=NOWHERE,
+        fingerprint="recorded",
+        trials=trials,
+        seed=seed,
+        **devices,
+    )
 
 
 class Plain:
@@ -67,16 +80,7 @@ class Ours(AbstractContextManager):
         **devices: Any,
     ) -> None:
         self.shares = shares
-        settings = StudySettings(
-            space=table.space.dump(),
-            train=NOWHERE,
-            val=NOWHERE,
-            fingerprint="recorded",
-            trials=trials,
-            seed=seed,
-            **devices,
-        )
-        self._opened = open_study(folder, settings)
+        self._opened = open_study(folder, settings_for(table.space, seed, trials, **devices))
         self._study = self._opened.__enter__()
         self._records: dict[int, TrialRecord] = {}
 
