@@ -178,7 +178,7 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
     started = not ray.is_initialized()
     if started:
         ray.init(
-            resources.address,
+            resources.address or "local",
             include_dashboard=False if resources.address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
