@@ -192,7 +192,9 @@ class _Run:
     def restore(self, path: Path) -> int:
         """Go on from a checkpoint; returns how many epochs it has behind it."""
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            # Each tensor is copied to where it belongs; AdamW's counts of steps stay on the CPU, as
+            # a GPU would have to be waited for to read them.
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load has another one for every kind of damage
             logger.warning(f"{path} is damaged ({error}): training begins anew")
             return 0
@@ -229,7 +231,9 @@ def autocast_type(precision: str, detector: Detector, device: torch.device) -> t
     if precision != "auto":
         return getattr(torch, precision)
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Older GPUs emulate bfloat16, which takes longer than float32.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     depthwise = any(row.op == "separable" for row in detector.config.backbone.stock_rows())
     amx = torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if amx and not depthwise else torch.float32

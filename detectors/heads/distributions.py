@@ -45,7 +45,8 @@ class DistributionsHead(DenseHead):
 
     def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
         bins = torch.arange(self.config.bins, dtype=torch.float32, device=priors.device)
-        distances = predictions.boxes.float().softmax(-1) @ bins
+        # No matrix product: autocast would compute that in half precision, and round distances.
+        distances = (predictions.boxes.float().softmax(-1) * bins).sum(-1)
         return decode_from_sides(distances, priors)
 
     def scores_of(self, predictions: Predictions) -> Tensor:

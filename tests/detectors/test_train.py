@@ -317,6 +317,18 @@ def test_precision(make_detector: MakeDetector) -> None:
     assert autocast_type("auto", detector, CPU) == torch.float32
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_that_emulates_bfloat16_trains_in_float32(
+    make_detector: MakeDetector, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or native
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    wanted = torch.bfloat16 if native else torch.float32
+    assert autocast_type("auto", make_detector(), torch.device("cuda")) == wanted
+
+
 def test_bfloat16_trains_too(train: Callable) -> None:
     detector, history = train(config(epochs=2, precision="bfloat16"))
     assert {p.dtype for p in detector.parameters()} == {torch.float32}

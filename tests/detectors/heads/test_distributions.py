@@ -143,3 +143,10 @@ def test_channels_that_do_not_divide_into_the_groups_are_refused() -> None:
     shapes = {n: tuple(t.shape) for n, t in with_fewer_channels(detector, list(range(30))).items()}
     with pytest.raises(ValueError, match=r"head\.class_tower\.0\.1: 30 channels in 4 groups"):
         narrow(detector, shapes)
+
+
+def test_autocast_does_not_round_distances(head: DistributionsHead) -> None:
+    predictions = head([torch.randn(shape) for shape in MAPS])
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = head.boxes_of(predictions)
+    torch.testing.assert_close(rounded, head.boxes_of(predictions), rtol=0, atol=0)

@@ -1,0 +1,96 @@
+"""What every part of the GPU benchmark is given, and the rows that it yields."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from detectors.detector import Detector
+from launch.inputs import TrialData
+from searchspace import TrialConfig, load_space, papers
+
+TABLE, ERROR = "table", "error"
+"""Keys of a row: the table that it belongs to, and the traceback of a case that failed."""
+
+Row = dict[str, Any]
+"""One case of a part as JSON: names and figures by heading; lists and dictionaries are details."""
+
+QUICK = "quick"
+BRIEF_SYSTEM = "yolox_tiny"
+BRIEF_SIZE, BRIEF_BATCH = 64, 2
+"""Beside the baseline of the space `quick`, the brief form has one system, both this small."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a part runs on.
+
+    Attributes:
+        data: a COCO folder.
+        out: folder for what a part leaves beside its rows.
+        brief: tiny sizes, to see within seconds that everything runs; the figures mean nothing.
+        until: when the part shall end, on the clock of `time.monotonic`.
+    """
+
+    device: torch.device
+    data: Path
+    out: Path
+    brief: bool
+    until: float
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left to the part."""
+        return self.until - time.monotonic()
+
+    @cached_property
+    def splits(self) -> TrialData:
+        """The data, read and checked at the first use."""
+        return TrialData.of(self.data)
+
+    def trials(self, names: tuple[str, ...]) -> dict[str, TrialConfig]:
+        """Systems of papers at their papers' sizes, or the brief form's own in their place."""
+        if not self.brief:
+            return {name: papers[name].trial for name in names}
+        small = {QUICK: load_space(QUICK).baseline(), BRIEF_SYSTEM: papers[BRIEF_SYSTEM].trial}
+        return {
+            name: config.changed(
+                detector=config.detector.at_input_size(BRIEF_SIZE),
+                train=config.train.changed(batch_size=BRIEF_BATCH),
+            )
+            for name, config in small.items()
+        }
+
+
+NOT_TRIED: Row = {"note": "not tried: the part's time was up"}
+
+Part = Callable[[Setting], Iterator[Row]]
+
+
+def tried(row: Row, figures: Callable[[], Row]) -> Row:
+    """A row with its figures, or with the traceback of what went wrong."""
+    try:
+        return row | figures()
+    except Exception:
+        return row | {ERROR: traceback.format_exc()}
+
+
+def random_detector(config: TrialConfig) -> Detector:
+    """A detector with the random weights that a seed of 0 gives."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Detector(config.detector)
+
+
+def finished(device: torch.device) -> float:
+    """The time at which a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,214 @@
+"""Training steps of a system of each family: alone, and as the real loop with its loader.
+
+Both are `detectors.train.fit` with the paper's recipe at the paper's input and batch size, from
+random weights and without multi-scale training, so that all steps are alike. The bare step gets
+one batch again and again whose images lie on the device already. The loop loads, augments and
+trains epoch after epoch, as a trial does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
+
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu.machine import watched
+from benchmarks.gpu.setting import (
+    NOT_TRIED,
+    TABLE,
+    Row,
+    Setting,
+    finished,
+    random_detector,
+    tried,
+)
+from detectors.data.loader import Batch, TrainingLoader
+from detectors.describe import skeleton
+from detectors.detector import Detector
+from detectors.timing.memory import peak_memory
+from detectors.train import OnEpoch, autocast_type, fit
+from launch.stages import GPU_LOADERS
+from searchspace.training import MultiScale, TrainConfig
+from searchspace.trial import TrialConfig
+
+FAMILIES = (
+    "ssd300_vgg16", "fssd300", "mfssd_bn", "mdssd300", "ssdmnetv1_s1l4",
+    "ssdmnetv1_s1l0_dualpath19_10_s", "yolox_tiny", "gfl_r50",
+)  # fmt: skip
+
+PRECISIONS = ("auto", "float32")
+STEPS = 10
+"""Steps of an epoch of the held batch."""
+
+PROFILED = 3
+"""Steps under the profiler."""
+
+TOP = 12
+"""Operations that are kept of a profile."""
+
+SYNCHRONISATIONS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "aten::_local_scalar_dense")
+
+
+class Enough(Exception):
+    """Ends a training from within; nothing went wrong."""
+
+
+class HeldBatch:
+    """A loader that gives one batch again and again, and keeps how long each epoch took."""
+
+    def __init__(self, batch: Batch, steps: int, device: torch.device) -> None:
+        self.samples = SimpleNamespace(seed=0)
+        self.batch, self.steps, self.device = batch, steps, device
+        self.seconds: list[float] = []
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        start = finished(self.device)
+        for _ in range(self.steps):
+            yield self.batch
+        self.seconds.append(finished(self.device) - start)
+
+
+def steps(setting: Setting) -> Iterator[Row]:
+    """A row for each family in each precision."""
+    systems = {n: _fitting(c, setting) for n, c in setting.trials(FAMILIES).items()}
+    pairs = [(name, precision) for precision in PRECISIONS for name in systems]
+    for done, (name, precision) in enumerate(pairs):
+        share = setting.left / (len(pairs) - done)
+        row: Row = {TABLE: "Training steps", "system": name, "precision": precision}
+        if share <= 0:
+            yield row | NOT_TRIED
+            continue
+        config = systems[name]
+        yield tried(row, lambda c=config, p=precision, s=share: _figures(c, p, setting, s))
+        if setting.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _figures(config: TrialConfig, precision: str, setting: Setting, share: float) -> Row:
+    """All that is reported of a system; `share` is how many seconds it may take."""
+    began, split, device = time.monotonic(), setting.splits.train, setting.device
+    recipe = config.train.changed(precision=precision, multi_scale=MultiScale())
+    workers = GPU_LOADERS if device.type == "cuda" else 0
+    loader = TrainingLoader(split, recipe, config.detector.input_size, seed=0, workers=workers)
+    found: Row = {
+        "computes in": str(autocast_type(precision, skeleton(config.detector), device))[6:],
+        "input": "x".join(map(str, config.detector.size)),
+        "batch": loader.batch_size,
+    }
+    batch = next(iter(loader.epoch(0)))
+    held = Batch(batch.images.to(device), batch.targets)
+    found |= _bare(config, recipe, held, setting, share / 3)
+    with watched(device) as busy:
+        found |= _loop(config, recipe, loader, setting, share - (time.monotonic() - began))
+    found |= busy
+    if precision == PRECISIONS[0]:
+        profiled = _profile(config, recipe, held, device)
+        found |= {"kernel share": profiled["device_share"], "profile": profiled}
+    return found
+
+
+def _fitting(config: TrialConfig, setting: Setting) -> TrialConfig:
+    """The same system with as many classes as the data have, at least."""
+    classes = max(config.detector.num_classes, setting.splits.train.num_classes)
+    return config.changed(detector=config.detector.changed(num_classes=classes))
+
+
+def _bare(
+    config: TrialConfig, recipe: TrainConfig, held: Batch, setting: Setting, seconds: float
+) -> Row:
+    """Images a second of steps on a held batch, and the most memory that they take."""
+    loader = HeldBatch(held, 2 if setting.brief else STEPS, setting.device)
+    detector, until = random_detector(config), time.monotonic() + seconds
+
+    def stop(epochs: int, losses: dict[str, float]) -> None:
+        # The first epoch allocates, and lets libraries choose their kernels.
+        if epochs > 1 and (setting.brief or time.monotonic() > until):
+            raise Enough
+
+    train = partial(_train, detector, loader, recipe, setting.device, stop)
+    memory = peak_memory(train, setting.device)
+    best = min(loader.seconds[1:]) / loader.steps
+    return {
+        "step ms": 1000 * best,
+        "step images/s": len(held.images) / best,
+        "peak MB": memory.megabytes,
+        "epochs of the step": loader.seconds,
+    }
+
+
+def _loop(
+    config: TrialConfig,
+    recipe: TrainConfig,
+    loader: TrainingLoader,
+    setting: Setting,
+    seconds: float,
+) -> Row:
+    """Images a second of whole epochs with the loader, its start included."""
+    ends, until = [finished(setting.device)], time.monotonic() + seconds
+
+    def stop(epochs: int, losses: dict[str, float]) -> None:
+        ends.append(finished(setting.device))
+        if setting.brief or time.monotonic() + (ends[-1] - ends[-2]) > until:
+            raise Enough
+
+    _train(random_detector(config), loader, recipe, setting.device, stop)
+    took = [b - a for a, b in pairwise(ends)]
+    images = len(loader) * loader.batch_size
+    return {
+        "loop images/s": images * len(took) / sum(took),
+        "epochs of the loop": took,
+        "loaders": loader.workers,
+    }
+
+
+def _profile(config: TrialConfig, recipe: TrainConfig, held: Batch, device: torch.device) -> Row:
+    """Where the time of a few steps goes, by operation; kernels alone on a GPU."""
+    loader, on_gpu = HeldBatch(held, PROFILED, device), device.type == "cuda"
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
+    recorder = profile(activities=activities)
+
+    def switch(epochs: int, losses: dict[str, float]) -> None:
+        if epochs == 1:
+            recorder.start()
+        else:
+            recorder.stop()
+            raise Enough
+
+    _train(random_detector(config), loader, recipe, device, switch)
+    events = recorder.key_averages()
+    waits = {e.key: e.count / PROFILED for e in events if e.key in SYNCHRONISATIONS}
+    launches = sum(e.count for e in events if "LaunchKernel" in e.key)
+    # An operation is listed beside the kernels that it starts; on a GPU these alone are time.
+    counted = [e for e in events if (e.device_type != DeviceType.CPU) == on_gpu]
+    counted = [e for e in counted if not e.is_user_annotation]
+    micros = {e.key: e.self_device_time_total if on_gpu else e.self_cpu_time_total for e in counted}
+    longest = sorted(micros, key=micros.get, reverse=True)[:TOP]
+    return {
+        "device_share": sum(micros.values()) / (1e6 * loader.seconds[-1]),
+        "waits_a_step": waits,
+        "launches_a_step": launches / PROFILED,
+        "ms_a_step": {name: micros[name] / 1e3 / PROFILED for name in longest},
+    }
+
+
+def _train(
+    detector: Detector,
+    loader: TrainingLoader | HeldBatch,
+    recipe: TrainConfig,
+    device: torch.device,
+    on_epoch: OnEpoch,
+) -> None:
+    """Train until `on_epoch` has enough."""
+    try:
+        fit(detector, loader, recipe, device, on_epoch=on_epoch)
+    except Enough:
+        return
