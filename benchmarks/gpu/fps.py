@@ -16,6 +16,7 @@ import torch
 from benchmarks.gpu.setting import (
     ERROR,
     NOT_TRIED,
+    QUICK,
     TABLE,
     Row,
     Setting,
@@ -91,7 +92,7 @@ def _row(name: str, form: Form, batch: int | None = None) -> Row:
 
 
 def _subjects(setting: Setting) -> Iterator[_Subject]:
-    for name, config in setting.trials(SYSTEMS).items():
+    for name, config in setting.trials(SYSTEMS, (QUICK,)).items():
         images = calibration_images(setting.splits.val, CALIBRATION, config.detector.input_size)
         yield _Subject(name, random_detector(config).eval(), images)
 

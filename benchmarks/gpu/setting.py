@@ -22,10 +22,11 @@ TABLE, ERROR = "table", "error"
 Row = dict[str, Any]
 """One case of a part as JSON: names and figures by heading; lists and dictionaries are details."""
 
-QUICK = "quick"
-BRIEF_SYSTEM = "yolox_tiny"
+QUICK, YOLOX = "quick", "yolox_tiny"
+BRIEF_SYSTEMS = (QUICK, YOLOX)
+"""The brief form's: the baseline of the space `quick`, and a system without priors."""
+
 BRIEF_SIZE, BRIEF_BATCH = 64, 2
-"""Beside the baseline of the space `quick`, the brief form has one system, both this small."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,20 @@ class Setting:
         """The data, read and checked at the first use."""
         return TrialData.of(self.data)
 
-    def trials(self, names: tuple[str, ...]) -> dict[str, TrialConfig]:
-        """Systems of papers at their papers' sizes, or the brief form's own in their place."""
+    def trials(
+        self, names: tuple[str, ...], brief: tuple[str, ...] = BRIEF_SYSTEMS
+    ) -> dict[str, TrialConfig]:
+        """Systems of papers at their papers' sizes, or `brief` ones in their place."""
         if not self.brief:
             return {name: papers[name].trial for name in names}
-        small = {QUICK: load_space(QUICK).baseline(), BRIEF_SYSTEM: papers[BRIEF_SYSTEM].trial}
+        small = {QUICK: load_space(QUICK).baseline(), YOLOX: papers[YOLOX].trial}
         return {
             name: config.changed(
-                detector=config.detector.at_input_size(BRIEF_SIZE),
+                detector=config.detector.changed(input_size=BRIEF_SIZE),
                 train=config.train.changed(batch_size=BRIEF_BATCH),
             )
             for name, config in small.items()
+            if name in brief
         }
 
 

@@ -8,16 +8,17 @@ from typing import Any
 from benchmarks.gpu.setting import ERROR, TABLE, Row
 
 NOTE = "note"
+LAST_LINES = 3
 LONG = 120
 """Characters of a cell beyond which a text is cut; the JSON file has all of it."""
 
 
 def markdown(machine: Mapping[str, Any], parts: Mapping[str, Row]) -> str:
-    """The machine, then each part's tables; what went wrong as the last line of its traceback."""
+    """The machine, then each part's tables; what went wrong as the last lines of its traceback."""
     lines = [", ".join(f"{k} {_cell(v)}" for k, v in machine.items() if _shown(v))]
     for name, part in parts.items():
         lines += ["", f"## {name} ({part['seconds']:.0f} s)"]
-        lines += [f"\n{part[ERROR].splitlines()[-1]}"] if part.get(ERROR) else []
+        lines += ["", *part[ERROR].splitlines()[-LAST_LINES:]] if part.get(ERROR) else []
         for title in dict.fromkeys(row[TABLE] for row in part["rows"]):
             rows = [row for row in part["rows"] if row[TABLE] == title]
             lines += ["", f"**{title}**", "", *_table(rows)]

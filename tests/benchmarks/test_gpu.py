@@ -52,13 +52,8 @@ def run(part: Part, shapes: Path, seconds: float = 600) -> dict[str, list[Row]]:
 
 def test_training_steps(shapes: Path) -> None:
     (rows,) = run(steps, shapes).values()
-    assert {(row["system"], row["precision"]) for row in rows} == {
-        (system, precision)
-        for system in ("quick", "yolox_tiny")
-        for precision in ("auto", "float32")
-    }
+    assert [row["precision"] for row in rows] == ["auto", "float32"]
     for row in rows:
-        # A loop loads and augments besides; epochs on a busy machine differ by more than that.
         assert row["step images/s"] == pytest.approx(1000 * row["batch"] / row["step ms"])
         images = len(row["epochs of the loop"]) * (FEW.train_images // row["batch"]) * row["batch"]
         assert row["loop images/s"] == pytest.approx(images / sum(row["epochs of the loop"]))
@@ -70,12 +65,9 @@ def test_training_steps(shapes: Path) -> None:
 
 def test_frames_per_second(shapes: Path) -> None:
     (rows,) = run(fps, shapes).values()
-    measured = {(r["system"], r["form"], r["batch"]): r for r in rows if "FPS" in r}
+    measured = {(row["form"], row["batch"]): row for row in rows if "FPS" in row}
     assert set(measured) == {
-        (system, f"{runtime} float32", batch)
-        for system in ("quick", "yolox_tiny")
-        for runtime in ("eager", "channels_last")
-        for batch in (1, 2)
+        (f"{runtime} float32", batch) for runtime in ("eager", "channels_last") for batch in (1, 2)
     }
     for row in measured.values():
         assert row["network FPS"] > 0
