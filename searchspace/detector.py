@@ -15,7 +15,7 @@ from searchspace.neck_forms import FORMS, form_of, steps_of
 from searchspace.necks import Aggregate, Extend, Fuse, Join, L2Norm, Pyramid, Split, Step
 from searchspace.space import Config, Through
 
-Side = Annotated[int, Field(ge=64)]
+Side = Annotated[int, Field(ge=64, le=16384)]
 
 
 def _multibox_unless_named(head: Any) -> Any:
@@ -41,7 +41,7 @@ class DetectorConfig(Config):
     input_size: Annotated[
         Side | tuple[Side, Side], Choice(160, 224, 300, 512), AfterValidator(one_if_equal)
     ] = 300
-    num_classes: int = Field(default=80, ge=1)
+    num_classes: int = Field(default=80, ge=1, le=10_000)
     pixels: Literal["imagenet", "inception", "caffe"] = "imagenet"
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
     backbone: Annotated[

@@ -36,8 +36,8 @@ class MeasureConfig(Config):
 
     runtime: Runtime | Literal["auto"] = AUTO
     precision: Precision | Literal["auto"] = AUTO
-    batch: int = Field(default=1, ge=1)
-    threads: int = Field(default=1, ge=1)
+    batch: int = Field(default=1, ge=1, le=4096)
+    threads: int = Field(default=1, ge=1, le=1024)
     candidates: int | None = Field(default=300, ge=0)
     runs: int = Field(default=20, ge=1)
     passes: int = Field(default=15, ge=1)

@@ -203,8 +203,8 @@ class TrainConfig(Config):
         distillation: a saved detector that teaches. A space that names none does not search it.
     """
 
-    epochs: int = Field(default=100, ge=1)
-    batch_size: int = Field(default=32, ge=1)
+    epochs: int = Field(default=100, ge=1, le=100_000)
+    batch_size: int = Field(default=32, ge=1, le=65_536)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)

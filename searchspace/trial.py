@@ -15,6 +15,10 @@ from searchspace.space import Config
 from searchspace.training import TrainConfig
 
 
+MOST_SEED = 2**31 - 1
+"""The largest seed that every library below takes, with room for what is added to it."""
+
+
 class TrialConfig(Config):
     """The whole cause of a trial: with the data, it decides every number that comes out."""
 
@@ -22,7 +26,7 @@ class TrialConfig(Config):
     train: TrainConfig = TrainConfig()
     compress: CompressConfig = CompressConfig()
     measure: MeasureConfig = MeasureConfig()
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
 
     @model_validator(mode="after")
     def _rows_that_freeze_are_there(self) -> TrialConfig:
