@@ -186,7 +186,9 @@ class _Run:
             state["average"] = self.average.state_dict()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        torch.save(state, partial)
+        # Into an open file: PyTorch's own writer drops the system's error where the disk is full.
+        with open(partial, "wb") as file:
+            torch.save(state, file)
         os.replace(partial, path)
 
     def restore(self, path: Path) -> int:

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from detectors.runtimes import RuntimeUnavailable
-from detectors.train import TrainingFailed
+from launch.failures import TRACEBACK, Failure, failure_of, keep_traceback
 from launch.meter import Meter
 from launch.teachers import LoadTeacher, load_teacher
-from launch.trial import OnEpoch, TrialData, TrialError, TrialResult, run_trial
+from launch.trial import OnEpoch, TrialData, TrialResult, run_trial
+from launch.trial_log import TrialLog, trial_log
 from launch.watch import Ended, Watch
 from searchspace import TrialConfig
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial came to no result.
-
-    Attributes:
-        reason: for the report.
-        lasting: the configuration itself is to blame, so the sampler shall learn from it.
-        seconds: wall time that it took.
-    """
-
-    reason: str
-    lasting: bool
-    seconds: float = 0.0
 
 
 def attempt(
@@ -50,32 +31,42 @@ def attempt(
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
 
     Arguments are those of `run_trial`, but for `watch`. Where that ends the trial, `Ended` comes
-    back: it knows why.
+    back: it knows why. The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt
+    that failed until a later one succeeds.
     """
     start = time.monotonic()
     try:
-        return run(
-            config,
-            data,
-            folder,
-            device=device,
-            on_epoch=on_epoch,
-            stages=stages,
-            load_teacher=load_teacher,
-            meter=meter,
-            **_callbacks(watch),
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        with trial_log(folder) as log:
+            result = run(
+                config,
+                data,
+                folder,
+                device=device,
+                on_epoch=_noted(log, on_epoch),
+                stages=stages,
+                load_teacher=load_teacher,
+                meter=meter,
+                **_callbacks(watch),
+            )
+        (folder / TRACEBACK).unlink(missing_ok=True)
+        return result
     except Ended as ended:
         return ended
-    except (TrialError, TrainingFailed, RuntimeUnavailable) as error:
-        reason, lasting = str(error), True
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        reason, lasting = f"out of memory: {error}", True
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}, line {where.lineno}"
-        reason, lasting = f"{type(error).__name__}: {error} ({place})", False
-    return Failure(reason, lasting, time.monotonic() - start)
+        keep_traceback(error, folder)
+        return failure_of(error, folder, time.monotonic() - start)
+
+
+def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
+    """`on_epoch`, after the epoch's losses were logged."""
+
+    def note(stage: str, epoch: int, losses: dict[str, float]) -> None:
+        log.note(f"{stage}, epoch {epoch}: " + ", ".join(f"{n} {v:.4g}" for n, v in losses.items()))
+        if on_epoch:
+            on_epoch(stage, epoch, losses)
+
+    return note
 
 
 def _callbacks(watch: Watch | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from launch.cli_options import (
 )
 from launch.describing import description
 from launch.export_command import export_command
+from launch.failures import SearchStopped, broken_place, os_error_in_words
 from launch.fps_command import fps_command
 from launch.ladders import ladder
 from launch.report import (
@@ -130,8 +131,17 @@ def main() -> None:
         app()
     except ValidationError as error:
         _fail(f"{error.title}: {in_words(error)}")
-    except (ValueError, FileExistsError, TrainingFailed) as error:
+    except (ValueError, SearchStopped, TrainingFailed) as error:
         _fail(str(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _fail(os_error_in_words(error))
+    except Exception as error:
+        broken = broken_place(error)
+        if broken is None:
+            raise
+        _fail(broken)
 
 
 def _fail(message: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from torchvision.io import write_png
+from torchvision.io import encode_png
 
 from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
@@ -113,7 +113,7 @@ def preview_command(
     split = read_split(_split(data, images, annotations), skip_bad)
     sheet = contact_sheet(split, train, input_size, count, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_png(sheet, str(out))
+    out.write_bytes(encode_png(sheet).numpy().tobytes())
     console.print(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {out}", soft_wrap=True)
 
 

@@ -46,6 +46,7 @@ class TrialRecord(BaseModel):
         predicted: what its detector was to cost, known before training.
         midway: what a snapshot of its detector scored, by epochs of training; without classes.
         promoted: the last rung that it stood at when it was given another chance.
+        retries: how often it was tried again after it had failed.
         growth: how far AP_small of others had grown from the rung that it was stopped at to their
             end; None where none had ended.
         broken: the constraints of the study that its detector does not keep to.
@@ -67,9 +68,15 @@ class TrialRecord(BaseModel):
     predicted: Cost | None = None
     midway: dict[int, Metrics] = {}
     promoted: int = 0
+    retries: int = 0
     growth: float | None = None
     broken: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def again(self) -> bool:
+        """Whether it ran on after it had ended once."""
+        return bool(self.promoted or self.retries)
 
     def values(self, objectives: Sequence[Figure]) -> tuple[float, ...] | None:
         """The objectives' values; None without a result, or where one is not known."""

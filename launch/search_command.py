@@ -24,6 +24,7 @@ from launch.cli_options import (
     parse_ratios,
 )
 from launch.constraints import constraints_from, parse_count
+from launch.failures import evidence
 from launch.halving import Halving
 from launch.objectives import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
@@ -45,7 +46,15 @@ SHAPES_MINUTES = 7.5
 """Limit of a search on generated shapes that names none."""
 
 RESUMABLE = frozenset(
-    ("resume_from", "trials", "driver", "cpus_per_trial", "gpus_per_trial", "address")
+    (
+        "resume_from",
+        "retry_failed",
+        "trials",
+        "driver",
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "address",
+    )
 )
 """What may be said of a study that goes on."""
 
@@ -78,6 +87,10 @@ def search_command(
     resume_from: Annotated[
         Path | None, typer.Option("--resume", help="Go on with the study there.")
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: run again what failed by its design."),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     driver: DriverName = "ray",
     cpus_per_trial: Annotated[float, typer.Option(min=1)] = 1,
@@ -165,10 +178,18 @@ def search_command(
         if resume_from:
             _check_resumable(context)
             aims = read_settings(resume_from).objectives
-            resume(resume_from, trials=trials, on_end=_print_end(aims), **workers)
+            front = resume(
+                resume_from,
+                trials=trials,
+                retry_failed=retry_failed,
+                on_end=_print_end(aims, resume_from),
+                **workers,
+            )
         else:
+            if retry_failed:
+                raise typer.BadParameter("it goes with --resume", param_hint="--retry-failed")
             source, aims = data_source(data, paths), _objectives(objective)
-            search(
+            front = search(
                 space,
                 source or _shapes(),
                 folder,
@@ -190,13 +211,16 @@ def search_command(
                 inherit=inherit,
                 warm_start=warm_start or (),
                 on_known=_print_known,
-                on_end=_print_end(aims),
+                on_end=_print_end(aims, folder),
                 **workers,
             )
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: sparrow search --resume {folder}")
         raise typer.Exit(130) from None
     print_front(folder)
+    if not front.members:
+        _print_no_front(folder)
+        raise typer.Exit(1)
 
 
 def _check_resumable(context: typer.Context) -> None:
@@ -238,25 +262,45 @@ def _print_known(words: str) -> None:
     console.print(words, markup=False, highlight=False)
 
 
-def _print_end(objectives: Sequence[Figure]) -> OnEnd:
+def _print_end(objectives: Sequence[Figure], folder: Path) -> OnEnd:
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
-        _print_trial(record, objectives)
+        _print_trial(record, objectives, folder)
         console.print(f"  {outlook_in_words(outlook)}", highlight=False)
 
     return print_end
 
 
-def _print_trial(record: TrialRecord, objectives: Sequence[Figure]) -> None:
+def _print_trial(record: TrialRecord, objectives: Sequence[Figure], folder: Path) -> None:
     words = describe_in_words(record.config)
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"
         console.print(f"trial {record.number} {record.state}: {why} ({words})", markup=False)
+        if record.state == "failed":
+            _print_evidence(folder / record.folder)
         return
     figures = ", ".join(with_name(name, record.result.figure(name)) for name in objectives)
     console.print(
         f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})",
         highlight=False,
     )
+
+
+def _print_evidence(folder: Path) -> None:
+    """Where a failed trial left its traceback and its log."""
+    for file in evidence(folder):
+        console.print(f"  see {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_no_front(folder: Path) -> None:
+    """Why a search ended without a front."""
+    failed = [record for record in read_records(folder) if record.state == "failed"]
+    if not failed:
+        console.print("No trial gives a front; the report says why.")
+        return
+    first = failed[0]
+    text = f"No trial gives a front: {len(failed)} failed, trial {first.number}: {first.reason}"
+    console.print(text, markup=False, highlight=False)
+    _print_evidence(folder / first.folder)
 
 
 def print_front(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -14,6 +15,7 @@ from detectors.runtimes import best
 from detectors.speed import hardware_name
 from detectors.timing.energy import energy_counter
 from launch.constraints import Constraint, figures_of
+from launch.failures import SearchStopped, broken_place
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.inheritance import SHARE
 from launch.local import run_locally
@@ -33,6 +35,7 @@ from searchspace import Space, load_space
 
 Driver = Literal["ray", "local"]
 NUM_CLASSES = "detector.num_classes"
+logger = logging.getLogger(__name__)
 RUNTIME, PRECISION = "measure.runtime", "measure.precision"
 
 
@@ -101,6 +104,8 @@ def search(
         DataError, SpaceError, StudyError, TrialError, KnownError: bad input, before anything is
             trained.
         EnergyUnreadable: `energy_mj` is asked for, and this machine cannot read it.
+        SearchStopped: its latest trials all failed for one cause, or the disk is full or cannot be
+            written; the message says how to go on.
         KeyboardInterrupt: interrupted; `resume(out)` goes on.
     """
     space = space if isinstance(space, Space) else load_space(space)
@@ -155,13 +160,20 @@ def resume(
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,
+    retry_failed: bool = False,
     on_end: OnEnd | None = None,
 ) -> Front:
     """Go on with a search that was interrupted, or with more trials.
 
+    Trials that failed for a passing cause, such as a lost process, are tried again.
+
+    Args:
+        retry_failed: also those that failed by their design, such as for want of memory.
+
     Raises:
         StudyError: no study there, or its data have changed since.
         TrialError: a teacher that its space names is gone.
+        SearchStopped, KeyboardInterrupt: see `search`.
     """
     folder = Path(folder)
     settings = read_settings(folder)
@@ -176,6 +188,7 @@ def resume(
     with open_study(folder, None, on_end) as study:
         if trials is not None:
             study.extend(trials)
+        study.try_again(lasting=retry_failed)
         return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
 
 
@@ -199,19 +212,55 @@ def _drive(
     address: str | None,
 ) -> Front:
     try:
-        if driver == "local":
-            run_locally(study, data)
-        else:
-            # Only here: a search without Ray does not import it.
-            from launch.tuner import Resources, run_on_ray
+        _run(study, data, driver, cpus, gpus, address)
+    except BaseException as error:
+        _report_if_possible(study.folder)
+        broken = broken_place(error, study.folder) if isinstance(error, Exception) else None
+        if broken is None:
+            raise
+        raise SearchStopped(_how_to_go_on(study, broken)) from error
+    if study.stopped_by:
+        _report_if_possible(study.folder)
+        raise SearchStopped(_how_to_go_on(study, study.stopped_by))
+    return report(study.folder)
 
-            on_gpu = pick_device(study.settings.device).type == "cuda"
-            gpus = float(on_gpu) if gpus is None else gpus
-            measure_on = study.settings.measure_on
-            run_on_ray(study, data, Resources(cpus, gpus, address, measure_on))
-    finally:
-        front = report(study.folder)
-    return front
+
+def _run(
+    study: Study,
+    data: TrialData,
+    driver: Driver,
+    cpus: float,
+    gpus: float | None,
+    address: str | None,
+) -> None:
+    if driver == "local":
+        run_locally(study, data)
+        return
+    # Only here: a search without Ray does not import it.
+    from launch.tuner import Resources, run_on_ray
+
+    on_gpu = pick_device(study.settings.device).type == "cuda"
+    gpus = float(on_gpu) if gpus is None else gpus
+    run_on_ray(study, data, Resources(cpus, gpus, address, study.settings.measure_on))
+
+
+def _report_if_possible(folder: Path) -> None:
+    """Write the report of a search that ends early; the disk may be what ended it."""
+    try:
+        report(folder)
+    except Exception as error:
+        logger.warning(f"{folder}: the report could not be written ({error})")
+
+
+def _how_to_go_on(study: Study, reason: str) -> str:
+    """Why a search stopped, and the command that goes on with it."""
+    finished = sum(record.state == "finished" for record in study.records)
+    kept = f"{finished} trial{'' if finished == 1 else 's'} finished and nothing of them is lost"
+    again = " --retry-failed" if any(record.lasting for record in study.records) else ""
+    return (
+        f"the search stopped: {reason.rstrip('.')}. {kept[0].upper()}{kept[1:]}. Once the cause is "
+        f"mended, go on with: sparrow search --resume {study.folder}{again}"
+    )
 
 
 def _with_form(space: Space, device: str | None) -> Space:

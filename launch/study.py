@@ -22,8 +22,8 @@ from detectors.evaluate import Metrics
 from detectors.quiet import computing
 from detectors.timing.blocks import threads
 from launch import early
-from launch.attempt import Failure
 from launch.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
+from launch.failures import Failure, common_cause
 from launch.files import write_atomically
 from launch.gate import Gate
 from launch.halving import rungs_within
@@ -72,6 +72,8 @@ class Study:
         self._proposed: set[int] = set()
         # Nothing can be proposed until something else becomes known.
         self._idle = False
+        self._endings: list[TrialRecord] = []
+        self._stopped_by: str | None = None
         self._opened = time.monotonic()
         seed = settings.seed + len(self._journal.records)
         self._random = optuna.samplers.RandomSampler(seed=seed)
@@ -114,7 +116,7 @@ class Study:
 
         None when the budget is spent or the space has nothing new; with `waits`, for the moment.
         """
-        if self._idle:
+        if self._idle or self._stopped_by:
             return None
         record = self._next()
         self._idle = record is None
@@ -125,14 +127,48 @@ class Study:
     @property
     def waits(self) -> bool:
         """Whether trials run that may give a stopped one another chance."""
-        return self.settings.halving is not None and bool(self._proposed)
+        halves = self.settings.halving is not None
+        return halves and bool(self._proposed) and not self._stopped_by
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Why it proposes nothing more: what broke around it, or the cause that its latest trials
+        failed for. None as long as it goes on."""
+        return self._stopped_by
+
+    def try_again(self, lasting: bool) -> int:
+        """Make failed trials unfinished again; returns how many.
+
+        Args:
+            lasting: also those whose design was to blame.
+        """
+        failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
+        for record in failed:
+            update = {
+                "state": "running",
+                "reason": None,
+                "lasting": False,
+                "retries": record.retries + 1,
+            }
+            self._journal.append(record.model_copy(update=update))
+            self._unfinished.append(self._journal.get(record.number))
+        return len(failed)
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
-        """Note how a trial ended; on disk before the sampler hears of it."""
+        """Note how a trial ended; on disk before the sampler hears of it.
+
+        Where the surroundings are to blame it has not ended: it stays unfinished for the next
+        resume, and the study proposes nothing more.
+        """
         self._rejected = 0
         running = self._journal.get(number)
         if isinstance(outcome, Failure):
-            update = {"state": "failed", "reason": outcome.reason, "lasting": outcome.lasting}
+            if outcome.blame == "surroundings":
+                self._stopped_by = self._stopped_by or outcome.reason
+                self._proposed.discard(number)
+                return
+            lasting = outcome.blame == "design"
+            update = {"state": "failed", "reason": outcome.reason, "lasting": lasting}
         else:
             broken = tuple(
                 str(c) for c in self.settings.constraints if c.broken_by(outcome.figure(c.figure))
@@ -198,6 +234,8 @@ class Study:
         self._proposed.discard(record.number)
         self._idle = False
         self._told.end(record)
+        self._endings.append(record)
+        self._stopped_by = self._stopped_by or common_cause(self._endings)
         self._on_end(record, outlook(self._budget(), self._spent()))
 
     def _next(self) -> TrialRecord | None:

@@ -85,7 +85,8 @@ class Told:
     def end(self, record: TrialRecord) -> None:
         """Tell how a trial of the study ended.
 
-        One that got another chance was told before and is told once more, under a new number.
+        One that got another chance, or was tried again, was reported before; it is reported once
+        more, under a new number.
         """
         told = [
             trial
@@ -95,7 +96,7 @@ class Told:
         asked = next((trial for trial in told if trial.state == TrialState.RUNNING), None)
         if asked is not None:
             self.tell(asked.number, record)
-        elif record.promoted and record.state not in {t.user_attrs.get(ENDING) for t in told}:
+        elif record.again and record.state not in {t.user_attrs.get(ENDING) for t in told}:
             self.study.add_trial(self._as_optuna(record))
 
     def tell(self, optuna_number: int, record: TrialRecord) -> None:
@@ -180,9 +181,7 @@ class Told:
             trial = told.get(record.number)
             if trial is None:
                 self.study.add_trial(self._as_optuna(record))
-            elif record.state != "running" and (
-                trial.state == TrialState.RUNNING or record.promoted
-            ):
+            elif record.state != "running" and (trial.state == TrialState.RUNNING or record.again):
                 self.end(record)
 
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from compress import check_pruning
 from detectors.cost import Cost
@@ -27,6 +28,10 @@ from searchspace.trial import TrialConfig
 SPEEDS = "speeds"
 """The folder of a store of stages where the speeds of architectures lie."""
 
+RESULT = "result.json"
+
+DEVICES = ("cpu", "cuda")
+
 INT8 = "int8"
 """The folder of a quantised trial's model, as its runtime loads it."""
 
@@ -34,6 +39,8 @@ STAGES = "stages"
 """The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
 
 OnPredicted = Callable[[Cost], None]
+
+logger = logging.getLogger(__name__)
 
 
 class Outcome(BaseModel):
@@ -82,6 +89,14 @@ class TrialResult(BaseModel):
     def figure(self, name: str) -> float | None:
         """A metric or cost of the final detector by its name."""
         return self.final.figure(name)
+
+
+def read_result(file: Path) -> TrialResult:
+    """What a trial left in `result.json`; raises ValueError where that is damaged."""
+    try:
+        return TrialResult.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{file}: damaged ({error.errors()[0]['msg']})") from None
 
 
 def run_trial(
@@ -136,8 +151,24 @@ def run_trial(
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
-    """The device asked for, else a GPU where there is one."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device asked for, else a GPU where there is one.
+
+    Raises:
+        ValueError: there is no such device, or it is not in this machine.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in DEVICES:
+        raise ValueError(f"device {device!s}: unknown; give cpu, cuda, or a number as in cuda:1")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= gpus:
+        have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU can be used here"
+        raise ValueError(f"device {device!s}: {have}; give cpu, or leave the device out")
+    return found
 
 
 def check_fits(
@@ -168,16 +199,28 @@ class _Trial:
 
     def result(self) -> TrialResult:
         self._claim_folder()
-        file = self.out / "result.json"
-        if not file.exists():
-            self._write("result", self._run())
-        return TrialResult.model_validate_json(file.read_text())
+        file = self.out / RESULT
+        if file.exists():
+            try:
+                return read_result(file)
+            except ValueError as error:
+                logger.warning(f"{error}: written again from the stages")
+        self._write("result", self._run())
+        return read_result(file)
 
     def _claim_folder(self) -> None:
         cause, config = self.out / "trial.json", self.stages.config
         if not cause.exists():
             self._write("trial", config)
-        elif TrialConfig.model_validate_json(cause.read_text()) != config:
+            return
+        try:
+            there = TrialConfig.model_validate_json(cause.read_bytes())
+        except ValidationError as error:
+            raise TrialError(
+                f"{cause}: damaged ({error.errors()[0]['msg']}): remove the file if the folder is "
+                "this trial's, or choose an empty folder"
+            ) from None
+        if there != config:
             raise TrialError(f"{self.out} holds another trial: choose an empty folder")
 
     def _run(self) -> TrialResult:

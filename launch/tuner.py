@@ -29,13 +29,14 @@ from ray.tune.search import Searcher
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
-from launch.attempt import Failure, attempt
+from launch.attempt import attempt
+from launch.failures import Failure
 from launch.files import write_atomically
 from launch.objectives import Figure
 from launch.study import Study
 from launch.target import TargetMeter, check_target
 from launch.teachers import PackedDetector, load_teacher, named_teachers
-from launch.trial import SPEEDS, TrialData, TrialResult
+from launch.trial import RESULT, SPEEDS, TrialData, TrialResult, read_result
 from launch.watch import Ended
 from searchspace import TrialConfig
 
@@ -144,14 +145,13 @@ class StudySearcher(Searcher):
         if number is None:
             return  # the study has ended it
         if error:
-            lost = Failure(f"its process was lost {RETRIES + 1} times", lasting=False)
+            lost = Failure(f"its process was lost {RETRIES + 1} times", "passing")
             self._study.end(number, lost)
         elif result and "failed" in result:
-            failure = Failure(result["failed"], result["lasting"], result["seconds"])
+            failure = Failure(result["failed"], result["blame"], result["seconds"])
             self._study.end(number, failure)
         elif result and "finished" in result:
-            file = Path(result["finished"])
-            self._study.end(number, TrialResult.model_validate_json(file.read_text()))
+            self._study.end(number, _outcome(Path(result["finished"])))
         # Otherwise the search was interrupted: the trial stays unfinished in the journal.
 
     def save(self, checkpoint_path: str) -> None:
@@ -159,6 +159,14 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         raise RuntimeError("a study is resumed from its folder, not from Tune's")
+
+
+def _outcome(file: Path) -> TrialResult | Failure:
+    """The result that a worker says lies in a file."""
+    try:
+        return read_result(file)
+    except (OSError, ValueError) as error:
+        return Failure(f"its result cannot be read: {error}", "passing")
 
 
 def _answers(study: Study) -> Path:
@@ -192,7 +200,8 @@ def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
     finally:
         if started:
             ray.shutdown()
-    if any(record.state == "running" for record in study.records):
+    unfinished = any(record.state == "running" for record in study.records)
+    if unfinished and not study.stopped_by:
         raise KeyboardInterrupt
 
 
@@ -283,8 +292,6 @@ def _run_on_worker(
     if isinstance(outcome, Ended):
         return
     if isinstance(outcome, Failure):
-        tune.report(
-            {"failed": outcome.reason, "lasting": outcome.lasting, "seconds": outcome.seconds}
-        )
+        tune.report({"failed": outcome.reason, "blame": outcome.blame, "seconds": outcome.seconds})
     else:
-        tune.report({"finished": str(folder / "result.json")})
+        tune.report({"finished": str(folder / RESULT)})

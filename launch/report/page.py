@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.cost import Cost
+from launch.failures import evidence
 from launch.objectives import DEFAULT, SENSES, height
 from launch.records import EARLY, TrialRecord
 from launch.report.front_file import member_of
@@ -36,11 +37,13 @@ class Row:
     Attributes:
         state: `front`, or what the record says.
         cells: (text, value to sort by or None) of each column.
+        evidence: what a failed trial left to look at, as paths from the study's folder.
     """
 
     record: TrialRecord
     state: str
     cells: tuple[tuple[str, float | None], ...]
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,13 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         devices=_devices(view),
         columns=columns(view.objectives),
         reading=_reading(view),
-        rows=list(_rows(view)),
+        rows=list(_rows(view, folder)),
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
     )
 
 
-def _rows(view: StudyView) -> Iterator[Row]:
+def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
     """The front, then what finished by the first objective, what still runs, what failed or ended
     early."""
     front = {record.number for record in view.front}
@@ -116,7 +119,15 @@ def _rows(view: StudyView) -> Iterator[Row]:
         yield _row(record, "finished", names)
     for state in ("running", "failed", *EARLY):
         for record in view.in_state(state):
-            yield _row(record, state, names)
+            yield replace(_row(record, state, names), evidence=_evidence(record, folder))
+
+
+def _evidence(record: TrialRecord, folder: Path) -> tuple[str, ...]:
+    """What a failed trial left to look at, as paths from the study's folder."""
+    if record.state != "failed":
+        return ()
+    files = evidence(folder / record.folder)
+    return tuple(file.relative_to(folder).as_posix() for file in files)
 
 
 def _first_height(view: StudyView, record: TrialRecord) -> float:

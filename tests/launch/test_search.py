@@ -12,7 +12,8 @@ import pytest
 from detectors.data.validation import DataError
 from detectors.detector import Detector
 from detectors.runtimes import Form
-from launch.attempt import Failure, attempt
+from launch.attempt import attempt
+from launch.failures import Failure
 from launch.report import load_front
 from launch.searches import resume, search
 from launch.settings import StudyError, read_settings
@@ -77,16 +78,16 @@ def test_an_interrupted_search_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("error", "reason", "lasting"),
+    ("error", "reason", "blame"),
     [
-        (MemoryError("no more"), "out of memory: no more", True),
-        (TrialError("does not fit"), "does not fit", True),
-        (ZeroDivisionError("oh"), "ZeroDivisionError: oh", False),
+        (MemoryError("no more"), "out of memory: no more", "design"),
+        (TrialError("does not fit"), "does not fit", "design"),
+        (ZeroDivisionError("oh"), "ZeroDivisionError: oh", "passing"),
     ],
 )
 def test_whatever_fails_becomes_a_reason(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path,
-    error: Exception, reason: str, lasting: bool,
+    error: Exception, reason: str, blame: str,
 ) -> None:  # fmt: skip
     def fail(*args: object, **kwargs: object) -> None:
         raise error
@@ -94,7 +95,7 @@ def test_whatever_fails_becomes_a_reason(
     outcome = attempt(tiny, shapes, tmp_path, "cpu", run=fail)
     assert isinstance(outcome, Failure)
     assert outcome.reason.startswith(reason)
-    assert outcome.lasting == lasting
+    assert outcome.blame == blame
 
 
 def test_a_failing_trial_does_not_end_the_search(

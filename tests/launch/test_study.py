@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from detectors.quiet import measuring
-from launch.attempt import Failure
+from launch.failures import Blame, Failure
 from launch.settings import StudyError, StudySettings
 from launch.study import Study, open_study, read_records
 from searchspace import Space
@@ -69,15 +69,15 @@ def test_the_sampler_is_told_objectives_with_fps_as_logarithm(
 
 
 @pytest.mark.parametrize(
-    ("lasting", "state"), [(True, TrialState.PRUNED), (False, TrialState.FAIL)]
+    ("blame", "state"), [("design", TrialState.PRUNED), ("passing", TrialState.FAIL)]
 )
 def test_failures_are_recorded_with_their_reason(
-    settings: StudySettings, tmp_path: Path, lasting: bool, state: TrialState
+    settings: StudySettings, tmp_path: Path, blame: Blame, state: TrialState
 ) -> None:
     ended = []
     with open_study(tmp_path, settings, on_end=lambda r, _: ended.append(r)) as study:
         first = study.propose()
-        study.end(first.number, Failure("out of memory", lasting=lasting))
+        study.end(first.number, Failure("out of memory", blame))
         assert study.propose().number == 1
     assert [(r.state, r.reason) for r in ended] == [("failed", "out of memory")]
     assert read_records(tmp_path)[0].reason == "out of memory"
