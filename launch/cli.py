@@ -134,8 +134,6 @@ def main() -> None:
     except (ValueError, SearchStopped, TrainingFailed) as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno is None:
-            raise
         _fail(os_error_in_words(error))
     except Exception as error:
         broken = broken_place(error)

@@ -418,6 +418,7 @@ def test_places_that_cannot_be_written_are_one_sentence(
         status, text = run(*command)
         assert status == 1, command
         assert "Traceback" not in text
-        assert str(command[-1])[:20] in text
+        # Of a folder that cannot be made, the system may name a part.
+        assert str(command[-1])[:6] in text
         assert len(text.strip().splitlines()) <= 2, text
     assert file.read_text() == "in the way"
