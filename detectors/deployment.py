@@ -11,6 +11,9 @@ from detectors.runtimes import Deployed, Form, best, deploy
 from detectors.timing.blocks import threads
 from searchspace.measuring import AUTO, MeasureConfig
 
+COMPILING = 1800.0
+"""Seconds that a runtime may take to compile and calibrate a detector."""
+
 
 def form_of(config: MeasureConfig, detector: Detector, device: torch.device) -> Form:
     """The form that a configuration names for a detector on a device."""
@@ -30,7 +33,7 @@ def deploy_as(
     Raises:
         RuntimeUnavailable: the form cannot be had here.
     """
-    with computing(device), threads(config.threads):
+    with computing(device, "building what is deployed", COMPILING), threads(config.threads):
         form = form_of(config, detector, device)
         deployed = deploy(detector, *form, device, calibration)
         # Runtimes that compile do so for each size of batch when it is first seen.

@@ -73,7 +73,7 @@ def detect_split(
     size, results = min(BATCH, len(split.images)), []
     for records, images in evaluation_batches(split, detector.config.input_size, size):
         images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
-        with computing(device):
+        with computing(device, "scoring a batch"):
             batch = images.to(device).float().div_(255)
             detections = detector.detect(batch.contiguous(memory_format=torch.channels_last))
         for index, record in enumerate(records):

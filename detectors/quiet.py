@@ -1,19 +1,164 @@
 """A quiet device for measurements: while one process measures, no training step runs.
 
-Training holds a shared lock for each step, a measurement holds it alone. The locks are advisory
-locks on files under the node's temporary folder, so a process that dies releases them by itself.
+A device has a *gate* and one file for each step under way. A step passes the gate, which any number
+may pass side by side, and locks a file of its own. A measurement closes the gate, so that no step
+begins, and waits until those under way are done. All of these locks lie in a folder of the user's
+own on this node, die with their process, and have leases (`detectors.locks`): a process that hangs
+stops the others for a while only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
-import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from detectors.locks import (
+    Hold,
+    Waiting,
+    held,
+    holder_of,
+    is_current,
+    open_lock,
+    try_lock,
+    wait_for,
+)
+from detectors.own_folder import lock_folder
+
+MEASURING = 120.0
+"""Seconds that one call of what is measured may take."""
+
+FIRST_STEP, LEAST_STEP, MORE_THAN_BEFORE = 600.0, 60.0, 20
+"""Seconds that the first step of its kind in a process may take, and any at least; how many times
+the longest so far, of those that were in time, a further one may."""
+
+_numbers = itertools.count()
+_longest: dict[str, float] = {}
+"""Seconds of the longest step of this process, by what it did."""
+
+
+class Alone:
+    """A measurement's hold on its device."""
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+        self._left: list[int] = []
+
+    def wait_for_step(self, path: Path) -> None:
+        """Until a step is done or counts as hung; its file is removed, also that of a dead one."""
+        with contextlib.ExitStack() as opened:
+            try:
+                file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return
+            opened.callback(os.close, file)
+            waiting = Waiting(f"{self._hold.path.stem}, {self._hold.what}")
+            while not try_lock(file, fcntl.LOCK_EX):
+                holder = holder_of(file)
+                if waiting.is_over(holder):
+                    waiting.give_up(holder)
+                    self._left.append(os.dup(file))
+                    break
+                self._hold.progress()
+                waiting.pause()
+            path.unlink(missing_ok=True)
+
+    def doubt(self) -> str | None:
+        """Why others may have computed beside the measurement; None while it is alone."""
+        if self._hold.is_lost:
+            return f"it stood still for over {self._hold.lease:.0f} s, and others went on"
+        if any(try_lock(file, fcntl.LOCK_EX) for file in self._left):
+            return "a process that had hung went on or ended beside it"
+        return None
+
+    def close(self) -> None:
+        for file in self._left:
+            os.close(file)
+
+
+class _Seat:
+    """What a thread keeps open for its steps on a device: the gate, and a file of its own.
+
+    To open them costs far more than to lock them.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.is_taken = False
+        self.folder, self._name = folder, name
+        self._gate_path = folder / f"{name}.gate"
+        self._gate = -1
+        self._step: Hold | None = None
+
+    def take(self, what: str, lease: float) -> None:
+        """Pass the gate and lock the thread's file; waits while a measurement is on."""
+        waiting = Waiting(f"{self._name}, {what}")
+        while not self._took(what, lease, waiting):
+            # A measurement removed the step's file, or a hung one's gate was replaced.
+            self.close()
+        self.is_taken = True
+
+    def _took(self, what: str, lease: float, waiting: Waiting) -> bool:
+        step = self._open()
+        if not wait_for(self._gate, self._gate_path, fcntl.LOCK_SH, waiting, leased=True):
+            return False
+        try:
+            if not try_lock(step.file, fcntl.LOCK_EX):
+                return False
+            step.what, step.lease, step.since = what, lease, time.time()
+            step.renew()
+            # The gate as the last: whoever measures behind a newer one did not look for this step.
+            return os.fstat(step.file).st_nlink > 0 and is_current(self._gate, self._gate_path)
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def _open(self) -> Hold:
+        if self._step is None:
+            self._gate = open_lock(self._gate_path)
+            while self._step is None:
+                path = self.folder / f"{self._name}.step.{os.getpid()}.{next(_numbers)}"
+                with contextlib.suppress(FileExistsError):
+                    self._step = Hold(open_lock(path, os.O_EXCL), path, "", None)
+        return self._step
+
+    def leave(self) -> None:
+        self.is_taken = False
+        if self._step is not None:
+            fcntl.flock(self._step.file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._step is not None:
+            os.close(self._step.file)
+            self._step = None
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+
+    __del__ = close
+
+
+class _Mine(threading.local):
+    def __init__(self) -> None:
+        self.seats: dict[str, _Seat] = {}
+
+
+_mine = _Mine()
+
+
+def _forget_seats() -> None:
+    """A fork shares the locks of what it inherits, and would keep them when its parent dies."""
+    for seat in _mine.seats.values():
+        seat.close()
+    _mine.seats.clear()
+
+
+os.register_at_fork(after_in_child=_forget_seats)
 
 
 def device_name(device: torch.device) -> str:
@@ -24,26 +169,57 @@ def device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(device: torch.device) -> Iterator[None]:
-    """Hold the device together with others, for one training step or batch."""
-    with contextlib.ExitStack() as held:
-        # The gate keeps a stream of short shared locks from starving a measurement that waits.
-        with _locked(device, "gate", fcntl.LOCK_SH):
-            held.enter_context(_locked(device, "device", fcntl.LOCK_SH))
+def computing(
+    device: torch.device, what: str = "taking a training step", lease: float | None = None
+) -> Iterator[None]:
+    """Hold the device together with others, for one training step or batch.
+
+    Args:
+        what: what is done, as in "has been ..."; tells kinds of steps apart.
+        lease: seconds after which it counts as hung; by default from what such steps took so far.
+    """
+    seat = _seat(device)
+    if seat.is_taken:
         yield
+        return
+    if lease is None:
+        longest = _longest.get(what)
+        lease = max(LEAST_STEP, MORE_THAN_BEFORE * longest) if longest else FIRST_STEP
+    try:
+        seat.take(what, lease)
+        start = time.monotonic()
+        yield
+    finally:
+        seat.leave()
+    seconds = time.monotonic() - start
+    if seconds < lease:
+        _longest[what] = max(_longest.get(what, 0.0), seconds)
 
 
 @contextlib.contextmanager
-def measuring(device: torch.device) -> Iterator[None]:
-    """Hold the device alone."""
-    with _locked(device, "gate", fcntl.LOCK_EX), _locked(device, "device", fcntl.LOCK_EX):
-        yield
+def measuring(
+    device: torch.device, what: str = "measuring", lease: float = MEASURING
+) -> Iterator[Alone]:
+    """Hold the device alone.
+
+    Args:
+        lease: seconds without a timed call after which this process counts as hung, and others go
+            on. Ask `Alone.doubt` at the end whether they did.
+    """
+    folder, name = lock_folder(), device_name(device)
+    with (
+        held(folder / f"{name}.gate", what, lease) as hold,
+        contextlib.closing(Alone(hold)) as alone,
+    ):
+        for path in sorted(folder.glob(f"{name}.step.*")):
+            alone.wait_for_step(path)
+        yield alone
 
 
-@contextlib.contextmanager
-def _locked(device: torch.device, role: str, mode: int) -> Iterator[None]:
-    folder = Path(tempfile.gettempdir()) / f"sparrow-locks-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    with open(folder / f"{device_name(device)}.{role}", "w") as file:
-        fcntl.flock(file, mode)
-        yield
+def _seat(device: torch.device) -> _Seat:
+    """This thread's seat on a device; a new one where the lock folder is another by now."""
+    folder, name = lock_folder(), device_name(device)
+    seat = _mine.seats.get(name)
+    if seat is None or (seat.folder != folder and not seat.is_taken):
+        seat = _mine.seats[name] = _Seat(folder, name)
+    return seat

@@ -128,20 +128,21 @@ def _time(
     with contextlib.ExitStack() as made:
         forms = [_deployed(candidate, config, device, made) for candidate in candidates]
         subjects = [subject(d, c.images, config) for d, c in zip(forms, candidates, strict=True)]
-        with measuring(device), threads(config.threads):
+        with measuring(device) as alone, threads(config.threads):
             watch = Watch(device)
             effort = Effort(config.runs, config.passes, config.seconds, config.interval)
             timings = time_together(subjects, effort, device)
             circumstances = watch.circumstances()
             memories = [peak_memory(subject.whole, device) for subject in subjects]
             drawn = [energy(subject.whole, device) for subject in subjects]
+            company = alone.doubt()
     nominal = nominal_ms(_hardware(config, device), min(t.best_ms for t in timings), store)
     return [
         Cost(
             **_size(candidate.detector),
             **_speed(timing, nominal, config.batch),
             **_setting(config, deployed, device),
-            **_verdict(timing, circumstances, config, device),
+            **_verdict(timing, circumstances, config, device, company),
             memory=memory,
             energy=joules,
         )
@@ -202,9 +203,15 @@ def _setting(config: MeasureConfig, deployed: Deployed, device: torch.device) ->
 
 
 def _verdict(
-    timing: Timing, circumstances: Circumstances, config: MeasureConfig, device: torch.device
+    timing: Timing,
+    circumstances: Circumstances,
+    config: MeasureConfig,
+    device: torch.device,
+    company: str | None,
 ) -> dict[str, Any]:
-    reason = doubt(timing, circumstances.disturbance, device, config.threads)
+    """Whether the figures can be trusted; `company` says who else computed, if anybody did."""
+    noise = doubt(timing, circumstances.disturbance, device, config.threads)
+    reason = "; ".join(reason for reason in (noise, company) if reason) or None
     return {"circumstances": circumstances, "trusted": reason is None, "doubt": reason}
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from detectors.locks import held
 from launch.files import sha256, write_atomically
 
 VERSION = 1
@@ -71,8 +70,8 @@ class Store:
     def once(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Artefact:
         """The artefact of a stage, made first where it does not lie here whole.
 
-        Of several processes that want the same one, one makes it and the others wait. A lock dies
-        with its process.
+        Of several processes that want the same one, one makes it and the others wait, and say for
+        whom after a while. A lock dies with its process.
 
         Args:
             inputs: everything that determines what comes out, as JSON can show it.
@@ -81,7 +80,9 @@ class Store:
         """
         artefact = self.artefact(stage, inputs)
         if _damage(artefact.folder):
-            with _held(self.folder / "locks" / artefact.key):
+            lock = self.folder / "locks" / artefact.key
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with held(lock, f"making {artefact.key}"):
                 if damage := _damage(artefact.folder):
                     _remove(artefact.folder, damage)
                     _make(artefact.folder, Path(f"{artefact.folder}.partial"), stage, inputs, make)
@@ -140,11 +141,3 @@ def _make(
     write_atomically(work / MANIFEST, manifest.model_dump_json(indent=1))
     os.replace(work, folder)
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _held(lock: Path) -> Iterator[None]:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import itertools
 import time
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
+from detectors.locks import Busy, held
 from detectors.quiet import computing
 from detectors.timing.blocks import threads
 from launch import early
@@ -327,7 +327,7 @@ class Study:
             study = self._told.study
             study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
             # A sampler with a model computes for seconds: no measurement shall see it.
-            with computing(CPU), threads(1):
+            with computing(CPU, "proposing a trial"), threads(1):
                 trial = study.ask()
             try:
                 config = self.space.suggest(trial)
@@ -394,11 +394,11 @@ def open_study(
     if settings is None:
         settings = read_settings(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "study.lock", "w") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f"{folder}: another process works on this study") from None
+            stack.enter_context(held(folder / "study.lock", "working on it", wait=False))
+        except Busy as error:
+            raise StudyError(f"{folder}: another process works on this study: {error}") from None
         write_atomically(file, settings.model_dump_json(indent=1))
         yield Study(folder, settings, on_end)
 

@@ -16,3 +16,11 @@ def own_logs(caplog: pytest.LogCaptureFixture) -> None:
         if name.split(".")[0] in ROOMS and isinstance(logger, logging.Logger):
             logger.disabled = False
             logger.propagate = True
+
+
+@pytest.fixture(autouse=True)
+def own_node(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks and speeds of this test and its processes alone, whatever else the machine computes."""
+    folder = str(tmp_path_factory.mktemp("node"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", folder)

@@ -7,8 +7,8 @@ the runner's parent, and could close it.
 from __future__ import annotations
 
 import multiprocessing
-import tempfile
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 
 CLEAN = multiprocessing.get_context("forkserver")
@@ -16,15 +16,17 @@ CLEAN.set_forkserver_preload(["detectors.quiet", "detectors.timing.store"])
 
 
 def process(target: Callable[..., None], *arguments: object) -> BaseProcess:
-    """A process, not started yet, that shares this one's temporary folder.
+    """A process, not started yet, with this one's environment, hence its folders of the node.
 
     Args:
         target: a function of a module, as it goes by its name.
     """
-    shared = (tempfile.gettempdir(), target, arguments)
+    shared = (dict(os.environ), target, arguments)
     return CLEAN.Process(target=_run, args=shared, daemon=True)
 
 
-def _run(folder: str, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
-    tempfile.tempdir = folder
+def _run(
+    environment: Mapping[str, str], target: Callable[..., None], arguments: tuple[object, ...]
+) -> None:
+    os.environ.update(environment)
     target(*arguments)

@@ -13,6 +13,7 @@ from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.fold import folded
 from detectors.onnx_graph import named_tensors, predictions_of
+from detectors.own_folder import cache_folder
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from searchspace.runtimes import Precision
 
@@ -98,6 +99,8 @@ def _compiled(network: nn.Module) -> Network:
 
 
 def _compile(network: nn.Module, batch: Tensor) -> nn.Module:
+    # Code is loaded from there, and by default it is a name in the temporary folder.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
     try:
         # An exported program has code of its own: Dynamo counts what it compiles by code, and
         # leaves it uncompiled beyond a limit.

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from detectors.locks import progress
+
 WINDOW = 5
 """Calls of a warm-up whose median is compared with that of the calls before."""
 
@@ -39,12 +41,14 @@ class WarmUp:
 
 
 def timed(call: Call, device: torch.device) -> float:
-    """Seconds of one call, until the device has finished it."""
+    """Seconds of one call, until the device has finished it; then the device's lease is renewed."""
     start = time.perf_counter()
     call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    progress()
+    return seconds
 
 
 def warm_up(call: Call, device: torch.device) -> WarmUp:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from detectors.own_folder import cache_folder
 from detectors.timing.reference import REFERENCE_VERSION
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,7 +40,7 @@ class SpeedStore:
     @classmethod
     def of_node(cls) -> SpeedStore:
         """Where this node keeps what holds for all that is measured on it."""
-        return cls(Path(tempfile.gettempdir()) / f"sparrow-speed-{os.getuid()}")
+        return cls(cache_folder())
 
     def find(self, key: Mapping[str, Any], model: type[M]) -> M | None:
         """What was kept under a key; None where nothing was.

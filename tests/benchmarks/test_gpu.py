@@ -33,9 +33,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The device's locks of this test alone, and one thread."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def one_thread() -> Iterator[None]:
     with threads(1):
         yield
 

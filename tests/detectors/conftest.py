@@ -145,9 +145,3 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> tuple[CocoSplit, CocoSpl
     config = ShapesConfig(train_images=8, val_images=6, size=96, seed=1)
     folder: Path = generate_shapes(tmp_path_factory.mktemp("shapes") / "set", config)
     return read_source(DataSource.from_folder(folder))
-
-
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device's locks of this test alone, whatever else the machine computes."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -60,6 +60,15 @@ def test_frames_per_second_rest_on_the_reference(detector: Detector) -> None:
     assert timing.whole.latency.calls == 6
 
 
+def test_a_measurement_that_others_did_not_wait_for_is_not_trusted(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detectors.quiet.Alone.doubt", lambda _: "others went on")
+    cost = measure(detector, MeasureConfig(runs=1, passes=6), CPU)
+    assert not cost.trusted
+    assert cost.doubt.endswith("others went on")
+
+
 def test_two_passes_are_too_few_to_trust(detector: Detector) -> None:
     cost = measure(detector, QUICK, CPU)
     assert not cost.trusted

@@ -19,11 +19,6 @@ CPU = torch.device("cpu")
 Run = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture(autouse=True)
-def own_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `sparrow fps ARGUMENTS`; gives the exit status and all that was printed."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from launch.store import MANIFEST, SCRATCH, Artefact, Manifest, Store
+from tests.processes import process
 
 INPUTS = {"epochs": 3, "data": "abc"}
 
@@ -154,28 +153,33 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
     assert (again, same) == (value, artefact)
 
 
-WORKER = """
-import sys, time
-from pathlib import Path
-from launch.store import Store
+def work(store: Path, log: Path, seconds: float) -> None:
+    """Make an artefact in so many seconds, unless it is there, and note each time it is made."""
 
-store, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+    def make(folder: Path) -> None:
+        with open(log, "a") as file:
+            file.write("made\n")
+        time.sleep(seconds)
+        (folder / "weights").write_text("whole")
 
-def make(folder):
-    with open(log, "a") as file:
-        file.write("made\\n")
-    time.sleep(seconds)
-    (folder / "weights").write_text("whole")
-
-artefact = Store(store).once("train", {}, make)
-assert (artefact.folder / "weights").read_text() == "whole"
-"""
+    artefact = Store(store).once("train", {}, make)
+    assert (artefact.folder / "weights").read_text() == "whole"
 
 
-def start(store: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", WORKER, str(store), str(log), str(seconds)]
-    return subprocess.Popen(command, env=environment)
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[float], BaseProcess]]:
+    """Starts processes that want the same artefact, and ends those that are left."""
+    processes: list[BaseProcess] = []
+
+    def run(seconds: float) -> BaseProcess:
+        processes.append(process(work, tmp_path / "store", tmp_path / "log", seconds))
+        processes[-1].start()
+        return processes[-1]
+
+    yield run
+    for left in processes:
+        left.kill()
+        left.join()
 
 
 def wait_for(log: Path) -> None:
@@ -185,21 +189,56 @@ def wait_for(log: Path) -> None:
         time.sleep(0.02)
 
 
-def test_of_two_processes_one_makes_it_and_the_other_waits(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    workers = [start(tmp_path / "store", log, 1.0) for _ in range(2)]
-    assert [worker.wait(60) for worker in workers] == [0, 0]
-    assert log.read_text() == "made\n"
+def ended(worker: BaseProcess) -> bool:
+    worker.join(60)
+    return worker.exitcode == 0
 
 
-def test_a_killed_process_leaves_the_stage_to_the_one_that_waits(tmp_path: Path) -> None:
+def test_of_two_processes_one_makes_it_and_the_other_waits(
+    start: Callable[[float], BaseProcess], tmp_path: Path
+) -> None:
+    workers = [start(1.0) for _ in range(2)]
+    assert all(ended(worker) for worker in workers)
+    assert (tmp_path / "log").read_text() == "made\n"
+
+
+def test_a_killed_process_leaves_the_stage_to_the_one_that_waits(
+    start: Callable[[float], BaseProcess], tmp_path: Path
+) -> None:
     log = tmp_path / "log"
-    first = start(tmp_path / "store", log, 600)
+    first = start(600)
     wait_for(log)
-    second = start(tmp_path / "store", log, 0)
+    second = start(0)
     time.sleep(0.5)
-    assert second.poll() is None
+    assert second.is_alive()
     assert log.read_text() == "made\n"
-    first.send_signal(signal.SIGKILL)
-    assert second.wait(60) == 0
+    first.kill()
+    assert ended(second)
     assert log.read_text() == "made\n" * 2
+
+
+def test_who_makes_a_stage_is_named_to_those_that_wait(
+    start: Callable[[float], BaseProcess],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("detectors.locks.PATIENCE", 0.1)
+    maker = start(1.5)
+    wait_for(tmp_path / "log")
+    artefact = Store(tmp_path / "store").once("train", {}, lambda _: pytest.fail("made again"))
+    assert artefact.folder.exists()
+    (line,) = (r.message for r in caplog.records if "waiting for" in r.message)
+    assert f"process {maker.pid} (" in line
+    assert f"has been making {artefact.key} since " in line
+
+
+def test_a_link_in_place_of_a_lock_is_refused_and_not_followed(tmp_path: Path) -> None:
+    store, victim = Store(tmp_path / "store"), tmp_path / "victim"
+    victim.write_text("precious")
+    lock = store.folder / "locks" / store.artefact("train", {}).key
+    lock.parent.mkdir(parents=True)
+    lock.symlink_to(victim)
+    with pytest.raises(OSError, match=f"{lock.name}: a lock is an ordinary file.*delete it"):
+        store.once("train", {}, lambda _: pytest.fail("made"))
+    assert victim.read_text() == "precious"
