@@ -34,10 +34,21 @@ def descend(
             return config.changed(train=train), record.parent
     parent = nearest(config.detector, drawn)
     try:
-        return (_heir(config, parent), parent.number) if parent else (config, None)
+        return (heir(config, parent), parent.number) if parent else (config, None)
     except ValidationError:
         # So few epochs are no training by this recipe.
         return config, None
+
+
+def heir(config: TrialConfig, parent: TrialRecord) -> TrialConfig:
+    """A drawn configuration as it is trained from the weights of a trained trial.
+
+    Raises:
+        ValidationError: so few epochs are no training by this recipe.
+    """
+    epochs = max(1, round(SHARE * config.train.epochs))
+    train = config.train.changed(inherit=parent.result.trained, epochs=epochs)
+    return config.changed(train=train)
 
 
 def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -70,12 +81,6 @@ def distance(a: DetectorConfig, b: DetectorConfig) -> int:
     """In how many fields two detectors differ; a field that one does not have counts as well."""
     one, two = _leaves(a.model_dump()), _leaves(b.model_dump())
     return sum(one.get(path, ...) != two.get(path, ...) for path in one.keys() | two.keys())
-
-
-def _heir(config: TrialConfig, parent: TrialRecord) -> TrialConfig:
-    epochs = max(1, round(SHARE * config.train.epochs))
-    train = config.train.changed(inherit=parent.result.trained, epochs=epochs)
-    return config.changed(train=train)
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

@@ -1,65 +1,104 @@
 """The journal of a study: the one truth about its trials.
 
 An append-only file of trial records, one a line; the last line about a trial counts. A line is on
-disk before anything acts on it.
+disk before anything acts on it. Anybody may read a journal at any time; `Journal` writes to it, and
+is for the process alone that holds the study's lock.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
+import shlex
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from launch.files import append_durably
 from launch.records import TrialRecord
+
+JOURNAL = "journal.jsonl"
 
 
 class JournalError(ValueError):
-    """A journal that cannot be read; the message names file and line."""
+    """A journal that cannot be read; the message names file, line and fix."""
 
 
 class Journal:
-    """Records by trial number, kept in memory and on disk."""
+    """Records by trial number, kept in memory and on disk; a torn last line is cut off."""
 
     def __init__(self, path: Path) -> None:
+        path.touch()
         self._path = path
-        self._records: dict[int, TrialRecord] = {}
-        if path.exists():
-            _drop_torn_line(path)
-            self._read()
+        self._records, size = _parsed(path)
+        _mend_end(path, size)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
         """The latest record of each trial, in order of their numbers."""
-        return tuple(self._records[number] for number in sorted(self._records))
+        return _ordered(self._records)
 
     def get(self, number: int) -> TrialRecord:
         return self._records[number]
 
     def append(self, record: TrialRecord) -> None:
         """Make a record durable."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_durably(self._path, record.model_dump_json().encode() + b"\n")
         self._records[record.number] = record
 
-    def _read(self) -> None:
-        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                record = TrialRecord.model_validate_json(line)
-            except ValidationError as error:
-                raise JournalError(
-                    f"{self._path}, line {number}: not a trial record ({error.error_count()} "
-                    f"errors): restore the file or remove the line"
-                ) from error
-            self._records[record.number] = record
+
+def read_journal(path: Path) -> tuple[TrialRecord, ...]:
+    """The latest record of each trial, in order of their numbers; nothing is written.
+
+    While a search writes to the journal, these are the records up to some moment.
+
+    Raises:
+        JournalError: a line is damaged.
+        FileNotFoundError: there is no journal.
+    """
+    return _ordered(_parsed(path)[0])
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line without its end: whoever wrote it was killed and acted on nothing."""
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with open(path, "r+b") as file:
-            file.truncate(len(whole))
+def _ordered(records: dict[int, TrialRecord]) -> tuple[TrialRecord, ...]:
+    return tuple(records[number] for number in sorted(records))
+
+
+def _parsed(path: Path) -> tuple[dict[int, TrialRecord], int]:
+    """The records by number, and how many bytes of the file hold them.
+
+    What comes after these is a torn line: whoever wrote it was killed, and acted on nothing. A
+    whole record without its newline is none: some editors leave the last line so.
+    """
+    # Not splitlines: names of categories may hold characters that it takes for ends of lines.
+    lines = path.read_bytes().split(b"\n")
+    records: dict[int, TrialRecord] = {}
+    size = 0
+    for number, line in enumerate(lines, 1):
+        last = number == len(lines)
+        try:
+            text = line.removeprefix(codecs.BOM_UTF8)
+            record = TrialRecord.model_validate_json(text) if text.strip() else None
+        except ValidationError:
+            if last:
+                break
+            raise JournalError(_damaged(path, number)) from None
+        if record is not None:
+            records[record.number] = record
+        size += len(line) + (not last)
+    return records, size
+
+
+def _damaged(path: Path, line: int) -> str:
+    return (
+        f"{path}, line {line} is damaged (no trial record): put back a copy of the file, or delete "
+        f"that line (sed -i {line}d {shlex.quote(str(path))}) and resume the search, which takes "
+        "the trial's result from its folder"
+    )
+
+
+def _mend_end(path: Path, size: int) -> None:
+    """Cut off what comes after the records, and end their last line."""
+    if path.stat().st_size > size:
+        os.truncate(path, size)
+    if size and path.read_bytes()[-1:] != b"\n":
+        append_durably(path, b"\n")

@@ -13,6 +13,7 @@ from launch.known import KnownResults
 from launch.objectives import DEFAULT, Figure, Objectives
 from launch.samplers import SamplerName, usual_sampler
 from launch.told import TOLD_AS, StoppedAs
+from launch.trial import TrialResult
 from searchspace.compression import Ratio
 
 SETTINGS = "study.json"
@@ -89,6 +90,10 @@ class StudySettings(BaseModel):
     def figures(self) -> tuple[Figure, ...]:
         """What it must know of a detector."""
         return figures_of(self.objectives, self.constraints)
+
+    def broken_by(self, result: TrialResult) -> tuple[str, ...]:
+        """The constraints that a trial's final detector does not keep to."""
+        return tuple(str(c) for c in self.constraints if c.broken_by(result.figure(c.figure)))
 
 
 def read_settings(folder: Path) -> StudySettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +29,17 @@ from launch.files import write_atomically
 from launch.gate import Gate
 from launch.halving import rungs_within
 from launch.inheritance import descend
-from launch.journal import Journal
+from launch.journal import JOURNAL, Journal, read_journal
 from launch.records import UNTRAINED, Origin, TrialRecord
+from launch.recovery import (
+    TRIALS,
+    check_new,
+    journal_gone,
+    missing_in_words,
+    missing_trials,
+    restore,
+    trial_folders,
+)
 from launch.rungs import is_time, next_rung
 from launch.samplers import make_sampler
 from launch.settings import SETTINGS, StudyError, StudySettings, read_settings
@@ -38,6 +48,8 @@ from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
 
 CPU = torch.device("cpu")
+
+logger = logging.getLogger(__name__)
 
 MAX_REJECTED = 5
 """Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
@@ -66,7 +78,10 @@ class Study:
         self.space = Space.restore(settings.space)
         self._on_end = on_end or (lambda record, outlook: None)
         self.workers = 1
-        self._journal = Journal(folder / "journal.jsonl")
+        self._journal = Journal(folder / JOURNAL)
+        folders = trial_folders(folder)
+        planned = {digest: origin for digest, (_, origin) in self._first.items()}
+        restore(self._journal, folder, folders, settings, planned)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._rejected = rejected_in_a_row(self._journal.records)
         self._proposed: set[int] = set()
@@ -75,9 +90,6 @@ class Study:
         self._endings: list[TrialRecord] = []
         self._stopped_by: str | None = None
         self._opened = time.monotonic()
-        seed = settings.seed + len(self._journal.records)
-        self._random = optuna.samplers.RandomSampler(seed=seed)
-        self._sampler = make_sampler(settings.sampler, seed)
         self._told = Told(
             folder / "optuna.log",
             self.space,
@@ -86,6 +98,13 @@ class Study:
             self._journal.records,
             settings.stopped_as,
         )
+        missing = missing_trials(self.records, folders, self._told.numbers)
+        if missing:
+            logger.warning(f"{folder}: {missing_in_words(missing)}")
+        self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
+        seed = settings.seed + self._next_number
+        self._random = optuna.samplers.RandomSampler(seed=seed)
+        self._sampler = make_sampler(settings.sampler, seed)
         known = [result for source in settings.known for result in source.results]
         self._told.know(known)
         self._known = {result.config(self.space).digest(): result for result in known}
@@ -170,9 +189,7 @@ class Study:
             lasting = outcome.blame == "design"
             update = {"state": "failed", "reason": outcome.reason, "lasting": lasting}
         else:
-            broken = tuple(
-                str(c) for c in self.settings.constraints if c.broken_by(outcome.figure(c.figure))
-            )
+            broken = self.settings.broken_by(outcome)
             update = {"state": "finished", "result": outcome, "broken": broken}
         self._conclude(running.model_copy(update=update), outcome.seconds)
 
@@ -266,20 +283,21 @@ class Study:
         if drawn is None:
             return None
         trial, config = drawn
-        number, parent = len(self.records), None
+        number, parent = self._next_number, None
         if self.settings.inherit and origin not in early.FREE:
             trained = {record.number: record.config for record in self.records}
             config, parent = descend(config, records, trained)
-        self._told.claim(trial, number)
         record = TrialRecord(
             number=number,
-            folder=f"trials/{number:04d}-{config.digest()}",
+            folder=f"{TRIALS}/{number:04d}-{config.digest()}",
             origin=origin,
             params=trial.params,
             config=config,
             parent=parent,
         )
         self._journal.append(record)
+        self._next_number += 1
+        self._told.claim(trial, number)
         return record
 
     def _enqueue_planned(self, known: Mapping[str, TrialRecord]) -> Origin:
@@ -388,22 +406,32 @@ def open_study(
     Raises:
         StudyError: the folder holds a study already, or none, or another process works on it.
     """
-    file = folder / SETTINGS
-    if settings is not None and file.exists():
-        raise StudyError(f"{folder} holds a study: resume it, or choose another folder")
     if settings is None:
-        settings = read_settings(folder)
+        read_settings(folder)  # nothing is made where there is no study
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(held(folder / "study.lock", "working on it", wait=False))
         except Busy as error:
             raise StudyError(f"{folder}: another process works on this study: {error}") from None
-        write_atomically(file, settings.model_dump_json(indent=1))
+        # Only now: another process may have begun the study, or changed it, a moment ago.
+        if settings is None:
+            settings = read_settings(folder)
+        else:
+            check_new(folder)
+            write_atomically(folder / SETTINGS, settings.model_dump_json(indent=1))
         yield Study(folder, settings, on_end)
 
 
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:
-    """The records of the study in `folder`, whether or not a search runs on it."""
+    """The records of the study in `folder`, whether or not a search runs on it.
+
+    Raises:
+        StudyError: there is no study, or its journal is gone.
+        JournalError: the journal is damaged.
+    """
     read_settings(folder)
-    return Journal(folder / "journal.jsonl").records
+    try:
+        return read_journal(folder / JOURNAL)
+    except FileNotFoundError:
+        raise StudyError(journal_gone(folder)) from None

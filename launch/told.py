@@ -78,6 +78,12 @@ class Told:
         self.study = _opened(file, directions(objectives))
         self._reconcile(tuple(records))
 
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of the study's trials that it was told of."""
+        found = (t.user_attrs.get(NUMBER) for t in self.study.get_trials(deepcopy=False))
+        return {number for number in found if number is not None}
+
     def claim(self, trial: optuna.Trial, number: int) -> None:
         """Note that one of Optuna's trials became the study's."""
         trial.set_user_attr(NUMBER, number)

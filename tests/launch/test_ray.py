@@ -24,7 +24,6 @@ from detectors.timing.energy import energy_readable
 from launch.budget import Outlook
 from launch.constraints import constraints_from
 from launch.halving import Halving, Rung
-from launch.journal import Journal
 from launch.records import TrialRecord
 from launch.searches import resume, search
 from launch.study import read_records
@@ -218,7 +217,7 @@ def test_a_stopped_search_resumes_with_nothing_lost_or_run_twice(
     before = finished(out)
     assert 1 <= len(before) < 4
     assert start("--resume", out).wait(PATIENCE) == 0
-    records = Journal(out / "journal.jsonl").records
+    records = read_records(out)
     assert [r.state for r in records] == ["finished"] * 4
     assert [r for r in records if r.number in {b.number for b in before}] == before
     assert endings(out) == {0: 1, 1: 1, 2: 1, 3: 1}
