@@ -50,7 +50,7 @@ def trial_folders(study: Path) -> dict[int, str]:
     A trial is in the journal before it has a folder, so list them before the journal is read.
     """
     names = sorted(p.name for p in (study / TRIALS).glob("*-*") if p.is_dir())
-    numbered = ((re.match(r"(\d{4,})-[0-9a-f]+$", name), name) for name in names)
+    numbered = ((re.match(r"(\d{4,})-[0-9a-f]{16}$", name), name) for name in names)
     return {int(match[1]): f"{TRIALS}/{name}" for match, name in numbered if match}
 
 

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from detectors.evaluate import Metrics
 from launch.constraints import Constraint
 from launch.known import KnownResult
 from launch.objectives import Figure, directions, scaled
+from launch.optuna_log import LogDamaged, OptunaLog
 from launch.records import TrialRecord
 from searchspace import Space
+from searchspace.domains import Domain
+
+NAME = "sparrow"
+"""Of the Optuna study in the log of each of ours."""
 
 NUMBER = "number"
 """The user attribute by which one of Optuna's trials names the study's."""
@@ -75,8 +80,9 @@ class Told:
         self._objectives = objectives
         self._stopped_as = stopped_as
         self._constraints = constraints
-        self.study = _opened(file, directions(objectives))
-        self._reconcile(tuple(records))
+        records = tuple(records)
+        self.study = _opened(file, space, directions(objectives), records)
+        self._reconcile(records)
 
     @property
     def numbers(self) -> set[int]:
@@ -203,29 +209,54 @@ class Told:
         )
 
 
-def _opened(file: Path, directions: list[str]) -> optuna.Study:
-    """The Optuna study in a file; a damaged one is put aside and made anew."""
-    # Whoever opens it holds the study's lock, so one that still lies here belonged to a process
-    # that died.
-    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
+def _opened(
+    file: Path, space: Space, directions: list[str], records: Sequence[TrialRecord]
+) -> optuna.Study:
+    """The Optuna study in a file; one that is damaged or of another search is put aside and made
+    anew."""
     try:
-        return _load(file, directions)
-    except (ValueError, KeyError) as error:
-        damaged = file.with_name(f"{file.name}.damaged-{int(time.time())}")
-        os.replace(file, damaged)
-        logger.warning(
-            f"{file} is damaged ({error}); kept as {damaged.name}, made anew from the journal"
-        )
+        study = _load(file, directions)
+        _check(study, space, directions, records)
+        return study
+    except OSError:
+        raise
+    except Exception as error:  # whatever Optuna makes of operations that do not go together
+        aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
+        os.replace(file, aside)
+        logger.warning(f"{file} is made anew from the journal, kept as {aside.name}: {error}")
         return _load(file, directions)
 
 
 def _load(file: Path, directions: list[str]) -> optuna.Study:
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(file))),
-        study_name="sparrow",
-        directions=directions,
-        load_if_exists=True,
-    )
+    storage = JournalStorage(OptunaLog(file))
+    if NAME in (study.study_name for study in storage.get_all_studies()):
+        return optuna.load_study(study_name=NAME, storage=storage)
+    return optuna.create_study(study_name=NAME, storage=storage, directions=directions)
+
+
+def _check(
+    study: optuna.Study, space: Space, directions: list[str], records: Sequence[TrialRecord]
+) -> None:
+    """Raise `LogDamaged` where an Optuna study is not that of a search."""
+    found = [direction.name.lower() for direction in study.directions]
+    if found != directions:
+        raise LogDamaged(f"its objectives are to {found}, those of the study to {directions}")
+    drawn = {path: _distribution(domain, path) for path, domain in space.searched()}
+    params = {record.number: record.params for record in records}
+    for trial in study.get_trials(deepcopy=False):
+        for path, distribution in trial.distributions.items():
+            if drawn.get(path) != distribution:
+                raise LogDamaged(f"{path} is drawn from {distribution} in it, not as in the study")
+        number = trial.user_attrs.get(NUMBER)
+        if number in params and trial.params != params[number]:
+            raise LogDamaged(f"its trial {number} is not the study's")
+
+
+def _distribution(domain: Domain, path: str) -> BaseDistribution:
+    """What Optuna draws a parameter from."""
+    trial = FixedTrial({path: domain.param(domain.nearest(None))})
+    domain.suggest(trial, path)
+    return trial.distributions[path]
 
 
 def _expected(record: TrialRecord, name: str) -> float | None:

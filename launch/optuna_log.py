@@ -1,0 +1,64 @@
+"""Optuna's log of a study, as a storage that one process alone works on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal import BaseJournalBackend
+
+from launch.files import append_durably
+
+
+class LogDamaged(ValueError):
+    """A log that Optuna could not read; the message names file and line."""
+
+
+class OptunaLog(BaseJournalBackend):
+    """Operations in a file of the form that Optuna's `JournalFileBackend` has.
+
+    Other than that, it needs no lock, as the study's is held; it checks every line when it is
+    opened, as Optuna notices a damaged one only when more is written; and what a full disk does
+    not take leaves nothing of itself.
+
+    Raises:
+        LogDamaged: a line is no operation, other than a torn last one, which is cut off.
+    """
+
+    def __init__(self, file: Path) -> None:
+        file.touch()
+        self._file = file
+        # Where each operation begins, and the end of the last one.
+        self._places = [0]
+        for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
+            if _is_operation(line):
+                self._places.append(self._places[-1] + len(line))
+            elif number > 1 and not line.endswith(b"\n"):
+                os.truncate(file, self._places[-1])
+            else:
+                raise LogDamaged(f"{file}, line {number} is damaged")
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The operations from one of a number on."""
+        with open(self._file, "rb") as file:
+            file.seek(self._places[log_number_from])
+            for line in file:
+                yield json.loads(line)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Make operations durable, all of them or none."""
+        lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        append_durably(self._file, b"".join(lines))
+        for line in lines:
+            self._places.append(self._places[-1] + len(line))
+
+
+def _is_operation(line: bytes) -> bool:
+    try:
+        read = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return line.endswith(b"\n") and isinstance(read, dict) and "op_code" in read
