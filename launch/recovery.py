@@ -13,7 +13,7 @@ from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from launch.inheritance import heir
-from launch.journal import JOURNAL, Journal
+from launch.journal import JOURNAL, Journal, read_journal
 from launch.records import Origin, Param, TrialRecord
 from launch.settings import SETTINGS, StudyError, StudySettings
 from launch.trial import RESULT, TrialResult, read_result
@@ -65,6 +65,12 @@ def missing_trials(
     known = {record.number for record in records}
     top = max((*known, *folders, *numbers), default=-1)
     return tuple(Missing(n, folders.get(n)) for n in range(top + 1) if n not in known)
+
+
+def read_missing(study: Path) -> tuple[Missing, ...]:
+    """The trials that a study had and its journal does not know, whether or not a search runs."""
+    folders = trial_folders(study)
+    return missing_trials(read_journal(study / JOURNAL), folders)
 
 
 def missing_in_words(missing: Sequence[Missing]) -> str:

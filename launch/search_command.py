@@ -28,9 +28,12 @@ from launch.failures import evidence
 from launch.halving import Halving
 from launch.objectives import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
+from launch.recovery import missing_in_words, read_missing
 from launch.report import (
     describe_in_words,
     front_table,
+    gone,
+    gone_in_words,
     outlook_in_words,
     with_name,
 )
@@ -305,5 +308,9 @@ def _print_no_front(folder: Path) -> None:
 
 def print_front(folder: Path) -> None:
     """The front of a study as a table, and where its report lies."""
-    console.print(front_table(read_records(folder), read_settings(folder).objectives))
+    records, objectives = read_records(folder), read_settings(folder).objectives
+    lost = gone(folder, records)
+    console.print(front_table(records, objectives, lost))
+    for warning in filter(None, (gone_in_words(lost), missing_in_words(read_missing(folder)))):
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

@@ -21,6 +21,7 @@ from launch.inheritance import SHARE
 from launch.local import run_locally
 from launch.objectives import DEFAULT, ENERGY, SENSES, Figure
 from launch.records import TrialRecord
+from launch.recovery import missing_in_words, read_missing
 from launch.report import Front, load_front, speed_facts, write_report
 from launch.report.words import LABELS
 from launch.rungs import trainings_saved
@@ -193,12 +194,19 @@ def resume(
 
 
 def report(folder: Path | str) -> Front:
-    """Rebuild front and report of a study from what is stored."""
+    """Rebuild front and report of a study from what is stored.
+
+    Raises:
+        StudyError: no study there, or its journal is gone.
+        JournalError: the journal is damaged.
+    """
     folder = Path(folder)
     settings = read_settings(folder)
     records = read_records(folder)
     title = f"Search of the space {settings.space['name']}"
     facts = _facts(settings, records)
+    if missing := read_missing(folder):
+        facts["Missing trials"] = missing_in_words(missing)
     write_report(folder, records, title=title, facts=facts, objectives=settings.objectives)
     return load_front(folder)
 

@@ -1,6 +1,6 @@
 """What a study found: one web page, `front.json`, `front.csv`, and a table for the terminal."""
 
-from launch.report.front_file import Figures, Front, FrontMember, load_front
+from launch.report.front_file import Figures, Front, FrontMember, gone, gone_in_words, load_front
 from launch.report.speed import speed_facts
 from launch.report.terminal import front_table, ladder_table
 from launch.report.words import describe_in_words, outlook_in_words, with_name
@@ -13,6 +13,8 @@ __all__ = [
     "ReportFiles",
     "describe_in_words",
     "front_table",
+    "gone",
+    "gone_in_words",
     "ladder_table",
     "load_front",
     "outlook_in_words",

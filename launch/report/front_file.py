@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from detectors.detector import Detector
 from launch.objectives import Figure
 from launch.records import Origin, State, TrialRecord
 from launch.report.study import StudyView
@@ -17,6 +18,12 @@ from searchspace.compression import Unpruned
 
 FRONT_JSON = "front.json"
 FRONT_CSV = "front.csv"
+
+REMADE = (
+    "run_trial with the trial's configuration, its folder as `out` and the study's folder `stages` "
+    "makes it again, without training where that folder still holds what was trained"
+)
+"""How a detector that is gone is had again."""
 
 USUAL: tuple[State, ...] = ("finished", "failed", "running")
 """States that are counted even where no trial is in them."""
@@ -45,6 +52,8 @@ class Figures(BaseModel):
 class FrontMember(BaseModel):
     """One trial of the front.
 
+    It stays on the front when its artefacts are deleted: its figures remain true.
+
     Attributes:
         folder: where its artefacts lie; in the file relative to the study's folder.
         config: the whole cause of it.
@@ -63,6 +72,21 @@ class FrontMember(BaseModel):
         """What `Detector.load` takes: the compact detector, or the dense one if unpruned."""
         unpruned = isinstance(self.config.compress.pruning, Unpruned)
         return self.folder / ("dense" if unpruned else "compact")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its detector still lies where the search left it."""
+        return self.detector.is_dir()
+
+    def load(self) -> Detector:
+        """Its detector, in eval mode.
+
+        Raises:
+            ValueError: its folder is gone, or damaged.
+        """
+        if not self.is_there:
+            raise ValueError(f"{self.detector}: no such folder; {REMADE}")
+        return Detector.load(self.detector)
 
 
 class Front(BaseModel):
@@ -103,6 +127,22 @@ def member_of(record: TrialRecord, objectives: Sequence[Figure]) -> FrontMember:
         figures=Figures(**{name: record.result.figure(name) for name in _figures(objectives)}),
         config=record.config,
     )
+
+
+def gone_in_words(numbers: Collection[int]) -> str:
+    """Which detectors are gone, and how they are had again; empty where none is."""
+    if not numbers:
+        return ""
+    named = ", ".join(map(str, sorted(numbers)))
+    if len(numbers) == 1:
+        return f"The detector of trial {named} is gone from its folder; {REMADE}."
+    return f"The detectors of trials {named} are gone from their folders; {REMADE}."
+
+
+def gone(study: Path, records: Sequence[TrialRecord]) -> frozenset[int]:
+    """The numbers of the trials with a result whose detector is gone from the study's folder."""
+    members = (member_of(record, ()) for record in records if record.result)
+    return frozenset(m.number for m in members if not (study / m.detector).is_dir())
 
 
 def front_json(front: Front) -> str:

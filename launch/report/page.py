@@ -14,7 +14,7 @@ from detectors.cost import Cost
 from launch.failures import evidence
 from launch.objectives import DEFAULT, SENSES, height
 from launch.records import EARLY, TrialRecord
-from launch.report.front_file import member_of
+from launch.report.front_file import REMADE, member_of
 from launch.report.plot import front_plot
 from launch.report.study import StudyView, headline
 from launch.report.words import (
@@ -52,6 +52,7 @@ class Member:
 
     Attributes:
         detector: the folder that loads it.
+        is_gone: that folder is no longer there.
         figures: a label and the texts of dense, and if pruned of compact and the change.
         objectives: their values, in words.
         config: indented JSON.
@@ -59,6 +60,7 @@ class Member:
 
     record: TrialRecord
     detector: str
+    is_gone: bool
     figures: tuple[tuple[str, tuple[str, ...]], ...]
     objectives: str
     config: str
@@ -88,7 +90,7 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         lstrip_blocks=True,
     )
     environment.filters.update(words=describe_in_words, seconds=show_seconds)
-    environment.globals.update(show=show, labels=LABELS)
+    environment.globals.update(show=show, labels=LABELS, remade=REMADE)
     return environment.get_template("page.html").render(
         title=title,
         sentences=headline(view),
@@ -144,9 +146,11 @@ def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
 
 def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
     names = [name for name in LABELS if name not in RARE or name in view.objectives]
+    detector = folder / member_of(record, view.objectives).detector
     return Member(
         record,
-        (folder / member_of(record, view.objectives).detector).as_posix(),
+        detector.as_posix(),
+        not detector.is_dir(),
         tuple((LABELS[name], _figures(record.result, name)) for name in names),
         " \N{MIDDLE DOT} ".join(
             with_name(name, record.result.figure(name)) for name in view.objectives

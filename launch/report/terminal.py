@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -14,9 +14,17 @@ from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, sho
 from launch.trial import Outcome, TrialResult
 
 
-def front_table(records: Sequence[TrialRecord], objectives: tuple[Figure, ...] = DEFAULT) -> Table:
+def front_table(
+    records: Sequence[TrialRecord],
+    objectives: tuple[Figure, ...] = DEFAULT,
+    gone: Collection[int] = (),
+) -> Table:
     """The front, best in the first objective first; below it the baseline, where it finished but
-    is not on it."""
+    is not on it.
+
+    Args:
+        gone: the trials whose detectors are no longer there, which are marked.
+    """
     view, names = StudyView.of(records, objectives), columns(objectives)
     table = Table(header_style="bold")
     table.add_column("Trial", justify="right")
@@ -24,11 +32,11 @@ def front_table(records: Sequence[TrialRecord], objectives: tuple[Figure, ...] =
         table.add_column(LABELS[name], justify="right", no_wrap=True)
     table.add_column("What it is")
     for record in view.front:
-        _add(table, record, names)
+        _add(table, record, names, record.number in gone)
     baseline = view.baseline
     if baseline and baseline.result and baseline not in view.front:
         table.add_section()
-        _add(table, baseline, names)
+        _add(table, baseline, names, baseline.number in gone)
     return table
 
 
@@ -53,8 +61,10 @@ def _changed(parent: Outcome, child: Outcome) -> list[str]:
     return [f"{show(name, new)} ({show_change(name, old, new)})" for name, old, new in figures]
 
 
-def _add(table: Table, record: TrialRecord, names: Sequence[str]) -> None:
+def _add(table: Table, record: TrialRecord, names: Sequence[str], is_gone: bool) -> None:
     words = describe_in_words(record.config)
+    if is_gone:
+        words += " (its detector is gone)"
     is_baseline = record.origin == "baseline"
     table.add_row(
         str(record.number),

@@ -21,6 +21,7 @@ from launch.study import read_records
 from launch.trial import TrialData, TrialError, run_trial
 from searchspace import Space, SpaceError, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed
+from tests.launch.conftest import Run
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,70 @@ def test_a_finished_search_resumes_to_the_same_front(study_folder: Path) -> None
     front = resume(study_folder, driver="local")
     assert read_records(study_folder) == before
     assert front == load_front(study_folder)
+
+
+def test_a_search_goes_on_from_results_when_its_journal_is_gone(
+    study_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(study_folder, tmp_path / "study")
+    (tmp_path / "study" / "journal.jsonl").unlink()
+    assert len(resume(tmp_path / "study", driver="local").members) > 0
+    before, after = read_records(study_folder), read_records(tmp_path / "study")
+    assert [r.model_copy(update={"seconds": 0}) for r in after] == [
+        r.model_copy(update={"seconds": 0}) for r in before
+    ]
+
+
+def test_a_detector_that_is_gone_is_said_to_be_and_made_again_from_its_stages(
+    study_folder: Path, shapes_folder: Path, tmp_path: Path, run: Run
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(study_folder, study)
+    assert "detector is gone" not in run("report", study)[1]
+    shutil.rmtree(study / "trials")
+    status, text = run("report", study)
+    assert status == 0
+    assert "(its detector is gone)" in text
+    assert "The detectors of trials 0, 1, 2 are gone from their folders; run_trial" in text
+    assert "Its detector is gone:" in (study / "report.html").read_text()
+    for member in load_front(study).members:
+        assert not member.is_there
+        with pytest.raises(ValueError, match=f"{member.detector}: no such folder; run_trial"):
+            member.load()
+    stages = {path.name for path in (study / "stages").iterdir()}
+    again = run_trial(
+        member.config, shapes_folder, member.folder, device="cpu", stages=study / "stages"
+    )
+    assert {path.name for path in (study / "stages").iterdir()} == stages
+    assert again.figure("ap") == member.figures.ap
+    assert member.is_there
+    assert member.load().config == member.config.detector
+    assert "Its detector is gone:" not in (study_folder / "report.html").read_text()
+
+
+def test_reports_of_studies_that_lost_something_say_so(
+    study_folder: Path, tmp_path: Path, run: Run
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(study_folder, study)
+    journal = study / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(x for x in lines if '"number":1,' not in x))
+    status, text = run("report", study)
+    assert status == 0
+    named = "trial 1 is missing from journal.jsonl; its folder trials/0001-"
+    assert named in text
+    assert named in (study / "report.html").read_text()
+    journal.write_text(lines[0] + "{\n" + lines[1])
+    status, text = run("report", study)
+    assert status == 1
+    assert text.startswith(f"error: {journal}, line 2 is damaged")
+    journal.unlink()
+    status, text = run("report", study)
+    assert status == 1
+    assert text.startswith(f"error: {journal} is gone")
+    assert text.count("\n") == 1
+    assert not journal.exists()
 
 
 def test_more_trials_can_be_added(study_folder: Path, tmp_path: Path) -> None:
