@@ -102,6 +102,11 @@ def read_settings(folder: Path) -> StudySettings:
     if not file.is_file():
         raise StudyError(f"{folder}: no study there (no study.json)")
     try:
-        return StudySettings.model_validate_json(file.read_text())
+        return StudySettings.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise StudyError(f"{file}: not the settings of a study: {error}") from None
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise StudyError(
+            f"{file}: not the settings of a study, or damaged: {place}: {first['msg']}; put back a "
+            "copy of the file"
+        ) from None

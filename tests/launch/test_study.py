@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from detectors.quiet import measuring
 from launch.failures import Blame, Failure
-from launch.settings import StudyError, StudySettings
+from launch.settings import StudyError, StudySettings, read_settings
 from launch.study import Study, open_study, read_records
 from searchspace import Space
 from searchspace.compression import Unpruned
@@ -189,12 +189,34 @@ def test_a_folder_with_a_study_is_not_begun_again(settings: StudySettings, tmp_p
         pass
 
 
-@pytest.mark.parametrize("text", [None, "{", '{"space": {}}'])
-def test_a_folder_without_a_readable_study_is_named(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "study.json").write_text(text)
-    with pytest.raises(StudyError, match="study"), open_study(tmp_path):
-        pass
+@pytest.mark.parametrize("text", [b"", b"{", b'{"space": {}}', b"\xff\xfe", b"\0" * 99])
+def test_settings_that_cannot_be_read_are_named_in_one_line(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "study.json").write_bytes(text)
+    with pytest.raises(StudyError, match=r"study\.json: .* put back a copy") as error:
+        open_study(tmp_path).__enter__()
+    assert "\n" not in str(error.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json"}
+
+
+def test_a_folder_without_a_study_is_named_and_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no study there"):
+        open_study(tmp_path / "nothing").__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_that_another_process_extended_a_moment_ago_stays_extended(
+    settings: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_study(tmp_path, settings) as study:
+        old = study.settings
+        study.extend(9)
+    stale = iter([old])
+    monkeypatch.setattr(
+        "launch.study.read_settings", lambda folder: next(stale, None) or read_settings(folder)
+    )
+    with open_study(tmp_path) as study:
+        assert study.settings.trials == 9
+    assert read_settings(tmp_path).trials == 9
 
 
 def test_a_study_tells_what_is_left_of_its_budget(settings: StudySettings, tmp_path: Path) -> None:

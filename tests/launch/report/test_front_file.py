@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from launch.report import load_front, write_report
+from launch.report import front_table, gone, gone_in_words, load_front, write_report
 from tests.launch.report.studies import STUDY
 
 
@@ -60,6 +60,28 @@ def test_load_front_reads_back_what_was_written(tmp_path):
     assert pruned.detector == tmp_path / "trials/0002/compact"
     assert pruned.config == STUDY[2].config
     assert (pruned.figures.ap_small, pruned.figures.fps) == (0.12, 100)
+
+
+def test_a_member_whose_detector_is_gone_says_so_and_how_it_is_made_again(tmp_path):
+    write_report(tmp_path, STUDY, title="A study", facts={})
+    (tmp_path / "trials/0002/compact").mkdir(parents=True)
+    lost, kept = load_front(tmp_path).members
+
+    assert (lost.is_there, kept.is_there) == (False, True)
+    with pytest.raises(ValueError, match=r"trials/0001/dense: no such folder; run_trial with"):
+        lost.load()
+    assert gone(tmp_path, STUDY) == {0, 1, 3}
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("Its detector is gone:") == 2, "both were when it was written"
+
+
+def test_detectors_that_are_gone_are_marked_in_the_table():
+    table = front_table(STUDY, gone={0, 2})
+    words = [str(cell) for cell in table.columns[-1].cells]
+    assert ["its detector is gone" in text for text in words] == [False, True, True]
+    assert gone_in_words([3]).startswith("The detector of trial 3 is gone from its folder; ")
+    assert gone_in_words([5, 3]).startswith("The detectors of trials 3, 5 are gone")
+    assert gone_in_words([]) == ""
 
 
 def test_load_front_says_where_the_file_should_be(tmp_path):
