@@ -11,7 +11,6 @@ import pytest
 
 from launch.constraints import Constraint
 from launch.files import write_atomically
-from launch.journal import Journal
 from launch.records import TrialRecord
 from launch.recovery import missing_trials, trial_folders
 from launch.settings import StudyError, StudySettings
@@ -51,6 +50,12 @@ def forget(folder: Path, *numbers: int) -> None:
     file = folder / "journal.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(x for x in lines if json.loads(x)["number"] not in numbers))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files but the lock, which names who holds it."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "study.lock")
+    return {file: file.read_bytes() for file in files}
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -224,8 +229,7 @@ def test_opening_a_study_again_changes_nothing_but_what_it_mends(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     begun(tmp_path, settings)
-    Journal(tmp_path / "journal.jsonl")
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    before = contents(tmp_path)
     with open_study(tmp_path):
         pass
-    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert contents(tmp_path) == before
