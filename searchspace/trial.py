@@ -14,7 +14,6 @@ from searchspace.measuring import MeasureConfig
 from searchspace.space import Config
 from searchspace.training import TrainConfig
 
-
 MOST_SEED = 2**31 - 1
 """The largest seed that every library below takes, with room for what is added to it."""
 
