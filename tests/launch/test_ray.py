@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import ray
@@ -77,11 +78,13 @@ def long_space(space_file: Path, tmp_path: Path) -> Path:
     return file
 
 
-def start(*arguments: object) -> subprocess.Popen[bytes]:
+def start(*arguments: object, output: IO[str] | None = None) -> subprocess.Popen[bytes]:
     """`sparrow search` in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "launch.cli", "search", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=output, stderr=output
+    )
 
 
 def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
