@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,13 +41,14 @@ class Choice:
         raise ValueError(f"{value!r} is none of {list(self.options)}")
 
     def nearest(self, value: Any) -> Any:
-        """The option equal to `value`, else the closest number, else the first option."""
-        if any(_same(value, option) for option in self.options):
-            return value
-        numbers = [option for option in self.options if is_number(option)]
-        if is_number(value) and numbers:
-            return min(numbers, key=lambda option: abs(option - value))
-        return self.options[0]
+        """The option that is least apart from `value` (`apart`), the first of equally near ones."""
+        return min(self.options, key=lambda option: self.apart(value, option))
+
+    def apart(self, value: Any, option: Any) -> float:
+        """How far an option is from a value; infinite for things that cannot be compared."""
+        if _same(value, option):
+            return 0.0
+        return _apart(value, option, (value, *self.options))
 
     def size(self) -> float:
         return len(self.options)
@@ -84,10 +86,16 @@ class IntRange:
 
     def nearest(self, value: Any) -> int:
         """The closest number that may be drawn; the lowest for what is no number."""
-        if not is_number(value):
+        number = _number_for(value)
+        if number is None:
             return self.low
-        steps = round((min(max(value, self.low), self.high) - self.low) / self.step)
-        return self.low + steps * self.step
+        steps = math.floor((min(max(number, self.low), self.high) - self.low) / self.step)
+        below = self.low + steps * self.step
+        return min((below, min(below + self.step, self.high)), key=lambda n: self.apart(value, n))
+
+    def apart(self, value: Any, option: int) -> float:
+        """How far a number of the range is from a value, on the scale of the range."""
+        return _on_scale(value, option, self.log)
 
     def size(self) -> float:
         return (self.high - self.low) // self.step + 1
@@ -119,9 +127,12 @@ class FloatRange:
 
     def nearest(self, value: Any) -> float:
         """The closest number that may be drawn; the lowest for what is no number."""
-        if not is_number(value):
-            return self.low
-        return float(min(max(value, self.low), self.high))
+        number = _number_for(value)
+        return float(self.low if number is None else min(max(number, self.low), self.high))
+
+    def apart(self, value: Any, option: float) -> float:
+        """How far a number of the range is from a value, on the scale of the range."""
+        return _on_scale(value, option, self.log)
 
     def size(self) -> float:
         return 1 if self.low == self.high else math.inf
@@ -145,6 +156,10 @@ class Fixed:
 
     def nearest(self, value: Any) -> Any:
         return self.value
+
+    def apart(self, value: Any, option: Any) -> float:
+        """How far the only value is from another one."""
+        return Choice(option).apart(value, option)
 
     def size(self) -> float:
         return 1
@@ -188,3 +203,71 @@ def _same(a: Any, b: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _apart(a: Any, b: Any, among: tuple[Any, ...]) -> float:
+    """The distance of two values, of which `among` shows what kind of values they are.
+
+    Numbers differ by their difference. Where numbers stand beside tuples of numbers, as a side
+    beside height and width, or where all tuples are of one length, they are points (`_points`).
+    Other sequences differ by the items to take out and to put in, configurations by the fields with
+    different values.
+    """
+    if is_number(a) and is_number(b) and not any(isinstance(v, list | tuple) for v in among):
+        return abs(a - b)
+    if (points := _points(a, b, among)) is not None:
+        return points
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) + len(b) - 2 * _in_common(a, b)
+    if isinstance(a, BaseModel) and isinstance(b, BaseModel):
+        one, two = dict(a), dict(b)
+        return sum(one.get(name, ...) != two.get(name, ...) for name in one.keys() | two.keys())
+    return math.inf
+
+
+def _points(a: Any, b: Any, among: tuple[Any, ...]) -> float | None:
+    """The distance of two points, on a logarithmic scale for positive ones; None if they are none.
+
+    A single number stands for a point with that number on all axes.
+    """
+    rows = [value for value in among if isinstance(value, list | tuple)]
+    lengths = {len(row) for row in rows}
+    alone = [value for value in among if is_number(value)]
+    whole = len(rows) + len(alone) == len(among) and all(is_number(n) for row in rows for n in row)
+    if not (whole and len(lengths) == 1 and lengths != {0}):
+        return None
+    [axes] = lengths
+    one, two = ((value,) * axes if is_number(value) else value for value in (a, b))
+    scale = math.log if min(*one, *two) > 0 else float
+    return math.dist([scale(n) for n in one], [scale(n) for n in two])
+
+
+def _in_common(a: Sequence[Any], b: Sequence[Any]) -> int:
+    """The length of the longest sequence that two have in common."""
+    lengths = [0] * (len(b) + 1)
+    for item in a:
+        before = lengths
+        lengths = [0]
+        for k, other in enumerate(b):
+            longest = before[k] + 1 if item == other else max(before[k + 1], lengths[k])
+            lengths.append(longest)
+    return lengths[-1]
+
+
+def _number_for(value: Any) -> float | None:
+    """A number for a value in a range: of sides, the side of a square of their area."""
+    if is_number(value):
+        return value
+    sides = isinstance(value, list | tuple) and bool(value) and all(map(is_number, value))
+    if not sides or min(value) <= 0:
+        return None
+    return math.prod(value) ** (1 / len(value))
+
+
+def _on_scale(value: Any, option: float, log: bool) -> float:
+    number = _number_for(value)
+    if number is None:
+        return math.inf
+    if log:
+        return abs(math.log(number / option)) if number > 0 else math.inf
+    return abs(number - option)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +22,9 @@ Cells = Annotated[float, Choice(1.25, 2.0, 2.8, 3.75), Field(gt=0)]
 
 LARGEST = 0.9
 """The largest min size of a scaled prior, as a fraction of the input's shorter side."""
+
+OWN_LEVELS = ("first", "second", "third")
+"""The levels that have a rule of their own among levelled priors."""
 
 LEAST_GROWTH = 1.25
 """Max over min size of a level whose successor has cells of the same size."""
@@ -103,6 +109,40 @@ class ListedPriors(Config):
             for step, (low, high), ratios in zip(self.steps, pairs, self.ratios, strict=True)
         )
 
+    def rules(self) -> tuple[LevelRule, ...]:
+        """The rule of each level that its list agrees with."""
+        rows = zip(self.sizes, self.steps, self.ratios, strict=False)
+        return tuple(LevelRule(cells=size / step, ratios=ratios) for size, step, ratios in rows)
+
+    def shares(self) -> tuple[float, ...]:
+        """The share of all priors that each level has."""
+        counts = [(2 + 2 * len(r)) / s**2 for r, s in zip(self.ratios, self.steps, strict=True)]
+        return tuple(count / sum(counts) for count in counts)
+
+    def read_as(self, cls: type[Config]) -> Config | None:
+        """The rule, or the rules level by level, of priors that are most like these."""
+        rules, shares = self.rules(), self.shares()
+        if cls is ScaledPriors:
+            rule = typical(rules, shares)
+            return ScaledPriors(cells=rule.cells, ratios=rule.ratios)
+        if cls is not LevelledPriors:
+            return super().read_as(cls)
+        own = dict(zip(OWN_LEVELS, rules, strict=False))
+        further = slice(len(own), None)
+        if not rules[further]:
+            return None
+        return LevelledPriors(**own, coarser=typical(rules[further], shares[further]))
+
+    def unlike(self, other: Config) -> float:
+        """The mean over all priors of how much larger or smaller those of another kind are."""
+        if not isinstance(other, ScaledPriors | LevelledPriors):
+            return super().unlike(other)
+        theirs = other.rules(len(self.steps))
+        return sum(
+            share * (abs(math.log(one.cells / two.cells)) + (one.ratios != two.ratios))
+            for share, one, two in zip(self.shares(), self.rules(), theirs, strict=True)
+        )
+
     def for_cells(self, changes: tuple[float, ...]) -> ListedPriors:
         """The same boxes on maps whose cells are larger by these factors, level by level."""
         steps = tuple(s * change for s, change in zip(self.steps, changes, strict=True))
@@ -125,9 +165,19 @@ class ScaledPriors(Config):
     cells: Cells = 2.8
     ratios: Ratios = (2, 3)
 
+    def rules(self, levels: int) -> tuple[LevelRule, ...]:
+        """The rule of each of so many levels."""
+        return (LevelRule(cells=self.cells, ratios=self.ratios),) * levels
+
+    def read_as(self, cls: type[Config]) -> Config | None:
+        """The same rule for every level of its own."""
+        if cls is not LevelledPriors:
+            return super().read_as(cls)
+        [rule] = self.rules(1)
+        return LevelledPriors(first=rule, second=rule, third=rule, coarser=rule)
+
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
-        rule = LevelRule(cells=self.cells, ratios=self.ratios)
-        return by_rules((rule,) * len(levels), levels, size)
+        return by_rules(self.rules(len(levels)), levels, size)
 
 
 class LevelRule(Config):
@@ -146,7 +196,7 @@ class LevelledPriors(Config):
     """The rule of `ScaledPriors` with sizes and ratios of their own for the three finest levels.
 
     Attributes:
-        coarser: of all levels behind the third.
+        coarser: of all levels after the third.
     """
 
     kind: Literal["levelled"] = "levelled"
@@ -155,14 +205,37 @@ class LevelledPriors(Config):
     third: LevelRule = LevelRule()
     coarser: LevelRule = LevelRule()
 
-    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
-        own = (self.first, self.second, self.third)
-        if len(levels) <= len(own):
+    def rules(self, levels: int) -> tuple[LevelRule, ...]:
+        """The rule of each of so many levels; raises ValueError for three or fewer."""
+        own = tuple(getattr(self, name) for name in OWN_LEVELS)
+        if levels <= len(own):
             raise ValueError(
-                f"levelled priors are for {len(own) + 1} levels or more, not {len(levels)}: use "
+                f"levelled priors are for {len(own) + 1} levels or more, not {levels}: use "
                 "priors of kind 'scaled', or a neck with more levels"
             )
-        return by_rules((*own, *(self.coarser,) * (len(levels) - len(own))), levels, size)
+        return (*own, *(self.coarser,) * (levels - len(own)))
+
+    def read_as(self, cls: type[Config]) -> Config | None:
+        """The rule of the finest level, which has most of the priors."""
+        if cls is not ScaledPriors:
+            return super().read_as(cls)
+        return ScaledPriors(cells=self.first.cells, ratios=self.first.ratios)
+
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
+        return by_rules(self.rules(len(levels)), levels, size)
+
+
+def typical(rules: Sequence[LevelRule], shares: Sequence[float]) -> LevelRule:
+    """The rule that half of the priors of several levels lie on either side of, by their size."""
+    ordered = sorted(zip(rules, shares, strict=True), key=lambda pair: pair[0].cells)
+    passed = itertools.accumulate(share for _, share in ordered)
+    half = sum(shares) / 2
+    middle = next(rule for (rule, _), so_far in zip(ordered, passed, strict=True) if so_far >= half)
+    by_ratios = Counter[Ratios]()
+    for rule, share in zip(rules, shares, strict=True):
+        by_ratios[rule.ratios] += share
+    [(ratios, _)] = by_ratios.most_common(1)
+    return middle.changed(ratios=ratios)
 
 
 def by_rules(

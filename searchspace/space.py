@@ -14,7 +14,7 @@ names models that it is drawn `Through`.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
@@ -30,6 +30,8 @@ from searchspace.domains import (
     OptunaTrial,
     is_number,
 )
+
+C = TypeVar("C", bound="Config")
 
 
 class Config(BaseModel):
@@ -50,12 +52,26 @@ class Config(BaseModel):
         """Drawn values with those that follow from them (`Follows`)."""
         return values
 
+    def read_as(self, cls: type[C]) -> C | None:
+        """This as a configuration of another kind, which a space may have in its place.
+
+        It keeps the fields that both kinds declare alike; None where it has no such form.
+        """
+        shared = [
+            name
+            for name, info in cls.model_fields.items()
+            if name != "kind" and repr(type(self).model_fields.get(name)) == repr(info)
+        ]
+        return cls(**{name: getattr(self, name) for name in shared})
+
+    def unlike(self, other: Config) -> float:
+        """How much of this another kind does not have: the fields in which they differ."""
+        fields = [name for name in type(self).model_fields if name != "kind"]
+        return sum(getattr(self, name) != getattr(other, name, ...) for name in fields)
+
 
 class OutsideSpace(ValueError):
     """A configuration, or a piece of one, that the space does not hold."""
-
-
-C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,13 @@ class Through:
 
 @dataclass(frozen=True)
 class Entry:
-    """One field as the walk meets it: `members` for a union, else `domain` if it is searched."""
+    """One field as the walk meets it: `members` for a union, else `domain` if it is searched.
+
+    Attributes:
+        default: what its owner has there.
+        model: the class of a nested configuration.
+        members: the classes of a union by kind, `domain` being that of the kind.
+    """
 
     path: str
     name: str
@@ -96,15 +118,30 @@ class Entry:
         """Of a union: the kinds that may be drawn."""
         return self.domain.options if isinstance(self.domain, Choice) else (self.domain.value,)
 
-    def member(self, value: Any, owner: Mapping[str, Any]) -> Config | None:
-        """The member of the union that a field's value stands for; None where no form has it."""
+    def member(
+        self, value: Any, owner: Mapping[str, Any], kinds: Iterable[str] | None = None
+    ) -> Config | None:
+        """The member of the union that a field's value stands for; None where no form has it.
+
+        Args:
+            kinds: the forms that it may have; by default those that may be drawn.
+        """
         if self.through is None:
             return value
-        for kind in self.kinds:
+        for kind in self.kinds if kinds is None else kinds:
             form = self.through.read(self.members[kind], value, owner)
             if form is not None and self.value(form, owner) == value:
                 return form
         return None
+
+    def start(self, kind: str | None = None) -> Config | None:
+        """The owner's default, which has the defaults of what lies in it; None for that of a class.
+
+        Args:
+            kind: of the union's member whose default it is.
+        """
+        cls = self.model if kind is None else self.members[kind]
+        return self.default if type(self.default) is cls else None
 
     def value(self, member: Config, owner: Mapping[str, Any]) -> Any:
         """The field's value that a member of the union stands for."""
@@ -122,7 +159,7 @@ def suggest(trial: OptunaTrial, cls: type[C], domains: Mapping[str, Domain] | No
     Raises:
         pydantic.ValidationError: the drawn fields do not go together.
     """
-    return _draw(trial, cls, domains or {}, "")
+    return _draw(trial, cls, None, domains or {}, "")
 
 
 def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> dict[str, Any]:
@@ -132,38 +169,35 @@ def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> di
         OutsideSpace: a field has a value that no parameters could draw; the message names its path.
     """
     params: dict[str, Any] = {}
-    _collect(config, domains or {}, "", params)
+    _collect(config, None, domains or {}, "", params)
     return params
 
 
-def project(config: C, domains: Mapping[str, Domain], path: str = "") -> C:
+def project(config: C, domains: Mapping[str, Domain]) -> C:
     """`config` moved into the space: every field takes the nearest value that may be drawn.
+
+    A union whose kind cannot be drawn becomes the kind that is least `unlike` it.
 
     Raises:
         pydantic.ValidationError: the nearest values do not go together.
     """
-    values: dict[str, Any] = {}
-    for entry in entries(type(config), domains, path):
-        value = getattr(config, entry.name)
-        if entry.members:
-            member = entry.member(value, dict(config))
-            kind = entry.domain.nearest(getattr(member, "kind", None))
-            if member is None or member.kind != kind:
-                member = entry.members[kind]()
-            member = project(member, domains, f"{entry.path}.{kind}")
-            values[entry.name] = entry.value(member, values)
-        elif entry.model:
-            values[entry.name] = project(value, domains, entry.path)
-        else:
-            values[entry.name] = entry.domain.nearest(value) if entry.domain else entry.default
-    return type(config)(**config.completed(values))
+    return _project(config, None, domains, "")
 
 
-def entries(cls: type[Config], domains: Mapping[str, Domain], path: str) -> Iterator[Entry]:
-    """The fields of `cls` in their order of declaration, with what may be drawn for each."""
+def entries(
+    cls: type[Config], domains: Mapping[str, Domain], path: str, owner: Config | None = None
+) -> Iterator[Entry]:
+    """The fields of `cls` in their order of declaration, with what may be drawn for each.
+
+    Args:
+        owner: has the fields' defaults where they are not those of the class: a configuration
+            inside another one is by default what that one says.
+    """
     for name, info in cls.model_fields.items():
         here = f"{path}.{name}" if path else name
-        default = info.get_default(call_default_factory=True)
+        default = (
+            info.get_default(call_default_factory=True) if owner is None else getattr(owner, name)
+        )
         members = _members(info)
         if _marked(info, Follows):
             continue
@@ -214,24 +248,66 @@ def paths(cls: type[Config], path: str = "") -> Iterator[str]:
             yield entry.path
 
 
-def _draw(trial: OptunaTrial, cls: type[C], domains: Mapping[str, Domain], path: str) -> C:
+def _draw(
+    trial: OptunaTrial, cls: type[C], owner: C | None, domains: Mapping[str, Domain], path: str
+) -> C:
     values: dict[str, Any] = {}
-    for entry in entries(cls, domains, path):
+    for entry in entries(cls, domains, path, owner):
         if entry.members:
             kind = entry.domain.suggest(trial, f"{entry.path}.kind")
-            member = _draw(trial, entry.members[kind], domains, f"{entry.path}.{kind}")
+            below = f"{entry.path}.{kind}"
+            member = _draw(trial, entry.members[kind], entry.start(kind), domains, below)
             values[entry.name] = entry.value(member, values)
         elif entry.model:
-            values[entry.name] = _draw(trial, entry.model, domains, entry.path)
-        elif entry.domain:
-            values[entry.name] = entry.domain.suggest(trial, entry.path)
+            values[entry.name] = _draw(trial, entry.model, entry.start(), domains, entry.path)
+        else:
+            found = entry.domain.suggest(trial, entry.path) if entry.domain else entry.default
+            values[entry.name] = found
     return cls(**cls.completed(values))
 
 
+def _project(config: C, owner: C | None, domains: Mapping[str, Domain], path: str) -> C:
+    values: dict[str, Any] = {}
+    for entry in entries(type(config), domains, path, owner):
+        value = getattr(config, entry.name)
+        if entry.members:
+            member = _nearest_member(entry, value, dict(config), domains)
+            values[entry.name] = entry.value(member, values)
+        elif entry.model:
+            values[entry.name] = _project(value, entry.start(), domains, entry.path)
+        else:
+            values[entry.name] = entry.domain.nearest(value) if entry.domain else entry.default
+    return type(config)(**config.completed(values))
+
+
+def _nearest_member(
+    entry: Entry, value: Any, owner: Mapping[str, Any], domains: Mapping[str, Domain]
+) -> Config:
+    """The member of a union that may be drawn and is nearest to what a field's value stands for."""
+
+    def moved(kind: str, form: Config | None) -> Config:
+        start = entry.start(kind)
+        form = form or start or entry.members[kind]()
+        return _project(form, start, domains, f"{entry.path}.{kind}")
+
+    member = entry.member(value, owner) or entry.member(value, owner, entry.members)
+    if member is None:
+        return moved(entry.kinds[0], None)
+    if member.kind in entry.kinds:
+        return moved(member.kind, member)
+    forms = [(kind, member.read_as(entry.members[kind])) for kind in entry.kinds]
+    there = [(kind, form) for kind, form in forms if form is not None] or forms[:1]
+    return min((moved(kind, form) for kind, form in there), key=member.unlike)
+
+
 def _collect(
-    config: Config, domains: Mapping[str, Domain], path: str, params: dict[str, Any]
+    config: Config,
+    owner: Config | None,
+    domains: Mapping[str, Domain],
+    path: str,
+    params: dict[str, Any],
 ) -> None:
-    for entry in entries(type(config), domains, path):
+    for entry in entries(type(config), domains, path, owner):
         value = getattr(config, entry.name)
         if entry.members:
             member = entry.member(value, dict(config))
@@ -240,9 +316,10 @@ def _collect(
                     f"{entry.path}: {value!r} is none of the kinds {', '.join(entry.kinds)}"
                 )
             _record(entry, f"{entry.path}.kind", member.kind, params)
-            _collect(member, domains, f"{entry.path}.{member.kind}", params)
+            below = f"{entry.path}.{member.kind}"
+            _collect(member, entry.start(member.kind), domains, below, params)
         elif entry.model:
-            _collect(value, domains, entry.path, params)
+            _collect(value, entry.start(), domains, entry.path, params)
         elif entry.domain:
             _record(entry, entry.path, value, params)
         elif value != entry.default:

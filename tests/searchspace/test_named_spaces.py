@@ -12,16 +12,17 @@ from searchspace import Space, TrialConfig, load_space, papers
 
 READINGS = ("", "_readingA", "_readingB", "_readingC")
 MOBILE = [
-    "ssdmnetv1", "ssdmnetv1_size512", "ssdmnetv1_early", "ssdmnetv1_s1l6", "ssdmnetv1_s1l4",
-    "ssdmnetv1_s1l0", "ssdmnetv1_s1l4_fmap1", "ssdmnetv1_s1l0_fmap1", "ssdmnetv1_s2l4-6",
-    "ssdmnetv1_s2l0-6", "ssdmnetv1_s1l0_dualpath19_c", "ssdmnetv1_s1l0_dualpath19_10_c",
-    "ssdmnetv1_s1l0_dualpath19_10_s",
+    "ssdmnetv1", "ssdmnetv1_size512", "ssdmnetv1_early", "ssdmnetv1_anchor10", "ssdmnetv1_s1l6",
+    "ssdmnetv1_s1l4", "ssdmnetv1_s1l0", "ssdmnetv1_s1l4_fmap1", "ssdmnetv1_s1l0_fmap1",
+    "ssdmnetv1_s2l4-6", "ssdmnetv1_s2l0-6", "ssdmnetv1_s1l0_dualpath19_c",
+    "ssdmnetv1_s1l0_dualpath19_10_c", "ssdmnetv1_s1l0_dualpath19_10_s",
 ]  # fmt: skip
 VGG = [
-    "ssd300_vgg16", "ssd512_vgg16", "fssd300", "fssd512", "fssd300_abl_c3c7_concat_bn_b",
-    "fssd300_abl_c4fc7_concat_bn_b", "fssd300_abl_c3c7_concat_nobn_b", "fssd300_abl_c3c7_sum_bn_b",
-    "fssd300_abl_c4c7_concat_bn_a", "fssd300_abl_c4c7_concat_bn_c", "mfssd", "mfssd_bn",
-    "mfssd_pruned", "ssd_vgg16_s1l2", "ssd_vgg16_s1l2_dualpath",
+    "ssd300_vgg16", "ssd300_vgg16_11620", "ssd512_vgg16", "ssd512_vgg16_32756", "fssd300",
+    "fssd300_11620", "fssd512", "fssd300_abl_c3c7_concat_bn_b", "fssd300_abl_c4fc7_concat_bn_b",
+    "fssd300_abl_c3c7_concat_nobn_b", "fssd300_abl_c3c7_sum_bn_b", "fssd300_abl_c4c7_concat_bn_a",
+    "fssd300_abl_c4c7_concat_bn_c", "mfssd", "mfssd_bn", "mfssd_pruned", "ssd_vgg16_s1l2",
+    "ssd_vgg16_s1l2_dualpath",
 ]  # fmt: skip
 MDSSD = [
     *(f"mdssd{size}{reading}" for size in (300, 512) for reading in READINGS),
@@ -32,7 +33,12 @@ ANCHOR_FREE = [
     "gfl_r50_copy_paste", "gfl_r50_weighted", "gfl_r101_teacher_copy_paste",
 ]  # fmt: skip
 HELD = {
-    "quick": ["ssdmnetv1", "ssdmnetv1_early", *(f"ssdmnetv1_s1l{layer}" for layer in (6, 4, 0))],
+    "quick": [
+        "ssdmnetv1",
+        "ssdmnetv1_early",
+        "ssdmnetv1_anchor10",
+        *(f"ssdmnetv1_s1l{layer}" for layer in (6, 4, 0)),
+    ],
     "mobile": MOBILE,
     "papers": [*MOBILE, *VGG, *MDSSD],
     "anchor_free": ANCHOR_FREE,
