@@ -1,98 +1,59 @@
-"""ImageNet weights of backbones, from the libraries that publish them."""
+"""ImageNet weights as the tensors of our backbones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.models import (
-    ResNet50_Weights,
-    ResNet101_Weights,
-    VGG16_BN_Weights,
-    VGG16_Weights,
-    WeightsEnum,
-)
 
 from detectors.detector import Detector
+from detectors.published import MOBILENET_V1, Published, State, WeightsUnavailable
 from detectors.torchvision_weights import resnet_state, vgg16_state
-from detectors.weights import Placement, place, require
-from searchspace.backbones import VGG16, MobileNetV1, ResNet
+from detectors.weights import Placement, place
+from searchspace.backbones import VGG16, Backbone, ResNet
+from searchspace.initial_weights import PRESUPPOSED, check_start
 
-State = Mapping[str, Tensor]
-
-MOBILENET_V1 = "mobilenetv1_100.ra4_e3600_r224_in1k"
-"""timm's name of the weights of MobileNetV1 at width 1."""
-
-TRAINED_WITH: dict[str, dict[str, object]] = {
-    "vgg16": {"pixels": "imagenet"},
-    "resnet": {"pixels": "imagenet"},
-    "mobilenet_v1": {"pixels": "inception", "backbone.activation": "relu6"},
-}
+TRAINED_WITH = PRESUPPOSED["imagenet"]
 """What the published weights of a kind of backbone presuppose of a detector, by path."""
 
 
-def load_imagenet_backbone(detector: Detector) -> Placement:
+def load_imagenet_backbone(detector: Detector, given: Path | None = None) -> Placement:
     """Start the backbone from ImageNet weights, which torchvision or timm downloads once.
 
     Of a network narrower than the published one, the first channels are taken.
 
+    Args:
+        given: a folder that holds the published file, or the file itself, in place of a download.
+
     Raises:
-        ValueError: there are none for this backbone, it is wider, it computes another function
-            than they were trained for, or they cannot be had.
+        ValueError: there are none for this backbone, it is wider, or it computes another function
+            than they were trained for.
+        WeightsUnavailable: they cannot be had, or are not what their name says.
     """
     config = detector.config
-    kind = config.backbone.kind
-    if kind not in TRAINED_WITH:
-        raise ValueError(
-            f"train.weights 'imagenet' holds {', '.join(TRAINED_WITH)}, not {kind}: use 'none'"
-        )
-    if config.width > 1:
-        raise ValueError(
-            f"train.weights 'imagenet' holds width 1, not {config.width}: lower detector.width, or "
-            "use 'none'"
-        )
-    require(config, "imagenet", TRAINED_WITH[kind])
+    check_start("imagenet", config)
+    file, wrong = Published.of(config.backbone), f"not the weights of {config.backbone.kind}"
+    state = file.load(given)
+    try:
+        ours = _as_ours(config.backbone, state)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise WeightsUnavailable(f"{file.name}: {wrong} ({error})") from None
     with torch.no_grad():
-        return place(detector.backbone, _published(config.backbone))
+        placement = place(detector.backbone, ours)
+    if missing := placement.missing:
+        raise WeightsUnavailable(f"{file.name}: {wrong}: none for {', '.join(missing[:3])}")
+    return placement
 
 
-def _published(backbone: VGG16 | ResNet | MobileNetV1) -> State:
+def _as_ours(backbone: Backbone, state: State) -> State:
     """The weights as the tensors of our backbone."""
     match backbone:
-        case VGG16(norm=norm):
-            return vgg16_state(_from_torchvision(VGG16_BN_Weights if norm else VGG16_Weights))
-        case ResNet(depth=depth):
-            weights = {50: ResNet50_Weights, 101: ResNet101_Weights}[depth]
-            return resnet_state(_from_torchvision(weights))
-        case MobileNetV1():
-            return mobilenet_v1_state(_from_timm(MOBILENET_V1))
-
-
-def _from_torchvision(weights: type[WeightsEnum]) -> State:
-    first = weights.IMAGENET1K_V1
-    with _explained(first.url, "torch's hub/checkpoints folder"):
-        return first.get_state_dict(progress=False, check_hash=True)
-
-
-def _from_timm(name: str) -> State:
-    import timm  # here, because no other trial needs it
-
-    with _explained(f"timm's {name}", "Hugging Face's cache"):
-        return timm.create_model(name, pretrained=True).state_dict()
-
-
-@contextmanager
-def _explained(what: str, cache: str) -> Iterator[None]:
-    """Say what to do where a download fails."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"train.weights 'imagenet': {what} cannot be had ({error}); give this machine a "
-            f"network once, put the file into {cache}, or use 'none'"
-        ) from None
+        case VGG16():
+            return vgg16_state(state)
+        case ResNet():
+            return resnet_state(state)
+    return mobilenet_v1_state(state)
 
 
 def mobilenet_v1_state(state: State) -> dict[str, Tensor]:
@@ -113,3 +74,6 @@ def mobilenet_v1_state(state: State) -> dict[str, Tensor]:
                 row = 1 + blocks.index((stage, block))
                 placed[f"layer{row}.{pieces[piece]}.{part}"] = tensor
     return placed
+
+
+__all__ = ["MOBILENET_V1", "TRAINED_WITH", "load_imagenet_backbone", "mobilenet_v1_state"]

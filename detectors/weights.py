@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from detectors.detector import Detector
-from searchspace.detector import DetectorConfig
+from searchspace.initial_weights import check_start
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,11 @@ class Placement:
     sliced: tuple[str, ...]
     unplaced: tuple[str, ...]
     untouched: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What got nothing, but for the counters of batch norms, which few files hold."""
+        return tuple(n for n in self.untouched if not n.endswith("num_batches_tracked"))
 
 
 def inherit(target: Detector, source: Detector) -> Placement:
@@ -87,24 +91,6 @@ def _is_wider(shape: torch.Size, target: torch.Size) -> bool:
     return enough and shape[2:] == target[2:]
 
 
-def require(config: DetectorConfig, weights: str, trained_with: Mapping[str, object]) -> None:
-    """Hold a detector to what its initial weights were trained with: they fit by shape elsewhere.
-
-    Args:
-        weights: the value of `train.weights`.
-        trained_with: path below `detector` -> value.
-
-    Raises:
-        ValueError: a field has another value.
-    """
-    for path, value in trained_with.items():
-        if (found := attrgetter(path)(config)) != value:
-            raise ValueError(
-                f"train.weights '{weights}': those of {config.backbone.kind} were trained with "
-                f"detector.{path} {value!r}, not {found!r}: set it so, or use weights 'none'"
-            )
-
-
 SHAPES_WIDTHS = (0.25, 0.375)
 """The width multipliers of the backbones that ship with the package."""
 
@@ -122,14 +108,9 @@ def load_shapes_backbone(detector: Detector) -> Placement:
             any that ships.
     """
     config = detector.config
-    wide_enough = [width for width in SHAPES_WIDTHS if width >= config.width]
-    if config.backbone.kind != "mobilenet_v1" or not wide_enough:
-        raise ValueError(
-            f"train.weights 'shapes' holds MobileNetV1 up to width {SHAPES_WIDTHS[-1]}, not "
-            f"{config.backbone.kind} of width {config.width}: use 'none'"
-        )
-    require(config, "shapes", {"pixels": "imagenet", "backbone.activation": "relu"})
-    file = resources.files("detectors.pretrained").joinpath(shapes_file(wide_enough[0]))
+    check_start("shapes", config)
+    narrowest = next(width for width in SHAPES_WIDTHS if width >= config.width)
+    file = resources.files("detectors.pretrained").joinpath(shapes_file(narrowest))
     with resources.as_file(file) as path, torch.no_grad():
         return place(detector.backbone, load_file(path))
 

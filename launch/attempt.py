@@ -26,6 +26,7 @@ def attempt(
     meter: Meter | None = None,
     on_epoch: OnEpoch | None = None,
     watch: Watch | None = None,
+    weights: Path | None = None,
     run: Callable[..., TrialResult] = run_trial,
 ) -> TrialResult | Failure | Ended:
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
@@ -47,6 +48,7 @@ def attempt(
                 stages=stages,
                 load_teacher=load_teacher,
                 meter=meter,
+                weights=weights,
                 **_callbacks(watch),
             )
         (folder / TRACEBACK).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from launch.cli_options import (
     Data,
     Device,
     Images,
+    Weights,
     console,
     data_source,
     needed_source,
@@ -27,6 +28,7 @@ from launch.describing import description
 from launch.export_command import export_command
 from launch.failures import SearchStopped, broken_place, os_error_in_words
 from launch.fps_command import fps_command
+from launch.initial_weights import trial_with_weights
 from launch.ladders import ladder
 from launch.report import (
     ladder_table,
@@ -55,14 +57,16 @@ def trial_command(
     val_annotations: Annotations = None,
     out: Annotated[Path | None, typer.Option(help="Folder of its artefacts.")] = None,
     device: Device = None,
+    weights: Weights = None,
 ) -> None:
     """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
-    trial = read_trial(config)
+    trial, given = trial_with_weights(read_trial(config), weights)
     source = needed_source(
         data_source(data, (train_images, train_annotations, val_images, val_annotations))
     )
     folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
-    result = run_trial(trial, source, folder, device=device, progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    result = run_trial(trial, source, folder, device=device, progress=progress, weights=given)
     _print_result(result)
     console.print(f"Artefacts: {folder}")
 
@@ -78,14 +82,17 @@ def ladder_command(
     val_annotations: Annotations = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the rungs.")] = None,
     device: Device = None,
+    weights: Weights = None,
 ) -> None:
     """Train a detector once, and prune and fine-tune it at several ratios."""
-    trial, rungs = read_trial(config), parse_ratios("--ratios", ratios)
+    trial, given = trial_with_weights(read_trial(config), weights)
+    rungs = parse_ratios("--ratios", ratios)
     source = needed_source(
         data_source(data, (train_images, train_annotations, val_images, val_annotations))
     )
     folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
-    results = ladder(trial, rungs, source, folder, device=device, progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    results = ladder(trial, rungs, source, folder, device=device, progress=progress, weights=given)
     console.print(ladder_table(results))
     console.print(f"Artefacts: {folder}")
 

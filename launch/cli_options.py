@@ -22,6 +22,14 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, cou
 
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is taken if there is one.")]
 
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|none",
+        help="Published weights that backbones start from, in place of a download; none: random.",
+    ),
+]
+
 
 def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
     """The data that the options name; None where they name none."""

@@ -22,6 +22,7 @@ def ladder(
     device: torch.device | str | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
+    weights: Path | None = None,
 ) -> tuple[TrialResult, ...]:
     """Train a detector once, and prune, fine-tune, evaluate and measure it at each ratio.
 
@@ -31,6 +32,7 @@ def ladder(
     Args:
         config: says all but the ratio.
         ratios: of `compress.pruning`, each once.
+        weights: as `run_trial` has it.
 
     Returns:
         The rungs' results in the order of `ratios`.
@@ -51,6 +53,7 @@ def ladder(
             on_epoch=on_epoch,
             progress=progress,
             stages=out / STAGES,
+            weights=weights,
         )
         for rung in rungs
     )

@@ -19,7 +19,13 @@ def run_locally(study: Study, data: TrialData) -> None:
         folder = study.trial_folder(record)
         watch = _StudyWatch(study, record.number, study.rungs(record))
         outcome = attempt(
-            record.config, data, folder, study.settings.device, study.stages, watch=watch
+            record.config,
+            data,
+            folder,
+            study.settings.device,
+            study.stages,
+            watch=watch,
+            weights=study.settings.weights,
         )
         if not isinstance(outcome, Ended):
             study.end(record.number, outcome)

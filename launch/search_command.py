@@ -19,6 +19,7 @@ from launch.cli_options import (
     Device,
     Images,
     SkipBad,
+    Weights,
     console,
     data_source,
     parse_ratios,
@@ -104,6 +105,7 @@ def search_command(
     ] = None,
     device: Device = None,
     skip_bad: SkipBad = False,
+    weights: Weights = None,
     papers: Annotated[
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
@@ -203,6 +205,7 @@ def search_command(
                 device=device,
                 measure_on=measure_on,
                 skip_bad=skip_bad,
+                weights=weights,
                 papers=papers,
                 sampler=sampler,
                 objectives=aims,

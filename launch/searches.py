@@ -18,6 +18,7 @@ from launch.constraints import Constraint, figures_of
 from launch.failures import SearchStopped, broken_place
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.inheritance import SHARE
+from launch.initial_weights import make_sure, with_weights
 from launch.local import run_locally
 from launch.objectives import DEFAULT, ENERGY, SENSES, Figure
 from launch.records import TrialRecord
@@ -55,6 +56,7 @@ def search(
     measure_on: str | None = None,
     device: str | None = None,
     skip_bad: bool = False,
+    weights: Path | str | None = None,
     papers: bool = True,
     sampler: SamplerName | None = None,
     objectives: Sequence[Figure] = DEFAULT,
@@ -82,6 +84,8 @@ def search(
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
             measured on one of them, wherever they were trained.
+        weights: a folder or file with the published weights that backbones start from, in place of
+            a download; `none` starts all of them from random numbers.
         papers: begin with the papers' systems that lie in the space.
         sampler: what proposes configurations behind these; None for `gp`, or for `tpe` where
             constraints or the gate may end designs before training.
@@ -104,12 +108,14 @@ def search(
     Raises:
         DataError, SpaceError, StudyError, TrialError, KnownError: bad input, before anything is
             trained.
+        WeightsUnavailable: published weights that the space needs cannot be had.
         EnergyUnreadable: `energy_mj` is asked for, and this machine cannot read it.
         SearchStopped: its latest trials all failed for one cause, or the disk is full or cannot be
             written; the message says how to go on.
         KeyboardInterrupt: interrupted; `resume(out)` goes on.
     """
     space = space if isinstance(space, Space) else load_space(space)
+    space, given = with_weights(space, weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
     read = TrialData.read(source, skip_bad)
     figures = figures_of(objectives, constraints)
@@ -138,6 +144,7 @@ def search(
         seed=seed,
         minutes=minutes,
         device_hours=device_hours,
+        weights=given,
         device=device,
         measure_on=measure_on,
         **({"sampler": sampler} if sampler else {}),
@@ -174,6 +181,7 @@ def resume(
     Raises:
         StudyError: no study there, or its data have changed since.
         TrialError: a teacher that its space names is gone.
+        WeightsUnavailable: so are published weights that it needs.
         SearchStopped, KeyboardInterrupt: see `search`.
     """
     folder = Path(folder)
@@ -185,7 +193,9 @@ def resume(
             f"{folder}: the data at {settings.train.annotations.parent.parent} have changed since "
             "the study began: put them back, or begin another study"
         )
-    check_named_teachers(Space.restore(settings.space), read.classes)
+    space = Space.restore(settings.space)
+    make_sure(space, settings.weights)
+    check_named_teachers(space, read.classes)
     with open_study(folder, None, on_end) as study:
         if trials is not None:
             study.extend(trials)

@@ -43,6 +43,7 @@ class StudySettings(BaseModel):
         minutes: no trial is proposed that would probably end later than this; None for no limit.
         device_hours: no trial is proposed with which the trials' own times would probably sum up to
             more than this; None for no limit.
+        weights: folder or file of published weights; None downloads them.
         device: what trials run on; None takes a GPU where there is one.
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
@@ -72,6 +73,7 @@ class StudySettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     minutes: float | None = Field(default=None, gt=0)
     device_hours: float | None = Field(default=None, gt=0)
+    weights: Path | None = None
     device: str | None = None
     measure_on: str | None = None
     objectives: Objectives = DEFAULT

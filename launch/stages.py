@@ -8,8 +8,10 @@ that it starts from. Trials that differ only later on share the earlier ones.
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
 from detectors.imagenet import load_imagenet_backbone
 from detectors.train import OnSnapshot, Term, fit
-from detectors.weights import inherit, load_shapes_backbone
+from detectors.weights import Placement, inherit, load_shapes_backbone
+from launch.files import write_atomically
+from launch.initial_weights import make_sure_of
 from launch.inputs import TrialData, TrialError
 from launch.meter import Meter
 from launch.store import SCRATCH, Artefact, Store
@@ -57,8 +61,8 @@ WARMUP_SHARE = 0.1
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own one does."""
 
-START = {"shapes": load_shapes_backbone, "imagenet": load_imagenet_backbone}
-"""What fills a backbone, by `train.weights`."""
+START = "start.json"
+"""Of an artefact of the training: which initial weights found a place, and which did not."""
 
 DETECTOR = "detector"
 """The folder of an artefact that `Detector.load` takes."""
@@ -67,6 +71,8 @@ CHECKPOINT = "checkpoint"
 
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
 """Fields of a pruning that say how it is trained before and behind, and not what goes."""
+
+logger = logging.getLogger(__name__)
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
 """Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
@@ -130,6 +136,7 @@ class Stages:
         load_teacher: brings the teachers that the configuration names.
         rungs: epochs of the training after which a snapshot is scored and `on_rung` is told. What
             that raises ends the training, which another attempt goes on with.
+        weights: a folder or file with published weights; None downloads them.
     """
 
     config: TrialConfig
@@ -142,6 +149,7 @@ class Stages:
     progress: bool = False
     rungs: tuple[int, ...] = ()
     on_rung: OnRung | None = None
+    weights: Path | None = None
 
     def predict(self) -> Cost:
         """What the detector will cost, measured before it is trained."""
@@ -159,26 +167,27 @@ class Stages:
 
     def train(self) -> Artefact:
         """A detector, trained from the start that the configuration names."""
-        recipe = self.config.train
-        teacher = self._teacher(recipe.distillation, None)
-        sparsity = _sparsity(self.config)
-        training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
+        training, inputs = self._dense()
 
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
-            if recipe.weights != "none":
-                START[recipe.weights](detector)
-            if recipe.inherit is not None:
-                inherit(detector, self._ancestor(recipe.inherit))
+            start = self._start(detector)
+            write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 
         def at_rung(epochs: int, snapshot: Detector) -> None:
             self.on_rung(epochs, self._score_rung(inputs, epochs, snapshot))
 
-        detector = self.config.detector.model_dump(mode="json")
-        inputs = {"detector": detector, **training.inputs()} | self._samples()
         return self.store.once("train", inputs, make)
+
+    def check_start(self) -> None:
+        """Raise `WeightsUnavailable` where training needs published weights that cannot be had."""
+        if self.config.train.weights != "imagenet":
+            return
+        _, inputs = self._dense()
+        if not self.store.artefact("train", inputs).folder.is_dir():
+            make_sure_of(self.config, self.weights)
 
     def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
         """Which channels of a trained detector go."""
@@ -283,6 +292,35 @@ class Stages:
             "rung", rung, Metrics, lambda: evaluate(snapshot, self.data.val, self.device)
         )
         return metrics
+
+    def _dense(self) -> tuple[_Training, dict[str, Any]]:
+        """The training of the detector before it is pruned, and everything that determines it."""
+        recipe = self.config.train
+        teacher = self._teacher(recipe.distillation, None)
+        sparsity = _sparsity(self.config)
+        training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
+        detector = self.config.detector.model_dump(mode="json")
+        return training, {"detector": detector, **training.inputs()} | self._samples()
+
+    def _start(self, detector: Detector) -> dict[str, Any]:
+        """Give a detector its initial weights; says what became of them, by field."""
+        recipe = self.config.train
+        placed: dict[str, Placement] = {}
+        if recipe.weights == "shapes":
+            placed["train.weights"] = load_shapes_backbone(detector)
+        elif recipe.weights == "imagenet":
+            placed["train.weights"] = load_imagenet_backbone(detector, self.weights)
+        if recipe.inherit is not None:
+            placed["train.inherit"] = inherit(detector, self._ancestor(recipe.inherit))
+        for field, placement in placed.items():
+            if missing := placement.missing:
+                value = getattr(recipe, field.removeprefix("train."))
+                logger.warning(
+                    f"{field} {value}: {len(missing)} tensors of the detector got nothing and "
+                    f"start from random numbers: {', '.join(missing[:3])}"
+                    f"{', ...' if len(missing) > 3 else ''}"
+                )
+        return {field: asdict(placement) for field, placement in placed.items()}
 
     def _ancestor(self, key: str) -> Detector:
         folder = self.store.folder / key / DETECTOR

@@ -17,7 +17,7 @@ from launch.inputs import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
 from searchspace.compression import Unpruned
 from searchspace.distillation import PARENT, Distillation, NoDistillation
-from searchspace.domains import Choice, Domain, Fixed
+from searchspace.domains import Choice, Fixed, options
 
 LoadTeacher = Callable[[str], Detector]
 """From the name of a teacher, as a configuration gives it, to the detector."""
@@ -92,7 +92,7 @@ def check_named_teachers(space: Space, classes: Sequence[str]) -> None:
 
 def named_teachers(space: Space) -> tuple[str, ...]:
     """The saved detectors that a space may draw as teachers."""
-    names = (name for _, domain in _teacher_domains(space) for name in _options(domain))
+    names = (name for _, domain in _teacher_domains(space) for name in options(domain))
     return tuple(dict.fromkeys(name for name in names if name != PARENT))
 
 
@@ -120,10 +120,6 @@ def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
 
 def _teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
     return [(path, d) for path, d in space.domains.items() if path.endswith(".teacher")]
-
-
-def _options(domain: Domain) -> tuple[str, ...]:
-    return domain.options if isinstance(domain, Choice) else (domain.value,)
 
 
 def _absolute(name: str) -> str:

@@ -112,6 +112,7 @@ def run_trial(
     on_predicted: OnPredicted | None = None,
     rungs: tuple[int, ...] = (),
     on_rung: OnRung | None = None,
+    weights: Path | None = None,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
@@ -131,6 +132,8 @@ def run_trial(
         on_predicted: told what the final detector will cost, before it is trained.
         rungs: epochs of the training after which `on_rung` is told what a snapshot scores. What
             this or `on_predicted` raises ends the trial, and the next call goes on from there.
+        weights: a folder or file with the published weights that the backbone starts from, in
+            place of a download.
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
@@ -138,14 +141,27 @@ def run_trial(
             teacher.
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
+        WeightsUnavailable: published weights that it starts from cannot be had.
+        pydantic.ValidationError: weights `auto`, and the detector is set to something else than
+            these were trained with.
     """
-    data = TrialData.of(data)
+    config, data = config.started(), TrialData.of(data)
     check_fits(config, data, load_teacher)
     out, device = Path(out), pick_device(device)
     store = Store(Path(stages or out / STAGES))
     meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
     stages = Stages(
-        config, data, store, device, meter, load_teacher, on_epoch, progress, rungs, on_rung
+        config,
+        data,
+        store,
+        device,
+        meter,
+        load_teacher,
+        on_epoch,
+        progress,
+        rungs,
+        on_rung,
+        weights,
     )
     return _Trial(out, stages, on_predicted).result()
 
@@ -198,8 +214,10 @@ class _Trial:
     on_predicted: OnPredicted | None
 
     def result(self) -> TrialResult:
-        self._claim_folder()
         file = self.out / RESULT
+        if not file.exists():
+            self.stages.check_start()
+        self._claim_folder()
         if file.exists():
             try:
                 return read_result(file)

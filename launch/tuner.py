@@ -217,6 +217,7 @@ def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
             teachers=teachers,
             device=study.settings.device,
             meter=meter,
+            weights=study.settings.weights,
         ),
         {"CPU": resources.cpus, "GPU": resources.gpus},
     )
@@ -272,6 +273,7 @@ def _run_on_worker(
     teachers: Mapping[str, PackedDetector],
     device: str | None,
     meter: TargetMeter | None,
+    weights: Path | None,
 ) -> None:
     """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
@@ -284,6 +286,7 @@ def _run_on_worker(
         Path(config["stages"]),
         load_teacher=lambda name: teachers[name].unpack(),
         meter=meter,
+        weights=weights,
         on_epoch=lambda stage, epoch, losses: tune.report(
             {"stage": stage, "epochs": epoch, **losses}
         ),

@@ -168,7 +168,7 @@ class MobileNetV1(Backbone):
     `eliminated_strides=(6,)`.
 
     Attributes:
-        activation: `relu` is the paper's, `relu6` that of the published ImageNet weights.
+        activation: `relu6` is that of the published ImageNet weights.
     """
 
     kind: Literal["mobilenet_v1"] = "mobilenet_v1"

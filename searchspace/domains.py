@@ -201,6 +201,20 @@ def _same(a: Any, b: Any) -> bool:
     return (type(a) is type(b) and a == b) or (is_number(a) and is_number(b) and a == b)
 
 
+def options(domain: Choice | Fixed) -> tuple[Any, ...]:
+    """The values of a choice, or the only value."""
+    return domain.options if isinstance(domain, Choice) else (domain.value,)
+
+
+def holds(domain: Domain, value: Any) -> bool:
+    """Whether a value may be drawn from a domain."""
+    try:
+        domain.param(value)
+    except ValueError:
+        return False
+    return True
+
+
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

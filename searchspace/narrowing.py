@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from searchspace.domains import Domain, Fixed, OptunaTrial, dump_domain
+from searchspace.initial_weights import one_whatever_the_start
 from searchspace.papers import papers
 from searchspace.space import (
     Config,
@@ -62,8 +63,9 @@ class Space:
     def papers(self) -> dict[str, TrialConfig]:
         """The papers' systems that this space can express, each moved to its sizes.
 
-        Backbone and neck are the paper's own; width, input, priors and recipe are the nearest that
-        the space has. Systems that become the same are named once.
+        Backbone and neck are the paper's own, but for the activation where initial weights decide
+        it; width, input, priors and recipe are the nearest that the space has. Systems that become
+        the same are named once.
         """
         found: dict[TrialConfig, str] = {}
         for name, system in papers.items():
@@ -71,7 +73,7 @@ class Space:
                 config = self.nearest(system.trial)
             except ValidationError:
                 continue  # parts of it are here, and do not go together without the others
-            ours, theirs = config.detector, system.trial.detector
+            ours, theirs = map(one_whatever_the_start, (config.detector, system.trial.detector))
             if (ours.backbone, ours.neck) == (theirs.backbone, theirs.neck):
                 found.setdefault(config, name)
         return {name: config for config, name in found.items()}
@@ -92,26 +94,30 @@ class Space:
 
     def searched(self) -> Iterator[tuple[str, Domain]]:
         """Every path that is really drawn, with its domain, in the order of drawing."""
-        yield from _searched(TrialConfig, self.domains, "")
+        return ((path, d) for path, d in self.fields() if not isinstance(d, Fixed))
+
+    def fields(self) -> Iterator[tuple[str, Domain]]:
+        """Every path of what may be drawn, with its domain: `Fixed` where it is not searched."""
+        yield from _fields(TrialConfig, self.domains, "", None)
 
     def size(self, real: float = math.inf) -> float:
         """How many configurations there are, a real-valued range counted as `real` values."""
         return _size(TrialConfig, self.domains, "", real)
 
 
-def _searched(
-    cls: type[Config], domains: Mapping[str, Domain], path: str
+def _fields(
+    cls: type[Config], domains: Mapping[str, Domain], path: str, owner: Config | None
 ) -> Iterator[tuple[str, Domain]]:
-    for entry in entries(cls, domains, path):
+    for entry in entries(cls, domains, path, owner):
         if entry.members:
-            if not isinstance(entry.domain, Fixed):
-                yield f"{entry.path}.kind", entry.domain
+            yield f"{entry.path}.kind", entry.domain
             for kind in entry.kinds:
-                yield from _searched(entry.members[kind], domains, f"{entry.path}.{kind}")
+                below = f"{entry.path}.{kind}"
+                yield from _fields(entry.members[kind], domains, below, entry.start(kind))
         elif entry.model:
-            yield from _searched(entry.model, domains, entry.path)
-        elif entry.domain and not isinstance(entry.domain, Fixed):
-            yield entry.path, entry.domain
+            yield from _fields(entry.model, domains, entry.path, entry.start())
+        else:
+            yield entry.path, entry.domain or Fixed(entry.default)
 
 
 def _size(cls: type[Config], domains: Mapping[str, Domain], path: str, real: float) -> float:

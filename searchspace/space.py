@@ -52,6 +52,10 @@ class Config(BaseModel):
         """Drawn values with those that follow from them (`Follows`)."""
         return values
 
+    def as_drawn(self, domains: Mapping[str, Domain]) -> Self:
+        """This as it was before `completed`, as far as a space does not name what that sets."""
+        return self
+
     def read_as(self, cls: type[C]) -> C | None:
         """This as a configuration of another kind, which a space may have in its place.
 
@@ -169,7 +173,8 @@ def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> di
         OutsideSpace: a field has a value that no parameters could draw; the message names its path.
     """
     params: dict[str, Any] = {}
-    _collect(config, None, domains or {}, "", params)
+    domains = domains or {}
+    _collect(config.as_drawn(domains), None, domains, "", params)
     return params
 
 
@@ -181,7 +186,7 @@ def project(config: C, domains: Mapping[str, Domain]) -> C:
     Raises:
         pydantic.ValidationError: the nearest values do not go together.
     """
-    return _project(config, None, domains, "")
+    return _project(config.as_drawn(domains), None, domains, "")
 
 
 def entries(

@@ -12,6 +12,8 @@ from searchspace.geometry import InputSize, both_axes, one_if_equal
 from searchspace.schedules import Cosine, Schedule
 from searchspace.space import Config
 
+Weights = Literal["none", "auto", "shapes", "imagenet"]
+
 SmallBy = Literal["annotation", "input"]
 
 Factor = Annotated[float, Field(gt=0)]
@@ -182,8 +184,11 @@ class TrainConfig(Config):
 
     Attributes:
         optimizer: `sgd` with `momentum` is what the papers use; `adamw` gets further in few steps.
-        weights: what the backbone starts from: nothing, the backbone trained on generated shapes
-            that ships with the package, or ImageNet weights, which torchvision or timm downloads.
+        weights: what the backbone starts from. `none`: random numbers. `shapes`: the backbone
+            trained on generated shapes that ships with the package. `imagenet`: the weights that
+            torchvision or timm publishes. `auto`: `imagenet` where these exist for the backbone,
+            else `none`; a trial says which as soon as it is drawn or run, and the detector's pixels
+            and activation become those that the weights were trained with.
         inherit: key of the artefact of another training in the same store of stages, whose weights
             the detector starts from where they fit; a search with inheritance sets it, and no space
             draws it.
@@ -218,7 +223,7 @@ class TrainConfig(Config):
     ema: float | None = Field(default=None, gt=0, lt=1)
     multi_scale: MultiScale = MultiScale()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    weights: Literal["none", "shapes", "imagenet"] = "none"
+    weights: Weights = "none"
     inherit: str | None = None
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()

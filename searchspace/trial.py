@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from searchspace.compression import CompressConfig, Unquantised
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import Logits
+from searchspace.domains import Domain
+from searchspace.initial_weights import (
+    WEIGHTS,
+    as_named,
+    check_start,
+    prepared,
+    resolved,
+    unprepared,
+)
 from searchspace.measuring import MeasureConfig
 from searchspace.space import Config
 from searchspace.training import TrainConfig
@@ -26,6 +37,39 @@ class TrialConfig(Config):
     compress: CompressConfig = CompressConfig()
     measure: MeasureConfig = MeasureConfig()
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Initial weights by name, and the detector as these presuppose it."""
+        train, detector = values["train"], values["detector"]
+        weights = resolved(train.weights, detector)
+        detector = prepared(weights, detector)
+        return values | {"train": train.changed(weights=weights), "detector": detector}
+
+    def as_drawn(self, domains: Mapping[str, Domain]) -> TrialConfig:
+        """This with weights as a space names them, and a detector without what they presuppose."""
+        detector, weights = self.detector, self.train.weights
+        named = as_named(weights, detector, domains.get(WEIGHTS))
+        update = {
+            "detector": unprepared(weights, detector, domains),
+            "train": self.train.model_copy(update={"weights": named}),
+        }
+        return self.model_copy(update=update)
+
+    def started(self) -> TrialConfig:
+        """This with the name of the weights that `train.weights = "auto"` stands for.
+
+        Raises:
+            pydantic.ValidationError: the detector is set to something that these do not go with.
+        """
+        if self.train.weights != "auto":
+            return self
+        return type(self)(**self.completed(dict(self)))
+
+    @model_validator(mode="after")
+    def _starts_from_what_there_is(self) -> TrialConfig:
+        check_start(self.train.weights, self.detector)
+        return self
 
     @model_validator(mode="after")
     def _rows_that_freeze_are_there(self) -> TrialConfig:

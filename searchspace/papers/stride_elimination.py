@@ -1,4 +1,9 @@
-"""Stride elimination and dual path, on SSD-MobileNetV1 and SSD-VGG16."""
+"""Stride elimination and dual path, on SSD-MobileNetV1 and SSD-VGG16.
+
+All start from ImageNet weights, as in the paper. Its own weights of MobileNetV1 are not published;
+those that are (timm's) were trained with ReLU6 and with pixels from -1 to 1, which the systems on
+MobileNetV1 therefore have.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +80,13 @@ def _mobilenet(
 ) -> PaperSystem:
     detector = DetectorConfig(
         input_size=input_size,
-        backbone=MobileNetV1(taps=taps, eliminated_strides=eliminated, second_path=second_path),
+        pixels="inception",
+        backbone=MobileNetV1(
+            taps=taps,
+            eliminated_strides=eliminated,
+            second_path=second_path,
+            activation="relu6",
+        ),
         neck=neck,
         head=Multibox(priors=priors, postprocess=_POSTPROCESS),
     )
@@ -84,6 +95,7 @@ def _mobilenet(
         batch_size=batch_size,
         learning_rate=1e-3,
         weight_decay=1e-4,
+        weights="imagenet",
         augment=_AUGMENT,
     )
     return PaperSystem(TrialConfig(detector=detector, train=recipe), published)

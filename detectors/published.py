@@ -1,0 +1,185 @@
+"""Files of published ImageNet weights: in a folder of the user's, in a cache, or downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import (
+    ResNet50_Weights,
+    ResNet101_Weights,
+    VGG16_BN_Weights,
+    VGG16_Weights,
+    WeightsEnum,
+)
+
+from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
+
+State = Mapping[str, Tensor]
+
+MOBILENET_V1 = "mobilenetv1_100.ra4_e3600_r224_in1k"
+"""timm's name of the weights of MobileNetV1 at width 1."""
+
+HUB_FILE = "model.safetensors"
+"""What Hugging Face calls the file of a network."""
+
+HUB, CACHE = "torch's hub/checkpoints folder", "Hugging Face's cache"
+
+SECONDS = 15
+"""A server that does not answer for so long is not there."""
+
+WITHOUT = "start from random numbers with --weights none (train.weights 'none')"
+
+
+class WeightsUnavailable(ValueError):
+    """Published weights that cannot be had here; the message says how to go on."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One file of published weights.
+
+    Attributes:
+        name: of the file in a folder of the user's.
+        source: torchvision's weights; None for those of timm.
+    """
+
+    name: str
+    source: WeightsEnum | None = None
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> Published:
+        """The weights of a backbone that has some."""
+        match backbone:
+            case VGG16(norm=norm):
+                source = (VGG16_BN_Weights if norm else VGG16_Weights).IMAGENET1K_V1
+            case ResNet(depth=depth):
+                source = {50: ResNet50_Weights, 101: ResNet101_Weights}[depth].IMAGENET1K_V1
+            case MobileNetV1():
+                return cls(f"{MOBILENET_V1}.safetensors")
+            case _:
+                raise TypeError(f"no weights are published for {backbone.kind}")
+        return cls(Path(source.url).name, source)
+
+    def load(self, given: Path | None) -> State:
+        """The weights as their library has them.
+
+        Args:
+            given: the file, or the folder that it lies in; None for the library's cache, which is
+                filled by a download.
+
+        Raises:
+            WeightsUnavailable: they are not there, cannot be downloaded or are damaged.
+        """
+        if given is not None:
+            return _read(self.find(given))
+        return self._from_torchvision() if self.source else _from_timm(MOBILENET_V1)
+
+    def make_sure(self, given: Path | None) -> None:
+        """Have the file on this machine; raises `WeightsUnavailable` where that is not possible."""
+        if given is not None:
+            self.find(given)
+        elif not self._is_cached():
+            if self.source is None:
+                _knock(MOBILENET_V1)
+            self.load(None)
+
+    def find(self, given: Path) -> Path:
+        """The file in a folder, or the file that is given itself."""
+        file = given / self.name if given.is_dir() else given
+        if file.is_file() and file.name == self.name:
+            return file
+        raise WeightsUnavailable(
+            f"--weights {given}: there is no {self.name}: put it there, or {WITHOUT}"
+        )
+
+    def _is_cached(self) -> bool:
+        if self.source:
+            return (Path(torch.hub.get_dir()) / "checkpoints" / self.name).is_file()
+        return _cached_by_timm(MOBILENET_V1) is not None
+
+    def _from_torchvision(self) -> State:
+        with _explained(self.source.url, self.name, HUB), _impatient():
+            return self.source.get_state_dict(progress=False, check_hash=True)
+
+
+def _from_timm(name: str) -> State:
+    import timm  # here, because no other trial needs it
+
+    if cached := _cached_by_timm(name):
+        return _read(cached)  # timm would ask the hub whether there is another version
+    with _explained(f"timm's {name}", f"{name}.safetensors", CACHE):
+        return timm.create_model(name, pretrained=True).state_dict()
+
+
+def _cached_by_timm(name: str) -> Path | None:
+    import huggingface_hub
+    import timm
+
+    repository = timm.get_pretrained_cfg(name).hf_hub_id
+    cached = huggingface_hub.try_to_load_from_cache(repository, HUB_FILE)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _knock(name: str) -> None:
+    """Raise `WeightsUnavailable` where the hub is silent: its own client tries for a minute."""
+    import huggingface_hub
+    import timm
+
+    url = huggingface_hub.hf_hub_url(timm.get_pretrained_cfg(name).hf_hub_id, HUB_FILE)
+    with _explained(f"timm's {name}", f"{name}.safetensors", CACHE), suppress(HTTPError):
+        # Whatever it answers, its client knows how to ask.
+        urlopen(Request(url, method="HEAD"), timeout=SECONDS).close()
+
+
+def _read(file: Path) -> State:
+    """The tensors of a file; its name may end in the first digits of its SHA-256."""
+    if digits := re.search(r"-([0-9a-f]{8,})$", file.stem):
+        with open(file, "rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if not found.startswith(digits[1]):
+            raise WeightsUnavailable(
+                f"{file}: damaged: its SHA-256 begins with {found[:8]}, not {digits[1]}; fetch it "
+                "again"
+            )
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, SafetensorError, EOFError) as error:
+        raise WeightsUnavailable(f"{file}: not readable as weights ({error})") from None
+
+
+@contextmanager
+def _explained(what: str, name: str, cache: str) -> Iterator[None]:
+    """Say what to do where a download fails."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise WeightsUnavailable(
+            f"train.weights 'imagenet': {what} cannot be had "
+            f"({getattr(error, 'reason', error)}): put it into {cache} or, as {name}, into a "
+            f"folder that --weights names, or {WITHOUT}"
+        ) from None
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Connections that end where nobody answers."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
