@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 
+from detectors.published import WeightsUnavailable
 from detectors.runtimes import RuntimeUnavailable
 from detectors.train import TrainingFailed
 from launch.inputs import TrialError
@@ -81,6 +82,8 @@ def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:
     """
     if (broken := broken_place(error, folder)) is not None:
         return Failure(broken, "surroundings", seconds)
+    if isinstance(error, WeightsUnavailable):
+        return Failure(str(error), "surroundings", seconds)
     if isinstance(error, TrialError | TrainingFailed | RuntimeUnavailable):
         return Failure(str(error), "design", seconds)
     if _is_out_of_memory(error):
