@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from detectors.detector import Detector
+from detectors.imagenet import load_imagenet_backbone
 from detectors.published import Published
+from detectors.weights import Placement, inherit, load_shapes_backbone
 from launch.inputs import TrialError
 from searchspace import Space, TrialConfig
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
 from searchspace.domains import options
 from searchspace.initial_weights import WEIGHTS, WIDEST
+from searchspace.training import TrainConfig
+
+logger = logging.getLogger(__name__)
 
 NONE = "none"
 """Of `--weights`: backbones start from random numbers."""
@@ -80,6 +89,35 @@ def make_sure_of(config: TrialConfig, given: Path | None) -> None:
     """Have the published weights of one trial, if any; raises `WeightsUnavailable`."""
     if config.train.weights in DOWNLOADED:
         Published.of(config.detector.backbone).make_sure(given)
+
+
+def fill(
+    detector: Detector,
+    recipe: TrainConfig,
+    given: Path | None,
+    ancestor: Callable[[str], Detector],
+) -> dict[str, Any]:
+    """Give a detector the initial weights of its recipe; says what became of them, by field.
+
+    Args:
+        given: a folder or file with published weights; None downloads them.
+        ancestor: brings the detector of the artefact that `inherit` names.
+    """
+    placed: dict[str, Placement] = {}
+    if recipe.weights == "shapes":
+        placed["train.weights"] = load_shapes_backbone(detector)
+    elif recipe.weights == "imagenet":
+        placed["train.weights"] = load_imagenet_backbone(detector, given)
+    if recipe.inherit is not None:
+        placed["train.inherit"] = inherit(detector, ancestor(recipe.inherit))
+    for field, placement in placed.items():
+        if missing := placement.missing:
+            value = getattr(recipe, field.removeprefix("train."))
+            logger.warning(
+                f"{field} {value}: {len(missing)} tensors of the detector got nothing and start "
+                f"from random numbers: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
+            )
+    return {field: asdict(placement) for field, placement in placed.items()}
 
 
 def _needed(space: Space) -> Iterator[Published]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,9 @@ from detectors.cost import Cost
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
-from detectors.imagenet import load_imagenet_backbone
 from detectors.train import OnSnapshot, Term, fit
-from detectors.weights import Placement, inherit, load_shapes_backbone
 from launch.files import write_atomically
-from launch.initial_weights import make_sure_of
+from launch.initial_weights import fill, make_sure_of
 from launch.inputs import TrialData, TrialError
 from launch.meter import Meter
 from launch.store import SCRATCH, Artefact, Store
@@ -71,8 +68,6 @@ CHECKPOINT = "checkpoint"
 
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
 """Fields of a pruning that say how it is trained before and behind, and not what goes."""
-
-logger = logging.getLogger(__name__)
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
 """Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
@@ -172,7 +167,7 @@ class Stages:
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
-            start = self._start(detector)
+            start = fill(detector, self.config.train, self.weights, self._ancestor)
             write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 
@@ -301,26 +296,6 @@ class Stages:
         training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
         detector = self.config.detector.model_dump(mode="json")
         return training, {"detector": detector, **training.inputs()} | self._samples()
-
-    def _start(self, detector: Detector) -> dict[str, Any]:
-        """Give a detector its initial weights; says what became of them, by field."""
-        recipe = self.config.train
-        placed: dict[str, Placement] = {}
-        if recipe.weights == "shapes":
-            placed["train.weights"] = load_shapes_backbone(detector)
-        elif recipe.weights == "imagenet":
-            placed["train.weights"] = load_imagenet_backbone(detector, self.weights)
-        if recipe.inherit is not None:
-            placed["train.inherit"] = inherit(detector, self._ancestor(recipe.inherit))
-        for field, placement in placed.items():
-            if missing := placement.missing:
-                value = getattr(recipe, field.removeprefix("train."))
-                logger.warning(
-                    f"{field} {value}: {len(missing)} tensors of the detector got nothing and "
-                    f"start from random numbers: {', '.join(missing[:3])}"
-                    f"{', ...' if len(missing) > 3 else ''}"
-                )
-        return {field: asdict(placement) for field, placement in placed.items()}
 
     def _ancestor(self, key: str) -> Detector:
         folder = self.store.folder / key / DETECTOR

@@ -23,6 +23,7 @@ from launch.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace.compression import Int8, Unpruned
+from searchspace.initial_weights import check_start
 from searchspace.trial import TrialConfig
 
 SPEEDS = "speeds"
@@ -198,6 +199,10 @@ def check_fits(
             f"{data.train.num_classes}"
         )
     check_teachers(config, data.classes, load_teacher)
+    try:
+        check_start(config.train.weights, config.detector)
+    except ValueError as error:
+        raise TrialError(str(error)) from None
     if not isinstance(config.compress.pruning, Unpruned):
         try:
             check_pruning(config.detector, config.compress.pruning)

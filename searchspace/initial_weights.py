@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
@@ -41,22 +42,24 @@ def presupposed(weights: Weights, detector: DetectorConfig) -> Mapping[str, obje
 
 
 def check_start(weights: Weights, detector: DetectorConfig) -> None:
-    """Hold a detector to what its initial weights were trained with: they fit by shape elsewhere.
-
-    Raises:
-        ValueError: there are none for its backbone or width, or they were trained with something
-            else.
-    """
-    if weights not in PRESUPPOSED:
-        return
-    kind, kinds = detector.backbone.kind, PRESUPPOSED[weights]
-    if kind not in kinds:
-        raise ValueError(f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {kind}: use 'none'")
-    if detector.width > WIDEST[weights]:
+    """Raise ValueError where a detector cannot start from weights, its width included."""
+    check_trained_with(weights, detector)
+    if detector.width > WIDEST.get(weights, math.inf):
         raise ValueError(
             f"{WEIGHTS} {weights!r} holds width {WIDEST[weights]:g}, not {detector.width}: lower "
             f"detector.width; to keep width {detector.width}: use 'none'"
         )
+
+
+def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
+    """Hold a detector to what its initial weights were trained with: they fit by shape elsewhere.
+
+    Raises:
+        ValueError: there are none for its backbone, or they were trained with something else.
+    """
+    kind, kinds = detector.backbone.kind, PRESUPPOSED.get(weights)
+    if kinds is not None and kind not in kinds:
+        raise ValueError(f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {kind}: use 'none'")
     for path, value in presupposed(weights, detector).items():
         if (found := attrgetter(path)(detector)) != value:
             raise ValueError(

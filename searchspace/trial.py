@@ -16,7 +16,7 @@ from searchspace.domains import Domain
 from searchspace.initial_weights import (
     WEIGHTS,
     as_named,
-    check_start,
+    check_trained_with,
     prepared,
     resolved,
     unprepared,
@@ -67,8 +67,8 @@ class TrialConfig(Config):
         return type(self)(**self.completed(dict(self)))
 
     @model_validator(mode="after")
-    def _starts_from_what_there_is(self) -> TrialConfig:
-        check_start(self.train.weights, self.detector)
+    def _goes_with_its_initial_weights(self) -> TrialConfig:
+        check_trained_with(self.train.weights, self.detector)
         return self
 
     @model_validator(mode="after")

@@ -159,9 +159,9 @@ def test_what_an_heir_does_not_inherit_is_said(
         backbone={"kind": "mobilenet_v1", "taps": ["layer5", "layer11", "layer13"]}
     )
     heir = tiny.changed(detector=detector, train=tiny.train.changed(inherit=parent.trained))
-    with caplog.at_level(logging.WARNING, "launch.stages"):
+    with caplog.at_level(logging.WARNING, "launch.initial_weights"):
         result = run_trial(heir, shapes, tmp_path / "heir", device="cpu", stages=stages)
-    [said] = [r.message for r in caplog.records if r.name == "launch.stages"]
+    [said] = [r.message for r in caplog.records if r.name == "launch.initial_weights"]
     start = json.loads((stages / result.trained / "start.json").read_text())["train.inherit"]
     assert f"train.inherit {parent.trained}: " in said
     assert "head.boxes." in said

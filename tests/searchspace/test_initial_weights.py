@@ -13,6 +13,7 @@ from searchspace.backbones import CSPDarknet, MobileNetV1, ResNet
 from searchspace.detector import DetectorConfig
 from searchspace.domains import Choice, Fixed
 from searchspace.heads import Multibox, ScaledPriors
+from searchspace.initial_weights import check_start
 from searchspace.necks import Aggregate
 from searchspace.training import Frozen
 
@@ -130,10 +131,8 @@ def test_a_trial_says_what_auto_stands_for() -> None:
         ("imagenet", {}, "activation|pixels"),
         ("imagenet", {"backbone": MobileNetV1(activation="relu6")}, r"detector\.pixels"),
         ("imagenet", {"backbone": ResNet(), "pixels": "caffe"}, r"detector\.pixels"),
-        ("imagenet", {"backbone": ResNet(), "width": 1.25}, "holds width 1, not 1.25"),
         ("imagenet", {"backbone": CSPDarknet(), "neck": (Aggregate(),)}, "not csp_darknet"),
         ("shapes", {"backbone": ResNet()}, "not resnet: use 'none'"),
-        ("shapes", {"width": 0.5}, "holds width 0.375, not 0.5"),
         ("shapes", {"width": 0.25, "pixels": "inception"}, r"detector\.pixels 'imagenet'"),
     ],
 )  # fmt: skip
@@ -143,3 +142,17 @@ def test_weights_that_do_not_go_with_the_detector_are_refused_at_once(
     detector = DetectorConfig(head=RULE, **fields)
     with pytest.raises(ValidationError, match=rf"train\.weights '{weights}'.*({message})"):
         TrialConfig(detector=detector, train=TrainConfig(weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("weights", "width", "widest"), [("imagenet", 1.25, 1), ("shapes", 0.5, 0.375)]
+)
+def test_there_are_no_weights_for_wider_backbones(
+    weights: str, width: float, widest: float
+) -> None:
+    backbone = ResNet() if weights == "imagenet" else MobileNetV1()
+    detector = DetectorConfig(backbone=backbone, width=width, head=RULE)
+    with pytest.raises(ValueError, match=rf"holds width {widest}, not {width}: lower"):
+        check_start(weights, detector)
+    check_start(weights, detector.changed(width=widest))
+    check_start("none", detector)
