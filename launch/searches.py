@@ -85,7 +85,8 @@ def search(
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
             measured on one of them, wherever they were trained.
         weights: a folder or file with the published weights that backbones start from, in place of
-            a download; `none` starts all of them from random numbers.
+            a download, which all nodes see under the same path; `none` starts all of them from
+            random numbers.
         papers: begin with the papers' systems that lie in the space.
         sampler: what proposes configurations behind these; None for `gp`, or for `tpe` where
             constraints or the gate may end designs before training.

@@ -21,7 +21,7 @@ from detectors.imagenet import MOBILENET_V1, load_imagenet_backbone
 from detectors.published import Published, WeightsUnavailable
 from launch.initial_weights import trial_with_weights, with_weights
 from launch.inputs import TrialError
-from launch.searches import search
+from launch.searches import resume, search
 from launch.trial import TrialData, run_trial
 from searchspace import DetectorConfig, TrainConfig, TrialConfig, load_space
 from searchspace.backbones import VGG16, ResNet
@@ -213,3 +213,40 @@ def test_the_command_trial_takes_no_weights_from_a_file_that_names_some(
     without, given = trial_with_weights(config, "none")
     assert (without.train.weights, given) == ("none", None)
     assert without.detector == config.detector
+
+
+SMALL = """
+extends = "mobile"
+[detector]
+input_size = 96
+width = 0.25
+[detector.head.multibox.priors]
+kind = "scaled"
+[train]
+epochs = 1
+[train.copy_paste]
+copies = 0
+[compress.pruning]
+kind = "none"
+[measure]
+runtime = "eager"
+runs = 5
+passes = 1
+"""
+
+
+@pytest.mark.slow
+def test_a_search_starts_from_a_folder_and_resumes_from_it(
+    no_network: list[object], folder: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "small.toml", tmp_path / "out"
+    file.write_text(SMALL)
+    front = search(file, shapes_folder, out, trials=1, driver="local", device="cpu", weights=folder)
+    assert len(front.members) == 1
+    [start] = out.glob("stages/train-*/start.json")
+    assert json.loads(start.read_text())["train.weights"]["untouched"] == []
+    resume(out, trials=2, driver="local")
+    assert len(list(out.glob("stages/train-*/start.json"))) == 2
+    (folder / FILE).unlink()
+    with pytest.raises(WeightsUnavailable, match=f"there is no {FILE}"):
+        resume(out, trials=3, driver="local")
