@@ -4,99 +4,167 @@
 
 One detector is trained. At each share of its parameters it is pruned by Taylor's criterion and
 fine-tuned: without a teacher, and taught by its own unpruned parent through class maps or through
-class probabilities. Beside these stands slimming, whose parent is trained with its sparsity. All
-frames per second are measured at the end, in turns. Prints a table in Markdown. An interrupted run
-goes on where it was.
+class probabilities. Slimming is compared with these; its parent is trained with its sparsity. The
+control is the detector trained on with all of its channels, for as many epochs as the fine-tuning:
+changes are against it, since a pruned detector has had more training than its parent. With several
+seeds, figures are means. All frames per second are measured at the end, in turns; `--no-speed`
+leaves that out. Prints a table in Markdown. An interrupted run goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+
+import torch
 
 from detectors.cost import Cost
 from detectors.data.shapes import generate_shapes
+from detectors.describe import describe
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.speed import Candidate, hardware_name, measure_together
 from launch.inputs import TrialData
+from launch.meter import LocalMeter
+from launch.stages import DETECTOR, Stages
+from launch.store import Artefact, Store
 from launch.systems import read_trial
-from launch.trial import STAGES, TrialResult, pick_device, run_trial
+from launch.teachers import load_teacher
+from launch.trial import SPEEDS, STAGES, pick_device
 from searchspace.compression import (
     ChannelPruning,
     CompressConfig,
     ImportancePruning,
     Slimming,
+    Unpruned,
 )
 from searchspace.distillation import ChannelWise, Logits
 from searchspace.trial import TrialConfig
 
+DENSE, CONTROL = "dense", "dense, trained on"
 RATIOS = (0.3, 0.5, 0.7)
 WAYS: dict[str, ChannelPruning] = {
     "Taylor": ImportancePruning(),
+    "slimming": Slimming(),
     "Taylor, taught class maps": ImportancePruning(
         distillation=ChannelWise(location="classes", temperature=1.0, weight=5.0)
     ),
     "Taylor, taught probabilities": ImportancePruning(
         distillation=Logits(temperature=2.0, weight=1.0)
     ),
-    "slimming": Slimming(),
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One detector of the table."""
+    """One detector of the table.
+
+    Attributes:
+        scores: what it scores with each seed.
+        folder: where that of the first seed lies, as `Detector.load` takes it.
+    """
 
     name: str
-    metrics: Metrics
+    scores: tuple[Metrics, ...]
     folder: Path
 
 
-def variants(base: TrialConfig, finetune: int) -> Iterator[tuple[str, TrialConfig]]:
-    """Each share of the parameters that goes, in each way."""
-    for ratio in RATIOS:
-        for name, way in WAYS.items():
+@dataclass(frozen=True)
+class Bench:
+    """Trains, prunes and scores; what was done once is not done again."""
+
+    data: TrialData
+    out: Path
+    device: torch.device
+
+    def row(self, name: str, configs: Sequence[TrialConfig]) -> Row:
+        """One detector, with the seed of each configuration."""
+        scores, folders = [], []
+        for config in configs:
+            stages = self._stages(config)
+            final = _final(stages)
+            scores.append(stages.evaluate(final))
+            folders.append(final.folder / DETECTOR)
+            print(f"{name}, seed {config.seed}: AP_small {scores[-1].ap_small:.3f}", flush=True)
+        return Row(name, tuple(scores), folders[0])
+
+    def _stages(self, config: TrialConfig) -> Stages:
+        store = Store(self.out / STAGES)
+        meter = LocalMeter(self.data, self.device, store.folder / SPEEDS)
+        return Stages(config, self.data, store, self.device, meter, load_teacher)
+
+
+def _final(stages: Stages) -> Artefact:
+    """The detector that a configuration ends with."""
+    dense, compress = stages.train(), stages.config.compress
+    if compress.leaves_dense:
+        return dense
+    if not compress.prunes:
+        return stages.train_on(dense)
+    return stages.finetune(dense, *stages.prune(dense))
+
+
+def variants(base: TrialConfig, finetune: int) -> dict[str, TrialConfig]:
+    """The detector as trained, the control, and each way at each share that goes."""
+    found = {DENSE: Unpruned(), CONTROL: Unpruned(finetune_epochs=finetune)}
+    for name, way in WAYS.items():
+        for ratio in RATIOS:
             amount = {"target": "params", "ratio": ratio, "finetune_epochs": finetune}
-            pruning = way.changed(**amount)
-            config = base.changed(compress=CompressConfig(pruning=pruning))
-            yield f"{100 * ratio:.0f} % pruned, {name}", config
+            found[f"{100 * ratio:.0f} % pruned, {name}"] = way.changed(**amount)
+    return {
+        name: base.changed(compress=CompressConfig(pruning=pruning))
+        for name, pruning in found.items()
+    }
 
 
-def run(base: TrialConfig, data: TrialData, out: Path, finetune: int) -> list[Row]:
-    """Train once, compress in every way."""
-    rows: list[Row] = []
-    for name, config in variants(base, finetune):
-        folder = out / name.replace(" ", "-").replace(",", "").replace("%", "percent")
-        result: TrialResult = run_trial(config, data, folder, stages=out / STAGES)
-        if not rows:
-            rows.append(Row("dense", result.dense.metrics, folder / "dense"))
-        rows.append(Row(name, result.compact.metrics, folder / "compact"))
-        print(f"{name}: AP_small {result.compact.metrics.ap_small:.3f}", flush=True)
-    return rows
+def run(
+    base: TrialConfig,
+    data: TrialData,
+    out: Path,
+    finetune: int,
+    seeds: Sequence[int],
+    device: torch.device,
+) -> list[Row]:
+    """Train once for each seed, compress in every way; rows by how much goes."""
+    bench, rows = Bench(data, out, device), []
+    for name, config in variants(base, finetune).items():
+        rows.append(bench.row(name, [config.changed(seed=seed) for seed in seeds]))
+    whole, pruned = rows[:2], rows[2:]
+    return whole + sorted(pruned, key=lambda row: row.name.split(" ")[0])
 
 
-def table(rows: list[Row], costs: list[Cost]) -> str:
-    """Markdown; changes are against the dense detector."""
-    first, before = rows[0], costs[0]
-    lines = ["| | parameters | MACs | AP_small | change | AP | FPS | speed-up |"]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for row, cost in zip(rows, costs, strict=True):
-        change = row.metrics.ap_small - first.metrics.ap_small
-        cells = (
-            row.name,
-            f"{cost.params / before.params:.0%}",
-            f"{cost.macs / before.macs:.0%}",
-            f"{row.metrics.ap_small:.3f}",
-            f"{change:+.3f}",
-            f"{row.metrics.ap:.3f}",
-            f"{cost.fps:.0f}{'' if cost.trusted else ' ?'}",
-            f"{cost.fps / before.fps:.2f}",
-        )
+def table(rows: Sequence[Row], costs: Sequence[Cost] | None) -> str:
+    """Markdown; parameters and speeds are against the dense detector, AP against the control."""
+    sizes = [describe(Detector.load(row.folder)) for row in rows]
+    control = next(row for row in rows if row.name == CONTROL)
+    names = ["", "parameters", "MACs", "AP_small", "change", "AP", "change"]
+    names += ["FPS", "speed-up"] if costs else []
+    lines = [f"| {' | '.join(names)} |", f"|---|{'---:|' * (len(names) - 1)}"]
+    for place, (row, size) in enumerate(zip(rows, sizes, strict=True)):
+        cells = [row.name, f"{100 * size.params / sizes[0].params:.0f} %"]
+        cells.append(f"{100 * size.macs / sizes[0].macs:.0f} %")
+        for figure in ("ap_small", "ap"):
+            cells += _against(control, row, figure)
+        if costs:
+            cost = costs[place]
+            cells.append(f"{cost.fps:.0f}{'' if cost.trusted else ' ?'}")
+            cells.append(f"{cost.fps / costs[0].fps:.2f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _against(control: Row, row: Row, figure: str) -> list[str]:
+    """A figure's mean over the seeds and its change against the control, and with each seed."""
+    values = [getattr(metrics, figure) for metrics in row.scores]
+    before = [getattr(metrics, figure) for metrics in control.scores]
+    changes = [value - other for value, other in zip(values, before, strict=True)]
+    change = f"{fmean(changes):+.3f}"
+    if len(changes) > 1:
+        change += f" ({', '.join(f'{one:+.3f}' for one in changes)})"
+    return [f"{fmean(values):.3f}", "" if row is control else change]
 
 
 def main() -> None:
@@ -105,15 +173,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="COCO folder; generated shapes by default")
     parser.add_argument("--out", type=Path, default=Path("runs/compression"))
     parser.add_argument("--finetune", type=int, help="epochs; half of the training's by default")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--no-speed", action="store_true", help="for a machine that is busy")
     arguments = parser.parse_args()
     base, device = read_trial(arguments.config), pick_device()
     data = TrialData.of(arguments.data or generate_shapes(Path("runs/shapes")))
     finetune = arguments.finetune or max(1, base.train.epochs // 2)
-    rows = run(base, data, arguments.out / arguments.config.stem, finetune)
-    candidates = [Candidate(Detector.load(row.folder)) for row in rows]
-    costs = measure_together(candidates, base.measure, device)
-    form = f"{costs[0].runtime} {costs[0].precision}"
-    print(f"{hardware_name(device)}, {form}; {base.train.epochs} epochs, {finetune} behind pruning")
+    seeds, out = range(arguments.seeds), arguments.out / arguments.config.stem
+    rows = run(base, data, out, finetune, seeds, device)
+    costs = None
+    if not arguments.no_speed:
+        candidates = [Candidate(Detector.load(row.folder)) for row in rows]
+        costs = measure_together(candidates, base.measure, device)
+    form = f", {costs[0].runtime} {costs[0].precision}" if costs else ""
+    print(f"{hardware_name(device)}{form}; {base.train.epochs} + {finetune} epochs")
     print(table(rows, costs))
 
 

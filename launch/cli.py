@@ -30,9 +30,8 @@ from launch.failures import SearchStopped, broken_place, os_error_in_words
 from launch.fps_command import fps_command
 from launch.initial_weights import trial_with_weights
 from launch.ladders import ladder
-from launch.report import (
-    ladder_table,
-)
+from launch.report import ladder_table
+from launch.report.epochs import epochs_in_words
 from launch.search_command import print_front, search_command
 from launch.searches import report
 from launch.space_tree import space_tree, spaces_table
@@ -155,7 +154,12 @@ def _fail(message: str) -> None:
 
 
 def _print_result(result: TrialResult) -> None:
-    outcomes = {"dense": result.dense, "compact": result.compact}
+    epochs = result.config.epochs
+    final = "pruned" if result.config.compress.prunes else "trained on"
+    outcomes = {
+        f"dense, {epochs[0]} epochs": result.dense,
+        f"{final}, {epochs_in_words(epochs)} epochs": result.compact,
+    }
     for name, outcome in outcomes.items():
         if outcome is None:
             continue

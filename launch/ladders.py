@@ -10,7 +10,6 @@ import torch
 from detectors.data.coco import DataSource
 from launch.inputs import TrialData, TrialError
 from launch.trial import STAGES, OnEpoch, TrialResult, run_trial
-from searchspace.compression import Unpruned
 from searchspace.trial import TrialConfig
 
 
@@ -61,7 +60,7 @@ def ladder(
 
 def ladder_configs(config: TrialConfig, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
     """The trials of a ladder; raises what `ladder` raises of a configuration and ratios."""
-    if isinstance(config.compress.pruning, Unpruned):
+    if not config.compress.prunes:
         raise TrialError("compress.pruning is none: a ladder needs a kind of pruning")
     if not ratios or len(set(ratios)) < len(ratios):
         raise TrialError(f"ratios {list(ratios)}: give at least one, and each once")

@@ -78,6 +78,13 @@ class TrialRecord(BaseModel):
         """Whether it ran on after it had ended once."""
         return bool(self.promoted or self.retries)
 
+    @property
+    def epochs(self) -> tuple[int, int] | None:
+        """Epochs of training that its detector had, and of what followed; None if not known."""
+        if self.result is not None:
+            return self.result.config.epochs
+        return (max(self.midway), 0) if self.state == "stopped" and self.midway else None
+
     def values(self, objectives: Sequence[Figure]) -> tuple[float, ...] | None:
         """The objectives' values; None without a result, or where one is not known."""
         found = tuple(self.result.figure(name) for name in objectives) if self.result else (None,)

@@ -14,14 +14,14 @@ from launch.records import TrialRecord
 from launch.samplers import STARTUP_TRIALS
 from launch.stages import training_cause
 from searchspace import Space, TrialConfig
-from searchspace.compression import ImportancePruning, Slimming, Unpruned
+from searchspace.compression import ImportancePruning, Slimming
 
 PRUNINGS = (ImportancePruning, Slimming)
 """How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""
 
 
 WAIT = 1 / 3
-"""Share of its budget behind which a search runs rungs, however few trials it has drawn."""
+"""Share of its budget after which a search runs rungs, however few trials it has drawn."""
 
 
 def is_time(records: Sequence[TrialRecord], share_spent: float) -> bool:
@@ -63,7 +63,7 @@ def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tupl
     One that prunes is pruned in the same way; another in the first of `PRUNINGS` that the space
     has, with the values that are nearest to that way's defaults.
     """
-    if isinstance(config.compress.pruning, Unpruned):
+    if not config.compress.prunes:
         ways = (_moved(config, kind(), space) for kind in PRUNINGS)
         config = next((way for way in ways if way), None)
     if config is None:

@@ -67,7 +67,7 @@ DETECTOR = "detector"
 CHECKPOINT = "checkpoint"
 
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
-"""Fields of a pruning that say how it is trained before and behind, and not what goes."""
+"""Fields of a pruning that say how it is trained before and after, and not what goes."""
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
 """Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
@@ -209,8 +209,25 @@ class Stages:
 
     def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
         """The trained detector without the channels of a plan, trained on."""
-        pruning = self.config.compress.pruning
-        train, epochs = self.config.train, pruning.finetune_epochs
+        lesson = self.config.compress.pruning.distillation
+        return self._train_on(dense, pruned.key, lesson, plan)
+
+    def train_on(self, dense: Artefact) -> Artefact:
+        """The trained detector with all of its channels, trained on as a pruned one is."""
+        return self._train_on(dense, dense.key, NoDistillation(), None)
+
+    def _train_on(
+        self, dense: Artefact, start: str, lesson: Distillation, plan: Plan | None
+    ) -> Artefact:
+        """The second part of the training.
+
+        Args:
+            start: key of the artefact that determines what it starts from.
+            lesson: who teaches in it.
+            plan: the channels that it does without.
+        """
+        pruning, train = self.config.compress.pruning, self.config.train
+        epochs = pruning.finetune_epochs
         recipe = train.model_copy(
             update={
                 "epochs": epochs,
@@ -220,13 +237,13 @@ class Stages:
                 "warmup_steps": None,
             }
         )
-        teacher = self._teacher(pruning.distillation, dense)
-        training = _Training("compact", recipe, pruning.distillation, teacher)
+        training = _Training("compact", recipe, lesson, self._teacher(lesson, dense))
 
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = self._load(dense)
-            replay(detector, plan)
+            if plan is not None:
+                replay(detector, plan)
             if epochs:
                 self._fit(detector, training, work)
             else:
@@ -234,7 +251,7 @@ class Stages:
                 recalibrate(detector, itertools.islice(batches, STATISTICS_BATCHES))
                 detector.save(work / DETECTOR)
 
-        inputs = {"input": pruned.key, **training.inputs()}
+        inputs = {"input": start, **training.inputs()}
         return self.store.once("finetune", inputs | self._samples(), make)
 
     def quantise(self, model: Artefact) -> Artefact:

@@ -15,7 +15,6 @@ from compress import check_classes, check_distillation
 from detectors.detector import Detector
 from launch.inputs import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
-from searchspace.compression import Unpruned
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, options
 
@@ -111,7 +110,7 @@ def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
     """Where a configuration has a teacher."""
     pruning = config.compress.pruning
     found = [("train.distillation", config.train.distillation)]
-    if not isinstance(pruning, Unpruned):
+    if config.compress.prunes:
         found.append(("compress.pruning.distillation", pruning.distillation))
     for path, distillation in found:
         if not isinstance(distillation, NoDistillation):

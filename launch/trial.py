@@ -22,7 +22,7 @@ from launch.meter import LocalMeter, Meter
 from launch.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.store import Artefact, Store
 from launch.teachers import LoadTeacher, check_teachers, load_teacher
-from searchspace.compression import Int8, Unpruned
+from searchspace.compression import Int8
 from searchspace.initial_weights import check_start
 from searchspace.trial import TrialConfig
 
@@ -62,8 +62,9 @@ class TrialResult(BaseModel):
 
     Attributes:
         config: the whole cause of it.
-        dense: the trained detector.
-        compact: the pruned and fine-tuned one; None if nothing was pruned.
+        dense: the detector after `train.epochs`.
+        compact: the detector after its second part: pruned and fine-tuned, or trained on with all
+            of its channels; None if the trained detector was left as it was.
         predicted: what the final one would cost, as measured before training; None in results of
             versions that did not.
         removed_share: share of the prunable channels that went.
@@ -118,9 +119,10 @@ def run_trial(
     """Run one trial, or what is left of it.
 
     It leaves in `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
-    `compact/` with `compact.json`, `int8/`, `result.json`. A stage whose artefact lies in `stages`
-    already is not run again, whichever trial it was run for. Training stages go on from their last
-    epoch.
+    `compact/` with `compact.json`, `int8/`, `result.json`. Where nothing is pruned there is no
+    plan, and `compact` only if the detector is trained on (`finetune_epochs` above 0). A stage
+    whose artefact lies in `stages` already is not run again, whichever trial it was run for.
+    Training stages go on from their last epoch.
 
     Args:
         data: read splits, or where they lie.
@@ -203,7 +205,7 @@ def check_fits(
         check_start(config.train.weights, config.detector)
     except ValueError as error:
         raise TrialError(str(error)) from None
-    if not isinstance(config.compress.pruning, Unpruned):
+    if config.compress.prunes:
         try:
             check_pruning(config.detector, config.compress.pruning)
         except ValueError as error:
@@ -255,12 +257,9 @@ class _Trial:
         final = dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
         compact, share = None, 0.0
-        if not isinstance(self.stages.config.compress.pruning, Unpruned):
-            plan, pruned = self.stages.prune(dense)
-            self._write("plan", plan)
-            final = self.stages.finetune(dense, plan, pruned)
+        if not self.stages.config.compress.leaves_dense:
+            final, share = self._second_part(dense)
             compact = self._outcome("compact", final)
-            share = plan.share
         if isinstance(self.stages.config.compress.quantisation, Int8):
             publish(self.stages.quantise(final).folder / DETECTOR, self.out / INT8)
         return TrialResult(
@@ -272,6 +271,14 @@ class _Trial:
             predicted=predicted,
             trained=dense.key,
         )
+
+    def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:
+        """What becomes of the trained detector, and the share of its channels that goes."""
+        if not self.stages.config.compress.prunes:
+            return self.stages.train_on(dense), 0.0
+        plan, pruned = self.stages.prune(dense)
+        self._write("plan", plan)
+        return self.stages.finetune(dense, plan, pruned), plan.share
 
     def _outcome(self, name: str, model: Artefact) -> Outcome:
         publish(model.folder / DETECTOR, self.out / name)

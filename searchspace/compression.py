@@ -13,13 +13,29 @@ from searchspace.space import Config
 Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
 
 
-class Unpruned(Config):
-    """Leave the trained detector as it is."""
+class ContinuedTraining(Config):
+    """The second part of a training: what follows the pruning, or takes its place.
+
+    Attributes:
+        finetune_epochs: epochs of it.
+        finetune_rate: its learning rate, as a factor of the training's.
+    """
+
+    finetune_epochs: int = Field(default=0, ge=0)
+    finetune_rate: float = Field(default=0.5, gt=0)
+
+
+class Unpruned(ContinuedTraining):
+    """Remove nothing; train the detector on for as long as a pruned one, if `finetune_epochs` says.
+
+    A pruned detector is trained for `train.epochs` and then fine-tuned. Only an unpruned one with
+    the same total shows what pruning costs; with 0, the trained detector stays as it is.
+    """
 
     kind: Literal["none"] = "none"
 
 
-class ChannelPruning(Config):
+class ChannelPruning(ContinuedTraining):
     """What every way of removing channels has; which of them go, the ways say.
 
     Attributes:
@@ -28,10 +44,9 @@ class ChannelPruning(Config):
         scope: one threshold for the whole network, or the same share of every layer.
         round_to: every layer that loses channels keeps a multiple of so many.
         floor: share of each layer's channels that stays whatever they are worth.
-        finetune_epochs: training behind the pruning; with 0, only the statistics of batch norms
-            are taken anew.
-        finetune_rate: its learning rate, as a factor of the training's.
-        distillation: who teaches in it, whoever taught in the training.
+        finetune_epochs: epochs of training after the pruning; with 0, only the statistics of batch
+            norms are taken anew.
+        distillation: who teaches in the fine-tuning, whoever taught in the training.
     """
 
     target: Literal["channels", "params", "macs", "latency"] = "channels"
@@ -39,7 +54,6 @@ class ChannelPruning(Config):
     round_to: Annotated[int, Choice(1, 8), Field(ge=1)] = 1
     floor: float = Field(default=0.1, gt=0, le=1)
     finetune_epochs: int = Field(default=20, ge=0)
-    finetune_rate: float = Field(default=0.5, gt=0)
     distillation: Distillation = NoDistillation()
 
     @model_validator(mode="after")
@@ -118,3 +132,13 @@ class CompressConfig(Config):
     quantisation: Annotated[Unquantised | Int8, Fixed("none"), Field(discriminator="kind")] = (
         Unquantised()
     )
+
+    @property
+    def prunes(self) -> bool:
+        """Whether channels go."""
+        return not isinstance(self.pruning, Unpruned)
+
+    @property
+    def leaves_dense(self) -> bool:
+        """Whether the detector of the first training is the final one."""
+        return not self.prunes and not self.pruning.finetune_epochs

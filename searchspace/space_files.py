@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from searchspace.domains import Domain
+from searchspace.equal_training import equal_training
 from searchspace.narrowing import Space
 from searchspace.space import parse_domain, paths
 from searchspace.trial import TrialConfig
@@ -43,14 +44,15 @@ def space_names() -> list[str]:
 def load_space(name: str | Path) -> Space:
     """A named space, or one from a TOML file.
 
-    What a file does not say is as in the space that it `extends`, or else as the fields have it.
+    What a file does not say is as in the space that it `extends`, or else as the fields have it;
+    but what follows the training is the same for pruned and unpruned designs (`equal_training`).
 
     Raises:
         SpaceError: no such space or file, a path that `TrialConfig` does not have (the nearest
             valid one is named), a value that does not fit its field, or files that extend each
             other.
     """
-    return Space(Path(name).stem, _load(str(name), Path(), ()))
+    return Space(Path(name).stem, equal_training(_load(str(name), Path(), ())))
 
 
 def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:

@@ -111,6 +111,11 @@ class TrialConfig(Config):
         form = {"runtime": quantisation.runtime, "precision": "int8"}
         return self.measure.model_copy(update=form)
 
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """Epochs of the training, and of what follows it: fine-tuning, or training on unpruned."""
+        return self.train.epochs, self.compress.pruning.finetune_epochs
+
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this configuration."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from detectors.detector import Detector
 from launch.objectives import Figure
 from launch.records import Origin, State, TrialRecord
+from launch.report.rising import slope
 from launch.report.study import StudyView
 from searchspace import TrialConfig
-from searchspace.compression import Unpruned
 
 FRONT_JSON = "front.json"
 FRONT_CSV = "front.csv"
@@ -56,6 +56,9 @@ class FrontMember(BaseModel):
 
     Attributes:
         folder: where its artefacts lie; in the file relative to the study's folder.
+        epochs: of its training, and of what followed it; None in files of versions that did not
+            tell.
+        still_rising: whether its accuracy still rose when its training ended; None for not known.
         config: the whole cause of it.
     """
 
@@ -65,13 +68,14 @@ class FrontMember(BaseModel):
     folder: Path
     origin: Origin
     figures: Figures
+    epochs: tuple[int, int] | None = None
+    still_rising: bool | None = None
     config: TrialConfig
 
     @property
     def detector(self) -> Path:
-        """What `Detector.load` takes: the compact detector, or the dense one if unpruned."""
-        unpruned = isinstance(self.config.compress.pruning, Unpruned)
-        return self.folder / ("dense" if unpruned else "compact")
+        """What `Detector.load` takes: the final detector of the trial."""
+        return self.folder / ("dense" if self.config.compress.leaves_dense else "compact")
 
     @property
     def is_there(self) -> bool:
@@ -120,11 +124,14 @@ def front_of(view: StudyView) -> Front:
 
 def member_of(record: TrialRecord, objectives: Sequence[Figure]) -> FrontMember:
     """The front's view of a scored trial."""
+    found = slope(record)
     return FrontMember(
         number=record.number,
         folder=Path(record.folder),
         origin=record.origin,
         figures=Figures(**{name: record.result.figure(name) for name in _figures(objectives)}),
+        epochs=record.epochs,
+        still_rising=found and found.rising,
         config=record.config,
     )
 
@@ -172,15 +179,17 @@ def load_front(folder: Path | str) -> Front:
 
 
 def front_csv(view: StudyView) -> str:
-    """The text of `front.csv`: a row for each member, its figures and its searched parameters."""
+    """The text of `front.csv`: a row for each member: figures, epochs, searched parameters."""
     params = dict.fromkeys(name for record in view.front for name in record.params)
-    names = ["number", "folder", "origin", *_figures(view.objectives), *params]
+    told = ["epochs", "finetune_epochs", "still_rising"]
+    names = ["number", "folder", "origin", *_figures(view.objectives), *told, *params]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for record in view.front:
         member = member_of(record, view.objectives).model_dump(mode="json", exclude={"config"})
-        writer.writerow({**member.pop("figures"), **member, **record.params})
+        epochs = dict(zip(told[:2], member.pop("epochs"), strict=True))
+        writer.writerow({**member.pop("figures"), **member, **epochs, **record.params})
     return text.getvalue()
 
 

@@ -14,8 +14,10 @@ from detectors.cost import Cost
 from launch.failures import evidence
 from launch.objectives import DEFAULT, SENSES, height
 from launch.records import EARLY, TrialRecord
+from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.plot import front_plot
+from launch.report.rising import slope
 from launch.report.study import StudyView, headline
 from launch.report.words import (
     LABELS,
@@ -37,12 +39,16 @@ class Row:
     Attributes:
         state: `front`, or what the record says.
         cells: (text, value to sort by or None) of each column.
+        epochs: the same of the epochs that it was trained for.
+        curve: what is known of the end of its learning curve; empty if it did not finish.
         evidence: what a failed trial left to look at, as paths from the study's folder.
     """
 
     record: TrialRecord
     state: str
     cells: tuple[tuple[str, float | None], ...]
+    epochs: tuple[str, int | None]
+    curve: str
     evidence: tuple[str, ...] = ()
 
 
@@ -53,7 +59,9 @@ class Member:
     Attributes:
         detector: the folder that loads it.
         is_gone: that folder is no longer there.
-        figures: a label and the texts of dense, and if pruned of compact and the change.
+        stages: what the columns of its figures show, each with the epochs until then.
+        figures: a label and the texts of these.
+        curve: what is known of the end of its learning curve.
         objectives: their values, in words.
         config: indented JSON.
     """
@@ -61,8 +69,10 @@ class Member:
     record: TrialRecord
     detector: str
     is_gone: bool
+    stages: tuple[str, ...]
     figures: tuple[tuple[str, tuple[str, ...]], ...]
     objectives: str
+    curve: str
     config: str
 
 
@@ -100,6 +110,7 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         columns=columns(view.objectives),
         reading=_reading(view),
         rows=list(_rows(view, folder)),
+        legend=legend(view.records),
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
     )
@@ -141,7 +152,13 @@ def _first_height(view: StudyView, record: TrialRecord) -> float:
 
 def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
     values = {name: record.figure(name) for name in names}
-    return Row(record, state, tuple((show(name, value), value) for name, value in values.items()))
+    return Row(
+        record,
+        state,
+        tuple((show(name, value), value) for name, value in values.items()),
+        (marked_epochs(record), record.epochs and sum(record.epochs)),
+        slope_in_words(slope(record)) if record.result else "",
+    )
 
 
 def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
@@ -151,10 +168,12 @@ def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
         record,
         detector.as_posix(),
         not detector.is_dir(),
+        _stages(record.result),
         tuple((LABELS[name], _figures(record.result, name)) for name in names),
         " \N{MIDDLE DOT} ".join(
             with_name(name, record.result.figure(name)) for name in view.objectives
         ),
+        slope_in_words(slope(record)),
         record.config.model_dump_json(indent=2),
     )
 
@@ -176,6 +195,15 @@ def _reading(view: StudyView) -> Reading:
         f"{'right' if SENSES[horizontal].up else 'left'} is better; {beyond}.",
         nothing="an AP_small" if usual else "a value of each objective",
     )
+
+
+def _stages(result: TrialResult) -> tuple[str, ...]:
+    epochs = result.config.epochs
+    dense = f"dense, {epochs_in_words((epochs[0], 0))} epochs"
+    if result.compact is None:
+        return (dense,)
+    name = "pruned" if result.config.compress.prunes else "trained on"
+    return dense, f"{name}, {epochs_in_words(epochs)}", "change"
 
 
 def _figures(result: TrialResult, name: str) -> tuple[str, ...]:

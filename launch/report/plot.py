@@ -44,7 +44,7 @@ def front_plot(view: StudyView) -> str:
 
 def front_figure(view: StudyView) -> go.Figure:
     """Each scored trial is one point; a pruned one's dense detector is another, joined to it."""
-    pruned = [record for record in view.scored if record.result.compact]
+    pruned = _pruned(view)
     members = view.front
     plain = [r for r in view.scored if r not in members and r is not view.baseline]
     figure = go.Figure()
@@ -61,6 +61,11 @@ def front_figure(view: StudyView) -> go.Figure:
         figure.add_trace(_baseline_point(view))
     figure.update_layout(_layout(view))
     return figure
+
+
+def _pruned(view: StudyView) -> list[TrialRecord]:
+    """Those whose dense detector is another point than the final one, apart from more training."""
+    return [record for record in view.scored if record.result.config.compress.prunes]
 
 
 def _axes(view: StudyView, outcomes: Iterable[Outcome]) -> dict[str, list[float]]:
@@ -155,7 +160,7 @@ def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = 
 
 
 def _layout(view: StudyView) -> go.Layout:
-    dense = [record.result.dense for record in view.scored if record.result.compact]
+    dense = [record.result.dense for record in _pruned(view)]
     shown = _axes(view, [*(record.result.final for record in view.scored), *dense])
     vertical, horizontal = view.objectives[:2]
     return go.Layout(

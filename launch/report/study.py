@@ -10,6 +10,7 @@ from typing import Any, get_args
 from launch.front import dominates, front, hypervolume
 from launch.objectives import DEFAULT, SENSES, Figure, height, heights
 from launch.records import EARLY, UNTRAINED, State, TrialRecord
+from launch.report.epochs import warning
 from launch.report.words import LABELS, factor, show, show_seconds, with_name
 from launch.stages import training_cause
 
@@ -77,8 +78,9 @@ class StudyView:
 
 
 def headline(view: StudyView) -> list[str]:
-    """The result of a study in sentences: how many trials, the best of them, what was saved."""
-    return [*_result(view), *savings(view)]
+    """The result of a study in sentences: how many trials, the best of them, whether they were
+    trained long enough to be compared, what was saved."""
+    return [*_result(view), *warning(view.front), *savings(view)]
 
 
 def savings(view: StudyView) -> list[str]:
@@ -99,17 +101,20 @@ def savings(view: StudyView) -> list[str]:
 
 
 def epochs_saved(view: StudyView) -> int:
-    """Epochs of training that stopped trials did not have, and no other trial had in their place.
+    """Epochs that stopped trials were not trained for, and no other trial in their place.
 
-    Trials that share a training save it once.
+    Trials that share a training save it once; what follows it would have been each one's own.
     """
     trained = {training_cause(record.config) for record in view.in_state("finished")}
     saved: dict[tuple[Any, ...], int] = {}
+    followed = 0
     for record in view.in_state("stopped"):
-        cause, left = training_cause(record.config), record.config.train.epochs - max(record.midway)
+        cause, (epochs, more) = training_cause(record.config), record.config.epochs
+        left = epochs - max(record.midway)
         if cause not in trained:
             saved[cause] = min(left, saved.get(cause, left))
-    return sum(saved.values())
+        followed += more
+    return sum(saved.values()) + followed
 
 
 def _result(view: StudyView) -> list[str]:

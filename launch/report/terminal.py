@@ -9,6 +9,7 @@ from rich.text import Text
 
 from launch.objectives import DEFAULT, Figure
 from launch.records import TrialRecord
+from launch.report.epochs import legend, marked_epochs, warning
 from launch.report.study import StudyView
 from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, show, show_change
 from launch.trial import Outcome, TrialResult
@@ -20,23 +21,28 @@ def front_table(
     gone: Collection[int] = (),
 ) -> Table:
     """The front, best in the first objective first; below it the baseline, where it finished but
-    is not on it.
+    is not on it; above it a warning, where most of the front was still rising.
 
     Args:
         gone: the trials whose detectors are no longer there, which are marked.
     """
     view, names = StudyView.of(records, objectives), columns(objectives)
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", caption_justify="left", title_justify="left")
     table.add_column("Trial", justify="right")
     for name in names:
         table.add_column(LABELS[name], justify="right", no_wrap=True)
+    table.add_column("Epochs", no_wrap=True)
     table.add_column("What it is")
+    shown = list(view.front)
     for record in view.front:
         _add(table, record, names, record.number in gone)
     baseline = view.baseline
     if baseline and baseline.result and baseline not in view.front:
         table.add_section()
         _add(table, baseline, names, baseline.number in gone)
+        shown.append(baseline)
+    table.title = "\n".join(warning(view.front)) or None
+    table.caption = "\n".join(legend(shown)) or None
     return table
 
 
@@ -69,6 +75,7 @@ def _add(table: Table, record: TrialRecord, names: Sequence[str], is_gone: bool)
     table.add_row(
         str(record.number),
         *(show(name, record.result.figure(name)) for name in names),
+        marked_epochs(record),
         Text(f"baseline: {words}" if is_baseline else words),
         style="dim" if is_baseline else None,
     )

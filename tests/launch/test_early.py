@@ -190,7 +190,7 @@ def test_the_report_shows_what_was_stopped_and_what_that_saved(
     write_report(tmp_path, study.records, title="t", facts={})
     page = (tmp_path / "report.html").read_text()
     assert "1 trial finished (3 stopped)" in page
-    assert "3 trials stopped early; saved 18 epochs of training." in page
+    assert "3 trials stopped early; saved 21 epochs of training." in page
     assert "stopped after 2 of 8 epochs" in page
     assert '<td class="num" data-value="0.15">0.150</td>' in page
 
@@ -261,6 +261,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     monkeypatch.setattr(launch.stages, "evaluate", lambda *_: metrics(next(scores)))
     monkeypatch.setattr(launch.stages, "predict_cost_by", lambda *_: cost(50))
     space = space.fix("train.epochs", 4).fix("compress.pruning.kind", "none")
+    space = space.fix("compress.pruning.none.finetune_epochs", 0)
     search(
         space, shapes_folder, tmp_path, trials=4, driver="local", device="cpu", papers=False,
         halving=True,

@@ -102,6 +102,45 @@ def test_a_fine_tuning_warms_up_briefly(
     assert compact.learning_rate == pytest.approx(0.1 * dense.learning_rate)
 
 
+def test_an_unpruned_detector_is_trained_on_as_a_pruned_one_is(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    def runs(pruning: Pruning, name: str) -> tuple[TrialResult, Counter[str]]:
+        config = tiny.changed(compress=CompressConfig(pruning=pruning))
+        epochs: Counter[str] = Counter()
+        result = run_trial(
+            config,
+            shapes,
+            tmp_path / name,
+            device="cpu",
+            stages=tmp_path / "stages",
+            on_epoch=lambda stage, epoch, losses: epochs.update([stage]),
+        )
+        return result, epochs
+
+    left, first = runs(Unpruned(), "left")
+    control, second = runs(Unpruned(finetune_epochs=2), "control")
+    pruned, third = runs(ImportancePruning(criterion="l2", finetune_epochs=2), "pruned")
+    # The training is shared; what follows it is each trial's own, and as long.
+    assert (first, second, third) == ({"dense": 1}, {"compact": 2}, {"compact": 2})
+    assert left.trained == control.trained == pruned.trained
+    assert (left.compact, left.final) == (None, left.dense)
+    assert control.dense.metrics == left.dense.metrics
+    assert (control.final, control.removed_share) == (control.compact, 0.0)
+    assert control.compact.cost.params == control.dense.cost.params > pruned.compact.cost.params
+    names = {path.name for path in (tmp_path / "control").iterdir()}
+    assert names >= {"dense", "dense.json", "compact", "compact.json"}
+    assert "plan.json" not in names
+    dense, compact = (Detector.load(tmp_path / "control" / name) for name in ("dense", "compact"))
+    assert dense.config == compact.config
+    changed = [
+        name
+        for name, tensor in dense.state_dict().items()
+        if not torch.equal(tensor, compact.state_dict()[name])
+    ]
+    assert len(changed) > len(dense.state_dict()) / 2
+
+
 def test_a_pruning_that_cannot_be_is_refused_before_training(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:

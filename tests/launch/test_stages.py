@@ -21,7 +21,7 @@ from launch.stages import Stages
 from launch.store import Artefact, Store
 from launch.trial import TrialData, TrialResult, run_trial
 from searchspace import CompressConfig, TrialConfig
-from searchspace.compression import Slimming
+from searchspace.compression import ImportancePruning, Slimming, Unpruned
 from searchspace.distillation import ChannelWise, Logits
 
 pytestmark = pytest.mark.slow
@@ -101,6 +101,35 @@ def test_a_stage_is_named_by_what_determines_it_and_by_no_more(
 ) -> None:
     before, after = keys(slim, shapes), keys(changed(slim, path, value), shapes)
     assert {stage for stage in ALL if before[stage] != after[stage]} == other
+
+
+def test_pruned_and_unpruned_trials_share_their_dense_detector(
+    tiny: TrialConfig, shapes: TrialData
+) -> None:
+    def stages(pruning: Unpruned | ImportancePruning) -> tuple[Names, Stages]:
+        config, names = tiny.changed(compress=CompressConfig(pruning=pruning)), Names()
+        meter = LocalMeter(shapes, CPU, Path("nowhere"))
+        return names, Stages(config, shapes, names, CPU, meter, load_teacher=None)
+
+    found = []
+    for pruning in (
+        Unpruned(),
+        Unpruned(finetune_epochs=2),
+        Unpruned(finetune_epochs=2, finetune_rate=0.1),
+        ImportancePruning(finetune_epochs=2),
+    ):
+        names, trial = stages(pruning)
+        trial.predict()
+        dense = trial.train()
+        if isinstance(pruning, Unpruned):
+            trial.train_on(dense)
+        else:
+            trial.finetune(dense, Plan.model_construct(), trial.prune(dense)[1])
+        found.append(names.keys)
+    assert len({keys["train"] for keys in found}) == 1
+    assert len({keys["predict"] for keys in found[:3]}) == 1
+    # What follows depends on how long and how fast it is trained, and on what is gone.
+    assert len({keys["finetune"] for keys in found}) == 4
 
 
 def test_the_data_name_the_stages_that_see_them(slim: TrialConfig, shapes: TrialData) -> None:

@@ -9,7 +9,9 @@ import math
 import pytest
 
 from launch.report import front_table, gone, gone_in_words, load_front, write_report
-from tests.launch.report.studies import STUDY
+from searchspace import CompressConfig
+from searchspace.compression import Unpruned
+from tests.launch.report.studies import STUDY, outcome, record
 
 
 def test_front_json_holds_the_front_and_the_counts(tmp_path):
@@ -29,6 +31,8 @@ def test_front_json_holds_the_front_and_the_counts(tmp_path):
             "ar_small": 0.2, "fps": 100, "latency_ms": 10, "params": 1_234_567,
             "macs": 98_765_432,
         },
+        "epochs": [100, 20],
+        "still_rising": None,
         "config": STUDY[2].config.model_dump(mode="json"),
     }  # fmt: skip
     # Two rectangles: 0.12 wide up to ln 100, and a further 0.08 up to ln 55.
@@ -47,6 +51,8 @@ def test_front_csv_has_figures_and_searched_parameters_as_columns(tmp_path):
     assert rows[0]["detector.width"] == "0.5"
     assert rows[0]["compress.pruning.slimming.ratio"] == ""
     assert rows[1]["compress.pruning.slimming.ratio"] == "0.4"
+    told = [(row["epochs"], row["finetune_epochs"], row["still_rising"]) for row in rows]
+    assert told == [("100", "0", ""), ("100", "20", "")]
 
 
 def test_load_front_reads_back_what_was_written(tmp_path):
@@ -60,6 +66,38 @@ def test_load_front_reads_back_what_was_written(tmp_path):
     assert pruned.detector == tmp_path / "trials/0002/compact"
     assert pruned.config == STUDY[2].config
     assert (pruned.figures.ap_small, pruned.figures.fps) == (0.12, 100)
+    assert (unpruned.epochs, pruned.epochs) == ((100, 0), (100, 20))
+
+
+def test_a_front_of_an_earlier_version_is_read_without_epochs(tmp_path):
+    file = write_report(tmp_path, STUDY, title="A study", facts={}).json
+    front = json.loads(file.read_text())
+    for member in front["front"]:
+        del member["epochs"], member["still_rising"]
+    file.write_text(json.dumps(front))
+    assert [member.epochs for member in load_front(tmp_path).members] == [None, None]
+
+
+def test_an_unpruned_detector_that_was_trained_on_is_the_compact_one(tmp_path):
+    compress = CompressConfig(pruning=Unpruned(finetune_epochs=2))
+    first = record(1, 0.2)
+    config = first.config.changed(compress=compress)
+    result = first.result.model_copy(
+        update={"config": config, "compact": outcome(0.25, 50), "dense": outcome(0.2, 50)}
+    )
+    trained_on = first.model_copy(update={"config": config, "result": result})
+    write_report(tmp_path, [trained_on], title="A study", facts={})
+    [member] = load_front(tmp_path).members
+    assert member.detector == tmp_path / "trials/0001/compact"
+    assert (member.epochs, member.still_rising) == ((100, 2), True)
+    page = (tmp_path / "report.html").read_text()
+    for text in (
+        "dense, 100 epochs",
+        "trained on, 100 + 2",
+        "AP_small +0.050 in epochs 101 to 102",
+    ):
+        assert text in page
+    assert "Pruning took" not in page
 
 
 def test_a_member_whose_detector_is_gone_says_so_and_how_it_is_made_again(tmp_path):

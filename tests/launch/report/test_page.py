@@ -192,5 +192,5 @@ def test_a_browser_draws_the_plot_and_sorts_the_table(tmp_path):
     ]
     assert headers[4] == "descending"
     cells = [a["data-value"] for tag, a in page.tags if tag == "td" and "data-value" in a]
-    fps = cells[4::9]
+    fps = cells[4::10]
     assert fps == ["100.0", "70.0", "55.0", "50.0", "", ""]

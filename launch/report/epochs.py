@@ -1,0 +1,63 @@
+"""How long detectors were trained, and which of them still rose at the end, as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launch.records import TrialRecord
+from launch.report.rising import BOUND, Slope, slope
+from launch.report.words import LABELS, MISSING
+
+RISING, UNKNOWN = "\N{NORTH EAST ARROW}", "?"
+"""Marks of detectors that still rose at the end, and of which that is not known."""
+
+
+def epochs_in_words(epochs: tuple[int, int] | None) -> str:
+    """Epochs of training and, if any, of what followed it, e.g. `4 + 2`; a dash for unknown."""
+    return " + ".join(str(count) for count in epochs if count) if epochs else MISSING
+
+
+def marked_epochs(record: TrialRecord) -> str:
+    """`epochs_in_words` of a trial; where it finished, with a mark unless its curve has settled."""
+    text, found = epochs_in_words(record.epochs), slope(record)
+    if record.result is None or (found and not found.rising):
+        return text
+    return f"{text} {RISING if found else UNKNOWN}"
+
+
+def slope_in_words(found: Slope | None) -> str:
+    """What is known of the end of a learning curve."""
+    if found is None:
+        return "not known whether it was still rising"
+    state = "still rising" if found.rising else "settled"
+    first, gain = found.begun + 1, f"{LABELS[found.figure]} {found.gain:+.3f}"
+    return f"{state}: {gain} in epoch{f's {first} to' if first < found.ended else ''} {found.ended}"
+
+
+def legend(records: Sequence[TrialRecord]) -> list[str]:
+    """What the marks on the epochs of these trials mean."""
+    slopes = [slope(record) for record in records if record.result]
+    lines = []
+    if any(found and found.rising for found in slopes):
+        lines.append(
+            f"{RISING} still rising: AP_small or AP gained more than {BOUND:g} in the last part of "
+            "its training"
+        )
+    if None in slopes:
+        lines.append(f"{UNKNOWN} not known whether it was still rising")
+    return lines
+
+
+def warning(front: Sequence[TrialRecord]) -> list[str]:
+    """A sentence where most of a front was still rising when its training ended, else none."""
+    rising = [found for record in front if (found := slope(record)) and found.rising]
+    if 2 * len(rising) <= len(front):
+        return []
+    who = f"{len(rising)} of the {len(front)} on the front were" if len(front) > 1 else "It was"
+    most = max(rising, key=lambda found: found.gain)
+    part = most.ended - most.begun
+    last = "epoch" if part == 1 else f"{part} epochs"
+    return [
+        f"{who} still rising when training ended ({LABELS[most.figure]} by up to "
+        f"{most.gain:+.2f} in {last}): train longer before reading small differences."
+    ]
