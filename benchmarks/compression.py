@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--no-speed", action="store_true", help="for a machine that is busy")
     arguments = parser.parse_args()
-    base, device = read_trial(arguments.config), pick_device()
+    base, device = read_trial(arguments.config).started(), pick_device()
     data = TrialData.of(arguments.data or generate_shapes(Path("runs/shapes")))
     finetune = arguments.finetune or max(1, base.train.epochs // 2)
     seeds, out = range(arguments.seeds), arguments.out / arguments.config.stem

@@ -29,7 +29,7 @@ from launch.export_command import export_command
 from launch.failures import SearchStopped, broken_place, os_error_in_words
 from launch.fps_command import fps_command
 from launch.initial_weights import trial_with_weights
-from launch.ladders import ladder
+from launch.ladders import ladder, ladder_control
 from launch.report import ladder_table
 from launch.report.epochs import epochs_in_words
 from launch.search_command import print_front, search_command
@@ -91,8 +91,10 @@ def ladder_command(
     )
     folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
     progress = sys.stderr.isatty()
-    results = ladder(trial, rungs, source, folder, device=device, progress=progress, weights=given)
-    console.print(ladder_table(results))
+    common = {"device": device, "progress": progress, "weights": given}
+    results = ladder(trial, rungs, source, folder, **common)
+    control = ladder_control(trial, source, folder, **common)
+    console.print(ladder_table(results, control))
     console.print(f"Artefacts: {folder}")
 
 

@@ -8,8 +8,13 @@ from pathlib import Path
 import torch
 
 from detectors.data.coco import DataSource
+from launch.files import publish
 from launch.inputs import TrialData, TrialError
-from launch.trial import STAGES, OnEpoch, TrialResult, run_trial
+from launch.meter import LocalMeter
+from launch.stages import DETECTOR, Stages
+from launch.store import Store
+from launch.teachers import load_teacher
+from launch.trial import SPEEDS, STAGES, OnEpoch, Outcome, TrialResult, pick_device, run_trial
 from searchspace.trial import TrialConfig
 
 
@@ -56,6 +61,34 @@ def ladder(
         )
         for rung in rungs
     )
+
+
+def ladder_control(
+    config: TrialConfig,
+    data: TrialData | DataSource | Path | str,
+    out: Path | str,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    weights: Path | None = None,
+) -> Outcome | None:
+    """What the rungs of a ladder are compared with: their parent, unpruned but trained on as long.
+
+    Its detector lies in `out/unpruned`, what it has in common with the rungs in `out/stages`. None
+    where nothing follows the pruning: there the parent itself has had as much training. Arguments
+    and what is raised are as of `ladder`.
+    """
+    if not config.compress.pruning.finetune_epochs:
+        return None
+    config, data = config.started(), TrialData.of(data)
+    out, device = Path(out), pick_device(device)
+    store = Store(out / STAGES)
+    meter = LocalMeter(data, device, store.folder / SPEEDS)
+    stages = Stages(
+        config, data, store, device, meter, load_teacher, progress=progress, weights=weights
+    )
+    model = stages.train_on(stages.train())
+    publish(model.folder / DETECTOR, out / "unpruned")
+    return Outcome(metrics=stages.evaluate(model), cost=stages.measure(model))
 
 
 def ladder_configs(config: TrialConfig, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:

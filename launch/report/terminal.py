@@ -9,7 +9,7 @@ from rich.text import Text
 
 from launch.objectives import DEFAULT, Figure
 from launch.records import TrialRecord
-from launch.report.epochs import legend, marked_epochs, warning
+from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
 from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, show, show_change
 from launch.trial import Outcome, TrialResult
@@ -46,18 +46,29 @@ def front_table(
     return table
 
 
-def ladder_table(results: Sequence[TrialResult]) -> Table:
-    """The rungs of a ladder below the parent that they share, each with its change against it."""
+def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None) -> Table:
+    """The rungs of a ladder below the parent that they share.
+
+    Changes are against the control, which has had as much training as the rungs, or else against
+    the parent.
+    """
     table = Table(header_style="bold")
     table.add_column("Pruned", justify="right", no_wrap=True)
     for name in COLUMNS:
         table.add_column(LABELS[name], justify="right")
-    parent = results[0].dense
-    table.add_row("parent", *(show(name, parent.figure(name)) for name in COLUMNS))
+    table.add_column("Epochs", no_wrap=True)
+    parent, epochs = results[0].dense, results[0].config.epochs
+    whole = [("parent", parent, (epochs[0], 0))]
+    if control is not None:
+        whole.append(("unpruned", control, epochs))
+    for name, outcome, had in whole:
+        figures = (show(figure, outcome.figure(figure)) for figure in COLUMNS)
+        table.add_row(name, *figures, epochs_in_words(had))
     table.add_section()
     for result in results:
-        ratio = result.config.compress.pruning.ratio
-        table.add_row(f"{100 * ratio:.0f} %", *_changed(parent, result.final))
+        ratio = f"{100 * result.config.compress.pruning.ratio:.0f} %"
+        changed = _changed(control or parent, result.final)
+        table.add_row(ratio, *changed, epochs_in_words(result.config.epochs))
     return table
 
 

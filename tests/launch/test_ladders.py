@@ -9,9 +9,10 @@ from rich.console import Console
 
 from detectors.detector import Detector
 from launch import ladder
-from launch.ladders import ladder_configs
+from launch.ladders import ladder_configs, ladder_control
 from launch.report import ladder_table
-from launch.trial import TrialData, TrialError, TrialResult
+from launch.report.words import show_change
+from launch.trial import Outcome, TrialData, TrialError, TrialResult
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise
@@ -46,15 +47,30 @@ def test_one_parent_gives_a_child_for_each_ratio(
     more = ladder(slim, (0.5, 0.35, 0.2), shapes, tmp_path, device="cpu", on_epoch=told)
     assert epochs == {"dense": 1, "compact": 3}
     assert (more[0], more[2]) == (results[1], results[0])
-    shown = table(more)
+    control = ladder_control(slim, shapes, tmp_path, device="cpu")
+    assert control.cost.params == more[0].dense.cost.params
+    assert control.metrics != more[0].dense.metrics
+    assert Detector.load(tmp_path / "unpruned").config == slim.detector
+    shown = table(more, control)
+    assert "unpruned" in shown
+    assert shown.count("1 + 1") == 4
+    assert f"({show_change('ap', control.figure('ap'), more[0].figure('ap'))})" in shown
     for words in ("parent", "50 %", "35 %", "20 %", f"{more[0].figure('fps'):.1f}"):
         assert words in shown
 
 
-def table(results: tuple[TrialResult, ...]) -> str:
+def test_without_fine_tuning_the_parent_is_its_own_control(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    untuned = tiny.changed(compress=CompressConfig(pruning=Slimming(finetune_epochs=0)))
+    assert ladder_control(untuned, shapes, tmp_path) is None
+    assert not any(tmp_path.iterdir())
+
+
+def table(results: tuple[TrialResult, ...], control: Outcome | None = None) -> str:
     console = Console(width=160)
     with console.capture() as capture:
-        console.print(ladder_table(results))
+        console.print(ladder_table(results, control))
     return capture.get()
 
 
