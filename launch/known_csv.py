@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch.objectives import SENSES
-from launch.records import Param
+from launch.records import TRAINING, Param
 from searchspace import Space
 
-IGNORED = {"number", "folder", "origin", *Metrics.model_fields, *Cost.model_fields}
+IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost.model_fields}
 """Columns that may be there besides, as in a study's `front.csv`."""
 
 Row = tuple[dict[str, Param], dict[str, float]]

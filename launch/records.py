@@ -24,6 +24,9 @@ UNTRAINED: tuple[State, ...] = ("infeasible", "gated")
 EARLY: tuple[State, ...] = (*UNTRAINED, "stopped")
 """States of trials that ended before their end, by the study's decision."""
 
+TRAINING = ("epochs", "finetune_epochs", "still_rising")
+"""Columns of `front.csv` that say how a trial was trained: no parameters, and no figures."""
+
 Param = bool | int | float | str | None
 """A parameter as Optuna has it."""
 

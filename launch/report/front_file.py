@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detectors.detector import Detector
 from launch.objectives import Figure
-from launch.records import Origin, State, TrialRecord
+from launch.records import TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
 from searchspace import TrialConfig
@@ -181,14 +181,13 @@ def load_front(folder: Path | str) -> Front:
 def front_csv(view: StudyView) -> str:
     """The text of `front.csv`: a row for each member: figures, epochs, searched parameters."""
     params = dict.fromkeys(name for record in view.front for name in record.params)
-    told = ["epochs", "finetune_epochs", "still_rising"]
-    names = ["number", "folder", "origin", *_figures(view.objectives), *told, *params]
+    names = ["number", "folder", "origin", *_figures(view.objectives), *TRAINING, *params]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for record in view.front:
         member = member_of(record, view.objectives).model_dump(mode="json", exclude={"config"})
-        epochs = dict(zip(told[:2], member.pop("epochs"), strict=True))
+        epochs = dict(zip(TRAINING[:2], member.pop("epochs"), strict=True))
         writer.writerow({**member.pop("figures"), **member, **epochs, **record.params})
     return text.getvalue()
 

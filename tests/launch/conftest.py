@@ -14,7 +14,7 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.timing.blocks import threads
 from launch import cli, cli_options
 from launch.trial import TrialData
-from searchspace import Space, TrialConfig, load_space
+from searchspace import CompressConfig, Space, TrialConfig, load_space
 
 Run = Callable[..., tuple[int, str]]
 
@@ -80,10 +80,10 @@ def space(space_file: Path) -> Space:
 
 @pytest.fixture
 def tiny(space: Space) -> TrialConfig:
-    """The smallest trial: 64 pixels, one epoch, unpruned."""
+    """The smallest trial: 64 pixels, one epoch, unpruned and not trained on."""
     baseline = space.baseline()
     detector = baseline.detector.model_copy(update={"input_size": 64})
-    return baseline.changed(detector=detector)
+    return baseline.changed(detector=detector, compress=CompressConfig())
 
 
 @pytest.fixture
