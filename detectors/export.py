@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +13,10 @@ from detectors.detector import Detector
 from detectors.fold import folded
 from detectors.onnx_graph import INPUT, Inference, example
 from detectors.postprocess import class_nms
+from detectors.runtimes import Deployed, Form
 from detectors.runtimes.onnx_runtime import OnnxGraph
 from detectors.runtimes.open_vino import OpenVinoGraph
-from searchspace.runtimes import Precision
+from searchspace.runtimes import Precision, Runtime
 
 Target = Literal["onnx", "torch-export", "openvino"]
 
@@ -27,6 +29,10 @@ PRECISIONS: dict[Target, tuple[Precision, ...]] = {
 
 SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "torch-export": ".pt2", "openvino": ".xml"}
 
+GRAPHS = {"onnx": OnnxGraph, "openvino": OpenVinoGraph}
+RUN_BY: dict[Target, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""What runs a graph of a target here."""
+
 
 def export(
     detector: Detector,
@@ -34,6 +40,7 @@ def export(
     path: Path,
     precision: Precision = "float32",
     calibration: Tensor | None = None,
+    judge: Callable[[Deployed], None] | None = None,
 ) -> Path:
     """Write a detector as one program from images to detections.
 
@@ -45,6 +52,8 @@ def export(
         path: where to; the target's suffix is put behind a name without it. OpenVINO writes the
             weights beside it, as `.bin`.
         calibration: float images [M, 3, S, S] in 0..1 that int8 takes the ranges of values from.
+        judge: gets the detector in int8, ready to run, before anything is written; what it raises
+            ends the export. See `detectors.agreement`.
 
     Raises:
         ValueError: there is no such target, or not in that precision, or no image to calibrate on.
@@ -56,13 +65,18 @@ def export(
     path = Path(path)
     if path.suffix != SUFFIXES[target]:
         path = path.with_name(path.name + SUFFIXES[target])
-    path.parent.mkdir(parents=True, exist_ok=True)
     if target == "torch-export":
-        torch.export.save(exported_program(detector), path)
+        program = exported_program(detector)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.export.save(program, path)
         return path
-    graph = OnnxGraph.of(detector) if target == "onnx" else OpenVinoGraph.of(detector)
+    graph = GRAPHS[target].of(detector)
     if precision == "int8":
         graph = graph.quantised(calibration)
+        if judge:
+            form = Form(RUN_BY[target], "int8")
+            judge(Deployed(detector, form, torch.device("cpu"), graph.network("int8")))
+    path.parent.mkdir(parents=True, exist_ok=True)
     graph.save(path, **({"half": True} if precision == "float16" else {}))
     return path
 

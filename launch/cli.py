@@ -177,6 +177,10 @@ def _print_result(result: TrialResult) -> None:
                 console.print(
                     f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}", markup=False
                 )
+    if result.quantised:
+        console.print(f"int8: {result.quantised}", markup=False, highlight=False)
+        if result.quantised.poor:
+            console.print("warning: int8 finds other things than the detector it was made from")
 
 
 if __name__ == "__main__":

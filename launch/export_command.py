@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
-from torch import Tensor
 
-from detectors.data.images import inspect_image, load_image
-from detectors.data.transforms import evaluation_transform
+from detectors.agreement import LEAST, Agreement, agreement
 from detectors.detector import Detector
 from detectors.export import check_target, export
+from detectors.runtimes import Deployed
+from launch.calibration import Pictures
 from launch.cli_options import console
 from searchspace.geometry import InputSize
 from searchspace.runtimes import Precision
-
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-CALIBRATION = 128
-"""Images, at most, that int8 takes its ranges from."""
 
 
 def export_command(
@@ -29,43 +23,89 @@ def export_command(
     to: Annotated[str, typer.Option(help="onnx, torch-export or openvino.")],
     out: Annotated[Path | None, typer.Option(help="File; FOLDER/detector.* by default.")] = None,
     precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
-    images: Annotated[Path | None, typer.Option(help="Images that int8 is calibrated on.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Training images, on which int8 is calibrated.")
+    ] = None,
+    val_images: Annotated[
+        Path | None, typer.Option(help="Other images, on which int8 is compared with float32, too.")
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Write int8 from any images, and though it finds other things."
+        ),
+    ] = False,
 ) -> None:
-    """Write a detector as one model from images to detections, NMS inside."""
+    """Write a detector as one model from images to detections, NMS inside.
+
+    int8 is compared with float32 on the images, and refused where it does not find the same.
+    """
     target, precision = check_target(to, precision)
+    _check_options(precision, images, val_images, force)
     detector = Detector.load(folder)
-    calibration = _calibration(images, detector.config.input_size, precision)
-    path = export(detector, target, out or folder / "detector", precision, calibration)
+    size = detector.config.input_size
+    read = [_read(given, size, force) for given in (images, val_images) if given]
+
+    def judge(quantised: Deployed) -> None:
+        _judge(detector, quantised, read, force)
+
+    calibration = read[0].images if read else None
+    path = export(detector, target, out or folder / "detector", precision, calibration, judge)
     height, width = detector.config.size
     most = detector.config.head.postprocess.detections
-    console.print(
+    _say(
         f"{path}: images [N, 3, {height}, {width}] in 0..1 -> boxes [N, {most}, 4] in fractions of "
-        f"the image, scores and labels [N, {most}], for any N",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"the image, scores and labels [N, {most}], for any N"
     )
 
 
-def _calibration(folder: Path | None, size: InputSize, precision: Precision) -> Tensor | None:
-    if precision != "int8":
-        if folder is not None:
-            raise ValueError(f"--images: {precision} needs no calibration; leave it out")
-        return None
-    if folder is None:
-        raise ValueError("--precision int8: give --images, a folder of training images")
-    return read_images(folder, size, CALIBRATION)
+def _check_options(
+    precision: Precision, images: Path | None, val_images: Path | None, force: bool
+) -> None:
+    if precision == "int8":
+        if images is None:
+            raise ValueError("--precision int8: give --images, a folder of training images")
+        return
+    for option, given in (("--images", images), ("--val-images", val_images), ("--force", force)):
+        if given:
+            raise ValueError(f"{option}: {precision} needs no calibration; leave it out")
 
 
-def read_images(folder: Path, size: InputSize, most: int) -> Tensor:
-    """Images of a folder as [M, 3, H, W] in 0..1, spread evenly over their names.
+def _read(folder: Path, size: InputSize, force: bool) -> Pictures:
+    pictures = Pictures.read(folder, size, fit=not force)
+    for line in pictures.warnings():
+        _say(f"warning: {line}")
+    return pictures
+
+
+def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], force: bool) -> None:
+    """Say what int8 finds beside float32, and refuse it where that is not the same.
 
     Raises:
-        ValueError: there is no image, or a file is none.
+        ValueError: the two agree too little on some pictures, or find nothing in them.
     """
-    files = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
-    if not files:
-        raise ValueError(f"{folder}: no images, which int8 is calibrated on")
-    count, resize = min(most, len(files)), evaluation_transform(size)
-    chosen = [sorted(files)[place * len(files) // count] for place in range(count)]
-    return torch.stack([resize(load_image(f, *inspect_image(f).displayed)) for f in chosen]) / 255
+    _say(f"int8: calibrated on {read[0]}")
+    poor = []
+    for pictures in read:
+        found = agreement(detector, quantised, pictures.images)
+        _say(f"int8 on {pictures}: {found}")
+        if found.poor:
+            poor.append(_objection(found, pictures))
+    if poor and not force:
+        raise ValueError(
+            f"{'; '.join(poor)}. Nothing was written: calibrate on images like those that the "
+            "detector was trained on, or write it all the same with --force"
+        )
+
+
+def _objection(found: Agreement, pictures: Pictures) -> str:
+    if found.share is None:
+        return f"{pictures.folder}: the detector finds nothing there, so int8 cannot be judged"
+    return (
+        f"{pictures.folder}: int8 finds {100 * found.share:.0f} % of what float32 does, less than "
+        f"{100 * LEAST:.0f} %"
+    )
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from compress import (
     Plan,
     calibration_images,
     distillation_term,
+    load_quantised,
     plan_pruning,
     predict_cost_by,
     quantise,
@@ -27,6 +28,7 @@ from compress import (
     replay,
     sparsity_term,
 )
+from detectors.agreement import Agreement, agreement
 from detectors.cost import Cost
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
@@ -65,6 +67,12 @@ DETECTOR = "detector"
 """The folder of an artefact that `Detector.load` takes."""
 
 CHECKPOINT = "checkpoint"
+
+AGREEMENT = "agreement.json"
+"""What int8 finds beside what it was made from, in the artefact of a quantised detector."""
+
+COMPARED = 32
+"""Validation images, at most, that int8 is compared on."""
 
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
 """Fields of a pruning that say how it is trained before and after, and not what goes."""
@@ -254,8 +262,12 @@ class Stages:
         inputs = {"input": start, **training.inputs()}
         return self.store.once("finetune", inputs | self._samples(), make)
 
-    def quantise(self, model: Artefact) -> Artefact:
-        """A detector in eight bits, as the model that its runtime runs."""
+    def quantise(self, model: Artefact) -> tuple[Artefact, Agreement | None]:
+        """A detector in eight bits, as the model that its runtime runs.
+
+        Also how well it agrees with the detector on validation images; None in artefacts of
+        versions that did not compare them.
+        """
         config = self.config.compress.quantisation
         inputs = {
             "input": model.key,
@@ -266,9 +278,18 @@ class Stages:
         def make(work: Path) -> None:
             size = self.config.detector.input_size
             images = calibration_images(self.data.train, config.images, size)
-            quantise(Detector.load(model.folder / DETECTOR), config, images, work / DETECTOR)
+            detector = Detector.load(model.folder / DETECTOR)
+            quantise(detector, config, images, work / DETECTOR)
+            quantised = load_quantised(detector, config, work / DETECTOR)
+            shown = calibration_images(self.data.val, COMPARED, size)
+            found = agreement(detector, quantised, shown)
+            (work / AGREEMENT).write_text(found.model_dump_json(indent=1), encoding="utf-8")
 
-        return self.store.once("quantise", inputs, make)
+        artefact = self.store.once("quantise", inputs, make)
+        file = artefact.folder / AGREEMENT
+        if not file.exists():
+            return artefact, None
+        return artefact, Agreement.model_validate_json(file.read_text(encoding="utf-8"))
 
     def evaluate(self, model: Artefact) -> Metrics:
         """COCO's metrics of a detector on the validation split, as it is deployed."""

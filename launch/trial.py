@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from compress import check_pruning
+from detectors.agreement import Agreement
 from detectors.cost import Cost
 from detectors.data.coco import DataSource
 from detectors.evaluate import Metrics
@@ -71,6 +72,8 @@ class TrialResult(BaseModel):
         trained: key of the dense detector's artefact in the store of stages; None in results of
             versions that did not tell.
         seconds: wall time of the run that ended it; stages that were there already take none.
+        quantised: what int8 finds on validation images beside what it was made from; None where
+            nothing was quantised, and in results of versions that did not compare them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,6 +85,7 @@ class TrialResult(BaseModel):
     seconds: float
     predicted: Cost | None = None
     trained: str | None = None
+    quantised: Agreement | None = None
 
     @property
     def final(self) -> Outcome:
@@ -256,12 +260,13 @@ class _Trial:
             self.on_predicted(predicted)
         final = dense = self.stages.train()
         dense_outcome = self._outcome("dense", dense)
-        compact, share = None, 0.0
+        compact, share, quantised = None, 0.0, None
         if not self.stages.config.compress.leaves_dense:
             final, share = self._second_part(dense)
             compact = self._outcome("compact", final)
         if isinstance(self.stages.config.compress.quantisation, Int8):
-            publish(self.stages.quantise(final).folder / DETECTOR, self.out / INT8)
+            int8, quantised = self.stages.quantise(final)
+            publish(int8.folder / DETECTOR, self.out / INT8)
         return TrialResult(
             config=self.stages.config,
             dense=dense_outcome,
@@ -270,6 +275,7 @@ class _Trial:
             seconds=time.monotonic() - start,
             predicted=predicted,
             trained=dense.key,
+            quantised=quantised,
         )
 
     def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:

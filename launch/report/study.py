@@ -80,7 +80,18 @@ class StudyView:
 def headline(view: StudyView) -> list[str]:
     """The result of a study in sentences: how many trials, the best of them, whether they were
     trained long enough to be compared, what was saved."""
-    return [*_result(view), *warning(view.front), *savings(view)]
+    return [*_result(view), *changed_by_int8(view), *warning(view.front), *savings(view)]
+
+
+def changed_by_int8(view: StudyView) -> list[str]:
+    """In which trials int8, and not the design, decides the accuracy; none where in none."""
+    poor = {r.number: r.result.quantised for r in view.in_state("finished") if r.result.quantised}
+    return [
+        f"Trial {number}: int8 finds other things than the detector that it was made from "
+        f"({found}), so its accuracy is not that of the design."
+        for number, found in poor.items()
+        if found.poor
+    ]
 
 
 def savings(view: StudyView) -> list[str]:

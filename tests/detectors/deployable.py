@@ -14,6 +14,8 @@ from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.postprocess import Detections
 from detectors.runtimes.libraries import missing
+from detectors.weights import load_shapes_backbone
+from searchspace import DetectorConfig
 from searchspace.compression import ImportancePruning
 from tests.contracts.systems import CONFIGS, EVEN, built, narrow
 from tests.networks import raw, with_statistics
@@ -28,10 +30,10 @@ needs_extra = pytest.mark.skipif(
 
 
 @cache
-def deployable(system: str) -> Detector:
+def deployable(system: str, num_classes: int = 3) -> Detector:
     """A paper's system an eighth as wide, or `pruned`: half the channels of a MobileNet SSD."""
     name = "ssdmnetv1" if system == "pruned" else system
-    detector = with_statistics(built(narrow(CONFIGS[name], EVEN)))
+    detector = with_statistics(built(narrow(CONFIGS[name], EVEN, num_classes=num_classes)))
     if system == "pruned":
         prune(detector, ImportancePruning(criterion="l2", steps=1, ratio=0.5))
     _speak_up(detector)
@@ -54,6 +56,32 @@ def images_for(detector: Detector, count: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 12, 12, generator=generator)
     return functional.interpolate(coarse, detector.config.size, mode="bicubic").clamp(0, 1)
+
+
+@torch.no_grad()
+def attentive(config: DetectorConfig, images: Tensor) -> Detector:
+    """A detector of quick's kind whose scores follow what is in an image, as training would leave
+    it: trained features, and random layers behind them that tell cells apart.
+
+    Args:
+        images: [M, 3, H, W] in 0..1, that its statistics and scores are set by.
+    """
+    torch.manual_seed(0)
+    detector = Detector(config)
+    load_shapes_backbone(detector)
+    detector.train()
+    for _ in range(5):
+        detector.predict(images)
+    detector.eval()
+    for conv, x in zip(detector.head.classes, detector.outputs(images).maps, strict=True):
+        logits = conv(x)
+        means = logits.mean((0, 2, 3), keepdim=True)
+        scale = 2 / (logits - means).std()
+        conv.weight *= scale
+        conv.bias.copy_(scale * (conv.bias - means.flatten()))
+        # Background first: most cells have no object.
+        conv.bias[:: 1 + config.num_classes] += 4
+    return detector
 
 
 def relative_error(found: Predictions, expected: Predictions) -> float:

@@ -21,16 +21,20 @@ import torch
 from ray.cluster_utils import Cluster
 
 from detectors.detector import Detector
+from detectors.export import export
 from detectors.timing.energy import energy_readable
 from launch.budget import Outlook
 from launch.constraints import constraints_from
 from launch.halving import Halving, Rung
 from launch.records import TrialRecord
+from launch.report import load_front
 from launch.searches import resume, search
 from launch.study import read_records
 from launch.teachers import PackedDetector, fingerprint
 from launch.trial import TrialData
 from searchspace import DetectorConfig, Space
+from tests.classes import with_classes
+from tests.detectors.deployable import needs_extra
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -347,3 +351,36 @@ def test_rungs_outlive_a_killed_search(
         assert known[record.number].midway.items() <= record.midway.items()
     assert before.items() <= scored().items()
     assert records[0].midway.keys() == {3, 6}
+
+
+@needs_extra
+def test_a_set_of_one_class_is_searched_exported_and_reported(
+    space_file: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    data, out = with_classes(shapes_folder, tmp_path / "one", 1), tmp_path / "study"
+    file = tmp_path / "deployed.toml"
+    file.write_text(space_file.read_text().replace('"eager"', '"openvino"'))
+    command = [
+        sys.executable, "-m", "launch.cli", "search", "--data", data, "--space", file,
+        "--trials", 4, "--out", out, "--device", "cpu",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "120"}
+    ended = subprocess.run(
+        [str(word) for word in command],
+        env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    records = read_records(out)
+    assert [record.state for record in records] == ["finished"] * 4
+    for record in records:
+        assert record.config.detector.num_classes == 1
+        assert list(record.result.final.metrics.classes) == ["kind 1"]
+        assert record.result.final.cost.runtime == "openvino"
+    front = load_front(out)
+    assert front.members
+    for member in front.members:
+        assert Detector.load(member.detector).classes == ("kind 1",)
+        assert export(Detector.load(member.detector), "onnx", tmp_path / "exported").exists()
+        assert f"{member.figures.fps:.1f}" in ended.stdout
+    assert "4 trials finished" in ended.stdout
+    assert "4 trials finished" in (out / "report.html").read_text(encoding="utf-8")
