@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
+from detectors.agreement import Agreement
 from launch.records import TrialRecord
 from launch.report import describe_in_words, front_table
 from launch.report.study import StudyView, against_baseline, headline
@@ -29,6 +30,23 @@ def test_headline_tells_counts_best_and_fastest():
     assert "fastest runs at 100.0 FPS with AP_small 0.120 (trial 2)" in best
     assert f"2.00{TIMES} its AP_small at 1.10{TIMES} its FPS (trial 1)" in against
     assert f"2.00{TIMES} its FPS at 1.20{TIMES} its AP_small (trial 2)" in against
+
+
+def test_the_headline_names_trials_in_which_int8_decides() -> None:
+    def quantised(number: int, after: int) -> TrialRecord:
+        found = Agreement(images=24, score=0.3, before=141, after=after, matched=after)
+        trial = record(number, 0.1)
+        return trial.model_copy(
+            update={"result": trial.result.model_copy(update={"quantised": found})}
+        )
+
+    study = [baseline(0.1, 50), quantised(1, 139), quantised(2, 3), record(3, 0.2)]
+    sentences = headline(StudyView.of(study))
+    assert [s for s in sentences if "int8" in s] == [
+        "Trial 2: int8 finds other things than the detector that it was made from (141 detections "
+        "before, 3 after, 3 matched (2 %), at scores of 0.3 or more in 24 images), so its accuracy "
+        "is not that of the design."
+    ]
 
 
 @pytest.mark.parametrize(
