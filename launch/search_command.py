@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,6 +28,7 @@ from launch.cli_options import (
 from launch.constraints import constraints_from, parse_count
 from launch.failures import evidence
 from launch.halving import Halving
+from launch.interrupts import interruptible
 from launch.objectives import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
 from launch.recovery import missing_in_words, read_missing
@@ -40,7 +42,7 @@ from launch.report import (
 )
 from launch.samplers import SamplerName
 from launch.searches import Driver, resume, search
-from launch.settings import read_settings
+from launch.settings import MAX_SEED, SETTINGS, read_settings
 from launch.study import OnEnd, read_records
 from launch.told import TOLD_AS, StoppedAs
 
@@ -54,6 +56,7 @@ RESUMABLE = frozenset(
         "resume_from",
         "retry_failed",
         "trials",
+        "trial_timeout",
         "driver",
         "cpus_per_trial",
         "gpus_per_trial",
@@ -87,6 +90,10 @@ def search_command(
     device_hours: Annotated[
         float | None, typer.Option(help="Begin no trial with which all would take longer in sum.")
     ] = None,
+    trial_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="End a trial for good that takes longer."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[
         Path | None, typer.Option("--resume", help="Go on with the study there.")
@@ -95,11 +102,19 @@ def search_command(
         bool,
         typer.Option("--retry-failed", help="With --resume: run again what failed by its design."),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of the sampler's random draws.")
+    ] = 0,
     driver: DriverName = "ray",
     cpus_per_trial: Annotated[float, typer.Option(min=1)] = 1,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0)] = None,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Join a running Ray cluster: HOST:PORT, or auto for RAY_ADDRESS or this "
+            "machine's. By default, Ray is started for this search alone."
+        ),
+    ] = None,
     measure_on: Annotated[
         str | None, typer.Option(help="Ray resource of the nodes that are the target device.")
     ] = None,
@@ -163,6 +178,8 @@ def search_command(
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
         "address": address,
+        "trial_timeout": trial_timeout,
+        "on_wait": _print_words,
     }
     constraints = constraints_from(
         {
@@ -179,6 +196,7 @@ def search_command(
             "max_macs": max_macs,
         }
     )
+    context.with_resource(interruptible())
     try:
         if resume_from:
             _check_resumable(context)
@@ -216,17 +234,28 @@ def search_command(
                 ladder=parse_ratios("--ladder", ladder) if ladder else (),
                 inherit=inherit,
                 warm_start=warm_start or (),
-                on_known=_print_known,
+                on_known=_print_words,
                 on_end=_print_end(aims, folder),
                 **workers,
             )
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. Go on with: sparrow search --resume {folder}")
+        _print_interrupted(folder)
         raise typer.Exit(130) from None
     print_front(folder)
     if not front.members:
         _print_no_front(folder)
         raise typer.Exit(1)
+
+
+def _print_interrupted(folder: Path) -> None:
+    begun = (folder / SETTINGS).exists()
+    words = (
+        f"\nInterrupted. Go on with: sparrow search --resume {folder}"
+        if begun
+        else "\nInterrupted before the search began; nothing was written."
+    )
+    with contextlib.suppress(OSError):  # The terminal may be what has gone.
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_resumable(context: typer.Context) -> None:
@@ -264,7 +293,7 @@ def _shapes() -> DataSource:
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
 
 
-def _print_known(words: str) -> None:
+def _print_words(words: str) -> None:
     console.print(words, markup=False, highlight=False)
 
 

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from detectors.data.coco import DataSource, Split
 from detectors.detector import SMALL_AREA
 from detectors.runtimes import best
-from detectors.speed import hardware_name
 from detectors.timing.energy import energy_counter
 from launch.constraints import Constraint, figures_of
 from launch.failures import SearchStopped, broken_place
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.inheritance import SHARE
 from launch.initial_weights import make_sure, with_weights
-from launch.local import run_locally
+from launch.interrupts import interruptible
+from launch.local import can_end_trials, run_locally
 from launch.objectives import DEFAULT, ENERGY, SENSES, Figure
 from launch.records import TrialRecord
-from launch.recovery import missing_in_words, read_missing
+from launch.recovery import check_new, missing_in_words, read_missing
 from launch.report import Front, load_front, speed_facts, write_report
 from launch.report.words import LABELS
 from launch.rungs import trainings_saved
 from launch.samplers import SamplerName
-from launch.settings import SplitPaths, StudyError, StudySettings, read_settings
+from launch.settings import SplitPaths, StudyError, StudySettings, changed, read_settings
 from launch.study import OnEnd, Study, open_study, read_records
 from launch.teachers import check_named_teachers, with_absolute_teachers
 from launch.told import TOLD_AS, StoppedAs
-from launch.trial import TrialData, TrialError, pick_device
+from launch.trial import TrialData, TrialError, check_for_ray, pick_device
 from launch.warm_start import read_known
 from searchspace import Space, load_space
 
+if TYPE_CHECKING:
+    from launch.tuner import Resources
+
 Driver = Literal["ray", "local"]
+Say = Callable[[str], None]
+Run = Callable[[Study, TrialData], None]
+"""Runs the trials of a study, until it proposes no more."""
+
 NUM_CLASSES = "detector.num_classes"
 logger = logging.getLogger(__name__)
 RUNTIME, PRECISION = "measure.runtime", "measure.precision"
@@ -49,6 +58,7 @@ def search(
     seed: int = 0,
     minutes: float | None = None,
     device_hours: float | None = None,
+    trial_timeout: float | None = None,
     driver: Driver = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
@@ -69,6 +79,7 @@ def search(
     warm_start: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
     on_known: Callable[[str], None] | None = None,
+    on_wait: Say | None = None,
 ) -> Front:
     """Search a space on a data set, and write front and report into `out`.
 
@@ -80,6 +91,8 @@ def search(
         minutes: no trial is proposed that would probably end later.
         device_hours: no trial is proposed with which the trials' own times would probably sum up
             to more.
+        trial_timeout: minutes after which a trial is ended for good, as failed. One that gives no
+            sign of life for far longer than trials take is ended in any case.
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
@@ -105,6 +118,7 @@ def search(
             of before it proposes anything.
         on_end: told of each trial that ends, and of what is left of the budget.
         on_known: told in words what each warm start holds.
+        on_wait: told in words, from another thread, which trials have been silent for long.
 
     Raises:
         DataError, SpaceError, StudyError, TrialError, KnownError: bad input, before anything is
@@ -115,6 +129,8 @@ def search(
             written; the message says how to go on.
         KeyboardInterrupt: interrupted; `resume(out)` goes on.
     """
+    check_new(Path(out))
+    resources = _resources(driver, device, cpus_per_trial, gpus_per_trial, address, measure_on)
     space = space if isinstance(space, Space) else load_space(space)
     space, given = with_weights(space, weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
@@ -146,6 +162,7 @@ def search(
         minutes=minutes,
         device_hours=device_hours,
         weights=given,
+        trial_timeout=trial_timeout,
         device=device,
         measure_on=measure_on,
         **({"sampler": sampler} if sampler else {}),
@@ -158,19 +175,26 @@ def search(
         inherit=inherit,
         known=known,
     )
-    with open_study(Path(out), settings, on_end) as study:
-        return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
+    # Nothing is written before it is certain that trials can start.
+    with (
+        interruptible(),
+        _started(resources, figures, trial_timeout, on_wait) as run,
+        open_study(Path(out), settings, on_end) as study,
+    ):
+        return _drive(study, read, run)
 
 
 def resume(
     folder: Path | str,
     trials: int | None = None,
+    trial_timeout: float | None = None,
     driver: Driver = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,
     retry_failed: bool = False,
     on_end: OnEnd | None = None,
+    on_wait: Say | None = None,
 ) -> Front:
     """Go on with a search that was interrupted, or with more trials.
 
@@ -187,6 +211,9 @@ def resume(
     """
     folder = Path(folder)
     settings = read_settings(folder)
+    resources = _resources(
+        driver, settings.device, cpus_per_trial, gpus_per_trial, address, settings.measure_on
+    )
     source = DataSource(Split(**dict(settings.train)), Split(**dict(settings.val)))
     read = TrialData.read(source, settings.skip_bad)
     if _fingerprint(read) != settings.fingerprint:
@@ -197,11 +224,18 @@ def resume(
     space = Space.restore(settings.space)
     make_sure(space, settings.weights)
     check_named_teachers(space, read.classes)
-    with open_study(folder, None, on_end) as study:
+    limit = changed(settings, trials=trials, trial_timeout=trial_timeout).trial_timeout
+    with (
+        interruptible(),
+        open_study(folder, None, on_end) as study,
+        _started(resources, settings.figures, limit, on_wait) as run,
+    ):
         if trials is not None:
             study.extend(trials)
+        if trial_timeout is not None:
+            study.allow(trial_timeout)
         study.try_again(lasting=retry_failed)
-        return _drive(study, read, driver, cpus_per_trial, gpus_per_trial, address)
+        return _drive(study, read, run)
 
 
 def report(folder: Path | str) -> Front:
@@ -222,16 +256,63 @@ def report(folder: Path | str) -> Front:
     return load_front(folder)
 
 
-def _drive(
-    study: Study,
-    data: TrialData,
+def _resources(
     driver: Driver,
+    device: str | None,
     cpus: float,
     gpus: float | None,
     address: str | None,
-) -> Front:
+    measure_on: str | None,
+) -> Resources | None:
+    """What the driver is to use, as far as that is sound by itself; None for the local one.
+
+    Raises:
+        ValueError: it cannot be had; the message says why.
+    """
+    if driver == "local":
+        pick_device(device)
+        return None
+    # Only here: a search without Ray does not import it.
+    from launch.ray_address import check_address, starts_here
+    from launch.tuner import Resources
+
+    picked = check_for_ray(device, elsewhere=not starts_here(address))
+    gpus = float(picked.type == "cuda") if gpus is None else gpus
+    resources = Resources(cpus, gpus, address, measure_on)
+    check_address(address)
+    return resources
+
+
+@contextlib.contextmanager
+def _started(
+    resources: Resources | None,
+    figures: Sequence[Figure],
+    trial_timeout: float | None,
+    on_wait: Say | None,
+) -> Iterator[Run]:
+    """What runs a study's trials, ready to start them.
+
+    Raises:
+        ValueError: it could never run them; the message says why.
+    """
+    say = on_wait or (lambda words: None)
+    if resources is None:
+        if trial_timeout is not None and not can_end_trials():
+            raise ValueError(
+                f"trial_timeout {trial_timeout:g}: with driver local, only a search in the main "
+                "thread, with SIGALRM unused, can end its trials: take driver ray"
+            )
+        yield functools.partial(run_locally, say=say)
+        return
+    from launch.tuner import ready, run_on_ray
+
+    with ready(resources, figures):
+        yield functools.partial(run_on_ray, resources=resources, say=say)
+
+
+def _drive(study: Study, data: TrialData, run: Run) -> Front:
     try:
-        _run(study, data, driver, cpus, gpus, address)
+        run(study, data)
     except BaseException as error:
         _report_if_possible(study.folder)
         broken = broken_place(error, study.folder) if isinstance(error, Exception) else None
@@ -242,25 +323,6 @@ def _drive(
         _report_if_possible(study.folder)
         raise SearchStopped(_how_to_go_on(study, study.stopped_by))
     return report(study.folder)
-
-
-def _run(
-    study: Study,
-    data: TrialData,
-    driver: Driver,
-    cpus: float,
-    gpus: float | None,
-    address: str | None,
-) -> None:
-    if driver == "local":
-        run_locally(study, data)
-        return
-    # Only here: a search without Ray does not import it.
-    from launch.tuner import Resources, run_on_ray
-
-    on_gpu = pick_device(study.settings.device).type == "cuda"
-    gpus = float(on_gpu) if gpus is None else gpus
-    run_on_ray(study, data, Resources(cpus, gpus, address, study.settings.measure_on))
 
 
 def _report_if_possible(folder: Path) -> None:
@@ -332,7 +394,7 @@ def _fingerprint(data: TrialData) -> str:
 def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[str, str]:
     """What a reader must know to judge the figures."""
     measured = next((r.result.final.cost for r in records if r.result), None)
-    device = measured.device if measured else hardware_name(pick_device(settings.device))
+    device = measured.device if measured else "nothing yet"
     threads = f", {measured.threads} thread" if measured and measured.threads else ""
     names = ("sparrow-search", "ray", "optuna", "torch", "torch-pruning")
     versions = [f"{name} {metadata.version(name)}" for name in names]

@@ -18,6 +18,9 @@ from searchspace.compression import Ratio
 
 SETTINGS = "study.json"
 
+MAX_SEED = 2**32 - 1
+"""The largest seed that numpy's generators take."""
+
 
 class StudyError(ValueError):
     """A study folder that cannot be used as asked; the message names it and the fix."""
@@ -44,6 +47,8 @@ class StudySettings(BaseModel):
         device_hours: no trial is proposed with which the trials' own times would probably sum up to
             more than this; None for no limit.
         weights: folder or file of published weights; None downloads them.
+        trial_timeout: minutes that an attempt at a trial may take before it is ended for good; None
+            for no limit but that of a trial which gives no sign of life.
         device: what trials run on; None takes a GPU where there is one.
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
@@ -70,10 +75,11 @@ class StudySettings(BaseModel):
     skip_bad: bool = False
     papers: bool = True
     trials: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     minutes: float | None = Field(default=None, gt=0)
     device_hours: float | None = Field(default=None, gt=0)
     weights: Path | None = None
+    trial_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     device: str | None = None
     measure_on: str | None = None
     objectives: Objectives = DEFAULT
@@ -96,6 +102,16 @@ class StudySettings(BaseModel):
     def broken_by(self, result: TrialResult) -> tuple[str, ...]:
         """The constraints that a trial's final detector does not keep to."""
         return tuple(str(c) for c in self.constraints if c.broken_by(result.figure(c.figure)))
+
+
+def changed(settings: StudySettings, **changes: Any) -> StudySettings:
+    """The settings with some of them changed; None leaves one as it is.
+
+    Raises:
+        ValidationError: they do not hold for a study.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    return StudySettings.model_validate(settings.model_dump() | given)
 
 
 def read_settings(folder: Path) -> StudySettings:

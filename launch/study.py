@@ -42,7 +42,14 @@ from launch.recovery import (
 )
 from launch.rungs import is_time, next_rung
 from launch.samplers import make_sampler
-from launch.settings import SETTINGS, StudyError, StudySettings, read_settings
+from launch.settings import (
+    MAX_SEED,
+    SETTINGS,
+    StudyError,
+    StudySettings,
+    changed,
+    read_settings,
+)
 from launch.told import Told
 from launch.trial import STAGES, TrialResult
 from searchspace import Space, TrialConfig
@@ -102,7 +109,7 @@ class Study:
         if missing:
             logger.warning(f"{folder}: {missing_in_words(missing)}")
         self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
-        seed = settings.seed + self._next_number
+        seed = (settings.seed + self._next_number) % (MAX_SEED + 1)
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._sampler = make_sampler(settings.sampler, seed)
         known = [result for source in settings.known for result in source.results]
@@ -113,6 +120,10 @@ class Study:
     def records(self) -> tuple[TrialRecord, ...]:
         """The latest record of each trial."""
         return self._journal.records
+
+    def record(self, number: int) -> TrialRecord:
+        """The latest record of a trial."""
+        return self._journal.get(number)
 
     def trial_folder(self, record: TrialRecord) -> Path:
         return self.folder / record.folder
@@ -232,8 +243,16 @@ class Study:
     def extend(self, trials: int) -> None:
         """Change how many trials are proposed in all."""
         self._idle = False
-        self.settings = self.settings.model_copy(update={"trials": trials})
-        write_atomically(self.folder / SETTINGS, self.settings.model_dump_json(indent=1))
+        self._change(trials=trials)
+
+    def allow(self, minutes: float) -> None:
+        """Change how long a trial may take."""
+        self._change(trial_timeout=minutes)
+
+    def _change(self, **changes: object) -> None:
+        settings = changed(self.settings, **changes)
+        write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
+        self.settings = settings
 
     def _note(self, record: TrialRecord, ending: early.Change, seconds: float) -> bool:
         """Note what became known of a trial, or that it ended; says whether it goes on."""

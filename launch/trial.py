@@ -181,16 +181,39 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = _named_device(device)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= gpus:
+        have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU can be used here"
+        raise ValueError(f"device {device!s}: {have}; give cpu, or leave the device out")
+    return found
+
+
+def check_for_ray(device: torch.device | str | None, elsewhere: bool) -> torch.device:
+    """The device that trials in Ray's processes are to run on.
+
+    Args:
+        elsewhere: they run on a cluster, whose nodes need not have what this machine has.
+
+    Raises:
+        ValueError: see `pick_device`; or one of several GPUs is named, which Ray gives out itself.
+    """
+    if device is not None and _named_device(device).index:
+        raise ValueError(
+            f"device {device!s}: Ray gives each trial a GPU itself: give cuda, and choose GPUs by "
+            "CUDA_VISIBLE_DEVICES"
+        )
+    return _named_device(device) if device is not None and elsewhere else pick_device(device)
+
+
+def _named_device(device: torch.device | str) -> torch.device:
+    """A device by its name, be it in this machine or not."""
     try:
         found = torch.device(device)
     except RuntimeError:
         found = None
     if found is None or found.type not in DEVICES:
         raise ValueError(f"device {device!s}: unknown; give cpu, cuda, or a number as in cuda:1")
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and (found.index or 0) >= gpus:
-        have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU can be used here"
-        raise ValueError(f"device {device!s}: {have}; give cpu, or leave the device out")
     return found
 
 
@@ -304,6 +327,7 @@ __all__ = [
     "TrialError",
     "TrialResult",
     "check_fits",
+    "check_for_ray",
     "pick_device",
     "run_trial",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import math
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# An interrupt ends the search where it stands; Tune would end its step first, which may wait.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 # Trials are what a machine of the search is for; Ray would run them with the least priority.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -30,9 +33,12 @@ from ray.tune.search import Searcher
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from launch.attempt import attempt
+from launch.deadlines import Limits, limits
 from launch.failures import Failure
 from launch.files import write_atomically
 from launch.objectives import Figure
+from launch.ray_start import connected, logged_to
+from launch.ray_watch import HangGuard
 from launch.study import Study
 from launch.target import TargetMeter, check_target
 from launch.teachers import PackedDetector, load_teacher, named_teachers
@@ -42,6 +48,9 @@ from searchspace import TrialConfig
 
 RETRIES = 2
 """How often a trial is started again after its process or node was lost."""
+
+RAY_LOG = "ray.log"
+"""What Ray said of a study's trials, in the study's folder."""
 
 GO_ON, END = "go on", "end"
 """Answers to a trial that asks whether it goes on."""
@@ -57,6 +66,9 @@ class Resources:
         address: of a running cluster; None starts Ray on this machine.
         measure_on: resource of the nodes that detectors are scored and measured on; None measures
             where they were trained.
+
+    Raises:
+        ValueError: an amount that Ray does not give out.
     """
 
     cpus: float = 1
@@ -64,38 +76,85 @@ class Resources:
     address: str | None = None
     measure_on: str | None = None
 
-    def workers(self) -> int:
-        """How many trials fit into the cluster at once."""
-        have = ray.cluster_resources()
+    def __post_init__(self) -> None:
+        for option, amount, least in (
+            ("--cpus-per-trial", self.cpus, 1.0),
+            ("--gpus-per-trial", self.gpus, 0.0),
+        ):
+            whole = amount <= 1 or (math.isfinite(amount) and amount == int(amount))
+            if not (amount >= least and whole):
+                below = "whole numbers" if least else "whole numbers, 0, or a share of one"
+                raise ValueError(f"{option} {amount:g}: Ray gives out {below}")
+
+    def on_node(self, have: Mapping[str, float]) -> int:
+        """How many trials fit at once on a node that has some resources."""
         fit = have.get("CPU", 0) / self.cpus
         return int(min(fit, have.get("GPU", 0) / self.gpus) if self.gpus else fit)
 
+    def workers(self) -> int:
+        """How many trials fit into the cluster at once."""
+        return sum(map(self.on_node, _nodes()))
+
     def check(self, figures: Sequence[Figure]) -> None:
-        """Raise ValueError where the cluster could never place a trial, or measure the figures."""
-        have = ray.cluster_resources()
-        for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
-            if wanted > have.get(name, 0):
-                raise ValueError(
-                    f"a trial asks for {wanted:g} {name}s, the cluster has {have.get(name, 0):g}"
-                )
+        """Raise ValueError where no node could ever hold a trial, or measure the figures."""
+        nodes = _nodes()
+        if not any(map(self.on_node, nodes)):
+            gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
+            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+            raise ValueError(
+                f"a trial asks for {self.cpus:g} CPUs{gpus}, and no node of the cluster has as "
+                f"much: the largest has {largest.get('CPU', 0):g} CPUs and "
+                f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
+            )
         if self.measure_on:
             check_target(self.measure_on, figures)
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    """What each node of the cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextlib.contextmanager
+def ready(resources: Resources, figures: Sequence[Figure]) -> Iterator[None]:
+    """A connection to a Ray that can run a search's trials.
+
+    Raises:
+        RayAddressError, RayStartError: there is no such Ray.
+        ValueError: no node could ever hold a trial, or measure the figures.
+    """
+    with connected(resources.address):
+        resources.check(figures)
+        yield
 
 
 class StudySearcher(Searcher):
     """Hands Tune the study's proposals and the study Tune's endings.
 
     Its own state is only which of Tune's trials is which of the study's; nothing is lost with it.
+
+    Attributes:
+        overruns: by Tune's name of a trial, why its process was ended.
     """
 
     def __init__(self, study: Study) -> None:
         super().__init__()
         self._study = study
         self._numbers: dict[str, int] = {}
+        self.overruns: Mapping[str, Failure] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher; the study, its locks and callbacks stay in this process."""
         return {}
+
+    def number(self, trial_id: str) -> int | None:
+        """The study's number of one of Tune's trials; None where the study has ended it."""
+        return self._numbers.get(trial_id)
+
+    def limits(self, number: int) -> Limits:
+        """What a trial may take by now."""
+        study = self._study
+        return limits(study.record(number), study.records, study.settings.trial_timeout)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         record = self._study.propose()
@@ -144,9 +203,11 @@ class StudySearcher(Searcher):
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return  # the study has ended it
-        if error:
-            lost = Failure(f"its process was lost {RETRIES + 1} times", "passing")
-            self._study.end(number, lost)
+        if error and trial_id in self.overruns:
+            self._study.end(number, self.overruns[trial_id])
+        elif error:
+            why = f"its process was lost {RETRIES + 1} times: see {self._study.folder / RAY_LOG}"
+            self._study.end(number, Failure(why, "passing"))
         elif result and "failed" in result:
             failure = Failure(result["failed"], result["blame"], result["seconds"])
             self._study.end(number, failure)
@@ -174,38 +235,43 @@ def _answers(study: Study) -> Path:
     return study.folder.resolve() / "ray" / "answers"
 
 
-def run_on_ray(study: Study, data: TrialData, resources: Resources) -> None:
+def run_on_ray(
+    study: Study,
+    data: TrialData,
+    resources: Resources,
+    say: Callable[[str], None] = lambda words: None,
+) -> None:
     """Run the study's trials side by side until it proposes no more.
 
-    The study's folder must be visible under the same path to all nodes.
+    It runs within `ready`. The study's folder must be visible under the same path to all nodes.
+    What Ray has to say lies in its `ray.log`.
+
+    Args:
+        say: told when trials have been silent for long.
 
     Raises:
-        ValueError: no node could ever place a trial or a measurement.
         KeyboardInterrupt: the search was interrupted; it can be resumed.
     """
-    started = not ray.is_initialized()
-    if started:
-        ray.init(
-            resources.address or "local",
-            include_dashboard=False if resources.address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
     # Of a search that was killed: its trials ask anew.
     shutil.rmtree(_answers(study), ignore_errors=True)
-    try:
-        resources.check(study.settings.figures)
-        study.workers = resources.workers()
-        _tuner(study, data, resources).fit()
-    finally:
-        if started:
-            ray.shutdown()
+    study.workers = resources.workers()
+    searcher = StudySearcher(study)
+    guard = HangGuard(searcher.number, searcher.limits, say)
+    searcher.overruns = guard.overruns
+    with logged_to(study.folder / RAY_LOG), guard.watching():
+        _tuner(study, data, resources, searcher, guard).fit()
     unfinished = any(record.state == "running" for record in study.records)
     if unfinished and not study.stopped_by:
         raise KeyboardInterrupt
 
 
-def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
+def _tuner(
+    study: Study,
+    data: TrialData,
+    resources: Resources,
+    searcher: StudySearcher,
+    guard: HangGuard,
+) -> tune.Tuner:
     target = resources.measure_on
     meter = TargetMeter.on(target, data, study.stages.resolve() / SPEEDS) if target else None
     teachers = {n: PackedDetector.of(load_teacher(n)) for n in named_teachers(study.space)}
@@ -224,7 +290,7 @@ def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(study),
+            search_alg=searcher,
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -233,7 +299,7 @@ def _tuner(study: Study, data: TrialData, resources: Resources) -> tune.Tuner:
             storage_path=str(study.folder.resolve()),
             name="ray",
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[JsonLoggerCallback()],
+            callbacks=[JsonLoggerCallback(), guard],
             verbose=0,
         ),
     )

@@ -250,7 +250,7 @@ def test_a_search_takes_the_fastest_form_unless_its_space_names_one(
     expected: tuple[str, str],
 ) -> None:
     monkeypatch.setattr("launch.searches.best", lambda *_: Form("openvino", "bfloat16"))
-    monkeypatch.setattr("launch.searches.run_locally", lambda *_: None)
+    monkeypatch.setattr("launch.searches.run_locally", lambda *_, **__: None)
     others = {path: d for path, d in space.domains.items() if path != "measure.runtime"}
     search(Space("own", others | own), shapes_folder, tmp_path / "study", driver="local")
     measure = settled(tmp_path / "study").measure
@@ -283,7 +283,7 @@ def test_a_warm_start_is_told_of_and_shown(
     space: Space, shapes_folder: Path, study_folder: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("launch.searches.run_locally", lambda *_: None)
+    monkeypatch.setattr("launch.searches.run_locally", lambda *_, **__: None)
     said: list[str] = []
     out = tmp_path / "study"
     search(
