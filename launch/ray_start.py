@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, worker
 from ray._private.services import psutil
 
 from launch.interrupts import handlers_kept
@@ -113,16 +113,20 @@ def _own_ray() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logged_to(file: Path) -> Iterator[None]:
-    """What Ray's libraries log in this process goes to a file, and not to the terminal."""
+    """What Ray's libraries log and print in this process goes to a file, not to the terminal."""
     logger = logging.getLogger("ray")
     handlers, level = logger.handlers, logger.level
     handler = logging.FileHandler(file, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+    # Ray's nodes send errors, such as that of a lost process, to be printed in another thread.
+    printing = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, **_: logger.warning("\n".join(data["lines"]))
     try:
         yield
     finally:
+        worker.print_to_stdstream = printing
         logger.handlers = handlers
         logger.setLevel(level)
         handler.close()
