@@ -77,7 +77,7 @@ def limits(
         default=None,
     )
     if longest is None:
-        return Limits(minutes=minutes)
+        return Limits(FIRST, minutes=minutes)
     seconds = FACTOR * longest.seconds * max(1.0, _work(record) / (_work(longest) or float("inf")))
     why = f"the longest trial so far took {duration(longest.seconds)}"
     return Limits(max(LEAST, seconds), why, minutes)
