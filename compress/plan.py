@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from compress.channels import ChannelGraph
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
+from searchspace.reading import read_model
 
 
 class Size(BaseModel):
@@ -55,14 +56,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         ValueError: the file is missing or damaged; the message names it and the field.
     """
-    try:
-        return Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; is this a plan?") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{path}: {field}: {first['msg']}") from None
+    return read_model(Path(path), Plan, "give the plan of a pruned trial")
 
 
 def replay(detector: Detector, plan: Plan) -> None:

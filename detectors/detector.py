@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from detectors.necks import build_neck
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize, Size, both_axes
+from searchspace.reading import read_model
 from searchspace.training import SmallBy, SmallObjects
 
 SMALL_AREA = 32.0**2
@@ -141,11 +143,13 @@ class Detector(nn.Module):
         try:
             tensors = load_file(weights)
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{weights}: not readable as safetensors: {error}") from None
+            what = f"not readable as safetensors ({error})"
+            raise ValueError(f"{weights}: {what}; copy or save the detector again") from None
         try:
             return detector.load_tensors(tensors)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{weights}: not the weights of detector.json: {error}") from None
+            what = " ".join(f"not the weights of detector.json ({error})".split())
+            raise ValueError(f"{weights}: {what}; copy or save the detector again") from None
 
     def load_tensors(self, tensors: Mapping[str, Tensor], share: bool = False) -> Detector:
         """Take widths and weights from `tensors`, and go into eval mode.
@@ -220,15 +224,20 @@ def _resized(image: Tensor, size: Size) -> Tensor:
 
 
 def _read_facts(path: Path) -> tuple[DetectorConfig, tuple[str, ...]]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        config, classes = DetectorConfig.model_validate(facts["detector"]), tuple(facts["classes"])
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; is this a saved detector?") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the description of a detector: {error}") from None
+    facts = read_model(path, _Facts, "give the folder of a saved detector, whole")
+    config, classes = facts.detector, facts.classes
     if classes and len(classes) != config.num_classes:
         raise ValueError(
-            f"{path}: num_classes is {config.num_classes}, but classes names {len(classes)}"
+            f"{path}: num_classes is {config.num_classes}, but classes names {len(classes)}; give "
+            "a saved detector as it was saved"
         )
     return config, classes
+
+
+class _Facts(BaseModel):
+    """What `detector.json` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    detector: DetectorConfig
+    classes: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from detectors.evaluate import Metrics
 from launch.objectives import SENSES
 from launch.records import TRAINING, Param
 from searchspace import Space
+from searchspace.reading import Unreadable, in_words, read_text, shown
 
 IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost.model_fields}
 """Columns that may be there besides, as in a study's `front.csv`."""
@@ -40,16 +42,17 @@ def read_rows(file: Path, space: Space, figures: Sequence[str]) -> list[Row]:
             figure (the nearest is named), a column missing, or a cell that does not fit.
     """
     try:
-        with open(file, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text)
-            names = _checked(file, next(reader, []), space, figures)
-            return [
-                _read(_Cells(f"{file}, line {reader.line_num}", names, cells), space, figures)
-                for cells in reader
-                if any(cells)
-            ] or _no_rows(file)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CsvError(f"{file}: cannot be read as CSV: {error}") from None
+        reader = csv.reader(io.StringIO(read_text(file), newline=""))
+        names = _checked(file, next(reader, []), space, figures)
+        return [
+            _read(_Cells(f"{file}, line {reader.line_num}", names, cells), space, figures)
+            for cells in reader
+            if any(cells)
+        ] or _no_rows(file)
+    except Unreadable as error:
+        raise CsvError(str(error)) from None
+    except csv.Error as error:
+        raise CsvError(f"{file}: is not CSV ({error}); export the file again") from None
 
 
 def _no_rows(file: Path) -> list[Row]:
@@ -65,7 +68,7 @@ def _checked(file: Path, names: list[str], space: Space, figures: Sequence[str])
         if name not in known:
             near = difflib.get_close_matches(name, [*params, *figures], n=1, cutoff=0.0)[0]
             raise CsvError(
-                f"{place}: {name!r} is neither a parameter of the space {space.name} nor a "
+                f"{place}: {shown(name)} is neither a parameter of the space {space.name} nor a "
                 f"figure; the nearest one is {near}"
             )
         if name in names[: number - 1]:
@@ -83,8 +86,7 @@ def _read(cells: _Cells, space: Space, figures: Sequence[str]) -> Row:
     try:
         space.suggest(cells)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise CsvError(f"{cells.place}: no configuration: {first['msg']}") from None
+        raise CsvError(f"{cells.place}: no configuration: {in_words(error)}") from None
     for path, _ in space.searched():
         if path not in cells.params and cells.filled(path):
             raise cells.wrong(path, "does not exist under the other values of its row; empty it")
@@ -138,7 +140,7 @@ class _Cells:
         return bool(self._cells.get(name))
 
     def wrong(self, name: str, what: str) -> CsvError:
-        return CsvError(f"{self.place}, column {name}: {self._cells[name]!r} {what}")
+        return CsvError(f"{self.place}, column {name}: {shown(self._cells[name])} {what}")
 
     def _cell(self, name: str, empty: str | None = None) -> str:
         """The text of a cell; `empty` is what an empty one stands for, if for anything."""

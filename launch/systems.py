@@ -6,10 +6,11 @@ import difflib
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from detectors.detector import Detector
 from searchspace import DetectorConfig, Published, TrialConfig, papers
+from searchspace.reading import read_model
+from searchspace.space import field_names
 
 
 def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]:
@@ -39,16 +40,5 @@ def find_detector(name: str) -> Detector:
 
 
 def read_trial(path: Path) -> TrialConfig:
-    """A trial's configuration; raises `ValueError` where the file holds none."""
-    try:
-        return TrialConfig.model_validate_json(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise ValueError(f"{path}: {in_words(error)}") from None
-
-
-def in_words(error: ValidationError) -> str:
-    """Every problem of a configuration with the field that it is about."""
-    problems = ((".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
-    return "; ".join(": ".join(filter(None, problem)) for problem in problems)
+    """A trial's configuration; raises `Unreadable`, a `ValueError`, where the file holds none."""
+    return read_model(path, TrialConfig, fields=field_names(TrialConfig))

@@ -231,13 +231,11 @@ def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
         case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "step"}:
             low, high = adapt(low), adapt(high)
             if not (is_number(low) and is_number(high)):
-                raise ValueError(f"{path} is no number and has no range: give {{choice = [...]}}")
+                raise ValueError("the field is no number and has no range; give {choice = [...]}")
             if isinstance(low, int):
                 return IntRange(low, high, **rest)
             return FloatRange(low, high, **rest)
-    raise ValueError(
-        f"{path} = {spec!r}: give a value, {{choice = [...]}} or {{low = ..., high = ...}}"
-    )
+    raise ValueError("give a value, {choice = [...]} or {low = ..., high = ...}")
 
 
 def paths(cls: type[Config], path: str = "") -> Iterator[str]:
@@ -251,6 +249,13 @@ def paths(cls: type[Config], path: str = "") -> Iterator[str]:
             yield from paths(entry.model, entry.path)
         else:
             yield entry.path
+
+
+def field_names(cls: type[Config]) -> tuple[str, ...]:
+    """Every path of `cls`, and the paths that these lie below."""
+    parts = [path.split(".") for path in paths(cls)]
+    whole = (".".join(names[:depth]) for names in parts for depth in range(1, len(names) + 1))
+    return tuple(dict.fromkeys(whole))
 
 
 def _draw(

@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
 from searchspace.narrowing import Space
+from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import parse_domain, paths
 from searchspace.trial import TrialConfig
 
@@ -73,9 +75,9 @@ def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
         chain = " -> ".join((*above[above.index(source) :], source))
         raise SpaceError(f"{by}: these files extend each other: {chain}; take one {EXTENDS} out")
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"{source}: not TOML: {error}") from None
+        tree = parse_toml(source, text)
+    except Unreadable as error:
+        raise SpaceError(str(error)) from None
     base = tree.pop(EXTENDS, None)
     if base is None:
         return _parse(source, tree)
@@ -86,9 +88,9 @@ def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpaceError(f"{path}: not UTF-8: {error}") from None
+        return read_text(path)
+    except Unreadable as error:
+        raise SpaceError(str(error)) from None
 
 
 def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
@@ -101,7 +103,8 @@ def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
         try:
             domains[path] = parse_domain(TrialConfig, path, spec)
         except (TypeError, ValueError) as error:
-            raise SpaceError(f"{source}: {path} = {spec!r}: {error}") from None
+            what = in_words(error) if isinstance(error, ValidationError) else str(error)
+            raise SpaceError(f"{source}: {path} = {shown(spec)}: {what}") from None
     return domains
 
 

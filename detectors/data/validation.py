@@ -3,27 +3,29 @@ that are read strictly (true is no number, "7" is no number, NaN is no coordinat
 
 from __future__ import annotations
 
-import codecs
-import json
 import math
-import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from searchspace.reading import Unreadable, read_json, shown, visible
+
+__all__ = [
+    "DataError",
+    "Entry",
+    "Problem",
+    "finite_number",
+    "finite_numbers",
+    "read_document",
+    "read_entries",
+    "read_sections",
+    "shown",
+]
+
 SECTIONS = ("images", "annotations", "categories")
 MAX_SHOWN = 50
 MAX_INTEGER = 2**63 - 1  # ids pass through int64 arrays in pycocotools and torch
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 100
-_SHORT.maxlevel = 3
-
-
-def shown(value: object) -> str:
-    """A value as one short line of an error message, whatever it is."""
-    return _SHORT.repr(value)
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class DataError(ValueError):
         listed = self.problems[:MAX_SHOWN]
         lines = []
         for file in dict.fromkeys(problem.file for problem in listed):
-            lines.append(f"{file}:")
-            lines += [f"  {problem}" for problem in listed if problem.file == file]
+            lines.append(f"{visible(file)}:")
+            lines += [f"  {visible(str(p))}" for p in listed if p.file == file]
         left_out = len(self.problems) - len(listed)
         if left_out:
             lines.append(f"and {left_out} more")
@@ -165,7 +167,11 @@ def read_document(path: Path) -> dict[str, Any]:
         DataError: the file cannot be read, is no JSON object, or a list is missing, is no list, or
             (images and categories) is empty.
     """
-    document = _parse(path, _decode(path))
+    try:
+        document = read_json(path)
+    except Unreadable as error:
+        place = error.place or "file"
+        raise DataError([Problem(error.file, place, error.what, error.fix)]) from None
     if not isinstance(document, dict):
         found = f"is {shown(document)} ({type(document).__name__}), no object"
         keys = ", ".join(f'"{key}": [...]' for key in SECTIONS)
@@ -189,42 +195,6 @@ def _section_flaw(document: dict[str, object], key: str) -> str | None:
     if not document[key] and key != "annotations":
         return "is an empty list"
     return None
-
-
-def _decode(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        what, fix = f"cannot be read ({error.strerror})", "make it a readable file"
-        raise DataError([Problem(str(path), "file", what, fix)]) from error
-    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return raw.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        what = f"is not {error.encoding} ({error.reason}: {shown(raw[error.start : error.end])})"
-        problem = Problem(str(path), f"byte {error.start}", what, "save the file as UTF-8")
-        raise DataError([problem]) from error
-
-
-def _parse(path: Path, text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-        what = f"{'the JSON is cut off' if cut else 'is not JSON'} ({error.msg})"
-        fix = "copy or export the file again" if cut else "correct the JSON there"
-        place = f"line {error.lineno} column {error.colno}"
-        raise DataError([Problem(str(path), place, what, fix)]) from error
-    except RecursionError as error:
-        problem = Problem(
-            str(path), "top level", "is nested too deeply to be read", "export the file again"
-        )
-        raise DataError([problem]) from error
-    except ValueError as error:  # the one other that json.loads has: Python's limit on digits
-        problem = Problem(
-            str(path), "top level", f"has a number too long to be read ({error})", "correct it"
-        )
-        raise DataError([problem]) from error
 
 
 def _is_unicode(value: str) -> bool:

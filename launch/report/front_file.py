@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.detector import Detector
 from launch.objectives import Figure
@@ -15,6 +15,7 @@ from launch.records import TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
 from searchspace import TrialConfig
+from searchspace.reading import read_model
 
 FRONT_JSON = "front.json"
 FRONT_CSV = "front.csv"
@@ -164,16 +165,9 @@ def load_front(folder: Path | str) -> Front:
         ValueError: there is no `front.json` in `folder`, or it is damaged.
     """
     path = Path(folder) / FRONT_JSON
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{path}: no such file; give the folder of a study that has its report")
-    try:
-        front = Front.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(
-            f"{path}: damaged at {place} ({first['msg']}); write the study's report again"
-        ) from None
+    front = read_model(path, Front, "write the study's report again")
     members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
     return front.model_copy(update={"members": members})
 

@@ -241,7 +241,7 @@ def test_all_problems_are_reported_at_once(coco_folder: Any) -> None:
 DEEP = b"[" * 100_000
 VALID = b'{"images": [{}], "annotations": [], "categories": [{}]}'
 UNREADABLE = {
-    "empty": (b"", ["line 1 column 1", "cut off"]),
+    "empty": (b"", ["file: is empty"]),
     "cut in a list": (b'{"images": [\n{"id": 1,\n', ["line 3 column 1", "cut off"]),
     "cut in a string": (b'{"images": [\n{"file_na', ["line 2 column 2", "cut off"]),
     "no JSON": (b"{'images': []}", ["line 1 column 2", "is not JSON"]),
@@ -258,7 +258,10 @@ UNREADABLE = {
         ["images: is an empty list", "categories: is an empty list"],
     ),
     "deep nesting": (b'{"images": ' + DEEP, ["nested too deeply"]),
-    "a number of 5000 digits": (VALID[:-1] + b', "x": ' + b"9" * 5000 + b"}", ["4300 digits"]),
+    "a number of 5000 digits": (
+        VALID[:-1] + b', "x": ' + b"9" * 5000 + b"}",
+        ["too long to be read"],
+    ),
     "Latin-1": (b'{"images": "\xe9t\xe9"}', ["byte 12", "utf-8", "\\xe9"]),
     "half a UTF-16 character": (codecs.BOM_UTF16_LE + b"{\0}", ["byte 4", "utf-16"]),
 }
