@@ -54,6 +54,28 @@ def check_widths(detector: Detector) -> None:
             hook.remove()
 
 
+def norms_of_one_cell(detector: Detector) -> tuple[str, ...]:
+    """The batch norms in training mode that see maps of a single cell: one image gives them one
+    value of each channel, of which nothing can be learnt."""
+    found: list[str] = []
+
+    def note(name: str, given: Tensor) -> None:
+        if given.shape[-2:].numel() == 1:
+            found.append(name)
+
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given, name=name: note(name, given[0]))
+        for name, layer in detector.named_modules()
+        if isinstance(layer, nn.BatchNorm2d) and layer.training
+    ]
+    try:
+        dry_run(detector)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return tuple(found)
+
+
 class _Network(nn.Module):
     """A detector whose call gives maps and raw predictions."""
 

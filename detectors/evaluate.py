@@ -56,7 +56,11 @@ class Metrics(BaseModel):
 
 
 def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
-    """COCO's metrics of a detector, or of one as a runtime runs it, on a split."""
+    """COCO's metrics of a detector, or of one as a runtime runs it, on a split.
+
+    Raises:
+        ValueError: the split has other classes than the detector was trained for.
+    """
     return coco_metrics(split, detect_split(detector, split, device))
 
 
@@ -67,7 +71,11 @@ def detect_split(
     """All detections on a split in COCO's result form (boxes as x, y, width, height).
 
     A runtime compiles for a size of batch, so a last batch that is smaller is filled up.
+
+    Raises:
+        ValueError: the split has other classes than the detector was trained for.
     """
+    _check_classes(detector, split)
     if isinstance(detector, Detector):
         detector.eval().to(device)
     size, results = min(BATCH, len(split.images)), []
@@ -81,6 +89,21 @@ def detect_split(
                 detections.of_image(index, record.width, record.height), record, split
             )
     return results
+
+
+def _check_classes(detector: Detector | Deployed, split: CocoSplit) -> None:
+    """Of a detector that does not name its classes, the number counts."""
+    names = tuple(category.name for category in split.categories)
+    if detector.classes and detector.classes != names:
+        raise ValueError(
+            f"the detector was trained for the classes {', '.join(detector.classes)}, but the data "
+            f"have {', '.join(names)}: score it on data of the same classes in the same order"
+        )
+    if detector.config.num_classes != len(names):
+        raise ValueError(
+            f"the detector was trained for {detector.config.num_classes} classes, but the data "
+            f"have {len(names)} ({', '.join(names)}): score it on data of the same classes"
+        )
 
 
 def _coco_rows(

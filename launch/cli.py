@@ -9,17 +9,17 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from detectors.train import TrainingFailed
-from launch import cli_data
+from launch import cli_data, option_types
 from launch.cli_options import (
     Annotations,
     Data,
     Device,
     Images,
+    ResultFolder,
+    TrialFile,
     Weights,
-    console,
     data_source,
     needed_source,
     parse_ratios,
@@ -35,11 +35,15 @@ from launch.report.epochs import epochs_in_words
 from launch.search_command import print_front, search_command
 from launch.searches import report
 from launch.space_tree import space_tree, spaces_table
-from launch.systems import find_system, in_words, read_trial
+from launch.systems import find_system, read_trial
+from launch.terminal import Commands, console, show_error
 from launch.trial import TrialResult, run_trial
 from searchspace import load_space
+from searchspace.reading import in_words
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+)
 app.add_typer(cli_data.app, name="data")
 app.command("search")(search_command)
 app.command("export")(export_command)
@@ -48,13 +52,13 @@ app.command("fps")(fps_command)
 
 @app.command("trial")
 def trial_command(
-    config: Annotated[Path, typer.Argument(help="A trial configuration as JSON.")],
+    config: TrialFile,
     data: Data = None,
     train_images: Images = None,
     train_annotations: Annotations = None,
     val_images: Images = None,
     val_annotations: Annotations = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of its artefacts.")] = None,
+    out: ResultFolder = None,
     device: Device = None,
     weights: Weights = None,
 ) -> None:
@@ -67,19 +71,21 @@ def trial_command(
     progress = sys.stderr.isatty()
     result = run_trial(trial, source, folder, device=device, progress=progress, weights=given)
     _print_result(result)
-    console.print(f"Artefacts: {folder}")
+    console.say(f"Artefacts: {folder}")
 
 
 @app.command("ladder")
 def ladder_command(
-    config: Annotated[Path, typer.Argument(help="A trial that prunes, as JSON.")],
-    ratios: Annotated[str, typer.Option(help="What goes, such as 0.3,0.5,0.7.")],
+    config: TrialFile,
+    ratios: Annotated[
+        str, typer.Option(help="What goes, such as 0.3,0.5,0.7; the trial must prune.")
+    ],
     data: Data = None,
     train_images: Images = None,
     train_annotations: Annotations = None,
     val_images: Images = None,
     val_annotations: Annotations = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the rungs.")] = None,
+    out: ResultFolder = None,
     device: Device = None,
     weights: Weights = None,
 ) -> None:
@@ -95,7 +101,7 @@ def ladder_command(
     results = ladder(trial, rungs, source, folder, **common)
     control = ladder_control(trial, source, folder, **common)
     console.print(ladder_table(results, control))
-    console.print(f"Artefacts: {folder}")
+    console.say(f"Artefacts: {folder}")
 
 
 @app.command("describe")
@@ -103,7 +109,9 @@ def describe_command(
     system: Annotated[
         str,
         typer.Argument(
-            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder."
+            parser=option_types.text,
+            metavar="SYSTEM",
+            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder.",
         ),
     ],
 ) -> None:
@@ -116,16 +124,23 @@ def describe_command(
 def space_command(
     name: Annotated[
         str | None,
-        typer.Argument(help="A named space or a TOML file; all named spaces without one."),
+        typer.Argument(
+            parser=option_types.text,
+            metavar="NAME|FILE",
+            help="A named space or a TOML file; all named spaces without one.",
+        ),
     ] = None,
 ) -> None:
     """Show what a space searches, as a tree with its size; or how large all named spaces are."""
-    console.print(space_tree(load_space(name)) if name else spaces_table())
+    console.print(spaces_table() if name is None else space_tree(load_space(name)))
 
 
 @app.command("report")
 def report_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
+    ],
 ) -> None:
     """Rebuild front and report of a study from what is stored."""
     report(folder)
@@ -151,7 +166,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    show_error(message)
     sys.exit(1)
 
 
@@ -168,19 +183,16 @@ def _print_result(result: TrialResult) -> None:
         m, c = outcome.metrics, outcome.cost
         figures = ((k, getattr(m, k)) for k in ("ap", "ap50", "ap_small", "ar_small"))
         shown = ", ".join(f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in figures)
-        console.print(
-            f"{name}: {shown}, {c.fps:.1f} FPS, {c.params:,} parameters, {c.macs / 1e6:.0f} MMAC",
-            highlight=False,
+        console.say(
+            f"{name}: {shown}, {c.fps:.1f} FPS, {c.params:,} parameters, {c.macs / 1e6:.0f} MMAC"
         )
         for label, scores in m.classes.items():
             if scores.ap is not None:
-                console.print(
-                    f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}", markup=False
-                )
+                console.say(f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}")
     if result.quantised:
-        console.print(f"int8: {result.quantised}", markup=False, highlight=False)
+        console.say(f"int8: {result.quantised}")
         if result.quantised.poor:
-            console.print("warning: int8 finds other things than the detector it was made from")
+            console.say("warning: int8 finds other things than the detector it was made from")
 
 
 if __name__ == "__main__":

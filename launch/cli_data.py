@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from torchvision.io import encode_png
 
 from detectors.data.coco import DataSource, Split, read_split
-from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
 from detectors.data.subset import cut_annotations
 from detectors.detector import SMALL_AREA
-from launch.cli_options import Annotations, Data, Images, SkipBad, console
+from launch import option_types
+from launch.cli_options import Annotations, Data, Images, Seed, SkipBad
 from launch.files import write_atomically
 from launch.preview import OTHER, PASTED, SMALL, contact_sheet
 from launch.systems import read_trial
+from launch.terminal import Commands, console
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize
 from searchspace.training import Augment, CopyPaste
 
-app = typer.Typer(no_args_is_help=True, help="Make, check, cut and look at data sets.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="Make, check, cut and look at data sets."
+)
+
+SHARE = option_types.number(low=0, high=1)
+MOST_SIDE = 8192
+"""Pixels of a side; beyond it, a single image takes gigabytes."""
+
+MOST_COUNT = 10**9
+
+ImageCount = Annotated[int, typer.Option(min=1, max=1_000_000)]
+CocoFile = Annotated[
+    Path,
+    typer.Option(parser=option_types.in_file, metavar="FILE", help="COCO annotation file."),
+]
 
 PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
 """What `--plain` leaves out."""
@@ -30,45 +46,64 @@ PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
 
 @app.command("shapes")
 def shapes_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write the set.")],
-    train_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.train_images,
-    val_images: Annotated[int, typer.Option(min=1)] = ShapesConfig.val_images,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = ShapesConfig.size,
-    seed: Annotated[int, typer.Option(min=0)] = ShapesConfig.seed,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=option_types.out_folder, metavar="FOLDER", help="Where to write the set."
+        ),
+    ],
+    train_images: ImageCount = ShapesConfig.train_images,
+    val_images: ImageCount = ShapesConfig.val_images,
+    size: Annotated[
+        int, typer.Option(min=MIN_SIZE, max=MOST_SIDE, help="Side in pixels.")
+    ] = ShapesConfig.size,
+    seed: Seed = ShapesConfig.seed,
 ) -> None:
     """Write the generated data set as a COCO folder."""
     generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
-    console.print(f"{train_images} training and {val_images} validation images: {folder}")
+    console.say(f"{train_images} training and {val_images} validation images: {folder}")
 
 
 @app.command("check")
 def check_command(
-    images: Annotated[Path, typer.Option(help="Image folder.")],
-    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
+    images: Annotated[
+        Path,
+        typer.Option(parser=option_types.in_folder, metavar="FOLDER", help="Image folder."),
+    ],
+    annotations: CocoFile,
     skip_bad: SkipBad = False,
 ) -> None:
     """Check a data set as a search would; exits 0 when it can be used, 1 when not."""
     split = read_split(Split(images, annotations), skip_bad)
     objects = [a for found in split.annotations.values() for a in found]
     small = sum(a.area < SMALL_AREA for a in objects)
-    console.print(
+    console.say(
         f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
-        f"{split.num_classes} categories, {len(split.skipped)} bad entries dropped"
+        f"{split.num_classes} categories, {split.dropped_in_words()}"
     )
     for problem in split.skipped:
-        console.print(f"dropped: {problem.entry}: {problem.what}", markup=False, highlight=False)
+        console.say(f"dropped: {problem.entry}: {problem.what}")
 
 
 @app.command("subset")
 def subset_command(
-    annotations: Annotated[Path, typer.Option(help="COCO annotation file.")],
+    annotations: CocoFile,
     classes: Annotated[str, typer.Option(help="Names of the classes that stay: person,car.")],
-    out: Annotated[Path, typer.Option(help="Annotation file to write; images stay in place.")],
-    count: Annotated[int | None, typer.Option(min=1, help="How many images; all if none.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=option_types.out_file,
+            metavar="FILE",
+            help="Annotation file to write; images stay in place.",
+        ),
+    ],
+    count: Annotated[
+        int | None, typer.Option(min=1, max=MOST_COUNT, help="How many images; all if none.")
+    ] = None,
     all_images: Annotated[
         bool, typer.Option("--all-images", help="Also those without an object of the classes.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Cut an annotation file to some classes and a seeded choice of its images."""
     if out.exists():
@@ -76,10 +111,7 @@ def subset_command(
     names = [name.strip() for name in classes.split(",")]
     document = cut_annotations(annotations, names, count, seed, all_images)
     write_atomically(out, json.dumps(document))
-    console.print(
-        f"{len(document['images'])} images, {len(document['annotations'])} objects: {out}",
-        soft_wrap=True,
-    )
+    console.say(f"{len(document['images'])} images, {len(document['annotations'])} objects: {out}")
 
 
 @app.command("preview")
@@ -88,22 +120,44 @@ def preview_command(
     images: Images = None,
     annotations: Annotations = None,
     config: Annotated[
-        Path | None, typer.Option(help="A trial as JSON, in place of the options of augmentation.")
+        Path | None,
+        typer.Option(
+            parser=option_types.in_file,
+            metavar="FILE",
+            help="A trial as JSON, in place of the options of augmentation.",
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option(min=1, help="Input size in pixels.")] = None,
-    copies: Annotated[int | None, typer.Option(help="Further images of copy-paste.")] = None,
-    pastes: Annotated[int | None, typer.Option(help="Pastes of each small object.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SIDE, help="Input size in pixels.")
+    ] = None,
+    copies: Annotated[
+        int | None, typer.Option(min=0, max=3, help="Further images of copy-paste.")
+    ] = None,
+    pastes: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Pastes of each small object.")
+    ] = None,
     probability: Annotated[
-        float | None, typer.Option(help="Of pasting into an original image.")
+        float | None,
+        typer.Option(
+            parser=SHARE, metavar="NUMBER", help="Probability of pasting into an original image."
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="mask, box or mask_or_box.")] = None,
-    mosaic: Annotated[float | None, typer.Option(help="Probability of a mosaic.")] = None,
+    source: Annotated[
+        Literal["mask", "box", "mask_or_box"] | None, typer.Option(help="What is cut out.")
+    ] = None,
+    mosaic: Annotated[
+        float | None,
+        typer.Option(parser=SHARE, metavar="NUMBER", help="Probability of a mosaic."),
+    ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Without changes of colour, zoom, crop and flip.")
     ] = False,
-    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 16,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    count: Annotated[int, typer.Option(min=1, max=1024, help="How many images.")] = 16,
+    seed: Seed = 0,
+    out: Annotated[
+        Path,
+        typer.Option(parser=option_types.out_file, metavar="FILE", help="PNG to write."),
+    ] = Path("preview.png"),
     skip_bad: SkipBad = False,
 ) -> None:
     """Draw augmented training images with their boxes and class names."""
@@ -114,7 +168,7 @@ def preview_command(
     sheet = contact_sheet(split, train, input_size, count, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(encode_png(sheet).numpy().tobytes())
-    console.print(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {out}", soft_wrap=True)
+    console.say(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {out}")
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:
@@ -127,9 +181,12 @@ def _recipe(
     """How images are augmented, and the input size."""
     if config is None:
         train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
-        return train, size or DetectorConfig().input_size
-    if pasting or augment or size:
-        raise ValueError("--config says how images are augmented; give it or options, not both")
+        return train, DetectorConfig().input_size if size is None else size
+    if pasting or augment or size is not None:
+        raise typer.BadParameter(
+            "it says how images are augmented; give it or options, not both",
+            param_hint="--config",
+        )
     trial = read_trial(config)
     return trial.train, trial.detector.input_size
 
@@ -137,9 +194,9 @@ def _recipe(
 def _split(data: Path | None, images: Path | None, annotations: Path | None) -> Split:
     """The images that the options name; of a folder its training images."""
     if bool(data) == bool(images or annotations):
-        raise ValueError("give --data, or --images and --annotations")
+        raise typer.BadParameter("give --data, or --images and --annotations")
     if data:
         return DataSource.from_folder(data).train
     if not (images and annotations):
-        raise ValueError("give both --images and --annotations")
+        raise typer.BadParameter("give both --images and --annotations")
     return Split(images, annotations)

@@ -7,10 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from detectors.evaluate import Metrics
 from launch.objectives import Figure
+
+MAY_BE_NONE = frozenset({"memory_mb"})
+"""Costs that may be 0: a call may allocate nothing."""
 
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -27,6 +30,12 @@ class Constraint(BaseModel):
     figure: Figure
     sense: Literal["min", "max"]
     bound: float
+
+    @model_validator(mode="after")
+    def _can_be_kept_and_broken(self) -> Constraint:
+        if fault := bound_fault(self.figure, self.bound):
+            raise ValueError(f"{self}: {fault}")
+        return self
 
     @property
     def on_cost(self) -> bool:
@@ -48,6 +57,18 @@ class Constraint(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.figure} {'>=' if self.sense == 'min' else '<='} {self.bound:g}"
+
+
+def bound_fault(figure: Figure, bound: float) -> str | None:
+    """Why no detector can keep to a bound, or none can break it; None for a good one."""
+    if figure in Metrics.model_fields:
+        if 0 <= bound <= 1:
+            return None
+        meant = f", such as {bound / 100:g}" if 1 < bound <= 100 else ""
+        return f"{bound:g}: {figure} is a fraction; give a number from 0 to 1{meant}"
+    if bound < 0 or (bound == 0 and figure not in MAY_BE_NONE):
+        return f"{bound:g}: {figure} is always above 0; give a number above 0"
+    return None
 
 
 def constraints_from(bounds: Mapping[str, float | None]) -> tuple[Constraint, ...]:
@@ -74,6 +95,6 @@ def parse_count(text: str) -> float:
     """
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG]?)\s*", text)
     value = float(found[1]) * UNITS[found[2]] if found else math.nan
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise ValueError(f"{text!r}: give a number above 0, such as 500k, 10M or 1.5G")
     return value

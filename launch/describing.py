@@ -1,4 +1,4 @@
-"""A detector as tables for the terminal: layer by layer, then level by level."""
+"""A detector as tables for `launch.terminal.console`: layer by layer, then level by level."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from detectors.describe import Description, describe, describe_layers, skeleton
 from detectors.detector import Detector
@@ -71,11 +70,11 @@ def _sizes(prior: LevelPriors | LevelPoints) -> str:
     return "points"
 
 
-def _reported(published: Published) -> Text:
+def _reported(published: Published) -> str:
     """The figures that a paper prints, with their source."""
     figures = {k: v for k, v in asdict(published).items() if v is not None and k != "source"}
     shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
-    return Text(f"Published: {shown or 'no figures'} ({published.source})")
+    return f"Published: {shown or 'no figures'} ({published.source})"
 
 
 def _figure(value: float | int | str) -> str:

@@ -12,22 +12,45 @@ from detectors.agreement import LEAST, Agreement, agreement
 from detectors.detector import Detector
 from detectors.export import check_target, export
 from detectors.runtimes import Deployed
+from launch import option_types
 from launch.calibration import Pictures
-from launch.cli_options import console
+from launch.terminal import console
 from searchspace.geometry import InputSize
 from searchspace.runtimes import Precision
 
 
 def export_command(
-    folder: Annotated[Path, typer.Argument(help="A saved detector, such as TRIAL/compact.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="A saved detector, such as TRIAL/compact.",
+        ),
+    ],
     to: Annotated[str, typer.Option(help="onnx, torch-export or openvino.")],
-    out: Annotated[Path | None, typer.Option(help="File; FOLDER/detector.* by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=option_types.out_file, metavar="FILE", help="FOLDER/detector.* by default."
+        ),
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
     images: Annotated[
-        Path | None, typer.Option(help="Training images, on which int8 is calibrated.")
+        Path | None,
+        typer.Option(
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="Training images, on which int8 is calibrated.",
+        ),
     ] = None,
     val_images: Annotated[
-        Path | None, typer.Option(help="Other images, on which int8 is compared with float32, too.")
+        Path | None,
+        typer.Option(
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="Other images, on which int8 is compared with float32, too.",
+        ),
     ] = None,
     force: Annotated[
         bool,
@@ -40,7 +63,10 @@ def export_command(
 
     int8 is compared with float32 on the images, and refused where it does not find the same.
     """
-    target, precision = check_target(to, precision)
+    try:
+        target, precision = check_target(to, precision)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}") from None
     _check_options(precision, images, val_images, force)
     detector = Detector.load(folder)
     size = detector.config.input_size
@@ -53,7 +79,7 @@ def export_command(
     path = export(detector, target, out or folder / "detector", precision, calibration, judge)
     height, width = detector.config.size
     most = detector.config.head.postprocess.detections
-    _say(
+    console.say(
         f"{path}: images [N, 3, {height}, {width}] in 0..1 -> boxes [N, {most}, 4] in fractions of "
         f"the image, scores and labels [N, {most}], for any N"
     )
@@ -64,17 +90,21 @@ def _check_options(
 ) -> None:
     if precision == "int8":
         if images is None:
-            raise ValueError("--precision int8: give --images, a folder of training images")
+            raise typer.BadParameter(
+                "int8 needs --images, a folder of training images", param_hint="--precision"
+            )
         return
     for option, given in (("--images", images), ("--val-images", val_images), ("--force", force)):
         if given:
-            raise ValueError(f"{option}: {precision} needs no calibration; leave it out")
+            raise typer.BadParameter(
+                f"{precision} needs no calibration; leave it out", param_hint=option
+            )
 
 
 def _read(folder: Path, size: InputSize, force: bool) -> Pictures:
     pictures = Pictures.read(folder, size, fit=not force)
     for line in pictures.warnings():
-        _say(f"warning: {line}")
+        console.say(f"warning: {line}")
     return pictures
 
 
@@ -84,11 +114,11 @@ def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], fo
     Raises:
         ValueError: the two agree too little on some pictures, or find nothing in them.
     """
-    _say(f"int8: calibrated on {read[0]}")
+    console.say(f"int8: calibrated on {read[0]}")
     poor = []
     for pictures in read:
         found = agreement(detector, quantised, pictures.images)
-        _say(f"int8 on {pictures}: {found}")
+        console.say(f"int8 on {pictures}: {found}")
         if found.poor:
             poor.append(_objection(found, pictures))
     if poor and not force:
@@ -105,7 +135,3 @@ def _objection(found: Agreement, pictures: Pictures) -> str:
         f"{pictures.folder}: int8 finds {100 * found.share:.0f} % of what float32 does, less than "
         f"{100 * LEAST:.0f} %"
     )
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

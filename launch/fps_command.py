@@ -8,19 +8,23 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console, Group
+from pydantic import ValidationError
+from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from detectors.cost import Cost
 from detectors.deployment import deploy_as
 from detectors.detector import Detector
 from detectors.runtimes import RuntimeUnavailable
 from detectors.speed import Candidate, hardware_name, measure_together
+from launch import option_types
+from launch.cli_options import Device
 from launch.report.words import LABELS, MISSING, show
 from launch.systems import find_detector
+from launch.terminal import console
 from launch.trial import pick_device
-from searchspace.measuring import AUTO, MeasureConfig
+from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
+from searchspace.reading import in_words
 
 NAMES = ("Detector", "Runtime")
 SPEEDS = ("FPS", "95 %", "Network FPS")
@@ -42,32 +46,47 @@ class Row:
 def fps_command(
     systems: Annotated[
         list[str],
-        typer.Argument(help="Papers' systems, trials as JSON, or folders of saved detectors."),
+        typer.Argument(
+            parser=option_types.text,
+            metavar="SYSTEMS...",
+            help="Papers' systems, trials as JSON, or folders of saved detectors.",
+        ),
     ],
     runtime: Annotated[
         list[str] | None, typer.Option(help="Give it again for further ones; the best by default.")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")] = AUTO,
-    batch: Annotated[int, typer.Option(min=1, help="Images in a call.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    seconds: Annotated[float, typer.Option(help="For the timed calls of each detector.")] = 10,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=MOST_BATCH, help="Images in a call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            parser=option_types.number(above=0),
+            metavar="NUMBER",
+            help="For the timed calls of each detector.",
+        ),
+    ] = 10,
+    device: Device = None,
 ) -> None:
     """Measure detectors in turns: frames per second from image to boxes, and what they rest on."""
-    forms = [
-        MeasureConfig(
-            runtime=name, precision=precision, batch=batch, threads=threads, seconds=seconds
-        )
-        for name in runtime or [AUTO]
-    ]
+    forms = [_form(name, precision, batch, threads, seconds) for name in runtime or [AUTO]]
     detectors = {name: find_detector(name) for name in systems}
     where = pick_device(device)
     rows = measure_rows(detectors, forms, where)
     on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if where.type == "cpu" else ""
-    console = Console()
     console.print(fps_tables(rows, f"{hardware_name(where)}{on_cpu}, batch {batch}"))
     for note in notes(rows):
-        console.print(note, markup=False, highlight=False)
+        console.say(note)
+
+
+def _form(runtime: str, precision: str, batch: int, threads: int, seconds: float) -> MeasureConfig:
+    """How detectors are measured; a usage error where there is no such form."""
+    try:
+        return MeasureConfig(
+            runtime=runtime, precision=precision, batch=batch, threads=threads, seconds=seconds
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(in_words(error)) from None
 
 
 def measure_rows(
@@ -130,7 +149,7 @@ def _table(
     for heading in figures:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, cost in measured:
-        table.add_row(Text(name), f"{cost.runtime} {cost.precision}", *cells(cost))
+        table.add_row(name, f"{cost.runtime} {cost.precision}", *cells(cost))
     return table
 
 

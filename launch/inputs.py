@@ -12,6 +12,27 @@ class TrialError(ValueError):
     """A configuration and data that do not go together; names field, value and fix."""
 
 
+class SettingsError(ValueError):
+    """An argument that cannot be used as given; the message names it and the fix."""
+
+
+def given_path(name: str, value: Path | str) -> Path:
+    """An argument as a path.
+
+    Raises:
+        SettingsError: it is an empty text, which Python would take for the working folder.
+    """
+    if value == "":
+        raise SettingsError(f"{name} is empty: give a path")
+    return Path(value)
+
+
+def dropped_in_words(data: TrialData) -> tuple[str, ...]:
+    """What was left out of each split, and what is left of it; nothing where all is there."""
+    splits = (("training", data.train), ("validation", data.val))
+    return tuple(f"{name} data: {s.dropped_in_words()}" for name, s in splits if s.skipped)
+
+
 @dataclass(frozen=True)
 class TrialData:
     """Both splits, read and checked once and then used by any number of trials."""

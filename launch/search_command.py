@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 
 from detectors.data.coco import DataSource
 from detectors.data.shapes import generate_shapes
+from launch import option_types
 from launch.budget import Outlook
 from launch.cli_options import (
     Annotations,
@@ -21,13 +23,13 @@ from launch.cli_options import (
     Images,
     SkipBad,
     Weights,
-    console,
     data_source,
     parse_ratios,
 )
-from launch.constraints import constraints_from, parse_count
+from launch.constraints import bound_fault, constraints_from, parse_count
 from launch.failures import evidence
 from launch.halving import Halving
+from launch.inputs import SettingsError
 from launch.interrupts import interruptible
 from launch.objectives import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
@@ -42,9 +44,11 @@ from launch.report import (
 )
 from launch.samplers import SamplerName
 from launch.searches import Driver, resume, search
-from launch.settings import MAX_SEED, SETTINGS, read_settings
+from launch.settings import MAX_SEED, MOST_TIME, MOST_TRIALS, SETTINGS, read_settings
 from launch.study import OnEnd, read_records
+from launch.terminal import console
 from launch.told import TOLD_AS, StoppedAs
+from searchspace.reading import shown
 
 TRIALS = 20
 SHAPES_FOLDER = Path("runs/shapes")
@@ -65,11 +69,32 @@ RESUMABLE = frozenset(
 )
 """What may be said of a study that goes on."""
 
-Count = Annotated[
-    float | None,
-    typer.Option(parser=parse_count, metavar="COUNT", help="The front keeps to it; k, M, G."),
-]
-Bound = Annotated[float | None, typer.Option(help="The front keeps to it.")]
+
+def _count(value: str | float) -> float:
+    """A bound that is a number of things."""
+    try:
+        return value if isinstance(value, float) else parse_count(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+NUMBER = option_types.number()
+
+
+def _bound(name: str, parser: Callable[..., float] = NUMBER) -> typer.models.OptionInfo:
+    """The option of a bound, such as `min_fps`, which says of its value what cannot be kept."""
+
+    def parse(value: str | float) -> float:
+        bound = parser(value)
+        if fault := bound_fault(name.split("_", 1)[1], bound):
+            raise typer.BadParameter(fault)
+        return bound
+
+    units = "; k, M, G" if parser is _count else ""
+    return typer.Option(parser=parse, metavar="NUMBER", help=f"The front keeps to it{units}.")
+
+
+Duration = option_types.number(above=0, high=MOST_TIME)
 DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
 
 
@@ -80,23 +105,49 @@ def search_command(
     train_annotations: Annotations = None,
     val_images: Images = None,
     val_annotations: Annotations = None,
-    space: Annotated[str, typer.Option(help="A named space or a TOML file.")] = "quick",
+    space: Annotated[
+        str,
+        typer.Option(
+            parser=option_types.text, metavar="NAME|FILE", help="A named space or a TOML file."
+        ),
+    ] = "quick",
     trials: Annotated[
-        int | None, typer.Option(min=1, help=f"How many; {TRIALS} by default.")
+        int | None, typer.Option(min=1, max=MOST_TRIALS, help=f"How many; {TRIALS} by default.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Begin no trial that would end later; 7.5 without --data.")
+        float | None,
+        typer.Option(
+            parser=Duration,
+            metavar="NUMBER",
+            help="Begin no trial that would end later; 7.5 without --data.",
+        ),
     ] = None,
     device_hours: Annotated[
-        float | None, typer.Option(help="Begin no trial with which all would take longer in sum.")
+        float | None,
+        typer.Option(
+            parser=Duration,
+            metavar="NUMBER",
+            help="Begin no trial with which all would take longer in sum.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=option_types.out_folder, metavar="FOLDER", help="Folder of the study."),
     ] = None,
     trial_timeout: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", help="End a trial for good that takes longer."),
+        typer.Option(
+            parser=Duration, metavar="MINUTES", help="End a trial for good that takes longer."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the study.")] = None,
     resume_from: Annotated[
-        Path | None, typer.Option("--resume", help="Go on with the study there.")
+        Path | None,
+        typer.Option(
+            "--resume",
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="Go on with the study there.",
+        ),
     ] = None,
     retry_failed: Annotated[
         bool,
@@ -106,17 +157,28 @@ def search_command(
         int, typer.Option(min=0, max=MAX_SEED, help="Of the sampler's random draws.")
     ] = 0,
     driver: DriverName = "ray",
-    cpus_per_trial: Annotated[float, typer.Option(min=1)] = 1,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0)] = None,
+    cpus_per_trial: Annotated[
+        float, typer.Option(parser=option_types.number(low=1), metavar="NUMBER")
+    ] = 1,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(parser=option_types.number(low=0), metavar="NUMBER")
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(
+            parser=option_types.text,
+            metavar="ADDRESS",
             help="Join a running Ray cluster: HOST:PORT, or auto for RAY_ADDRESS or this "
-            "machine's. By default, Ray is started for this search alone."
+            "machine's. By default, Ray is started for this search alone.",
         ),
     ] = None,
     measure_on: Annotated[
-        str | None, typer.Option(help="Ray resource of the nodes that are the target device.")
+        str | None,
+        typer.Option(
+            parser=option_types.text,
+            metavar="RESOURCE",
+            help="Ray resource of the nodes that are the target device.",
+        ),
     ] = None,
     device: Device = None,
     skip_bad: SkipBad = False,
@@ -132,17 +194,17 @@ def search_command(
         list[str] | None,
         typer.Option(help=f"What the front is over; repeatable: {', '.join(SENSES)}."),
     ] = None,
-    min_fps: Bound = None,
-    min_ap: Bound = None,
-    min_ap50: Bound = None,
-    min_ap_small: Bound = None,
-    min_ar_small: Bound = None,
-    max_latency_ms: Bound = None,
-    max_latency_p99: Bound = None,
-    max_memory_mb: Bound = None,
-    max_energy_mj: Bound = None,
-    max_params: Count = None,
-    max_macs: Count = None,
+    min_fps: Annotated[float | None, _bound("min_fps")] = None,
+    min_ap: Annotated[float | None, _bound("min_ap")] = None,
+    min_ap50: Annotated[float | None, _bound("min_ap50")] = None,
+    min_ap_small: Annotated[float | None, _bound("min_ap_small")] = None,
+    min_ar_small: Annotated[float | None, _bound("min_ar_small")] = None,
+    max_latency_ms: Annotated[float | None, _bound("max_latency_ms")] = None,
+    max_latency_p99: Annotated[float | None, _bound("max_latency_p99")] = None,
+    max_memory_mb: Annotated[float | None, _bound("max_memory_mb")] = None,
+    max_energy_mj: Annotated[float | None, _bound("max_energy_mj")] = None,
+    max_params: Annotated[float | None, _bound("max_params", _count)] = None,
+    max_macs: Annotated[float | None, _bound("max_macs", _count)] = None,
     ladder: Annotated[
         str | None,
         typer.Option(help="Prune the best trained detectors at these ratios: 0.3,0.5."),
@@ -153,7 +215,11 @@ def search_command(
     ] = False,
     warm_start: Annotated[
         list[Path] | None,
-        typer.Option(help="Study or CSV file whose results the sampler is told of; repeatable."),
+        typer.Option(
+            parser=option_types.path,
+            metavar="PATH",
+            help="Study or CSV file whose results the sampler learns from; repeatable.",
+        ),
     ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Train no design that cannot reach the front any more.")
@@ -172,7 +238,7 @@ def search_command(
 ) -> None:
     """Search a space on a data set; without --data, on generated shapes."""
     paths = (train_images, train_annotations, val_images, val_annotations)
-    folder = resume_from or out or Path("runs") / f"{space}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = resume_from or out or _new_folder(space)
     workers = {
         "driver": driver,
         "cpus_per_trial": cpus_per_trial,
@@ -212,12 +278,14 @@ def search_command(
             if retry_failed:
                 raise typer.BadParameter("it goes with --resume", param_hint="--retry-failed")
             source, aims = data_source(data, paths), _objectives(objective)
+            if source is None and minutes is None and device_hours is None:
+                minutes = SHAPES_MINUTES
             front = search(
                 space,
                 source or _shapes(),
                 folder,
-                trials=trials or TRIALS,
-                minutes=minutes or (None if source or device_hours else SHAPES_MINUTES),
+                trials=TRIALS if trials is None else trials,
+                minutes=minutes,
                 device_hours=device_hours,
                 seed=seed,
                 device=device,
@@ -231,13 +299,15 @@ def search_command(
                 gate=gate,
                 halving=_halving(halving, rungs),
                 stopped_as=stopped_as,
-                ladder=parse_ratios("--ladder", ladder) if ladder else (),
+                ladder=() if ladder is None else parse_ratios("--ladder", ladder),
                 inherit=inherit,
                 warm_start=warm_start or (),
                 on_known=_print_words,
                 on_end=_print_end(aims, folder),
                 **workers,
             )
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
     except KeyboardInterrupt:
         _print_interrupted(folder)
         raise typer.Exit(130) from None
@@ -248,31 +318,38 @@ def search_command(
 
 
 def _print_interrupted(folder: Path) -> None:
-    begun = (folder / SETTINGS).exists()
-    words = (
-        f"\nInterrupted. Go on with: sparrow search --resume {folder}"
-        if begun
-        else "\nInterrupted before the search began; nothing was written."
-    )
     with contextlib.suppress(OSError):  # The terminal may be what has gone.
-        console.print(words, markup=False, highlight=False, soft_wrap=True)
+        console.say()
+        if (folder / SETTINGS).exists():
+            study = shlex.quote(str(folder))
+            console.say(f"Interrupted. Go on with: sparrow search --resume {study}")
+        else:
+            console.say("Interrupted before the search began; nothing was written.")
+
+
+def _new_folder(space: str) -> Path:
+    """Where a study lies that was given no folder: named by its space, not beside its file."""
+    return Path("runs") / f"{Path(space).stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _check_resumable(context: typer.Context) -> None:
-    """Raise ValueError where an option was given that a study has settled for good."""
+    """A usage error where an option was given that a study has settled for good."""
     for name in context.params:
         given = context.get_parameter_source(name).name == "COMMANDLINE"
         if given and name not in RESUMABLE:
             option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--resume: the study has settled {option} for good; leave it out")
+            raise typer.BadParameter(
+                f"the study has settled {option} for good; leave it out", param_hint="--resume"
+            )
 
 
 def _objectives(names: Sequence[str] | None) -> Sequence[Figure]:
     for name in names or ():
         if name not in SENSES:
             near = difflib.get_close_matches(name, SENSES, n=1, cutoff=0.0)[0]
-            raise ValueError(
-                f"--objective {name}: the nearest one is {near}; there are {', '.join(SENSES)}"
+            raise typer.BadParameter(
+                f"{shown(name)}: the nearest one is {near}; there are {', '.join(SENSES)}",
+                param_hint="--objective",
             )
     return tuple(names or DEFAULT)
 
@@ -281,26 +358,30 @@ def _halving(wanted: bool, rungs: str | None) -> bool | Halving:
     if rungs is None:
         return wanted
     if not wanted:
-        raise ValueError("--rungs says when --halving compares: give that, too")
+        raise typer.BadParameter(
+            "it says when --halving compares; give that, too", param_hint="--rungs"
+        )
     try:
         return Halving(tuple(int(part) for part in rungs.split(",")))
-    except ValueError as error:
-        raise ValueError(f"--rungs {rungs}: give rising epochs, such as 2,4 ({error})") from None
+    except ValueError:
+        raise typer.BadParameter(
+            f"{shown(rungs)}: give rising epochs from 1, such as 2,4", param_hint="--rungs"
+        ) from None
 
 
 def _shapes() -> DataSource:
-    console.print(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
+    console.say(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
 
 
 def _print_words(words: str) -> None:
-    console.print(words, markup=False, highlight=False)
+    console.say(words)
 
 
 def _print_end(objectives: Sequence[Figure], folder: Path) -> OnEnd:
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
         _print_trial(record, objectives, folder)
-        console.print(f"  {outlook_in_words(outlook)}", highlight=False)
+        console.say(f"  {outlook_in_words(outlook)}")
 
     return print_end
 
@@ -309,32 +390,29 @@ def _print_trial(record: TrialRecord, objectives: Sequence[Figure], folder: Path
     words = describe_in_words(record.config)
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"
-        console.print(f"trial {record.number} {record.state}: {why} ({words})", markup=False)
+        console.say(f"trial {record.number} {record.state}: {why} ({words})")
         if record.state == "failed":
             _print_evidence(folder / record.folder)
         return
     figures = ", ".join(with_name(name, record.result.figure(name)) for name in objectives)
-    console.print(
-        f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})",
-        highlight=False,
-    )
+    console.say(f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})")
 
 
 def _print_evidence(folder: Path) -> None:
     """Where a failed trial left its traceback and its log."""
     for file in evidence(folder):
-        console.print(f"  see {file}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"  see {file}")
 
 
 def _print_no_front(folder: Path) -> None:
     """Why a search ended without a front."""
     failed = [record for record in read_records(folder) if record.state == "failed"]
     if not failed:
-        console.print("No trial gives a front; the report says why.")
+        console.say("No trial gives a front; the report says why.")
         return
     first = failed[0]
     text = f"No trial gives a front: {len(failed)} failed, trial {first.number}: {first.reason}"
-    console.print(text, markup=False, highlight=False)
+    console.say(text)
     _print_evidence(folder / first.folder)
 
 
@@ -344,5 +422,5 @@ def print_front(folder: Path) -> None:
     lost = gone(folder, records)
     console.print(front_table(records, objectives, lost))
     for warning in filter(None, (gone_in_words(lost), missing_in_words(read_missing(folder)))):
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+        console.say(warning)
+    console.say(f"Report: {folder / 'report.html'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from detectors.data.coco import DataSource, Split
-from detectors.detector import SMALL_AREA
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
 from launch.constraints import Constraint, figures_of
@@ -20,20 +20,30 @@ from launch.failures import SearchStopped, broken_place
 from launch.halving import Halving, default_budgets, rungs_within
 from launch.inheritance import SHARE
 from launch.initial_weights import make_sure, with_weights
+from launch.inputs import SettingsError, TrialData, dropped_in_words, given_path
 from launch.interrupts import interruptible
 from launch.local import can_end_trials, run_locally
 from launch.objectives import DEFAULT, ENERGY, SENSES, Figure
+from launch.preconditions import check_objects, check_space
 from launch.records import TrialRecord
 from launch.recovery import check_new, missing_in_words, read_missing
 from launch.report import Front, load_front, speed_facts, write_report
 from launch.report.words import LABELS
 from launch.rungs import trainings_saved
 from launch.samplers import SamplerName
-from launch.settings import SplitPaths, StudyError, StudySettings, changed, read_settings
+from launch.settings import (
+    MOST_TRIALS,
+    SplitPaths,
+    StudyError,
+    StudySettings,
+    changed,
+    read_settings,
+    settings_of,
+)
 from launch.study import OnEnd, Study, open_study, read_records
 from launch.teachers import check_named_teachers, with_absolute_teachers
 from launch.told import TOLD_AS, StoppedAs
-from launch.trial import TrialData, TrialError, check_for_ray, pick_device
+from launch.trial import check_for_ray, pick_device
 from launch.warm_start import read_known
 from searchspace import Space, load_space
 
@@ -117,7 +127,8 @@ def search(
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
             of before it proposes anything.
         on_end: told of each trial that ends, and of what is left of the budget.
-        on_known: told in words what each warm start holds.
+        on_known: given, in words, what is known before the search begins: which bad entries
+            `skip_bad` dropped, and what each warm start holds.
         on_wait: told in words, from another thread, which trials have been silent for long.
 
     Raises:
@@ -129,33 +140,39 @@ def search(
             written; the message says how to go on.
         KeyboardInterrupt: interrupted; `resume(out)` goes on.
     """
-    check_new(Path(out))
+    _check_resources(cpus_per_trial, gpus_per_trial, address)
+    out = given_path("out", out)
+    check_new(out)
     resources = _resources(driver, device, cpus_per_trial, gpus_per_trial, address, measure_on)
     space = space if isinstance(space, Space) else load_space(space)
     space, given = with_weights(space, weights)
-    source = data if isinstance(data, DataSource) else DataSource.from_folder(Path(data))
+    source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
     read = TrialData.read(source, skip_bad)
+    dropped = dropped_in_words(read)
     figures = figures_of(objectives, constraints)
-    _check_objects(read, figures)
+    check_objects(read, figures)
     if measure_on is None and address is None:
         _check_energy(figures, device)
     space = with_absolute_teachers(space)
     check_named_teachers(space, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
+    check_space(space, read)
     if measure_on is None:
         space = _with_form(space, device)
     elif driver != "ray":
-        raise ValueError(f"measure_on {measure_on}: only the driver ray knows of other nodes")
+        raise SettingsError(f"measure_on {measure_on}: only the driver ray knows of other nodes")
     fingerprint = _fingerprint(read)
     known = tuple(read_known(Path(source), space, figures) for source in warm_start)
-    for results in known if on_known else ():
-        on_known(results.in_words(fingerprint))
-    settings = StudySettings(
+    for words in (*dropped, *(results.in_words(fingerprint) for results in known)):
+        if on_known:
+            on_known(words)
+    settings = settings_of(
         space=space.dump(),
         train=SplitPaths(**vars(source.train)),
         val=SplitPaths(**vars(source.val)),
         fingerprint=fingerprint,
         skip_bad=skip_bad,
+        dropped=dropped,
         papers=papers,
         trials=trials,
         seed=seed,
@@ -179,7 +196,7 @@ def search(
     with (
         interruptible(),
         _started(resources, figures, trial_timeout, on_wait) as run,
-        open_study(Path(out), settings, on_end) as study,
+        open_study(out, settings, on_end) as study,
     ):
         return _drive(study, read, run)
 
@@ -209,8 +226,11 @@ def resume(
         WeightsUnavailable: so are published weights that it needs.
         SearchStopped, KeyboardInterrupt: see `search`.
     """
-    folder = Path(folder)
+    _check_resources(cpus_per_trial, gpus_per_trial, address)
+    folder = given_path("folder", folder)
     settings = read_settings(folder)
+    if trials is not None:
+        _check_more(folder, trials)
     resources = _resources(
         driver, settings.device, cpus_per_trial, gpus_per_trial, address, settings.measure_on
     )
@@ -236,6 +256,18 @@ def resume(
             study.allow(trial_timeout)
         study.try_again(lasting=retry_failed)
         return _drive(study, read, run)
+
+
+def _check_more(folder: Path, trials: int) -> None:
+    """Raise `SettingsError` where a study holds more trials already than it shall have in all."""
+    there = len(read_records(folder))
+    if trials < max(1, there):
+        raise SettingsError(
+            f"trials is {trials}, but {folder} holds {there} already: give how many there shall be "
+            "in all, or leave it out"
+        )
+    if trials > MOST_TRIALS:
+        raise SettingsError(f"trials is {trials}: give {MOST_TRIALS} at most")
 
 
 def report(folder: Path | str) -> Front:
@@ -356,29 +388,26 @@ def _halving(asked: bool | Halving, stopped_as: StoppedAs | None, space: Space) 
     """The halving asked for, if it can ever compare trials of the space; raises ValueError."""
     if asked is False:
         if stopped_as is not None:
-            raise ValueError(f"stopped_as {stopped_as}: nothing is stopped without halving")
+            raise SettingsError(f"stopped_as {stopped_as}: nothing is stopped without halving")
         return None
     train = space.baseline().train
     halving = Halving(default_budgets(train)) if asked is True else asked
     if rungs_within(halving.budgets, train) != halving.budgets:
-        raise ValueError(
-            f"halving: rungs {', '.join(map(str, halving.budgets))} must lie behind the warm-up "
+        raise SettingsError(
+            f"halving: rungs {', '.join(map(str, halving.budgets))} must lie after the warm-up "
             f"and before the last of train.epochs ({train.epochs})"
         )
     return halving
 
 
-def _check_objects(data: TrialData, figures: Sequence[Figure]) -> None:
-    """Raise `TrialError` where the data leave one of the figures undefined."""
-    of_small = next((name for name in figures if name in ("ap_small", "ar_small")), None)
-    if of_small is None:
-        return
-    small = (a for found in data.val.annotations.values() for a in found if not a.iscrowd)
-    if not any(a.area < SMALL_AREA for a in small):
-        raise TrialError(
-            f"the validation split has no object below 32x32 pixels, so {LABELS[of_small]} is "
-            "undefined: add images with small objects to it"
-        )
+def _check_resources(cpus: float, gpus: float | None, address: str | None) -> None:
+    """Raise `SettingsError` for what no cluster could give."""
+    if not (math.isfinite(cpus) and cpus > 0):
+        raise SettingsError(f"cpus_per_trial is {cpus}: give a number above 0")
+    if gpus is not None and not (math.isfinite(gpus) and gpus >= 0):
+        raise SettingsError(f"gpus_per_trial is {gpus}: give 0 or a number above it")
+    if address == "":
+        raise SettingsError("address is empty: give that of a cluster, or leave it out")
 
 
 def _check_energy(figures: Sequence[Figure], device: str | None) -> None:
@@ -402,6 +431,7 @@ def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[st
         "Space": settings.space["name"],
         "Training data": _shown(settings.train.annotations),
         "Validation data": _shown(settings.val.annotations),
+        **({"Dropped by skip_bad": "; ".join(settings.dropped)} if settings.dropped else {}),
         "Speed measured on": device + threads,
         **speed_facts(records),
         "Trials asked for": str(settings.trials),

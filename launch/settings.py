@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.constraints import Constraint, figures_of
 from launch.halving import Halving
+from launch.inputs import SettingsError
 from launch.known import KnownResults
 from launch.objectives import DEFAULT, Figure, Objectives
 from launch.samplers import SamplerName, usual_sampler
 from launch.told import TOLD_AS, StoppedAs
 from launch.trial import TrialResult
 from searchspace.compression import Ratio
+from searchspace.reading import Unreadable, in_words, read_model
 
 SETTINGS = "study.json"
 
@@ -24,6 +26,11 @@ MAX_SEED = 2**32 - 1
 
 class StudyError(ValueError):
     """A study folder that cannot be used as asked; the message names it and the fix."""
+
+
+MOST_TRIALS = 1_000_000
+MOST_TIME = 1e7
+"""Minutes or hours; more is a slip."""
 
 
 class SplitPaths(BaseModel):
@@ -41,6 +48,7 @@ class StudySettings(BaseModel):
     Attributes:
         space: the space as `Space.dump` gives it.
         fingerprint: of the data; a resumed study refuses other data.
+        dropped: in words, what `skip_bad` left out of the data.
         papers: the papers' systems that lie in the space are the first trials.
         trials: how many are proposed in all, failed ones included.
         minutes: no trial is proposed that would probably end later than this; None for no limit.
@@ -66,22 +74,23 @@ class StudySettings(BaseModel):
             not run again, and never come onto the front.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     space: dict[str, Any]
     train: SplitPaths
     val: SplitPaths
     fingerprint: str
     skip_bad: bool = False
+    dropped: tuple[str, ...] = ()
     papers: bool = True
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=MOST_TRIALS)
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    minutes: float | None = Field(default=None, gt=0)
-    device_hours: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, le=MOST_TIME)
+    device_hours: float | None = Field(default=None, gt=0, le=MOST_TIME)
     weights: Path | None = None
-    trial_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    device: str | None = None
-    measure_on: str | None = None
+    trial_timeout: float | None = Field(default=None, gt=0, le=MOST_TIME)
+    device: str | None = Field(default=None, min_length=1)
+    measure_on: str | None = Field(default=None, min_length=1)
     objectives: Objectives = DEFAULT
     constraints: tuple[Constraint, ...] = ()
     gate: bool = False
@@ -108,23 +117,26 @@ def changed(settings: StudySettings, **changes: Any) -> StudySettings:
     """The settings with some of them changed; None leaves one as it is.
 
     Raises:
-        ValidationError: they do not hold for a study.
+        SettingsError: they do not hold for a study.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    return StudySettings.model_validate(settings.model_dump() | given)
+    return settings_of(**settings.model_dump() | given)
+
+
+def settings_of(**fields: Any) -> StudySettings:
+    """Settings from the arguments of a search; raises `SettingsError`, which names them."""
+    try:
+        return StudySettings(**fields)
+    except ValidationError as error:
+        raise SettingsError(in_words(error)) from None
 
 
 def read_settings(folder: Path) -> StudySettings:
     """The settings of the study in `folder`; raises `StudyError` where there is none."""
     file = folder / SETTINGS
-    if not file.is_file():
-        raise StudyError(f"{folder}: no study there (no study.json)")
+    if not file.exists():
+        raise StudyError(f"{folder}: no study there (no study.json); give the folder of a study")
     try:
-        return StudySettings.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise StudyError(
-            f"{file}: not the settings of a study, or damaged: {place}: {first['msg']}; put back a "
-            "copy of the file"
-        ) from None
+        return read_model(file, StudySettings, "put back a copy of the file")
+    except Unreadable as error:
+        raise StudyError(str(error)) from None

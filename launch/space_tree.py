@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from launch.terminal import styled
 from searchspace import Space, load_space, space_names
 
 LARGE = 1e7
@@ -19,7 +19,7 @@ def space_tree(space: Space) -> Tree:
 
     What exists under one kind of a choice alone says so.
     """
-    root = Tree(f"[bold]{escape(space.name)}[/bold]: {_size(space)}")
+    root = Tree(styled((space.name, "bold"), f": {_size(space)}"))
     nodes = {"": root}
     chosen = _chosen(space)
     for path, domain in space.searched():
@@ -28,9 +28,9 @@ def space_tree(space: Space) -> Tree:
             here, above = ".".join(names[:depth]), ".".join(names[: depth - 1])
             if here not in nodes:
                 name = names[depth - 1]
-                under = f"  [dim]if kind is {name}[/dim]" if above in chosen else ""
-                nodes[here] = nodes[above].add(name + under)
-        nodes[".".join(names[:-1])].add(f"[bold]{names[-1]}[/bold]  {escape(str(domain))}")
+                under = f"  if kind is {name}" if above in chosen else ""
+                nodes[here] = nodes[above].add(styled(name, (under, "dim")))
+        nodes[".".join(names[:-1])].add(styled((names[-1], "bold"), f"  {domain}"))
     return root
 
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from compress import check_pruning
 from detectors.agreement import Agreement
 from detectors.cost import Cost
 from detectors.data.coco import DataSource
 from detectors.evaluate import Metrics
 from detectors.train import TrainingFailed
 from launch.files import publish, write_atomically
-from launch.inputs import TrialData, TrialError
+from launch.inputs import TrialData, TrialError, given_path
 from launch.meter import LocalMeter, Meter
+from launch.preconditions import check_fits
 from launch.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.store import Artefact, Store
-from launch.teachers import LoadTeacher, check_teachers, load_teacher
+from launch.teachers import LoadTeacher, load_teacher
 from searchspace.compression import Int8
-from searchspace.initial_weights import check_start
+from searchspace.reading import Unreadable, read_model
 from searchspace.trial import TrialConfig
 
 SPEEDS = "speeds"
@@ -99,10 +99,7 @@ class TrialResult(BaseModel):
 
 def read_result(file: Path) -> TrialResult:
     """What a trial left in `result.json`; raises ValueError where that is damaged."""
-    try:
-        return TrialResult.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise ValueError(f"{file}: damaged ({error.errors()[0]['msg']})") from None
+    return read_model(file, TrialResult, "run the trial again, which writes it anew")
 
 
 def run_trial(
@@ -144,6 +141,7 @@ def run_trial(
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
+        SettingsError: `out` is empty.
         TrialError: `out` holds another trial, or the configuration does not fit the data or a
             teacher.
         DataError: the data cannot be used.
@@ -152,9 +150,9 @@ def run_trial(
         pydantic.ValidationError: weights `auto`, and the detector is set to something else than
             these were trained with.
     """
+    out, device = given_path("out", out), pick_device(device)
     config, data = config.started(), TrialData.of(data)
     check_fits(config, data, load_teacher)
-    out, device = Path(out), pick_device(device)
     store = Store(Path(stages or out / STAGES))
     meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
     stages = Stages(
@@ -217,28 +215,6 @@ def _named_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def check_fits(
-    config: TrialConfig, data: TrialData, load_teacher: LoadTeacher = load_teacher
-) -> None:
-    """Raise `TrialError` where a configuration, data and teachers do not go together."""
-    if config.detector.num_classes != data.train.num_classes:
-        raise TrialError(
-            f"detector.num_classes is {config.detector.num_classes}, but the data have "
-            f"{data.train.num_classes} categories ({', '.join(data.classes)}): set it to "
-            f"{data.train.num_classes}"
-        )
-    check_teachers(config, data.classes, load_teacher)
-    try:
-        check_start(config.train.weights, config.detector)
-    except ValueError as error:
-        raise TrialError(str(error)) from None
-    if config.compress.prunes:
-        try:
-            check_pruning(config.detector, config.compress.pruning)
-        except ValueError as error:
-            raise TrialError(str(error)) from None
-
-
 @dataclass(frozen=True)
 class _Trial:
     """The flow of a trial through its stages, and what it leaves in its folder."""
@@ -265,13 +241,11 @@ class _Trial:
         if not cause.exists():
             self._write("trial", config)
             return
+        fix = "remove the file if the folder is this trial's, or choose an empty folder"
         try:
-            there = TrialConfig.model_validate_json(cause.read_bytes())
-        except ValidationError as error:
-            raise TrialError(
-                f"{cause}: damaged ({error.errors()[0]['msg']}): remove the file if the folder is "
-                "this trial's, or choose an empty folder"
-            ) from None
+            there = read_model(cause, TrialConfig, fix)
+        except Unreadable as error:
+            raise TrialError(str(error)) from None
         if there != config:
             raise TrialError(f"{self.out} holds another trial: choose an empty folder")
 

@@ -13,6 +13,9 @@ AUTO = "auto"
 """The fastest form that is installed for the device; int8, which needs calibration, left out."""
 
 
+MOST_BATCH, MOST_THREADS = 4096, 1024
+
+
 class MeasureConfig(Config):
     """How a detector is deployed, and how its frames per second are measured.
 
@@ -36,8 +39,8 @@ class MeasureConfig(Config):
 
     runtime: Runtime | Literal["auto"] = AUTO
     precision: Precision | Literal["auto"] = AUTO
-    batch: int = Field(default=1, ge=1, le=4096)
-    threads: int = Field(default=1, ge=1, le=1024)
+    batch: int = Field(default=1, ge=1, le=MOST_BATCH)
+    threads: int = Field(default=1, ge=1, le=MOST_THREADS)
     candidates: int | None = Field(default=300, ge=0)
     runs: int = Field(default=20, ge=1)
     passes: int = Field(default=15, ge=1)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +82,8 @@ class DataSource:
         Raises:
             DataError: one of the four is not there.
         """
+        if folder == "":
+            raise DataError([Problem("''", "data folder", "is no path", _LAYOUT)])
         root = Path(folder).resolve()
         if not root.is_dir():
             what = _absent(root, "no folder")
@@ -101,7 +103,8 @@ class CocoSplit:
     """One valid split: images and categories by ascending id, and for every image its annotations
     by ascending id. Crowd regions and images without annotations are kept.
 
-    `skipped` has what `read_split` left out, `files` the content of each image file by image id.
+    `skipped` has what `read_split` left out, `listed` how many images and annotations the file
+    lists, those included, and `files` the content of each image file by image id.
     """
 
     images: tuple[ImageRecord, ...]
@@ -109,6 +112,19 @@ class CocoSplit:
     annotations: dict[int, tuple[Annotation, ...]]
     skipped: tuple[Problem, ...] = ()
     files: Mapping[int, ImageFile] = field(default_factory=dict, repr=False)
+    listed: tuple[int, int] | None = None
+
+    def dropped_in_words(self) -> str:
+        """How much was left out, and what share is left."""
+        bad = f"{len(self.skipped)} bad entries dropped"
+        if self.listed is None:
+            return bad
+        images, annotations = self.listed
+        left = sum(map(len, self.annotations.values()))
+        return (
+            f"{bad}; {len(self.images)} of {images} images and {left} of {annotations} annotations "
+            "are left"
+        )
 
     @property
     def num_classes(self) -> int:
@@ -205,7 +221,7 @@ def read_split(split: Split, skip_bad: bool = False) -> CocoSplit:
 
     Raises:
         DataError: with every problem found. With `skip_bad` only if the folder or the lists of the
-            file are not there, or no image or no category is left.
+            file are not there, no image or no category is left, or boxes are not in pixels.
     """
     missing = split.missing()
     if missing:
@@ -230,10 +246,31 @@ def read_split(split: Split, skip_bad: bool = False) -> CocoSplit:
         annotations={key: tuple(items) for key, items in by_image.items()},
         skipped=tuple(problems),
         files={key: files[key] for key in by_image},
+        listed=(len(sections["images"]), len(sections["annotations"])),
     )
+    normalised = _normalised(split.annotations, found)
+    if normalised:
+        raise DataError(normalised)
     if problems and not (skip_bad and result.images and result.categories):
         raise DataError(problems)
     return result
+
+
+def _normalised(file: Path, found: Sequence[Annotation]) -> list[Problem]:
+    """A problem where boxes are fractions of the image, as some formats have them.
+
+    In pixels, such a box lies within the first pixel. One that does may be meant so; if most do,
+    and at fractions of it, they are not in pixels.
+    """
+    inside = [item for item in found if max(item.box[2:]) <= 1]
+    fractions = any(not side.is_integer() for item in inside for side in item.box)
+    if not fractions or 2 * len(inside) < len(found):
+        return []
+    what = (
+        f"{len(inside)} of {len(found)} boxes lie in 0..1, as if they were fractions of the image"
+    )
+    fix = "write bbox as [x, y, width, height] in pixels: times the image's width and height"
+    return [Problem(str(file), "annotations", what, fix)]
 
 
 def read_source(source: DataSource, skip_bad: bool = False) -> tuple[CocoSplit, CocoSplit]:

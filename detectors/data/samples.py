@@ -46,6 +46,10 @@ class TrainingSet(Dataset[Sample]):
     target has `boxes`, `labels`, `area` (the annotation's, in square pixels of the original image)
     and `pasted` (bool).
 
+    A set of a single image is seen twice in an epoch, augmented anew each time, unless batches are
+    of one image: batch norms learn nothing of one value, such as a batch of one gives on a map of
+    1x1.
+
     Raises:
         ValueError: `copy_paste.source` is `mask`, but no small object has one.
     """
@@ -65,6 +69,8 @@ class TrainingSet(Dataset[Sample]):
         # The first paste alone is planned here: an image is left out if there is none.
         filled = [(r, c) for r, c in copies if next(self._copy(r, c), None) is not None]
         self._entries = [(r, 0) for r in split.images] + filled
+        if len(self._entries) == 1 and config.batch_size > 1:
+            self._entries *= 2
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -24,7 +24,7 @@ from detectors.data.textures import Array, background, blend, fill
 
 _GENERATOR = "sparrow-shapes-1"  # another number whenever the same configuration gives another set
 _JPEG_QUALITY = 92
-_MIN_SIZE = 64  # below this, distractors and small objects crowd the image
+MIN_SIZE = 64  # below this, distractors and small objects crowd the image
 
 # COCO's borders between small, medium and large, as areas in pixels.
 _MEDIUM_AREA, _LARGE_AREA = 32**2, 96**2
@@ -59,7 +59,7 @@ class ShapesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"train_images": 1, "val_images": 1, "size": _MIN_SIZE, "seed": 0}
+        least = {"train_images": 1, "val_images": 1, "size": MIN_SIZE, "seed": 0}
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:

@@ -17,6 +17,9 @@ MIN_SIDE = 0.01
 """Boxes whose shorter side is below this fraction of the input's, or one pixel, are dropped."""
 
 
+CLOSEST_CROP = 1 / 0.3
+"""How much the smallest crop of `RandomIoUCrop` enlarges what it holds."""
+
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour, which a zoomed-out image is framed in."""
 
@@ -29,7 +32,6 @@ def training_transform(augment: Augment, input_size: InputSize) -> v2.Transform:
     Colours change behind the resize, where there are fewer pixels. The mosaic is made before.
     """
     size = both_axes(input_size)
-    least = max(1.0, MIN_SIDE * min(size))
     geometry: list[v2.Transform] = []
     if augment.zoom_out:
         geometry.append(
@@ -45,10 +47,15 @@ def training_transform(augment: Augment, input_size: InputSize) -> v2.Transform:
             *geometry,
             v2.RandomHorizontalFlip(augment.flip),
             v2.Resize(size),
-            v2.SanitizeBoundingBoxes(min_size=least, labels_getter=_per_object),
+            v2.SanitizeBoundingBoxes(min_size=least_side(input_size), labels_getter=_per_object),
             *(colour if augment.photometric else ()),
         ]
     )
+
+
+def least_side(input_size: InputSize) -> float:
+    """The shorter side, in pixels of the input, below which an object is not trained on."""
+    return max(1.0, MIN_SIDE * min(both_axes(input_size)))
 
 
 def evaluation_transform(input_size: InputSize) -> v2.Transform:

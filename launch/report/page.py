@@ -1,4 +1,5 @@
-"""The page of a study: `page.html` filled in. Jinja escapes every value."""
+"""The page of a study: `page.html` filled in. Jinja escapes every value, and names of classes,
+files and folders cannot reorder the text around them."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ from launch.report.words import (
     with_name,
 )
 from launch.trial import TrialResult
+from searchspace.reading import visible
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.finalize = _plain
     environment.filters.update(words=describe_in_words, seconds=show_seconds)
     environment.globals.update(show=show, labels=LABELS, remade=REMADE)
     return environment.get_template("page.html").render(
@@ -114,6 +117,13 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
     )
+
+
+def _plain(value: object) -> object:
+    """A text without characters that could reorder what stands beside it; Jinja escapes it."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value, keep="\n")
+    return value
 
 
 def _rows(view: StudyView, folder: Path) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from launch.records import TrialRecord
 from launch.report.study import StudyView
 from launch.report.words import LABELS, describe_in_words, show
 from launch.trial import Outcome
+from searchspace.reading import visible
 
 # Told apart without colour by size and shape; each has a contrast of 3:1 on white and on black.
 FRONT, OTHER, BASELINE, DENSE = "#2b7fc4", "#8a929b", "#d9690f", "#9a7bb0"
@@ -148,7 +149,7 @@ def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter
 
 def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
     """Plotly reads a subset of HTML in it."""
-    words = html.escape(describe_in_words(record.config)).replace(", ", "<br>")
+    words = html.escape(visible(describe_in_words(record.config))).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
     if record.parent is not None:
         mark = f" (from trial {record.parent})"

@@ -1,11 +1,10 @@
-"""The front, and a pruning ladder, as tables for the terminal."""
+"""The front, and a pruning ladder, as tables for `launch.terminal.console`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from launch.objectives import DEFAULT, Figure
 from launch.records import TrialRecord
@@ -87,6 +86,6 @@ def _add(table: Table, record: TrialRecord, names: Sequence[str], is_gone: bool)
         str(record.number),
         *(show(name, record.result.figure(name)) for name in names),
         marked_epochs(record),
-        Text(f"baseline: {words}" if is_baseline else words),
+        f"baseline: {words}" if is_baseline else words,
         style="dim" if is_baseline else None,
     )

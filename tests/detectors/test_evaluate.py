@@ -216,3 +216,16 @@ def test_an_untrained_detector_scores_nothing(
     metrics = evaluate(make_detector(), val, torch.device("cpu"))
     assert metrics.small_objects > 0
     assert metrics.ap_small < 0.005
+
+
+def test_data_of_other_classes_are_refused(
+    make_detector: Callable[..., Detector], val: CocoSplit
+) -> None:
+    names = [category.name for category in val.categories]
+    detector = make_detector(num_classes=len(names))
+    detector.classes = tuple(reversed(names))
+    with pytest.raises(ValueError, match=r"classes .* score it on data of the same"):
+        evaluate(detector, val, torch.device("cpu"))
+    unnamed = make_detector(num_classes=len(names) + 1)
+    with pytest.raises(ValueError, match=f"trained for {len(names) + 1} classes, but the data"):
+        evaluate(unnamed, val, torch.device("cpu"))

@@ -12,7 +12,7 @@ import pytest
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.timing.blocks import threads
-from launch import cli, cli_options
+from launch import cli, terminal
 from launch.trial import TrialData
 from searchspace import CompressConfig, Space, TrialConfig, load_space
 
@@ -90,7 +90,7 @@ def tiny(space: Space) -> TrialConfig:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `sparrow ARGUMENTS`; gives the exit status and all that was printed."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(cli_options.console, "width", 200)
+    monkeypatch.setattr(terminal.console, "width", 200)
 
     def run(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["sparrow", *map(str, arguments)])

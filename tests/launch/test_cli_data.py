@@ -48,13 +48,13 @@ def test_the_command_reads_options_or_a_trial(
         (("--images", "x"), "give both --images and --annotations"),
         (("--data", "x", "--images", "x"), "give --data, or"),
         (("--data", "x", "--config", "y", "--copies", "1"), "give it or options, not both"),
-        (("--data", "x", "--source", "pixels"), "'mask', 'box' or 'mask_or_box'"),
-        (("--data", "x", "--copies", "4"), "copies: Input should be less than or equal to 3"),
+        (("--data", "x", "--source", "pixels"), "'mask', 'box', 'mask_or_box'"),
+        (("--data", "x", "--copies", "4"), "'--copies': must be less than or equal to 3"),
     ],
 )
 def test_options_that_do_not_go_together(run: Run, arguments: tuple, message: str) -> None:
     code, text = run("data", "preview", *arguments)
-    assert code == 1
+    assert code == 2
     assert message in text
 
 

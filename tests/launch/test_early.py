@@ -282,7 +282,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
         (("--halving",), "halving: 1 epochs of training (train.epochs)"),
         (("--halving", "--rungs", "4,2"), "--rungs 4,2: give rising epochs, such as 2,4"),
         (("--halving", "--rungs", "two"), "--rungs two: give rising epochs"),
-        (("--rungs", "2"), "--rungs says when --halving compares"),
+        (("--rungs", "2"), "--rungs: it says when --halving compares"),
         (("--stopped-as", "pruned"), "nothing is stopped without halving"),
     ],
 )
@@ -294,7 +294,7 @@ def test_options_that_would_do_nothing_are_refused(
         "search", "--data", shapes_folder, "--space", space_file, "--out", tmp_path / "study",
         *arguments,
     )  # fmt: skip
-    assert code == 1
+    assert code == 2
     assert expected in text
     assert not (tmp_path / "study").exists()
 
@@ -302,7 +302,7 @@ def test_options_that_would_do_nothing_are_refused(
 def test_a_resumed_study_keeps_its_ways_to_end_trials(run: Run, tmp_path: Path) -> None:
     for option in (("--gate",), ("--halving",), ("--stopped-as", "pruned")):
         code, text = run("search", "--resume", tmp_path, *option)
-        assert code == 1
+        assert code == 2
         assert f"settled {option[0]} for good" in text
 
 

@@ -109,7 +109,10 @@ def test_images_of_one_colour_are_refused(run: Run, saved: Path, tmp_path: Path)
     [
         (("--to", "tflite"), "target 'tflite': there are onnx, torch-export, openvino"),
         (("--to", "torch-export", "--precision", "int8"), "torch-export has float32"),
-        (("--to", "onnx", "--precision", "int8"), "give --images, a folder of training images"),
+        (
+            ("--to", "onnx", "--precision", "int8"),
+            "int8 needs --images, a folder of training images",
+        ),
         (("--to", "onnx", "--images", "x"), "float32 needs no calibration; leave it out"),
         (("--to", "onnx", "--val-images", "x"), "--val-images: float32 needs no calibration"),
         (("--to", "onnx", "--force"), "--force: float32 needs no calibration; leave it out"),
@@ -119,12 +122,12 @@ def test_what_cannot_be_exported_is_said(
     run: Run, saved: Path, options: tuple[str, ...], message: str
 ) -> None:
     code, text = run("export", saved, *options)
-    assert code == 1
+    assert code == 2
     assert message in text
 
 
 def test_a_folder_without_a_detector_is_named(run: Run, tmp_path: Path) -> None:
     code, text = run("export", tmp_path, "--to", "onnx")
     assert code == 1
-    assert f"{tmp_path / 'detector.json'}: No such file or directory" in text
-    assert "is this a saved detector?" in text
+    assert f"{tmp_path / 'detector.json'}: cannot be read (No such file or directory)" in text
+    assert "give the folder of a saved detector" in text

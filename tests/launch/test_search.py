@@ -227,6 +227,27 @@ def test_a_split_without_small_objects_cannot_be_searched(
         search(space, data, tmp_path / "study", driver="local")
 
 
+def test_what_skip_bad_drops_is_told_reported_and_kept(
+    space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "study"
+    shutil.copytree(shapes_folder, data)
+    file = data / "annotations" / "instances_train.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["bbox"][2] = -4
+    document["images"][1]["file_name"] = "gone.jpg"
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"gone\.jpg"):
+        search(space, data, out, trials=1, driver="local")
+    monkeypatch.setattr("launch.searches.run_locally", lambda study, data: None)
+    told: list[str] = []
+    search(space, data, out, trials=1, driver="local", skip_bad=True, on_known=told.append)
+    (words,) = told
+    assert words.startswith("training data: 2 bad entries dropped; 15 of 16 images and ")
+    assert read_settings(out).dropped == (words,)
+    assert words in (out / "report.html").read_text(encoding="utf-8")
+
+
 def settled(out: Path) -> TrialConfig:
     """The baseline of the study that a search left."""
     return Space.restore(read_settings(out).space).baseline()

@@ -273,3 +273,42 @@ def test_coco_mini_has_80_categories_and_keeps_its_crowds() -> None:
         assert split.num_classes == 80
         assert split.label_of(90) == 80
         assert split.skipped == ()
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_boxes_in_fractions_of_the_image_are_refused_with_the_fix(
+    coco_folder: Any, skip_bad: bool
+) -> None:
+    for entry in coco_folder.document["annotations"]:
+        x, y, width, height = entry["bbox"]
+        image = next(i for i in coco_folder.document["images"] if i["id"] == entry["image_id"])
+        sides = (image["width"], image["height"]) * 2
+        entry["bbox"] = [v / s for v, s in zip((x, y, width, height), sides, strict=True)]
+    with pytest.raises(DataError, match=r"4 of 4 boxes lie in 0..1.*in pixels") as failure:
+        read_split(coco_folder.save(), skip_bad)
+    assert str(coco_folder.json) in str(failure.value)
+    # Most of them is enough: a tool that mixes both is no better.
+    coco_folder.document["annotations"][0]["bbox"] = [1, 2, 10, 20]
+    with pytest.raises(DataError, match=r"3 of 4 boxes lie in 0..1"):
+        read_split(coco_folder.save(), skip_bad)
+
+
+def test_an_object_of_one_pixel_in_the_corner_is_no_fraction(coco_folder: Any) -> None:
+    for entry in coco_folder.document["annotations"]:
+        entry["bbox"] = [0, 0, 1, 1]
+    assert len(read_split(coco_folder.save()).annotations[10]) == 2
+    coco_folder.document["annotations"][0]["bbox"] = [0.2, 0.2, 0.5, 0.5]
+    for entry in coco_folder.document["annotations"][1:]:
+        entry["bbox"] = [3, 3, 4, 4]
+    assert len(read_split(coco_folder.save()).annotations[10]) == 2
+
+
+def test_what_is_dropped_is_told_with_what_is_left(coco_folder: Any) -> None:
+    assert read_split(coco_folder.save()).dropped_in_words() == (
+        "0 bad entries dropped; 3 of 3 images and 4 of 4 annotations are left"
+    )
+    coco_folder.document["annotations"][3]["bbox"] = [8, 8, -3, 3]
+    coco_folder.document["images"][0]["file_name"] = "gone.png"
+    assert read_split(coco_folder.save(), skip_bad=True).dropped_in_words() == (
+        "2 bad entries dropped; 2 of 3 images and 1 of 4 annotations are left"
+    )

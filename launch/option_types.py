@@ -1,0 +1,94 @@
+"""What options take: numbers within bounds, and texts and paths that are not empty.
+
+Each is a `parser` of an option; whatever it refuses ends the command with status 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from searchspace.reading import shown
+
+
+def number(
+    above: float = -math.inf, low: float = -math.inf, high: float = math.inf
+) -> Callable[[str | float], float]:
+    """A parser of finite numbers.
+
+    Args:
+        above: the number must be larger.
+        low, high: what it must be within, both included.
+    """
+
+    def parse(text: str | float) -> float:
+        try:
+            value = float(text)
+        except (ValueError, OverflowError):
+            value = math.nan
+        if not math.isfinite(value) or value <= above or not low <= value <= high:
+            raise typer.BadParameter(f"{shown(text)}: give a number{_bounds(above, low, high)}")
+        return value
+
+    return parse
+
+
+def _bounds(above: float, low: float, high: float) -> str:
+    parts = [f"above {above:g}"] if above > -math.inf else []
+    parts += [f"from {low:g}"] if low > -math.inf else []
+    parts += [f"to {high:g}"] if high < math.inf else []
+    return "".join(f" {part}" for part in parts)
+
+
+def text(value: str) -> str:
+    """A text that is not empty."""
+    if not value.strip():
+        raise typer.BadParameter("it is empty; give a value, or leave the option out")
+    return value
+
+
+def path(value: str | Path) -> Path:
+    """A path that is not empty: Python takes an empty one for the working folder."""
+    return Path(text(str(value)))
+
+
+def in_folder(value: str | Path) -> Path:
+    """A folder to read, if something is there at all; what is missing the command reports."""
+    found = path(value)
+    if found.exists() and not found.is_dir():
+        raise typer.BadParameter(f"{found} is a file; give a folder")
+    return found
+
+
+def in_file(value: str | Path) -> Path:
+    """A file to read, if something is there at all; what is missing the command reports."""
+    found = path(value)
+    if found.is_dir():
+        raise typer.BadParameter(f"{found} is a folder; give a file")
+    return found
+
+
+def out_folder(value: str | Path) -> Path:
+    """A folder to write into, which may not be there yet."""
+    found = in_folder(value)
+    _below_folders(found)
+    return found
+
+
+def out_file(value: str | Path) -> Path:
+    """A file to write, which may not be there yet."""
+    found = in_file(value)
+    _below_folders(found)
+    return found
+
+
+def _below_folders(found: Path) -> None:
+    """Refuse a path below a file."""
+    there = next((parent for parent in found.parents if parent.exists()), None)
+    if there is not None and not there.is_dir():
+        raise typer.BadParameter(
+            f"{found} lies below {there}, which is a file; choose another path"
+        )
