@@ -151,7 +151,7 @@ def test_a_study_runs_rungs_behind_its_first_draws(space: Space, tmp_path: Path)
         records = study.records
     # The baseline alone is not beaten; its importance rungs have no training of their own.
     # Three of seven trials are more than a third of the budget.
-    origins = ["baseline", "paper", "sampler", "ladder", "ladder", "sampler", "sampler"]
+    origins = ["baseline", "paper", "paper", "ladder", "ladder", "sampler", "sampler"]
     assert [r.origin for r in records] == origins
     assert ratios(tuple(r.config for r in records[3:5])) == [0.3, 0.5]
     assert len({r.config.digest() for r in records}) == 7

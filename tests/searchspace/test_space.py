@@ -139,6 +139,7 @@ def fixed_to_papers() -> dict[str, Domain]:
     post = trial.detector.head.postprocess
     domains["detector.head.multibox.postprocess.nms_iou"] = Choice(post.nms_iou)
     domains["train.augment.zoom_out"] = Choice(trial.train.augment.zoom_out)
+    domains["train.weights"] = Choice(trial.train.weights)
     return domains
 
 

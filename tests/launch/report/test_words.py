@@ -85,7 +85,7 @@ def test_an_accurate_but_slower_trial_is_no_gain_at_the_baselines_speed():
 
 def test_description_names_what_is_particular():
     stock = papers["ssdmnetv1_s1l6"].trial
-    assert describe_in_words(stock) == "width 1, 300 px, S1L6, listed priors from 10 px"
+    assert describe_in_words(stock) == "width 1, 300 px, ReLU6, S1L6, listed priors from 10 px"
     config = TrialConfig.model_validate(
         {
             "detector": {
