@@ -391,7 +391,10 @@ def _halving(asked: bool | Halving, stopped_as: StoppedAs | None, space: Space) 
             raise SettingsError(f"stopped_as {stopped_as}: nothing is stopped without halving")
         return None
     train = space.baseline().train
-    halving = Halving(default_budgets(train)) if asked is True else asked
+    try:
+        halving = Halving(default_budgets(train)) if asked is True else asked
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     if rungs_within(halving.budgets, train) != halving.budgets:
         raise SettingsError(
             f"halving: rungs {', '.join(map(str, halving.budgets))} must lie after the warm-up "

@@ -280,8 +280,8 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     ("arguments", "expected"),
     [
         (("--halving",), "halving: 1 epochs of training (train.epochs)"),
-        (("--halving", "--rungs", "4,2"), "--rungs 4,2: give rising epochs, such as 2,4"),
-        (("--halving", "--rungs", "two"), "--rungs two: give rising epochs"),
+        (("--halving", "--rungs", "4,2"), "--rungs: '4,2': give rising epochs from 1"),
+        (("--halving", "--rungs", "two"), "--rungs: 'two': give rising epochs"),
         (("--rungs", "2"), "--rungs: it says when --halving compares"),
         (("--stopped-as", "pruned"), "nothing is stopped without halving"),
     ],

@@ -348,7 +348,7 @@ def test_a_cut_result_is_written_again(
 
 def test_a_damaged_cause_is_named(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text('{"detector": ')
-    with pytest.raises(TrialError, match=r"trial\.json: damaged"):
+    with pytest.raises(TrialError, match=r"trial\.json: .*the JSON is cut off"):
         run_trial(tiny, shapes, tmp_path, device="cpu")
 
 
@@ -398,7 +398,8 @@ def test_places_that_cannot_be_written_are_one_sentence(
     ]
     for command in commands:
         status, text = run(*command)
-        assert status == 1, command
+        # What is in the way is seen in the arguments; the rest when it is written.
+        assert status == (2 if "file" in place else 1), command
         assert "Traceback" not in text
         # Of a folder that cannot be made, the system may name a part.
         assert str(command[-1])[:6] in text

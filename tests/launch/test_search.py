@@ -239,7 +239,7 @@ def test_what_skip_bad_drops_is_told_reported_and_kept(
     file.write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"gone\.jpg"):
         search(space, data, out, trials=1, driver="local")
-    monkeypatch.setattr("launch.searches.run_locally", lambda study, data: None)
+    monkeypatch.setattr("launch.searches.run_locally", lambda study, data, **more: None)
     told: list[str] = []
     search(space, data, out, trials=1, driver="local", skip_bad=True, on_known=told.append)
     (words,) = told
