@@ -6,36 +6,31 @@ import contextlib
 import functools
 import logging
 import math
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from detectors.data.coco import DataSource, Split
+from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
 from launch.constraints import Constraint, figures_of
 from launch.failures import SearchStopped, broken_place
 from launch.halving import Halving, default_budgets, rungs_within
-from launch.inheritance import SHARE
 from launch.initial_weights import make_sure, with_weights
 from launch.inputs import SettingsError, TrialData, dropped_in_words, given_path
 from launch.interrupts import interruptible
 from launch.local import can_end_trials, run_locally
-from launch.objectives import DEFAULT, ENERGY, SENSES, Figure
+from launch.objectives import DEFAULT, ENERGY, Figure
 from launch.preconditions import check_objects, check_space
-from launch.records import TrialRecord
 from launch.recovery import check_new, missing_in_words, read_missing
-from launch.report import Front, load_front, speed_facts, write_report
-from launch.report.words import LABELS
-from launch.rungs import trainings_saved
+from launch.report import Front, load_front, write_report
+from launch.report.facts import study_facts
 from launch.samplers import SamplerName
 from launch.settings import (
     MOST_TRIALS,
     SplitPaths,
     StudyError,
-    StudySettings,
     changed,
     read_settings,
     settings_of,
@@ -281,7 +276,7 @@ def report(folder: Path | str) -> Front:
     settings = read_settings(folder)
     records = read_records(folder)
     title = f"Search of the space {settings.space['name']}"
-    facts = _facts(settings, records)
+    facts = study_facts(settings, records)
     if missing := read_missing(folder):
         facts["Missing trials"] = missing_in_words(missing)
     write_report(folder, records, title=title, facts=facts, objectives=settings.objectives)
@@ -404,7 +399,9 @@ def _halving(asked: bool | Halving, stopped_as: StoppedAs | None, space: Space) 
 
 
 def _check_resources(cpus: float, gpus: float | None, address: str | None) -> None:
-    """Raise `SettingsError` for what no cluster could give."""
+    """Raise `SettingsError` for what no cluster could give, `NoOwnFolder` where nothing here could
+    be locked."""
+    lock_folder()
     if not (math.isfinite(cpus) and cpus > 0):
         raise SettingsError(f"cpus_per_trial is {cpus}: give a number above 0")
     if gpus is not None and not (math.isfinite(gpus) and gpus >= 0):
@@ -421,79 +418,3 @@ def _check_energy(figures: Sequence[Figure], device: str | None) -> None:
 
 def _fingerprint(data: TrialData) -> str:
     return f"{data.train.fingerprint}-{data.val.fingerprint}"
-
-
-def _facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[str, str]:
-    """What a reader must know to judge the figures."""
-    measured = next((r.result.final.cost for r in records if r.result), None)
-    device = measured.device if measured else "nothing yet"
-    threads = f", {measured.threads} thread" if measured and measured.threads else ""
-    names = ("sparrow-search", "ray", "optuna", "torch", "torch-pruning")
-    versions = [f"{name} {metadata.version(name)}" for name in names]
-    return {
-        "Space": settings.space["name"],
-        "Training data": _shown(settings.train.annotations),
-        "Validation data": _shown(settings.val.annotations),
-        **({"Dropped by skip_bad": "; ".join(settings.dropped)} if settings.dropped else {}),
-        "Speed measured on": device + threads,
-        **speed_facts(records),
-        "Trials asked for": str(settings.trials),
-        "Sampler": settings.sampler,
-        **_objectives(settings),
-        **_early_ends(settings),
-        **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
-        **({"Weight inheritance": _inheritance(records)} if settings.inherit else {}),
-        **_warm_start(settings),
-        **(
-            {"Constraints": ", ".join(map(str, settings.constraints))}
-            if settings.constraints
-            else {}
-        ),
-        "Seed": str(settings.seed),
-        "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
-    }
-
-
-def _objectives(settings: StudySettings) -> dict[str, str]:
-    """What the front is over, where that is not the usual."""
-    if settings.objectives == DEFAULT:
-        return {}
-    words = (f"{'more' if SENSES[n].up else 'less'} {LABELS[n]}" for n in settings.objectives)
-    return {"Objectives": ", ".join(words)}
-
-
-def _early_ends(settings: StudySettings) -> dict[str, str]:
-    """What may end a trial before its end, constraints apart."""
-    ends = []
-    if settings.gate:
-        ends.append("before training where the front cannot be reached")
-    if settings.halving:
-        rungs = " and ".join(map(str, settings.halving.budgets))
-        ends.append(f"after {rungs} epochs, but for the front and 1 in {settings.halving.factor:g}")
-    return {"Ended early": "; ".join(ends)} if ends else {}
-
-
-def _warm_start(settings: StudySettings) -> dict[str, str]:
-    """What the sampler knew before the search began."""
-    words = [results.in_words(settings.fingerprint) for results in settings.known]
-    return {"Warm start": "; ".join(words)} if words else {}
-
-
-def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:
-    """The ratios of the ladder, and what it saved."""
-    ratios = ", ".join(f"{100 * ratio:g} %" for ratio in settings.ladder)
-    finished = sum(record.state == "finished" for record in records)
-    return f"{ratios}; {trainings_saved(records)} of {finished} trials found their detector trained"
-
-
-def _inheritance(records: tuple[TrialRecord, ...]) -> str:
-    heirs = sum(record.parent is not None for record in records)
-    return (
-        f"{heirs} of {len(records)} trials start from the nearest relative that was trained, and "
-        f"take {100 * SHARE:g} % of the epochs"
-    )
-
-
-def _shown(path: Path) -> str:
-    """A path as a reader knows it: relative where it lies below the working folder."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
