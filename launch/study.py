@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import optuna
-import torch
-from optuna.trial import FixedTrial
-from pydantic import ValidationError
 
 from detectors.cost import Cost
 from detectors.evaluate import Metrics
 from detectors.locks import Busy, held
-from detectors.quiet import computing
-from detectors.timing.blocks import threads
 from launch import early
 from launch.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
 from launch.failures import Failure, common_cause
 from launch.files import write_atomically
 from launch.gate import Gate
 from launch.halving import rungs_within
-from launch.inheritance import descend
 from launch.journal import JOURNAL, Journal, read_journal
-from launch.records import UNTRAINED, Origin, TrialRecord
+from launch.proposals import Proposals, first_trials, rejected_in_a_row
+from launch.records import TrialRecord
 from launch.recovery import (
     TRIALS,
     check_new,
@@ -40,8 +31,6 @@ from launch.recovery import (
     restore,
     trial_folders,
 )
-from launch.rungs import is_time, next_rung
-from launch.samplers import make_sampler
 from launch.settings import (
     MAX_SEED,
     SETTINGS,
@@ -52,18 +41,9 @@ from launch.settings import (
 )
 from launch.told import Told
 from launch.trial import STAGES, TrialResult
-from searchspace import Space, TrialConfig
-
-CPU = torch.device("cpu")
+from searchspace import Space
 
 logger = logging.getLogger(__name__)
-
-MAX_REJECTED = 5
-"""Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
-random one takes their place."""
-
-EXHAUSTED = 200
-"""Draws in a row that may be duplicates or refused before the space counts as exhausted."""
 
 OnEnd = Callable[[TrialRecord, Outlook], None]
 """Told of each trial that ended, and of what is left of the budget."""
@@ -87,10 +67,10 @@ class Study:
         self.workers = 1
         self._journal = Journal(folder / JOURNAL)
         folders = trial_folders(folder)
-        planned = {digest: origin for digest, (_, origin) in self._first.items()}
+        first = first_trials(self.space, settings.papers)
+        planned = {digest: origin for digest, (_, origin) in first.items()}
         restore(self._journal, folder, folders, settings, planned)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
-        self._rejected = rejected_in_a_row(self._journal.records)
         self._proposed: set[int] = set()
         # Nothing can be proposed until something else becomes known.
         self._idle = False
@@ -110,11 +90,8 @@ class Study:
             logger.warning(f"{folder}: {missing_in_words(missing)}")
         self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
         seed = (settings.seed + self._next_number) % (MAX_SEED + 1)
-        self._random = optuna.samplers.RandomSampler(seed=seed)
-        self._sampler = make_sampler(settings.sampler, seed)
-        known = [result for source in settings.known for result in source.results]
-        self._told.know(known)
-        self._known = {result.config(self.space).digest(): result for result in known}
+        self._proposals = Proposals(self.space, settings, self._told, first, seed)
+        self._proposals.rejected = rejected_in_a_row(self.records)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -190,7 +167,7 @@ class Study:
         Where the surroundings are to blame it has not ended: it stays unfinished for the next
         resume, and the study proposes nothing more.
         """
-        self._rejected = 0
+        self._proposals.count(rejected=False)
         running = self._journal.get(number)
         if isinstance(outcome, Failure):
             if outcome.blame == "surroundings":
@@ -220,7 +197,7 @@ class Study:
         ending = early.before_training(
             record, self.records, settings.constraints, gate, settings.objectives
         )
-        self._rejected = self._rejected + 1 if ending else 0
+        self._proposals.count(rejected=bool(ending))
         return self._note(record, ending, seconds)
 
     def reach(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
@@ -295,100 +272,23 @@ class Study:
         return record
 
     def _new_record(self) -> TrialRecord | None:
-        records = self._as_drawn()
-        known = {record.config.digest(): record for record in records}
-        origin = self._enqueue_planned(known)
-        drawn = self._draw(known, planned=origin != "sampler")
-        if drawn is None:
+        share = share_spent(self._budget(), self._spent())
+        found = self._proposals.find(self.records, share)
+        if found is None:
             return None
-        trial, config = drawn
-        number, parent = self._next_number, None
-        if self.settings.inherit and origin not in early.FREE:
-            trained = {record.number: record.config for record in self.records}
-            config, parent = descend(config, records, trained)
+        number = self._next_number
         record = TrialRecord(
             number=number,
-            folder=f"{TRIALS}/{number:04d}-{config.digest()}",
-            origin=origin,
-            params=trial.params,
-            config=config,
-            parent=parent,
+            folder=f"{TRIALS}/{number:04d}-{found.config.digest()}",
+            origin=found.origin,
+            params=found.trial.params,
+            config=found.config,
+            parent=found.parent,
         )
         self._journal.append(record)
         self._next_number += 1
-        self._told.claim(trial, number)
+        self._told.claim(found.trial, number)
         return record
-
-    def _enqueue_planned(self, known: Mapping[str, TrialRecord]) -> Origin:
-        """Make the next draw what is planned; says what it will be."""
-        config, origin = self._planned(known) or (None, "sampler")
-        if config is not None:
-            self._told.study.enqueue_trial(self.space.to_params(config))
-        return origin
-
-    def _planned(self, known: Mapping[str, TrialRecord]) -> tuple[TrialConfig, Origin] | None:
-        """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw.
-
-        Args:
-            known: the study's trials by the digest of what the space drew.
-        """
-        for digest, (config, origin) in self._first.items():
-            if digest not in known:
-                return config, origin
-        settings = self.settings
-        if not is_time(self.records, share_spent(self._budget(), self._spent())):
-            return None
-        rung = next_rung(tuple(known.values()), self.space, settings.ladder, settings.objectives)
-        return rung and (rung, "ladder")
-
-    @functools.cached_property
-    def _first(self) -> dict[str, tuple[TrialConfig, Origin]]:
-        """What is run before anything is drawn, by its digest and in this order."""
-        baseline = self.space.baseline()
-        planned = {baseline.digest(): (baseline, "baseline")}
-        if self.settings.papers:
-            for config in self.space.papers().values():
-                planned.setdefault(config.digest(), (config, "paper"))
-        return planned
-
-    def _draw(
-        self, known: Mapping[str, TrialRecord], planned: bool
-    ) -> tuple[optuna.Trial, TrialConfig] | None:
-        """A configuration that no trial has had; None where none is left.
-
-        Args:
-            known: the study's trials by the digest of what the space drew.
-            planned: a study runs what it plans, known from elsewhere or not.
-        """
-        for _ in range(EXHAUSTED):
-            study = self._told.study
-            study.sampler = self._sampler if self._rejected < MAX_REJECTED else self._random
-            # A sampler with a model computes for seconds: no measurement shall see it.
-            with computing(CPU, "proposing a trial"), threads(1):
-                trial = study.ask()
-            try:
-                config = self.space.suggest(trial)
-            except ValidationError as error:
-                self._told.refuse(trial, str(error))
-            else:
-                digest = config.digest()
-                if digest in known:
-                    self._told.tell(trial.number, known[digest])
-                elif digest in self._known and not planned:
-                    self._told.tell_known(trial, self._known[digest])
-                else:
-                    return trial, config
-            self._rejected += 1
-        return None
-
-    def _as_drawn(self) -> tuple[TrialRecord, ...]:
-        """The records with the configurations that the space drew, before they inherited."""
-        return tuple(
-            record.model_copy(update={"config": self.space.suggest(FixedTrial(record.params))})
-            if record.parent is not None
-            else record
-            for record in self.records
-        )
 
     def _budget(self) -> Budget:
         settings = self.settings
@@ -404,13 +304,6 @@ class Study:
             finished=[r.seconds for r in self.records if r.state == "finished"],
             workers=self.workers,
         )
-
-
-def rejected_in_a_row(records: Sequence[TrialRecord]) -> int:
-    """How many of the latest trials ended before training; those not judged yet do not count."""
-    judged = (r for r in reversed(records) if r.state != "running" or r.predicted is not None)
-    rejected = itertools.takewhile(lambda record: record.state in UNTRAINED, judged)
-    return sum(1 for _ in rejected)
 
 
 @contextlib.contextmanager

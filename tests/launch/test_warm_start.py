@@ -177,13 +177,13 @@ def test_what_is_planned_is_run_though_it_is_known(
     settings: StudySettings, slim: Space, earlier: Path, tmp_path: Path
 ) -> None:
     known: KnownResults = read_known(earlier, slim, FIGURES)
-    again = settings.model_copy(update={"space": slim.dump(), "known": (known,), "trials": 3})
+    again = settings.model_copy(update={"space": slim.dump(), "known": (known,), "trials": 4})
 
     def origins(study: Study) -> list[str]:
         finish_all(study)
         return [record.origin for record in study.records]
 
     with open_study(tmp_path / "study", again) as study:
-        assert origins(study) == ["baseline", "paper", "sampler"]
+        assert origins(study) == ["baseline", "paper", "paper", "sampler"]
         assert study.records[0].params == known.results[0].params
-        assert study.records[2].params not in [r.params for r in known.results]
+        assert study.records[3].params not in [r.params for r in known.results]

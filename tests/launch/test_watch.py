@@ -9,11 +9,12 @@ import pytest
 from optuna.trial import TrialState
 
 from launch.constraints import constraints_from
+from launch.proposals import MAX_REJECTED, rejected_in_a_row
 from launch.records import TrialRecord
 from launch.report import front_table, load_front, write_report
 from launch.searches import search
 from launch.settings import StudySettings
-from launch.study import MAX_REJECTED, Study, open_study, read_records, rejected_in_a_row
+from launch.study import Study, open_study, read_records
 from searchspace import Space
 from tests.launch.made_up import cost, result, settings_for, told
 
@@ -104,7 +105,7 @@ def test_behind_five_rejected_designs_a_random_one_takes_the_place(
     settings: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy(seed=0)
-    monkeypatch.setattr("launch.study.make_sampler", lambda *_: spy)
+    monkeypatch.setattr("launch.proposals.make_sampler", lambda *_: spy)
     with open_study(tmp_path, settings) as study:
         for _ in range(MAX_REJECTED + 2):
             end_before_training(study)
