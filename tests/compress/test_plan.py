@@ -77,7 +77,7 @@ def test_a_plan_is_replayed_once(detector: Detector, plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("{", "the file"),
+        ("{", "line 1 column 2: the JSON is cut off"),
         ('{"removed": {}}', "channels"),
         ('{"removed": {"a": ["x"]}, "channels": {}, "unprunable": {}}', r"removed\.a\.0"),
     ],
@@ -90,5 +90,5 @@ def test_a_damaged_plan_names_file_and_field(text: str, field: str, tmp_path: Pa
 
 
 def test_a_missing_plan_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"plan\.json: No such file"):
+    with pytest.raises(ValueError, match=r"plan\.json: cannot be read \(No such file"):
         read_plan(tmp_path / "plan.json")

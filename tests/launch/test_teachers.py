@@ -91,7 +91,11 @@ def garble(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "expected"),
-    [(remove, "is this a saved detector"), (cut, "safetensors"), (garble, "detector.json")],
+    [
+        (remove, "give the folder of a saved detector"),
+        (cut, "safetensors"),
+        (garble, "detector.json"),
+    ],
 )
 def test_a_missing_or_damaged_teacher_is_refused_before_training(
     tiny: TrialConfig, shapes: TrialData, teacher: Path, tmp_path: Path,
@@ -161,9 +165,9 @@ def test_a_search_checks_its_teachers_first_and_finds_them_from_elsewhere(
     assert [record.state for record in records] == ["finished"] * 2
     assert records[1].config.train.distillation.teacher == str(teacher.resolve())
     shutil.rmtree(teacher)
-    with pytest.raises(TrialError, match="is this a saved detector"):
+    with pytest.raises(TrialError, match="give the folder of a saved detector"):
         resume(out, trials=3, driver="local")
-    with pytest.raises(TrialError, match="is this a saved detector"):
+    with pytest.raises(TrialError, match="give the folder of a saved detector"):
         search(school, shapes_folder, tmp_path / "other", driver="local")
     assert not (tmp_path / "other").exists()
 

@@ -145,7 +145,8 @@ def test_the_sampler_is_told_before_it_proposes_and_nothing_is_run_again(
     warm: StudySettings, tmp_path: Path
 ) -> None:
     out = tmp_path / "study"
-    everything = warm.model_copy(update={"trials": 100})
+    # Any sampler will do to exhaust a space; the others take seconds for each draw.
+    everything = warm.model_copy(update={"trials": 100, "sampler": "random"})
     with open_study(out, everything) as study:
         first, second = told(out)
         finish_all(study)

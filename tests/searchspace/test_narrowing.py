@@ -60,7 +60,7 @@ BAD = {
         ["detector.width", "wide"],
     ),
     "out of the field's bounds": ("[detector]\nwidth = 3", ["detector.width", "3", "2"]),
-    "a fraction of an integer": ("[train]\nepochs = 1.5", ["train.epochs", "1.5", "integer"]),
+    "a fraction of an integer": ("[train]\nepochs = 1.5", ["train.epochs", "1.5", "whole number"]),
     "unknown literal": ('[train]\nprecision = "int3"', ["train.precision", "int3", "bfloat16"]),
     "half a range": ("[train]\nepochs = { low = 1 }", ["train.epochs", "low", "high", "choice"]),
     "choice and range": (
@@ -149,7 +149,7 @@ def test_a_bad_file_is_told_what_is_wrong_with_it(tmp_path: Path, name: str) -> 
 
 
 def test_what_is_not_toml_or_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match=r"mine\.toml: not TOML: .*line 1"):
+    with pytest.raises(SpaceError, match=r"mine\.toml: is not TOML .*line 1"):
         load_space(written(tmp_path, "detector = = 3"))
     with pytest.raises(SpaceError, match=r"'quikc': neither a named space \(.*quick.*\) nor"):
         load_space("quikc")
