@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,10 @@ def attempt(
         return ended
     except Exception as error:
         keep_traceback(error, folder)
-        return failure_of(error, folder, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        if gone := _gone_image(error, data):
+            return Failure(f"{gone} is gone: put the data back", "surroundings", seconds)
+        return failure_of(error, folder, seconds)
 
 
 def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
@@ -69,6 +73,15 @@ def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
             on_epoch(stage, epoch, losses)
 
     return note
+
+
+def _gone_image(error: Exception, data: TrialData) -> Path | None:
+    """The image of the data that was there when they were read, and whose absence is the error."""
+    if not isinstance(error, FileNotFoundError) or error.filename is None:
+        return None
+    file = Path(os.fsdecode(error.filename))
+    images = (record.path for split in (data.train, data.val) for record in split.images)
+    return file if file in images else None
 
 
 def _callbacks(watch: Watch | None) -> dict[str, Any]:

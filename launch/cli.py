@@ -32,7 +32,7 @@ from launch.initial_weights import trial_with_weights
 from launch.ladders import ladder, ladder_control
 from launch.report import ladder_table
 from launch.report.epochs import epochs_in_words
-from launch.search_command import print_front, search_command
+from launch.search_command import print_front, print_no_front, search_command
 from launch.searches import report
 from launch.space_tree import space_tree, spaces_table
 from launch.systems import find_system, read_trial
@@ -143,8 +143,11 @@ def report_command(
     ],
 ) -> None:
     """Rebuild front and report of a study from what is stored."""
-    report(folder)
+    front = report(folder)
     print_front(folder)
+    if not front.members:
+        print_no_front(folder)
+        raise typer.Exit(1)
 
 
 def main() -> None:

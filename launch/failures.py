@@ -160,8 +160,8 @@ def common_cause(endings: Sequence[TrialRecord]) -> str | None:
 
 
 def _kind(reason: str) -> str:
-    """A reason without its numbers, which differ from trial to trial."""
-    return re.sub(r"\d+(\.\d+)?", "#", reason)
+    """A reason without its names and numbers, which differ from trial to trial."""
+    return re.sub(r"'[^']*'|\d+(\.\d+)?", "#", reason)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

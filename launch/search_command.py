@@ -313,7 +313,7 @@ def search_command(
         raise typer.Exit(130) from None
     print_front(folder)
     if not front.members:
-        _print_no_front(folder)
+        print_no_front(folder)
         raise typer.Exit(1)
 
 
@@ -404,11 +404,18 @@ def _print_evidence(folder: Path) -> None:
         console.say(f"  see {file}")
 
 
-def _print_no_front(folder: Path) -> None:
-    """Why a search ended without a front."""
-    failed = [record for record in read_records(folder) if record.state == "failed"]
+def print_no_front(folder: Path) -> None:
+    """Why a study has no front."""
+    records = read_records(folder)
+    failed = [record for record in records if record.state == "failed"]
+    broken = dict.fromkeys(bound for record in records for bound in record.broken)
+    if broken and not failed:
+        console.say(f"No trial keeps to {' and '.join(broken)}, so there is no front.")
+        return
     if not failed:
-        console.say("No trial gives a front; the report says why.")
+        lost = bool(read_missing(folder))
+        again = f": restore them with sparrow search --resume {folder}" if lost else ""
+        console.say(f"No trial has finished{again}.")
         return
     first = failed[0]
     text = f"No trial gives a front: {len(failed)} failed, trial {first.number}: {first.reason}"

@@ -224,8 +224,6 @@ def resume(
     _check_resources(cpus_per_trial, gpus_per_trial, address)
     folder = given_path("folder", folder)
     settings = read_settings(folder)
-    if trials is not None:
-        _check_more(folder, trials)
     resources = _resources(
         driver, settings.device, cpus_per_trial, gpus_per_trial, address, settings.measure_on
     )
@@ -246,6 +244,8 @@ def resume(
         _started(resources, settings.figures, limit, on_wait) as run,
     ):
         if trials is not None:
+            # Only now: what its journal had lost is back.
+            _check_more(study, trials)
             study.extend(trials)
         if trial_timeout is not None:
             study.allow(trial_timeout)
@@ -253,13 +253,13 @@ def resume(
         return _drive(study, read, run)
 
 
-def _check_more(folder: Path, trials: int) -> None:
+def _check_more(study: Study, trials: int) -> None:
     """Raise `SettingsError` where a study holds more trials already than it shall have in all."""
-    there = len(read_records(folder))
+    there = len(study.records)
     if trials < max(1, there):
         raise SettingsError(
-            f"trials is {trials}, but {folder} holds {there} already: give how many there shall be "
-            "in all, or leave it out"
+            f"trials is {trials}, but {study.folder} holds {there} already: give how many there "
+            "shall be in all, or leave it out"
         )
     if trials > MOST_TRIALS:
         raise SettingsError(f"trials is {trials}: give {MOST_TRIALS} at most")
@@ -297,6 +297,12 @@ def _resources(
         ValueError: it cannot be had; the message says why.
     """
     if driver == "local":
+        asked = {"cpus_per_trial": cpus != 1, "gpus_per_trial": gpus, "address": address}
+        for name, given in asked.items():
+            if given:
+                raise SettingsError(
+                    f"{name}: only the driver ray knows of it; leave one of them out"
+                )
         pick_device(device)
         return None
     # Only here: a search without Ray does not import it.
@@ -363,7 +369,7 @@ def _report_if_possible(folder: Path) -> None:
 def _how_to_go_on(study: Study, reason: str) -> str:
     """Why a search stopped, and the command that goes on with it."""
     finished = sum(record.state == "finished" for record in study.records)
-    kept = f"{finished} trial{'' if finished == 1 else 's'} finished and nothing of them is lost"
+    kept = f"{finished} trial{'' if finished == 1 else 's'} finished; nothing that finished is lost"
     again = " --retry-failed" if any(record.lasting for record in study.records) else ""
     return (
         f"the search stopped: {reason.rstrip('.')}. {kept[0].upper()}{kept[1:]}. Once the cause is "

@@ -31,6 +31,7 @@ from searchspace.space import parse_domain, paths
 from searchspace.trial import TrialConfig
 
 EXTENDS = "extends"
+MOST_FILES = 50
 
 
 class SpaceError(ValueError):
@@ -78,6 +79,8 @@ def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
         tree = parse_toml(source, text)
     except Unreadable as error:
         raise SpaceError(str(error)) from None
+    if len(above) > MOST_FILES:
+        raise SpaceError(f"{source}: over {MOST_FILES} files extend each other; write fewer")
     base = tree.pop(EXTENDS, None)
     if base is None:
         return _parse(source, tree)
@@ -96,7 +99,13 @@ def _read(path: Path) -> str:
 def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
     valid = list(paths(TrialConfig))
     domains: dict[str, Domain] = {}
-    for path, spec in _leaves(tree, set(valid), ""):
+    try:
+        leaves = list(_leaves(tree, set(valid), ""))
+    except RecursionError:
+        raise SpaceError(
+            f"{source}: its tables are nested too deeply; no field lies there"
+        ) from None
+    for path, spec in leaves:
         if path not in valid:
             near = difflib.get_close_matches(path, valid, n=1, cutoff=0.0)[0]
             raise SpaceError(f"{source}: there is no field {path}; the nearest one is {near}")

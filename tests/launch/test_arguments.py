@@ -13,17 +13,20 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
+from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig
-from launch import cli, cli_data, ladders, searches
+from launch import cli, cli_data, ladders
 from launch.constraints import Constraint, bound_fault
 from launch.export_command import export_command
 from launch.fps_command import fps_command
 from launch.inputs import SettingsError, TrialData
 from launch.search_command import search_command
 from launch.searches import resume, search
-from launch.settings import settings_of
+from launch.settings import SplitPaths, settings_of
+from launch.study import open_study
 from launch.trial import run_trial
 from searchspace import Space, TrialConfig
+from tests.launch.made_up import result
 
 Run = Callable[..., tuple[int, str]]
 
@@ -291,13 +294,28 @@ def test_a_bound_that_nothing_can_keep_or_break_is_none(
 
 
 def test_a_study_is_not_resumed_with_fewer_trials_than_it_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: Space, shapes: TrialData, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(searches, "read_settings", lambda folder: None)
-    monkeypatch.setattr(searches, "read_records", lambda folder: (None,) * 5)
-    for trials in (0, -3, 4):
-        with pytest.raises(SettingsError, match="holds 5 already"):
+    source = DataSource.from_folder(shapes_folder)
+    settings = settings_of(
+        space=space.dump(),
+        train=SplitPaths(**vars(source.train)),
+        val=SplitPaths(**vars(source.val)),
+        fingerprint=f"{shapes.train.fingerprint}-{shapes.val.fingerprint}",
+        trials=6,
+        device="cpu",
+    )
+    with open_study(tmp_path, settings) as study:
+        for _ in range(2):
+            record = study.propose()
+            study.end(record.number, result(record))
+    before = (tmp_path / "study.json").read_text()
+    for trials in (-3, 0, 1):
+        with pytest.raises(SettingsError, match="trials"):
             resume(tmp_path, trials=trials, driver="local")
+    with pytest.raises(SettingsError, match="holds 2 already"):
+        resume(tmp_path, trials=1, driver="local")
+    assert (tmp_path / "study.json").read_text() == before
 
 
 def test_a_study_lies_under_runs_wherever_its_space_lies(

@@ -405,3 +405,51 @@ def test_places_that_cannot_be_written_are_one_sentence(
         assert str(command[-1])[:6] in text
         assert len(text.strip().splitlines()) <= 2, text
     assert file.read_text() == "in the way"
+
+
+def test_data_that_vanish_are_named_and_blame_no_trial(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    image = shapes.train.images[0].path
+    error = FileNotFoundError(errno.ENOENT, "No such file", str(image))
+    failure = attempt(tiny, shapes, tmp_path, "cpu", run=raising(error))
+    assert failure.reason == f"{image} is gone: put the data back"
+    assert failure.blame == "surroundings"
+
+
+@pytest.mark.parametrize(
+    "option", [("--address", "auto"), ("--cpus-per-trial", 2), ("--gpus-per-trial", 1)]
+)
+def test_the_local_driver_refuses_what_only_ray_knows_of(
+    option: tuple[str, object], run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "s"
+    status, text = run(
+        "search", "--data", shapes_folder, "--driver", "local", "--out", out, *option
+    )
+    assert status == 2
+    assert "only the driver ray knows of it" in text
+    assert not out.exists()
+
+
+def test_a_report_without_a_front_says_why(
+    run: Run, settings: StudySettings, tmp_path: Path
+) -> None:
+    out = tmp_path / "s"
+    with open_study(out, settings) as study:
+        study.end(study.propose().number, Failure("out of memory", "design"))
+    status, text = run("report", out)
+    assert status == 1
+    assert "No trial gives a front: 1 failed, trial 0: out of memory" in text
+
+
+def test_a_journal_that_is_gone_is_restored_when_more_trials_are_asked_for(
+    run: Run, space_file: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out, local = tmp_path / "s", ("--driver", "local")
+    options = ("--space", space_file, "--device", "cpu", "--trials", 1, "--out", out, *local)
+    assert run("search", "--data", shapes_folder, *options)[0] == 0
+    (out / "journal.jsonl").unlink()
+    status, text = run("search", "--resume", out, "--trials", 1, *local)
+    assert status == 0, text
+    assert [r.state for r in read_records(out)] == ["finished"]

@@ -16,7 +16,6 @@ from ray._private.services import psutil
 
 from launch import deadlines
 from launch.deadlines import Limits
-from launch.ray_start import MARK
 from launch.searches import search
 from launch.study import read_records
 from launch.trial_log import LOG
@@ -30,6 +29,22 @@ PATIENCE = 240
 
 ENOUGH = 60
 """Seconds in which an interrupted search ends, on a machine that computes other things."""
+
+
+OURS = "SPARROW_TEST"
+"""The variable by which the processes of one test are known, whatever else runs on the machine."""
+
+
+@pytest.fixture(autouse=True)
+def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(OURS, str(tmp_path))
+
+
+def is_ours(process: psutil.Process) -> bool:
+    try:
+        return process.environ().get(OURS) == os.environ[OURS]
+    except psutil.Error:
+        return False
 
 
 @pytest.fixture
@@ -56,16 +71,8 @@ class Driver:
         return self.output.read_text().splitlines()
 
     def session(self) -> list[psutil.Process]:
-        """The processes of its session, it apart, and those that Ray gave another one."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                own = os.getsid(process.pid) == self.process.pid or MARK in process.environ()
-            except (psutil.Error, OSError):
-                continue
-            if own and process.pid != self.process.pid:
-                found.append(process)
-        return found
+        """The processes that it started, those that Ray gave another session included."""
+        return [p for p in psutil.process_iter() if p.pid != self.process.pid and is_ours(p)]
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         wait_for(condition, lambda: self.process.poll() is None)
@@ -83,7 +90,8 @@ def workers() -> list[psutil.Process]:
     """The processes in which trials run."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith("ray::ImplicitFunc"):
+        command = (process.info["cmdline"] or [""])[0]
+        if command.startswith("ray::ImplicitFunc") and is_ours(process):
             found.append(process)
     return found
 

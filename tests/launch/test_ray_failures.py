@@ -43,13 +43,9 @@ def test_data_that_vanish_stop_the_search_and_a_resume_tries_again(
         (data / "train").rename(tmp_path / "away")
         assert driver.wait(PATIENCE) == 1
     text = said.read_text()
-    assert "the search stopped: FileNotFoundError" in text.replace("\n", " ")
+    assert "is gone: put the data back" in text.replace("\n", " ")
     assert "Traceback" not in text
-    records = read_records(out)
-    failed = [r for r in records if r.state == "failed"]
-    assert len(failed) >= 3
-    assert not any(r.lasting for r in failed)
-    assert (out / failed[0].folder / "traceback.txt").exists()
+    assert "failed" not in {r.state for r in read_records(out)}
     (tmp_path / "away").rename(data / "train")
     assert start("--resume", out).wait(PATIENCE) == 0
     assert [r.state for r in read_records(out)] == ["finished"] * 5

@@ -218,3 +218,16 @@ def test_the_whole_configuration_is_a_space_too() -> None:
     assert space.size() == math.inf
     assert space.to_params(space.baseline()) == to_params(space.baseline())
     assert not space.holds(TrialConfig(seed=1))
+
+
+def test_tables_in_tables_without_end_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, f"[{'.'.join('a' * 3000)}]\nx = 1")
+    with pytest.raises(SpaceError, match="nested too deeply"):
+        load_space(file)
+
+
+def test_a_long_chain_of_files_is_refused(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}.toml").write_text(f'extends = "{number + 1}.toml"')
+    with pytest.raises(SpaceError, match="files extend each other"):
+        load_space(tmp_path / "0.toml")
