@@ -383,5 +383,5 @@ def test_a_set_of_one_class_is_searched_exported_and_reported(
         assert Detector.load(member.detector).classes == ("kind 1",)
         assert export(Detector.load(member.detector), "onnx", tmp_path / "exported").exists()
         assert f"{member.figures.fps:.1f}" in ended.stdout
-    assert "4 trials finished" in ended.stdout
+    assert f"Report: {out / 'report.html'}" in ended.stdout.replace("\n", "")
     assert "4 trials finished" in (out / "report.html").read_text(encoding="utf-8")
