@@ -87,7 +87,7 @@ def _joined(address: Address) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        _shut_down()
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def _own_ray() -> Iterator[None]:
             yield
     finally:
         try:
-            ray.shutdown()
+            _shut_down()
         finally:
             _end_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
@@ -159,6 +159,26 @@ def _init(address: str, **more: object) -> None:
         except SystemExit:
             # Ray's own answer to SIGTERM, which it sets while it starts.
             raise KeyboardInterrupt from None
+
+
+def _shut_down() -> None:
+    """`ray.shutdown`, in which signals go on to do what they did.
+
+    Ray's core gives signals their default actions as it ends, unknown to Python, and then Ray takes
+    seconds to end its processes: a further signal would leave these behind.
+    """
+    node = worker._global_node
+    if node is not None:
+        end_processes = node.kill_all_processes
+
+        def with_our_handlers(*args: object, **options: object) -> None:
+            with handlers_kept():
+                pass  # It installs them anew.
+            end_processes(*args, **options)
+
+        node.kill_all_processes = with_our_handlers
+    with handlers_kept():
+        ray.shutdown()
 
 
 @contextlib.contextmanager
