@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from launch.failures import Failure
 from launch.records import TrialRecord
-from searchspace.compression import Unpruned
 
 FIRST = 12 * 3600.0
 """Seconds that a trial may be silent while none has finished yet."""
@@ -85,10 +84,8 @@ def limits(
 
 def _work(record: TrialRecord) -> float:
     """What a trial trains, in multiply-accumulates per image; 0 where that is not known yet."""
-    pruning = record.config.compress.pruning
-    more = 0 if isinstance(pruning, Unpruned) else pruning.finetune_epochs
     known = record.predicted or (record.result.final.cost if record.result else None)
-    return known.macs * (record.config.train.epochs + more) if known else 0.0
+    return known.macs * sum(record.config.epochs) if known else 0.0
 
 
 @dataclass
