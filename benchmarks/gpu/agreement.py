@@ -38,7 +38,7 @@ LOSS_IMAGES = 2
 
 @dataclass(frozen=True)
 class Seen:
-    """What a form makes of the images: raw predictions, and detections image by image in pixels."""
+    """A form's output for the images: raw predictions, and detections per image in pixels."""
 
     boxes: Tensor
     classes: Tensor

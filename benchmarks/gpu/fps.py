@@ -41,7 +41,7 @@ COMPILING = ("tensorrt", "compile")
 """Runtimes that take long to build, the more useful first."""
 
 FAST, SLOW = {"passes": 9, "seconds": 4.0}, {"passes": 1, "runs": 2, "seconds": 0.1}
-"""What of a measurement differs from the usual: a short one, and the brief form's."""
+"""Changes to the default measurement: a shorter one, and that of the brief form."""
 
 CALIBRATION = 8
 

@@ -1,4 +1,4 @@
-"""What a machine is, and how busy its GPU was meanwhile."""
+"""Facts about the machine, and how busy its GPU was during a part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every part of the GPU benchmark is given, and the rows that it yields."""
+"""The inputs of every part of the GPU benchmark, and the rows that it yields."""
 
 from __future__ import annotations
 
