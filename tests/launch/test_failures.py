@@ -248,17 +248,22 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | None], Non
     return set_error
 
 
+@pytest.fixture
+def new_search(space_file: Path, shapes_folder: Path, tmp_path: Path) -> tuple[object, ...]:
+    """A local search into `study`, as it is typed."""
+    options = ("--space", space_file, "--driver", "local", "--device", "cpu")
+    return ("search", "--data", shapes_folder, *options, "--out", tmp_path / "study")
+
+
 def test_a_search_in_which_all_fails_ends_with_the_cause(
     run: Run,
-    space_file: Path,
-    shapes_folder: Path,
+    new_search: tuple[object, ...],
     tmp_path: Path,
     failing: Callable[[Exception | None], None],
 ) -> None:
     failing(KeyError("a bug"))
-    options = ("--space", space_file, "--driver", "local", "--device", "cpu", "--data")
     out = tmp_path / "study"
-    status, text = run("search", *options, shapes_folder, "--trials", 5, "--out", out)
+    status, text = run(*new_search, "--trials", 5)
     assert status == 1
     assert "the search stopped: KeyError: 'a bug'" in text
     assert f"sparrow search --resume {out}" in text
@@ -276,15 +281,13 @@ def test_a_search_in_which_all_fails_ends_with_the_cause(
 
 def test_two_failures_and_no_front_are_no_success(
     run: Run,
-    space_file: Path,
-    shapes_folder: Path,
+    new_search: tuple[object, ...],
     tmp_path: Path,
     failing: Callable[[Exception | None], None],
 ) -> None:
     failing(MemoryError("too large"))
-    options = ("--space", space_file, "--driver", "local", "--device", "cpu", "--data")
     out = tmp_path / "study"
-    status, text = run("search", *options, shapes_folder, "--trials", 2, "--out", out)
+    status, text = run(*new_search, "--trials", 2)
     assert status == 1
     assert "No trial gives a front: 2 failed, trial 0: out of memory: too large" in text
     status, text = run("search", "--resume", out, "--driver", "local")
@@ -444,12 +447,11 @@ def test_a_report_without_a_front_says_why(
 
 
 def test_a_journal_that_is_gone_is_restored_when_more_trials_are_asked_for(
-    run: Run, space_file: Path, shapes_folder: Path, tmp_path: Path
+    run: Run, new_search: tuple[object, ...], tmp_path: Path
 ) -> None:
-    out, local = tmp_path / "s", ("--driver", "local")
-    options = ("--space", space_file, "--device", "cpu", "--trials", 1, "--out", out, *local)
-    assert run("search", "--data", shapes_folder, *options)[0] == 0
+    out = tmp_path / "study"
+    assert run(*new_search, "--trials", 1)[0] == 0
     (out / "journal.jsonl").unlink()
-    status, text = run("search", "--resume", out, "--trials", 1, *local)
+    status, text = run("search", "--resume", out, "--trials", 1, "--driver", "local")
     assert status == 0, text
     assert [r.state for r in read_records(out)] == ["finished"]
