@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from launch.inheritance import heir
 from launch.journal import JOURNAL, Journal, read_journal
 from launch.records import Origin, Param, TrialRecord
-from launch.settings import SETTINGS, StudyError, StudySettings
+from launch.settings import SETTINGS, StudyError, StudySettings, resume_command
 from launch.trial import RESULT, TrialResult, read_result
 from searchspace import OutsideSpace, Space, TrialConfig
 
@@ -85,6 +84,7 @@ def restore(
     study: Path,
     folders: Mapping[int, str],
     settings: StudySettings,
+    space: Space,
     planned: Mapping[str, Origin],
 ) -> None:
     """Take up the finished trials that a journal has lost, from the results in their folders.
@@ -97,7 +97,7 @@ def restore(
         folders: see `trial_folders`.
         planned: by the digest of what is run before anything is drawn, what it is.
     """
-    space, found = Space.restore(settings.space), []
+    found = []
     for missing in missing_trials(journal.records, folders):
         result = missing.folder and _result(study / missing.folder)
         drawn = result and _drawn(result.config, space, journal.records)
@@ -146,7 +146,7 @@ def journal_gone(study: Path) -> str:
     results = "the result" if count == 1 else f"the {count} results"
     return (
         f"{text}put it back, or restore {results} in {study / TRIALS} with "
-        f"`sparrow search --resume {shlex.quote(str(study))}`"
+        f"`{resume_command(study)}`"
     )
 
 

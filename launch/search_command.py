@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -44,7 +43,14 @@ from launch.report import (
 )
 from launch.samplers import SamplerName
 from launch.searches import Driver, resume, search
-from launch.settings import MAX_SEED, MOST_TIME, MOST_TRIALS, SETTINGS, read_settings
+from launch.settings import (
+    MAX_SEED,
+    MOST_TIME,
+    MOST_TRIALS,
+    SETTINGS,
+    read_settings,
+    resume_command,
+)
 from launch.study import OnEnd, read_records
 from launch.terminal import console
 from launch.told import TOLD_AS, StoppedAs
@@ -245,7 +251,7 @@ def search_command(
         "gpus_per_trial": gpus_per_trial,
         "address": address,
         "trial_timeout": trial_timeout,
-        "on_wait": _print_words,
+        "on_wait": console.say,
     }
     constraints = constraints_from(
         {
@@ -302,7 +308,7 @@ def search_command(
                 ladder=() if ladder is None else parse_ratios("--ladder", ladder),
                 inherit=inherit,
                 warm_start=warm_start or (),
-                on_known=_print_words,
+                on_known=console.say,
                 on_end=_print_end(aims, folder),
                 **workers,
             )
@@ -321,8 +327,7 @@ def _print_interrupted(folder: Path) -> None:
     with contextlib.suppress(OSError):  # The terminal may be what has gone.
         console.say()
         if (folder / SETTINGS).exists():
-            study = shlex.quote(str(folder))
-            console.say(f"Interrupted. Go on with: sparrow search --resume {study}")
+            console.say(f"Interrupted. Go on with: {resume_command(folder)}")
         else:
             console.say("Interrupted before the search began; nothing was written.")
 
@@ -374,10 +379,6 @@ def _shapes() -> DataSource:
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))
 
 
-def _print_words(words: str) -> None:
-    console.say(words)
-
-
 def _print_end(objectives: Sequence[Figure], folder: Path) -> OnEnd:
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
         _print_trial(record, objectives, folder)
@@ -414,7 +415,7 @@ def print_no_front(folder: Path) -> None:
         return
     if not failed:
         lost = bool(read_missing(folder))
-        again = f": restore them with sparrow search --resume {folder}" if lost else ""
+        again = f": restore them with {resume_command(folder)}" if lost else ""
         console.say(f"No trial has finished{again}.")
         return
     first = failed[0]

@@ -33,6 +33,7 @@ from launch.settings import (
     StudyError,
     changed,
     read_settings,
+    resume_command,
     settings_of,
 )
 from launch.study import OnEnd, Study, open_study, read_records
@@ -373,7 +374,7 @@ def _how_to_go_on(study: Study, reason: str) -> str:
     again = " --retry-failed" if any(record.lasting for record in study.records) else ""
     return (
         f"the search stopped: {reason.rstrip('.')}. {kept[0].upper()}{kept[1:]}. Once the cause is "
-        f"mended, go on with: sparrow search --resume {study.folder}{again}"
+        f"mended, go on with: {resume_command(study.folder)}{again}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ class StudyError(ValueError):
 MOST_TRIALS = 1_000_000
 MOST_TIME = 1e7
 """Minutes or hours; more is a slip."""
+
+
+def resume_command(study: Path) -> str:
+    """What to type to go on with a study."""
+    return f"sparrow search --resume {shlex.quote(str(study))}"
 
 
 class SplitPaths(BaseModel):

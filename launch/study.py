@@ -69,7 +69,7 @@ class Study:
         folders = trial_folders(folder)
         first = first_trials(self.space, settings.papers)
         planned = {digest: origin for digest, (_, origin) in first.items()}
-        restore(self._journal, folder, folders, settings, planned)
+        restore(self._journal, folder, folders, settings, self.space, planned)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._proposed: set[int] = set()
         # Nothing can be proposed until something else becomes known.
