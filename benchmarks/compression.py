@@ -21,19 +21,19 @@ from statistics import fmean
 
 import torch
 
-from detectors.cost import Cost
 from detectors.data.shapes import generate_shapes
 from detectors.describe import describe
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
-from detectors.speed import Candidate, hardware_name, measure_together
-from launch.inputs import TrialData
-from launch.meter import LocalMeter
-from launch.stages import DETECTOR, Stages
-from launch.store import Artefact, Store
-from launch.systems import read_trial
-from launch.teachers import load_teacher
-from launch.trial import SPEEDS, STAGES, pick_device
+from detectors.timing.cost import Cost
+from detectors.timing.measure import Candidate, hardware_name, measure_together
+from launch.cli.names import read_trial
+from launch.trial.data import TrialData
+from launch.trial.meter import LocalMeter
+from launch.trial.run import SPEEDS, STAGES, pick_device
+from launch.trial.stages import DETECTOR, Stages
+from launch.trial.store import Artefact, Store
+from launch.trial.teachers import load_teacher
 from searchspace.compression import (
     ChannelPruning,
     CompressConfig,

@@ -30,10 +30,10 @@ from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.quiet import measuring
 from detectors.runtimes import RuntimeUnavailable, available, deploy
-from detectors.speed import hardware_name
 from detectors.timing.blocks import Call, threads, timed
-from detectors.torchvision_weights import load_ssd300
-from launch.trial import pick_device
+from detectors.timing.measure import hardware_name
+from detectors.weights.torchvision import load_ssd300
+from launch.trial.run import pick_device
 from searchspace import DetectorConfig
 from searchspace.papers import on_coco
 

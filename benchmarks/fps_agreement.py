@@ -15,10 +15,10 @@ import sys
 
 import torch
 
-from detectors.cost import Cost
 from detectors.detector import Detector
-from detectors.speed import measure
-from launch.trial import pick_device
+from detectors.timing.cost import Cost
+from detectors.timing.measure import measure
+from launch.trial.run import pick_device
 from searchspace import load_space
 
 ALLOWED = 0.05

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from detectors.cost import Cost
-from launch.fps_command import Row, measure_rows, notes
+from detectors.timing.cost import Cost
+from launch.cli.fps import Row, measure_rows, notes
+from launch.cli.names import find_detector
 from launch.report.words import MISSING, TIMES, show
-from launch.systems import find_detector
-from launch.trial import pick_device
+from launch.trial.run import pick_device
 from searchspace import Published, papers
 from searchspace.measuring import AUTO, MeasureConfig
 

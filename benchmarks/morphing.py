@@ -31,8 +31,8 @@ from detectors.data.loader import TrainingLoader
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
-from detectors.train import fit
-from detectors.weights import inherit
+from detectors.training.train import fit
+from detectors.weights.place import inherit
 from searchspace import DetectorConfig, TrainConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, ScaledPriors

@@ -27,14 +27,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detectors.cost import Cost
 from detectors.data.coco import DataSource, read_source
 from detectors.data.loader import TrainingLoader
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
-from detectors.speed import hardware_name, measure
-from detectors.train import fit
-from launch.trial import pick_device
+from detectors.timing.cost import Cost
+from detectors.timing.measure import hardware_name, measure
+from detectors.training.train import fit
+from launch.trial.run import pick_device
 from searchspace import load_space
 
 ALLOWED = 0.03
@@ -58,7 +58,9 @@ def train(shapes: Path, started: Path, locked: bool) -> None:
     split, _ = read_source(DataSource.from_folder(shapes))
     recipe = config.train.model_copy(update={"epochs": 100_000, "batch_size": 8})
     loader = TrainingLoader(split, recipe, config.detector.input_size, seed=0)
-    unlocked = mock.patch("detectors.train.computing", return_value=contextlib.nullcontext())
+    unlocked = mock.patch(
+        "detectors.training.train.computing", return_value=contextlib.nullcontext()
+    )
     with contextlib.nullcontext() if locked else unlocked:
         fit(
             Detector(config.detector),

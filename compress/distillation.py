@@ -11,7 +11,7 @@ from torch.nn import functional
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from detectors.features import Outputs
-from detectors.train import Term
+from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
 from searchspace.geometry import Level, shown

@@ -8,9 +8,9 @@ import torch
 
 from compress.criteria import Pruning
 from compress.pruning import prune
-from detectors.cost import Cost
 from detectors.detector import Detector
-from detectors.speed import measure
+from detectors.timing.cost import Cost
+from detectors.timing.measure import measure
 from detectors.timing.store import SpeedStore
 from searchspace.compression import ImportancePruning, Unpruned
 from searchspace.measuring import MeasureConfig

@@ -44,7 +44,7 @@ def prune(
             takes the place of `config.target` and `config.ratio`.
         target_fps: frames per second to be reached, in the same place.
         batches: gives the training batches whose gradients the `taylor` criterion weighs.
-        fps: measures frames per second; by default as `detectors.speed` does.
+        fps: measures frames per second; by default as `detectors.timing.measure` does.
         seed: of the `random` criterion.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compress.channels import ChannelGraph, is_dense
 from detectors.detector import Detector
 from detectors.features import Outputs
-from detectors.train import Term
+from detectors.training.train import Term
 
 
 @dataclass(frozen=True)

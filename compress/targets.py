@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from compress.criteria import Pruning
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
-from detectors.speed import measure
+from detectors.timing.measure import measure
 from searchspace.measuring import MeasureConfig
 
 TOLERANCE = 0.005

@@ -1,13 +1,13 @@
 """Detectors built from configurations, their data, training, evaluation and measurement."""
 
-from detectors.cost import Cost
 from detectors.data.coco import DataSource, Split
 from detectors.describe import Description, describe
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
-from detectors.speed import measure
-from detectors.train import fit
-from detectors.weights import Placement, inherit
+from detectors.timing.cost import Cost
+from detectors.timing.measure import measure
+from detectors.training.train import fit
+from detectors.weights.place import Placement, inherit
 
 __all__ = [
     "Cost",

@@ -9,21 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from launch.ladders import ladder
     from launch.report import Front, load_front
     from launch.searches import resume, search
-    from launch.trial import Outcome, TrialData, TrialError, TrialResult, run_trial
+    from launch.trial.ladder import ladder
+    from launch.trial.run import Outcome, TrialData, TrialError, TrialResult, run_trial
 
 _HOMES = {
     "Front": "launch.report",
-    "Outcome": "launch.trial",
-    "TrialData": "launch.trial",
-    "TrialError": "launch.trial",
-    "TrialResult": "launch.trial",
-    "ladder": "launch.ladders",
+    "Outcome": "launch.trial.run",
+    "TrialData": "launch.trial.run",
+    "TrialError": "launch.trial.run",
+    "TrialResult": "launch.trial.run",
+    "ladder": "launch.trial.ladder",
     "load_front": "launch.report",
     "resume": "launch.searches",
-    "run_trial": "launch.trial",
+    "run_trial": "launch.trial.run",
     "search": "launch.searches",
 }
 

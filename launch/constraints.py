@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from detectors.evaluate import Metrics
-from launch.objectives import Figure
+from launch.figures import Figure
 
 MAY_BE_NONE = frozenset({"memory_mb"})
 """Costs that may be 0: a call may allocate nothing."""

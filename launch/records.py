@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from detectors.cost import Cost
 from detectors.evaluate import Metrics
-from launch.objectives import Figure
-from launch.trial import TrialResult
+from detectors.timing.cost import Cost
+from launch.figures import Figure
+from launch.trial.run import TrialResult
 from searchspace import TrialConfig
 
 State = Literal["running", "finished", "failed", "infeasible", "gated", "stopped"]

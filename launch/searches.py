@@ -15,19 +15,17 @@ from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
 from launch.constraints import Constraint, figures_of
-from launch.failures import SearchStopped, broken_place
-from launch.halving import Halving, default_budgets, rungs_within
-from launch.initial_weights import make_sure, with_weights
-from launch.inputs import SettingsError, TrialData, dropped_in_words, given_path
-from launch.interrupts import interruptible
-from launch.local import can_end_trials, run_locally
-from launch.objectives import DEFAULT, ENERGY, Figure
-from launch.preconditions import check_objects, check_space
-from launch.recovery import check_new, missing_in_words, read_missing
+from launch.decisions.halving import Halving, default_budgets, rungs_within
+from launch.drivers.interrupts import interruptible
+from launch.drivers.local import can_end_trials, run_locally
+from launch.figures import DEFAULT, ENERGY, Figure
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
-from launch.samplers import SamplerName
-from launch.settings import (
+from launch.study.failures import SearchStopped, broken_place
+from launch.study.optuna_study import TOLD_AS, StoppedAs
+from launch.study.recovery import check_new, missing_in_words, read_missing
+from launch.study.samplers import SamplerName
+from launch.study.settings import (
     MOST_TRIALS,
     SplitPaths,
     StudyError,
@@ -36,15 +34,17 @@ from launch.settings import (
     resume_command,
     settings_of,
 )
-from launch.study import OnEnd, Study, open_study, read_records
-from launch.teachers import check_named_teachers, with_absolute_teachers
-from launch.told import TOLD_AS, StoppedAs
-from launch.trial import check_for_ray, pick_device
-from launch.warm_start import read_known
+from launch.study.study import OnEnd, Study, open_study, read_records
+from launch.study.warm_start import read_known
+from launch.trial.data import SettingsError, TrialData, dropped_in_words, given_path
+from launch.trial.initial_weights import make_sure, with_weights
+from launch.trial.preconditions import check_objects, check_space
+from launch.trial.run import check_for_ray, pick_device
+from launch.trial.teachers import check_named_teachers, with_absolute_teachers
 from searchspace import Space, load_space
 
 if TYPE_CHECKING:
-    from launch.tuner import Resources
+    from launch.drivers.ray_tune import Resources
 
 Driver = Literal["ray", "local"]
 Say = Callable[[str], None]
@@ -117,7 +117,8 @@ def search(
             scored, are not trained.
         halving: trials that are behind others after as many epochs are stopped; True compares them
             after a quarter and half of their training.
-        stopped_as: how the sampler is told of these; `launch.told.TOLD_AS` by default.
+        stopped_as: how these are reported to the sampler; by default
+            `launch.study.optuna_study.TOLD_AS`.
         inherit: trainings of what the sampler draws start from the nearest trained relative, and
             take half the epochs.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
@@ -307,8 +308,8 @@ def _resources(
         pick_device(device)
         return None
     # Only here: a search without Ray does not import it.
-    from launch.ray_address import check_address, starts_here
-    from launch.tuner import Resources
+    from launch.drivers.ray_address import check_address, starts_here
+    from launch.drivers.ray_tune import Resources
 
     picked = check_for_ray(device, elsewhere=not starts_here(address))
     gpus = float(picked.type == "cuda") if gpus is None else gpus
@@ -338,7 +339,7 @@ def _started(
             )
         yield functools.partial(run_locally, say=say)
         return
-    from launch.tuner import ready, run_on_ray
+    from launch.drivers.ray_tune import ready, run_on_ray
 
     with ready(resources, figures):
         yield functools.partial(run_on_ray, resources=resources, say=say)

@@ -3,12 +3,12 @@
 from searchspace.compression import CompressConfig
 from searchspace.detector import DetectorConfig
 from searchspace.measuring import MeasureConfig
-from searchspace.narrowing import Space
 from searchspace.papers import PaperSystem, Published, papers
-from searchspace.space import OutsideSpace, project, suggest, to_params
+from searchspace.space import Space
 from searchspace.space_files import SpaceError, load_space, space_names
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
+from searchspace.walk import OutsideSpace, project, suggest, to_params
 
 __all__ = [
     "CompressConfig",

@@ -22,7 +22,7 @@ from searchspace.geometry import (
     every_second,
     scaled,
 )
-from searchspace.space import Config, Follows
+from searchspace.walk import Config, Follows
 
 Activation = Literal["relu", "relu6", "silu"]
 """`silu` comes with YOLOX's constants of batch norm."""

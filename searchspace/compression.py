@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
-from searchspace.space import Config
+from searchspace.walk import Config
 
 Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
 

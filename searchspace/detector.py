@@ -13,7 +13,7 @@ from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_
 from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
 from searchspace.neck_forms import FORMS, form_of, steps_of
 from searchspace.necks import Aggregate, Extend, Fuse, Join, L2Norm, Pyramid, Split, Step
-from searchspace.space import Config, Through
+from searchspace.walk import Config, Through
 
 Side = Annotated[int, Field(ge=64, le=16384)]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.domains import Choice, FloatRange
-from searchspace.space import Config
+from searchspace.walk import Config
 
 PARENT = "parent"
 """The teacher that is no saved detector: the trial's own one before it was pruned."""

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Size, both_axes, one_if_equal, shown
-from searchspace.space import Config
+from searchspace.walk import Config
 
 Positive = Annotated[float, Field(gt=0)]
 Ratios = tuple[Annotated[float, Field(gt=1)], ...]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from searchspace.runtimes import Precision, Runtime
-from searchspace.space import Config
+from searchspace.walk import Config
 
 AUTO = "auto"
 """The fastest form that is installed for the device; int8, which needs calibration, left out."""

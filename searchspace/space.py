@@ -1,394 +1,138 @@
-"""Search domains as field annotations, and the walks between configurations and parameters.
-
-A field that may be searched says so where it is declared::
-
-    width: Annotated[float, Choice(0.25, 0.5, 1.0)] = 1.0
-
-One walk over the fields draws a configuration from an Optuna trial (`suggest`), one walks it back
-(`to_params`). A union of models told apart by `kind` is a choice of its own, and its members'
-fields exist only under it; the kind is part of their path, because Optuna refuses a parameter whose
-options change under one name. A field whose own form is no good to draw from, a list for instance,
-names models that it is drawn `Through`.
-"""
+"""`Space`: `TrialConfig`'s own domains, narrowed, fixed or widened path by path."""
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from searchspace.domains import (
-    Choice,
-    Domain,
-    Fixed,
-    FloatRange,
-    IntRange,
-    OptunaTrial,
-    is_number,
+from searchspace.domains import Domain, Fixed, OptunaTrial, dump_domain
+from searchspace.initial_weights import one_whatever_the_start
+from searchspace.papers import papers
+from searchspace.trial import TrialConfig
+from searchspace.walk import (
+    Config,
+    OutsideSpace,
+    entries,
+    parse_domain,
+    project,
+    suggest,
+    to_params,
 )
 
-C = TypeVar("C", bound="Config")
+STOCK = "ssdmnetv1"
+"""The paper's system that every search is read against."""
 
 
-class Config(BaseModel):
-    """A frozen value of the configuration tree; unknown fields are errors."""
+@dataclass(frozen=True)
+class Space:
+    """What a search may draw: `TrialConfig`'s own domains, narrowed path by path."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    name: str
+    domains: Mapping[str, Domain]
 
-    def changed(self, **fields: Any) -> Self:
-        """The same with other values of some fields.
+    def suggest(self, trial: OptunaTrial) -> TrialConfig:
+        return suggest(trial, TrialConfig, self.domains)
+
+    def to_params(self, config: TrialConfig) -> dict[str, Any]:
+        """Raises `OutsideSpace` where the space does not hold `config`."""
+        return to_params(config, self.domains)
+
+    def holds(self, config: TrialConfig) -> bool:
+        try:
+            self.to_params(config)
+        except OutsideSpace:
+            return False
+        return True
+
+    def baseline(self) -> TrialConfig:
+        """The unpruned stock SSD-MobileNetV1, as near to the paper's as this space has it."""
+        return self.nearest(papers[STOCK].trial)
+
+    def nearest(self, config: TrialConfig) -> TrialConfig:
+        """`config` moved into the space, field by field.
 
         Raises:
-            pydantic.ValidationError: they do not go together with the rest.
+            pydantic.ValidationError: the nearest fields do not go together.
         """
-        return type(self)(**{**dict(self), **fields})
+        return project(config, self.domains)
+
+    def papers(self) -> dict[str, TrialConfig]:
+        """The papers' systems that this space can express, each moved to its sizes.
+
+        Backbone and neck are the paper's own, but for the activation where initial weights decide
+        it; width, input, priors and recipe are the nearest that the space has. Systems that become
+        the same are named once.
+        """
+        found: dict[TrialConfig, str] = {}
+        for name, system in papers.items():
+            try:
+                config = self.nearest(system.trial)
+            except ValidationError:
+                continue  # parts of it are here, and do not go together without the others
+            ours, theirs = map(one_whatever_the_start, (config.detector, system.trial.detector))
+            if (ours.backbone, ours.neck) == (theirs.backbone, theirs.neck):
+                found.setdefault(config, name)
+        return {name: config for config, name in found.items()}
+
+    def fix(self, path: str, value: Any) -> Space:
+        """The same space with one field fixed, e.g. the number of classes of a data set."""
+        domain = parse_domain(TrialConfig, path, value)
+        return Space(self.name, {**self.domains, path: domain})
+
+    def dump(self) -> dict[str, Any]:
+        """The space as JSON-ready data, which `Space.restore` reads back."""
+        return {"name": self.name, "domains": {p: dump_domain(d) for p, d in self.domains.items()}}
 
     @classmethod
-    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Drawn values with those that follow from them (`Follows`)."""
-        return values
+    def restore(cls, dumped: Mapping[str, Any]) -> Space:
+        specs = dumped["domains"]
+        return cls(dumped["name"], {p: parse_domain(TrialConfig, p, s) for p, s in specs.items()})
 
-    def as_drawn(self, domains: Mapping[str, Domain]) -> Self:
-        """This as it was before `completed`, as far as a space does not name what that sets."""
-        return self
+    def searched(self) -> Iterator[tuple[str, Domain]]:
+        """Every path that is really drawn, with its domain, in the order of drawing."""
+        return ((path, d) for path, d in self.fields() if not isinstance(d, Fixed))
 
-    def read_as(self, cls: type[C]) -> C | None:
-        """This as a configuration of another kind, which a space may have in its place.
+    def fields(self) -> Iterator[tuple[str, Domain]]:
+        """Every path of what may be drawn, with its domain: `Fixed` where it is not searched."""
+        yield from _fields(TrialConfig, self.domains, "", None)
 
-        It keeps the fields that both kinds declare alike; None where it has no such form.
-        """
-        shared = [
-            name
-            for name, info in cls.model_fields.items()
-            if name != "kind" and repr(type(self).model_fields.get(name)) == repr(info)
-        ]
-        return cls(**{name: getattr(self, name) for name in shared})
-
-    def unlike(self, other: Config) -> float:
-        """How much of this another kind does not have: the fields in which they differ."""
-        fields = [name for name in type(self).model_fields if name != "kind"]
-        return sum(getattr(self, name) != getattr(other, name, ...) for name in fields)
+    def size(self, real: float = math.inf) -> float:
+        """How many configurations there are, a real-valued range counted as `real` values."""
+        return _size(TrialConfig, self.domains, "", real)
 
 
-class OutsideSpace(ValueError):
-    """A configuration, or a piece of one, that the space does not hold."""
-
-
-@dataclass(frozen=True)
-class Follows:
-    """Marks a field that nobody draws: the owner's `completed` sets it."""
-
-
-@dataclass(frozen=True)
-class Through:
-    """Marks a field that is drawn, and read back, by way of one of several models.
-
-    Attributes:
-        forms: the models, told apart by `kind`; of two that could read a value, the first does.
-        build: makes the field's value of a form, given the owner's fields that come before it.
-        read: the inverse: the form of a class that a value has, or None; exact only where `build`
-            makes the value of it again.
-    """
-
-    forms: tuple[type[Config], ...]
-    build: Callable[[Any, Mapping[str, Any]], Any]
-    read: Callable[[type[Config], Any, Mapping[str, Any]], Config | None]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One field as the walk meets it: `members` for a union, else `domain` if it is searched.
-
-    Attributes:
-        default: what its owner has there.
-        model: the class of a nested configuration.
-        members: the classes of a union by kind, `domain` being that of the kind.
-    """
-
-    path: str
-    name: str
-    default: Any
-    domain: Domain | None = None
-    model: type[Config] | None = None
-    members: Mapping[str, type[Config]] = field(default_factory=dict)
-    through: Through | None = None
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Of a union: the kinds that may be drawn."""
-        return self.domain.options if isinstance(self.domain, Choice) else (self.domain.value,)
-
-    def member(
-        self, value: Any, owner: Mapping[str, Any], kinds: Iterable[str] | None = None
-    ) -> Config | None:
-        """The member of the union that a field's value stands for; None where no form has it.
-
-        Args:
-            kinds: the forms that it may have; by default those that may be drawn.
-        """
-        if self.through is None:
-            return value
-        for kind in self.kinds if kinds is None else kinds:
-            form = self.through.read(self.members[kind], value, owner)
-            if form is not None and self.value(form, owner) == value:
-                return form
-        return None
-
-    def start(self, kind: str | None = None) -> Config | None:
-        """The owner's default, which has the defaults of what lies in it; None for that of a class.
-
-        Args:
-            kind: of the union's member whose default it is.
-        """
-        cls = self.model if kind is None else self.members[kind]
-        return self.default if type(self.default) is cls else None
-
-    def value(self, member: Config, owner: Mapping[str, Any]) -> Any:
-        """The field's value that a member of the union stands for."""
-        return member if self.through is None else self.through.build(member, owner)
-
-
-def suggest(trial: OptunaTrial, cls: type[C], domains: Mapping[str, Domain] | None = None) -> C:
-    """Draw a configuration of `cls` from an Optuna trial.
-
-    Args:
-        trial: anything with Optuna's `suggest_*` methods.
-        cls: the configuration to draw.
-        domains: path -> domain, taking the place of the field's own (a space's narrowing).
-
-    Raises:
-        pydantic.ValidationError: the drawn fields do not go together.
-    """
-    return _draw(trial, cls, None, domains or {}, "")
-
-
-def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> dict[str, Any]:
-    """The parameters with which `suggest` would draw `config`.
-
-    Raises:
-        OutsideSpace: a field has a value that no parameters could draw; the message names its path.
-    """
-    params: dict[str, Any] = {}
-    domains = domains or {}
-    _collect(config.as_drawn(domains), None, domains, "", params)
-    return params
-
-
-def project(config: C, domains: Mapping[str, Domain]) -> C:
-    """`config` moved into the space: every field takes the nearest value that may be drawn.
-
-    A union whose kind cannot be drawn becomes the kind that is least `unlike` it.
-
-    Raises:
-        pydantic.ValidationError: the nearest values do not go together.
-    """
-    return _project(config.as_drawn(domains), None, domains, "")
-
-
-def entries(
-    cls: type[Config], domains: Mapping[str, Domain], path: str, owner: Config | None = None
-) -> Iterator[Entry]:
-    """The fields of `cls` in their order of declaration, with what may be drawn for each.
-
-    Args:
-        owner: has the fields' defaults where they are not those of the class: a configuration
-            inside another one is by default what that one says.
-    """
-    for name, info in cls.model_fields.items():
-        here = f"{path}.{name}" if path else name
-        default = (
-            info.get_default(call_default_factory=True) if owner is None else getattr(owner, name)
-        )
-        members = _members(info)
-        if _marked(info, Follows):
-            continue
-        if members:
-            kinds = domains.get(f"{here}.kind") or _default_kinds(info, members)
-            through = _marked(info, Through)
-            yield Entry(here, name, default, domain=kinds, members=members, through=through)
-        elif isinstance(info.annotation, type) and issubclass(info.annotation, Config):
-            yield Entry(here, name, default, model=info.annotation)
-        elif name != "kind":
-            yield Entry(here, name, default, domain=domains.get(here) or _own_domain(info))
-
-
-def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
-    """A domain from its TOML form: `{choice = [...]}`, `{low, high, log, step}`, or a fixed value.
-
-    Raises:
-        ValueError: the form is not one of these, or a value does not fit the field's type.
-    """
-    adapt = TypeAdapter(_field_type(cls, path)).validate_python
-    if not isinstance(spec, dict):
-        return Fixed(adapt(spec))
-    match spec:
-        case {"choice": list(options), **rest} if not rest:
-            return Choice(*(adapt(option) for option in options))
-        case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "step"}:
-            low, high = adapt(low), adapt(high)
-            if not (is_number(low) and is_number(high)):
-                raise ValueError("the field is no number and has no range; give {choice = [...]}")
-            if isinstance(low, int):
-                return IntRange(low, high, **rest)
-            return FloatRange(low, high, **rest)
-    raise ValueError("give a value, {choice = [...]} or {low = ..., high = ...}")
-
-
-def paths(cls: type[Config], path: str = "") -> Iterator[str]:
-    """Every path of `cls` that a space may narrow, through all members of its unions."""
-    for entry in entries(cls, {}, path):
-        if entry.members:
-            yield f"{entry.path}.kind"
-            for kind, member in entry.members.items():
-                yield from paths(member, f"{entry.path}.{kind}")
-        elif entry.model:
-            yield from paths(entry.model, entry.path)
-        else:
-            yield entry.path
-
-
-def field_names(cls: type[Config]) -> tuple[str, ...]:
-    """Every path of `cls`, and the paths that these lie below."""
-    parts = [path.split(".") for path in paths(cls)]
-    whole = (".".join(names[:depth]) for names in parts for depth in range(1, len(names) + 1))
-    return tuple(dict.fromkeys(whole))
-
-
-def _draw(
-    trial: OptunaTrial, cls: type[C], owner: C | None, domains: Mapping[str, Domain], path: str
-) -> C:
-    values: dict[str, Any] = {}
+def _fields(
+    cls: type[Config], domains: Mapping[str, Domain], path: str, owner: Config | None
+) -> Iterator[tuple[str, Domain]]:
     for entry in entries(cls, domains, path, owner):
         if entry.members:
-            kind = entry.domain.suggest(trial, f"{entry.path}.kind")
-            below = f"{entry.path}.{kind}"
-            member = _draw(trial, entry.members[kind], entry.start(kind), domains, below)
-            values[entry.name] = entry.value(member, values)
+            yield f"{entry.path}.kind", entry.domain
+            for kind in entry.kinds:
+                below = f"{entry.path}.{kind}"
+                yield from _fields(entry.members[kind], domains, below, entry.start(kind))
         elif entry.model:
-            values[entry.name] = _draw(trial, entry.model, entry.start(), domains, entry.path)
+            yield from _fields(entry.model, domains, entry.path, entry.start())
         else:
-            found = entry.domain.suggest(trial, entry.path) if entry.domain else entry.default
-            values[entry.name] = found
-    return cls(**cls.completed(values))
+            yield entry.path, entry.domain or Fixed(entry.default)
 
 
-def _project(config: C, owner: C | None, domains: Mapping[str, Domain], path: str) -> C:
-    values: dict[str, Any] = {}
-    for entry in entries(type(config), domains, path, owner):
-        value = getattr(config, entry.name)
+def _size(cls: type[Config], domains: Mapping[str, Domain], path: str, real: float) -> float:
+    factors = []
+    for entry in entries(cls, domains, path):
         if entry.members:
-            member = _nearest_member(entry, value, dict(config), domains)
-            values[entry.name] = entry.value(member, values)
-        elif entry.model:
-            values[entry.name] = _project(value, entry.start(), domains, entry.path)
-        else:
-            values[entry.name] = entry.domain.nearest(value) if entry.domain else entry.default
-    return type(config)(**config.completed(values))
-
-
-def _nearest_member(
-    entry: Entry, value: Any, owner: Mapping[str, Any], domains: Mapping[str, Domain]
-) -> Config:
-    """The member of a union that may be drawn and is nearest to what a field's value stands for."""
-
-    def moved(kind: str, form: Config | None) -> Config:
-        start = entry.start(kind)
-        form = form or start or entry.members[kind]()
-        return _project(form, start, domains, f"{entry.path}.{kind}")
-
-    member = entry.member(value, owner) or entry.member(value, owner, entry.members)
-    if member is None:
-        return moved(entry.kinds[0], None)
-    if member.kind in entry.kinds:
-        return moved(member.kind, member)
-    forms = [(kind, member.read_as(entry.members[kind])) for kind in entry.kinds]
-    there = [(kind, form) for kind, form in forms if form is not None] or forms[:1]
-    return min((moved(kind, form) for kind, form in there), key=member.unlike)
-
-
-def _collect(
-    config: Config,
-    owner: Config | None,
-    domains: Mapping[str, Domain],
-    path: str,
-    params: dict[str, Any],
-) -> None:
-    for entry in entries(type(config), domains, path, owner):
-        value = getattr(config, entry.name)
-        if entry.members:
-            member = entry.member(value, dict(config))
-            if member is None:
-                raise OutsideSpace(
-                    f"{entry.path}: {value!r} is none of the kinds {', '.join(entry.kinds)}"
+            factors.append(
+                sum(
+                    _size(entry.members[kind], domains, f"{entry.path}.{kind}", real)
+                    for kind in entry.kinds
                 )
-            _record(entry, f"{entry.path}.kind", member.kind, params)
-            below = f"{entry.path}.{member.kind}"
-            _collect(member, entry.start(member.kind), domains, below, params)
-        elif entry.model:
-            _collect(value, entry.start(), domains, entry.path, params)
-        elif entry.domain:
-            _record(entry, entry.path, value, params)
-        elif value != entry.default:
-            raise OutsideSpace(
-                f"{entry.path} = {value!r} is not searched; its fixed value is {entry.default!r}"
             )
-
-
-def _record(entry: Entry, path: str, value: Any, params: dict[str, Any]) -> None:
-    try:
-        param = entry.domain.param(value)
-    except ValueError as error:
-        raise OutsideSpace(f"{path}: {error}") from None
-    if not isinstance(entry.domain, Fixed):
-        params[path] = param
-
-
-def _members(info: FieldInfo) -> dict[str, type[Config]]:
-    """The models of a union told apart by `kind`; a single model with a `kind` counts as one."""
-    if through := _marked(info, Through):
-        return {form.model_fields["kind"].default: form for form in through.forms}
-    annotation = info.annotation
-    is_union = get_origin(annotation) in (Union, types.UnionType)
-    candidates = get_args(annotation) if is_union else (annotation,)
-    models = [c for c in candidates if isinstance(c, type) and issubclass(c, Config)]
-    if len(models) != len(candidates) or any("kind" not in m.model_fields for m in models):
-        return {}
-    return {model.model_fields["kind"].default: model for model in models}
-
-
-def _default_kinds(info: FieldInfo, members: Mapping[str, type[Config]]) -> Domain:
-    own = _own_domain(info)
-    if own is not None:
-        return own
-    return Choice(*members) if len(members) > 1 else Fixed(next(iter(members)))
-
-
-def _own_domain(info: FieldInfo) -> Domain | None:
-    return _marked(info, Choice | IntRange | FloatRange | Fixed)
-
-
-def _marked(info: FieldInfo, kind: Any) -> Any:
-    """The first of a field's annotations that is of a kind; None without one."""
-    return next((mark for mark in info.metadata if isinstance(mark, kind)), None)
-
-
-def _field_type(cls: type[Config], path: str) -> Any:
-    """The type of the field at `path`, as pydantic's `TypeAdapter` takes it."""
-    owner = cls
-    names = path.split(".")
-    while names:
-        info = owner.model_fields[names.pop(0)]
-        members = _members(info)
-        if members and names == ["kind"]:
-            return Literal[tuple(members)]
-        if members:
-            owner = members[names.pop(0)]
-        elif names:
-            owner = info.annotation
-        else:
-            return Annotated[info.annotation, info]
-    raise KeyError(path)
+        elif entry.model:
+            factors.append(_size(entry.model, domains, entry.path, real))
+        elif entry.domain:
+            size = entry.domain.size()
+            factors.append(real if math.isinf(size) else size)
+    return math.prod(factors)

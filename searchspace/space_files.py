@@ -25,10 +25,10 @@ from pydantic import ValidationError
 
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
-from searchspace.narrowing import Space
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
-from searchspace.space import parse_domain, paths
+from searchspace.space import Space
 from searchspace.trial import TrialConfig
+from searchspace.walk import parse_domain, paths
 
 EXTENDS = "extends"
 MOST_FILES = 50

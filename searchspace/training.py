@@ -10,7 +10,7 @@ from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.geometry import InputSize, both_axes, one_if_equal
 from searchspace.schedules import Cosine, Schedule
-from searchspace.space import Config
+from searchspace.walk import Config
 
 Weights = Literal["none", "auto", "shapes", "imagenet"]
 

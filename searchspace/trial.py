@@ -22,8 +22,8 @@ from searchspace.initial_weights import (
     unprepared,
 )
 from searchspace.measuring import MeasureConfig
-from searchspace.space import Config
 from searchspace.training import TrainConfig
+from searchspace.walk import Config
 
 MOST_SEED = 2**31 - 1
 """The largest seed that every library below takes, with room for what is added to it."""

@@ -72,7 +72,11 @@ def test_imports_point_down_and_nothing_is_pickled(file: str) -> None:
 @pytest.mark.parametrize(
     ("file", "source", "found"),
     [
-        ("searchspace/x.py", "import detectors.train", ["searchspace/x.py:1: detectors.train"]),
+        (
+            "searchspace/x.py",
+            "import detectors.train",
+            ["searchspace/x.py:1: detectors.train"],
+        ),
         ("searchspace/x.py", "def f():\n    from detectors import train", 2),
         ("detectors/x.py", "from compress.pruning import prune", 2),
         ("detectors/x.py", "from searchspace import papers", 0),
@@ -113,13 +117,13 @@ def test_importing_searchspace_loads_no_heavy_library() -> None:
 
 
 def test_a_single_trial_loads_neither_ray_nor_optuna() -> None:
-    loaded = loaded_with("import compress, launch.trial, detectors.speed")
+    loaded = loaded_with("import compress, launch.trial.run, detectors.timing.measure")
     assert "torch" in loaded
     assert loaded & {"ray", "optuna"} == set()
 
 
 def test_timm_is_loaded_only_where_its_weights_are_asked_for() -> None:
     # Of the rooms above, torch_pruning loads it by itself.
-    loaded = loaded_with("import detectors, detectors.imagenet")
+    loaded = loaded_with("import detectors, detectors.weights.imagenet")
     assert "torchvision" in loaded
     assert "timm" not in loaded

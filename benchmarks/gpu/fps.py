@@ -25,11 +25,11 @@ from benchmarks.gpu.setting import (
     tried,
 )
 from compress import calibration_images
-from detectors.cost import Cost
-from detectors.deployment import deploy_as
 from detectors.detector import Detector
 from detectors.runtimes import Deployed, Form, available
-from detectors.speed import Candidate, measure_together
+from detectors.runtimes.deployment import deploy_as
+from detectors.timing.cost import Cost
+from detectors.timing.measure import Candidate, measure_together
 from searchspace.measuring import MeasureConfig
 
 SYSTEMS = ("ssd300_vgg16", "ssdmnetv1_s1l4", "yolox_tiny")

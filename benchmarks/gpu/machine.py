@@ -15,8 +15,8 @@ from importlib import metadata
 import torch
 
 from benchmarks.gpu.setting import Row
-from detectors.speed import hardware_name
 from detectors.timing.energy import EnergyUnreadable, energy_counter
+from detectors.timing.measure import hardware_name
 from detectors.timing.state import DeviceState, device_state
 
 PACKAGES = ("torchvision", "triton", "tensorrt", "onnxruntime", "nvidia-ml-py", "ray")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from detectors.detector import Detector
-from launch.inputs import TrialData
+from launch.trial.data import TrialData
 from searchspace import TrialConfig, load_space, papers
 
 TABLE, ERROR = "table", "error"

@@ -1,9 +1,9 @@
 """Training steps of a system of each family: alone, and as the real loop with its loader.
 
-Both are `detectors.train.fit` with the paper's recipe at the paper's input and batch size, from
-random weights and without multi-scale training, so that all steps are alike. The bare step gets
-one batch again and again whose images lie on the device already. The loop loads, augments and
-trains epoch after epoch, as a trial does.
+Both are `detectors.training.train.fit` with the paper's recipe at the paper's input and batch
+size, from random weights and without multi-scale training, so that all steps are alike. The bare
+step gets one batch again and again whose images lie on the device already. The loop loads,
+augments and trains epoch after epoch, as a trial does.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from detectors.data.loader import Batch, TrainingLoader
 from detectors.describe import skeleton
 from detectors.detector import Detector
 from detectors.timing.memory import peak_memory
-from detectors.train import OnEpoch, autocast_type, fit
-from launch.stages import GPU_LOADERS
+from detectors.training.train import OnEpoch, autocast_type, fit
+from launch.trial.stages import GPU_LOADERS
 from searchspace.training import MultiScale, TrainConfig
 from searchspace.trial import TrialConfig
 

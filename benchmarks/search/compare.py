@@ -33,7 +33,7 @@ from benchmarks.figures import write_png
 from benchmarks.search.replay import Moment, Replay
 from benchmarks.search.strategies import Ours, Plain
 from benchmarks.search.table import Table
-from launch.halving import Halving
+from launch.decisions.halving import Halving
 
 T = TypeVar("T")
 

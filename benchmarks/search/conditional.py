@@ -28,10 +28,10 @@ from benchmarks.search.table import Table
 from detectors.boxes import batched_iou
 from detectors.describe import describe
 from detectors.priors import default_boxes
-from launch.front import hypervolume, log_fps
-from launch.samplers import SAMPLERS, SamplerName
-from launch.study import open_study
-from launch.trial import TrialResult
+from launch.pareto import hypervolume, log_fps
+from launch.study.samplers import SAMPLERS, SamplerName
+from launch.study.study import open_study
+from launch.trial.run import TrialResult
 from searchspace import DetectorConfig, TrialConfig, load_space
 
 BOXES = 64

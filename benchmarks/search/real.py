@@ -19,9 +19,9 @@ from rich.table import Table
 
 from benchmarks.figures import write_png
 from launch import search
-from launch.front import front, hypervolume, log_fps
-from launch.settings import SETTINGS
-from launch.study import read_records
+from launch.pareto import front, hypervolume, log_fps
+from launch.study.settings import SETTINGS
+from launch.study.study import read_records
 
 SPACE = Path(__file__).with_name("bccd.toml")
 FIGURE = Path("docs/bccd.png")

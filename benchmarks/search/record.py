@@ -24,18 +24,18 @@ from pydantic import BaseModel
 from rich.progress import track
 
 from benchmarks.search.table import SPACE, Design, Seconds, every, write
-from detectors.cost import Cost
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
-from detectors.speed import speed_key
+from detectors.timing.cost import Cost
+from detectors.timing.measure import speed_key
 from launch.files import write_atomically
-from launch.inputs import TrialData
-from launch.meter import LocalMeter
-from launch.stages import DETECTOR, Stages
-from launch.store import Store
-from launch.teachers import load_teacher
-from launch.trial import SPEEDS, Outcome, TrialResult
+from launch.trial.data import TrialData
+from launch.trial.meter import LocalMeter
+from launch.trial.run import SPEEDS, Outcome, TrialResult
+from launch.trial.stages import DETECTOR, Stages
+from launch.trial.store import Store
+from launch.trial.teachers import load_teacher
 from searchspace import Space, TrialConfig, load_space
 from searchspace.compression import Unpruned
 

@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 
 from benchmarks.search.table import Design, Table
 from launch.records import TrialRecord
-from launch.settings import SplitPaths, StudySettings
-from launch.study import open_study
+from launch.study.settings import SplitPaths, StudySettings
+from launch.study.study import open_study
 from searchspace import Space, TrialConfig
 
 NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from optuna.trial import FixedTrial
 from pydantic import BaseModel, ConfigDict
 
-from launch.front import front, hypervolume, log_fps
-from launch.trial import TrialResult
+from launch.pareto import front, hypervolume, log_fps
+from launch.trial.run import TrialResult
 from searchspace import Space, TrialConfig, load_space
 
 HERE = Path(__file__).parent

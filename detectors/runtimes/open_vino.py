@@ -15,9 +15,9 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.onnx_graph import DETECTIONS, RAW, onnx_graph, predictions_of
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
+from detectors.runtimes.onnx_graph import DETECTIONS, RAW, onnx_graph, predictions_of
 from searchspace.runtimes import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "int8")

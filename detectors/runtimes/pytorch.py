@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.fold import folded
-from detectors.onnx_graph import named_tensors, predictions_of
 from detectors.own_folder import cache_folder
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from detectors.runtimes.fold import folded
+from detectors.runtimes.onnx_graph import named_tensors, predictions_of
 from searchspace.runtimes import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.onnx_graph import INPUT, predictions_of
 from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
+from detectors.runtimes.onnx_graph import INPUT, predictions_of
 from detectors.runtimes.onnx_runtime import OnnxGraph
 from searchspace.runtimes import Precision
 

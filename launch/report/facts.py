@@ -6,13 +6,13 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from launch.inheritance import SHARE
-from launch.objectives import DEFAULT, SENSES
+from launch.decisions.inheritance import SHARE
+from launch.decisions.pruning_ladder import trainings_saved
+from launch.figures import DEFAULT, SENSES
 from launch.records import TrialRecord
 from launch.report.speed import speed_facts
 from launch.report.words import LABELS
-from launch.rungs import trainings_saved
-from launch.settings import StudySettings
+from launch.study.settings import StudySettings
 
 
 def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.detector import Detector
-from launch.objectives import Figure
+from launch.figures import Figure
 from launch.records import TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView

@@ -11,9 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from detectors.cost import Cost
-from launch.failures import evidence
-from launch.objectives import DEFAULT, SENSES, height
+from detectors.timing.cost import Cost
+from launch.figures import DEFAULT, SENSES, height
 from launch.records import EARLY, TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
@@ -30,7 +29,8 @@ from launch.report.words import (
     show_seconds,
     with_name,
 )
-from launch.trial import TrialResult
+from launch.study.failures import evidence
+from launch.trial.run import TrialResult
 from searchspace.reading import visible
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from plotly import graph_objects as go
 
-from launch.objectives import SENSES, Figure
+from launch.figures import SENSES, Figure
 from launch.records import TrialRecord
 from launch.report.study import StudyView
 from launch.report.words import LABELS, describe_in_words, show
-from launch.trial import Outcome
+from launch.trial.run import Outcome
 from searchspace.reading import visible
 
 # Told apart without colour by size and shape; each has a contrast of 3:1 on white and on black.

@@ -1,4 +1,4 @@
-"""The front, and a pruning ladder, as tables for `launch.terminal.console`."""
+"""The front, and a pruning ladder, as tables for `launch.cli.terminal.console`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 
 from rich.table import Table
 
-from launch.objectives import DEFAULT, Figure
+from launch.figures import DEFAULT, Figure
 from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
 from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, show, show_change
-from launch.trial import Outcome, TrialResult
+from launch.trial.run import Outcome, TrialResult
 
 
 def front_table(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.budget import Outlook
+from launch.decisions.budget import Outlook
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
 from searchspace.compression import ImportancePruning, Int8, Unpruned

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.figures import DEFAULT, Figure
 from launch.files import write_atomically
-from launch.objectives import DEFAULT, Figure
 from launch.records import TrialRecord
 from launch.report.front_file import FRONT_CSV, FRONT_JSON, front_csv, front_json, front_of
 from launch.report.page import page

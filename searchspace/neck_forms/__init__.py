@@ -16,7 +16,7 @@ from searchspace.neck_forms.fused import FusedNeck
 from searchspace.neck_forms.pyramids import AggregateNeck, PyramidNeck
 from searchspace.neck_forms.ssd import SSDNeck
 from searchspace.necks import Step
-from searchspace.space import Config
+from searchspace.walk import Config
 
 
 class ListedNeck(Config):

@@ -11,8 +11,8 @@ from pydantic import Field
 from searchspace.domains import Choice
 from searchspace.geometry import Level
 from searchspace.necks import Deconvolve, FusionBlock, Step, enlargements
-from searchspace.space import Config
-from searchspace.top_down import Channels
+from searchspace.necks.top_down import Channels
+from searchspace.walk import Config
 
 Widths = Literal["even", "rising", "result"]
 """Channels inside a fusion: the same in all of them; those of the result behind the last transposed

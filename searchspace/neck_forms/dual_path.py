@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from searchspace.backbones import Backbone
 from searchspace.domains import Choice
 from searchspace.necks import Join, Split, Step
-from searchspace.space import Config
+from searchspace.walk import Config
 
 
 class NoDualPath(Config):

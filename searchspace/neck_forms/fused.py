@@ -11,8 +11,8 @@ from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Size
 from searchspace.neck_forms.growing import Ending, ending_of, grown
 from searchspace.necks import Extend, Fuse, Growth, Index, Source, Step
-from searchspace.space import Config
-from searchspace.top_down import Channels
+from searchspace.necks.top_down import Channels
+from searchspace.walk import Config
 
 _FURTHER = (Growth(channels=512, stride=1), Growth(channels=256))
 _START = (512, 256, 256)

@@ -10,8 +10,8 @@ from searchspace.backbones import Backbone
 from searchspace.domains import Choice
 from searchspace.geometry import Size
 from searchspace.necks import Extend, Growth, Step
-from searchspace.space import Config
-from searchspace.top_down import Aggregate, Channels, Pyramid
+from searchspace.necks.top_down import Aggregate, Channels, Pyramid
+from searchspace.walk import Config
 
 
 class PyramidNeck(Config):

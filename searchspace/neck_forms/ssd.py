@@ -17,8 +17,8 @@ from searchspace.neck_forms.deconvolution import (
 from searchspace.neck_forms.dual_path import DualPath, DualPathSplit, NoDualPath, dual_path_of
 from searchspace.neck_forms.growing import Ending, ending_of, grown
 from searchspace.necks import Extend, L2Norm, Step
-from searchspace.space import Config
-from searchspace.top_down import Channels
+from searchspace.necks.top_down import Channels
+from searchspace.walk import Config
 
 
 class SSDNeck(Config):

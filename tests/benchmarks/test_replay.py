@@ -10,10 +10,10 @@ import pytest
 from benchmarks.search.replay import Replay
 from benchmarks.search.strategies import Ours
 from benchmarks.search.table import SPACE, Design, Seconds, Table, every, write
-from detectors.cost import Cost
 from detectors.evaluate import Metrics
-from launch.halving import Halving
-from launch.trial import Outcome, TrialResult
+from detectors.timing.cost import Cost
+from launch.decisions.halving import Halving
+from launch.trial.run import Outcome, TrialResult
 from searchspace import Space, TrialConfig, load_space
 
 EPOCHS = 6

@@ -17,7 +17,7 @@ from compress.distillation import (
     level_pairs,
 )
 from detectors.detector import Detector
-from detectors.multi_scale import at_input_size
+from detectors.training.multi_scale import at_input_size
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import Slimming

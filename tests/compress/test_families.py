@@ -11,7 +11,7 @@ import torch
 from compress import prune
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
-from detectors.fold import folded
+from detectors.runtimes.fold import folded
 from searchspace.compression import ImportancePruning, Slimming
 from tests.compress.systems import (
     SIZES,

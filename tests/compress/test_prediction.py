@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from compress import planned_detector, predict_cost, predict_cost_by, prediction, prune
-from detectors.cost import Cost
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
-from detectors.speed import measure
+from detectors.timing.cost import Cost
+from detectors.timing.measure import measure
 from detectors.timing.store import SpeedStore
 from searchspace import TrialConfig
 from searchspace.backbones import MobileNetV1
@@ -119,7 +119,7 @@ def test_a_share_of_the_latency_is_sought_by_measuring() -> None:
 def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("detectors.speed.doubt", lambda *_: None)
+    monkeypatch.setattr("detectors.timing.measure.doubt", lambda *_: None)
     store = SpeedStore(tmp_path / "speeds")
     predicted = predict_cost(trial(), CPU, store)
     torch.manual_seed(7)

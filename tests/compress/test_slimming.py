@@ -8,7 +8,7 @@ from compress import gates, sparsity_term
 from compress.channels import ChannelGraph
 from compress.slimming import ungated
 from detectors.detector import Detector
-from detectors.train import _optimizer
+from detectors.training.train import _optimizer
 from searchspace import DetectorConfig, TrainConfig, papers
 from searchspace.heads import Multibox, ScaledPriors
 from tests.compress.systems import built, norms

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.detectors.test_export import RUN
 from torch import Tensor
 
 from compress import distillation_term, load_quantised, prune, quantise
@@ -19,9 +20,9 @@ from detectors.data.loader import Batch
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, evaluate
-from detectors.export import export
 from detectors.postprocess import Detections
 from detectors.runtimes import Form, available, deploy
+from detectors.runtimes.export import export
 from detectors.timing.blocks import threads
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import ImportancePruning, Int8, Slimming
@@ -38,7 +39,6 @@ from tests.detectors.deployable import (
     relative_error,
 )
 from tests.detectors.test_evaluate import perfect
-from tests.detectors.test_export import RUN
 from tests.networks import with_statistics
 
 CLASSES = (1, 2, 80)

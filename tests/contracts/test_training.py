@@ -13,8 +13,8 @@ from detectors.data.coco import CocoSplit, ImageRecord
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
-from detectors.train import fit
-from launch.trial import pick_device
+from detectors.training.train import fit
+from launch.trial.run import pick_device
 from searchspace import DetectorConfig, TrainConfig, papers
 from searchspace.training import Augment, CopyPaste, MultiScale
 from tests.contracts.systems import EVEN, narrow

@@ -10,7 +10,7 @@ from detectors.detector import Detector
 from searchspace import DetectorConfig, TrialConfig, papers, suggest
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, ScaledPriors
-from searchspace.space import Choice
+from searchspace.walk import Choice
 from tests.networks import without_gradient
 
 SIZES = Choice(64, 96, 128, 224, 300, 512)

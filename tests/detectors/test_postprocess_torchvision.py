@@ -17,7 +17,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.timing.blocks import threads
-from detectors.timing.crowd import crowd
+from detectors.timing.fixed_load import crowd
 from searchspace import TrainConfig
 from searchspace.heads import Multibox, Postprocess, ScaledPriors
 from searchspace.training import Augment

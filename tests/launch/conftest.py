@@ -12,8 +12,9 @@ import pytest
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.timing.blocks import threads
-from launch import cli, terminal
-from launch.trial import TrialData
+from launch.cli import main as cli
+from launch.cli import terminal
+from launch.trial.run import TrialData
 from searchspace import CompressConfig, Space, TrialConfig, load_space
 
 Run = Callable[..., tuple[int, str]]

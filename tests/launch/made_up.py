@@ -8,11 +8,11 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from detectors.cost import Cost
 from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
 from launch.records import TrialRecord
-from launch.settings import SplitPaths, StudySettings
-from launch.trial import Outcome, TrialResult
+from launch.study.settings import SplitPaths, StudySettings
+from launch.trial.run import Outcome, TrialResult
 from searchspace import Space
 
 NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))

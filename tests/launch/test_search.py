@@ -12,13 +12,13 @@ import pytest
 from detectors.data.validation import DataError
 from detectors.detector import Detector
 from detectors.runtimes import Form
-from launch.attempt import attempt
-from launch.failures import Failure
+from launch.drivers.attempt import attempt
 from launch.report import load_front
 from launch.searches import resume, search
-from launch.settings import StudyError, read_settings
-from launch.study import read_records
-from launch.trial import TrialData, TrialError, run_trial
+from launch.study.failures import Failure
+from launch.study.settings import StudyError, read_settings
+from launch.study.study import read_records
+from launch.trial.run import TrialData, TrialError, run_trial
 from searchspace import Space, SpaceError, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed
 from tests.launch.conftest import Run
@@ -131,7 +131,9 @@ def test_an_interrupted_search_goes_on(
             raise KeyboardInterrupt
         return run_trial(config, *args, **kwargs)
 
-    monkeypatch.setattr("launch.local.attempt", lambda *a, **k: attempt(*a, **k, run=interrupted))
+    monkeypatch.setattr(
+        "launch.drivers.local.attempt", lambda *a, **k: attempt(*a, **k, run=interrupted)
+    )
     with pytest.raises(KeyboardInterrupt):
         search(space, shapes_folder, tmp_path / "study", trials=3, driver="local", device="cpu")
     assert [r.state for r in read_records(tmp_path / "study")] == ["finished", "running"]
@@ -174,7 +176,9 @@ def test_a_failing_trial_does_not_end_the_search(
             raise MemoryError("pretended")
         return run_trial(config, *args, **kwargs)
 
-    monkeypatch.setattr("launch.local.attempt", lambda *a, **k: attempt(*a, **k, run=second_fails))
+    monkeypatch.setattr(
+        "launch.drivers.local.attempt", lambda *a, **k: attempt(*a, **k, run=second_fails)
+    )
     search(space, shapes_folder, tmp_path / "study", trials=3, driver="local", device="cpu")
     records = read_records(tmp_path / "study")
     assert [r.state for r in records] == ["finished", "failed", "finished"]

@@ -7,7 +7,7 @@ from searchspace import CompressConfig, TrialConfig, load_space
 from searchspace.compression import Int8
 from searchspace.domains import Choice, Fixed
 from searchspace.measuring import MeasureConfig
-from searchspace.narrowing import Space
+from searchspace.space import Space
 
 
 def test_a_precision_needs_a_runtime() -> None:

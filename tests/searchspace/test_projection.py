@@ -21,7 +21,7 @@ from searchspace import (
 )
 from searchspace.domains import Choice, Domain, Fixed, FloatRange, IntRange
 from searchspace.heads import LevelledPriors, ListedPriors, ScaledPriors
-from searchspace.space import Config, entries, project
+from searchspace.walk import Config, entries, project
 
 PRIORS = "detector.head.multibox.priors"
 SAME_PIXELS = 0.05

@@ -1,280 +1,233 @@
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+import math
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import FixedTrial
-from pydantic import ValidationError
 
 from searchspace import (
     OutsideSpace,
     Space,
+    SpaceError,
     TrialConfig,
     load_space,
     papers,
-    project,
     space_names,
-    suggest,
     to_params,
 )
-from searchspace.compression import CompressConfig, Slimming, Unpruned
-from searchspace.necks import Extend
-from searchspace.space import Choice, Domain, entries, paths
+from searchspace.walk import Choice, Fixed, FloatRange, IntRange
 
-DRAWS = 40
-EVERY = 800
-"""Draws by which every option of a space was drawn, in a configuration that was not refused."""
+GOOD = """
+seed = 3
+[detector]
+width = 0.25
+input_size = { low = 64, high = 128, step = 32 }
+[detector.backbone.mobilenet_v1]
+eliminated_strides = { choice = [[], [4, 6]] }
+[detector.head.multibox.priors]
+kind = { choice = ["scaled"] }
+[train]
+batch_size = { low = 4, high = 64, log = true }
+learning_rate = { low = 1e-3, high = 1e-1, log = true }
+weights = "none"
+[train.copy_paste]
+copies = 0
+[train.small_objects]
+weight = 1
+[compress.pruning]
+kind = "none"
+"""
 
-ALIKE = {"detector.neck.ssd.deconvolution.pairs.transposed"}
-"""Where a fusion has a single transposed convolution, two of the options are one."""
-
-STRIDES = "detector.backbone.mobilenet_v1.eliminated_strides"
-PRUNING = "compress.pruning"
-
-SPACES = ["TrialConfig", *space_names()]
-SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-    "random": lambda: optuna.samplers.RandomSampler(seed=1),
-    "tpe": lambda: optuna.samplers.TPESampler(
-        seed=2, multivariate=True, group=True, n_startup_trials=10
+BAD = {
+    "unknown field": ("[detector]\nwith = 0.5", ["detector.with", "nearest", "detector.width"]),
+    "field of another kind": (
+        "[compress.pruning.none]\nratio = 0.5",
+        ["compress.pruning.none.ratio", "compress.pruning.importance.ratio"],
     ),
-    "nsgaii": lambda: optuna.samplers.NSGAIISampler(seed=3, population_size=10),
+    "kind left out": (
+        "[compress.pruning]\nratio = 0.5",
+        ["compress.pruning.ratio", "the nearest one is compress.pruning."],
+    ),
+    "unknown kind": (
+        '[detector.backbone]\nkind = "vgg99"',
+        ["detector.backbone.kind", "vgg99", "mobilenet_v1"],
+    ),
+    "a section that is a field": ("detector = 3", ["detector", "nearest"]),
+    "text for a number": ('[detector]\nwidth = "wide"', ["detector.width", "wide", "number"]),
+    "text among numbers": (
+        '[detector]\nwidth = { choice = [0.5, "wide"] }',
+        ["detector.width", "wide"],
+    ),
+    "out of the field's bounds": ("[detector]\nwidth = 3", ["detector.width", "3", "2"]),
+    "a fraction of an integer": ("[train]\nepochs = 1.5", ["train.epochs", "1.5", "whole number"]),
+    "unknown literal": ('[train]\nprecision = "int3"', ["train.precision", "int3", "bfloat16"]),
+    "half a range": ("[train]\nepochs = { low = 1 }", ["train.epochs", "low", "high", "choice"]),
+    "choice and range": (
+        "[train]\nepochs = { choice = [1], low = 1, high = 2 }",
+        ["train.epochs", "choice", "low"],
+    ),
+    "unknown key": (
+        "[train]\nepochs = { low = 1, high = 2, stride = 1 }",
+        ["train.epochs", "stride"],
+    ),
+    "a choice of no list": ("[train]\nepochs = { choice = 3 }", ["train.epochs", "choice"]),
+    "no options": ("[train]\nepochs = { choice = [] }", ["train.epochs", "at least one option"]),
+    "reversed": ("[train]\nepochs = { low = 3, high = 1 }", ["train.epochs", "not a range"]),
+    "step beside the range": (
+        "[train]\nepochs = { low = 1, high = 4, step = 2 }",
+        ["train.epochs", "not a range"],
+    ),
+    "step of nothing": ("[train]\nepochs = { low = 1, high = 4, step = 0 }", ["train.epochs"]),
+    "step of a real range": (
+        "[train]\nlearning_rate = { low = 0.1, high = 0.4, step = 0.1 }",
+        ["train.learning_rate", "step"],
+    ),
+    "logarithm of zero": (
+        "[train]\nweight_decay = { low = 0.0, high = 1.0, log = true }",
+        ["train.weight_decay", "not a range"],
+    ),
+    "infinite range": (
+        "[train]\nlearning_rate = { low = 0.1, high = inf }",
+        ["train.learning_rate", "inf"],
+    ),
+    "a range of text": (
+        '[train]\nweights = { low = "none", high = "shapes" }',
+        ["train.weights", "none"],
+    ),
+    "a range of lists": (
+        "[detector.backbone.mobilenet_v1]\neliminated_strides = { low = [], high = [6] }",
+        ["eliminated_strides"],
+    ),
 }
 
 
-@pytest.fixture(autouse=True)
-def no_warnings() -> Iterator[None]:
-    """Optuna warns of values that its storages cannot keep."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    return file
 
 
-def domains_of(space: str) -> Mapping[str, Domain]:
-    return load_space(space).domains if space in space_names() else {}
+def test_a_file_fixes_narrows_and_widens(tmp_path: Path) -> None:
+    space = load_space(written(tmp_path, GOOD))
+    assert space.name == "mine"
+    assert dict(space.domains) == {
+        "seed": Fixed(3),
+        "detector.width": Fixed(0.25),
+        "detector.input_size": IntRange(64, 128, step=32),
+        "detector.backbone.mobilenet_v1.eliminated_strides": Choice((), (4, 6)),
+        "detector.head.multibox.priors.kind": Choice("scaled"),
+        "train.batch_size": IntRange(4, 64, log=True),
+        "train.learning_rate": FloatRange(1e-3, 1e-1, log=True),
+        "train.weights": Fixed("none"),
+        "train.copy_paste.copies": Fixed(0),
+        "train.small_objects.weight": Fixed(1.0),
+        "compress.pruning.kind": Fixed("none"),
+    }
+    assert [path for path, _ in space.searched()] == [
+        "detector.input_size",
+        "detector.backbone.mobilenet_v1.eliminated_strides",
+        "detector.head.multibox.priors.kind",
+        "detector.head.multibox.priors.scaled.cells",
+        "train.batch_size",
+        "train.learning_rate",
+    ]
+    config = space.suggest(optuna.create_study().ask())
+    assert (config.seed, config.detector.width, config.compress.pruning.kind) == (3, 0.25, "none")
+    assert space.holds(config)
 
 
-def drawn(
-    domains: Mapping[str, Domain], sampler: optuna.samplers.BaseSampler, draws: int = DRAWS
-) -> Iterator[tuple[TrialConfig, dict[str, object]]]:
-    """Configurations and their parameters, as a study of two objectives proposes them.
-
-    What does not go together is told as pruned, as a search tells it.
-    """
-    study = optuna.create_study(directions=["maximize", "maximize"], sampler=sampler)
-    for _ in range(draws):
-        trial = study.ask()
-        try:
-            config = suggest(trial, TrialConfig, domains)
-        except ValidationError:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            continue
-        yield config, trial.params
-        area = config.detector.input_size**2 * config.detector.width
-        study.tell(trial, [area, -area + len(trial.params)])
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("space", SPACES)
-def test_parameters_and_configurations_are_one_thing(space: str, sampler: str) -> None:
-    domains = domains_of(space)
-    digests = set()
-    for config, params in drawn(domains, SAMPLERS[sampler]()):
-        back = to_params(config, domains)
-        assert {path for path in params | back if params.get(path) != back.get(path)} <= ALIKE
-        assert suggest(FixedTrial(back), TrialConfig, domains) == config
-        assert suggest(FixedTrial(params), TrialConfig, domains) == config
-        assert project(config, domains) == config
-        assert TrialConfig.model_validate_json(config.model_dump_json()) == config
-        assert TrialConfig.model_validate(json.loads(config.model_dump_json())) == config
-        digests.add(config.digest())
-    assert len(digests) > DRAWS // 2
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_parameters_of_a_kind_exist_only_under_it(space: str) -> None:
-    seen = set()
-    for config, params in drawn(domains_of(space), SAMPLERS["random"]()):
-        kind = config.compress.pruning.kind
-        seen.add(kind)
-        below = {p.split(".")[2] for p in params if p.startswith(f"{PRUNING}.")} - {"kind"}
-        assert below == ({kind} if kind != "none" else set())
-        assert params[f"{PRUNING}.kind"] == kind
-    assert "none" in seen
-    assert len(seen) > 1
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_a_search_draws_every_path_and_every_option(space: str) -> None:
-    domains = domains_of(space)
-    seen: dict[str, set[object]] = {}
-    for _, params in drawn(domains, SAMPLERS["random"](), draws=EVERY):
-        for path, param in params.items():
-            seen.setdefault(path, set()).add(param)
-    searched = dict(Space(space, domains).searched())
-    assert seen.keys() == searched.keys()
-    for path, domain in searched.items():
-        if isinstance(domain, Choice):
-            assert seen[path] == {domain.param(option) for option in domain.options}
-
-
-def test_tuples_are_json_text_in_the_parameters() -> None:
-    params = to_params(papers["ssdmnetv1_s1l6"].trial, fixed_to_papers())
-    assert params[STRIDES] == "[6]"
-
-
-def fixed_to_papers() -> dict[str, Domain]:
-    """Domains that let the papers' values of unsearched and listed fields through."""
-    trial = papers["ssdmnetv1_s1l6"].trial
-    domains: dict[str, Domain] = {"detector.head.multibox.priors.kind": Choice("listed", "scaled")}
-    listed = trial.detector.head.priors
-    for name in ("sizes", "steps", "ratios"):
-        path = f"detector.head.multibox.priors.listed.{name}"
-        domains[path] = Choice(getattr(listed, name))
-    post = trial.detector.head.postprocess
-    domains["detector.head.multibox.postprocess.nms_iou"] = Choice(post.nms_iou)
-    domains["train.augment.zoom_out"] = Choice(trial.train.augment.zoom_out)
-    domains["train.weights"] = Choice(trial.train.weights)
-    return domains
-
-
-def test_parameters_survive_a_journal(tmp_path: Path) -> None:
-    def storage() -> optuna.storages.JournalStorage:
-        backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
-        return optuna.storages.JournalStorage(backend)
-
-    study = optuna.create_study(
-        storage=storage(), study_name="s", sampler=optuna.samplers.RandomSampler(seed=4)
-    )
-    configs = []
-    for number in range(15):
-        trial = study.ask()
-        configs.append(suggest(trial, TrialConfig))
-        study.tell(trial, number)
-    stored = optuna.load_study(storage=storage(), study_name="s").get_trials()
-    assert [suggest(FixedTrial(t.params), TrialConfig) for t in stored] == configs
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", papers)
-def test_the_papers_systems_are_projected_into_the_space(space: str, name: str) -> None:
-    domains = domains_of(space)
-    try:
-        config = project(papers[name].trial, domains)
-    except ValidationError:
-        assert name not in Space(space, domains).papers()
-        return
-    params = to_params(config, domains)
-    assert suggest(FixedTrial(params), TrialConfig, domains) == config
-    before, after = papers[name].trial.detector.backbone, config.detector.backbone
-    searched = dict(Space(space, domains).searched())
-    kinds = searched.get("detector.backbone.kind", Choice("mobilenet_v1")).options
-    assert after.kind == (before.kind if before.kind in kinds else kinds[0])
-    strides = searched[f"detector.backbone.{after.kind}.eliminated_strides"].options
-    if before.kind == after.kind and before.eliminated_strides in strides:
-        assert after.eliminated_strides == before.eliminated_strides
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("seed", 1),
-        ("train.epochs", 7),
-        ("train.small_objects.weight", 5.0),
-        ("train.small_objects.offset", 0.05),
-        ("train.small_objects.by", "input"),
-        ("train.copy_paste.copies", 1),
-        ("detector.num_classes", 3),
-        ("detector.width", 0.3),
-        ("detector.neck", ()),
-        ("detector.neck", (Extend(norm=False).model_dump(),)),
-        ("detector.head.priors", {"kind": "listed"}),
-        ("detector.head.priors.cells", 9.0),
-        ("compress.pruning", {"kind": "slimming", "ratio": 0.9}),
-    ],
-)
-def test_outside_space_names_the_path(path: str, value: object) -> None:
-    domains = {"train.copy_paste.copies": Choice(0, 2)}
-    inside = project(TrialConfig(), domains)
-    tree = inside.model_dump()
-    owner = tree
-    *parents, last = path.split(".")
-    for name in parents:
-        owner = owner[name]
-    owner[last] = value
-    if path == "detector.neck":
-        tree["detector"]["head"]["priors"] = {"kind": "scaled"}
-    outside = TrialConfig.model_validate(tree)
-    with pytest.raises(OutsideSpace) as caught:
-        to_params(outside, domains)
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_told_what_is_wrong_with_it(tmp_path: Path, name: str) -> None:
+    text, fragments = BAD[name]
+    file = written(tmp_path, text)
+    with pytest.raises(SpaceError) as caught:
+        load_space(file)
     message = str(caught.value)
-    for name in path.split("."):
-        assert name in message
-    if value == ():
-        assert "none of the kinds ssd" in message
-    elif isinstance(value, tuple):
-        assert "detector.neck.ssd.l2norm = False" in message
-    else:
-        shown = value if not isinstance(value, dict) else value.get("ratio", value["kind"])
-        assert repr(shown) in message
+    assert str(file) in message
+    assert [fragment for fragment in fragments if fragment not in message] == []
 
 
-@pytest.mark.parametrize(
-    ("tree", "path"),
-    [
-        ({"sede": 1}, "sede"),
-        ({"detector": {"inputsize": 300}}, "detector.inputsize"),
-        ({"train": {"augment": {"flips": 1}}}, "train.augment.flips"),
-        ({"compress": {"pruning": {"kind": "none", "ratio": 0.5}}}, "compress.pruning.none.ratio"),
-        (
-            {"detector": {"backbone": {"kind": "vgg16", "strides": [6]}}},
-            "detector.backbone.vgg16.strides",
-        ),
-    ],
-)
-def test_unknown_fields_are_errors(tree: dict[str, object], path: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        TrialConfig.model_validate(tree)
-    assert path in str(caught.value)
+def test_what_is_not_toml_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match=r"mine\.toml: is not TOML .*line 1"):
+        load_space(written(tmp_path, "detector = = 3"))
+    with pytest.raises(SpaceError, match=r"'quikc': neither a named space \(.*quick.*\) nor"):
+        load_space("quikc")
+    with pytest.raises(SpaceError, match="neither a named space"):
+        load_space(tmp_path / "absent.toml")
 
 
-def test_configurations_are_values() -> None:
-    config = TrialConfig()
-    with pytest.raises(ValidationError, match="frozen"):
-        config.seed = 1
-    assert config.digest() == TrialConfig().digest() != TrialConfig(seed=1).digest()
-    assert len(config.digest()) == 16
-    assert int(config.digest(), 16) >= 0
+def test_a_file_that_is_no_text_is_a_space_error(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpaceError, match=r"mine\.toml"):
+        load_space(file)
 
 
-def test_the_kind_decides_the_member() -> None:
-    assert isinstance(
-        CompressConfig.model_validate({"pruning": {"kind": "none"}}).pruning, Unpruned
+def test_fix_takes_a_path_out_of_the_search() -> None:
+    space = load_space("quick")
+    fixed = space.fix("detector.num_classes", 9).fix("detector.width", 0.5)
+    assert fixed.suggest(optuna.create_study().ask()).detector.num_classes == 9
+    assert "detector.width" in dict(space.searched())
+    assert "detector.width" not in dict(fixed.searched())
+    assert fixed.size() == space.size()
+    config = fixed.baseline()
+    assert "detector.width" not in fixed.to_params(config)
+    assert fixed.holds(config)
+    assert not space.holds(config)
+    with pytest.raises(OutsideSpace, match=r"detector\.num_classes: 9 is not 4"):
+        space.to_params(config)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        space.fix("detector.num_classes", 0)
+
+
+def test_size_multiplies_fields_and_adds_kinds(tmp_path: Path) -> None:
+    text = GOOD.replace("learning_rate", "# ").replace('kind = "none"', "")
+    space = load_space(written(tmp_path, text))
+    unpruned = 3 * 2 * 4 * 61  # input sizes, strides, prior sizes, batch sizes
+    assert space.fix("compress.pruning.kind", "none").size() == unpruned
+    assert space.size() == math.inf
+    ratios = Choice(0.2, 0.4, 0.6)
+    slimming = "compress.pruning.slimming"
+    kinds = Choice("none", "slimming")
+    narrow = Space(
+        "n", {**space.domains, "compress.pruning.kind": kinds, f"{slimming}.ratio": ratios}
     )
-    pruned = CompressConfig.model_validate({"pruning": {"kind": "slimming", "ratio": 0.4}})
-    assert pruned.pruning == Slimming(ratio=0.4)
-    with pytest.raises(ValidationError, match="kind"):
-        CompressConfig.model_validate({"pruning": {"kind": "lottery"}})
+    for field, value in (("distillation.kind", "none"), ("scope", "global"), ("round_to", 1)):
+        narrow = narrow.fix(f"{slimming}.{field}", value)
+    assert narrow.fix(f"{slimming}.sparsity", 1e-4).size() == unpruned * (1 + 3)
 
 
-def test_paths_are_unique_and_hold_all_that_is_searched() -> None:
-    every = list(paths(TrialConfig))
-    assert len(every) == len(set(every))
-    params = to_params(project(TrialConfig(compress=CompressConfig(pruning=Slimming())), {}))
-    assert params.keys() <= set(every)
-    assert [e.name for e in entries(TrialConfig, {}, "")] == list(TrialConfig.model_fields)
+@pytest.mark.parametrize("name", [*space_names(), None])
+def test_the_baseline_is_the_stock_detector_unpruned(name: str | None) -> None:
+    space = load_space(name) if name else Space("all", {})
+    baseline = space.baseline()
+    assert space.holds(baseline)
+    assert baseline.compress.pruning.kind == "none"
+    assert baseline.detector.backbone.eliminated_strides == ()
+    stock = papers["ssdmnetv1"].trial.detector
+    sizes = dict(space.searched())["detector.input_size"].options
+    assert baseline.detector.input_size == min(sizes, key=lambda s: abs(s - stock.input_size))
+    if name != "anchor_free":  # which has neither this backbone nor this neck
+        assert baseline.detector.backbone.kind == "mobilenet_v1"
+        assert baseline.detector.neck == stock.neck
 
 
-def test_a_changed_configuration_is_checked_anew() -> None:
-    stock = TrialConfig()
-    assert stock.changed() == stock
-    assert stock.changed(seed=3).seed == 3
-    with pytest.raises(ValidationError, match="seed"):
-        stock.changed(seed=-1)
-    with pytest.raises(ValidationError, match="sead"):
-        stock.changed(sead=1)
+def test_the_whole_configuration_is_a_space_too() -> None:
+    space = Space("all", {})
+    assert space.size() == math.inf
+    assert space.to_params(space.baseline()) == to_params(space.baseline())
+    assert not space.holds(TrialConfig(seed=1))
+
+
+def test_tables_in_tables_without_end_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, f"[{'.'.join('a' * 3000)}]\nx = 1")
+    with pytest.raises(SpaceError, match="nested too deeply"):
+        load_space(file)
+
+
+def test_a_long_chain_of_files_is_refused(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}.toml").write_text(f'extends = "{number + 1}.toml"')
+    with pytest.raises(SpaceError, match="files extend each other"):
+        load_space(tmp_path / "0.toml")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from detectors.detector import Detector
-from detectors.speed import measure, speed_key
 from detectors.timing import energy as module
 from detectors.timing.energy import EnergyUnreadable, energy, energy_counter, energy_readable
+from detectors.timing.measure import measure, speed_key
 from searchspace.measuring import MeasureConfig
 
 CPU = torch.device("cpu")

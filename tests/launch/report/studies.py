@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from detectors.cost import Cost
 from detectors.evaluate import ClassMetrics, Metrics
+from detectors.timing.cost import Cost
 from launch.records import TrialRecord
-from launch.trial import Outcome, TrialResult
+from launch.trial.run import Outcome, TrialResult
 from searchspace import TrialConfig
 from searchspace.compression import CompressConfig, Slimming
 

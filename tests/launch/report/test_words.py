@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from detectors.agreement import Agreement
+from detectors.runtimes.agreement import Agreement
 from launch.records import TrialRecord
 from launch.report import describe_in_words, front_table
 from launch.report.study import StudyView, against_baseline, headline

@@ -1,0 +1,122 @@
+"""A saved detector as one file that other programs run, decoding and NMS inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.postprocess import class_nms
+from detectors.runtimes import Deployed, Form
+from detectors.runtimes.fold import folded
+from detectors.runtimes.onnx_graph import INPUT, Inference, example
+from detectors.runtimes.onnx_runtime import OnnxGraph
+from detectors.runtimes.open_vino import OpenVinoGraph
+from searchspace.runtimes import Precision, Runtime
+
+Target = Literal["onnx", "torch-export", "openvino"]
+
+PRECISIONS: dict[Target, tuple[Precision, ...]] = {
+    "onnx": ("float32", "int8"),
+    "torch-export": ("float32",),
+    "openvino": ("float32", "float16", "int8"),
+}
+"""What an exported file may hold; float16 is how OpenVINO stores weights, not how it computes."""
+
+SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "torch-export": ".pt2", "openvino": ".xml"}
+
+GRAPHS = {"onnx": OnnxGraph, "openvino": OpenVinoGraph}
+RUN_BY: dict[Target, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""What runs a graph of a target here."""
+
+
+def export(
+    detector: Detector,
+    target: Target,
+    path: Path,
+    precision: Precision = "float32",
+    calibration: Tensor | None = None,
+    judge: Callable[[Deployed], None] | None = None,
+) -> Path:
+    """Write a detector as one program from images to detections.
+
+    Input: `images`, float32 [N, 3, S, S] in 0..1, for any N. Outputs: `boxes`, `scores`, `labels`
+    as `detectors.postprocess.Detections` has them: [N, D, 4] in fractions of the image, best first,
+    padded with zeros.
+
+    Args:
+        path: where to; the target's suffix is put behind a name without it. OpenVINO writes the
+            weights beside it, as `.bin`.
+        calibration: float images [M, 3, S, S] in 0..1 that int8 takes the ranges of values from.
+        judge: gets the detector in int8, ready to run, before anything is written; what it raises
+            ends the export. See `detectors.runtimes.agreement`.
+
+    Raises:
+        ValueError: there is no such target, or not in that precision, or no image to calibrate on.
+        RuntimeUnavailable: the target's library is not installed.
+    """
+    check_target(target, precision)
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise ValueError("precision int8: give images to calibrate on")
+    path = Path(path)
+    if path.suffix != SUFFIXES[target]:
+        path = path.with_name(path.name + SUFFIXES[target])
+    if target == "torch-export":
+        program = exported_program(detector)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.export.save(program, path)
+        return path
+    graph = GRAPHS[target].of(detector)
+    if precision == "int8":
+        graph = graph.quantised(calibration)
+        if judge:
+            form = Form(RUN_BY[target], "int8")
+            judge(Deployed(detector, form, torch.device("cpu"), graph.network("int8")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    graph.save(path, **({"half": True} if precision == "float16" else {}))
+    return path
+
+
+def check_target(target: str, precision: str) -> tuple[Target, Precision]:
+    """The same, as a target and a precision that it has; raises `ValueError` for any other."""
+    if target not in PRECISIONS:
+        raise ValueError(f"target {target!r}: there are {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[target]:
+        raise ValueError(f"precision {precision!r}: {target} has {', '.join(PRECISIONS[target])}")
+    return target, precision
+
+
+def exported_program(detector: Detector) -> torch.export.ExportedProgram:
+    """A detector as PyTorch's own export has it; to load it, import torchvision first (NMS)."""
+    copied = folded(detector).cpu()
+    batch = torch.export.Dim("batch")
+    with torch.no_grad():
+        return torch.export.export(
+            Inference(copied, _nms_of_two_or_more).eval(),
+            (example(copied),),
+            dynamic_shapes={INPUT: {0: batch}},
+        )
+
+
+def _nms_of_two_or_more(
+    boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float
+) -> Tensor:
+    """`class_nms` with two boxes more in each image, of a class of their own, dropped behind it.
+
+    torchvision tells the exporter that NMS keeps two boxes at least, and the program would fail
+    where it keeps fewer.
+    """
+    count = boxes.shape[0]
+    apart = torch.tensor([[0.0, 0.0, 0.4, 0.4], [0.6, 0.6, 1.0, 1.0]]).expand(count, 2, 4)
+    kept = class_nms(
+        torch.cat((boxes, apart), 1),
+        torch.cat((scores, scores.new_ones(count, 2)), 1),
+        torch.cat((labels, labels.new_full((count, 2), classes)), 1),
+        classes + 1,
+        iou,
+    )
+    return kept[:, :-2]

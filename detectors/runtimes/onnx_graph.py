@@ -1,0 +1,147 @@
+"""A detector as an ONNX graph: normalisation, network, decoding and NMS, from images to boxes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.onnx import register_custom_op_symbolic
+from torch.onnx.symbolic_helper import parse_args
+
+from detectors.detector import Detector
+from detectors.dry_run import dry_run
+from detectors.features import Predictions
+from detectors.postprocess import Survivors, class_nms
+from detectors.runtimes.fold import folded
+
+INPUT = "images"
+DETECTIONS = ("boxes", "scores", "labels")
+"""Outputs of an exported detector in their order; see `detectors.postprocess.Detections`."""
+
+RAW = {f"raw_{field.name}": field.name for field in fields(Predictions)}
+"""By name of an output, the field of the raw predictions that it is."""
+
+OPSET = 18
+ANY_NUMBER = 2**31 - 1
+CLASS_NMS = "(Tensor boxes, Tensor scores, Tensor labels, int classes, float iou) -> Tensor"
+
+
+class Inference(nn.Module):
+    """A detector from images to plain tensors: its detections, and then its raw predictions.
+
+    Args:
+        detector: batch norms had better be folded, see `detectors.runtimes.fold`.
+        survivors: see `detectors.postprocess.postprocess`.
+        raw: whether the raw predictions follow.
+    """
+
+    def __init__(
+        self, detector: Detector, survivors: Survivors | None = None, raw: bool = False
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        self.survivors = survivors
+        self.raw = raw
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        predictions = self.detector.predict(images)
+        found = self.detector.head.detections(predictions, self.survivors)
+        raw = named_tensors(predictions) if self.raw else {}
+        return (found.boxes, found.scores, found.labels, *raw.values())
+
+
+def named_tensors(predictions: Predictions) -> dict[str, Tensor]:
+    """The tensors of predictions under the names that outputs of a graph have."""
+    tensors = {name: getattr(predictions, field) for name, field in RAW.items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def predictions_of(named: Mapping[str, Tensor]) -> Predictions:
+    """The inverse of `named_tensors`."""
+    return Predictions(**{RAW[name]: tensor for name, tensor in named.items()})
+
+
+def example(detector: Detector, images: int = 2) -> Tensor:
+    """A batch as a detector takes it."""
+    return torch.zeros(images, 3, *detector.config.size)
+
+
+def onnx_graph(detector: Detector) -> bytes:
+    """A detector in ONNX's format, for any size of batch.
+
+    Input: `images` [N, 3, H, W] in 0..1. Outputs: `DETECTIONS`, then the raw predictions.
+    """
+    copied = folded(detector).cpu()
+    outputs = [*DETECTIONS, *named_tensors(dry_run(copied).predictions)]
+    buffer = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # The exporter built on torch.export gives the same operators, but takes some twenty times
+        # as long (9 s for a small SSD on one thread, where this one takes 0.4), and every trial
+        # waits for it. It drops the layers' names, too, by which both quantisers know the network.
+        torch.onnx.export(
+            Inference(copied, _one_operator, raw=True).eval(),
+            (example(copied),),
+            buffer,
+            input_names=[INPUT],
+            output_names=outputs,
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+@torch.library.custom_op("sparrow::class_nms", mutates_args=(), schema=CLASS_NMS)
+def _class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float) -> Tensor:
+    """`class_nms` as one operator, which a tracer sees from outside alone.
+
+    A traced body, as that of a `torch.autograd.Function`, is simplified by the exporter, which
+    fails where it finds something to simplify: one class makes a product by 1 of the places.
+    """
+    return class_nms(boxes, scores, labels, classes, iou)
+
+
+def _one_operator(
+    boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float
+) -> Tensor:
+    # While a graph is traced, sizes are tensors.
+    return _class_nms(boxes, scores, labels, int(classes), iou)
+
+
+@parse_args("v", "v", "v", "i", "f")
+def _non_max_suppression(
+    g: Any, boxes: Any, scores: Any, labels: Any, classes: int, iou: float
+) -> Any:
+    """The mask [N, M] from the rows (image, class, box) of ONNX's NonMaxSuppression."""
+
+    def constant(*values: float) -> Any:
+        return g.op("Constant", value_t=torch.tensor(values))
+
+    own = g.op(
+        "Equal",
+        g.op("Unsqueeze", labels, constant(1)),
+        g.op("Constant", value_t=torch.arange(classes)[None, :, None]),
+    )
+    by_class = g.op("Where", own, g.op("Unsqueeze", scores, constant(1)), constant(0.0))
+    rows = g.op(
+        "NonMaxSuppression",
+        boxes,
+        by_class,
+        constant(ANY_NUMBER),
+        constant(iou),
+        constant(0.0),
+    )
+    places = g.op("Gather", rows, constant(0, 2), axis_i=1)
+    count = g.op("Slice", g.op("Shape", rows), constant(0), constant(1))
+    ones = g.op("ConstantOfShape", count, value_t=torch.ones(1))
+    zeros = g.op("ConstantOfShape", g.op("Shape", scores), value_t=torch.zeros(1))
+    return g.op("Greater", g.op("ScatterND", zeros, places, ones), constant(0.0))
+
+
+register_custom_op_symbolic("sparrow::class_nms", _non_max_suppression, OPSET)

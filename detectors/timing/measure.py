@@ -1,0 +1,224 @@
+"""Frames per second of deployed detectors, on a quiet device beside a reference network."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detectors.describe import count_macs, count_params
+from detectors.detector import Detector
+from detectors.quiet import measuring
+from detectors.runtimes import Deployed, Form
+from detectors.runtimes.deployment import deploy_as, form_of
+from detectors.timing.blocks import threads
+from detectors.timing.cost import Cost
+from detectors.timing.energy import energy, energy_readable
+from detectors.timing.memory import peak_memory
+from detectors.timing.paired import Effort, Timing, time_together
+from detectors.timing.state import Circumstances, Watch
+from detectors.timing.store import SpeedStore, nominal_ms
+from detectors.timing.subject import subject
+from detectors.timing.verdict import doubt
+from searchspace.measuring import MeasureConfig
+
+PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""Whose version decides a runtime's speed besides torch's."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A detector to be measured.
+
+    Attributes:
+        images: float [N, 3, H, W] in 0..1, used in turn; noise where there are none.
+        deployed: its deployed form, if there is one already; else the configuration's is made.
+    """
+
+    detector: Detector
+    images: Tensor | None = None
+    deployed: Deployed | None = None
+
+
+def measure(
+    detector: Detector,
+    config: MeasureConfig,
+    device: torch.device,
+    images: Tensor | None = None,
+    store: SpeedStore | None = None,
+    deployed: Deployed | None = None,
+) -> Cost:
+    """Count parameters and MACs, and measure frames per second on a quiet device.
+
+    Args:
+        images, deployed: see `Candidate`.
+        store: where a speed that is known already is looked up, and a trusted new one is kept. The
+            key is architecture, widths, form, hardware and versions; weights are not in it, as
+            post-processing gets `config.candidates` boxes whatever they are.
+
+    Raises:
+        RuntimeUnavailable: the form cannot be had here.
+    """
+    return measure_together([Candidate(detector, images, deployed)], config, device, store)[0]
+
+
+def measure_together(
+    candidates: Sequence[Candidate],
+    config: MeasureConfig,
+    device: torch.device,
+    store: SpeedStore | None = None,
+) -> list[Cost]:
+    """Measure several detectors in turns, so that all see the same machine; see `measure`."""
+    # Boxes that the weights decide make the speed the weights' own.
+    known = None if config.candidates is None else store
+    keys = [
+        speed_key(c.detector, config, device, c.deployed and c.deployed.form) for c in candidates
+    ]
+    costs = [known and known.find(key, Cost) for key in keys]
+    missing = [c for c, cost in zip(candidates, costs, strict=True) if cost is None]
+    fresh = iter(_time(missing, config, device, store) if missing else [])
+    for place, key in enumerate(keys):
+        if costs[place] is None:
+            cost = next(fresh)
+            costs[place] = known.keep(key, cost) if known and cost.trusted else cost
+    return costs
+
+
+def speed_key(
+    detector: Detector, config: MeasureConfig, device: torch.device, form: Form | None = None
+) -> dict[str, Any]:
+    """Everything that decides a detector's speed but its weights, as JSON can show it."""
+    form = form or form_of(config, detector, device)
+    packages = ("sparrow-search", "torchvision", PACKAGES.get(form.runtime, "torch"))
+    return {
+        "detector": detector.config.model_dump(mode="json"),
+        "shapes": {name: list(t.shape) for name, t in detector.state_dict().items()},
+        "measure": config.model_dump(mode="json", exclude={"runtime", "precision"}),
+        "form": list(form),
+        "versions": {name: metadata.version(name) for name in packages},
+        "energy": energy_readable(device),
+        **_hardware(config, device),
+    }
+
+
+def hardware_name(device: torch.device) -> str:
+    """What a report calls the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def _time(
+    candidates: Sequence[Candidate],
+    config: MeasureConfig,
+    device: torch.device,
+    store: SpeedStore | None,
+) -> list[Cost]:
+    """Deploy detectors where that is not done yet, and time them while nobody else computes."""
+    with contextlib.ExitStack() as made:
+        forms = [_deployed(candidate, config, device, made) for candidate in candidates]
+        subjects = [subject(d, c.images, config) for d, c in zip(forms, candidates, strict=True)]
+        with measuring(device) as alone, threads(config.threads):
+            watch = Watch(device)
+            effort = Effort(config.runs, config.passes, config.seconds, config.interval)
+            timings = time_together(subjects, effort, device)
+            circumstances = watch.circumstances()
+            memories = [peak_memory(subject.whole, device) for subject in subjects]
+            drawn = [energy(subject.whole, device) for subject in subjects]
+            company = alone.doubt()
+    nominal = nominal_ms(_hardware(config, device), min(t.best_ms for t in timings), store)
+    return [
+        Cost(
+            **_size(candidate.detector),
+            **_speed(timing, nominal, config.batch),
+            **_setting(config, deployed, device),
+            **_verdict(timing, circumstances, config, device, company),
+            memory=memory,
+            energy=joules,
+        )
+        for candidate, deployed, timing, memory, joules in zip(
+            candidates, forms, timings, memories, drawn, strict=True
+        )
+    ]
+
+
+def _deployed(
+    candidate: Candidate,
+    config: MeasureConfig,
+    device: torch.device,
+    made: contextlib.ExitStack,
+) -> Deployed:
+    """A candidate's deployed form; one that is made here is closed behind the measurement."""
+    if candidate.deployed is not None:
+        return candidate.deployed
+    deployed = deploy_as(config, candidate.detector, device, candidate.images)
+    made.callback(deployed.close)
+    return deployed
+
+
+def _size(detector: Detector) -> dict[str, Any]:
+    size = detector.config.size
+    return {"params": count_params(detector), "macs": count_macs(detector), "input_size": size}
+
+
+def _speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:
+    """Normalised and raw figures; `nominal` is the reference's latency in milliseconds."""
+    whole = timing.whole
+
+    def fps(ratio: float | None) -> float | None:
+        return None if ratio is None else 1000 * batch / (ratio * nominal)
+
+    return {
+        "fps": fps(whole.ratio),
+        "latency_ms": whole.ratio * nominal,
+        "spread": whole.spread,
+        "fps_low": fps(whole.high),
+        "fps_high": fps(whole.low),
+        "raw_fps": 1000 * batch / whole.latency.p50,
+        "network_fps": fps(timing.network.ratio),
+        "nominal_ms": nominal,
+        "timing": timing,
+    }
+
+
+def _setting(config: MeasureConfig, deployed: Deployed, device: torch.device) -> dict[str, Any]:
+    return {
+        "device": hardware_name(device),
+        "threads": config.threads if device.type == "cpu" else None,
+        "runtime": deployed.form.runtime,
+        "precision": deployed.form.precision,
+        "batch": config.batch,
+        "candidates": config.candidates,
+    }
+
+
+def _verdict(
+    timing: Timing,
+    circumstances: Circumstances,
+    config: MeasureConfig,
+    device: torch.device,
+    company: str | None,
+) -> dict[str, Any]:
+    """Whether the figures can be trusted; `company` says who else computed, if anybody did."""
+    noise = doubt(timing, circumstances.disturbance, device, config.threads)
+    reason = "; ".join(reason for reason in (noise, company) if reason) or None
+    return {"circumstances": circumstances, "trusted": reason is None, "doubt": reason}
+
+
+def _hardware(config: MeasureConfig, device: torch.device) -> dict[str, Any]:
+    """What tells one kind of hardware from another, as far as speed is concerned."""
+    return {
+        "device": hardware_name(device),
+        "threads": config.threads if device.type == "cpu" else None,
+        "torch": torch.__version__,
+    }

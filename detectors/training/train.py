@@ -1,0 +1,241 @@
+"""The one training loop: training, fine-tuning and distillation differ in their terms only."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from detectors.data.loader import Batch, TrainingLoader
+from detectors.detector import Detector, padded_objects
+from detectors.features import Outputs
+from detectors.quiet import computing
+from detectors.training.averaging import average
+from detectors.training.multi_scale import InputSizes, resized
+from searchspace.schedules import Schedule
+from searchspace.training import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
+"""From the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses.
+
+A term that is a module has its parameters trained along with the detector's.
+"""
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Told after each epoch: how many are done, and the epoch's mean losses."""
+
+OnSnapshot = Callable[[int, Detector], None]
+"""Given, after some epochs, how many are done and a copy of the detector as it would end now."""
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message says where and what to change."""
+
+
+def fit(
+    detector: Detector,
+    loader: TrainingLoader,
+    config: TrainConfig,
+    device: torch.device,
+    terms: Sequence[Term] = (),
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = False,
+    snapshots: Collection[int] = (),
+    on_snapshot: OnSnapshot | None = None,
+) -> Detector:
+    """Train in place: linear warm-up, then `config.schedule`; weight decay on weights only.
+
+    With `config.ema`, the detector ends with the average of its weights.
+
+    Args:
+        loader: gives the same batches for the same epoch, so that a resumed training equals one
+            that was never interrupted.
+        terms: losses beside the detection loss.
+        checkpoint: file written after each epoch; where it exists, training goes on from it. One
+            that cannot be read is warned of, and training begins anew.
+        snapshots: after how many epochs `on_snapshot` is called. What it raises ends the training,
+            which the checkpoint goes on from; where that stands behind one of these epochs, the
+            call is made once more.
+
+    Raises:
+        TrainingFailed: a loss is not finite.
+        ValueError: the detector cannot be trained at a size of `config.multi_scale`.
+    """
+    trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
+    trained.to(device, memory_format=torch.channels_last).train()
+    detector.backbone.freeze(config.frozen)
+    sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
+    optimizer = _optimizer(trained, config)
+    total, warm = config.epochs * len(loader), config.warmup(len(loader))
+    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
+    run = _Run(detector, trained, sizes, optimizer, scheduler, device, config, terms)
+    first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
+    if first in snapshots:
+        on_snapshot(first, run.snapshot())
+    for epoch in range(first, config.epochs):
+        bar = tqdm(
+            loader.epoch(epoch),
+            total=len(loader),
+            desc=f"epoch {epoch + 1}/{config.epochs}",
+            disable=not progress,
+            leave=False,
+        )
+        losses = [run.step(batch, epoch) for batch in bar]
+        if checkpoint:
+            run.save(checkpoint, epoch + 1)
+        if on_epoch:
+            means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
+            on_epoch(epoch + 1, means)
+        if epoch + 1 in snapshots:
+            on_snapshot(epoch + 1, run.snapshot())
+    if run.average:
+        detector.load_state_dict(run.average.module.state_dict())
+    return detector.eval()
+
+
+def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float:
+    """Learning rate of a step as a factor: linear warm-up, then the schedule."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return schedule.rate(step, total, warm)
+
+
+class _Run:
+    """The state of a training, and one step of it."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        trained: nn.Module,
+        sizes: InputSizes,
+        optimizer: torch.optim.Optimizer,
+        scheduler: LambdaLR,
+        device: torch.device,
+        config: TrainConfig,
+        terms: Sequence[Term],
+    ) -> None:
+        self.detector = detector
+        self.trained = trained
+        self.sizes = sizes
+        self.average = average(detector, config.ema) if config.ema else None
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.device = device
+        self.config = config
+        self.terms = terms
+        self.autocast = autocast_type(config.precision, detector, device)
+
+    def step(self, batch: Batch, epoch: int) -> dict[str, float]:
+        """One step of gradient descent; returns the losses."""
+        detector = self.sizes.at(self.scheduler.last_epoch)
+        with computing(self.device):
+            images = batch.images.to(self.device, non_blocking=True).float().div_(255)
+            images = resized(images, detector.config.size)
+            images = images.contiguous(memory_format=torch.channels_last)
+            sides = [image.shape[-2:] for image in batch.images]
+            config, small = self.config, self.config.small_objects
+            objects = padded_objects(batch.targets, sides, images.shape[-2:], small.by)
+            objects = objects.to(self.device)
+            with torch.autocast(
+                self.device.type, self.autocast, enabled=self.autocast != torch.float32
+            ):
+                outputs = detector.outputs(images)
+                losses = detector.losses(outputs, objects, small, config.is_plain(epoch))
+                for term in self.terms:
+                    losses |= term(detector, images, outputs)
+            loss = sum(losses.values())
+            values = {name: value.item() for name, value in losses.items()}
+            if not math.isfinite(loss.item()):
+                raise TrainingFailed(
+                    f"the loss is not finite in epoch {epoch + 1} ({values}): lower "
+                    f"learning_rate ({self.config.learning_rate}) or raise warmup_epochs"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.max_gradient)
+            self.optimizer.step()
+            self.scheduler.step()
+            if self.average:
+                self.average.update_parameters(self.detector)
+        return values
+
+    def snapshot(self) -> Detector:
+        """A copy of the detector, in eval mode, that further steps do not change."""
+        return copy.deepcopy(self.average.module if self.average else self.detector).eval()
+
+    def save(self, path: Path, epochs: int) -> None:
+        """Write a checkpoint that is never seen half-written."""
+        state = {
+            "epochs": epochs,
+            "trained": self.trained.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+        }
+        if self.average:
+            state["average"] = self.average.state_dict()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        # Into an open file: PyTorch's own writer drops the system's error where the disk is full.
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+        os.replace(partial, path)
+
+    def restore(self, path: Path) -> int:
+        """Go on from a checkpoint; returns how many epochs it has behind it."""
+        try:
+            # Each tensor is copied to where it belongs; AdamW's counts of steps stay on the CPU, as
+            # a GPU would have to be waited for to read them.
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load has another one for every kind of damage
+            logger.warning(f"{path} is damaged ({error}): training begins anew")
+            return 0
+        self.trained.load_state_dict(state["trained"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        return state["epochs"]
+
+
+def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
+    learning = [p for p in trained.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.ndim > 1]
+    vectors = [p for p in learning if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+    )
+
+
+def autocast_type(precision: str, detector: Detector, device: torch.device) -> torch.dtype:
+    """The type that convolutions compute in.
+
+    `auto` is bfloat16 on GPUs that have it, and on CPUs with AMX for dense convolutions: small
+    depthwise ones are faster in float32 there.
+    """
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        # Older GPUs emulate bfloat16, which takes longer than float32.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
+    depthwise = any(row.op == "separable" for row in detector.config.backbone.stock_rows())
+    amx = torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if amx and not depthwise else torch.float32

@@ -1,0 +1,1 @@
+"""Initial weights: what a detector starts from, and what could not be placed."""

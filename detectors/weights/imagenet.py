@@ -1,0 +1,79 @@
+"""ImageNet weights as the tensors of our backbones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.weights.place import Placement, place
+from detectors.weights.published import MOBILENET_V1, Published, State, WeightsUnavailable
+from detectors.weights.torchvision import resnet_state, vgg16_state
+from searchspace.backbones import VGG16, Backbone, ResNet
+from searchspace.initial_weights import PRESUPPOSED, check_start
+
+TRAINED_WITH = PRESUPPOSED["imagenet"]
+"""What the published weights of a kind of backbone presuppose of a detector, by path."""
+
+
+def load_imagenet_backbone(detector: Detector, given: Path | None = None) -> Placement:
+    """Start the backbone from ImageNet weights, which torchvision or timm downloads once.
+
+    Of a network narrower than the published one, the first channels are taken.
+
+    Args:
+        given: a folder that holds the published file, or the file itself, in place of a download.
+
+    Raises:
+        ValueError: there are none for this backbone, it is wider, or it computes another function
+            than they were trained for.
+        WeightsUnavailable: they cannot be had, or are not what their name says.
+    """
+    config = detector.config
+    check_start("imagenet", config)
+    file, wrong = Published.of(config.backbone), f"not the weights of {config.backbone.kind}"
+    state = file.load(given)
+    try:
+        ours = _as_ours(config.backbone, state)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise WeightsUnavailable(f"{file.name}: {wrong} ({error})") from None
+    with torch.no_grad():
+        placement = place(detector.backbone, ours)
+    if missing := placement.missing:
+        raise WeightsUnavailable(f"{file.name}: {wrong}: none for {', '.join(missing[:3])}")
+    return placement
+
+
+def _as_ours(backbone: Backbone, state: State) -> State:
+    """The weights as the tensors of our backbone."""
+    match backbone:
+        case VGG16():
+            return vgg16_state(state)
+        case ResNet():
+            return resnet_state(state)
+    return mobilenet_v1_state(state)
+
+
+def mobilenet_v1_state(state: State) -> dict[str, Tensor]:
+    """timm's MobileNetV1, without its classifier, as the tensors of our backbone.
+
+    Its blocks, counted through all stages, are our rows 1 to 13.
+    """
+    pieces = {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1.0", "bn2": "1.1"}
+    blocks = list(dict.fromkeys(tuple(n.split(".")[1:3]) for n in state if n.startswith("blocks.")))
+    placed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        match name.split("."):
+            case ["conv_stem", part]:
+                placed[f"layer0.0.{part}"] = tensor
+            case ["bn1", part]:
+                placed[f"layer0.1.{part}"] = tensor
+            case ["blocks", stage, block, piece, part]:
+                row = 1 + blocks.index((stage, block))
+                placed[f"layer{row}.{pieces[piece]}.{part}"] = tensor
+    return placed
+
+
+__all__ = ["MOBILENET_V1", "TRAINED_WITH", "load_imagenet_backbone", "mobilenet_v1_state"]

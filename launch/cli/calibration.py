@@ -1,0 +1,119 @@
+"""Folders of images that int8 takes its ranges of values from, and whether they will do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detectors.data.images import inspect_image, load_image
+from detectors.data.transforms import evaluation_transform
+from detectors.runtimes.agreement import count
+from searchspace.geometry import InputSize
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+MOST = 128
+"""Images, at most, that are read of a folder."""
+
+FEW = 8
+"""Fewer images than this say little of what values the network will meet."""
+
+FLAT = 0.02
+"""Standard deviation of each channel, in 0..1, below which an image hardly varies: five levels."""
+
+COLOURS = 32
+"""Colours up to which an image is a mask or a drawing: a photograph has thousands."""
+
+LOOKED_AT = 2**16
+"""Pixels, about, of which colours are counted."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of a folder, spread evenly over the sorted names of it and its subfolders.
+
+    Attributes:
+        folder: where they were looked for.
+        files: those that are used.
+        images: the same as [M, 3, H, W] in 0..1.
+        left_out: by reason, those that are not.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    images: Tensor
+    left_out: dict[str, tuple[Path, ...]]
+
+    @classmethod
+    def read(cls, folder: Path, size: InputSize, most: int = MOST, fit: bool = True) -> Pictures:
+        """Read up to `most` of them.
+
+        Args:
+            fit: leave out what hardly varies and what is no photograph.
+
+        Raises:
+            ValueError: there is no image, none that will do, or a file is none.
+        """
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder")
+        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ValueError(f"{folder}: no images, which int8 is calibrated on")
+        number, resize = min(most, len(files)), evaluation_transform(size)
+        used: dict[Path, Tensor] = {}
+        left_out: dict[str, tuple[Path, ...]] = {}
+        for file in (files[place * len(files) // number] for place in range(number)):
+            image = load_image(file, *inspect_image(file).displayed)
+            if fit and (reason := unfit(image)):
+                left_out[reason] = (*left_out.get(reason, ()), file)
+            else:
+                used[file] = resize(image) / 255
+        if not used:
+            reasons = "; ".join(f"{len(out)} {reason}" for reason, out in left_out.items())
+            raise ValueError(
+                f"{folder}: none of {count(number)} will do: {reasons}. Give images like those "
+                "that the detector was trained on, or use these all the same with --force"
+            )
+        return cls(folder, tuple(used), torch.stack(list(used.values())), left_out)
+
+    def __str__(self) -> str:
+        return f"{count(len(self.files))} of {self._places(self.files)}"
+
+    def warnings(self) -> list[str]:
+        """What was left out and why, and whether few are left."""
+        lines = [
+            f"{count(len(files))} of {self._places(files)} left out: {reason}"
+            for reason, files in self.left_out.items()
+        ]
+        if len(self.files) < FEW:
+            lines.append(
+                f"{count(len(self.files))} of {self.folder}: few; {FEW} or more are better"
+            )
+        return lines
+
+    def _places(self, files: Sequence[Path]) -> str:
+        """The folder, and how many lie where in it unless all lie in it itself."""
+        places = Counter(file.parent.relative_to(self.folder) for file in files)
+        if set(places) == {Path()}:
+            return str(self.folder)
+        parts = [
+            f"{number} in {'the folder itself' if place == Path() else f'{place}/'}"
+            for place, number in sorted(places.items())
+        ]
+        return f"{self.folder} ({', '.join(parts)})"
+
+
+def unfit(image: Tensor) -> str | None:
+    """Why an image uint8 [3, H, W] is not one to take ranges of values from; None if it is."""
+    if float(image.flatten(1).float().std(1, correction=0).max()) / 255 < FLAT:
+        return "hardly varying, as pictures of one colour do"
+    pixels = image.flatten(1)[:, :: max(1, image[0].numel() // LOOKED_AT)].long()
+    if len(torch.unique(pixels[0] << 16 | pixels[1] << 8 | pixels[2])) <= COLOURS:
+        return f"no photograph ({COLOURS} colours or fewer, as masks have)"
+    return None

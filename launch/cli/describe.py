@@ -1,0 +1,83 @@
+"""A detector as tables for `launch.cli.terminal.console`: layer by layer, then level by level."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict
+
+from rich.console import Group
+from rich.table import Table
+
+from detectors.describe import Description, describe, describe_layers, skeleton
+from detectors.detector import Detector
+from detectors.dry_run import dry_run
+from launch.report.words import TIMES, on_axes
+from searchspace import DetectorConfig, Published
+from searchspace.heads import LevelPoints, LevelPriors
+
+
+def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:
+    """Layers, levels with their priors, and what a paper reports."""
+    detector = skeleton(detector)
+    counted = describe(detector)
+    parts = [_layer_table(detector, counted), _level_table(detector, counted)]
+    return Group(*parts, *([_reported(published)] if published else []))
+
+
+def _layer_table(detector: Detector, counted: Description) -> Table:
+    size = on_axes(detector.config.input_size)
+    table = Table(title=f"Layers, for {size} pixels", header_style="bold")
+    for heading in ("Part", "Layer", "Output", "Parameters", "MACs"):
+        right = heading in ("Parameters", "MACs")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    layers = describe_layers(detector)
+    for part, members in itertools.groupby(layers, key=lambda layer: layer.part):
+        for layer in members:
+            outputs = dict.fromkeys(TIMES.join(map(str, shape)) for shape in layer.outputs)
+            numbers = (f"{layer.params:,}", f"{layer.macs:,}")
+            table.add_row(part, layer.name, ", ".join(outputs), *numbers)
+        table.add_section()
+    table.add_row("total", "", "", f"{counted.params:,}", f"{counted.macs:,}", style="bold")
+    return table
+
+
+def _level_table(detector: Detector, counted: Description) -> Table:
+    table = Table(title="Levels and their priors, in pixels", header_style="bold")
+    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes a cell", "Priors")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    maps = dry_run(detector).maps
+    rows = zip(maps, detector.config.priors(), counted.priors_per_level, strict=True)
+    for number, (features, prior, count) in enumerate(rows):
+        _, channels, height, width = features.shape
+        table.add_row(
+            str(number),
+            str(channels),
+            f"{height}{TIMES}{width}",
+            on_axes(prior.step),
+            _sizes(prior),
+            str(prior.boxes_per_cell),
+            f"{count:,}",
+        )
+    table.add_section()
+    table.add_row("total", *[""] * 5, f"{sum(counted.priors_per_level):,}", style="bold")
+    return table
+
+
+def _sizes(prior: LevelPriors | LevelPoints) -> str:
+    if isinstance(prior, LevelPriors):
+        return f"{prior.min_size:g} to {prior.max_size:g}"
+    return "points"
+
+
+def _reported(published: Published) -> str:
+    """The figures that a paper prints, with their source."""
+    figures = {k: v for k, v in asdict(published).items() if v is not None and k != "source"}
+    shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
+    return f"Published: {shown or 'no figures'} ({published.source})"
+
+
+def _figure(value: float | int | str) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if value <= 1 else f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else value

@@ -1,0 +1,137 @@
+"""`sparrow export`: a saved detector as one file that other programs run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detectors.detector import Detector
+from detectors.runtimes import Deployed
+from detectors.runtimes.agreement import LEAST, Agreement, agreement
+from detectors.runtimes.export import check_target, export
+from launch.cli import option_types
+from launch.cli.calibration import Pictures
+from launch.cli.terminal import console
+from searchspace.geometry import InputSize
+from searchspace.runtimes import Precision
+
+
+def export_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="A saved detector, such as TRIAL/compact.",
+        ),
+    ],
+    to: Annotated[str, typer.Option(help="onnx, torch-export or openvino.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=option_types.out_file, metavar="FILE", help="FOLDER/detector.* by default."
+        ),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="Training images, on which int8 is calibrated.",
+        ),
+    ] = None,
+    val_images: Annotated[
+        Path | None,
+        typer.Option(
+            parser=option_types.in_folder,
+            metavar="FOLDER",
+            help="Other images, on which int8 is compared with float32, too.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Write int8 from any images, and though it finds other things."
+        ),
+    ] = False,
+) -> None:
+    """Write a detector as one model from images to detections, NMS inside.
+
+    int8 is compared with float32 on the images, and refused where it does not find the same.
+    """
+    try:
+        target, precision = check_target(to, precision)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}") from None
+    _check_options(precision, images, val_images, force)
+    detector = Detector.load(folder)
+    size = detector.config.input_size
+    read = [_read(given, size, force) for given in (images, val_images) if given]
+
+    def judge(quantised: Deployed) -> None:
+        _judge(detector, quantised, read, force)
+
+    calibration = read[0].images if read else None
+    path = export(detector, target, out or folder / "detector", precision, calibration, judge)
+    height, width = detector.config.size
+    most = detector.config.head.postprocess.detections
+    console.say(
+        f"{path}: images [N, 3, {height}, {width}] in 0..1 -> boxes [N, {most}, 4] in fractions of "
+        f"the image, scores and labels [N, {most}], for any N"
+    )
+
+
+def _check_options(
+    precision: Precision, images: Path | None, val_images: Path | None, force: bool
+) -> None:
+    if precision == "int8":
+        if images is None:
+            raise typer.BadParameter(
+                "int8 needs --images, a folder of training images", param_hint="--precision"
+            )
+        return
+    for option, given in (("--images", images), ("--val-images", val_images), ("--force", force)):
+        if given:
+            raise typer.BadParameter(
+                f"{precision} needs no calibration; leave it out", param_hint=option
+            )
+
+
+def _read(folder: Path, size: InputSize, force: bool) -> Pictures:
+    pictures = Pictures.read(folder, size, fit=not force)
+    for line in pictures.warnings():
+        console.say(f"warning: {line}")
+    return pictures
+
+
+def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], force: bool) -> None:
+    """Say what int8 finds beside float32, and refuse it where that is not the same.
+
+    Raises:
+        ValueError: the two agree too little on some pictures, or find nothing in them.
+    """
+    console.say(f"int8: calibrated on {read[0]}")
+    poor = []
+    for pictures in read:
+        found = agreement(detector, quantised, pictures.images)
+        console.say(f"int8 on {pictures}: {found}")
+        if found.poor:
+            poor.append(_objection(found, pictures))
+    if poor and not force:
+        raise ValueError(
+            f"{'; '.join(poor)}. Nothing was written: calibrate on images like those that the "
+            "detector was trained on, or write it all the same with --force"
+        )
+
+
+def _objection(found: Agreement, pictures: Pictures) -> str:
+    if found.share is None:
+        return f"{pictures.folder}: the detector finds nothing there, so int8 cannot be judged"
+    return (
+        f"{pictures.folder}: int8 finds {100 * found.share:.0f} % of what float32 does, less than "
+        f"{100 * LEAST:.0f} %"
+    )

@@ -1,0 +1,172 @@
+"""`sparrow fps`: several detectors measured in turns, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import typer
+from pydantic import ValidationError
+from rich.console import Group
+from rich.table import Table
+
+from detectors.detector import Detector
+from detectors.runtimes import RuntimeUnavailable
+from detectors.runtimes.deployment import deploy_as
+from detectors.timing.cost import Cost
+from detectors.timing.measure import Candidate, hardware_name, measure_together
+from launch.cli import option_types
+from launch.cli.names import find_detector
+from launch.cli.options import Device
+from launch.cli.terminal import console
+from launch.report.words import LABELS, MISSING, show
+from launch.trial.run import pick_device
+from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
+from searchspace.reading import in_words
+
+NAMES = ("Detector", "Runtime")
+SPEEDS = ("FPS", "95 %", "Network FPS")
+DETAILS = ("p50, ms", "p90", "p99", "MB", LABELS["params"], LABELS["macs"])
+
+CALIBRATION = 8
+"""Images of noise that int8 takes its ranges from; they decide accuracy, not speed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector in one form: what it costs, or why it cannot be had."""
+
+    name: str
+    runtime: str
+    outcome: Cost | str
+
+
+def fps_command(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            parser=option_types.text,
+            metavar="SYSTEMS...",
+            help="Papers' systems, trials as JSON, or folders of saved detectors.",
+        ),
+    ],
+    runtime: Annotated[
+        list[str] | None, typer.Option(help="Give it again for further ones; the best by default.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")] = AUTO,
+    batch: Annotated[int, typer.Option(min=1, max=MOST_BATCH, help="Images in a call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            parser=option_types.number(above=0),
+            metavar="NUMBER",
+            help="For the timed calls of each detector.",
+        ),
+    ] = 10,
+    device: Device = None,
+) -> None:
+    """Measure detectors in turns: frames per second from image to boxes, and what they rest on."""
+    forms = [_form(name, precision, batch, threads, seconds) for name in runtime or [AUTO]]
+    detectors = {name: find_detector(name) for name in systems}
+    where = pick_device(device)
+    rows = measure_rows(detectors, forms, where)
+    on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if where.type == "cpu" else ""
+    console.print(fps_tables(rows, f"{hardware_name(where)}{on_cpu}, batch {batch}"))
+    for note in notes(rows):
+        console.say(note)
+
+
+def _form(runtime: str, precision: str, batch: int, threads: int, seconds: float) -> MeasureConfig:
+    """How detectors are measured; a usage error where there is no such form."""
+    try:
+        return MeasureConfig(
+            runtime=runtime, precision=precision, batch=batch, threads=threads, seconds=seconds
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(in_words(error)) from None
+
+
+def measure_rows(
+    detectors: Mapping[str, Detector], forms: Sequence[MeasureConfig], device: torch.device
+) -> list[Row]:
+    """Every detector in every form, all in turns.
+
+    Args:
+        forms: configurations that differ in runtime and precision only.
+    """
+    pairs = [(name, form) for name in detectors for form in forms]
+    tried = [_candidate(detectors[name], form, device) for name, form in pairs]
+    there = [found for found in tried if isinstance(found, Candidate)]
+    costs = iter(measure_together(there, forms[0], device) if there else [])
+    return [
+        Row(name, form.runtime, found if isinstance(found, str) else next(costs))
+        for (name, form), found in zip(pairs, tried, strict=True)
+    ]
+
+
+def fps_tables(rows: Sequence[Row], title: str) -> Group:
+    """Speeds, then latency, memory and size: a row for each detector in each form that it could be
+    measured in. Both fit into eighty columns: names are folded, figures are not."""
+    measured = [(row.name, row.outcome) for row in rows if isinstance(row.outcome, Cost)]
+    return Group(
+        _table(title, SPEEDS, measured, _speeds),
+        _table("Latency, memory and size", DETAILS, measured, _details),
+    )
+
+
+def notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What was not measured and why, and which figures are not to be trusted."""
+    for row in rows:
+        if not isinstance(row.outcome, Cost):
+            yield f"{row.name}: {row.outcome}"
+        elif not row.outcome.trusted:
+            form = f"{row.outcome.runtime} {row.outcome.precision}"
+            yield f"{row.name} ({form}) is not to be trusted: {row.outcome.doubt}"
+
+
+def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) -> Candidate | str:
+    """A detector in a form, or why it cannot be had."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(CALIBRATION, 3, *detector.config.size, generator=random)
+    try:
+        return Candidate(detector, deployed=deploy_as(form, detector, device, noise))
+    except RuntimeUnavailable as error:
+        return str(error)
+
+
+def _table(
+    title: str,
+    figures: Sequence[str],
+    measured: Iterable[tuple[str, Cost]],
+    cells: Callable[[Cost], tuple[str, ...]],
+) -> Table:
+    table = Table(title=title, header_style="bold")
+    for heading in NAMES:
+        table.add_column(heading, overflow="fold")
+    for heading in figures:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, cost in measured:
+        table.add_row(name, f"{cost.runtime} {cost.precision}", *cells(cost))
+    return table
+
+
+def _speeds(cost: Cost) -> tuple[str, ...]:
+    known = cost.fps_low is not None
+    return (
+        show("fps", cost.fps) + ("" if cost.trusted else " ?"),
+        f"{show('fps', cost.fps_low)}..{show('fps', cost.fps_high)}" if known else MISSING,
+        show("fps", cost.network_fps),
+    )
+
+
+def _details(cost: Cost) -> tuple[str, ...]:
+    latency = cost.timing.whole.latency
+    return (
+        *(show("latency_ms", value) for value in (latency.p50, latency.p90, latency.p99)),
+        MISSING if cost.memory.megabytes is None else f"{cost.memory.megabytes:.0f}",
+        show("params", cost.params),
+        show("macs", cost.macs),
+    )

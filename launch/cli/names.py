@@ -1,0 +1,44 @@
+"""What a name on the command line stands for: a system of a paper, a trial, a saved detector."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from detectors.detector import Detector
+from searchspace import DetectorConfig, Published, TrialConfig, papers
+from searchspace.reading import read_model
+from searchspace.walk import field_names
+
+
+def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]:
+    """What a paper's system, a trial's file or a saved detector's folder is, and was published.
+
+    Raises:
+        ValueError: there is no such system, file or folder, or no detector in it.
+    """
+    if name in papers:
+        return papers[name].trial.detector, papers[name].published
+    if Path(name).is_dir():
+        return Detector.load(Path(name)), None
+    if Path(name).exists():
+        return read_trial(Path(name)).detector, None
+    near = ", ".join(difflib.get_close_matches(name, papers, n=5, cutoff=0.0))
+    raise ValueError(f"{name}: neither a file nor a paper's system; the nearest are {near}")
+
+
+def find_detector(name: str) -> Detector:
+    """The detector that `find_system` finds, untrained where none was saved."""
+    found, _ = find_system(name)
+    if isinstance(found, Detector):
+        return found
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Detector(found).eval()
+
+
+def read_trial(path: Path) -> TrialConfig:
+    """A trial's configuration; raises `Unreadable`, a `ValueError`, where the file holds none."""
+    return read_model(path, TrialConfig, fields=field_names(TrialConfig))

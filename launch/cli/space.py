@@ -1,0 +1,77 @@
+"""Spaces for the terminal: one as a tree of what is searched under what, or all that ship."""
+
+from __future__ import annotations
+
+import math
+
+from rich.table import Table
+from rich.tree import Tree
+
+from launch.cli.terminal import styled
+from searchspace import Space, load_space, space_names
+
+LARGE = 1e7
+"""Sizes from here on are told by their first two digits."""
+
+
+def space_tree(space: Space) -> Tree:
+    """Every path that is drawn, below the fields that it belongs to, with its domain.
+
+    What exists under one kind of a choice alone says so.
+    """
+    root = Tree(styled((space.name, "bold"), f": {_size(space)}"))
+    nodes = {"": root}
+    chosen = _chosen(space)
+    for path, domain in space.searched():
+        names = path.split(".")
+        for depth in range(1, len(names)):
+            here, above = ".".join(names[:depth]), ".".join(names[: depth - 1])
+            if here not in nodes:
+                name = names[depth - 1]
+                under = f"  if kind is {name}" if above in chosen else ""
+                nodes[here] = nodes[above].add(styled(name, (under, "dim")))
+        nodes[".".join(names[:-1])].add(styled((names[-1], "bold"), f"  {domain}"))
+    return root
+
+
+def spaces_table() -> Table:
+    """The spaces that ship, with their sizes."""
+    table = Table(caption="Configurations are counted before real-valued ranges.")
+    # All in eighty columns: a space goes by its whole name.
+    table.add_column("Space", no_wrap=True)
+    for column in ("Parameters", "Conditional", "Ranges", "Configurations", "Papers"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name in space_names():
+        table.add_row(name, *space_row(load_space(name)))
+    return table
+
+
+def space_row(space: Space) -> tuple[str, str, str, str, str]:
+    """Parameters; of them conditional and real-valued ones; configurations; papers' systems."""
+    owners = [path.removesuffix(".kind") for path, _ in space.searched()]
+    chosen = tuple(f"{path}." for path in _chosen(space))
+    conditional = sum(path.startswith(chosen) for path in owners)
+    size = space.size(real=1)
+    return (
+        str(len(owners)),
+        str(conditional),
+        str(_real(space)),
+        f"{size:.1e}" if size >= LARGE else f"{size:,.0f}",
+        str(len(space.papers())),
+    )
+
+
+def _chosen(space: Space) -> set[str]:
+    """The choices among kinds, by the path of their field."""
+    return {path.removesuffix(".kind") for path, _ in space.searched() if path.endswith(".kind")}
+
+
+def _real(space: Space) -> int:
+    return sum(math.isinf(domain.size()) for _, domain in space.searched())
+
+
+def _size(space: Space) -> str:
+    """How many configurations, e.g. `480 configurations, before 2 real-valued ranges`."""
+    count = f"{space.size(real=1):,.0f} configurations"
+    real = _real(space)
+    return f"{count}, before {real} real-valued ranges" if real else count

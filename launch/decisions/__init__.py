@@ -1,0 +1,1 @@
+"""What a study decides, from its records alone: no driver, no report."""

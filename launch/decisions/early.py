@@ -1,0 +1,135 @@
+"""What ends a trial early, and who gets another chance: decisions from a study's records. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from detectors.evaluate import Metrics
+from launch.constraints import Constraint, figures_of
+from launch.decisions.gate import Gate, Trained
+from launch.decisions.halving import Halving, Rung, growth
+from launch.figures import DEFAULT, ENERGY, Figure, heights
+from launch.pareto import Point
+from launch.records import TrialRecord
+from launch.report.words import LABELS, show
+from launch.trial.run import Outcome
+
+FREE = ("baseline", "paper")
+"""Origins of trials that a front is read against: they are trained whatever is expected of them."""
+
+Change = dict[str, Any]
+"""What becomes different in the record of a trial that ends; empty for one that goes on."""
+
+
+def before_training(
+    record: TrialRecord,
+    records: Sequence[TrialRecord],
+    constraints: Sequence[Constraint],
+    gate: Gate | None,
+    objectives: Sequence[Figure] = DEFAULT,
+) -> Change:
+    """Whether a trial whose cost is predicted shall be trained."""
+    if ENERGY in figures_of(objectives, constraints) and record.figure(ENERGY) is None:
+        # On a cluster, the node that measures may be another than the one that began the search.
+        read = record.predicted.energy
+        return {"state": "failed", "reason": read.how if read else "its energy was not read"}
+    # What a machine cannot tell before training is judged behind it.
+    judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
+    broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
+    if broken:
+        return {"state": "infeasible", "broken": broken}
+    if gate is None or record.origin != "sampler":
+        return {}
+    size, costs = math.log(record.predicted.params), _point(_costs(objectives), record)
+    trained = _trained(records, objectives)
+    if costs is None or not gate.closes(size, costs, trained):
+        return {}
+    ceiling = dict(zip(_scores(objectives), gate.ceiling(size, costs, trained), strict=False))
+    words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling.items())
+    return {"state": "gated", "reason": f"the front is better than all it may reach ({words})"}
+
+
+def at_rung(
+    record: TrialRecord,
+    records: Sequence[TrialRecord],
+    halving: Halving,
+    epochs: int,
+    objectives: Sequence[Figure] = DEFAULT,
+) -> Change:
+    """Whether a trial that was scored after some epochs is trained on."""
+    others = [r for r in records if r.number != record.number]
+    rung = rungs([*others, record], objectives).get(epochs, {})
+    compared = record.number in rung and record.origin not in FREE and epochs > record.promoted
+    if not compared or halving.survives(rung, record.number):
+        return {}
+    scores = _scores(objectives)
+    final = {r.number: point for r in others if (point := r.values(scores))}
+    told = rung.keys() & final.keys()
+    return {
+        "state": "stopped",
+        "reason": f"stopped after {epochs} of {record.config.train.epochs} epochs",
+        "growth": growth(rung, final) if told else None,
+    }
+
+
+def second_chance(
+    records: Sequence[TrialRecord], halving: Halving, objectives: Sequence[Figure] = DEFAULT
+) -> tuple[int, int] | None:
+    """The stopped trial to go on with, by what is known now, and the rung that it stands at."""
+    stopped = {r.number: max(r.midway) for r in records if r.state == "stopped"}
+    for number in halving.second_chances(rungs(records, objectives), stopped):
+        return number, stopped[number]
+    return None
+
+
+def rungs(
+    records: Iterable[TrialRecord], objectives: Sequence[Figure] = DEFAULT
+) -> dict[int, Rung]:
+    """What the trials scored at each rung, and then what their detectors are to cost."""
+    ordered = (*_scores(objectives), *_costs(objectives))
+    found: dict[int, dict[int, Point]] = {}
+    for record in records:
+        for epochs, metrics in record.midway.items():
+            point = _point(ordered, Outcome(metrics=metrics, cost=record.predicted))
+            if point is not None:
+                found.setdefault(epochs, {})[record.number] = point
+    return found
+
+
+def _trained(records: Iterable[TrialRecord], objectives: Sequence[Figure]) -> list[Trained]:
+    scores, costs = _scores(objectives), _costs(objectives)
+    found = []
+    for record in records:
+        if record.values(objectives) is None or record.predicted is None:
+            continue
+        predicted = _point(
+            costs, Outcome(metrics=record.result.final.metrics, cost=record.predicted)
+        )
+        if predicted is not None:
+            found.append(
+                Trained(
+                    size=math.log(record.predicted.params),
+                    scores=_point(scores, record),
+                    costs=_point(costs, record),
+                    predicted=predicted,
+                    kept=not record.broken,
+                )
+            )
+    return found
+
+
+def _scores(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
+    """Objectives that a training tells; the others are known before it."""
+    return tuple(name for name in objectives if name in Metrics.model_fields)
+
+
+def _costs(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
+    return tuple(name for name in objectives if name not in Metrics.model_fields)
+
+
+def _point(names: Sequence[Figure], holder: TrialRecord | Outcome) -> Point | None:
+    """Figures on the scales that they are compared on; None where one is not known."""
+    figures = tuple(map(holder.figure, names))
+    return None if None in figures else heights(names, figures)

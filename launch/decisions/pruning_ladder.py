@@ -1,0 +1,107 @@
+"""The pruning ladder in a search: trained detectors worth having, pruned to further sizes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import ValidationError
+
+from detectors.evaluate import Metrics
+from launch.figures import DEFAULT, Figure, heights
+from launch.pareto import front
+from launch.records import TrialRecord
+from launch.study.samplers import STARTUP_TRIALS
+from launch.trial.ladder import ladder_configs
+from launch.trial.stages import training_cause
+from searchspace import Space, TrialConfig
+from searchspace.compression import ImportancePruning, Slimming
+
+PRUNINGS = (ImportancePruning, Slimming)
+"""How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""
+
+
+WAIT = 1 / 3
+"""Share of its budget after which a search runs rungs, however few trials it has drawn."""
+
+
+def is_time(records: Sequence[TrialRecord], share_spent: float) -> bool:
+    """Whether a search has looked around enough to prune the best of what it has seen.
+
+    That is when as many draws have ended as the sampler makes at random; rungs of what is planned
+    anyway would delay them (`benchmarks.search.compare`).
+    """
+    drawn = sum(r.origin == "sampler" and r.state != "running" for r in records)
+    return drawn >= STARTUP_TRIALS or share_spent >= WAIT
+
+
+def next_rung(
+    records: Sequence[TrialRecord],
+    space: Space,
+    ratios: Sequence[float],
+    objectives: Sequence[Figure] = DEFAULT,
+) -> TrialConfig | None:
+    """The next rung that a study shall run; None where there is none.
+
+    A trained detector is worth a ladder where it finds anything, and no other trained one beats it
+    before pruning in all objectives; constraints do not count, as a rung may keep what its parent
+    breaks. A rung waits while a trial runs that trains the same detector.
+    """
+    if not ratios:
+        return None
+    known = {record.config.digest() for record in records}
+    training = {training_cause(r.config) for r in records if r.state == "running"}
+    for parent in _parents(records, objectives):
+        for rung in rungs_of(parent.config, space, ratios):
+            if rung.digest() not in known and training_cause(rung) not in training:
+                return rung
+    return None
+
+
+def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
+    """The same configuration pruned at each ratio, as far as the space holds it.
+
+    One that prunes is pruned in the same way; another in the first of `PRUNINGS` that the space
+    has, with the values that are nearest to that way's defaults.
+    """
+    if not config.compress.prunes:
+        ways = (_moved(config, kind(), space) for kind in PRUNINGS)
+        config = next((way for way in ways if way), None)
+    if config is None:
+        return ()
+    return tuple(rung for rung in ladder_configs(config, ratios) if space.holds(rung))
+
+
+def trainings_saved(records: Sequence[TrialRecord]) -> int:
+    """How many finished trials found their detector trained, for another trial of the study."""
+    finished = [record.config for record in records if record.state == "finished"]
+    return len(finished) - len(set(map(training_cause, finished)))
+
+
+def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> Iterator[TrialRecord]:
+    """The trials whose dense detectors are the front of all that score, by their number."""
+    dense = [
+        (record, tuple(record.result.dense.figure(name) for name in objectives))
+        for record in records
+        if record.state == "finished"
+    ]
+    scores = [place for place, name in enumerate(objectives) if name in Metrics.model_fields]
+    scored = [
+        (record, values)
+        for record, values in dense
+        if None not in values and all(values[place] > 0 for place in scores)
+    ]
+    for index in sorted(front([heights(objectives, values) for _, values in scored])):
+        yield scored[index][0]
+
+
+def _moved(
+    config: TrialConfig, pruning: ImportancePruning | Slimming, space: Space
+) -> TrialConfig | None:
+    """The configuration with a way of pruning as the space has it; None where it has not."""
+    compress = config.compress.changed(pruning=pruning)
+    try:
+        moved = space.nearest(config.changed(compress=compress))
+    except ValidationError:
+        return None
+    same_kind = moved.compress.pruning.kind == pruning.kind
+    return moved if same_kind and space.holds(moved) else None

@@ -1,0 +1,90 @@
+"""One attempt at a trial of a study, with every way it can end as a value."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launch.drivers.watch import Ended, Watch
+from launch.study.failures import TRACEBACK, Failure, failure_of, keep_traceback
+from launch.trial.log import TrialLog, trial_log
+from launch.trial.meter import Meter
+from launch.trial.run import OnEpoch, TrialData, TrialResult, run_trial
+from launch.trial.teachers import LoadTeacher, load_teacher
+from searchspace import TrialConfig
+
+
+def attempt(
+    config: TrialConfig,
+    data: TrialData,
+    folder: Path,
+    device: str | None,
+    stages: Path | None = None,
+    load_teacher: LoadTeacher = load_teacher,
+    meter: Meter | None = None,
+    on_epoch: OnEpoch | None = None,
+    watch: Watch | None = None,
+    weights: Path | None = None,
+    run: Callable[..., TrialResult] = run_trial,
+) -> TrialResult | Failure | Ended:
+    """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
+
+    Arguments are those of `run_trial`, but for `watch`. Where that ends the trial, `Ended` comes
+    back: it knows why. The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt
+    that failed until a later one succeeds.
+    """
+    start = time.monotonic()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with trial_log(folder) as log:
+            result = run(
+                config,
+                data,
+                folder,
+                device=device,
+                on_epoch=_noted(log, on_epoch),
+                stages=stages,
+                load_teacher=load_teacher,
+                meter=meter,
+                weights=weights,
+                **_callbacks(watch),
+            )
+        (folder / TRACEBACK).unlink(missing_ok=True)
+        return result
+    except Ended as ended:
+        return ended
+    except Exception as error:
+        keep_traceback(error, folder)
+        seconds = time.monotonic() - start
+        if gone := _gone_image(error, data):
+            return Failure(f"{gone} is gone: put the data back", "surroundings", seconds)
+        return failure_of(error, folder, seconds)
+
+
+def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
+    """`on_epoch`, after the epoch's losses were logged."""
+
+    def note(stage: str, epoch: int, losses: dict[str, float]) -> None:
+        log.note(f"{stage}, epoch {epoch}: " + ", ".join(f"{n} {v:.4g}" for n, v in losses.items()))
+        if on_epoch:
+            on_epoch(stage, epoch, losses)
+
+    return note
+
+
+def _gone_image(error: Exception, data: TrialData) -> Path | None:
+    """The image of the data that was there when they were read, and whose absence is the error."""
+    if not isinstance(error, FileNotFoundError) or error.filename is None:
+        return None
+    file = Path(os.fsdecode(error.filename))
+    images = (record.path for split in (data.train, data.val) for record in split.images)
+    return file if file in images else None
+
+
+def _callbacks(watch: Watch | None) -> dict[str, Any]:
+    if watch is None:
+        return {}
+    return {"on_predicted": watch.predicted, "rungs": watch.rungs, "on_rung": watch.reached}

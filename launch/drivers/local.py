@@ -1,0 +1,145 @@
+"""The serial driver: a study in one process, without Ray."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
+from launch.drivers.attempt import attempt
+from launch.drivers.deadlines import Vigil, Watchman, limits
+from launch.drivers.watch import Ended
+from launch.records import TrialRecord
+from launch.study.failures import Failure
+from launch.study.study import Study
+from launch.trial.run import TrialData, TrialResult
+
+
+def run_locally(
+    study: Study, data: TrialData, say: Callable[[str], None] = lambda words: None
+) -> None:
+    """Run trial after trial until the study proposes no more.
+
+    A trial that breaks its limits is ended by an exception in it, which only the main thread can be
+    given, and only where it runs Python's code: for what hangs elsewhere there is `driver="ray"`.
+
+    Args:
+        say: told when a trial has been silent for long.
+    """
+    vigil = Vigil()
+    with _watched(vigil, say):
+        while (record := study.propose()) is not None:
+            outcome = _run(study, record, data, vigil)
+            if not isinstance(outcome, Ended):
+                study.end(record.number, outcome)
+
+
+def can_end_trials() -> bool:
+    """Whether a trial in this thread can be ended when it takes too long."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return in_main and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+class _Overdue(BaseException):
+    """Ends the trial that runs; no handler of errors on the way takes it for one."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+def _run(
+    study: Study, record: TrialRecord, data: TrialData, vigil: Vigil
+) -> TrialResult | Failure | Ended:
+    number, minutes = record.number, study.settings.trial_timeout
+
+    def heard() -> None:
+        vigil.hear(number, limits(study.record(number), study.records, minutes))
+
+    watch = _StudyWatch(study, number, study.rungs(record), heard)
+    vigil.begin(number, limits(record, study.records, minutes))
+    try:
+        return attempt(
+            record.config,
+            data,
+            study.trial_folder(record),
+            study.settings.device,
+            study.stages,
+            on_epoch=lambda stage, epoch, losses: heard(),
+            watch=watch,
+            weights=study.settings.weights,
+        )
+    except _Overdue as overdue:
+        return overdue.failure
+    finally:
+        vigil.end(number)
+
+
+@contextmanager
+def _watched(vigil: Vigil, say: Callable[[str], None]) -> Iterator[None]:
+    """End trials that break their limits, as far as this thread can be interrupted."""
+    if not can_end_trials():
+        with Watchman(vigil, lambda number, failure: None, say):
+            yield
+        return
+    main = threading.get_ident()
+
+    def ring(number: int, failure: Failure) -> None:
+        signal.pthread_kill(main, signal.SIGALRM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # None where the trial has ended in the meantime.
+        for failure in vigil.overruns().values():
+            raise _Overdue(failure)
+
+    signal.signal(signal.SIGALRM, end)
+    try:
+        with Watchman(vigil, ring, say):
+            yield
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The study is not left in the middle of what it writes: a trial is ended after it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@dataclass(frozen=True)
+class _StudyWatch:
+    """Asks the study, which is in this process, whether a trial goes on."""
+
+    study: Study
+    number: int
+    rungs: tuple[int, ...]
+    heard: Callable[[], None]
+    start: float = field(default_factory=time.monotonic)
+
+    def predicted(self, cost: Cost) -> None:
+        with _undisturbed():
+            goes_on = self.study.foresee(self.number, cost, self._seconds())
+        self._end_unless(goes_on)
+
+    def reached(self, epochs: int, metrics: Metrics) -> None:
+        with _undisturbed():
+            goes_on = self.study.reach(self.number, epochs, metrics, self._seconds())
+        self._end_unless(goes_on)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    def _end_unless(self, goes_on: bool) -> None:
+        if not goes_on:
+            raise Ended
+        self.heard()

@@ -1,0 +1,123 @@
+"""Detectors are scored and measured on a node of the target's kind, wherever they were trained.
+
+Such nodes have a custom resource of Ray, of which each measurement takes one: those of a node come
+one after the other. They take no CPU of Ray's, so that trials which wait for them cannot keep them
+from running; training steps on that node stand still meanwhile (`detectors.quiet`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import ray
+from pydantic import BaseModel
+from ray.exceptions import RayTaskError
+from ray.remote_function import RemoteFunction
+
+from detectors.detector import Detector
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
+from detectors.timing.energy import energy_counter
+from detectors.timing.measure import hardware_name
+from launch.figures import ENERGY, Figure
+from launch.trial.data import TrialData
+from launch.trial.meter import LocalMeter
+from launch.trial.run import pick_device
+from launch.trial.teachers import PackedDetector
+from searchspace.measuring import MeasureConfig
+
+M = TypeVar("M", bound=BaseModel)
+
+GPUS_STAY_VISIBLE = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+"""Ray would hide the GPUs from a task that takes none of them."""
+
+
+@dataclass(frozen=True)
+class TargetMeter:
+    """Scores and measures on a node that has a resource.
+
+    Attributes:
+        resource: a custom resource of Ray.
+        data: the trial's data in Ray's object store.
+        speeds: folder of the speeds that are known, on storage that all nodes share.
+        hardware: what such a node measures on.
+    """
+
+    resource: str
+    data: ray.ObjectRef
+    speeds: Path
+    hardware: str
+
+    @classmethod
+    def on(cls, resource: str, data: TrialData, speeds: Path) -> TargetMeter:
+        """A meter for the nodes that have a resource; waits until one of them answers."""
+        return cls(resource, ray.put(data), speeds, ray.get(_placed(_hardware, resource).remote()))
+
+    def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
+        return self._ask("evaluate", Metrics, detector, config, calibration)
+
+    def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
+        return self._ask("measure", Cost, detector, config)
+
+    def _ask(
+        self,
+        method: str,
+        model: type[M],
+        detector: Detector,
+        config: MeasureConfig,
+        *more: int,
+    ) -> M:
+        given = PackedDetector.of(detector), config.model_dump_json(), *more
+        task = _placed(_answer, self.resource).remote(method, self.data, self.speeds, *given)
+        try:
+            return model.model_validate_json(ray.get(task))
+        except RayTaskError as error:
+            # What went wrong there is told as if it had gone wrong here.
+            raise error.cause from None
+
+
+def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
+    """Raise `ValueError` where no node of the cluster has a resource to measure on.
+
+    Also where such a node cannot read one of the figures.
+    """
+    if ray.cluster_resources().get(resource, 0) < 1:
+        raise ValueError(
+            f"no node has the resource {resource!r} to measure on: start a node of that kind with "
+            f"ray start --address ... --resources '{{\"{resource}\": 1}}'"
+        )
+    if ENERGY in figures:
+        try:
+            ray.get(_placed(_check_energy, resource).remote())
+        except RayTaskError as error:
+            raise ValueError(f"{ENERGY} on nodes with {resource!r}: {error.cause}") from None
+
+
+def _placed(task: RemoteFunction, resource: str) -> RemoteFunction:
+    """A task for a node that has the resource, outside of the CPUs that its trial was given."""
+    return task.options(
+        resources={resource: 1}, scheduling_strategy="DEFAULT", runtime_env=GPUS_STAY_VISIBLE
+    )
+
+
+@ray.remote(num_cpus=0)
+def _hardware() -> str:
+    return hardware_name(pick_device())
+
+
+@ray.remote(num_cpus=0)
+def _check_energy() -> None:
+    energy_counter(pick_device())
+
+
+@ray.remote(num_cpus=0)
+def _answer(
+    method: str, data: TrialData, speeds: Path, detector: PackedDetector, config: str, *more: int
+) -> str:
+    """The answer of this node's own meter, as JSON."""
+    ask = getattr(LocalMeter(data, pick_device(), speeds), method)
+    answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
+    return answer.model_dump_json()

@@ -1,0 +1,1 @@
+"""A study: what was proposed, what came of it."""

@@ -1,0 +1,179 @@
+"""What a study's folder holds that its journal does not: trials whose lines are gone."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import FixedTrial
+from pydantic import ValidationError
+
+from launch.decisions.inheritance import heir
+from launch.records import Origin, Param, TrialRecord
+from launch.study.journal import JOURNAL, Journal, read_journal
+from launch.study.settings import SETTINGS, StudyError, StudySettings, resume_command
+from launch.trial.run import RESULT, TrialResult, read_result
+from searchspace import OutsideSpace, Space, TrialConfig
+
+TRIALS = "trials"
+"""The folder of a study where its trials lie, each as `NUMBER-DIGEST`."""
+
+NAMED = 5
+"""Missing trials that are named one by one."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A trial that the journal does not know.
+
+    Attributes:
+        folder: where its artefacts lie, relative to the study's folder; None without a folder.
+    """
+
+    number: int
+    folder: str | None = None
+
+    def __str__(self) -> str:
+        kept = f"its folder {self.folder} is kept" if self.folder else "it has no folder"
+        return f"trial {self.number} is missing from {JOURNAL}; {kept}"
+
+
+def trial_folders(study: Path) -> dict[int, str]:
+    """The folders of a study's trials by their numbers, relative to the study's.
+
+    A trial is in the journal before it has a folder, so list them before the journal is read.
+    """
+    names = sorted(p.name for p in (study / TRIALS).glob("*-*") if p.is_dir())
+    numbered = ((re.match(r"(\d{4,})-[0-9a-f]{16}$", name), name) for name in names)
+    return {int(match[1]): f"{TRIALS}/{name}" for match, name in numbered if match}
+
+
+def missing_trials(
+    records: Iterable[TrialRecord], folders: Mapping[int, str], numbers: Iterable[int] = ()
+) -> tuple[Missing, ...]:
+    """The trials that a study had and its journal does not know.
+
+    Args:
+        numbers: further numbers that were given away.
+    """
+    known = {record.number for record in records}
+    top = max((*known, *folders, *numbers), default=-1)
+    return tuple(Missing(n, folders.get(n)) for n in range(top + 1) if n not in known)
+
+
+def read_missing(study: Path) -> tuple[Missing, ...]:
+    """The trials that a study had and its journal does not know, whether or not a search runs."""
+    folders = trial_folders(study)
+    return missing_trials(read_journal(study / JOURNAL), folders)
+
+
+def missing_in_words(missing: Sequence[Missing]) -> str:
+    """Which trials are missing, the first few one by one; empty where none is."""
+    more = len(missing) - NAMED
+    rest = [f"{more} more are missing"] if more > 0 else []
+    return "; ".join([*map(str, missing[:NAMED]), *rest])
+
+
+def restore(
+    journal: Journal,
+    study: Path,
+    folders: Mapping[int, str],
+    settings: StudySettings,
+    space: Space,
+    planned: Mapping[str, Origin],
+) -> None:
+    """Take up the finished trials that a journal has lost, from the results in their folders.
+
+    A trial stays missing without a result, and where the space cannot have drawn it. What only the
+    journal held is lost: what a trial scored at its rungs, and whether the sampler or a ladder
+    proposed it; the sampler is assumed.
+
+    Args:
+        folders: see `trial_folders`.
+        planned: by the digest of what is run before anything is drawn, what it is.
+    """
+    found = []
+    for missing in missing_trials(journal.records, folders):
+        result = missing.folder and _result(study / missing.folder)
+        drawn = result and _drawn(result.config, space, journal.records)
+        if not drawn:
+            continue
+        params, parent = drawn
+        journal.append(
+            TrialRecord(
+                number=missing.number,
+                folder=missing.folder,
+                origin=planned.get(result.config.digest(), "sampler"),
+                params=params,
+                config=result.config,
+                parent=parent,
+                state="finished",
+                result=result,
+                broken=settings.broken_by(result),
+                predicted=result.predicted,
+                seconds=result.seconds,
+            )
+        )
+        found.append(str(missing.number))
+    if found:
+        trials = f"trial{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        logger.warning(f"{study}: {JOURNAL} had lost {trials}; restored from {TRIALS}")
+
+
+def check_new(study: Path) -> None:
+    """Raise `StudyError` where a folder holds a study, or what is left of one."""
+    if (study / SETTINGS).exists():
+        raise StudyError(f"{study} holds a study: resume it, or choose another folder")
+    journal = study / JOURNAL
+    if trial_folders(study) or (journal.exists() and journal.stat().st_size):
+        raise StudyError(
+            f"{study} holds the trials of a study whose {SETTINGS} is gone: put that back, or "
+            "choose another folder"
+        )
+
+
+def journal_gone(study: Path) -> str:
+    """What to do about a study whose journal is gone, in a sentence."""
+    count = sum(_result(study / folder) is not None for folder in trial_folders(study).values())
+    text = f"{study / JOURNAL} is gone, and with it what is known of the study's trials: "
+    if not count:
+        return f"{text}put it back; no results are left in {study / TRIALS}"
+    results = "the result" if count == 1 else f"the {count} results"
+    return (
+        f"{text}put it back, or restore {results} in {study / TRIALS} with "
+        f"`{resume_command(study)}`"
+    )
+
+
+def _result(folder: Path) -> TrialResult | None:
+    """The result of the trial that left a folder, if it has one that is whole."""
+    try:
+        result = read_result(folder / RESULT)
+    except (OSError, ValueError):
+        return None
+    return result if folder.name.endswith(f"-{result.config.digest()}") else None
+
+
+def _drawn(
+    config: TrialConfig, space: Space, records: Sequence[TrialRecord]
+) -> tuple[dict[str, Param], int | None] | None:
+    """The parameters that draw a trained configuration, and the number of its parent."""
+    try:
+        drawn = space.nearest(config)
+        params = space.to_params(drawn)
+        if space.suggest(FixedTrial(params)) != drawn:
+            return None
+        if drawn == config:
+            return params, None
+        for parent in records:
+            trained = parent.result and parent.result.trained
+            if trained and trained == config.train.inherit and heir(drawn, parent) == config:
+                return params, parent.number
+    except (OutsideSpace, ValidationError):
+        pass
+    return None

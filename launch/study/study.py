@@ -1,0 +1,349 @@
+"""The study: what was proposed, what came of it, what the sampler was told. Knows no driver."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from detectors.evaluate import Metrics
+from detectors.locks import Busy, held
+from detectors.timing.cost import Cost
+from launch.decisions import early
+from launch.decisions.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
+from launch.decisions.gate import Gate
+from launch.decisions.halving import rungs_within
+from launch.files import write_atomically
+from launch.records import TrialRecord
+from launch.study.failures import Failure, common_cause
+from launch.study.journal import JOURNAL, Journal, read_journal
+from launch.study.optuna_study import Told
+from launch.study.proposals import Proposals, first_trials, rejected_in_a_row
+from launch.study.recovery import (
+    TRIALS,
+    check_new,
+    journal_gone,
+    missing_in_words,
+    missing_trials,
+    restore,
+    trial_folders,
+)
+from launch.study.settings import (
+    MAX_SEED,
+    SETTINGS,
+    StudyError,
+    StudySettings,
+    changed,
+    read_settings,
+)
+from launch.trial.run import STAGES, TrialResult
+from searchspace import Space
+
+logger = logging.getLogger(__name__)
+
+OnEnd = Callable[[TrialRecord, Outlook], None]
+"""Told of each trial that ended, and of what is left of the budget."""
+
+
+class Study:
+    """The state of a search, in a folder: `study.json`, `journal.jsonl`, `optuna.log`, `trials/`,
+    `stages/`.
+
+    The journal is the truth; the Optuna study is told of it and mended from it when opened.
+
+    Attributes:
+        workers: how many of its trials run side by side; set by its driver.
+    """
+
+    def __init__(self, folder: Path, settings: StudySettings, on_end: OnEnd | None = None) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.space = Space.restore(settings.space)
+        self._on_end = on_end or (lambda record, outlook: None)
+        self.workers = 1
+        self._journal = Journal(folder / JOURNAL)
+        folders = trial_folders(folder)
+        first = first_trials(self.space, settings.papers)
+        planned = {digest: origin for digest, (_, origin) in first.items()}
+        restore(self._journal, folder, folders, settings, self.space, planned)
+        self._unfinished = deque(r for r in self._journal.records if r.state == "running")
+        self._proposed: set[int] = set()
+        # Nothing can be proposed until something else becomes known.
+        self._idle = False
+        self._endings: list[TrialRecord] = []
+        self._stopped_by: str | None = None
+        self._opened = time.monotonic()
+        self._told = Told(
+            folder / "optuna.log",
+            self.space,
+            settings.objectives,
+            settings.constraints,
+            self._journal.records,
+            settings.stopped_as,
+        )
+        missing = missing_trials(self.records, folders, self._told.numbers)
+        if missing:
+            logger.warning(f"{folder}: {missing_in_words(missing)}")
+        self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
+        seed = (settings.seed + self._next_number) % (MAX_SEED + 1)
+        self._proposals = Proposals(self.space, settings, self._told, first, seed)
+        self._proposals.rejected = rejected_in_a_row(self.records)
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """The latest record of each trial."""
+        return self._journal.records
+
+    def record(self, number: int) -> TrialRecord:
+        """The latest record of a trial."""
+        return self._journal.get(number)
+
+    def trial_folder(self, record: TrialRecord) -> Path:
+        return self.folder / record.folder
+
+    @property
+    def stages(self) -> Path:
+        """Where all its trials find and leave the artefacts of their stages."""
+        return self.folder / STAGES
+
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
+        """Epochs of training after which a trial is compared with others."""
+        halving = self.settings.halving
+        # An heir has had its parent's epochs, too: no budget of it equals another's.
+        compared = halving is not None and record.parent is None
+        return rungs_within(halving.budgets, record.config.train) if compared else ()
+
+    def propose(self) -> TrialRecord | None:
+        """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
+        at last a stopped one that is worth more training by what is known now.
+
+        None when the budget is spent or the space has nothing new; with `waits`, for the moment.
+        """
+        if self._idle or self._stopped_by:
+            return None
+        record = self._next()
+        self._idle = record is None
+        if record is not None:
+            self._proposed.add(record.number)
+        return record
+
+    @property
+    def waits(self) -> bool:
+        """Whether trials run that may give a stopped one another chance."""
+        halves = self.settings.halving is not None
+        return halves and bool(self._proposed) and not self._stopped_by
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Why it proposes nothing more: what broke around it, or the cause that its latest trials
+        failed for. None as long as it goes on."""
+        return self._stopped_by
+
+    def try_again(self, lasting: bool) -> int:
+        """Make failed trials unfinished again; returns how many.
+
+        Args:
+            lasting: also those whose design was to blame.
+        """
+        failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
+        for record in failed:
+            update = {
+                "state": "running",
+                "reason": None,
+                "lasting": False,
+                "retries": record.retries + 1,
+            }
+            self._journal.append(record.model_copy(update=update))
+            self._unfinished.append(self._journal.get(record.number))
+        return len(failed)
+
+    def end(self, number: int, outcome: TrialResult | Failure) -> None:
+        """Note how a trial ended; on disk before the sampler hears of it.
+
+        Where the surroundings are to blame it has not ended: it stays unfinished for the next
+        resume, and the study proposes nothing more.
+        """
+        self._proposals.count(rejected=False)
+        running = self._journal.get(number)
+        if isinstance(outcome, Failure):
+            if outcome.blame == "surroundings":
+                self._stopped_by = self._stopped_by or outcome.reason
+                self._proposed.discard(number)
+                return
+            lasting = outcome.blame == "design"
+            update = {"state": "failed", "reason": outcome.reason, "lasting": lasting}
+        else:
+            broken = self.settings.broken_by(outcome)
+            update = {"state": "finished", "result": outcome, "broken": broken}
+        self._conclude(running.model_copy(update=update), outcome.seconds)
+
+    def foresee(self, number: int, cost: Cost, seconds: float) -> bool:
+        """Note what a trial's detector is to cost; says whether it shall be trained.
+
+        A trial that shall not be has ended.
+
+        Args:
+            seconds: since its attempt began.
+        """
+        record = self._journal.get(number)
+        if record.state != "running":
+            return False
+        record, settings = record.model_copy(update={"predicted": cost}), self.settings
+        gate = Gate() if settings.gate else None
+        ending = early.before_training(
+            record, self.records, settings.constraints, gate, settings.objectives
+        )
+        self._proposals.count(rejected=bool(ending))
+        return self._note(record, ending, seconds)
+
+    def reach(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
+        """Note what a trial's detector scores at a rung; says whether it shall be trained on.
+
+        A trial that shall not be has ended, but may be proposed again.
+
+        Args:
+            seconds: since its attempt began.
+        """
+        record = self._journal.get(number)
+        if record.state != "running":
+            return False
+        slim = metrics.model_copy(update={"classes": {}})
+        record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
+        settings = self.settings
+        ending = early.at_rung(record, self.records, settings.halving, epochs, settings.objectives)
+        return self._note(record, ending, seconds)
+
+    def extend(self, trials: int) -> None:
+        """Change how many trials are proposed in all."""
+        self._idle = False
+        self._change(trials=trials)
+
+    def allow(self, minutes: float) -> None:
+        """Change how long a trial may take."""
+        self._change(trial_timeout=minutes)
+
+    def _change(self, **changes: object) -> None:
+        settings = changed(self.settings, **changes)
+        write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
+        self.settings = settings
+
+    def _note(self, record: TrialRecord, ending: early.Change, seconds: float) -> bool:
+        """Note what became known of a trial, or that it ended; says whether it goes on."""
+        self._idle = False
+        if ending:
+            self._conclude(record.model_copy(update=ending), seconds)
+        else:
+            self._journal.append(record)
+        return not ending
+
+    def _conclude(self, record: TrialRecord, seconds: float) -> None:
+        """Make an ending durable, then tell of it."""
+        record = record.model_copy(update={"seconds": record.seconds + seconds})
+        self._journal.append(record)
+        self._proposed.discard(record.number)
+        self._idle = False
+        self._told.end(record)
+        self._endings.append(record)
+        self._stopped_by = self._stopped_by or common_cause(self._endings)
+        self._on_end(record, outlook(self._budget(), self._spent()))
+
+    def _next(self) -> TrialRecord | None:
+        if self._unfinished:
+            return self._unfinished.popleft()
+        budget, spent = self._budget(), self._spent()
+        new = None if is_spent(budget, spent) else self._new_record()
+        if new is None and not is_spent(replace(budget, trials=spent.proposed + 1), spent):
+            return self._second_chance()
+        return new
+
+    def _second_chance(self) -> TrialRecord | None:
+        halving = self.settings.halving
+        chance = halving and early.second_chance(self.records, halving, self.settings.objectives)
+        if chance is None:
+            return None
+        number, rung = chance
+        update = {"state": "running", "promoted": rung, "reason": None, "growth": None}
+        record = self._journal.get(number).model_copy(update=update)
+        self._journal.append(record)
+        return record
+
+    def _new_record(self) -> TrialRecord | None:
+        share = share_spent(self._budget(), self._spent())
+        found = self._proposals.find(self.records, share)
+        if found is None:
+            return None
+        number = self._next_number
+        record = TrialRecord(
+            number=number,
+            folder=f"{TRIALS}/{number:04d}-{found.config.digest()}",
+            origin=found.origin,
+            params=found.trial.params,
+            config=found.config,
+            parent=found.parent,
+        )
+        self._journal.append(record)
+        self._next_number += 1
+        self._told.claim(found.trial, number)
+        return record
+
+    def _budget(self) -> Budget:
+        settings = self.settings
+        return Budget(settings.trials, settings.minutes, settings.device_hours)
+
+    def _spent(self) -> Spent:
+        running = sum(record.state == "running" for record in self.records)
+        return Spent(
+            proposed=len(self.records),
+            running=running - len(self._unfinished),
+            elapsed=time.monotonic() - self._opened,
+            device=sum(record.seconds for record in self.records),
+            finished=[r.seconds for r in self.records if r.state == "finished"],
+            workers=self.workers,
+        )
+
+
+@contextlib.contextmanager
+def open_study(
+    folder: Path, settings: StudySettings | None = None, on_end: OnEnd | None = None
+) -> Iterator[Study]:
+    """A study to work on, held by this process alone.
+
+    Args:
+        settings: makes a new study; None opens one that is there.
+
+    Raises:
+        StudyError: the folder holds a study already, or none, or another process works on it.
+    """
+    if settings is None:
+        read_settings(folder)  # nothing is made where there is no study
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder / "study.lock", "working on it", wait=False))
+        except Busy as error:
+            raise StudyError(f"{folder}: another process works on this study: {error}") from None
+        # Only now: another process may have begun the study, or changed it, a moment ago.
+        if settings is None:
+            settings = read_settings(folder)
+        else:
+            check_new(folder)
+            write_atomically(folder / SETTINGS, settings.model_dump_json(indent=1))
+        yield Study(folder, settings, on_end)
+
+
+def read_records(folder: Path) -> tuple[TrialRecord, ...]:
+    """The records of the study in `folder`, whether or not a search runs on it.
+
+    Raises:
+        StudyError: there is no study, or its journal is gone.
+        JournalError: the journal is damaged.
+    """
+    read_settings(folder)
+    try:
+        return read_journal(folder / JOURNAL)
+    except FileNotFoundError:
+        raise StudyError(journal_gone(folder)) from None

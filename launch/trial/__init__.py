@@ -1,0 +1,1 @@
+"""A single trial: its stages and what they leave on disk."""

@@ -1,0 +1,136 @@
+"""Initial weights that a search or a trial needs: had before anything is trained, or refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from detectors.detector import Detector
+from detectors.weights.imagenet import load_imagenet_backbone
+from detectors.weights.place import Placement, inherit, load_shapes_backbone
+from detectors.weights.published import Published
+from launch.trial.data import TrialError
+from searchspace import Space, TrialConfig
+from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
+from searchspace.domains import options
+from searchspace.initial_weights import WEIGHTS, WIDEST
+from searchspace.training import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+NONE = "none"
+"""Of `--weights`: backbones start from random numbers."""
+
+DOWNLOADED = ("imagenet", "auto")
+
+BACKBONES: dict[str, tuple[type[Backbone], str | None]] = {
+    "mobilenet_v1": (MobileNetV1, None),
+    "vgg16": (VGG16, "norm"),
+    "resnet": (ResNet, "depth"),
+}
+"""Kinds with published weights, and the field that tells apart which."""
+
+
+def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | None]:
+    """The space as `--weights` has it, and where published weights lie that are not downloaded.
+
+    All that the space may need are on this machine afterwards.
+
+    Args:
+        asked: a folder or file with published weights, `none` to go without, None to download
+            what is needed.
+
+    Raises:
+        WeightsUnavailable: published weights that the space may need cannot be had.
+        TrialError: a folder is given, and no weights are read from it.
+    """
+    if asked == NONE:
+        return space.fix(WEIGHTS, NONE), None
+    given = None if asked is None else Path(asked).resolve()
+    if given and not any(True for _ in _needed(space)):
+        raise TrialError(
+            f"--weights {asked}: the space {space.name} has {WEIGHTS} "
+            f"{dict(space.fields())[WEIGHTS]}, which reads no files: leave --weights out"
+        )
+    make_sure(space, given)
+    return space, given
+
+
+def make_sure(space: Space, given: Path | None) -> None:
+    """Have all published weights that a space may need; raises `WeightsUnavailable`."""
+    for file in _needed(space):
+        file.make_sure(given)
+
+
+def trial_with_weights(
+    config: TrialConfig, asked: Path | str | None
+) -> tuple[TrialConfig, Path | None]:
+    """A configuration as `--weights` has it, and where its published weights lie.
+
+    Raises:
+        TrialError: a folder is given, and no weights are read from it.
+        pydantic.ValidationError: it keeps some of its initial weights, and shall have none.
+    """
+    if asked == NONE:
+        return config.changed(train=config.train.changed(weights=NONE)), None
+    started = config.started()
+    if asked is not None and started.train.weights not in DOWNLOADED:
+        raise TrialError(
+            f"--weights {asked}: the trial has {WEIGHTS} {started.train.weights!r}, which reads no "
+            "files: leave --weights out"
+        )
+    return started, None if asked is None else Path(asked).resolve()
+
+
+def make_sure_of(config: TrialConfig, given: Path | None) -> None:
+    """Have the published weights of one trial, if any; raises `WeightsUnavailable`."""
+    if config.train.weights in DOWNLOADED:
+        Published.of(config.detector.backbone).make_sure(given)
+
+
+def fill(
+    detector: Detector,
+    recipe: TrainConfig,
+    given: Path | None,
+    ancestor: Callable[[str], Detector],
+) -> dict[str, Any]:
+    """Give a detector the initial weights of its recipe; says what became of them, by field.
+
+    Args:
+        given: a folder or file with published weights; None downloads them.
+        ancestor: brings the detector of the artefact that `inherit` names.
+    """
+    placed: dict[str, Placement] = {}
+    if recipe.weights == "shapes":
+        placed["train.weights"] = load_shapes_backbone(detector)
+    elif recipe.weights == "imagenet":
+        placed["train.weights"] = load_imagenet_backbone(detector, given)
+    if recipe.inherit is not None:
+        placed["train.inherit"] = inherit(detector, ancestor(recipe.inherit))
+    for field, placement in placed.items():
+        if missing := placement.missing:
+            value = getattr(recipe, field.removeprefix("train."))
+            logger.warning(
+                f"{field} {value}: {len(missing)} tensors of the detector got nothing and start "
+                f"from random numbers: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
+            )
+    return {field: asdict(placement) for field, placement in placed.items()}
+
+
+def _needed(space: Space) -> Iterator[Published]:
+    """The files that backbones of a space may start from, each once."""
+    fields = dict(space.fields())
+    narrowest = fields["detector.width"].nearest(0)
+    if narrowest > WIDEST["imagenet"] or not set(options(fields[WEIGHTS])) & set(DOWNLOADED):
+        return
+    for kind, (cls, field) in BACKBONES.items():
+        if kind not in options(fields["detector.backbone.kind"]):
+            continue
+        if field is None:
+            yield Published.of(cls())
+            continue
+        for value in options(fields[f"detector.backbone.{kind}.{field}"]):
+            yield Published.of(cls(**{field: value}))

@@ -1,0 +1,105 @@
+"""The pruning ladder: one trained parent gives several compact children."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from detectors.data.coco import DataSource
+from launch.files import publish
+from launch.trial.data import TrialData, TrialError
+from launch.trial.meter import LocalMeter
+from launch.trial.run import SPEEDS, STAGES, OnEpoch, Outcome, TrialResult, pick_device, run_trial
+from launch.trial.stages import DETECTOR, Stages
+from launch.trial.store import Store
+from launch.trial.teachers import load_teacher
+from searchspace.trial import TrialConfig
+
+
+def ladder(
+    config: TrialConfig,
+    ratios: Sequence[float],
+    data: TrialData | DataSource | Path | str,
+    out: Path | str,
+    device: torch.device | str | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = False,
+    weights: Path | None = None,
+) -> tuple[TrialResult, ...]:
+    """Train a detector once, and prune, fine-tune, evaluate and measure it at each ratio.
+
+    Every rung is a trial of its own, in `out/ratio-RATIO`; what they have in common lies in
+    `out/stages` and is done once. A ladder that was interrupted, or gets more rungs, goes on.
+
+    Args:
+        config: says all but the ratio.
+        ratios: of `compress.pruning`, each once.
+        weights: as `run_trial` has it.
+
+    Returns:
+        The rungs' results in the order of `ratios`.
+
+    Raises:
+        TrialError: the configuration prunes nothing, there is no ratio, or one twice.
+        pydantic.ValidationError: a ratio is not between 0 and 1.
+        DataError, TrainingFailed: as `run_trial`.
+    """
+    rungs = ladder_configs(config, ratios)
+    data, out = TrialData.of(data), Path(out)
+    return tuple(
+        run_trial(
+            rung,
+            data,
+            out / f"ratio-{rung.compress.pruning.ratio:g}",
+            device=device,
+            on_epoch=on_epoch,
+            progress=progress,
+            stages=out / STAGES,
+            weights=weights,
+        )
+        for rung in rungs
+    )
+
+
+def ladder_control(
+    config: TrialConfig,
+    data: TrialData | DataSource | Path | str,
+    out: Path | str,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    weights: Path | None = None,
+) -> Outcome | None:
+    """What the rungs of a ladder are compared with: their parent, unpruned but trained on as long.
+
+    Its detector lies in `out/unpruned`, what it has in common with the rungs in `out/stages`. None
+    where nothing follows the pruning: there the parent itself has had as much training. Arguments
+    and what is raised are as of `ladder`.
+    """
+    if not config.compress.pruning.finetune_epochs:
+        return None
+    config, data = config.started(), TrialData.of(data)
+    out, device = Path(out), pick_device(device)
+    store = Store(out / STAGES)
+    meter = LocalMeter(data, device, store.folder / SPEEDS)
+    stages = Stages(
+        config, data, store, device, meter, load_teacher, progress=progress, weights=weights
+    )
+    model = stages.train_on(stages.train())
+    publish(model.folder / DETECTOR, out / "unpruned")
+    return Outcome(metrics=stages.evaluate(model), cost=stages.measure(model))
+
+
+def ladder_configs(config: TrialConfig, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
+    """The trials of a ladder; raises what `ladder` raises of a configuration and ratios."""
+    if not config.compress.prunes:
+        raise TrialError("compress.pruning is none: a ladder needs a kind of pruning")
+    if not ratios or len(set(ratios)) < len(ratios):
+        raise TrialError(f"ratios {list(ratios)}: give at least one, and each once")
+    return tuple(_rung(config, ratio) for ratio in ratios)
+
+
+def _rung(config: TrialConfig, ratio: float) -> TrialConfig:
+    pruning = config.compress.pruning.changed(ratio=ratio)
+    return config.changed(compress=config.compress.changed(pruning=pruning))

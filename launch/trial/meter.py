@@ -1,0 +1,77 @@
+"""What scores and measures a trial's detectors: on this node, or wherever the target device is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from compress import calibration_images
+from detectors.data.loader import evaluation_batches
+from detectors.detector import Detector
+from detectors.evaluate import Metrics, evaluate
+from detectors.runtimes.deployment import deploy_as
+from detectors.timing.cost import Cost
+from detectors.timing.measure import hardware_name, measure
+from detectors.timing.store import SpeedStore
+from launch.trial.data import TrialData
+from searchspace.measuring import MeasureConfig
+
+FRAMES = 8
+"""Validation images that frames per second are measured on."""
+
+
+class Meter(Protocol):
+    """Scores and measures detectors in the form that a configuration names.
+
+    Attributes:
+        hardware: what it measures on.
+    """
+
+    hardware: str
+
+    def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
+        """COCO's metrics on the validation split.
+
+        Args:
+            calibration: training images that int8 takes its ranges of values from.
+        """
+
+    def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
+        """What a detector costs."""
+
+
+@dataclass(frozen=True)
+class LocalMeter:
+    """Scores and measures on a device of this node.
+
+    Attributes:
+        speeds: folder of the speeds that are known already; see `SpeedStore`.
+    """
+
+    data: TrialData
+    device: torch.device
+    speeds: Path
+
+    @property
+    def hardware(self) -> str:
+        return hardware_name(self.device)
+
+    def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
+        images = self._spread(detector, calibration) if calibration else None
+        deployed = deploy_as(config, detector, self.device, images)
+        try:
+            return evaluate(deployed, self.data.val, self.device)
+        finally:
+            deployed.close()
+
+    def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
+        size = detector.config.input_size
+        frames = next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
+        return measure(detector, config, self.device, frames, SpeedStore(self.speeds))
+
+    def _spread(self, detector: Detector, most: int) -> Tensor:
+        return calibration_images(self.data.train, most, detector.config.input_size)

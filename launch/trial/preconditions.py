@@ -1,0 +1,246 @@
+"""What must hold of a configuration, a space and data before anything is trained.
+
+`FAULTS` is the table: each entry says what is wrong with a configuration on some data, or nothing.
+A trial is held to all of it. Of a space, every option is held to it by itself: one that no
+configuration works with is refused, whatever else may be drawn.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from compress import check_pruning
+from detectors.data.samples import check_sources
+from detectors.data.transforms import CLOSEST_CROP, least_side
+from detectors.describe import skeleton
+from detectors.detector import SMALL_AREA
+from detectors.dry_run import norms_of_one_cell
+from detectors.evaluate import Metrics
+from detectors.training.multi_scale import InputSizes
+from launch.trial.data import TrialData, TrialError
+from launch.trial.teachers import LoadTeacher, check_teachers, load_teacher
+from searchspace import Space, TrialConfig
+from searchspace.domains import Choice, Domain
+from searchspace.initial_weights import check_start
+from searchspace.reading import in_words, shown
+
+Fault = Callable[[TrialConfig, TrialData], str | None]
+"""What is wrong with a configuration on data, with the field and the fix; None for nothing."""
+
+DRAWS = 25
+"""Configurations that are tried before an option counts as one that nothing works with."""
+
+
+def check_fits(
+    config: TrialConfig, data: TrialData, load_teacher: LoadTeacher = load_teacher
+) -> None:
+    """Raise `TrialError` where a configuration, data and teachers do not go together."""
+    check_objects(data)
+    for fault in (*FAULTS, _pruning):
+        if found := fault(config, data):
+            raise TrialError(found)
+    check_teachers(config, data.classes, load_teacher)
+
+
+def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
+    """Raise `TrialError` where the validation data leave all scores, or a figure, undefined."""
+    objects = [a for found in data.val.annotations.values() for a in found if not a.iscrowd]
+    if not objects:
+        score = next((_label(name) for name in figures if name in Metrics.model_fields), "AP")
+        raise TrialError(
+            f"the validation data have no object, so {score} is undefined: add images with "
+            "annotated objects to them"
+        )
+    of_small = next((name for name in figures if name in ("ap_small", "ar_small")), None)
+    if of_small and not any(a.area < SMALL_AREA for a in objects):
+        raise TrialError(
+            f"the validation data have no object below 32x32 pixels, so {_label(of_small)} is "
+            "undefined: add images with small objects to them, or choose other objectives"
+        )
+
+
+def _label(metric: str) -> str:
+    """As reports write it, e.g. `AP_small`."""
+    return metric[:2].upper() + metric[2:]
+
+
+def check_space(space: Space, data: TrialData) -> None:
+    """Raise `TrialError` where an option of a space works in no configuration on the data.
+
+    How far options work with each other is not looked at: a trial that draws two that do not is
+    refused by itself. Nor is pruning, which asks for a graph of each detector: a trial does that.
+    """
+    judge = functools.partial(_wrong, data=data, load=functools.cache(load_teacher))
+    if found := _hopeless(space, {}, judge):
+        raise TrialError(f"no configuration of the space {space.name} works on these data: {found}")
+    for path, domain in space.searched():
+        for option in _ends(domain):
+            if found := _hopeless(space, {path: domain.param(option)}, judge):
+                raise TrialError(
+                    f"space {space.name}, {path} = {shown(option)}: {found}; or take this option "
+                    "out of the space"
+                )
+
+
+def _hopeless(
+    space: Space, forced: Mapping[str, Any], judge: Callable[[TrialConfig], str | None]
+) -> str | None:
+    """What is wrong with the last of some configurations with forced parameters; None as soon as
+    one of them works."""
+    found = None
+    for seed in range(DRAWS):
+        try:
+            found = judge(space.suggest(_Draw(forced, seed)))
+        except ValidationError as error:
+            found = found or in_words(error)
+        else:
+            if found is None:
+                return None
+    return found
+
+
+def _wrong(config: TrialConfig, data: TrialData, load: LoadTeacher) -> str | None:
+    for fault in FAULTS:
+        if found := fault(config, data):
+            return found
+    try:
+        check_teachers(config, data.classes, load)
+    except TrialError as error:
+        return str(error)
+    return None
+
+
+def _ends(domain: Domain) -> Sequence[Any]:
+    """The options of a choice, or the ends of a range."""
+    return domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
+
+
+class _Draw:
+    """A random draw, as a trial of Optuna, with some parameters as they are told.
+
+    What exists under one kind alone is reached by forcing that kind.
+    """
+
+    def __init__(self, forced: Mapping[str, Any], seed: int) -> None:
+        self._forced = {**dict(_kinds(forced)), **forced}
+        self._random = random.Random(seed)
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        found = self._forced.get(name, _FREE)
+        return self._random.choice(choices) if found is _FREE or found not in choices else found
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        return self._forced.get(name, self._random.randrange(low, high + 1, step))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        return self._forced.get(name, self._random.uniform(low, high))
+
+
+_FREE = object()
+
+
+def _kinds(forced: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The kinds that paths lie under: `backbone.kind` is `resnet` for `backbone.resnet.depth`."""
+    for path in forced:
+        names = path.split(".")
+        for depth in range(1, len(names)):
+            yield f"{'.'.join(names[:depth])}.kind", names[depth]
+
+
+def _classes(config: TrialConfig, data: TrialData) -> str | None:
+    if config.detector.num_classes == data.train.num_classes:
+        return None
+    return (
+        f"detector.num_classes is {config.detector.num_classes}, but the data have "
+        f"{data.train.num_classes} categories ({', '.join(data.classes)}): set it to "
+        f"{data.train.num_classes}"
+    )
+
+
+def _pasting(config: TrialConfig, data: TrialData) -> str | None:
+    return _message(lambda: check_sources(data.train, config.train.copy_paste))
+
+
+def _weights(config: TrialConfig, data: TrialData) -> str | None:
+    return _message(lambda: check_start(config.train.weights, config.detector))
+
+
+def _input_sizes(config: TrialConfig, data: TrialData) -> str | None:
+    sizes = config.train.multi_scale
+    if not sizes.active:
+        return None
+    return _message(lambda: InputSizes(skeleton(config.detector), sizes, config.seed))
+
+
+def _batch_norm(config: TrialConfig, data: TrialData) -> str | None:
+    """A batch norm that learns needs two values of a channel at least."""
+    if config.train.batch_size > 1:
+        return None
+    detector = skeleton(config.detector).train()
+    detector.backbone.freeze(config.train.frozen)
+    names = norms_of_one_cell(detector)
+    if not names:
+        return None
+    return (
+        f"train.batch_size is 1, but the batch norm {names[0]} sees a map of 1x1, of which one "
+        "image gives one value, and it needs two: set train.batch_size to 2 or more, or raise "
+        "detector.input_size"
+    )
+
+
+def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
+    """Objects that are too small at the input are left out of every training image."""
+    height, width = config.detector.size
+    sides = [min(w * width, h * height) for w, h in _shares(data)]
+    enlarged = CLOSEST_CROP if config.train.augment.crop else 1.0
+    if config.train.augment.mosaic:
+        enlarged = max(enlarged, config.train.augment.mosaic_scale[1])
+    least = least_side((height, width))
+    if not sides or max(sides) * enlarged >= least:
+        return None
+    return (
+        f"detector.input_size {shown(config.detector.input_size)}: all {len(sides)} training "
+        f"objects are below {least:g} pixels there (median {statistics.median(sides):.2g}), so "
+        "there is nothing to train on: raise it, or cut the images into tiles"
+    )
+
+
+def _shares(data: TrialData) -> Iterator[tuple[float, float]]:
+    """Width and height of each object to train on, as shares of its image's."""
+    for image in data.train.images:
+        for item in data.train.annotations[image.id]:
+            x1, y1, x2, y2 = item.box
+            if not item.iscrowd:
+                yield (x2 - x1) / image.width, (y2 - y1) / image.height
+
+
+def _pruning(config: TrialConfig, data: TrialData) -> str | None:
+    if not config.compress.prunes:
+        return None
+    return _message(lambda: check_pruning(config.detector, config.compress.pruning))
+
+
+def _message(check: Callable[[], object]) -> str | None:
+    """What a check says that raises ValueError."""
+    try:
+        check()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+FAULTS: tuple[Fault, ...] = (
+    _classes,
+    _pasting,
+    _weights,
+    _input_sizes,
+    _batch_norm,
+    _sizes_of_objects,
+)
+"""What a trial and every option of a space are held to; a trial also to its pruning."""

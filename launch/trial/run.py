@@ -1,0 +1,307 @@
+"""One trial: train, prune, fine-tune, evaluate, measure. Runs without Ray and without Optuna."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from detectors.data.coco import DataSource
+from detectors.evaluate import Metrics
+from detectors.runtimes.agreement import Agreement
+from detectors.timing.cost import Cost
+from detectors.training.train import TrainingFailed
+from launch.files import publish, write_atomically
+from launch.trial.data import TrialData, TrialError, given_path
+from launch.trial.meter import LocalMeter, Meter
+from launch.trial.preconditions import check_fits
+from launch.trial.stages import DETECTOR, OnEpoch, OnRung, Stages
+from launch.trial.store import Artefact, Store
+from launch.trial.teachers import LoadTeacher, load_teacher
+from searchspace.compression import Int8
+from searchspace.reading import Unreadable, read_model
+from searchspace.trial import TrialConfig
+
+SPEEDS = "speeds"
+"""The folder of a store of stages where the speeds of architectures lie."""
+
+RESULT = "result.json"
+
+DEVICES = ("cpu", "cuda")
+
+INT8 = "int8"
+"""The folder of a quantised trial's model, as its runtime loads it."""
+
+STAGES = "stages"
+"""The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
+
+OnPredicted = Callable[[Cost], None]
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(BaseModel):
+    """What a detector scores and costs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metrics: Metrics
+    cost: Cost
+
+    def figure(self, name: str) -> float | None:
+        """A metric or cost by its name, e.g. `ap_small` or `fps`."""
+        return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
+
+
+class TrialResult(BaseModel):
+    """The end of a trial.
+
+    Attributes:
+        config: the whole cause of it.
+        dense: the detector after `train.epochs`.
+        compact: the detector after its second part: pruned and fine-tuned, or trained on with all
+            of its channels; None if the trained detector was left as it was.
+        predicted: what the final one would cost, as measured before training; None in results of
+            versions that did not.
+        removed_share: share of the prunable channels that went.
+        trained: key of the dense detector's artefact in the store of stages; None in results of
+            versions that did not tell.
+        seconds: wall time of the run that ended it; stages that were there already take none.
+        quantised: what int8 finds on validation images beside what it was made from; None where
+            nothing was quantised, and in results of versions that did not compare them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    config: TrialConfig
+    dense: Outcome
+    compact: Outcome | None
+    removed_share: float
+    seconds: float
+    predicted: Cost | None = None
+    trained: str | None = None
+    quantised: Agreement | None = None
+
+    @property
+    def final(self) -> Outcome:
+        """The outcome of the detector that would be deployed."""
+        return self.compact or self.dense
+
+    def figure(self, name: str) -> float | None:
+        """A metric or cost of the final detector by its name."""
+        return self.final.figure(name)
+
+
+def read_result(file: Path) -> TrialResult:
+    """What a trial left in `result.json`; raises ValueError where that is damaged."""
+    return read_model(file, TrialResult, "run the trial again, which writes it anew")
+
+
+def run_trial(
+    config: TrialConfig,
+    data: TrialData | DataSource | Path | str,
+    out: Path | str,
+    device: torch.device | str | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = False,
+    stages: Path | None = None,
+    load_teacher: LoadTeacher = load_teacher,
+    meter: Meter | None = None,
+    on_predicted: OnPredicted | None = None,
+    rungs: tuple[int, ...] = (),
+    on_rung: OnRung | None = None,
+    weights: Path | None = None,
+) -> TrialResult:
+    """Run one trial, or what is left of it.
+
+    It leaves in `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
+    `compact/` with `compact.json`, `int8/`, `result.json`. Where nothing is pruned there is no
+    plan, and `compact` only if the detector is trained on (`finetune_epochs` above 0). A stage
+    whose artefact lies in `stages` already is not run again, whichever trial it was run for.
+    Training stages go on from their last epoch.
+
+    Args:
+        data: read splits, or where they lie.
+        device: `cuda` where there is one, by default.
+        stages: folder of the stages' artefacts, which may be shared with other trials; by default
+            `stages` in `out`.
+        load_teacher: brings the teachers that the configuration names; by default from their
+            folders.
+        meter: scores and measures; by default on the device that trains.
+        on_predicted: told what the final detector will cost, before it is trained.
+        rungs: epochs of the training after which `on_rung` is told what a snapshot scores. What
+            this or `on_predicted` raises ends the trial, and the next call goes on from there.
+        weights: a folder or file with the published weights that the backbone starts from, in
+            place of a download.
+
+    Raises:
+        RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
+        SettingsError: `out` is empty.
+        TrialError: `out` holds another trial, or the configuration does not fit the data or a
+            teacher.
+        DataError: the data cannot be used.
+        TrainingFailed: a loss is not finite.
+        WeightsUnavailable: published weights that it starts from cannot be had.
+        pydantic.ValidationError: weights `auto`, and the detector is set to something else than
+            these were trained with.
+    """
+    out, device = given_path("out", out), pick_device(device)
+    config, data = config.started(), TrialData.of(data)
+    check_fits(config, data, load_teacher)
+    store = Store(Path(stages or out / STAGES))
+    meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
+    stages = Stages(
+        config,
+        data,
+        store,
+        device,
+        meter,
+        load_teacher,
+        on_epoch,
+        progress,
+        rungs,
+        on_rung,
+        weights,
+    )
+    return _Trial(out, stages, on_predicted).result()
+
+
+def pick_device(device: torch.device | str | None = None) -> torch.device:
+    """The device asked for, else a GPU where there is one.
+
+    Raises:
+        ValueError: there is no such device, or it is not in this machine.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = _named_device(device)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= gpus:
+        have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU can be used here"
+        raise ValueError(f"device {device!s}: {have}; give cpu, or leave the device out")
+    return found
+
+
+def check_for_ray(device: torch.device | str | None, elsewhere: bool) -> torch.device:
+    """The device that trials in Ray's processes are to run on.
+
+    Args:
+        elsewhere: they run on a cluster, whose nodes need not have what this machine has.
+
+    Raises:
+        ValueError: see `pick_device`; or one of several GPUs is named, which Ray gives out itself.
+    """
+    if device is not None and _named_device(device).index:
+        raise ValueError(
+            f"device {device!s}: Ray gives each trial a GPU itself: give cuda, and choose GPUs by "
+            "CUDA_VISIBLE_DEVICES"
+        )
+    return _named_device(device) if device is not None and elsewhere else pick_device(device)
+
+
+def _named_device(device: torch.device | str) -> torch.device:
+    """A device by its name, be it in this machine or not."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in DEVICES:
+        raise ValueError(f"device {device!s}: unknown; give cpu, cuda, or a number as in cuda:1")
+    return found
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The flow of a trial through its stages, and what it leaves in its folder."""
+
+    out: Path
+    stages: Stages
+    on_predicted: OnPredicted | None
+
+    def result(self) -> TrialResult:
+        file = self.out / RESULT
+        if not file.exists():
+            self.stages.check_start()
+        self._claim_folder()
+        if file.exists():
+            try:
+                return read_result(file)
+            except ValueError as error:
+                logger.warning(f"{error}: written again from the stages")
+        self._write("result", self._run())
+        return read_result(file)
+
+    def _claim_folder(self) -> None:
+        cause, config = self.out / "trial.json", self.stages.config
+        if not cause.exists():
+            self._write("trial", config)
+            return
+        fix = "remove the file if the folder is this trial's, or choose an empty folder"
+        try:
+            there = read_model(cause, TrialConfig, fix)
+        except Unreadable as error:
+            raise TrialError(str(error)) from None
+        if there != config:
+            raise TrialError(f"{self.out} holds another trial: choose an empty folder")
+
+    def _run(self) -> TrialResult:
+        start = time.monotonic()
+        predicted = self.stages.predict()
+        self._write("predicted", predicted)
+        if self.on_predicted:
+            self.on_predicted(predicted)
+        final = dense = self.stages.train()
+        dense_outcome = self._outcome("dense", dense)
+        compact, share, quantised = None, 0.0, None
+        if not self.stages.config.compress.leaves_dense:
+            final, share = self._second_part(dense)
+            compact = self._outcome("compact", final)
+        if isinstance(self.stages.config.compress.quantisation, Int8):
+            int8, quantised = self.stages.quantise(final)
+            publish(int8.folder / DETECTOR, self.out / INT8)
+        return TrialResult(
+            config=self.stages.config,
+            dense=dense_outcome,
+            compact=compact,
+            removed_share=share,
+            seconds=time.monotonic() - start,
+            predicted=predicted,
+            trained=dense.key,
+            quantised=quantised,
+        )
+
+    def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:
+        """What becomes of the trained detector, and the share of its channels that goes."""
+        if not self.stages.config.compress.prunes:
+            return self.stages.train_on(dense), 0.0
+        plan, pruned = self.stages.prune(dense)
+        self._write("plan", plan)
+        return self.stages.finetune(dense, plan, pruned), plan.share
+
+    def _outcome(self, name: str, model: Artefact) -> Outcome:
+        publish(model.folder / DETECTOR, self.out / name)
+        outcome = Outcome(metrics=self.stages.evaluate(model), cost=self.stages.measure(model))
+        self._write(name, outcome)
+        return outcome
+
+    def _write(self, name: str, value: BaseModel) -> None:
+        write_atomically(self.out / f"{name}.json", value.model_dump_json(indent=1))
+
+
+__all__ = [
+    "OnEpoch",
+    "Outcome",
+    "TrainingFailed",
+    "TrialData",
+    "TrialError",
+    "TrialResult",
+    "check_fits",
+    "check_for_ray",
+    "pick_device",
+    "run_trial",
+]

@@ -1,0 +1,398 @@
+"""The stages of a trial: train, prune, fine-tune, evaluate, measure.
+
+Each leaves one artefact in a store, named by a hash of everything that determines it: the part of
+the configuration that it depends on, the data's fingerprint, the seed, and the name of the artefact
+that it starts from. Trials that differ only later on share the earlier ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compress import (
+    Plan,
+    calibration_images,
+    distillation_term,
+    load_quantised,
+    plan_pruning,
+    predict_cost_by,
+    quantise,
+    recalibrate,
+    replay,
+    sparsity_term,
+)
+from detectors.data.loader import TrainingLoader
+from detectors.detector import Detector
+from detectors.evaluate import Metrics, evaluate
+from detectors.runtimes.agreement import Agreement, agreement
+from detectors.timing.cost import Cost
+from detectors.training.train import OnSnapshot, Term, fit
+from launch.files import write_atomically
+from launch.trial.data import TrialData, TrialError
+from launch.trial.initial_weights import fill, make_sure_of
+from launch.trial.meter import Meter
+from launch.trial.store import SCRATCH, Artefact, Store
+from launch.trial.teachers import LoadTeacher, fingerprint
+from searchspace.compression import Int8, Slimming
+from searchspace.distillation import PARENT, Distillation, NoDistillation
+from searchspace.training import TrainConfig
+from searchspace.trial import TrialConfig
+
+BRIEF_PASSES = 3
+"""Passes of a measurement that only looks for a pruning fast enough."""
+
+GRADIENT_BATCHES = 8
+"""Training batches whose gradients tell what channels are worth."""
+
+STATISTICS_BATCHES = 16
+"""Training batches that batch norms of a pruned detector are set by where it is not fine-tuned."""
+
+WARMUP_SHARE = 0.1
+"""Share of a fine-tuning that its warm-up may take: it starts from a trained network."""
+
+GPU_LOADERS = 4
+"""Processes that load images for a GPU; on a CPU the trial's own one does."""
+
+START = "start.json"
+"""Of an artefact of the training: which initial weights found a place, and which did not."""
+
+DETECTOR = "detector"
+"""The folder of an artefact that `Detector.load` takes."""
+
+CHECKPOINT = "checkpoint"
+
+AGREEMENT = "agreement.json"
+"""What int8 finds beside what it was made from, in the artefact of a quantised detector."""
+
+COMPARED = 32
+"""Validation images, at most, that int8 is compared on."""
+
+NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
+"""Fields of a pruning that say how it is trained before and after, and not what goes."""
+
+OnEpoch = Callable[[str, int, dict[str, float]], None]
+"""Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
+
+OnRung = Callable[[int, Metrics], None]
+"""Told at each rung of the training: epochs done, and what a snapshot of the detector scores."""
+
+
+def training_cause(config: TrialConfig) -> tuple[Any, ...]:
+    """What of a configuration its training depends on: trials that agree in it share one."""
+    return config.detector, config.train, _sparsity(config), config.seed
+
+
+def _sparsity(config: TrialConfig) -> float:
+    """The strength of the sparsity term of the training; 0 for none."""
+    pruning = config.compress.pruning
+    return pruning.sparsity if isinstance(pruning, Slimming) else 0.0
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One run of the training loop.
+
+    Attributes:
+        name: `dense` or `compact`.
+        teacher: whom `distillation` names.
+        sparsity: strength of the sparsity term; 0 for none.
+    """
+
+    name: str
+    recipe: TrainConfig
+    distillation: Distillation
+    teacher: Detector | None
+    sparsity: float = 0.0
+
+    def inputs(self) -> dict[str, Any]:
+        """What of it determines the outcome; a teacher counts by what it is, not where it lies."""
+        taught = self.distillation.model_dump(exclude={"teacher"})
+        if self.teacher is not None:
+            taught["teacher"] = fingerprint(self.teacher)
+        # Nothing inherited leaves the keys of artefacts as they were before there was inheritance.
+        left_out = {"distillation"} | ({"inherit"} if self.recipe.inherit is None else set())
+        recipe = self.recipe.model_dump(mode="json", exclude=left_out)
+        return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
+
+    def terms(self, detector: Detector) -> list[Term]:
+        terms = [sparsity_term(detector, self.sparsity)] if self.sparsity else []
+        if self.teacher is not None:
+            terms.append(distillation_term(self.distillation, detector, self.teacher))
+        return terms
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one trial, as functions from artefacts to artefacts.
+
+    Attributes:
+        store: where artefacts lie, its own or one that it shares with other trials.
+        device: what detectors are trained on.
+        meter: scores and measures them, there or elsewhere.
+        load_teacher: brings the teachers that the configuration names.
+        rungs: epochs of the training after which a snapshot is scored and `on_rung` is told. What
+            that raises ends the training, which another attempt goes on with.
+        weights: a folder or file with published weights; None downloads them.
+    """
+
+    config: TrialConfig
+    data: TrialData
+    store: Store
+    device: torch.device
+    meter: Meter
+    load_teacher: LoadTeacher
+    on_epoch: OnEpoch | None = None
+    progress: bool = False
+    rungs: tuple[int, ...] = ()
+    on_rung: OnRung | None = None
+    weights: Path | None = None
+
+    def predict(self) -> Cost:
+        """What the detector will cost, measured before it is trained."""
+        pruning = self.config.compress.pruning
+        inputs = {
+            "detector": self.config.detector.model_dump(mode="json"),
+            "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
+            "seed": self.config.seed,
+            "measure": self._measured_on(),
+        }
+        cost, _ = self.store.record(
+            "predict", inputs, Cost, lambda: predict_cost_by(self.config, self.meter.measure)
+        )
+        return cost
+
+    def train(self) -> Artefact:
+        """A detector, trained from the start that the configuration names."""
+        training, inputs = self._dense()
+
+        def make(work: Path) -> None:
+            torch.manual_seed(self.config.seed)
+            detector = Detector(self.config.detector, self.data.classes)
+            start = fill(detector, self.config.train, self.weights, self._ancestor)
+            write_atomically(work / START, json.dumps(start, indent=1))
+            self._fit(detector, training, work, self.rungs, at_rung)
+
+        def at_rung(epochs: int, snapshot: Detector) -> None:
+            self.on_rung(epochs, self._score_rung(inputs, epochs, snapshot))
+
+        return self.store.once("train", inputs, make)
+
+    def check_start(self) -> None:
+        """Raise `WeightsUnavailable` where training needs published weights that cannot be had."""
+        if self.config.train.weights != "imagenet":
+            return
+        _, inputs = self._dense()
+        if not self.store.artefact("train", inputs).folder.is_dir():
+            make_sure_of(self.config, self.weights)
+
+    def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
+        """Which channels of a trained detector go."""
+        pruning, training = self.config.compress.pruning, self.config.train
+        inputs = {
+            "input": dense.key,
+            "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
+        }
+        if pruning.target == "latency":
+            inputs["measure"] = self._measured_on()
+        brief = self.config.deployment.model_copy(update={"passes": BRIEF_PASSES})
+
+        def make() -> Plan:
+            loader = self._loader(training)
+            return plan_pruning(
+                self._load(dense),
+                pruning,
+                batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
+                fps=lambda pruned: self.meter.measure(pruned, brief).fps,
+                seed=self.config.seed,
+            )
+
+        return self.store.record("prune", inputs, Plan, make)
+
+    def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
+        """The trained detector without the channels of a plan, trained on."""
+        lesson = self.config.compress.pruning.distillation
+        return self._train_on(dense, pruned.key, lesson, plan)
+
+    def train_on(self, dense: Artefact) -> Artefact:
+        """The trained detector with all of its channels, trained on as a pruned one is."""
+        return self._train_on(dense, dense.key, NoDistillation(), None)
+
+    def _train_on(
+        self, dense: Artefact, start: str, lesson: Distillation, plan: Plan | None
+    ) -> Artefact:
+        """The second part of the training.
+
+        Args:
+            start: key of the artefact that determines what it starts from.
+            lesson: who teaches in it.
+            plan: the channels that it does without.
+        """
+        pruning, train = self.config.compress.pruning, self.config.train
+        epochs = pruning.finetune_epochs
+        recipe = train.model_copy(
+            update={
+                "epochs": epochs,
+                "inherit": None,
+                "learning_rate": train.learning_rate * pruning.finetune_rate,
+                "warmup_epochs": min(train.warmup_epochs, WARMUP_SHARE * epochs),
+                "warmup_steps": None,
+            }
+        )
+        training = _Training("compact", recipe, lesson, self._teacher(lesson, dense))
+
+        def make(work: Path) -> None:
+            torch.manual_seed(self.config.seed)
+            detector = self._load(dense)
+            if plan is not None:
+                replay(detector, plan)
+            if epochs:
+                self._fit(detector, training, work)
+            else:
+                batches = self._loader(train).epoch(0)
+                recalibrate(detector, itertools.islice(batches, STATISTICS_BATCHES))
+                detector.save(work / DETECTOR)
+
+        inputs = {"input": start, **training.inputs()}
+        return self.store.once("finetune", inputs | self._samples(), make)
+
+    def quantise(self, model: Artefact) -> tuple[Artefact, Agreement | None]:
+        """A detector in eight bits, as the model that its runtime runs.
+
+        Also how well it agrees with the detector on validation images; None in artefacts of
+        versions that did not compare them.
+        """
+        config = self.config.compress.quantisation
+        inputs = {
+            "input": model.key,
+            "quantisation": config.model_dump(mode="json"),
+            "data": self.data.train.fingerprint,
+        }
+
+        def make(work: Path) -> None:
+            size = self.config.detector.input_size
+            images = calibration_images(self.data.train, config.images, size)
+            detector = Detector.load(model.folder / DETECTOR)
+            quantise(detector, config, images, work / DETECTOR)
+            quantised = load_quantised(detector, config, work / DETECTOR)
+            shown = calibration_images(self.data.val, COMPARED, size)
+            found = agreement(detector, quantised, shown)
+            (work / AGREEMENT).write_text(found.model_dump_json(indent=1), encoding="utf-8")
+
+        artefact = self.store.once("quantise", inputs, make)
+        file = artefact.folder / AGREEMENT
+        if not file.exists():
+            return artefact, None
+        return artefact, Agreement.model_validate_json(file.read_text(encoding="utf-8"))
+
+    def evaluate(self, model: Artefact) -> Metrics:
+        """COCO's metrics of a detector on the validation split, as it is deployed."""
+        config, quantisation = self.config.deployment, self.config.compress.quantisation
+        calibration = quantisation.images if isinstance(quantisation, Int8) else 0
+        inputs = {
+            "input": model.key,
+            "data": self.data.val.fingerprint,
+            "form": (config.runtime, config.precision, calibration, self.meter.hardware),
+        }
+        metrics, _ = self.store.record(
+            "evaluate",
+            inputs,
+            Metrics,
+            lambda: self.meter.evaluate(self._load(model), config, calibration),
+        )
+        return metrics
+
+    def measure(self, model: Artefact) -> Cost:
+        """What a detector costs on the meter's hardware."""
+        config = self.config.deployment
+        inputs = {"input": model.key, "measure": self._measured_on()}
+        cost, _ = self.store.record(
+            "measure", inputs, Cost, lambda: self.meter.measure(self._load(model), config)
+        )
+        return cost
+
+    def _score_rung(self, inputs: Mapping[str, Any], epochs: int, snapshot: Detector) -> Metrics:
+        """COCO's metrics of a training's snapshot, as PyTorch runs it."""
+        key = self.store.artefact("train", inputs).key
+        rung = {"input": key, "epochs": epochs, "data": self.data.val.fingerprint}
+        metrics, _ = self.store.record(
+            "rung", rung, Metrics, lambda: evaluate(snapshot, self.data.val, self.device)
+        )
+        return metrics
+
+    def _dense(self) -> tuple[_Training, dict[str, Any]]:
+        """The training of the detector before it is pruned, and everything that determines it."""
+        recipe = self.config.train
+        teacher = self._teacher(recipe.distillation, None)
+        sparsity = _sparsity(self.config)
+        training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
+        detector = self.config.detector.model_dump(mode="json")
+        return training, {"detector": detector, **training.inputs()} | self._samples()
+
+    def _ancestor(self, key: str) -> Detector:
+        folder = self.store.folder / key / DETECTOR
+        if not folder.is_dir():
+            raise TrialError(
+                f"train.inherit {key}: there is no such artefact in {self.store.folder}: run the "
+                "trial in the study that trained it, or leave train.inherit out"
+            )
+        return Detector.load(folder)
+
+    def _load(self, model: Artefact) -> Detector:
+        return Detector.load(model.folder / DETECTOR).to(self.device)
+
+    def _samples(self) -> dict[str, Any]:
+        """What determines the training batches, the recipe apart."""
+        return {"data": self.data.train.fingerprint, "seed": self.config.seed}
+
+    def _measured_on(self) -> dict[str, Any]:
+        """What determines a measurement, the detector apart."""
+        config = self.config.deployment
+        inputs = {"config": config.model_dump(mode="json"), "hardware": self.meter.hardware}
+        # What a detector finds on the images decides its speed where the load is not a fixed one.
+        fixed = config.candidates is not None
+        return inputs if fixed else inputs | {"data": self.data.val.fingerprint}
+
+    def _loader(self, recipe: TrainConfig) -> TrainingLoader:
+        workers = GPU_LOADERS if self.device.type == "cuda" else 0
+        size = self.config.detector.input_size
+        return TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
+
+    def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
+        if isinstance(distillation, NoDistillation):
+            return None
+        if distillation.teacher == PARENT:
+            return self._load(parent)
+        return self.load_teacher(distillation.teacher)
+
+    def _fit(
+        self,
+        detector: Detector,
+        training: _Training,
+        work: Path,
+        rungs: tuple[int, ...] = (),
+        at_rung: OnSnapshot | None = None,
+    ) -> None:
+        recipe = training.recipe
+        report = self.on_epoch and (
+            lambda epoch, losses: self.on_epoch(training.name, epoch, losses)
+        )
+        fit(
+            detector,
+            self._loader(recipe),
+            recipe,
+            self.device,
+            terms=training.terms(detector.to(self.device)),
+            checkpoint=work / SCRATCH / CHECKPOINT,
+            on_epoch=report,
+            progress=self.progress,
+            snapshots=rungs,
+            on_snapshot=at_rung,
+        )
+        detector.save(work / DETECTOR)

@@ -1,0 +1,125 @@
+"""Teachers that a configuration or a space names: found, checked, and shared between processes."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compress import check_classes, check_distillation
+from detectors.detector import Detector
+from launch.trial.data import TrialError
+from searchspace import DetectorConfig, Space, TrialConfig
+from searchspace.distillation import PARENT, Distillation, NoDistillation
+from searchspace.domains import Choice, Fixed, options
+
+LoadTeacher = Callable[[str], Detector]
+"""From the name of a teacher, as a configuration gives it, to the detector."""
+
+
+def load_teacher(name: str) -> Detector:
+    """The detector saved in the folder `name`; raises ValueError where it cannot be loaded."""
+    return Detector.load(Path(name))
+
+
+@dataclass(frozen=True)
+class PackedDetector:
+    """A detector as arrays that processes of a node can share without copies.
+
+    Attributes:
+        config: its configuration as JSON.
+        tensors: its state by name.
+    """
+
+    config: str
+    classes: tuple[str, ...]
+    tensors: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, detector: Detector) -> PackedDetector:
+        tensors = {name: tensor.cpu().numpy() for name, tensor in detector.state_dict().items()}
+        return cls(detector.config.model_dump_json(), detector.classes, tensors)
+
+    def unpack(self) -> Detector:
+        """A detector around the arrays themselves; where they cannot be written, nor can it."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
+        detector = Detector(DetectorConfig.model_validate_json(self.config), self.classes)
+        return detector.load_tensors(tensors, share=True)
+
+
+def fingerprint(detector: Detector) -> str:
+    """Sixteen hexadecimal digits that tell apart detectors that teach differently."""
+    digest = hashlib.sha256(detector.config.model_dump_json().encode())
+    digest.update(repr(detector.classes).encode())
+    for name, tensor in sorted(detector.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()[:16]
+
+
+def check_teachers(
+    config: TrialConfig, classes: Sequence[str], load: LoadTeacher = load_teacher
+) -> None:
+    """Raise `TrialError` where a teacher cannot teach what is trained; names field and reason."""
+    for path, distillation in _distillations(config):
+        try:
+            teacher = config.detector
+            if distillation.teacher != PARENT:
+                detector = load(distillation.teacher)
+                check_classes(detector, classes)
+                teacher = detector.config
+            check_distillation(distillation, config.detector, teacher)
+        except ValueError as error:
+            raise TrialError(f"{path}.teacher {distillation.teacher!r}: {error}") from None
+
+
+def check_named_teachers(space: Space, classes: Sequence[str]) -> None:
+    """Raise `TrialError` where a teacher that a space names is missing or of other classes."""
+    for name in named_teachers(space):
+        try:
+            check_classes(load_teacher(name), classes)
+        except ValueError as error:
+            raise TrialError(f"teacher {name!r} of the space: {error}") from None
+
+
+def named_teachers(space: Space) -> tuple[str, ...]:
+    """The saved detectors that a space may draw as teachers."""
+    names = (name for _, domain in _teacher_domains(space) for name in options(domain))
+    return tuple(dict.fromkeys(name for name in names if name != PARENT))
+
+
+def with_absolute_teachers(space: Space) -> Space:
+    """The same space with its teachers' folders absolute: trials run in other working folders."""
+    moved = {
+        path: Choice(*map(_absolute, domain.options))
+        if isinstance(domain, Choice)
+        else Fixed(_absolute(domain.value))
+        for path, domain in _teacher_domains(space)
+    }
+    return Space(space.name, {**space.domains, **moved})
+
+
+def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
+    """Where a configuration has a teacher."""
+    pruning = config.compress.pruning
+    found = [("train.distillation", config.train.distillation)]
+    if config.compress.prunes:
+        found.append(("compress.pruning.distillation", pruning.distillation))
+    for path, distillation in found:
+        if not isinstance(distillation, NoDistillation):
+            yield path, distillation
+
+
+def _teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
+    return [(path, d) for path, d in space.domains.items() if path.endswith(".teacher")]
+
+
+def _absolute(name: str) -> str:
+    return name if name == PARENT else str(Path(name).resolve())

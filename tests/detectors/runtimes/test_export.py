@@ -1,0 +1,195 @@
+"""Exported detectors, run by the runtimes that they were exported for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector
+from detectors.postprocess import Detections
+from detectors.runtimes import RuntimeUnavailable, deploy, libraries
+from detectors.runtimes.export import PRECISIONS, SUFFIXES, export
+from detectors.runtimes.libraries import library
+from detectors.runtimes.onnx_graph import DETECTIONS, INPUT
+from searchspace.heads import Postprocess
+from tests.contracts.systems import NARROW, built
+from tests.detectors.deployable import (
+    CPU,
+    SYSTEMS,
+    assert_same,
+    deployable,
+    images_for,
+    needs_extra,
+)
+from tests.networks import with_statistics
+
+Program = Callable[[Tensor], Detections]
+
+
+def by_torch(path: Path) -> Program:
+    module = torch.export.load(path).module()
+    return lambda images: Detections(*module(images))
+
+
+def by_onnx_runtime(path: Path) -> Program:
+    session = library("onnxruntime").InferenceSession(path)
+    return lambda images: Detections(
+        *map(torch.from_numpy, session.run(list(DETECTIONS), {INPUT: images.numpy()}))
+    )
+
+
+def by_openvino(path: Path) -> Program:
+    # Left to itself, OpenVINO computes in bfloat16 where the processor can.
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = library("openvino").Core().compile_model(path, "CPU", options)
+
+    def run(images: Tensor) -> Detections:
+        outputs = model({INPUT: images.numpy()})
+        return Detections(*(torch.from_numpy(outputs[name]) for name in DETECTIONS))
+
+    return run
+
+
+RUN = {"torch-export": by_torch, "onnx": by_onnx_runtime, "openvino": by_openvino}
+
+
+@cache
+def twenty(system: str) -> tuple[Tensor, Detections]:
+    """Twenty images, and what PyTorch finds in them."""
+    detector = deployable(system)
+    images = images_for(detector, 20)
+    with torch.no_grad():
+        return images, detector.detect(images)
+
+
+@needs_extra
+@pytest.mark.parametrize("target", RUN)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_an_exported_detector_finds_what_pytorchs_does(
+    tmp_path: Path, system: str, target: str
+) -> None:
+    images, expected = twenty(system)
+    path = export(deployable(system), target, tmp_path / "exported")
+    assert path == tmp_path / f"exported{SUFFIXES[target]}"
+    run = RUN[target](path)
+    parts = [run(images[:1]), run(images[1:])]
+    found = Detections(*(torch.cat([getattr(p, name) for p in parts]) for name in DETECTIONS))
+    assert_same(found, expected)
+
+
+OFTEN = ("fssd300_abl_c3c7_sum_bn_b", "yolox_s", "gfl_r50")
+"""One with a map that is pooled, and one of each other head: what graphs are hardest on."""
+
+
+@needs_extra
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN)) for name in NARROW],
+)
+def test_every_composition_can_be_exported(tmp_path: Path, name: str) -> None:
+    detector = with_statistics(built(NARROW[name]))
+    images = images_for(detector, 2)
+    with torch.no_grad():
+        expected = detector.detect(images)
+    for target, run in RUN.items():
+        found = run(export(detector, target, tmp_path / target))(images)
+        differences = (found.scores - expected.scores).abs()
+        # Where two boxes overlap as much as NMS allows, rounding decides, and those behind move up.
+        assert (differences < 1e-3).float().mean() > 0.75
+        assert differences.max() < 0.05
+
+
+@needs_extra
+@pytest.mark.parametrize("target", RUN)
+def test_an_exported_detector_may_find_nothing_or_little(
+    tmp_path: Path, make_detector: Callable[..., Detector], target: str
+) -> None:
+    detector = with_statistics(make_detector())
+    images = images_for(detector, 3)
+    with torch.no_grad():
+        scores = detector.detect(images).scores
+    for threshold in (0.999, (scores[:, 0].max().item() + scores[:, 1].max().item()) / 2):
+        few = Postprocess(score_threshold=threshold)
+        picky = Detector(
+            detector.config.changed(head=detector.config.head.changed(postprocess=few))
+        )
+        picky.load_state_dict(detector.state_dict())
+        with torch.no_grad():
+            expected = picky.eval().detect(images)
+        found = RUN[target](export(picky, target, tmp_path / f"{threshold}"))(images)
+        assert torch.equal(found.labels, expected.labels)
+        assert (expected.labels > 0).sum() == (
+            0 if threshold == 0.999 else (scores > threshold).sum()
+        )
+
+
+@needs_extra
+@pytest.mark.parametrize(("target", "runtime"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_int8_is_exported_as_it_is_deployed(tmp_path: Path, target: str, runtime: str) -> None:
+    detector = deployable("ssdmnetv1")
+    images = images_for(detector, 6, seed=3)
+    whole = export(detector, target, tmp_path / "float32")
+    path = export(detector, target, tmp_path / "int8", "int8", images)
+    assert weights(path) < 0.5 * weights(whole)
+    scores = RUN[target](path)(images).scores
+    deployed = deploy(detector, runtime, "int8", CPU, images).detect(images)
+    # OpenVINO computes what is not quantised in bfloat16 where that is native, and eight bits
+    # without their own instructions saturate.
+    torch.testing.assert_close(scores, deployed.scores, atol=0.08, rtol=0)
+    assert (scores - deployed.scores).abs().mean() < 0.01
+
+
+@needs_extra
+def test_half_weights_take_half_the_room(tmp_path: Path) -> None:
+    detector = deployable("ssdmnetv1")
+    whole = export(detector, "openvino", tmp_path / "whole")
+    half = export(detector, "openvino", tmp_path / "half", "float16")
+    assert weights(half) < 0.6 * weights(whole)
+    images, expected = twenty("ssdmnetv1")
+    found = by_openvino(half)(images)
+    torch.testing.assert_close(found.scores, expected.scores, atol=0.02, rtol=0)
+
+
+def weights(path: Path) -> int:
+    """Bytes of a model's weights."""
+    file = path.with_suffix(".bin")
+    return (file if file.exists() else path).stat().st_size
+
+
+def test_the_original_is_left_alone(tmp_path: Path, make_detector: Callable[..., Detector]) -> None:
+    detector = make_detector().train()
+    before = {name: t.clone() for name, t in detector.state_dict().items()}
+    export(detector, "torch-export", tmp_path / "x")
+    assert detector.training
+    assert all(torch.equal(before[name], t) for name, t in detector.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "message"),
+    [
+        ("tflite", "float32", "target 'tflite': there are onnx, torch-export, openvino"),
+        ("torch-export", "int8", "precision 'int8': torch-export has float32"),
+        ("onnx", "bfloat16", "precision 'bfloat16': onnx has float32, int8"),
+        ("openvino", "int8", "give images to calibrate on"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_first(
+    tmp_path: Path, target: str, precision: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        export(deployable("ssdmnetv1"), target, tmp_path / "new" / "x", precision)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("target", [t for t in PRECISIONS if t != "torch-export"])
+def test_a_missing_library_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeUnavailable, match=r"not installed: pip install .*\[deploy\]"):
+        export(deployable("ssdmnetv1"), target, tmp_path / "x")

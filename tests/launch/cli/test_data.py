@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.io import read_image
+
+from detectors.data.coco import DataSource, Split, read_split
+from launch.cli.preview import contact_sheet
+from searchspace.training import Augment, CopyPaste, TrainConfig
+
+SIZE = 160
+
+Run = Callable[..., tuple[int, str]]
+
+
+def test_the_command_reads_options_or_a_trial(
+    run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    sheets = [tmp_path / "deep" / f"{name}.png" for name in ("options", "trial", "files")]
+    options = ("--size", SIZE, "--copies", 1, "--mosaic", 0.5, "--count", 4, "--seed", 3)
+    code, text = run("data", "preview", "--data", shapes_folder, *options, "--out", sheets[0])
+    assert code == 0, text
+    assert "magenta pasted" in text
+    train = TrainConfig(augment=Augment(mosaic=0.5), copy_paste=CopyPaste(copies=1))
+    trial = tmp_path / "trial.json"
+    trial.write_text(
+        f'{{"train": {train.model_dump_json()}, "detector": {{"input_size": {SIZE}, '
+        '"head": {"kind": "multibox", "priors": {"kind": "scaled"}}}}'
+    )
+    annotations = shapes_folder / "annotations/instances_train.json"
+    files = ("--images", shapes_folder / "train", "--annotations", annotations)
+    rest = ("--config", trial, "--count", 4, "--seed", 3)
+    code, text = run("data", "preview", *files, *rest, "--out", sheets[1])
+    assert code == 0, text
+    expected = contact_sheet(
+        read_split(DataSource.from_folder(shapes_folder).train), train, SIZE, count=4, seed=3
+    )
+    assert all(torch.equal(read_image(str(sheet)), expected) for sheet in sheets[:2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give --data, or --images and --annotations"),
+        (("--images", "x"), "give both --images and --annotations"),
+        (("--data", "x", "--images", "x"), "give --data, or"),
+        (("--data", "x", "--config", "y", "--copies", "1"), "give it or options, not both"),
+        (("--data", "x", "--source", "pixels"), "'mask', 'box', 'mask_or_box'"),
+        (("--data", "x", "--copies", "4"), "'--copies': must be less than or equal to 3"),
+    ],
+)
+def test_options_that_do_not_go_together(run: Run, arguments: tuple, message: str) -> None:
+    code, text = run("data", "preview", *arguments)
+    assert code == 2
+    assert message in text
+
+
+def test_the_subset_command_writes_once(run: Run, shapes_folder: Path, tmp_path: Path) -> None:
+    source, out = shapes_folder / "annotations/instances_train.json", tmp_path / "cut.json"
+    command = ("data", "subset", "--annotations", source, "--classes", "disc, cross")
+    code, text = run(*command, "--all-images", "--out", out)
+    assert code == 0, text
+    assert "16 images" in text
+    cut = read_split(Split(shapes_folder / "train", out))
+    assert {category.name for category in cut.categories} == {"disc", "cross"}
+    code, text = run(*command, "--out", out)
+    assert code == 1
+    assert "exists" in text

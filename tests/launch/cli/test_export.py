@@ -1,0 +1,133 @@
+"""`sparrow export` as a user types it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detectors.detector import Detector
+from detectors.runtimes.libraries import library
+from detectors.runtimes.onnx_graph import DETECTIONS, INPUT
+from launch.cli.calibration import Pictures
+from searchspace import load_space
+from tests.detectors.deployable import attentive, deployable, images_for, needs_extra
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return deployable("ssdmnetv1").save(tmp_path_factory.mktemp("saved") / "compact")
+
+
+@needs_extra
+def test_a_saved_detector_is_exported_beside_itself(run: Run, saved: Path) -> None:
+    code, text = run("export", saved, "--to", "onnx")
+    assert code == 0
+    assert f"{saved / 'detector.onnx'}: images [N, 3, 64, 64] in 0..1 -> boxes [N, 100, 4]" in text
+    session = library("onnxruntime").InferenceSession(saved / "detector.onnx")
+    images = images_for(Detector.load(saved), 3)
+    scores = session.run(list(DETECTIONS), {INPUT: images.numpy()})[1]
+    with torch.no_grad():
+        expected = Detector.load(saved).detect(images).scores
+    torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-3, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def seeing(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that finds other things in other images."""
+    config = load_space("quick").baseline().detector.changed(input_size=96)
+    images = Pictures.read(shapes_folder / "train", config.input_size).images
+    return attentive(config, images).save(tmp_path_factory.mktemp("seeing") / "compact")
+
+
+@needs_extra
+def test_int8_says_what_it_was_calibrated_on_and_what_it_finds(
+    run: Run, seeing: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    train, out = shapes_folder / "train", tmp_path / "new" / "small.onnx"
+    arguments = ("export", seeing, "--to", "onnx", "--precision", "int8", "--out", out)
+    code, text = run(*arguments, "--images", train)
+    assert (code, out.exists()) == (0, True), text
+    assert f"int8: calibrated on 16 images of {train}\n" in text
+    (line,) = re.findall(rf"int8 on 16 images of {train}: (.*)", text)
+    assert re.fullmatch(
+        r"[1-9]\d* detections before, [1-9]\d* after, [1-9]\d* matched \(9\d %\), "
+        r"at scores of 0.3 or more in 16 images",
+        line,
+    )
+    code, text = run(*arguments, "--images", tmp_path / "new")
+    assert code == 1
+    assert "no images, which int8 is calibrated on" in text
+
+
+@needs_extra
+@pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_int8_that_finds_other_things_is_refused_unless_forced(
+    run: Run, seeing: Path, shapes_folder: Path, tmp_path: Path, target: str
+) -> None:
+    dark, val, out = tmp_path / "dark", shapes_folder / "val", tmp_path / "out" / "x"
+    dark.mkdir()
+    noise = np.random.default_rng(0).integers(0, 21, (8, 96, 96, 3)).astype(np.uint8)
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(dark / f"{number}.png")
+    arguments = (
+        "export", seeing, "--to", target, "--precision", "int8", "--out", out,
+        "--images", dark, "--val-images", val,
+    )  # fmt: skip
+    code, text = run(*arguments)
+    assert code == 1
+    assert f"int8: calibrated on 8 images of {dark}" in text
+    assert re.search(rf"int8 on 8 images of {val}: \d+ detections before", text)
+    assert re.search(rf"{val}: int8 finds \d\d % of what float32 does, less than 80 %", text)
+    assert "Nothing was written" in text
+    assert "--force" in text
+    assert not out.parent.exists()
+    code, text = run(*arguments, "--force")
+    assert code == 0
+    assert len(list(out.parent.iterdir())) == (2 if target == "openvino" else 1)
+
+
+@needs_extra
+def test_images_of_one_colour_are_refused(run: Run, saved: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (128, 96)).save(tmp_path / "a.png")
+    arguments = ("export", saved, "--to", "onnx", "--precision", "int8", "--images", tmp_path)
+    code, text = run(*arguments, "--out", tmp_path / "x")
+    assert code == 1
+    assert "none of 1 image will do: 1 hardly varying" in text
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--to", "tflite"), "target 'tflite': there are onnx, torch-export, openvino"),
+        (("--to", "torch-export", "--precision", "int8"), "torch-export has float32"),
+        (
+            ("--to", "onnx", "--precision", "int8"),
+            "int8 needs --images, a folder of training images",
+        ),
+        (("--to", "onnx", "--images", "x"), "float32 needs no calibration; leave it out"),
+        (("--to", "onnx", "--val-images", "x"), "--val-images: float32 needs no calibration"),
+        (("--to", "onnx", "--force"), "--force: float32 needs no calibration; leave it out"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    run: Run, saved: Path, options: tuple[str, ...], message: str
+) -> None:
+    code, text = run("export", saved, *options)
+    assert code == 2
+    assert message in text
+
+
+def test_a_folder_without_a_detector_is_named(run: Run, tmp_path: Path) -> None:
+    code, text = run("export", tmp_path, "--to", "onnx")
+    assert code == 1
+    assert f"{tmp_path / 'detector.json'}: cannot be read (No such file or directory)" in text
+    assert "give the folder of a saved detector" in text
