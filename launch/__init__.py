@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from launch.report import Front, load_front
     from launch.searches import resume, search
     from launch.trial.ladder import ladder
-    from launch.trial.run import Outcome, TrialData, TrialError, TrialResult, run_trial
+    from launch.trial.result import Outcome, TrialResult
+    from launch.trial.run import TrialData, TrialError, run_trial
 
 _HOMES = {
     "Front": "launch.report",

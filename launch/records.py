@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.figures import Figure
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import TrialConfig
 
 State = Literal["running", "finished", "failed", "infeasible", "gated", "stopped"]

@@ -22,12 +22,13 @@ from launch.figures import DEFAULT, ENERGY, Figure
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.study.failures import SearchStopped, broken_place
-from launch.study.optuna_study import TOLD_AS, StoppedAs
 from launch.study.recovery import check_new, missing_in_words, read_missing
 from launch.study.samplers import SamplerName
 from launch.study.settings import (
     MOST_TRIALS,
+    TOLD_AS,
     SplitPaths,
+    StoppedAs,
     StudyError,
     changed,
     read_settings,
@@ -118,7 +119,7 @@ def search(
         halving: trials that are behind others after as many epochs are stopped; True compares them
             after a quarter and half of their training.
         stopped_as: how these are reported to the sampler; by default
-            `launch.study.optuna_study.TOLD_AS`.
+            `launch.study.settings.TOLD_AS`.
         inherit: trainings of what the sampler draws start from the nearest trained relative, and
             take half the epochs.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told

@@ -1,6 +1,7 @@
 """Configurations of trials, and the spaces they are drawn from. Imports neither torch nor ray."""
 
 from searchspace.compression import CompressConfig
+from searchspace.config import OutsideSpace
 from searchspace.detector import DetectorConfig
 from searchspace.measuring import MeasureConfig
 from searchspace.papers import PaperSystem, Published, papers
@@ -8,7 +9,7 @@ from searchspace.space import Space
 from searchspace.space_files import SpaceError, load_space, space_names
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
-from searchspace.walk import OutsideSpace, project, suggest, to_params
+from searchspace.walk import project, suggest, to_params
 
 __all__ = [
     "CompressConfig",

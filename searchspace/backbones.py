@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from searchspace.config import Config, Follows
 from searchspace.domains import Choice
 from searchspace.geometry import (
     Level,
@@ -22,7 +23,6 @@ from searchspace.geometry import (
     every_second,
     scaled,
 )
-from searchspace.walk import Config, Follows
 
 Activation = Literal["relu", "relu6", "silu"]
 """`silu` comes with YOLOX's constants of batch norm."""

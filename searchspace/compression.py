@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from searchspace.config import Config
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
-from searchspace.walk import Config
 
 Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
 

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
+from searchspace.config import Config, Through
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_if_equal, shown
 from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
 from searchspace.neck_forms import FORMS, form_of, steps_of
-from searchspace.necks import Aggregate, Extend, Fuse, Join, L2Norm, Pyramid, Split, Step
-from searchspace.walk import Config, Through
+from searchspace.necks import Aggregate, Pyramid, Step
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.fusion import Fuse
+from searchspace.necks.growth import Extend, L2Norm
 
 Side = Annotated[int, Field(ge=64, le=16384)]
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from searchspace.config import Config
 from searchspace.domains import Choice, FloatRange
-from searchspace.walk import Config
 
 PARENT = "parent"
 """The teacher that is no saved detector: the trial's own one before it was pruned."""

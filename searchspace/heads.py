@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from searchspace.config import Config
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Size, both_axes, one_if_equal, shown
-from searchspace.walk import Config
 
 Positive = Annotated[float, Field(gt=0)]
 Ratios = tuple[Annotated[float, Field(gt=1)], ...]

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from searchspace.config import Config
 from searchspace.runtimes import Precision, Runtime
-from searchspace.walk import Config
 
 AUTO = "auto"
 """The fastest form that is installed for the device; int8, which needs calibration, left out."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from searchspace.walk import Config
+from searchspace.config import Config
 
 
 class Cosine(Config):

@@ -9,19 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from searchspace.config import Config, OutsideSpace
 from searchspace.domains import Domain, Fixed, OptunaTrial, dump_domain
 from searchspace.initial_weights import one_whatever_the_start
 from searchspace.papers import papers
 from searchspace.trial import TrialConfig
-from searchspace.walk import (
-    Config,
-    OutsideSpace,
-    entries,
-    parse_domain,
-    project,
-    suggest,
-    to_params,
-)
+from searchspace.walk import entries, parse_domain, project, suggest, to_params
 
 STOCK = "ssdmnetv1"
 """The paper's system that every search is read against."""

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from searchspace.config import Config
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.geometry import InputSize, both_axes, one_if_equal
 from searchspace.schedules import Cosine, Schedule
-from searchspace.walk import Config
 
 Weights = Literal["none", "auto", "shapes", "imagenet"]
 

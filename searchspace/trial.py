@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from searchspace.compression import CompressConfig, Unquantised
+from searchspace.compression import CompressConfig, Slimming, Unquantised
+from searchspace.config import Config
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import Logits
 from searchspace.domains import Domain
@@ -23,7 +24,6 @@ from searchspace.initial_weights import (
 )
 from searchspace.measuring import MeasureConfig
 from searchspace.training import TrainConfig
-from searchspace.walk import Config
 
 MOST_SEED = 2**31 - 1
 """The largest seed that every library below takes, with room for what is added to it."""
@@ -120,3 +120,14 @@ class TrialConfig(Config):
         """Sixteen hexadecimal digits that name this configuration."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def training_cause(config: TrialConfig) -> tuple[Any, ...]:
+    """What of a configuration its training depends on: trials that agree in it share one."""
+    return config.detector, config.train, sparsity(config), config.seed
+
+
+def sparsity(config: TrialConfig) -> float:
+    """The strength of the sparsity term of the training; 0 for none."""
+    pruning = config.compress.pruning
+    return pruning.sparsity if isinstance(pruning, Slimming) else 0.0

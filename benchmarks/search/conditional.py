@@ -31,7 +31,7 @@ from detectors.priors import default_boxes
 from launch.pareto import hypervolume, log_fps
 from launch.study.samplers import SAMPLERS, SamplerName
 from launch.study.study import open_study
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import DetectorConfig, TrialConfig, load_space
 
 BOXES = 64

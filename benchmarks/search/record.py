@@ -32,7 +32,8 @@ from detectors.timing.measure import speed_key
 from launch.files import write_atomically
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
-from launch.trial.run import SPEEDS, Outcome, TrialResult
+from launch.trial.result import Outcome, TrialResult
+from launch.trial.run import SPEEDS
 from launch.trial.stages import DETECTOR, Stages
 from launch.trial.store import Store
 from launch.trial.teachers import load_teacher

@@ -15,7 +15,7 @@ from optuna.trial import FixedTrial
 from pydantic import BaseModel, ConfigDict
 
 from launch.pareto import front, hypervolume, log_fps
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig, load_space
 
 HERE = Path(__file__).parent

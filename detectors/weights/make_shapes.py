@@ -30,7 +30,7 @@ from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import evaluation_batches
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import PIXELS
-from detectors.weights.place import SHAPES_WIDTHS, save_backbone, shapes_file
+from detectors.weights.shapes import SHAPES_WIDTHS, save_backbone, shapes_file
 from searchspace.backbones import MobileNetV1
 from searchspace.geometry import both_axes
 

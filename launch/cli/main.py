@@ -38,7 +38,8 @@ from launch.searches import report
 from launch.study.failures import SearchStopped, broken_place, os_error_in_words
 from launch.trial.initial_weights import trial_with_weights
 from launch.trial.ladder import ladder, ladder_control
-from launch.trial.run import TrialResult, run_trial
+from launch.trial.result import TrialResult
+from launch.trial.run import run_trial
 from searchspace import load_space
 from searchspace.reading import in_words
 

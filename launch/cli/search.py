@@ -41,7 +41,6 @@ from launch.report import (
 )
 from launch.searches import Driver, resume, search
 from launch.study.failures import evidence
-from launch.study.optuna_study import TOLD_AS, StoppedAs
 from launch.study.recovery import missing_in_words, read_missing
 from launch.study.samplers import SamplerName
 from launch.study.settings import (
@@ -49,6 +48,8 @@ from launch.study.settings import (
     MOST_TIME,
     MOST_TRIALS,
     SETTINGS,
+    TOLD_AS,
+    StoppedAs,
     read_settings,
     resume_command,
 )

@@ -14,7 +14,7 @@ from launch.figures import DEFAULT, ENERGY, Figure, heights
 from launch.pareto import Point
 from launch.records import TrialRecord
 from launch.report.words import LABELS, show
-from launch.trial.run import Outcome
+from launch.trial.result import Outcome
 
 FREE = ("baseline", "paper")
 """Origins of trials that a front is read against: they are trained whatever is expected of them."""

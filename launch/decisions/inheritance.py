@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from launch.records import TrialRecord
-from launch.trial.stages import training_cause
 from searchspace import DetectorConfig, TrialConfig
+from searchspace.trial import training_cause
 
 SHARE = 0.5
 """Share of its epochs that an heir is trained for."""

@@ -12,9 +12,9 @@ from launch.pareto import front
 from launch.records import TrialRecord
 from launch.study.samplers import STARTUP_TRIALS
 from launch.trial.ladder import ladder_configs
-from launch.trial.stages import training_cause
 from searchspace import Space, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming
+from searchspace.trial import training_cause
 
 PRUNINGS = (ImportancePruning, Slimming)
 """How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""

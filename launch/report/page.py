@@ -30,7 +30,7 @@ from launch.report.words import (
     with_name,
 )
 from launch.study.failures import evidence
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace.reading import visible
 
 

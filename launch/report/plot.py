@@ -15,7 +15,7 @@ from launch.figures import SENSES, Figure
 from launch.records import TrialRecord
 from launch.report.study import StudyView
 from launch.report.words import LABELS, describe_in_words, show
-from launch.trial.run import Outcome
+from launch.trial.result import Outcome
 from searchspace.reading import visible
 
 # Told apart without colour by size and shape; each has a contrast of 3:1 on white and on black.

@@ -12,7 +12,7 @@ from launch.pareto import dominates, front, hypervolume
 from launch.records import EARLY, UNTRAINED, State, TrialRecord
 from launch.report.epochs import warning
 from launch.report.words import LABELS, factor, show, show_seconds, with_name
-from launch.trial.stages import training_cause
+from searchspace.trial import training_cause
 
 REFERENCE = (0.0, 0.0)
 """The hypervolume's reference point: an AP of 0, the logarithm of one frame a second."""

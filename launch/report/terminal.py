@@ -11,7 +11,7 @@ from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
 from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, show, show_change
-from launch.trial.run import Outcome, TrialResult
+from launch.trial.result import Outcome, TrialResult
 
 
 def front_table(

@@ -20,7 +20,10 @@ from searchspace.heads import (
     Points,
     ScaledPriors,
 )
-from searchspace.necks import Aggregate, Deconvolve, Fuse, Join, Pyramid, Split, Step
+from searchspace.necks import Aggregate, Pyramid, Step
+from searchspace.necks.deconvolution import Deconvolve
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.fusion import Fuse
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import CopyPaste
 

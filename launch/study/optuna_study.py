@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -21,6 +20,7 @@ from launch.figures import Figure, directions, scaled
 from launch.records import TrialRecord
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
+from launch.study.settings import TOLD_AS, StoppedAs
 from searchspace import Space
 from searchspace.domains import Domain
 
@@ -43,12 +43,6 @@ STATES = {
 }
 """How a trial is told by its state. Samplers learn from PRUNED and never see FAIL."""
 
-StoppedAs = Literal["pruned", "rescaled"]
-"""How a stopped trial is told: as PRUNED, or as COMPLETE with AP_small as it would have become if
-it had grown like that of others."""
-
-TOLD_AS: StoppedAs = "rescaled"
-"""The default, by `benchmarks.search.compare`."""
 
 ENDING = "ending"
 """The user attribute that says in which state of the study's trial one of Optuna's was told."""

@@ -15,7 +15,7 @@ from launch.decisions.inheritance import heir
 from launch.records import Origin, Param, TrialRecord
 from launch.study.journal import JOURNAL, Journal, read_journal
 from launch.study.settings import SETTINGS, StudyError, StudySettings, resume_command
-from launch.trial.run import RESULT, TrialResult, read_result
+from launch.trial.result import RESULT, TrialResult, read_result
 from searchspace import OutsideSpace, Space, TrialConfig
 
 TRIALS = "trials"

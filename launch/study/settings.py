@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,10 +12,9 @@ from launch.constraints import Constraint, figures_of
 from launch.decisions.halving import Halving
 from launch.figures import DEFAULT, Figure, Objectives
 from launch.study.known import KnownResults
-from launch.study.optuna_study import TOLD_AS, StoppedAs
 from launch.study.samplers import SamplerName, usual_sampler
 from launch.trial.data import SettingsError
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace.compression import Ratio
 from searchspace.reading import Unreadable, in_words, read_model
 
@@ -23,6 +22,14 @@ SETTINGS = "study.json"
 
 MAX_SEED = 2**32 - 1
 """The largest seed that numpy's generators take."""
+
+
+StoppedAs = Literal["pruned", "rescaled"]
+"""How a stopped trial is reported to the sampler: as PRUNED, or COMPLETE with AP_small as it would
+have become if it had grown like that of others."""
+
+TOLD_AS: StoppedAs = "rescaled"
+"""The default, by `benchmarks.search.compare`."""
 
 
 class StudyError(ValueError):

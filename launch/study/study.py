@@ -40,7 +40,8 @@ from launch.study.settings import (
     changed,
     read_settings,
 )
-from launch.trial.run import STAGES, TrialResult
+from launch.trial.result import TrialResult
+from launch.trial.run import STAGES
 from searchspace import Space
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from typing import Any
 
 from detectors.detector import Detector
 from detectors.weights.imagenet import load_imagenet_backbone
-from detectors.weights.place import Placement, inherit, load_shapes_backbone
+from detectors.weights.place import Placement, inherit
 from detectors.weights.published import Published
+from detectors.weights.shapes import load_shapes_backbone
 from launch.trial.data import TrialError
 from searchspace import Space, TrialConfig
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet

@@ -11,7 +11,8 @@ from detectors.data.coco import DataSource
 from launch.files import publish
 from launch.trial.data import TrialData, TrialError
 from launch.trial.meter import LocalMeter
-from launch.trial.run import SPEEDS, STAGES, OnEpoch, Outcome, TrialResult, pick_device, run_trial
+from launch.trial.result import Outcome, TrialResult
+from launch.trial.run import SPEEDS, STAGES, OnEpoch, pick_device, run_trial
 from launch.trial.stages import DETECTOR, Stages
 from launch.trial.store import Store
 from launch.trial.teachers import load_teacher

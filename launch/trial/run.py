@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from detectors.data.coco import DataSource
-from detectors.evaluate import Metrics
-from detectors.runtimes.agreement import Agreement
 from detectors.timing.cost import Cost
 from detectors.training.train import TrainingFailed
 from launch.files import publish, write_atomically
 from launch.trial.data import TrialData, TrialError, given_path
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
+from launch.trial.result import RESULT, Outcome, TrialResult, read_result
 from launch.trial.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
@@ -30,7 +29,6 @@ from searchspace.trial import TrialConfig
 SPEEDS = "speeds"
 """The folder of a store of stages where the speeds of architectures lie."""
 
-RESULT = "result.json"
 
 DEVICES = ("cpu", "cuda")
 
@@ -43,63 +41,6 @@ STAGES = "stages"
 OnPredicted = Callable[[Cost], None]
 
 logger = logging.getLogger(__name__)
-
-
-class Outcome(BaseModel):
-    """What a detector scores and costs."""
-
-    model_config = ConfigDict(frozen=True)
-
-    metrics: Metrics
-    cost: Cost
-
-    def figure(self, name: str) -> float | None:
-        """A metric or cost by its name, e.g. `ap_small` or `fps`."""
-        return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
-
-
-class TrialResult(BaseModel):
-    """The end of a trial.
-
-    Attributes:
-        config: the whole cause of it.
-        dense: the detector after `train.epochs`.
-        compact: the detector after its second part: pruned and fine-tuned, or trained on with all
-            of its channels; None if the trained detector was left as it was.
-        predicted: what the final one would cost, as measured before training; None in results of
-            versions that did not.
-        removed_share: share of the prunable channels that went.
-        trained: key of the dense detector's artefact in the store of stages; None in results of
-            versions that did not tell.
-        seconds: wall time of the run that ended it; stages that were there already take none.
-        quantised: what int8 finds on validation images beside what it was made from; None where
-            nothing was quantised, and in results of versions that did not compare them.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    config: TrialConfig
-    dense: Outcome
-    compact: Outcome | None
-    removed_share: float
-    seconds: float
-    predicted: Cost | None = None
-    trained: str | None = None
-    quantised: Agreement | None = None
-
-    @property
-    def final(self) -> Outcome:
-        """The outcome of the detector that would be deployed."""
-        return self.compact or self.dense
-
-    def figure(self, name: str) -> float | None:
-        """A metric or cost of the final detector by its name."""
-        return self.final.figure(name)
-
-
-def read_result(file: Path) -> TrialResult:
-    """What a trial left in `result.json`; raises ValueError where that is damaged."""
-    return read_model(file, TrialResult, "run the trial again, which writes it anew")
 
 
 def run_trial(

@@ -40,10 +40,10 @@ from launch.trial.initial_weights import fill, make_sure_of
 from launch.trial.meter import Meter
 from launch.trial.store import SCRATCH, Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint
-from searchspace.compression import Int8, Slimming
+from searchspace.compression import Int8
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import TrainConfig
-from searchspace.trial import TrialConfig
+from searchspace.trial import TrialConfig, sparsity
 
 BRIEF_PASSES = 3
 """Passes of a measurement that only looks for a pruning fast enough."""
@@ -82,17 +82,6 @@ OnEpoch = Callable[[str, int, dict[str, float]], None]
 
 OnRung = Callable[[int, Metrics], None]
 """Told at each rung of the training: epochs done, and what a snapshot of the detector scores."""
-
-
-def training_cause(config: TrialConfig) -> tuple[Any, ...]:
-    """What of a configuration its training depends on: trials that agree in it share one."""
-    return config.detector, config.train, _sparsity(config), config.seed
-
-
-def _sparsity(config: TrialConfig) -> float:
-    """The strength of the sparsity term of the training; 0 for none."""
-    pruning = config.compress.pruning
-    return pruning.sparsity if isinstance(pruning, Slimming) else 0.0
 
 
 @dataclass(frozen=True)
@@ -330,8 +319,8 @@ class Stages:
         """The training of the detector before it is pruned, and everything that determines it."""
         recipe = self.config.train
         teacher = self._teacher(recipe.distillation, None)
-        sparsity = _sparsity(self.config)
-        training = _Training("dense", recipe, recipe.distillation, teacher, sparsity)
+        strength = sparsity(self.config)
+        training = _Training("dense", recipe, recipe.distillation, teacher, strength)
         detector = self.config.detector.model_dump(mode="json")
         return training, {"detector": detector, **training.inputs()} | self._samples()
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from searchspace.backbones import Backbone
+from searchspace.config import Config
 from searchspace.geometry import Size, both_axes
 from searchspace.neck_forms.fused import FusedNeck
 from searchspace.neck_forms.pyramids import AggregateNeck, PyramidNeck
 from searchspace.neck_forms.ssd import SSDNeck
 from searchspace.necks import Step
-from searchspace.walk import Config
 
 
 class ListedNeck(Config):

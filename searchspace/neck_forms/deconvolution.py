@@ -8,11 +8,12 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from searchspace.config import Config
 from searchspace.domains import Choice
 from searchspace.geometry import Level
-from searchspace.necks import Deconvolve, FusionBlock, Step, enlargements
+from searchspace.necks import Step
+from searchspace.necks.deconvolution import Deconvolve, FusionBlock, enlargements
 from searchspace.necks.top_down import Channels
-from searchspace.walk import Config
 
 Widths = Literal["even", "rising", "result"]
 """Channels inside a fusion: the same in all of them; those of the result behind the last transposed

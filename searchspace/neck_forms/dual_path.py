@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from searchspace.backbones import Backbone
+from searchspace.config import Config
 from searchspace.domains import Choice
-from searchspace.necks import Join, Split, Step
-from searchspace.walk import Config
+from searchspace.necks import Step
+from searchspace.necks.dual_path import Join, Split
 
 
 class NoDualPath(Config):

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.backbones import Backbone
+from searchspace.config import Config
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Size
 from searchspace.neck_forms.growing import Ending, ending_of, grown
-from searchspace.necks import Extend, Fuse, Growth, Index, Source, Step
+from searchspace.necks import Step
+from searchspace.necks.fusion import Fuse, Source
+from searchspace.necks.growth import Extend, Growth
+from searchspace.necks.levels import Index
 from searchspace.necks.top_down import Channels
-from searchspace.walk import Config
 
 _FURTHER = (Growth(channels=512, stride=1), Growth(channels=256))
 _START = (512, 256, 256)

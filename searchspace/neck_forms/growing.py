@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from searchspace.geometry import Level
-from searchspace.necks import Growth
+from searchspace.necks.growth import Growth
 
 Ending = Literal["strided", "to_1x1", "unpadded", "kernel4"]
 """How growth ends: by strides alone (SSD-MobileNetV1); by a stride without padding, which takes

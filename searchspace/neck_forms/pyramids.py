@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.backbones import Backbone
+from searchspace.config import Config
 from searchspace.domains import Choice
 from searchspace.geometry import Size
-from searchspace.necks import Extend, Growth, Step
+from searchspace.necks import Step
+from searchspace.necks.growth import Extend, Growth
 from searchspace.necks.top_down import Aggregate, Channels, Pyramid
-from searchspace.walk import Config
 
 
 class PyramidNeck(Config):

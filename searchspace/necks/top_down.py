@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from searchspace.config import Config
 from searchspace.geometry import Level, Levels, along_axes, conv_size, scaled, shown
-from searchspace.walk import Config
 
 Channels = Annotated[int, Field(ge=8)]
 

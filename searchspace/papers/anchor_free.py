@@ -13,7 +13,8 @@ from searchspace.backbones import CSPDarknet, ResNet
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation
 from searchspace.heads import Distributions, Points
-from searchspace.necks import Aggregate, Extend, Growth, Pyramid
+from searchspace.necks import Aggregate, Pyramid
+from searchspace.necks.growth import Extend, Growth
 from searchspace.papers.system import PaperSystem, Published
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import (

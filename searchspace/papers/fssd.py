@@ -7,7 +7,9 @@ from typing import Literal
 from searchspace.backbones import VGG16
 from searchspace.compression import CompressConfig, Slimming
 from searchspace.heads import Ratios
-from searchspace.necks import Extend, Fuse, Growth, Source, Step
+from searchspace.necks import Step
+from searchspace.necks.fusion import Fuse, Source
+from searchspace.necks.growth import Extend, Growth
 from searchspace.papers.ssd import (
     BOXES300,
     BOXES300_MORE,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from searchspace.backbones import VGG16, ResNet
 from searchspace.detector import DetectorConfig
 from searchspace.heads import ListedPriors, Multibox, Postprocess
-from searchspace.necks import Deconvolve, Extend, FusionBlock
+from searchspace.necks.deconvolution import Deconvolve, FusionBlock
+from searchspace.necks.growth import Extend
 from searchspace.papers.ssd import (
     COCO_SIZES,
     EXTRAS300,

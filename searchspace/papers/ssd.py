@@ -5,7 +5,8 @@ from __future__ import annotations
 from searchspace.backbones import VGG16
 from searchspace.detector import DetectorConfig
 from searchspace.heads import ListedPriors, Multibox, Postprocess, Ratios
-from searchspace.necks import Extend, Growth, L2Norm, Step
+from searchspace.necks import Step
+from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
 from searchspace.schedules import Steps
 from searchspace.training import TrainConfig

@@ -10,7 +10,9 @@ from __future__ import annotations
 from searchspace.backbones import VGG16, MobileNetV1
 from searchspace.detector import DetectorConfig
 from searchspace.heads import ListedPriors, Multibox, Postprocess, Ratios
-from searchspace.necks import Extend, Growth, Join, L2Norm, Split, Step
+from searchspace.necks import Step
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.ssd import (
     BOXES300_MORE,
     EXTRAS300,

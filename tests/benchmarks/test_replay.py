@@ -13,7 +13,7 @@ from benchmarks.search.table import SPACE, Design, Seconds, Table, every, write
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.decisions.halving import Halving
-from launch.trial.run import Outcome, TrialResult
+from launch.trial.result import Outcome, TrialResult
 from searchspace import Space, TrialConfig, load_space
 
 EPOCHS = 6

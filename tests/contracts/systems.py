@@ -12,18 +12,11 @@ from detectors.detector import Detector
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, MobileNetV1, ResNet
 from searchspace.heads import Multibox, PointHead, ScaledPriors
-from searchspace.necks import (
-    Deconvolve,
-    Extend,
-    Fuse,
-    FusionBlock,
-    Growth,
-    Join,
-    L2Norm,
-    Source,
-    Split,
-    Step,
-)
+from searchspace.necks import Step
+from searchspace.necks.deconvolution import Deconvolve, FusionBlock
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.fusion import Fuse, Source
+from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.anchor_free import THESIS_RUNS
 
 RULE = Multibox(priors=ScaledPriors())

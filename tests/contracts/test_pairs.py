@@ -16,20 +16,11 @@ from searchspace import DetectorConfig
 from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
 from searchspace.geometry import Size
 from searchspace.heads import Distributions, Head, Multibox, Points, ScaledPriors
-from searchspace.necks import (
-    Aggregate,
-    Deconvolve,
-    Extend,
-    Fuse,
-    FusionBlock,
-    Growth,
-    Join,
-    L2Norm,
-    Pyramid,
-    Source,
-    Split,
-    Step,
-)
+from searchspace.necks import Aggregate, Pyramid, Step
+from searchspace.necks.deconvolution import Deconvolve, FusionBlock
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.fusion import Fuse, Source
+from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.training import SmallObjects
 
 BACKBONES: dict[str, Backbone] = {

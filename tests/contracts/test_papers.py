@@ -19,7 +19,9 @@ from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
 from searchspace.geometry import both_axes
 from searchspace.heads import Distributions, Multibox, Points
-from searchspace.necks import Extend, Split, Step
+from searchspace.necks import Step
+from searchspace.necks.dual_path import Split
+from searchspace.necks.growth import Extend
 from searchspace.papers import on_coco
 from searchspace.papers.anchor_free import THESIS_RUNS
 from tests.contracts.systems import CONFIGS, NARROW, ODD, RULE, built, images, narrow

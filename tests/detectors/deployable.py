@@ -14,7 +14,7 @@ from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.postprocess import Detections
 from detectors.runtimes.libraries import missing
-from detectors.weights.place import load_shapes_backbone
+from detectors.weights.shapes import load_shapes_backbone
 from searchspace import DetectorConfig
 from searchspace.compression import ImportancePruning
 from tests.contracts.systems import CONFIGS, EVEN, built, narrow

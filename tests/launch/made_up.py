@@ -12,7 +12,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
 from launch.study.settings import SplitPaths, StudySettings
-from launch.trial.run import Outcome, TrialResult
+from launch.trial.result import Outcome, TrialResult
 from searchspace import Space
 
 NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))

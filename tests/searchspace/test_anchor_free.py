@@ -9,7 +9,8 @@ from searchspace import DetectorConfig, TrainConfig, TrialConfig, papers
 from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.geometry import Level, Levels
 from searchspace.heads import Distributions, Multibox, Points, ScaledPriors
-from searchspace.necks import Aggregate, Extend, Growth, Pyramid, Step
+from searchspace.necks import Aggregate, Pyramid, Step
+from searchspace.necks.growth import Extend, Growth
 from searchspace.papers import on_coco
 from searchspace.papers.anchor_free import THESIS_RUNS
 from searchspace.training import CopyPaste, Frozen, SmallObjects

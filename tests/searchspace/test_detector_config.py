@@ -14,18 +14,11 @@ from searchspace.heads import (
     Multibox,
     ScaledPriors,
 )
-from searchspace.necks import (
-    Deconvolve,
-    Extend,
-    Fuse,
-    FusionBlock,
-    Growth,
-    Join,
-    L2Norm,
-    Source,
-    Split,
-    Step,
-)
+from searchspace.necks import Step
+from searchspace.necks.deconvolution import Deconvolve, FusionBlock
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.fusion import Fuse, Source
+from searchspace.necks.growth import Extend, Growth, L2Norm
 
 CHANNELS = (512, 1024, 512, 256, 256, 128)
 SIZES = {

@@ -17,7 +17,10 @@ from searchspace.neck_forms import FORMS, SSDNeck, form_of, steps_of
 from searchspace.neck_forms.dual_path import DualPathConcat, DualPathSplit
 from searchspace.neck_forms.fused import Concat, Emphasis, Further, FusedNeck, Sum
 from searchspace.neck_forms.growing import grown
-from searchspace.necks import Extend, Fuse, Growth, Join, L2Norm, Source, Split, Step
+from searchspace.necks import Step
+from searchspace.necks.dual_path import Join, Split
+from searchspace.necks.fusion import Fuse, Source
+from searchspace.necks.growth import Extend, Growth, L2Norm
 
 SIZE = (300, 300)
 NECK = "detector.neck"

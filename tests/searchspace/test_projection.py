@@ -19,9 +19,10 @@ from searchspace import (
     suggest,
     to_params,
 )
+from searchspace.config import Config
 from searchspace.domains import Choice, Domain, Fixed, FloatRange, IntRange
 from searchspace.heads import LevelledPriors, ListedPriors, ScaledPriors
-from searchspace.walk import Config, entries, project
+from searchspace.walk import entries, project
 
 PRIORS = "detector.head.multibox.priors"
 SAME_PIXELS = 0.05

@@ -22,7 +22,7 @@ from searchspace import (
     to_params,
 )
 from searchspace.compression import CompressConfig, Slimming, Unpruned
-from searchspace.necks import Extend
+from searchspace.necks.growth import Extend
 from searchspace.walk import Choice, Domain, entries, paths
 
 DRAWS = 40

@@ -10,7 +10,8 @@ from detectors.backbones import Backbone
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.weights.make_shapes import TAPS, Trunk, pixel_labels, train
-from detectors.weights.place import place, save_backbone
+from detectors.weights.place import place
+from detectors.weights.shapes import save_backbone
 from searchspace.backbones import MobileNetV1
 
 

@@ -9,14 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from detectors.detector import Detector
-from detectors.weights.place import (
-    SHAPES_WIDTHS,
-    Placement,
-    inherit,
-    load_shapes_backbone,
-    place,
-    save_backbone,
-)
+from detectors.weights.place import Placement, inherit, place
+from detectors.weights.shapes import SHAPES_WIDTHS, load_shapes_backbone, save_backbone
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import MobileNetV1
 

@@ -11,7 +11,7 @@ from detectors.weights.torchvision import load_ssd300, resnet_state, vgg16_state
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, ResNet
 from searchspace.heads import Multibox, ScaledPriors
-from searchspace.necks import Extend
+from searchspace.necks.growth import Extend
 from searchspace.papers import on_coco
 from tests.networks import with_statistics
 

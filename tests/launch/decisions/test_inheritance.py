@@ -18,7 +18,8 @@ from launch.records import TrialRecord
 from launch.report import write_report
 from launch.study.settings import StudySettings
 from launch.study.study import open_study
-from launch.trial.run import TrialData, TrialError, TrialResult, run_trial
+from launch.trial.result import TrialResult
+from launch.trial.run import TrialData, TrialError, run_trial
 from searchspace import Space, TrialConfig, papers
 from searchspace.backbones import MobileNetV1
 from tests.launch.made_up import result

@@ -10,7 +10,7 @@ from launch.decisions.pruning_ladder import is_time, next_rung, rungs_of, traini
 from launch.records import TrialRecord
 from launch.study.settings import SplitPaths, StudySettings
 from launch.study.study import open_study
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
 from searchspace.compression import CompressConfig, ImportancePruning, Slimming
 from searchspace.domains import Choice, Fixed

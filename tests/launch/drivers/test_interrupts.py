@@ -19,7 +19,7 @@ from launch.drivers.interrupts import handlers_kept, interruptible
 from launch.searches import resume, search
 from launch.study.settings import read_settings
 from launch.study.study import read_records
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import Space
 from tests.launch.conftest import Run
 

@@ -7,7 +7,7 @@ from typing import Any
 from detectors.evaluate import ClassMetrics, Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
-from launch.trial.run import Outcome, TrialResult
+from launch.trial.result import Outcome, TrialResult
 from searchspace import TrialConfig
 from searchspace.compression import CompressConfig, Slimming
 

@@ -15,7 +15,7 @@ from launch.records import TrialRecord
 from launch.study.recovery import missing_trials, trial_folders
 from launch.study.settings import StudyError, StudySettings
 from launch.study.study import Study, open_study, read_records
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import Space
 from tests.launch.made_up import result, settings_for, told
 

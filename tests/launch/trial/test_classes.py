@@ -14,7 +14,7 @@ from detectors.detector import Detector
 from launch.report import load_front
 from launch.searches import search
 from launch.study.study import read_records
-from launch.trial.run import TrialResult
+from launch.trial.result import TrialResult
 from searchspace import CompressConfig, Space, TrialConfig
 from searchspace.compression import Int8, Slimming
 from searchspace.distillation import ChannelWise

@@ -12,7 +12,8 @@ import torch
 import launch.trial.stages
 from compress import read_plan, replay
 from detectors.detector import Detector
-from launch.trial.run import TrialData, TrialError, TrialResult, run_trial
+from launch.trial.result import TrialResult
+from launch.trial.run import TrialData, TrialError, run_trial
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming, Unpruned
 from searchspace.distillation import Logits

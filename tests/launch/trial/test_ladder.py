@@ -12,7 +12,8 @@ from launch import ladder
 from launch.report import ladder_table
 from launch.report.words import show_change
 from launch.trial.ladder import ladder_configs, ladder_control
-from launch.trial.run import Outcome, TrialData, TrialError, TrialResult
+from launch.trial.result import Outcome, TrialResult
+from launch.trial.run import TrialData, TrialError
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise

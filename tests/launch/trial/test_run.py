@@ -16,7 +16,8 @@ from detectors.evaluate import Metrics, evaluate
 from detectors.runtimes import RuntimeUnavailable, deploy
 from detectors.runtimes.deployment import deploy_as
 from detectors.training.train import TrainingFailed
-from launch.trial.run import TrialData, TrialError, TrialResult, run_trial
+from launch.trial.result import TrialResult
+from launch.trial.run import TrialData, TrialError, run_trial
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Int8, Slimming
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from searchspace.geometry import Size
-from searchspace.necks import doublings, multiplications, pooling
+from searchspace.necks.deconvolution import doublings, multiplications
+from searchspace.necks.fusion import pooling
 
 
 @pytest.mark.parametrize(

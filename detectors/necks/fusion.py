@@ -1,0 +1,58 @@
+"""FSSD's step: several maps fused into one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from detectors.blocks import conv_norm_relu, init_dense
+from detectors.features import Features
+from searchspace import necks as config
+from searchspace.geometry import Levels, Size, scaled
+
+
+class FuseStep(nn.Module):
+    """Several maps become one, which is the only map and where growth continues."""
+
+    def __init__(self, step: config.Fuse, before: Levels, width: float) -> None:
+        super().__init__()
+        self.how = step.how
+        self.sources = [source.level for source in step.sources]
+        self.at = step.at
+        self.transforms = nn.ModuleList(
+            conv_norm_relu(
+                before.maps[source.level].channels,
+                scaled(source.channels, width),
+                kernel=1,
+                padding=0,
+                norm=step.norm_sources,
+            )
+            for source in step.sources
+        )
+        init_dense(self)
+        fused = step.levels(before, width).top
+        self.norm = nn.BatchNorm2d(fused.channels) if step.norm else nn.Identity()
+
+    def forward(self, features: Features) -> Features:
+        maps = [
+            resized(transform(features.maps[level]), features.maps[self.at].shape[-2:])
+            for transform, level in zip(self.transforms, self.sources, strict=True)
+        ]
+        fused = torch.cat(maps, 1) if self.how == "concat" else torch.stack(maps).sum(0)
+        fused = self.norm(fused)
+        return replace(features, maps=[fused], top=fused)
+
+
+def resized(x: Tensor, target: Size) -> Tensor:
+    """A map brought to `target` cells: max pooling down, bilinear up."""
+    # While a graph is traced sizes are tensors; those of maps are the same for any batch.
+    size, target = (tuple(map(int, cells)) for cells in (x.shape[-2:], target))
+    window, ceil = config.pooling(size, target)
+    if max(window) > 1:
+        x = functional.max_pool2d(x, window, window, ceil_mode=ceil)
+    if x.shape[-2:] == target:
+        return x
+    return functional.interpolate(x, target, mode="bilinear", align_corners=False)

@@ -1,0 +1,80 @@
+"""What a configuration is: a frozen value whose fields say how they may be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from searchspace.domains import (
+    Domain,
+)
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """A frozen value of the configuration tree; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def changed(self, **fields: Any) -> Self:
+        """The same with other values of some fields.
+
+        Raises:
+            pydantic.ValidationError: they do not go together with the rest.
+        """
+        return type(self)(**{**dict(self), **fields})
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drawn values with those that follow from them (`Follows`)."""
+        return values
+
+    def as_drawn(self, domains: Mapping[str, Domain]) -> Self:
+        """This as it was before `completed`, as far as a space does not name what that sets."""
+        return self
+
+    def read_as(self, cls: type[C]) -> C | None:
+        """This as a configuration of another kind, which a space may have in its place.
+
+        It keeps the fields that both kinds declare alike; None where it has no such form.
+        """
+        shared = [
+            name
+            for name, info in cls.model_fields.items()
+            if name != "kind" and repr(type(self).model_fields.get(name)) == repr(info)
+        ]
+        return cls(**{name: getattr(self, name) for name in shared})
+
+    def unlike(self, other: Config) -> float:
+        """How much of this another kind does not have: the fields in which they differ."""
+        fields = [name for name in type(self).model_fields if name != "kind"]
+        return sum(getattr(self, name) != getattr(other, name, ...) for name in fields)
+
+
+class OutsideSpace(ValueError):
+    """A configuration, or a piece of one, that the space does not hold."""
+
+
+@dataclass(frozen=True)
+class Follows:
+    """Marks a field that nobody draws: the owner's `completed` sets it."""
+
+
+@dataclass(frozen=True)
+class Through:
+    """Marks a field that is drawn, and read back, by way of one of several models.
+
+    Attributes:
+        forms: the models, told apart by `kind`; of two that could read a value, the first does.
+        build: makes the field's value of a form, given the owner's fields that come before it.
+        read: the inverse: the form of a class that a value has, or None; exact only where `build`
+            makes the value of it again.
+    """
+
+    forms: tuple[type[Config], ...]
+    build: Callable[[Any, Mapping[str, Any]], Any]
+    read: Callable[[type[Config], Any, Mapping[str, Any]], Config | None]

@@ -1,0 +1,50 @@
+"""Steps of dual-path detectors: a map of the second path is joined, or growth continues from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from searchspace.config import Config
+from searchspace.geometry import (
+    Levels,
+    shown,
+)
+from searchspace.necks.levels import Index, chosen, chosen_side
+
+
+class Join(Config):
+    """Concatenate a map of the second path behind a map (dual path, section 4: `C`).
+
+    Attributes:
+        level: the map that gets more channels.
+        side: which of the second path's maps.
+        feeds_growth: growth continues from the joined map.
+    """
+
+    kind: Literal["join"] = "join"
+    level: Index
+    side: Index
+    feeds_growth: bool = False
+
+    def levels(self, before: Levels, width: float) -> Levels:
+        own, side = chosen(before.maps, self.level), chosen_side(before, self.side)
+        if own.size != side.size:
+            sizes = ", ".join(shown(level.size) for level in before.side)
+            raise ValueError(
+                f"level {self.level} has {shown(own.size)} cells and side map {self.side} "
+                f"{shown(side.size)}: join maps of equal size; the second path has {sizes}"
+            )
+        joined = own.with_channels(own.channels + side.channels)
+        top = joined if self.feeds_growth else before.top
+        return replace(before.with_map(self.level, joined), top=top)
+
+
+class Split(Config):
+    """Continue growth from a map of the second path (dual path, section 4: `S`)."""
+
+    kind: Literal["split"] = "split"
+    side: Index
+
+    def levels(self, before: Levels, width: float) -> Levels:
+        return replace(before, top=chosen_side(before, self.side))
