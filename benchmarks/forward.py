@@ -28,9 +28,9 @@ from torchvision.ops import box_convert
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.quiet import measuring
+from detectors.quiet import measuring, threads
 from detectors.runtimes import RuntimeUnavailable, available, deploy
-from detectors.timing.blocks import Call, threads, timed
+from detectors.timing.blocks import Call, timed
 from detectors.timing.measure import hardware_name
 from detectors.weights.torchvision import load_ssd300
 from launch.trial.run import pick_device

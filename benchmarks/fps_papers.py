@@ -21,7 +21,7 @@ from rich.table import Table
 from detectors.timing.cost import Cost
 from launch.cli.fps import Row, measure_rows, notes
 from launch.cli.names import find_detector
-from launch.report.words import MISSING, TIMES, show
+from launch.figures import MISSING, TIMES, show
 from launch.trial.run import pick_device
 from searchspace import Published, papers
 from searchspace.measuring import AUTO, MeasureConfig

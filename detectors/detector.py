@@ -11,12 +11,12 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import Backbone
-from detectors.dry_run import check_widths
+from detectors.dry_run import Network, check_widths
 from detectors.features import Outputs, Predictions
 from detectors.heads import build_head
 from detectors.losses import EVEN
@@ -40,7 +40,7 @@ PIXELS = {
 """Mean and deviation of RGB in 0..1, by which images are normalised."""
 
 
-class Detector(nn.Module):
+class Detector(Network):
     """Backbone, neck, head, and what turns their output into losses or boxes.
 
     Called as torchvision's detectors are: `model(images, targets)` gives a dictionary of losses in

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from detectors.features import Outputs
-
-if TYPE_CHECKING:
-    from detectors.detector import Detector
+from searchspace import DetectorConfig
 
 
-def dry_run(detector: Detector) -> Outputs:
+class Network(nn.Module, ABC):
+    """What can be run on shapes alone.
+
+    Attributes:
+        config: what it was built from.
+    """
+
+    config: DetectorConfig
+
+    @abstractmethod
+    def outputs(self, batch: Tensor) -> Outputs:
+        """Maps and raw predictions for images [N, 3, H, W] in 0..1, of the input's size."""
+
+
+def dry_run(detector: Network) -> Outputs:
     """Maps and raw predictions for one image as meta tensors, with their history of gradients.
 
     It costs the same whatever the input's size, and whatever device the detector is on; hooks of
     its layers are called. Batch norms run as in evaluation.
     """
-    raw, training = _Network(detector), detector.training
+    raw, training = _Outputs(detector), detector.training
     shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
     for name, p in raw.named_parameters():
         shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
@@ -33,7 +45,7 @@ def dry_run(detector: Detector) -> Outputs:
         detector.train(training)
 
 
-def check_widths(detector: Detector) -> None:
+def check_widths(detector: Network) -> None:
     """Raise `ValueError`, with its name, for a layer that does not fit what it is given."""
     last = ""
 
@@ -54,7 +66,7 @@ def check_widths(detector: Detector) -> None:
             hook.remove()
 
 
-def norms_of_one_cell(detector: Detector) -> tuple[str, ...]:
+def norms_of_one_cell(detector: Network) -> tuple[str, ...]:
     """The batch norms in training mode that see maps of a single cell: one image gives them one
     value of each channel, of which nothing can be learnt."""
     found: list[str] = []
@@ -76,10 +88,10 @@ def norms_of_one_cell(detector: Detector) -> tuple[str, ...]:
     return tuple(found)
 
 
-class _Network(nn.Module):
+class _Outputs(nn.Module):
     """A detector whose call gives maps and raw predictions."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Network) -> None:
         super().__init__()
         self.detector = detector
 

@@ -223,3 +223,14 @@ def _seat(device: torch.device) -> _Seat:
     if seat is None or (seat.folder != folder and not seat.is_taken):
         seat = _mine.seats[name] = _Seat(folder, name)
     return seat
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute on `count` CPU threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,71 @@ def loaded_with(statement: str) -> set[str]:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return {name.split(".")[0] for name in done.stdout.split()}
+
+
+LAUNCH = (
+    "cli", "searches", ("drivers", "report"), "study", "decisions", "records", "trial",
+    ("constraints", "figures", "pareto", "files"),
+)  # fmt: skip
+"""The rooms of `launch`, top first: each may import itself and those after it; rooms of one floor
+import each other as far as that makes no circle."""
+
+FLOORS = {
+    room: floor
+    for floor, rooms in enumerate(LAUNCH)
+    for room in ((rooms,) if isinstance(rooms, str) else rooms)
+}
+MODULES = {
+    ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES
+}
+
+
+def modules_imported(module: str) -> set[str]:
+    """Those of our modules that a module imports anywhere, for type checking alone included.
+
+    A package is among them where something of its face is imported, not for a module in it.
+    """
+    names = {name for _, name in imported(parsed(MODULES[module])) if name in MODULES}
+    return names - {name.rpartition(".")[0] for name in names} - {module}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of names of which each leads to itself."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return [error.args[1]]
+    return []
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("launch.")])
+def test_rooms_of_launch_import_those_below(module: str) -> None:
+    own = FLOORS[module.split(".")[1]]
+    used = {name.split(".")[1] for name in modules_imported(module) if name.startswith("launch.")}
+    assert {room for room in used if FLOORS[room] < own} == set()
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    assert circles({module: modules_imported(module) for module in MODULES}) == []
+
+
+def test_no_folder_leads_back_to_itself() -> None:
+    def folder(module: str) -> str:
+        return str(Path(MODULES[module]).parent)
+
+    arrows: dict[str, set[str]] = {}
+    for module in MODULES:
+        if module in ROOMS:  # The face of a room imports all of it.
+            continue
+        others = {folder(name) for name in modules_imported(module)} - {folder(module), *ROOMS}
+        arrows.setdefault(folder(module), set()).update(others)
+    arrows = {name: targets for name, targets in arrows.items() if name not in ROOMS}
+    assert circles(arrows) == []
+
+
+def test_launch_has_few_rooms() -> None:
+    entries = [path.name for path in (ROOT / "launch").iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 14, sorted(entries)
 
 
 def test_importing_searchspace_loads_no_heavy_library() -> None:

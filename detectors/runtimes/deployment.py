@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from detectors.detector import Detector
-from detectors.quiet import computing
+from detectors.quiet import computing, threads
 from detectors.runtimes import Deployed, Form, best, deploy
-from detectors.timing.blocks import threads
 from searchspace.measuring import AUTO, MeasureConfig
 
 COMPILING = 1800.0

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
-from detectors.quiet import measuring
+from detectors.quiet import measuring, threads
 from detectors.runtimes import Deployed, Form
 from detectors.runtimes.deployment import deploy_as, form_of
-from detectors.timing.blocks import threads
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy, energy_readable
 from detectors.timing.memory import peak_memory

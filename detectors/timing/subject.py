@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from detectors.postprocess import Detections
+from detectors.quiet import threads
 from detectors.runtimes import Deployed
-from detectors.timing.blocks import Call, threads
+from detectors.timing.blocks import Call
 from detectors.timing.fixed_load import crowd
 from detectors.timing.paired import Subject
 from searchspace.geometry import Size

@@ -11,7 +11,8 @@ from rich.table import Table
 from detectors.describe import Description, describe, describe_layers, skeleton
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
-from launch.report.words import TIMES, on_axes
+from launch.figures import TIMES
+from launch.report.words import on_axes
 from searchspace import DetectorConfig, Published
 from searchspace.heads import LevelPoints, LevelPriors
 

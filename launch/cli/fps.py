@@ -21,7 +21,7 @@ from launch.cli import option_types
 from launch.cli.names import find_detector
 from launch.cli.options import Device
 from launch.cli.terminal import console
-from launch.report.words import LABELS, MISSING, show
+from launch.figures import LABELS, MISSING, show
 from launch.trial.run import pick_device
 from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
 from searchspace.reading import in_words

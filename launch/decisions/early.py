@@ -10,10 +10,9 @@ from detectors.evaluate import Metrics
 from launch.constraints import Constraint, figures_of
 from launch.decisions.gate import Gate, Trained
 from launch.decisions.halving import Halving, Rung, growth
-from launch.figures import DEFAULT, ENERGY, Figure, heights
+from launch.figures import DEFAULT, ENERGY, LABELS, Figure, heights, show
 from launch.pareto import Point
 from launch.records import TrialRecord
-from launch.report.words import LABELS, show
 from launch.trial.result import Outcome
 
 FREE = ("baseline", "paper")

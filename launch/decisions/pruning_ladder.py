@@ -10,7 +10,6 @@ from detectors.evaluate import Metrics
 from launch.figures import DEFAULT, Figure, heights
 from launch.pareto import front
 from launch.records import TrialRecord
-from launch.study.samplers import STARTUP_TRIALS
 from launch.trial.ladder import ladder_configs
 from searchspace import Space, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming
@@ -24,14 +23,14 @@ WAIT = 1 / 3
 """Share of its budget after which a search runs rungs, however few trials it has drawn."""
 
 
-def is_time(records: Sequence[TrialRecord], share_spent: float) -> bool:
+def is_time(records: Sequence[TrialRecord], share_spent: float, startup: int) -> bool:
     """Whether a search has looked around enough to prune the best of what it has seen.
 
-    That is when as many draws have ended as the sampler makes at random; rungs of what is planned
-    anyway would delay them (`benchmarks.search.compare`).
+    That is when `startup` draws have ended, as many as the sampler makes at random; rungs of what
+    is planned anyway would delay them (`benchmarks.search.compare`).
     """
     drawn = sum(r.origin == "sampler" and r.state != "running" for r in records)
-    return drawn >= STARTUP_TRIALS or share_spent >= WAIT
+    return drawn >= startup or share_spent >= WAIT
 
 
 def next_rung(

@@ -1,9 +1,10 @@
 """What a study found: one web page, `front.json`, `front.csv`, and a table for the terminal."""
 
+from launch.figures import with_name
 from launch.report.front_file import Figures, Front, FrontMember, gone, gone_in_words, load_front
 from launch.report.speed import speed_facts
 from launch.report.terminal import front_table, ladder_table
-from launch.report.words import describe_in_words, outlook_in_words, with_name
+from launch.report.words import describe_in_words, outlook_in_words
 from launch.report.write import ReportFiles, write_report
 
 __all__ = [

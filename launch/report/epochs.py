@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from launch.figures import LABELS, MISSING
 from launch.records import TrialRecord
 from launch.report.rising import BOUND, Slope, slope
-from launch.report.words import LABELS, MISSING
 
 RISING, UNKNOWN = "\N{NORTH EAST ARROW}", "?"
 """Marks of detectors that still rose at the end, and of which that is not known."""

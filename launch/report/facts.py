@@ -8,10 +8,9 @@ from pathlib import Path
 
 from launch.decisions.inheritance import SHARE
 from launch.decisions.pruning_ladder import trainings_saved
-from launch.figures import DEFAULT, SENSES
+from launch.figures import DEFAULT, LABELS, SENSES
 from launch.records import TrialRecord
 from launch.report.speed import speed_facts
-from launch.report.words import LABELS
 from launch.study.settings import StudySettings
 
 

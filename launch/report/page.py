@@ -12,23 +12,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.timing.cost import Cost
-from launch.figures import DEFAULT, SENSES, height
+from launch.figures import (
+    DEFAULT,
+    LABELS,
+    RARE,
+    SENSES,
+    columns,
+    height,
+    show,
+    show_change,
+    with_name,
+)
 from launch.records import EARLY, TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.plot import front_plot
 from launch.report.rising import slope
 from launch.report.study import StudyView, headline
-from launch.report.words import (
-    LABELS,
-    RARE,
-    columns,
-    describe_in_words,
-    show,
-    show_change,
-    show_seconds,
-    with_name,
-)
+from launch.report.words import describe_in_words, show_seconds
 from launch.study.failures import evidence
 from launch.trial.result import TrialResult
 from searchspace.reading import visible

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from plotly import graph_objects as go
 
-from launch.figures import SENSES, Figure
+from launch.figures import LABELS, SENSES, Figure, show
 from launch.records import TrialRecord
 from launch.report.study import StudyView
-from launch.report.words import LABELS, describe_in_words, show
+from launch.report.words import describe_in_words
 from launch.trial.result import Outcome
 from searchspace.reading import visible
 

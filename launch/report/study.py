@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any, get_args
 
-from launch.figures import DEFAULT, SENSES, Figure, height, heights
+from launch.figures import DEFAULT, LABELS, SENSES, Figure, factor, height, heights, show, with_name
 from launch.pareto import dominates, front, hypervolume
 from launch.records import EARLY, UNTRAINED, State, TrialRecord
 from launch.report.epochs import warning
-from launch.report.words import LABELS, factor, show, show_seconds, with_name
+from launch.report.words import show_seconds
 from searchspace.trial import training_cause
 
 REFERENCE = (0.0, 0.0)

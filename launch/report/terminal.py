@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 
 from rich.table import Table
 
-from launch.figures import DEFAULT, Figure
+from launch.figures import COLUMNS, DEFAULT, LABELS, Figure, columns, show, show_change
 from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
-from launch.report.words import COLUMNS, LABELS, columns, describe_in_words, show, show_change
+from launch.report.words import describe_in_words
 from launch.trial.result import Outcome, TrialResult
 
 

@@ -11,14 +11,13 @@ import torch
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
-from detectors.quiet import computing
-from detectors.timing.blocks import threads
+from detectors.quiet import computing, threads
 from launch.decisions import early
 from launch.decisions.inheritance import descend
 from launch.decisions.pruning_ladder import is_time, next_rung
 from launch.records import UNTRAINED, Origin, TrialRecord
 from launch.study.optuna_study import Told
-from launch.study.samplers import make_sampler
+from launch.study.samplers import STARTUP_TRIALS, make_sampler
 from launch.study.settings import StudySettings
 from searchspace import Space, TrialConfig
 
@@ -114,7 +113,7 @@ class Proposals:
             if digest not in known:
                 return config, origin
         records, settings = tuple(known.values()), self._settings
-        if not is_time(records, spent):
+        if not is_time(records, spent, STARTUP_TRIALS):
             return None
         rung = next_rung(records, self._space, settings.ladder, settings.objectives)
         return rung and (rung, "ladder")

@@ -20,8 +20,8 @@ from benchmarks.gpu.setting import ERROR, TABLE, Part, Row, Setting, tried
 from benchmarks.gpu.steps import steps
 from benchmarks.gpu.tables import markdown
 from detectors.data.shapes import ShapesConfig, generate_shapes
+from detectors.quiet import threads
 from detectors.runtimes import available
-from detectors.timing.blocks import threads
 
 CPU = torch.device("cpu")
 FEW = ShapesConfig(train_images=8, val_images=6, size=128)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from detectors.timing.blocks import threads
+from detectors.quiet import threads
 
 
 @pytest.fixture(autouse=True)

@@ -21,9 +21,9 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, evaluate
 from detectors.postprocess import Detections
+from detectors.quiet import threads
 from detectors.runtimes import Form, available, deploy
 from detectors.runtimes.export import export
-from detectors.timing.blocks import threads
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import ImportancePruning, Int8, Slimming
 from searchspace.detector import DetectorConfig

@@ -16,7 +16,7 @@ from detectors.data.coco import CocoSplit
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.timing.blocks import threads
+from detectors.quiet import threads
 from detectors.timing.fixed_load import crowd
 from searchspace import TrainConfig
 from searchspace.heads import Multibox, Postprocess, ScaledPriors

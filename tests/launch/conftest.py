@@ -11,7 +11,7 @@ import pytest
 
 from detectors.data.coco import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.timing.blocks import threads
+from detectors.quiet import threads
 from launch.cli import main as cli
 from launch.cli import terminal
 from launch.trial.run import TrialData

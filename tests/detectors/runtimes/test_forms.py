@@ -18,6 +18,7 @@ from detectors.data.coco import CocoSplit
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
 from detectors.features import Predictions
+from detectors.quiet import threads
 from detectors.runtimes import (
     Deployed,
     Form,
@@ -28,7 +29,6 @@ from detectors.runtimes import (
     libraries,
     open_vino,
 )
-from detectors.timing.blocks import threads
 from tests.detectors.deployable import (
     CPU,
     SYSTEMS,

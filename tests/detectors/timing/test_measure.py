@@ -11,9 +11,9 @@ from torch import Tensor
 from detectors.describe import describe
 from detectors.detector import Detector
 from detectors.features import Predictions
+from detectors.quiet import threads
 from detectors.runtimes import Deployed, Form, RuntimeUnavailable, deploy
 from detectors.timing import measure as speed
-from detectors.timing.blocks import threads
 from detectors.timing.cost import Cost
 from detectors.timing.measure import Candidate, hardware_name, measure, measure_together, speed_key
 from detectors.timing.store import SpeedStore

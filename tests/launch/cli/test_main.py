@@ -14,7 +14,7 @@ from compress import prune
 from detectors.describe import count_params
 from detectors.detector import Detector
 from launch.cli import main as cli
-from launch.report.words import TIMES
+from launch.figures import TIMES
 from searchspace import TrialConfig, papers
 from searchspace.compression import Slimming
 

@@ -8,6 +8,7 @@ import pytest
 
 from launch.decisions.pruning_ladder import is_time, next_rung, rungs_of, trainings_saved
 from launch.records import TrialRecord
+from launch.study.samplers import STARTUP_TRIALS
 from launch.study.settings import SplitPaths, StudySettings
 from launch.study.study import open_study
 from launch.trial.result import TrialResult
@@ -137,7 +138,7 @@ def test_a_ladder_waits_for_draws_or_a_third_of_the_budget(
 ) -> None:
     planned = [finished(n, tiny, 0.1).model_copy(update={"origin": "paper"}) for n in range(9)]
     drawn = [finished(n, tiny, 0.1) for n in range(draws)]
-    assert is_time([*planned, *drawn, running(99, tiny)], spent) == expected
+    assert is_time([*planned, *drawn, running(99, tiny)], spent, STARTUP_TRIALS) == expected
 
 
 def test_a_study_runs_rungs_behind_its_first_draws(space: Space, tmp_path: Path) -> None:

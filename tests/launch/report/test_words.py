@@ -6,10 +6,11 @@ import pytest
 from rich.console import Console
 
 from detectors.runtimes.agreement import Agreement
+from launch.figures import show, show_change
 from launch.records import TrialRecord
 from launch.report import describe_in_words, front_table
 from launch.report.study import StudyView, against_baseline, headline
-from launch.report.words import show, show_change, show_seconds
+from launch.report.words import show_seconds
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from launch.report.words import TIMES, describe_in_words
+from launch.figures import TIMES
+from launch.report.words import describe_in_words
 from searchspace import TrainConfig, TrialConfig
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from detectors.detector import Detector
 from launch import ladder
+from launch.figures import show_change
 from launch.report import ladder_table
-from launch.report.words import show_change
 from launch.trial.ladder import ladder_configs, ladder_control
 from launch.trial.result import Outcome, TrialResult
 from launch.trial.run import TrialData, TrialError
