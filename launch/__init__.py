@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launch.report import Front, load_front
     from launch.searches import resume, search
+    from launch.trial.data import TrialData, TrialError
     from launch.trial.ladder import ladder
     from launch.trial.result import Outcome, TrialResult
-    from launch.trial.run import TrialData, TrialError, run_trial
+    from launch.trial.run import run_trial
 
 _HOMES = {
     "Front": "launch.report",
-    "Outcome": "launch.trial.run",
-    "TrialData": "launch.trial.run",
-    "TrialError": "launch.trial.run",
-    "TrialResult": "launch.trial.run",
+    "Outcome": "launch.trial.result",
+    "TrialData": "launch.trial.data",
+    "TrialError": "launch.trial.data",
+    "TrialResult": "launch.trial.result",
     "ladder": "launch.trial.ladder",
     "load_front": "launch.report",
     "resume": "launch.searches",

@@ -10,10 +10,12 @@ from typing import Any
 
 from launch.drivers.watch import Ended, Watch
 from launch.study.failures import TRACEBACK, Failure, failure_of, keep_traceback
+from launch.trial.data import TrialData
 from launch.trial.log import TrialLog, trial_log
 from launch.trial.meter import Meter
 from launch.trial.result import TrialResult
-from launch.trial.run import OnEpoch, TrialData, run_trial
+from launch.trial.run import run_trial
+from launch.trial.stages import OnEpoch
 from launch.trial.teachers import LoadTeacher, load_teacher
 from searchspace import TrialConfig
 

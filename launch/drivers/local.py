@@ -18,8 +18,8 @@ from launch.drivers.watch import Ended
 from launch.records import TrialRecord
 from launch.study.failures import Failure
 from launch.study.study import Study
+from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
-from launch.trial.run import TrialData
 
 
 def run_locally(

@@ -42,8 +42,9 @@ from launch.figures import Figure
 from launch.files import write_atomically
 from launch.study.failures import Failure
 from launch.study.study import Study
+from launch.trial.data import TrialData
 from launch.trial.result import RESULT, TrialResult, read_result
-from launch.trial.run import SPEEDS, TrialData
+from launch.trial.run import SPEEDS
 from launch.trial.teachers import PackedDetector, load_teacher, named_teachers
 from searchspace import TrialConfig
 

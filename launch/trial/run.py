@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from detectors.data.coco import DataSource
 from detectors.timing.cost import Cost
-from detectors.training.train import TrainingFailed
 from launch.files import publish, write_atomically
 from launch.trial.data import TrialData, TrialError, given_path
 from launch.trial.meter import LocalMeter, Meter
@@ -232,17 +231,3 @@ class _Trial:
 
     def _write(self, name: str, value: BaseModel) -> None:
         write_atomically(self.out / f"{name}.json", value.model_dump_json(indent=1))
-
-
-__all__ = [
-    "OnEpoch",
-    "Outcome",
-    "TrainingFailed",
-    "TrialData",
-    "TrialError",
-    "TrialResult",
-    "check_fits",
-    "check_for_ray",
-    "pick_device",
-    "run_trial",
-]

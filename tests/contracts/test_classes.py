@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.detectors.test_export import RUN
 from torch import Tensor
 
 from compress import distillation_term, load_quantised, prune, quantise
@@ -38,6 +37,7 @@ from tests.detectors.deployable import (
     needs_extra,
     relative_error,
 )
+from tests.detectors.runtimes.test_export import RUN
 from tests.detectors.test_evaluate import perfect
 from tests.networks import with_statistics
 

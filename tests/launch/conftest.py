@@ -14,7 +14,7 @@ from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.quiet import threads
 from launch.cli import main as cli
 from launch.cli import terminal
-from launch.trial.run import TrialData
+from launch.trial.data import TrialData
 from searchspace import CompressConfig, Space, TrialConfig, load_space
 
 Run = Callable[..., tuple[int, str]]

@@ -11,8 +11,6 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
-from tests.launch.test_rungs import finished, pruned
-from tests.launch.test_study import settings
 
 from detectors.timing import energy
 from detectors.timing.cost import Cost
@@ -31,8 +29,10 @@ from launch.searches import search
 from launch.study.settings import StudySettings
 from launch.study.study import open_study
 from searchspace import Space, TrialConfig
+from tests.launch.decisions.test_pruning_ladder import finished, pruned
 from tests.launch.made_up import result, told
 from tests.launch.report.studies import baseline, outcome, record
+from tests.launch.study.test_study import settings
 
 __all__ = ["settings"]
 

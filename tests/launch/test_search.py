@@ -18,7 +18,8 @@ from launch.searches import resume, search
 from launch.study.failures import Failure
 from launch.study.settings import StudyError, read_settings
 from launch.study.study import read_records
-from launch.trial.run import TrialData, TrialError, run_trial
+from launch.trial.data import TrialData, TrialError
+from launch.trial.run import run_trial
 from searchspace import Space, SpaceError, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed
 from tests.launch.conftest import Run

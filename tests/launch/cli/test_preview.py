@@ -11,7 +11,7 @@ from detectors.data.coco import CocoSplit
 from detectors.data.samples import TrainingSet
 from detectors.detector import SMALL_AREA
 from launch.cli.preview import contact_sheet
-from launch.trial.run import TrialData
+from launch.trial.data import TrialData
 from searchspace.training import Augment, CopyPaste, TrainConfig
 
 SIZE = 160

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import FixedTrial
-from tests.launch.test_rungs import pruned
-from tests.launch.test_study import settings
 
 from detectors.detector import Detector
 from launch.decisions.halving import Halving
@@ -18,12 +16,15 @@ from launch.records import TrialRecord
 from launch.report import write_report
 from launch.study.settings import StudySettings
 from launch.study.study import open_study
+from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
-from launch.trial.run import TrialData, TrialError, run_trial
+from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig, papers
 from searchspace.backbones import MobileNetV1
+from tests.launch.decisions.test_pruning_ladder import pruned
 from tests.launch.made_up import result
 from tests.launch.report.studies import outcome
+from tests.launch.study.test_study import settings
 
 __all__ = ["settings"]
 

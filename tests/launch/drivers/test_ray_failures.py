@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.launch.test_ray import PATIENCE, start, wait_for
 
 from launch.searches import resume, search
 from launch.study.failures import SearchStopped
 from launch.study.study import read_records
 from searchspace import Space
+from tests.launch.drivers.test_ray_tune import PATIENCE, start, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 

@@ -30,7 +30,7 @@ from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import resume, search
 from launch.study.study import read_records
-from launch.trial.run import TrialData
+from launch.trial.data import TrialData
 from launch.trial.teachers import PackedDetector, fingerprint
 from searchspace import DetectorConfig, Space
 from tests.classes import with_classes

@@ -28,8 +28,8 @@ from launch.study.failures import (
 from launch.study.journal import Journal
 from launch.study.settings import StudySettings
 from launch.study.study import Study, open_study, read_records
-from launch.trial.data import TrialError
-from launch.trial.run import TrialData, run_trial
+from launch.trial.data import TrialData, TrialError
+from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig
 from tests.launch.conftest import Run
 from tests.launch.made_up import result, settings_for, told

@@ -12,12 +12,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from tests.launch.test_study import settings
 
 from launch.study.optuna_log import LogDamaged, OptunaLog
 from launch.study.settings import StudySettings
 from launch.study.study import open_study
 from tests.launch.made_up import result, told
+from tests.launch.study.test_study import settings
 
 __all__ = ["settings"]
 

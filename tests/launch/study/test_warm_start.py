@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from tests.launch.test_study import finish_all, settings
 
 from launch.constraints import Constraint
 from launch.report import write_report
@@ -18,6 +17,7 @@ from launch.study.warm_start import KnownError, read_known
 from searchspace import Space
 from searchspace.domains import Choice
 from tests.launch.made_up import result, told
+from tests.launch.study.test_study import finish_all, settings
 
 __all__ = ["settings"]
 

@@ -12,8 +12,9 @@ import torch
 import launch.trial.stages
 from compress import read_plan, replay
 from detectors.detector import Detector
+from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
-from launch.trial.run import TrialData, TrialError, run_trial
+from launch.trial.run import run_trial
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming, Unpruned
 from searchspace.distillation import Logits

@@ -20,9 +20,9 @@ from detectors.weights import published
 from detectors.weights.imagenet import MOBILENET_V1, load_imagenet_backbone
 from detectors.weights.published import Published, WeightsUnavailable
 from launch.searches import resume, search
-from launch.trial.data import TrialError
+from launch.trial.data import TrialData, TrialError
 from launch.trial.initial_weights import trial_with_weights, with_weights
-from launch.trial.run import TrialData, run_trial
+from launch.trial.run import run_trial
 from searchspace import DetectorConfig, TrainConfig, TrialConfig, load_space
 from searchspace.backbones import VGG16, ResNet
 

@@ -11,9 +11,9 @@ from detectors.detector import Detector
 from launch import ladder
 from launch.figures import show_change
 from launch.report import ladder_table
+from launch.trial.data import TrialData, TrialError
 from launch.trial.ladder import ladder_configs, ladder_control
 from launch.trial.result import Outcome, TrialResult
-from launch.trial.run import TrialData, TrialError
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise

@@ -10,9 +10,9 @@ from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
 from detectors.runtimes import Deployed, RuntimeUnavailable
 from detectors.timing.measure import hardware_name
+from launch.trial import meter
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
-from launch.trial.run import meter
 from searchspace import TrialConfig
 
 CPU = torch.device("cpu")

@@ -12,9 +12,10 @@ import pytest
 
 from detectors.data.coco import CocoSplit
 from detectors.data.records import Annotation
+from launch.trial import preconditions
 from launch.trial.data import TrialData, TrialError
 from launch.trial.preconditions import FAULTS, check_fits, check_objects, check_space
-from launch.trial.run import preconditions, run_trial
+from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig, load_space, space_names
 from searchspace.domains import Choice, Fixed, IntRange
 from searchspace.training import CopyPaste, MultiScale

@@ -16,8 +16,9 @@ from detectors.evaluate import Metrics, evaluate
 from detectors.runtimes import RuntimeUnavailable, deploy
 from detectors.runtimes.deployment import deploy_as
 from detectors.training.train import TrainingFailed
+from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
-from launch.trial.run import TrialData, TrialError, run_trial
+from launch.trial.run import run_trial
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Int8, Slimming
 

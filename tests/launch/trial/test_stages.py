@@ -16,9 +16,10 @@ from compress import Plan
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
 from detectors.runtimes.deployment import deploy_as
+from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.result import TrialResult
-from launch.trial.run import TrialData, run_trial
+from launch.trial.run import run_trial
 from launch.trial.stages import Stages
 from launch.trial.store import Artefact, Store
 from searchspace import CompressConfig, TrialConfig

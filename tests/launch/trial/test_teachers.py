@@ -11,7 +11,8 @@ from compress import prune
 from detectors.detector import Detector
 from launch.searches import resume, search
 from launch.study.study import read_records
-from launch.trial.run import TrialData, TrialError, run_trial
+from launch.trial.data import TrialData, TrialError
+from launch.trial.run import run_trial
 from launch.trial.teachers import (
     PackedDetector,
     check_teachers,
