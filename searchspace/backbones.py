@@ -23,6 +23,7 @@ from searchspace.geometry import (
     every_second,
     scaled,
 )
+from searchspace.registry import Registry
 
 Activation = Literal["relu", "relu6", "silu"]
 """`silu` comes with YOLOX's constants of batch norm."""
@@ -86,6 +87,7 @@ class Backbone(Config):
             path where the neck reads it.
     """
 
+    kind: str
     taps: tuple[str, ...]
     eliminated_strides: tuple[int, ...]
     second_path: Annotated[bool, Follows()] = False
@@ -286,3 +288,6 @@ class CSPDarknet(Backbone):
                 Row(f"dark{stage}", "cross_stage", channels, blocks=count, shortcut=not last)
             )
         return tuple(rows)
+
+
+BACKBONES = Registry[Backbone]("backbone", MobileNetV1, VGG16, ResNet, CSPDarknet)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from searchspace.domains import (
-    Domain,
-)
+from searchspace.domains import Domain
 
 C = TypeVar("C", bound="Config")
 
@@ -75,6 +73,6 @@ class Through:
             makes the value of it again.
     """
 
-    forms: tuple[type[Config], ...]
+    forms: Iterable[type[Config]]
     build: Callable[[Any, Mapping[str, Any]], Any]
     read: Callable[[type[Config], Any, Mapping[str, Any]], Config | None]

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
+from searchspace.backbones import BACKBONES, Backbone, MobileNetV1
 from searchspace.config import Config, Through
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_if_equal, shown
-from searchspace.heads import Head, LevelPoints, LevelPriors, ListedPriors, Multibox
-from searchspace.neck_forms import FORMS, form_of, steps_of
+from searchspace.heads import HEADS, Head, LevelPoints, LevelPriors, ListedPriors, Multibox
+from searchspace.neck_forms import NECK_FORMS, form_of, steps_of
 from searchspace.necks import Aggregate, Pyramid, Step
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse
@@ -47,19 +47,15 @@ class DetectorConfig(Config):
     num_classes: int = Field(default=80, ge=1, le=10_000)
     pixels: Literal["imagenet", "inception", "caffe"] = "imagenet"
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
-    backbone: Annotated[
-        MobileNetV1 | VGG16 | ResNet | CSPDarknet,
-        Fixed("mobilenet_v1"),
-        Field(discriminator="kind"),
-    ] = MobileNetV1()
-    neck: Annotated[tuple[Step, ...], Through(FORMS, steps_of, form_of), Fixed("ssd")] = (
+    backbone: Annotated[Backbone, BACKBONES, Fixed("mobilenet_v1")] = MobileNetV1()
+    neck: Annotated[tuple[Step, ...], Through(NECK_FORMS, steps_of, form_of), Fixed("ssd")] = (
         L2Norm(),
         Extend(),
     )
     head: Annotated[
         Head,
+        HEADS,
         Fixed("multibox"),
-        Field(discriminator="kind"),
         BeforeValidator(_multibox_unless_named),
     ] = Multibox()
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from searchspace.config import Config
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Level, Size, both_axes, one_if_equal, shown
+from searchspace.registry import Registry
 
 Positive = Annotated[float, Field(gt=0)]
 Ratios = tuple[Annotated[float, Field(gt=1)], ...]
@@ -70,7 +71,13 @@ def even_step(level: Level, size: Size) -> float | tuple[float, float]:
     return one_if_equal((size[0] / level.height, size[1] / level.width))
 
 
-class ListedPriors(Config):
+class PriorRule(Config):
+    """Where the priors of a multibox head come from."""
+
+    kind: str
+
+
+class ListedPriors(PriorRule):
     """Priors given level by level, as the papers print them.
 
     Attributes:
@@ -149,7 +156,7 @@ class ListedPriors(Config):
         return self.model_copy(update={"steps": steps})
 
 
-class ScaledPriors(Config):
+class ScaledPriors(PriorRule):
     """Priors by a rule that suits any number of levels: a level's size follows its cells.
 
     A prior much smaller than its cell misses most objects between two centres; the papers' first
@@ -192,7 +199,7 @@ class LevelRule(Config):
     ratios: Annotated[Ratios, Choice((2.0,), (2.0, 3.0))] = (2, 3)
 
 
-class LevelledPriors(Config):
+class LevelledPriors(PriorRule):
     """The rule of `ScaledPriors` with sizes and ratios of their own for the three finest levels.
 
     Attributes:
@@ -256,6 +263,9 @@ def by_rules(
     )
 
 
+PRIOR_RULES = Registry[PriorRule]("prior rule", ListedPriors, ScaledPriors, LevelledPriors)
+
+
 class Postprocess(Config):
     """From scores to detections (SSD, section 3.1; evaluated on COCO with at most 100).
 
@@ -272,7 +282,13 @@ class Postprocess(Config):
     detections: int = Field(default=100, ge=1)
 
 
-class Multibox(Config):
+class Head(Config):
+    """What predicts from the maps of the neck."""
+
+    kind: str
+
+
+class Multibox(Head):
     """SSD's head: on each level one 3x3 convolution for boxes, one for softmax classes.
 
     A search draws priors by a rule only: lists hold for one number of levels. A space without a
@@ -280,9 +296,7 @@ class Multibox(Config):
     """
 
     kind: Literal["multibox"] = "multibox"
-    priors: Annotated[
-        ListedPriors | ScaledPriors | LevelledPriors, Fixed("scaled"), Field(discriminator="kind")
-    ] = ListedPriors()
+    priors: Annotated[PriorRule, PRIOR_RULES, Fixed("scaled")] = ListedPriors()
     postprocess: Postprocess = Postprocess()
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
@@ -290,7 +304,7 @@ class Multibox(Config):
         return self.priors.for_levels(levels, size)
 
 
-class PointHead(Config):
+class PointHead(Head):
     """What heads have in common that predict one box at each point.
 
     Attributes:
@@ -356,4 +370,4 @@ class Distributions(PointHead):
         return super().for_levels(levels, size)
 
 
-Head = Multibox | Points | Distributions
+HEADS = Registry[Head]("head", Multibox, Points, Distributions)

@@ -221,7 +221,9 @@ def _said(problem: Mapping[str, Any], fields: Iterable[str]) -> str:
             return "there is no such field" + (f"; the nearest one is {near[0]}" if near else "")
         case "union_tag_invalid":
             kind, tags = context["discriminator"].strip("'"), context["expected_tags"]
-            return f"{kind} {context['tag']!r} is none of {tags}"
+            near = difflib.get_close_matches(context["tag"], tags.strip("'").split("', '"), n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            return f"{kind} {context['tag']!r} is none of {tags}{meant}"
         case "union_tag_not_found":
             return f"must name its {context['discriminator']}"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":

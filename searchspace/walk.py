@@ -31,6 +31,7 @@ from searchspace.domains import (
     OptunaTrial,
     is_number,
 )
+from searchspace.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,12 @@ def _record(entry: Entry, path: str, value: Any, params: dict[str, Any]) -> None
 
 
 def _members(info: FieldInfo) -> dict[str, type[Config]]:
-    """The models of a union told apart by `kind`; a single model with a `kind` counts as one."""
+    """The models of a registry, of the forms that a field is drawn `Through`, or of a union.
+
+    A single model with a `kind` counts as a union of one.
+    """
+    if registry := _marked(info, Registry):
+        return dict(registry.by_kind)
     if through := _marked(info, Through):
         return {form.model_fields["kind"].default: form for form in through.forms}
     annotation = info.annotation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from detectors.building import module_for
 from detectors.heads.dense import DenseHead
 from detectors.heads.distributions import DistributionsHead
 from detectors.heads.multibox import MultiboxHead
@@ -10,13 +11,7 @@ from searchspace.detector import DetectorConfig
 
 __all__ = ["DenseHead", "DistributionsHead", "MultiboxHead", "PointsHead", "build_head"]
 
-HEADS: dict[str, type[DenseHead]] = {
-    "multibox": MultiboxHead,
-    "points": PointsHead,
-    "distributions": DistributionsHead,
-}
-
 
 def build_head(config: DetectorConfig) -> DenseHead:
     """The head of a detector, by the kind that its configuration names."""
-    return HEADS[config.head.kind](config)
+    return module_for(config.head)(config)

@@ -7,15 +7,18 @@ from torch import Tensor, nn
 
 from detectors.blocks import Scale, conv_group_norm_relu
 from detectors.boxes import decode_from_sides
+from detectors.building import builds
 from detectors.features import Predictions
 from detectors.heads.dense import DenseHead, rows, score_conv
 from detectors.losses import gfl_losses
 from detectors.matching import Objects
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import scaled
+from searchspace.heads import Distributions
 from searchspace.training import SmallObjects
 
 
+@builds(Distributions)
 class DistributionsHead(DenseHead):
     """Towers that all levels share (Li et al., Generalized Focal Loss, 2020, section 3).
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from detectors.boxes import decode
+from detectors.building import builds
 from detectors.features import Predictions
 from detectors.heads.dense import DenseHead, rows
 from detectors.losses import multibox_loss
 from detectors.matching import Objects, match_max_iou
 from searchspace.detector import DetectorConfig
+from searchspace.heads import Multibox
 from searchspace.training import SmallObjects
 
 FEW = 32
@@ -22,6 +24,7 @@ ROUNDING = 1e-3
 """More than the logarithm of a score's odds can be off."""
 
 
+@builds(Multibox)
 class MultiboxHead(DenseHead):
     """On each level one 3x3 convolution for boxes and one for classes (SSD, section 2.1)."""
 

@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 from detectors.blocks import conv_norm_silu
 from detectors.boxes import decode_in_cells
+from detectors.building import builds
 from detectors.features import Predictions
 from detectors.heads.dense import DenseHead, rows, score_conv
 from detectors.losses import yolox_losses
 from detectors.matching import Objects
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import scaled
+from searchspace.heads import Points
 from searchspace.training import SmallObjects
 
 
+@builds(Points)
 class PointsHead(DenseHead):
     """Decoupled towers on each level (Ge et al., YOLOX, 2021, section 2.1).
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 from torch import nn
 
+from detectors.building import module_for
 from detectors.necks.deconvolution import DeconvolveStep
 from detectors.necks.dual_path import JoinStep, SplitStep
 from detectors.necks.fusion import FuseStep
@@ -14,16 +15,17 @@ from detectors.necks.top_down import AggregateStep, PyramidStep
 from searchspace import necks as config
 from searchspace.geometry import Levels
 
-STEPS: dict[str, type[nn.Module]] = {
-    "l2norm": L2NormStep,
-    "extend": ExtendStep,
-    "fuse": FuseStep,
-    "deconvolve": DeconvolveStep,
-    "join": JoinStep,
-    "split": SplitStep,
-    "pyramid": PyramidStep,
-    "aggregate": AggregateStep,
-}
+__all__ = [
+    "AggregateStep",
+    "DeconvolveStep",
+    "ExtendStep",
+    "FuseStep",
+    "JoinStep",
+    "L2NormStep",
+    "PyramidStep",
+    "SplitStep",
+    "build_neck",
+]
 
 
 def build_neck(
@@ -37,5 +39,5 @@ def build_neck(
     neck, seen = nn.Sequential(), Counter[str]()
     for step, before in zip(steps, stages, strict=False):
         seen[step.kind] += 1
-        neck.add_module(f"{step.kind}{seen[step.kind]}", STEPS[step.kind](step, before, width))
+        neck.add_module(f"{step.kind}{seen[step.kind]}", module_for(step)(step, before, width))
     return neck

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from detectors.blocks import L2Norm, conv_norm_relu, init_dense
+from detectors.building import builds
 from detectors.features import Features
 from searchspace import necks as config
 from searchspace.geometry import Levels, scaled
@@ -44,6 +45,7 @@ class FusionBlock(nn.Module):
         return self.close((self.upper(coarse) + self.lower(fine)).relu())
 
 
+@builds(config.Deconvolve)
 class DeconvolveStep(nn.Module):
     """Fine maps get the context of coarse ones; all are read as they were before."""
 

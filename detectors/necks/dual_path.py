@@ -7,11 +7,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from detectors.building import builds
 from detectors.features import Features
 from searchspace import necks as config
 from searchspace.geometry import Levels
 
 
+@builds(config.Join)
 class JoinStep(nn.Module):
     """A map of the second path behind a map, channel by channel."""
 
@@ -27,6 +29,7 @@ class JoinStep(nn.Module):
         return replace(features, maps=maps, top=top)
 
 
+@builds(config.Split)
 class SplitStep(nn.Module):
     """Growth continues from a map of the second path."""
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detectors.blocks import conv_norm_relu, init_dense
+from detectors.building import builds
 from detectors.features import Features
 from searchspace import necks as config
 from searchspace.geometry import Levels, Size, scaled
 
 
+@builds(config.Fuse)
 class FuseStep(nn.Module):
     """Several maps become one, which is the only map and where growth continues."""
 

@@ -8,11 +8,13 @@ from functools import partial
 from torch import nn
 
 from detectors.blocks import L2Norm, conv_norm_relu, init_dense
+from detectors.building import builds
 from detectors.features import Features
 from searchspace import necks as config
 from searchspace.geometry import Levels
 
 
+@builds(config.L2Norm)
 class L2NormStep(nn.Module):
     """Normalises one map; growth goes on from the map as it was."""
 
@@ -85,6 +87,7 @@ GROWTHS = {
 }
 
 
+@builds(config.Extend)
 class ExtendStep(nn.Module):
     """Grows further levels from `top`, each from the one before."""
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detectors.blocks import conv_norm_relu, conv_norm_silu, init_dense
+from detectors.building import builds
 from detectors.darknet import CrossStage
 from detectors.features import Features
 from searchspace.geometry import Levels
@@ -20,6 +21,7 @@ def enlarged(x: Tensor, like: Tensor) -> Tensor:
     return functional.interpolate(x, like.shape[-2:], mode="nearest")
 
 
+@builds(config.Pyramid)
 class PyramidStep(nn.Module):
     """Maps of equal channels, each with what all coarser ones see added to it."""
 
@@ -43,6 +45,7 @@ class PyramidStep(nn.Module):
         return replace(features, maps=maps, top=maps[-1])
 
 
+@builds(config.Aggregate)
 class AggregateStep(nn.Module):
     """Maps joined from coarse to fine, then from fine to coarse.
 

@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from searchspace.backbones import Backbone
-from searchspace.config import Config
 from searchspace.geometry import Size, both_axes
+from searchspace.neck_forms.form import NeckForm
 from searchspace.neck_forms.fused import FusedNeck
 from searchspace.neck_forms.pyramids import AggregateNeck, PyramidNeck
 from searchspace.neck_forms.ssd import SSDNeck
 from searchspace.necks import Step
+from searchspace.registry import Registry
 
 
-class ListedNeck(Config):
+class ListedNeck(NeckForm):
     """A neck as its steps, to be chosen as a whole."""
 
     kind: Literal["listed"] = "listed"
@@ -33,7 +34,10 @@ class ListedNeck(Config):
         return cls(steps=steps)
 
 
-FORMS = (SSDNeck, FusedNeck, PyramidNeck, AggregateNeck, ListedNeck)
+NECK_FORMS = Registry[NeckForm](
+    "neck form", SSDNeck, FusedNeck, PyramidNeck, AggregateNeck, last=ListedNeck
+)
+"""Of two that could read the steps of a neck, the first does; a listed neck reads any steps."""
 
 
 def steps_of(form: Any, owner: Mapping[str, Any]) -> tuple[Step, ...]:

@@ -10,6 +10,7 @@ from searchspace.backbones import Backbone
 from searchspace.config import Config
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import Size
+from searchspace.neck_forms.form import NeckForm
 from searchspace.neck_forms.growing import Ending, ending_of, grown
 from searchspace.necks import Step
 from searchspace.necks.fusion import Fuse, Source
@@ -82,7 +83,7 @@ class Sum(Config):
         return Even()
 
 
-class FusedNeck(Config):
+class FusedNeck(NeckForm):
     """FSSD's neck: all taps fused into one map, from which a pyramid grows.
 
     Attributes:

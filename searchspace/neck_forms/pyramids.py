@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.backbones import Backbone
-from searchspace.config import Config
 from searchspace.domains import Choice
 from searchspace.geometry import Size
+from searchspace.neck_forms.form import NeckForm
 from searchspace.necks import Step
 from searchspace.necks.growth import Extend, Growth
 from searchspace.necks.top_down import Aggregate, Channels, Pyramid
 
 
-class PyramidNeck(Config):
+class PyramidNeck(NeckForm):
     """FPN, and levels beyond the taps by strides, as in GFL.
 
     Attributes:
@@ -42,7 +42,7 @@ class PyramidNeck(Config):
         return None
 
 
-class AggregateNeck(Config):
+class AggregateNeck(NeckForm):
     """YOLOX's neck, and levels beyond the taps by strides.
 
     Attributes:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.backbones import Backbone
-from searchspace.config import Config
 from searchspace.domains import Fixed
 from searchspace.geometry import Size
 from searchspace.neck_forms.deconvolution import (
@@ -16,13 +15,14 @@ from searchspace.neck_forms.deconvolution import (
     deconvolution_of,
 )
 from searchspace.neck_forms.dual_path import DualPath, DualPathSplit, NoDualPath, dual_path_of
+from searchspace.neck_forms.form import NeckForm
 from searchspace.neck_forms.growing import Ending, ending_of, grown
 from searchspace.necks import Step
 from searchspace.necks.growth import Extend, L2Norm
 from searchspace.necks.top_down import Channels
 
 
-class SSDNeck(Config):
+class SSDNeck(NeckForm):
     """SSD's neck: levels grown from the last tap.
 
     Attributes:

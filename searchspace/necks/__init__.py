@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
-
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth, L2Norm
+from searchspace.necks.step import NeckStep
 from searchspace.necks.top_down import Aggregate, Pyramid
+from searchspace.registry import Registry
 
-Step = Annotated[
-    L2Norm | Extend | Fuse | Deconvolve | Join | Split | Pyramid | Aggregate,
-    Field(discriminator="kind"),
-]
+NECK_STEPS = Registry[NeckStep](
+    "neck step", L2Norm, Extend, Fuse, Deconvolve, Join, Split, Pyramid, Aggregate
+)
+
+Step = Annotated[NeckStep, NECK_STEPS]
+"""Any step that is registered."""
 
 __all__ = [
+    "NECK_STEPS",
     "Aggregate",
     "Deconvolve",
     "Extend",
@@ -26,6 +29,7 @@ __all__ = [
     "Growth",
     "Join",
     "L2Norm",
+    "NeckStep",
     "Pyramid",
     "Source",
     "Split",

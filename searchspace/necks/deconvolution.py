@@ -16,6 +16,7 @@ from searchspace.geometry import (
     shown,
 )
 from searchspace.necks.levels import Index, chosen
+from searchspace.necks.step import NeckStep
 from searchspace.necks.top_down import Channels
 
 
@@ -112,7 +113,7 @@ def multiplications(source: int, target: int) -> tuple[AxisEnlargement, ...]:
     return tuple(found)
 
 
-class Deconvolve(Config):
+class Deconvolve(NeckStep):
     """Give fine maps the context of coarse ones by transposed convolutions (MDSSD, section 3).
 
     Every block reads the maps as they are before this step.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from searchspace.config import Config
 from searchspace.geometry import (
     Levels,
     shown,
 )
 from searchspace.necks.levels import Index, chosen, chosen_side
+from searchspace.necks.step import NeckStep
 
 
-class Join(Config):
+class Join(NeckStep):
     """Concatenate a map of the second path behind a map (dual path, section 4: `C`).
 
     Attributes:
@@ -40,7 +40,7 @@ class Join(Config):
         return replace(before.with_map(self.level, joined), top=top)
 
 
-class Split(Config):
+class Split(NeckStep):
     """Continue growth from a map of the second path (dual path, section 4: `S`)."""
 
     kind: Literal["split"] = "split"

@@ -18,6 +18,7 @@ from searchspace.geometry import (
     shown,
 )
 from searchspace.necks.levels import Index, chosen
+from searchspace.necks.step import NeckStep
 from searchspace.necks.top_down import Channels
 
 
@@ -28,7 +29,7 @@ class Source(Config):
     channels: Channels
 
 
-class Fuse(Config):
+class Fuse(NeckStep):
     """Fuse several maps into one, from which growth continues (FSSD, section 3.2).
 
     Each goes through a 1x1 convolution and ReLU and is brought to the cells of map `at`: coarser

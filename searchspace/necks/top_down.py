@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from searchspace.config import Config
 from searchspace.geometry import Level, Levels, along_axes, conv_size, scaled, shown
+from searchspace.necks.step import NeckStep
 
 Channels = Annotated[int, Field(ge=8)]
 
@@ -26,7 +26,7 @@ def check_order(maps: Sequence[Level]) -> None:
             )
 
 
-class Pyramid(Config):
+class Pyramid(NeckStep):
     """A feature pyramid network (Lin et al., FPN, 2017, section 3).
 
     Each map gets its channels by a 1x1 convolution. From the coarsest on, the cells of a map are
@@ -47,7 +47,7 @@ class Pyramid(Config):
         return replace(before, maps=maps, top=maps[-1], refined=frozenset())
 
 
-class Aggregate(Config):
+class Aggregate(NeckStep):
     """YOLOX's neck: from coarse to fine as in a pyramid, then from fine to coarse again (PAFPN).
 
     Maps are joined by concatenation and a cross-stage-partial stage. Growth continues from the

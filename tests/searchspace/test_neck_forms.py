@@ -13,7 +13,7 @@ from searchspace.backbones import VGG16, MobileNetV1
 from searchspace.domains import Choice, Domain
 from searchspace.geometry import Level
 from searchspace.heads import Multibox, ScaledPriors
-from searchspace.neck_forms import FORMS, SSDNeck, form_of, steps_of
+from searchspace.neck_forms import NECK_FORMS, SSDNeck, form_of, steps_of
 from searchspace.neck_forms.dual_path import DualPathConcat, DualPathSplit
 from searchspace.neck_forms.fused import Concat, Emphasis, Further, FusedNeck, Sum
 from searchspace.neck_forms.growing import grown
@@ -29,7 +29,7 @@ NECK = "detector.neck"
 def read(config: DetectorConfig) -> list[str]:
     """The kinds of the forms that can say a detector's neck, lists aside."""
     found = []
-    for cls in FORMS[:-1]:
+    for cls in (*NECK_FORMS,)[:-1]:
         form = form_of(cls, config.neck, dict(config))
         if form is not None and steps_of(form, dict(config)) == config.neck:
             found.append(form.kind)

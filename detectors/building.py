@@ -1,0 +1,45 @@
+"""Which module is built from which class of configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import nn
+
+from searchspace.config import Config
+
+N = TypeVar("N", bound=type[nn.Module])
+
+_MODULES: dict[type[Config], type[nn.Module]] = {}
+
+
+def builds(*configs: type[Config]) -> Callable[[N], N]:
+    """Mark the module that is built from a class of configurations, or from several.
+
+    ::
+
+        @builds(L2Norm)
+        class L2NormStep(nn.Module): ...
+    """
+
+    def mark(module: N) -> N:
+        _MODULES.update(dict.fromkeys(configs, module))
+        return module
+
+    return mark
+
+
+def module_for(config: Config) -> type[nn.Module]:
+    """The module that is built from a configuration.
+
+    Raises:
+        ValueError: none is.
+    """
+    cls = type(config)
+    if cls not in _MODULES:
+        raise ValueError(
+            f"no module is built from {cls.__module__}.{cls.__name__}: decorate one with "
+            f"@builds({cls.__name__}) of detectors.building, and import it"
+        )
+    return _MODULES[cls]
