@@ -62,7 +62,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study, TPE + ladder": {**TPE, "ladder": LADDER},
     "study, TPE + gate": {**TPE, "gate": True},
     "study, TPE + halving": {**TPE, "halving": HALVING},
-    "study, TPE + halving, told as pruned": {**TPE, "halving": HALVING, "stopped_as": "pruned"},
+    "study, TPE + halving, reported as pruned": {**TPE, "halving": HALVING, "stopped_as": "pruned"},
     "study, TPE + ladder, halving": {**TPE, "ladder": LADDER, "halving": HALVING},
     "study, TPE + all": {**TPE, "ladder": LADDER, "gate": True, "halving": HALVING},
     "study, random + halving, stages not shared": {
