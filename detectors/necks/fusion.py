@@ -13,6 +13,7 @@ from detectors.building import builds
 from detectors.features import Features
 from searchspace import necks as config
 from searchspace.geometry import Levels, Size, scaled
+from searchspace.necks.fusion import pooling
 
 
 @builds(config.Fuse)
@@ -52,7 +53,7 @@ def resized(x: Tensor, target: Size) -> Tensor:
     """A map brought to `target` cells: max pooling down, bilinear up."""
     # While a graph is traced sizes are tensors; those of maps are the same for any batch.
     size, target = (tuple(map(int, cells)) for cells in (x.shape[-2:], target))
-    window, ceil = config.pooling(size, target)
+    window, ceil = pooling(size, target)
     if max(window) > 1:
         x = functional.max_pool2d(x, window, window, ceil_mode=ceil)
     if x.shape[-2:] == target:
