@@ -193,3 +193,30 @@ def test_timm_is_loaded_only_where_its_weights_are_asked_for() -> None:
     loaded = loaded_with("import detectors, detectors.weights.imagenet")
     assert "torchvision" in loaded
     assert "timm" not in loaded
+
+
+HEAVY = {"torch", "ray", "optuna", "plotly", "pandas", "timm", "jinja2", "numpy", "scipy"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import launch",
+        "from launch.cli.main import main; import sys; sys.argv = ['sparrow', '--help']\n"
+        "try: main()\nexcept SystemExit: pass",
+        "from launch.cli.main import main; import sys; sys.argv = ['sparrow', 'data', '--help']\n"
+        "try: main()\nexcept SystemExit: pass",
+    ],
+    ids=["import launch", "sparrow --help", "sparrow data --help"],
+)
+def test_help_and_the_face_of_launch_load_no_heavy_library(statement: str) -> None:
+    loaded = loaded_with(statement)
+    assert "launch" in loaded
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("driver", ["launch.drivers.attempt", "launch.drivers.ray_tune"])
+def test_workers_load_nothing_that_only_reports_need(driver: str) -> None:
+    loaded = loaded_with(f"import {driver}")
+    assert "torch" in loaded
+    assert loaded & {"plotly", "jinja2", "typer"} == set()

@@ -17,16 +17,12 @@ from launch.cli import option_types
 from launch.cli.names import read_trial
 from launch.cli.options import Annotations, Data, Images, Seed, SkipBad
 from launch.cli.preview import OTHER, PASTED, SMALL, contact_sheet
-from launch.cli.terminal import Commands, console
+from launch.cli.terminal import console
 from launch.files import write_atomically
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize
 from searchspace.training import Augment, CopyPaste
-
-app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="Make, check, cut and look at data sets."
-)
 
 SHARE = option_types.number(low=0, high=1)
 MOST_SIDE = 8192
@@ -44,7 +40,6 @@ PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
 """What `--plain` leaves out."""
 
 
-@app.command("shapes")
 def shapes_command(
     folder: Annotated[
         Path,
@@ -64,7 +59,6 @@ def shapes_command(
     console.say(f"{train_images} training and {val_images} validation images: {folder}")
 
 
-@app.command("check")
 def check_command(
     images: Annotated[
         Path,
@@ -85,7 +79,6 @@ def check_command(
         console.say(f"dropped: {problem.entry}: {problem.what}")
 
 
-@app.command("subset")
 def subset_command(
     annotations: CocoFile,
     classes: Annotated[str, typer.Option(help="Names of the classes that stay: person,car.")],
@@ -114,7 +107,6 @@ def subset_command(
     console.say(f"{len(document['images'])} images, {len(document['annotations'])} objects: {out}")
 
 
-@app.command("preview")
 def preview_command(
     data: Data = None,
     images: Images = None,

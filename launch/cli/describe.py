@@ -1,20 +1,40 @@
-"""A detector as tables for `launch.cli.terminal.console`: layer by layer, then level by level."""
+"""`sparrow describe`: a detector as tables, layer by layer, then level by level."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import asdict
+from typing import Annotated
 
+import typer
 from rich.console import Group
 from rich.table import Table
 
 from detectors.describe import Description, describe, describe_layers, skeleton
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
+from launch.cli import option_types
+from launch.cli.names import find_system
+from launch.cli.terminal import console
 from launch.figures import TIMES
 from launch.report.words import on_axes
 from searchspace import DetectorConfig, Published
 from searchspace.heads import LevelPoints, LevelPriors
+
+
+def describe_command(
+    system: Annotated[
+        str,
+        typer.Argument(
+            parser=option_types.text,
+            metavar="SYSTEM",
+            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder.",
+        ),
+    ],
+) -> None:
+    """Show a detector layer by layer: shapes, parameters, MACs, priors."""
+    detector, published = find_system(system)
+    console.print(description(detector, published))
 
 
 def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:

@@ -4,152 +4,68 @@ from __future__ import annotations
 
 import sys
 import warnings
-from pathlib import Path
-from typing import Annotated
 
-import typer
-from pydantic import ValidationError
+from launch.cli.lazy import lazy_group
 
-from detectors.training.train import TrainingFailed
-from launch.cli import data as cli_data
-from launch.cli import option_types
-from launch.cli.describe import description
-from launch.cli.export import export_command
-from launch.cli.fps import fps_command
-from launch.cli.names import find_system, read_trial
-from launch.cli.options import (
-    Annotations,
-    Data,
-    Device,
-    Images,
-    ResultFolder,
-    TrialFile,
-    Weights,
-    data_source,
-    needed_source,
-    parse_ratios,
-)
-from launch.cli.search import print_front, print_no_front, search_command
-from launch.cli.space import space_tree, spaces_table
-from launch.cli.terminal import Commands, console, show_error
-from launch.report import ladder_table
-from launch.report.epochs import epochs_in_words
-from launch.searches import report
-from launch.study.failures import SearchStopped, broken_place, os_error_in_words
-from launch.trial.initial_weights import trial_with_weights
-from launch.trial.ladder import ladder, ladder_control
-from launch.trial.result import TrialResult
-from launch.trial.run import run_trial
-from searchspace import load_space
-from searchspace.reading import in_words
+COMMANDS = {
+    "search": (
+        "launch.cli.search:search_command",
+        "Search a space on a data set; without --data, on generated shapes.",
+    ),
+    "trial": (
+        "launch.cli.trial:trial_command",
+        "Run one trial without Ray: train, prune, fine-tune, evaluate, measure.",
+    ),
+    "ladder": (
+        "launch.cli.ladder:ladder_command",
+        "Train a detector once, and prune and fine-tune it at several ratios.",
+    ),
+    "describe": (
+        "launch.cli.describe:describe_command",
+        "Show a detector layer by layer: shapes, parameters, MACs, priors.",
+    ),
+    "space": (
+        "launch.cli.space:space_command",
+        "Show what a space searches and its size; without a name, the size of every named space.",
+    ),
+    "fps": (
+        "launch.cli.fps:fps_command",
+        "Measure the frames per second of detectors, taking turns.",
+    ),
+    "export": (
+        "launch.cli.export:export_command",
+        "Write a detector as one model from images to detections, NMS inside.",
+    ),
+    "report": (
+        "launch.cli.report:report_command",
+        "Rebuild the front and the report of a study from what is stored.",
+    ),
+    "data": ("launch.cli.main:data", "Generate, check, cut and look at data sets."),
+}
+"""By its name, where each command is and what it is for."""
 
-app = typer.Typer(
-    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
-)
-app.add_typer(cli_data.app, name="data")
-app.command("search")(search_command)
-app.command("export")(export_command)
-app.command("fps")(fps_command)
+DATA = {
+    "shapes": (
+        "launch.cli.data:shapes_command",
+        "Generate images of textured shapes as a COCO folder.",
+    ),
+    "check": (
+        "launch.cli.data:check_command",
+        "Check a data set as a search would; exits 0 when it can be used, 1 when not.",
+    ),
+    "subset": (
+        "launch.cli.data:subset_command",
+        "Cut an annotation file to some classes and a seeded choice of its images.",
+    ),
+    "preview": (
+        "launch.cli.data:preview_command",
+        "Draw augmented training images with their boxes and class names.",
+    ),
+}
+"""The same for the commands of `sparrow data`."""
 
-
-@app.command("trial")
-def trial_command(
-    config: TrialFile,
-    data: Data = None,
-    train_images: Images = None,
-    train_annotations: Annotations = None,
-    val_images: Images = None,
-    val_annotations: Annotations = None,
-    out: ResultFolder = None,
-    device: Device = None,
-    weights: Weights = None,
-) -> None:
-    """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
-    trial, given = trial_with_weights(read_trial(config), weights)
-    source = needed_source(
-        data_source(data, (train_images, train_annotations, val_images, val_annotations))
-    )
-    folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
-    progress = sys.stderr.isatty()
-    result = run_trial(trial, source, folder, device=device, progress=progress, weights=given)
-    _print_result(result)
-    console.say(f"Artefacts: {folder}")
-
-
-@app.command("ladder")
-def ladder_command(
-    config: TrialFile,
-    ratios: Annotated[
-        str, typer.Option(help="What goes, such as 0.3,0.5,0.7; the trial must prune.")
-    ],
-    data: Data = None,
-    train_images: Images = None,
-    train_annotations: Annotations = None,
-    val_images: Images = None,
-    val_annotations: Annotations = None,
-    out: ResultFolder = None,
-    device: Device = None,
-    weights: Weights = None,
-) -> None:
-    """Train a detector once, and prune and fine-tune it at several ratios."""
-    trial, given = trial_with_weights(read_trial(config), weights)
-    rungs = parse_ratios("--ratios", ratios)
-    source = needed_source(
-        data_source(data, (train_images, train_annotations, val_images, val_annotations))
-    )
-    folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
-    progress = sys.stderr.isatty()
-    common = {"device": device, "progress": progress, "weights": given}
-    results = ladder(trial, rungs, source, folder, **common)
-    control = ladder_control(trial, source, folder, **common)
-    console.print(ladder_table(results, control))
-    console.say(f"Artefacts: {folder}")
-
-
-@app.command("describe")
-def describe_command(
-    system: Annotated[
-        str,
-        typer.Argument(
-            parser=option_types.text,
-            metavar="SYSTEM",
-            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder.",
-        ),
-    ],
-) -> None:
-    """Show a detector layer by layer: shapes, parameters, MACs, priors."""
-    detector, published = find_system(system)
-    console.print(description(detector, published))
-
-
-@app.command("space")
-def space_command(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            parser=option_types.text,
-            metavar="NAME|FILE",
-            help="A named space or a TOML file; all named spaces without one.",
-        ),
-    ] = None,
-) -> None:
-    """Show what a space searches, as a tree with its size; or how large all named spaces are."""
-    console.print(spaces_table() if name is None else space_tree(load_space(name)))
-
-
-@app.command("report")
-def report_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
-    ],
-) -> None:
-    """Rebuild front and report of a study from what is stored."""
-    front = report(folder)
-    print_front(folder)
-    if not front.members:
-        print_no_front(folder)
-        raise typer.Exit(1)
+app = lazy_group("Search detectors for small objects together with their compression.", COMMANDS)
+data = lazy_group(COMMANDS["data"][1], DATA)
 
 
 def main() -> None:
@@ -157,47 +73,16 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
-    except ValidationError as error:
-        _fail(f"{error.title}: {in_words(error)}")
-    except (ValueError, SearchStopped, TrainingFailed) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(os_error_in_words(error))
     except Exception as error:
-        broken = broken_place(error)
-        if broken is None:
+        # Only now: they load what a help text does not need, such as torch.
+        from launch.cli.failures import failure_in_words
+        from launch.cli.terminal import show_error
+
+        words = failure_in_words(error)
+        if words is None:
             raise
-        _fail(broken)
-
-
-def _fail(message: str) -> None:
-    show_error(message)
-    sys.exit(1)
-
-
-def _print_result(result: TrialResult) -> None:
-    epochs = result.config.epochs
-    final = "pruned" if result.config.compress.prunes else "trained on"
-    outcomes = {
-        f"dense, {epochs[0]} epochs": result.dense,
-        f"{final}, {epochs_in_words(epochs)} epochs": result.compact,
-    }
-    for name, outcome in outcomes.items():
-        if outcome is None:
-            continue
-        m, c = outcome.metrics, outcome.cost
-        figures = ((k, getattr(m, k)) for k in ("ap", "ap50", "ap_small", "ar_small"))
-        shown = ", ".join(f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in figures)
-        console.say(
-            f"{name}: {shown}, {c.fps:.1f} FPS, {c.params:,} parameters, {c.macs / 1e6:.0f} MMAC"
-        )
-        for label, scores in m.classes.items():
-            if scores.ap is not None:
-                console.say(f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}")
-    if result.quantised:
-        console.say(f"int8: {result.quantised}")
-        if result.quantised.poor:
-            console.say("warning: int8 finds other things than the detector it was made from")
+        show_error(words)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

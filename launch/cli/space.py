@@ -1,17 +1,34 @@
-"""Spaces for the terminal: one as a tree of what is searched under what, or all that ship."""
+"""`sparrow space`: one space as a tree of what is searched under what, or all that ship."""
 
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
+import typer
 from rich.table import Table
 from rich.tree import Tree
 
-from launch.cli.terminal import styled
+from launch.cli import option_types
+from launch.cli.terminal import console, styled
 from searchspace import Space, load_space, space_names
 
 LARGE = 1e7
 """Sizes from here on are told by their first two digits."""
+
+
+def space_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            parser=option_types.text,
+            metavar="NAME|FILE",
+            help="A named space or a TOML file; all named spaces without one.",
+        ),
+    ] = None,
+) -> None:
+    """Show what a space searches, as a tree with its size; or how large all named spaces are."""
+    console.print(spaces_table() if name is None else space_tree(load_space(name)))
 
 
 def space_tree(space: Space) -> Tree:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
-from typer.core import TyperGroup
 
 from searchspace.reading import visible
 
@@ -50,34 +47,3 @@ def show_error(message: str) -> None:
     errors.say(f"error: {first}")
     for line in more:
         errors.say(line)
-
-
-class Commands(TyperGroup):
-    """Commands whose usage errors are printed as all other errors are, and end with status 2."""
-
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
-        try:
-            status = super().main(*args, standalone_mode=False, **extra)
-        except typer.Abort:
-            errors.say("Aborted.")
-            sys.exit(1)
-        except Exception as error:
-            # Which of Click's classes it is depends on the release of typer, which brings its own.
-            if not hasattr(error, "format_message"):
-                raise
-            _show_usage(error)
-            sys.exit(error.exit_code)
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def _show_usage(error: Any) -> None:
-    """What is wrong with a command line; a command without arguments has shown its help."""
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return
-    # Typer holds numbers to their bounds by pydantic, and speaks as that does.
-    show_error(error.format_message().replace("Input should be", "must be"))
-    if context is not None:
-        errors.say(f"Try: {context.command_path} {context.help_option_names[0]}")

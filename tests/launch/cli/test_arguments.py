@@ -19,7 +19,9 @@ from launch.cli import data as cli_data
 from launch.cli import main as cli
 from launch.cli.export import export_command
 from launch.cli.fps import fps_command
+from launch.cli.ladder import ladder_command
 from launch.cli.search import search_command
+from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
 from launch.searches import resume, search
 from launch.study.settings import SplitPaths, settings_of
@@ -51,8 +53,8 @@ TEXTS = {"ratios", "ladder", "rungs", "classes", "to", "precision", "runtime", "
 
 FUNCTIONS = {
     "search": search_command,
-    "trial": cli.trial_command,
-    "ladder": cli.ladder_command,
+    "trial": trial_command,
+    "ladder": ladder_command,
     "fps": fps_command,
     "export": export_command,
     "data shapes": cli_data.shapes_command,

@@ -1,0 +1,88 @@
+"""Groups of commands that are imported when they are called: `sparrow --help` loads none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+Table = Mapping[str, tuple[str, str]]
+"""By the name of a command: `module:name` of the function that is the command, or of a group of
+commands; and one line of help."""
+
+
+class LazyCommand(TyperCommand):
+    """A command of which only name, place and help are known until it is called."""
+
+    def __init__(self, name: str, where: str, help: str) -> None:
+        super().__init__(name, help=help)
+        self.where = where
+
+    def load(self) -> Any:
+        """The command itself."""
+        module, attribute = self.where.split(":")
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+            alone.command(self.name, help=self.help)(found)
+            found = alone
+        return typer.main.get_command(found)
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> Any:
+        return self.load().make_context(info_name, args, *more, **named)
+
+
+class LazyCommands(TyperGroup):
+    """Commands from a table. Usage errors are printed as all other errors are, with status 2."""
+
+    table: ClassVar[Table]
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> LazyCommand | None:
+        return LazyCommand(cmd_name, *self.table[cmd_name]) if cmd_name in self.table else None
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)
+        except typer.Abort:
+            sys.exit("Aborted.")
+        except Exception as error:
+            # Which of Click's classes it is depends on the release of typer, which brings its own.
+            if not hasattr(error, "format_message"):
+                raise
+            _show_usage(error)
+            sys.exit(error.exit_code)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def lazy_group(help: str, table: Table) -> typer.Typer:
+    """A group of the commands in `table`; `help` is the line that its `--help` begins with."""
+    group = typer.Typer(
+        cls=type("Commands", (LazyCommands,), {"table": table}),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    group.callback(help=help)(lambda: None)
+    return group
+
+
+def _show_usage(error: Any) -> None:
+    """What is wrong with a command line; a command without arguments has shown its help."""
+    from launch.cli.terminal import errors, show_error  # Loads more than a help text needs.
+
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return
+    # Typer holds numbers to their bounds by pydantic, and speaks as that does.
+    show_error(error.format_message().replace("Input should be", "must be"))
+    if context is not None:
+        errors.say(f"Try: {context.command_path} {context.help_option_names[0]}")

@@ -1,0 +1,72 @@
+"""`sparrow trial`: one trial, and what it scores."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from launch.cli.names import read_trial
+from launch.cli.options import (
+    Annotations,
+    Data,
+    Device,
+    Images,
+    ResultFolder,
+    TrialFile,
+    Weights,
+    data_source,
+    needed_source,
+)
+from launch.cli.terminal import console
+from launch.report.epochs import epochs_in_words
+from launch.trial.initial_weights import trial_with_weights
+from launch.trial.result import TrialResult
+from launch.trial.run import run_trial
+
+
+def trial_command(
+    config: TrialFile,
+    data: Data = None,
+    train_images: Images = None,
+    train_annotations: Annotations = None,
+    val_images: Images = None,
+    val_annotations: Annotations = None,
+    out: ResultFolder = None,
+    device: Device = None,
+    weights: Weights = None,
+) -> None:
+    """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
+    trial, given = trial_with_weights(read_trial(config), weights)
+    source = needed_source(
+        data_source(data, (train_images, train_annotations, val_images, val_annotations))
+    )
+    folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
+    progress = sys.stderr.isatty()
+    result = run_trial(trial, source, folder, device=device, progress=progress, weights=given)
+    _print_result(result)
+    console.say(f"Artefacts: {folder}")
+
+
+def _print_result(result: TrialResult) -> None:
+    epochs = result.config.epochs
+    final = "pruned" if result.config.compress.prunes else "trained on"
+    outcomes = {
+        f"dense, {epochs[0]} epochs": result.dense,
+        f"{final}, {epochs_in_words(epochs)} epochs": result.compact,
+    }
+    for name, outcome in outcomes.items():
+        if outcome is None:
+            continue
+        m, c = outcome.metrics, outcome.cost
+        figures = ((k, getattr(m, k)) for k in ("ap", "ap50", "ap_small", "ar_small"))
+        shown = ", ".join(f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in figures)
+        console.say(
+            f"{name}: {shown}, {c.fps:.1f} FPS, {c.params:,} parameters, {c.macs / 1e6:.0f} MMAC"
+        )
+        for label, scores in m.classes.items():
+            if scores.ap is not None:
+                console.say(f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}")
+    if result.quantised:
+        console.say(f"int8: {result.quantised}")
+        if result.quantised.poor:
+            console.say("warning: int8 finds other things than the detector it was made from")
