@@ -1,4 +1,4 @@
-"""COCO data: where it lies, and a split of it after validation."""
+"""COCO data: the paths of its splits, and a split after validation."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class Split:
         object.__setattr__(self, "annotations", Path(self.annotations).resolve())
 
     def missing(self) -> list[Problem]:
-        """A problem for each of the two that is not there."""
+        """A problem for each of the two that does not exist."""
         problems = []
         if not self.images.is_dir():
-            what = _absent(self.images, "no folder")
+            what = _absent(self.images, "not a folder")
             problems.append(Problem(str(self.images), "image folder", what, _LAYOUT))
         if not self.annotations.is_file():
-            what = _absent(self.annotations, "no file")
+            what = _absent(self.annotations, "not a file")
             problems.append(Problem(str(self.annotations), "annotation file", what, _LAYOUT))
         return problems
 
@@ -70,7 +70,7 @@ def _absent(path: Path, otherwise: str) -> str:
 
 @dataclass(frozen=True)
 class DataSource:
-    """What a detector is trained on and what it is judged by."""
+    """The split that a detector is trained on, and the one that it is validated on."""
 
     train: Split
     val: Split
@@ -80,13 +80,13 @@ class DataSource:
         """The usual layout: `train/`, `val/`, `annotations/instances_{train,val}.json`.
 
         Raises:
-            DataError: one of the four is not there.
+            DataError: one of the four does not exist.
         """
         if folder == "":
-            raise DataError([Problem("''", "data folder", "is no path", _LAYOUT)])
+            raise DataError([Problem("''", "data folder", "is not a path", _LAYOUT)])
         root = Path(folder).resolve()
         if not root.is_dir():
-            what = _absent(root, "no folder")
+            what = _absent(root, "not a folder")
             raise DataError([Problem(str(root), "data folder", what, _LAYOUT)])
         train, val = (
             Split(root / name, root / "annotations" / f"instances_{name}.json")
@@ -101,10 +101,11 @@ class DataSource:
 @dataclass(frozen=True)
 class CocoSplit:
     """One valid split: images and categories by ascending id, and for every image its annotations
-    by ascending id. Crowd regions and images without annotations are kept.
+    by ascending id. Ignore regions and images without annotations are kept.
 
-    `skipped` has what `read_split` left out, `listed` how many images and annotations the file
-    lists, those included, and `files` the content of each image file by image id.
+    `skipped` has the entries that `read_split` left out, `listed` the numbers of images and
+    annotations in the file (skipped ones included), and `files` the content of each image file by
+    image id.
     """
 
     images: tuple[ImageRecord, ...]
@@ -115,7 +116,7 @@ class CocoSplit:
     listed: tuple[int, int] | None = None
 
     def dropped_in_words(self) -> str:
-        """How much was left out, and what share is left."""
+        """How many entries were dropped, and how many are left."""
         bad = f"{len(self.skipped)} bad entries dropped"
         if self.listed is None:
             return bad
@@ -132,11 +133,11 @@ class CocoSplit:
         return len(self.categories)
 
     def label_of(self, category_id: int) -> int:
-        """The label 1..num_classes of a category; KeyError if there is none with this id."""
+        """The label 1..num_classes of a category; raises KeyError for an unknown id."""
         return self._labels[category_id]
 
     def category_of(self, label: int) -> int:
-        """The category id of a label 1..num_classes."""
+        """The category id of a label 1..num_classes; raises ValueError for any other label."""
         if not 1 <= label <= self.num_classes:
             raise ValueError(f"label {label} is not in 1..{self.num_classes}")
         return self.categories[label - 1].id
@@ -165,11 +166,11 @@ class CocoSplit:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 in hex over everything that training and evaluation see: categories, images
-        (name, size, content), annotations. The same wherever the folder lies and in whatever order
-        the file lists its entries.
+        (name, size, content), annotations. It does not depend on the folder's path or on the order
+        of the file's entries.
 
         Raises:
-            ValueError: the content of an image is not known, since it was not read by `read_split`.
+            ValueError: the content of an image is not known, as it was not read by `read_split`.
         """
         digest = hashlib.sha256()
         _update(digest, [[category.id, category.name] for category in self.categories])
@@ -215,13 +216,13 @@ def _update(digest: hashlib._Hash, value: object) -> None:
 def read_split(split: Split, skip_bad: bool = False) -> CocoSplit:
     """Read and validate one split: every entry, and every image to its last byte.
 
-    Boxes that overhang the image by at most one pixel are clipped, and a missing `area` is the
-    box's, without a word; everything else that is wrong is a problem. With `skip_bad` the bad
-    entries are left out, a bad image or category with its annotations, and stand in `skipped`.
+    Boxes that extend beyond the image by at most one pixel are silently clipped, and a missing
+    `area` becomes the box's; everything else that is wrong is a problem. With `skip_bad`, bad
+    entries are dropped (a bad image or category with its annotations) and listed in `skipped`.
 
     Raises:
-        DataError: with every problem found. With `skip_bad` only if the folder or the lists of the
-            file are not there, no image or no category is left, or boxes are not in pixels.
+        DataError: with every problem found. With `skip_bad`, only if the folder or the lists of the
+            file are missing, no image or no category is left, or boxes are not in pixels.
     """
     missing = split.missing()
     if missing:
@@ -257,10 +258,10 @@ def read_split(split: Split, skip_bad: bool = False) -> CocoSplit:
 
 
 def _normalised(file: Path, found: Sequence[Annotation]) -> list[Problem]:
-    """A problem where boxes are fractions of the image, as some formats have them.
+    """A problem if boxes are fractions of the image, as in some formats.
 
-    In pixels, such a box lies within the first pixel. One that does may be meant so; if most do,
-    and at fractions of it, they are not in pixels.
+    Read as pixels, such a box lies within the first pixel. A single one may be right; if most do,
+    and at fractions of a pixel, they are not in pixels.
     """
     inside = [item for item in found if max(item.box[2:]) <= 1]
     fractions = any(not side.is_integer() for item in inside for side in item.box)
@@ -269,16 +270,16 @@ def _normalised(file: Path, found: Sequence[Annotation]) -> list[Problem]:
     what = (
         f"{len(inside)} of {len(found)} boxes lie in 0..1, as if they were fractions of the image"
     )
-    fix = "write bbox as [x, y, width, height] in pixels: times the image's width and height"
+    fix = "write bbox as [x, y, width, height] in pixels: multiply by the image's width and height"
     return [Problem(str(file), "annotations", what, fix)]
 
 
 def read_source(source: DataSource, skip_bad: bool = False) -> tuple[CocoSplit, CocoSplit]:
-    """Read train and val as `read_split` does, and hold them to each other.
+    """Read train and val as `read_split` does, and compare their categories.
 
     Raises:
-        DataError: with the problems of both; also if their categories differ, or if train has no
-            box outside crowd regions.
+        DataError: with the problems of both; also if their categories differ, or if all boxes of
+            train are ignore regions.
     """
     splits: list[CocoSplit] = []
     problems: list[Problem] = []

@@ -1,4 +1,4 @@
-"""Copy-paste of small objects: each is pasted again at random on vacant ground.
+"""Copy-paste of small objects: copies of each are pasted at random where the image has no object.
 
 After "Augmentation for small object detection" (Kisantal et al. 2019), in the form of Manaiev 2022:
 no pasted box touches another box or comes nearer to the border than a margin. Pastes are planned
@@ -24,7 +24,7 @@ MARGIN = 5
 """Pixels between a pasted box and the border of the image."""
 
 TRIES = 30
-"""Places that are tried for a paste before it is left out."""
+"""Positions that are tried for a paste before it is skipped."""
 
 _ROUNDING = 1e-6
 
@@ -37,8 +37,8 @@ class Cutout:
         index: which object of the image it is.
         corner: (x, y) of the mask's first pixel in the image.
         mask: bool [h, w], tight around the object; all True where it is cut by its box.
-        density: the object's area by its annotation for each pixel of the mask: 1 where it is cut
-            by its mask, less where a box holds background too.
+        density: the annotated area divided by the number of pixels of the mask: 1 if cut out by
+            its mask, less if cut out by its box, which contains background too.
         turns: whether it may be rotated.
     """
 
@@ -55,7 +55,7 @@ class Paste:
 
     Attributes:
         scale: factor on its sides.
-        degrees: by which it is turned, clockwise.
+        degrees: rotation, clockwise.
         window: (x1, y1, x2, y2), the part of the transformed cutout that its mask fills.
         mask: bool [h, w], the transformed mask within that window.
         corner: (x, y) of the window in the image.
@@ -76,7 +76,7 @@ class Paste:
 
     @property
     def area(self) -> float:
-        """Of the new annotation: the transformed mask's, in square pixels."""
+        """The area of the new annotation: the transformed mask's, in square pixels."""
         return self.cutout.density * int(self.mask.sum())
 
 
@@ -86,7 +86,7 @@ def cut_outs(
     """The objects of an image that may be pasted, by the rules of `CopyPaste`.
 
     Args:
-        objects: the annotations of the image that are no crowd regions.
+        objects: the image's annotations without ignore regions.
         height, width: of the image.
     """
     for index, item in enumerate(objects):
@@ -108,12 +108,12 @@ def plan_pastes(
     config: CopyPaste,
     rng: np.random.Generator,
 ) -> Iterator[Paste]:
-    """Place every cutout `config.pastes` times; a paste that finds no room is left out.
+    """Place every cutout `config.pastes` times; a paste that finds no room is skipped.
 
-    Nothing is computed before it is asked for: whether there is a paste at all, the first tells.
+    Lazy: taking the first paste is enough to know whether there are any.
 
     Args:
-        occupied: [M, 4], xyxy boxes that no paste may touch (crowd regions too).
+        occupied: [M, 4], xyxy boxes that no paste may touch (ignore regions too).
         size: (height, width) of the image.
     """
     for cutout in (c for c in cutouts for _ in range(config.pastes)):
@@ -133,7 +133,7 @@ def plan_pastes(
 
 
 def paint(image: Tensor, pastes: Sequence[Paste]) -> Tensor:
-    """A new image with the pastes; what is pasted is cut from `image`, uint8 [3, H, W], itself."""
+    """A copy of `image`, uint8 [3, H, W], with pastes that are cut from `image` itself."""
     painted = image.clone()
     for paste in pastes:
         (x, y), (height, width) = paste.cutout.corner, paste.cutout.mask.shape
@@ -146,10 +146,10 @@ def paint(image: Tensor, pastes: Sequence[Paste]) -> Tensor:
 
 
 def transform(layers: Tensor, scale: float, degrees: float, mode: str) -> Tensor:
-    """Scale and turn [C, h, w] about its centre into the least frame that holds all of it.
+    """Scale and rotate [C, h, w] about its centre, into the smallest frame that holds all of it.
 
     Args:
-        mode: `nearest` gives 0 outside of the layers, `bilinear` repeats their border.
+        mode: `nearest` gives 0 outside the layers, `bilinear` repeats their border.
     """
     height, width = layers.shape[1:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -173,7 +173,7 @@ def transform(layers: Tensor, scale: float, degrees: float, mode: str) -> Tensor
 
 
 def _by_mask(index: int, item: Annotation, mask: Tensor) -> Cutout | None:
-    """None where nothing is left of the mask, or it is in pieces: something lies before it."""
+    """None if nothing is left of the mask, or it is in pieces because something occludes it."""
     box = tight_box(mask)
     if box is None:
         return None

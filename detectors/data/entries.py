@@ -20,17 +20,17 @@ Record = TypeVar("Record")
 
 @dataclass
 class Table(Generic[Record]):
-    """One list by id: every entry that has an id, the records that could be read, and the ids whose
-    record must not be used. What refers to a broken id is dropped with it, without a problem of
-    its own."""
+    """One list by id: every entry that has an id, the records that could be read, and the broken
+    ids, whose records must not be used. An entry that refers to a broken id is dropped with it,
+    and is not reported as a further problem."""
 
     entries: dict[int, Entry] = field(default_factory=dict)
     records: dict[int, Record] = field(default_factory=dict)
     broken: set[int] = field(default_factory=set)
 
     def add(self, entry: Entry, key: int, record: Record | None) -> None:
-        """Enter a record. Of two entries with one id the first stays if they say the same; if not,
-        nobody knows which one is referred to, and the id is broken."""
+        """Enter a record. Of two equal entries with one id, the first is kept; if they differ, it
+        is ambiguous which one is referred to, and the id is broken."""
         if key in self.entries:
             _reject_taken(entry, "id", key, self.entries[key].label)
             if record != self.records.get(key):
@@ -62,7 +62,7 @@ def read_categories(entries: Iterable[Entry]) -> Table[Category]:
 
 
 def read_images(entries: Iterable[Entry], folder: Path) -> Table[ImageRecord]:
-    """The image entries, their files not opened yet; `folder` (resolved) has the files."""
+    """The image entries, without opening their files; `folder` (resolved) has the files."""
     table: Table[ImageRecord] = Table()
     owners: dict[Path, str] = {}
     for entry in entries:
@@ -84,7 +84,7 @@ def _reject_taken(entry: Entry, key: str, value: object, owner: str) -> None:
 
 
 def _image_path(entry: Entry, folder: Path) -> Path | None:
-    """The file of an image entry, refused unopened when it lies outside the folder."""
+    """The file of an image entry; one outside the folder is rejected without opening it."""
     name = entry.text("file_name")
     if name is None:
         return None
@@ -93,7 +93,7 @@ def _image_path(entry: Entry, folder: Path) -> Path | None:
     try:
         stays = stays and path.resolve().is_relative_to(folder)  # follows links
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop of links
-        entry.reject(f"file_name {shown(name)} is no path ({error})", "rename the file")
+        entry.reject(f"file_name {shown(name)} is not a path ({error})", "rename the file")
         return None
     if not stays:
         entry.reject(
@@ -105,9 +105,9 @@ def _image_path(entry: Entry, folder: Path) -> Path | None:
 
 
 def inspect_images(table: Table[ImageRecord], folder: Path) -> dict[int, ImageFile]:
-    """Read each image file once, to its end: decoded, its size compared, its content hashed.
+    """Read each image file once, to its end: decode it, compare its size, hash its content.
 
-    Pillow and hashlib let go of the interpreter lock, so threads use all cores.
+    Pillow and hashlib release the interpreter lock, so threads use all cores.
     """
     files: dict[int, ImageFile] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -118,7 +118,7 @@ def inspect_images(table: Table[ImageRecord], folder: Path) -> dict[int, ImageFi
                 name = record.path.relative_to(folder).as_posix()
                 files[record.id] = ImageFile(name, facts.bytes, facts.sha256)
             else:
-                fix = "put a whole image there, or remove the entry and its annotations"
+                fix = "replace it by an intact image, or remove the entry and its annotations"
                 table.reject(record.id, str(facts), fix)
     return files
 
@@ -145,13 +145,13 @@ def _check_size(table: Table[ImageRecord], record: ImageRecord, facts: ImageFact
 def read_annotations(
     entries: Iterable[Entry], images: Table[ImageRecord], categories: Table[Category]
 ) -> list[Annotation]:
-    """The annotations that are good and refer to a good image and category, by ascending id."""
+    """The valid annotations that refer to a valid image and category, by ascending id."""
     owners: dict[int, str] = {}
     annotations = []
     for entry in entries:
         key = entry.integer("id", 0)
         if key == 0:
-            what = "id is 0, and pycocotools counts a match with id 0 as no match"
+            what = "id is 0, and pycocotools ignores a match with id 0"
             entry.reject(what, "number the annotations from 1")
         elif key is not None and owners.setdefault(key, entry.label) != entry.label:
             _reject_taken(entry, "id", key, owners[key])
@@ -180,5 +180,5 @@ def _reference(entry: Entry, key: str, table: Table) -> int | None:
     value = entry.integer(key, 0)
     if value is not None and value not in table.entries:
         known = shown(list(islice(table.entries, 7)))  # `shown` ends in ... after six
-        entry.reject(f"{key} is {value}, which no entry has as its id", f"use one of {known}")
+        entry.reject(f"{key} is {value}, which is not the id of any entry", f"use one of {known}")
     return value

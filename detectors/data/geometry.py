@@ -5,15 +5,15 @@ from __future__ import annotations
 from detectors.data.records import Box, ImageRecord
 from detectors.data.validation import Entry, finite_number, finite_numbers, shown
 
-# Annotation tools round: a box may reach this many pixels over the edge and is clipped.
+# Annotation tools round: a box may extend this many pixels beyond the edge, and is clipped.
 MAX_OVERHANG = 1.0
 _ROUNDING = 1e-6
 
 
 def read_box(entry: Entry, image: ImageRecord | None) -> Box | None:
-    """`bbox` [x, y, width, height] as (x1, y1, x2, y2), clipped when it overhangs by rounding.
+    """`bbox` [x, y, width, height] as (x1, y1, x2, y2), clipped if it overhangs by rounding.
 
-    Without an image (its own entry is broken) only what the box says by itself is checked.
+    Without an image (because its entry is broken), the box is only checked by itself.
     """
     if not entry.has("bbox"):
         return None
@@ -89,13 +89,13 @@ def _polygons(
         points = finite_numbers(item)
         if points is None or len(points) < 6 or len(points) % 2:
             entry.reject(
-                f"segmentation[{index}] is {shown(item)}, no polygon",
-                "write [x, y, x, y, x, y, ...]: finite numbers, even in count, six or more",
+                f"segmentation[{index}] is {shown(item)}, not a polygon",
+                "write [x, y, x, y, x, y, ...]: an even number of finite numbers, six or more",
             )
             return None
         if image is not None and _is_far_outside(points, image):
             entry.reject(
-                f"segmentation[{index}] {shown(item)} runs far outside the image of "
+                f"segmentation[{index}] {shown(item)} extends far outside the image of "
                 f"{image.width}x{image.height}",
                 "correct the polygon or leave it out",
             )
@@ -105,8 +105,8 @@ def _polygons(
 
 
 def _is_far_outside(points: list[float], image: ImageRecord) -> bool:
-    """Whether a point is more than the image's own extent away from it. Tools overhang by a little;
-    pycocotools walks along every edge and would run out of memory on a wild one."""
+    """Whether a point is further outside the image than the image is wide or high. Tools overhang
+    by a little; pycocotools walks along every edge and would run out of memory on a huge one."""
     xs, ys = points[0::2], points[1::2]
     return (
         min(xs) < -image.width
@@ -124,14 +124,14 @@ def _run_lengths(
     if not whole or (image is not None and size != [image.height, image.width]):
         fits = "" if image is None else f" [{image.height}, {image.width}]"
         entry.reject(
-            f"segmentation has the size {shown(size)}", f"write the image's [height, width]{fits}"
+            f"segmentation has size {shown(size)}", f"write the image's [height, width]{fits}"
         )
         return None
     runs = _runs(value.get("counts"))
     if runs is None or min(runs) < 0 or sum(runs) != size[0] * size[1]:
         entry.reject(
-            f"segmentation has the counts {shown(value.get('counts'))}",
-            "write the lengths of runs that add up to height times width",
+            f"segmentation has counts {shown(value.get('counts'))}",
+            "write run lengths that add up to height times width",
         )
         return None
     return {"counts": value["counts"], "size": size}

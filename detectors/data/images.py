@@ -1,4 +1,4 @@
-"""Image files: decoded whole, brought to 8-bit RGB, and held to the size that was declared."""
+"""Image files: fully decoded, converted to 8-bit RGB, checked against the declared size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Size = tuple[int, int]
 # Raster formats only: opening an EPS or WMF file would start an interpreter on its content.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
-# EXIF 2.32, tag 0x0112: what to do with the stored pixels before they are shown.
+# EXIF 2.32, tag 0x0112: the transform of the stored pixels before they are displayed.
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,16 +30,16 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_UNDONE_BY = {6: 8, 8: 6}  # the others undo themselves
+_UNDONE_BY = {6: 8, 8: 6}  # the others are their own inverse
 
 
 class ImageError(ValueError):
-    """A file that is no image, or is not a whole one; the message names the file."""
+    """A file that is not an image, or is truncated or damaged; the message names the file."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What one image file holds: sizes as (width, height) in pixels before and after the EXIF
+    """The facts of an image file: sizes as (width, height) in pixels before and after the EXIF
     orientation is applied, its length in bytes, and the SHA-256 of its content in hex."""
 
     stored: Size
@@ -52,12 +52,12 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
     """Read an image as uint8 [3, height, width], RGB.
 
     Grayscale is repeated over the channels, 16-bit grayscale is scaled to 8 bits, and alpha is
-    dropped (the colours stored under it are what the network sees). The EXIF orientation is applied
-    when the declared size is the displayed one; when it is only the stored one, the annotations
-    were made without regard to EXIF, and the pixels are left as stored.
+    dropped (the network sees the colours stored under it). The EXIF orientation is applied if the
+    declared size is the displayed one; if it is only the stored one, the annotations ignore EXIF,
+    and the pixels are left as stored.
 
     Raises:
-        ImageError: the file is no image or not a whole one.
+        ImageError: the file is not an image, or is damaged.
         ValueError: neither its displayed nor its stored size is the declared one.
         OSError: the file cannot be opened.
     """
@@ -73,14 +73,14 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
 
 
 def inspect_image(path: Path) -> ImageFacts:
-    """Read an image file to its end, exactly as `load_image` will, and say what it holds.
+    """Read an image file to its end, exactly as `load_image` will, and return its facts.
 
     Raises:
-        ImageError: the file is no image or not a whole one.
+        ImageError: the file is not an image, or is damaged.
         OSError: the file cannot be opened.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ImageError(f"{str(path)!r} is no regular file")
+        raise ImageError(f"{str(path)!r} is not a regular file")
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
         handle.seek(0)
@@ -107,14 +107,14 @@ def _decode(path: Path, handle: BinaryIO) -> tuple[Image.Image, int]:
         with Image.open(handle, formats=FORMATS) as image:
             return _stored_pixels(image)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{str(path)!r} is no image of a known format {FORMATS}") from error
-    except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+        raise ImageError(f"{str(path)!r} is not an image of a known format {FORMATS}") from error
+    except Exception as error:  # on damaged bytes, Pillow's decoders raise all kinds of errors
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ImageError(f"{str(path)!r} cannot be decoded ({reason})") from error
 
 
 def _stored_pixels(image: Image.Image) -> tuple[Image.Image, int]:
-    # Pillow turns a TIFF by itself while loading, and forgets its orientation: read that before.
+    # Pillow rotates a TIFF while loading, and forgets its orientation: read that before loading.
     # Other formats may carry their metadata after the pixels: read it after loading.
     if image.format == "TIFF":
         orientation = _orientation(image)
@@ -129,7 +129,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, TypeError, struct.error):
-        return 1  # metadata too damaged to be read says nothing about the pixels
+        return 1  # damaged metadata says nothing about the pixels
 
 
 def _displayed(stored: Size, orientation: int) -> Size:
@@ -146,7 +146,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _from_16_bit(image)
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no range; save them with 8 or 16 bits")
+        raise ValueError("floating-point pixels have no defined range; save them with 8 or 16 bits")
     if image.mode == "P":  # Pillow warns when it drops a palette's transparency in one step
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Batches of a read split, for training and for evaluation."""
+"""Batches of a split, for training and for evaluation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from searchspace.training import TrainConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step is given.
+    """The input of a training step.
 
     Attributes:
         images: uint8 [N, 3, H, W].
-        targets: torchvision's, with boxes in pixels of the input.
+        targets: in torchvision's format, with boxes [M, 4] in pixels of the input.
     """
 
     images: Tensor
@@ -49,7 +49,7 @@ class TrainingLoader:
         return len(self.samples) // self.batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch; a last incomplete one is left out."""
+        """The batches of an epoch, without an incomplete last one."""
         self.samples.epoch = number
         order = torch.Generator().manual_seed(self.samples.seed * 100_003 + number)
         yield from DataLoader(

@@ -11,7 +11,7 @@ from detectors.data.records import Annotation
 
 
 def read_mask(annotation: Annotation, height: int, width: int) -> Tensor | None:
-    """The mask of an annotation as bool [height, width]; None where it has no segmentation."""
+    """The mask of an annotation as bool [height, width]; None if it has no segmentation."""
     segmentation = annotation.segmentation
     if segmentation is None:
         return None
@@ -25,7 +25,7 @@ def read_mask(annotation: Annotation, height: int, width: int) -> Tensor | None:
 
 
 def tight_box(mask: Tensor) -> tuple[int, int, int, int] | None:
-    """(x1, y1, x2, y2) around the True pixels of [H, W], ends excluded; None without any."""
+    """(x1, y1, x2, y2) around the True pixels of [H, W], ends excluded; None if there are none."""
     rows, columns = (mask.any(dim).nonzero().flatten() for dim in (1, 0))
     if not len(rows):
         return None
@@ -33,7 +33,7 @@ def tight_box(mask: Tensor) -> tuple[int, int, int, int] | None:
 
 
 def is_connected(mask: Tensor) -> bool:
-    """Whether the True pixels of [H, W] hang together, corners included."""
+    """Whether the True pixels of [H, W] are connected (8-neighbourhood)."""
     region = torch.zeros_like(mask)
     region[tuple(mask.nonzero()[:1].T)] = True
     while True:

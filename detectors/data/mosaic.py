@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional
 from detectors.data.transforms import MEAN_COLOUR, Sample
 
 MIN_VISIBLE = 0.25
-"""An object of which a smaller share is left inside the mosaic is dropped."""
+"""An object is dropped if a smaller share of it is inside the mosaic."""
 
 
 def mosaic(
@@ -21,22 +21,22 @@ def mosaic(
 ) -> Sample:
     """Four images and their objects as one.
 
-    Each image is brought to the square that the network would see it as, times one factor for all
-    four; so objects have the shapes that they have in evaluation. Around a random point, one image
-    ends in each quadrant of the canvas; what is uncovered has the mean colour.
+    Each image is resized to the square network input, times one factor for all four, so that
+    objects have the aspect ratios that they have in evaluation. The images meet at a random point,
+    one in each quadrant of the canvas; uncovered pixels have the mean colour.
 
     Boxes are clipped to the canvas. An object keeps the `area` of its annotation, in square pixels
-    of its original image: the canvas shrinks and enlarges objects, as every other resizing does,
-    and that makes them no other kind of object for AP_small.
+    of its original image: like any other resizing, the mosaic does not change whether an object is
+    small for AP_small.
 
     Args:
         samples: four images with their targets: upper left, upper right, lower left, lower right.
-        side: of the canvas and of the network's input, in pixels.
+        side: side of the canvas and of the network's input, in pixels.
         scale: range of the factor.
 
     Returns:
-        Image uint8 [3, side, side] and target; objects too small to be learnt are left in, and go
-        with those that later transforms make so.
+        Image uint8 [3, side, side] and target. Objects too small to be learnt are kept here; a
+        later transform removes them.
     """
     factor = rng.uniform(*scale)
     tile = max(1, round(factor * side))
@@ -56,7 +56,7 @@ def mosaic(
 
 
 def _place(canvas: Tensor, image: Tensor, x: int, y: int) -> None:
-    """Paint the part of an image, its corner at (x, y), that lies on the square canvas."""
+    """Paint an image whose corner is at (x, y) onto the square canvas, clipped to it."""
     side, tile = canvas.shape[-1], image.shape[-1]
     left, top = max(x, 0), max(y, 0)
     right, bottom = min(x + tile, side), min(y + tile, side)
@@ -67,7 +67,7 @@ def _place(canvas: Tensor, image: Tensor, x: int, y: int) -> None:
 def _moved(
     target: dict[str, Tensor], size: tuple[int, int], tile: int, corner: tuple[int, int], side: int
 ) -> dict[str, Tensor]:
-    """The objects of an image of (height, width) after it became a tile with its corner there."""
+    """The objects of an image of (height, width) after it became a tile with this corner."""
     height, width = size
     boxes = target["boxes"].as_subclass(Tensor)
     boxes = boxes * boxes.new_tensor((tile / width, tile / height) * 2) + boxes.new_tensor(

@@ -18,7 +18,7 @@ class Category:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """An image file by absolute path; width and height in pixels as the annotations mean them."""
+    """An image file by absolute path; width and height in pixels, as the annotations use them."""
 
     id: int
     path: Path
@@ -28,10 +28,10 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object, or one crowd region, of an image.
+    """One object, or one ignore region (`iscrowd`), of an image.
 
     `box` is (x1, y1, x2, y2) in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height.
-    `area` in pixels is the file's, or the box's where the file has none. `segmentation` is a list
+    `area` in pixels is the file's, or the box's if the file has none. `segmentation` is a list
     of polygons [x, y, x, y, ...], a run-length encoding {"counts", "size"}, or None.
     """
 
@@ -46,7 +46,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What identifies the content of an image: its name below the image folder, its length in
+    """Identifies the content of an image: its name relative to the image folder, its length in
     bytes, and the SHA-256 of the content in hex."""
 
     name: str

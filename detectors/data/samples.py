@@ -1,4 +1,4 @@
-"""From a read split to augmented training images: caching, copy-paste, mosaic, seeds."""
+"""From a split to augmented training images: caching, copy-paste, mosaic, seeds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CACHE_BYTES = 1 << 30
 
 
 class ImageCache:
-    """Decoded images of a split, kept as long as they fit into `CACHE_BYTES`."""
+    """Decoded images of a split, kept while they fit into `CACHE_BYTES`."""
 
     def __init__(self) -> None:
         self._images: dict[int, Tensor] = {}
         self._bytes = 0
 
     def get(self, record: ImageRecord) -> Tensor:
-        """uint8 [3, H, W]; callers must not write into it."""
+        """The decoded image, uint8 [3, H, W]; callers must not modify it."""
         image = self._images.get(record.id)
         if image is None:
             image = load_image(record.path, record.width, record.height)
@@ -40,15 +40,14 @@ class ImageCache:
 
 
 class TrainingSet(Dataset[Sample]):
-    """Augmented training images of one epoch, with the further images of copy-paste behind them.
+    """Augmented training images of one epoch, followed by the additional images of copy-paste.
 
-    A sample depends on seed, epoch and index alone, whoever loads it and in whatever order. Its
+    A sample depends only on seed, epoch and index, not on the worker or the order of loading. Its
     target has `boxes`, `labels`, `area` (the annotation's, in square pixels of the original image)
     and `pasted` (bool).
 
-    A set of a single image is seen twice in an epoch, augmented anew each time, unless batches are
-    of one image: batch norms learn nothing of one value, such as a batch of one gives on a map of
-    1x1.
+    A single image is seen twice per epoch, with different augmentation, unless the batch size is 1:
+    batch norm cannot use a single value, which is all that one image gives on a map of 1x1.
 
     Raises:
         ValueError: `copy_paste.source` is `mask`, but no small object has one.
@@ -66,7 +65,7 @@ class TrainingSet(Dataset[Sample]):
         self._cache = ImageCache()
         self._transform = training_transform(config.augment, input_size)
         copies = [(r, c + 1) for c in range(config.copy_paste.copies) for r in split.images]
-        # The first paste alone is planned here: an image is left out if there is none.
+        # Only the first paste is planned here: an image without any is left out.
         filled = [(r, c) for r, c in copies if next(self._copy(r, c), None) is not None]
         self._entries = [(r, 0) for r in split.images] + filled
         if len(self._entries) == 1 and config.batch_size > 1:
@@ -91,7 +90,7 @@ class TrainingSet(Dataset[Sample]):
         return image.as_subclass(Tensor), target
 
     def _stored(self, index: int, rng: np.random.Generator) -> Sample:
-        """An image and its target as they are before any transform, pastes included."""
+        """An image and its target before any transform, pastes included."""
         record, copy = self._entries[index]
         pastes: list[Paste] = []
         if copy:
@@ -122,7 +121,7 @@ class TrainingSet(Dataset[Sample]):
         return [a for a in self.split.annotations[record.id] if not a.iscrowd]
 
     def _copy(self, record: ImageRecord, number: int) -> Iterator[Paste]:
-        """What is pasted into a further image, numbered from 1; the same in every epoch."""
+        """The pastes of an additional image, numbered from 1; the same in every epoch."""
         return self._pastes(record, np.random.default_rng((self.seed, 0, record.id, number)))
 
     def _pastes(self, record: ImageRecord, rng: np.random.Generator) -> Iterator[Paste]:
@@ -133,7 +132,7 @@ class TrainingSet(Dataset[Sample]):
 
 
 def check_sources(split: CocoSplit, config: CopyPaste) -> None:
-    """Refuse pasting by masks where no small object has a mask; raises `ValueError`."""
+    """Raise `ValueError` if objects are to be pasted by masks, but no small object has one."""
     if config.source != "mask" or not config.active:
         return
     small = [

@@ -2,8 +2,8 @@
 
     train/000001.jpg ...   val/000001.jpg ...   annotations/instances_{train,val}.json
 
-Every image has a random stream of its own, made of (seed, split, number): image k is the same
-however many are asked for, and the same configuration gives the same bytes.
+Every image has its own random stream, seeded by (seed, split, number): image k does not depend on
+the number of images, and the same configuration gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 
 from detectors.data.textures import Array, background, blend, fill
 
-_GENERATOR = "sparrow-shapes-1"  # another number whenever the same configuration gives another set
+_GENERATOR = "sparrow-shapes-1"  # increase when the same configuration gives a different set
 _JPEG_QUALITY = 92
 MIN_SIZE = 64  # below this, distractors and small objects crowd the image
 
@@ -37,20 +37,20 @@ _COUNTS = {
     "small": (0.16, 0.23, 0.24, 0.18, 0.10, 0.05, 0.04),
 }
 _MAX_HIDDEN = 0.25  # share of an object that all objects above it may hide
-_REDRAWS, _POSITIONS = 5, 6  # shapes tried for an object, each at so many places
+_REDRAWS, _POSITIONS = 5, 6  # shapes tried for an object, and positions tried for each
 
 
 @dataclass(frozen=True)
 class ShapesConfig:
-    """What determines a generated set.
+    """The settings that determine a generated set.
 
     Attributes:
         train_images: number of images of the training split.
         val_images: number of images of the validation split.
-        size: side of the square images in pixels, at least 64. COCO's mix of sizes is met at 192:
-            objects keep their sizes in pixels, so smaller images have room for fewer large ones
-            (below about 110 for none) and larger images for more.
-        seed: chooses the set, 0 or more.
+        size: side of the square images in pixels, at least 64. At 192, the mix of object sizes is
+            COCO's: objects keep their sizes in pixels, so smaller images have room for fewer large
+            ones (below about 110 for none) and larger images for more.
+        seed: 0 or more.
     """
 
     train_images: int = 600
@@ -76,7 +76,7 @@ def generate_shapes(folder: Path, config: ShapesConfig = ShapesConfig()) -> Path
         `folder`.
 
     Raises:
-        FileExistsError: `folder` holds something else than this set.
+        FileExistsError: `folder` holds something other than this set.
     """
     folder = Path(folder)
     if _is_taken(folder, config):
@@ -117,13 +117,13 @@ def _is_taken(folder: Path, config: ShapesConfig) -> bool:
         if found != _info(config):
             raise FileExistsError(
                 f"{folder} exists and is not the generated set of {config}: the info in {file} is "
-                f"{found!r}. Give another folder, or delete this one to generate it anew."
+                f"{found!r}. Give another folder, or delete this one to generate it again."
             )
     return True
 
 
 def _recorded_info(file: Path) -> object:
-    """The `info` of an annotation file, None if there is none to be read."""
+    """The `info` of an annotation file; None if it cannot be read."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -200,7 +200,7 @@ def _cross(x: Array, y: Array) -> Array:
 
 
 def _turned(points: Array, angles: Array) -> Array:
-    """`points` (K, 2) turned by each of `angles` (A,), as (A * K, 2)."""
+    """`points` (K, 2) rotated by each of `angles` (A,), as (A * K, 2)."""
     cos, sin = np.cos(angles), np.sin(angles)
     return np.concatenate(
         [points @ np.array([[c, s], [-s, c]]) for c, s in zip(cos, sin, strict=True)]
@@ -283,7 +283,7 @@ def _arrange(rng: np.random.Generator, size: int) -> tuple[list[_Object], NDArra
 def _place(
     rng: np.random.Generator, size_name: str, placed: list[_Object], owner: NDArray[np.int64]
 ) -> _Object | None:
-    """A random object of the named size where there is room for it; None if none was found."""
+    """A random object of the named size at a free place; None if none was found."""
     for _ in range(_REDRAWS):
         item = _new_object(rng, size_name, len(owner))
         position = _find_place(rng, item, placed, owner)
@@ -302,7 +302,7 @@ def _find_place(
     ys, xs = np.nonzero(item.mask)
     pixels = ys * owner.shape[1] + xs
     spare = _spare(item.area, placed, owner)
-    # Large objects keep to the edges, else there were hardly ever two of them in an image.
+    # Large objects are placed at the edges, or two would hardly ever fit into an image.
     spread = 0.1 if item.area > _LARGE_AREA else 1.0
     places = rng.beta(spread, spread, (_POSITIONS, 2)) * room
     for top, left in np.rint(places).astype(int).tolist():
@@ -337,8 +337,8 @@ def _annotate(item: _Object, visible: NDArray[np.bool_]) -> dict[str, Any]:
     """The COCO annotation of the object with the visible mask (H, W), without its ids."""
     ys, xs = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     box = [xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1]
-    # COCO's run lengths go down the columns and begin with a run outside the mask. Objects keep a
-    # pixel off the border, so there is one.
+    # COCO's run lengths go down the columns and begin with a run outside the mask. Objects stay a
+    # pixel away from the border, so there is one.
     changes = np.flatnonzero(np.diff(visible.ravel(order="F"))) + 1
     runs = np.diff(np.concatenate([[0], changes, [visible.size]])).tolist()
     return {

@@ -20,16 +20,16 @@ def cut_annotations(
     seed: int = 0,
     all_images: bool = False,
 ) -> Fields:
-    """The annotation file cut to classes and images; entries, ids and everything else stay.
+    """The annotation file reduced to some classes and images; all else is unchanged, ids included.
 
-    Image files are not opened. The images are the first `count` of a seeded shuffle, so that a
-    smaller choice of the same seed is part of a larger one.
+    Image files are not opened. The images are the first `count` of a seeded shuffle, so a smaller
+    subset with the same seed is contained in a larger one.
 
     Args:
-        classes: names of the categories that stay, with their annotations.
-        count: how many images stay; all candidates by default.
-        all_images: images without an object of the classes are candidates too, as a validation
-            set wants them; otherwise those with one, crowd regions not counted.
+        classes: names of the categories to keep, with their annotations.
+        count: number of images to keep; all candidates by default.
+        all_images: images without an object of the classes are candidates too, as for a validation
+            set; otherwise only those with one (ignore regions do not count).
 
     Raises:
         DataError: an entry cannot be read.
@@ -73,8 +73,8 @@ def _first(file: Path, candidates: list[int], count: int | None, seed: int) -> s
     """The first `count` of a seeded shuffle."""
     if count is not None and count > len(candidates):
         raise ValueError(
-            f"{file}: {count} images are asked for, but only {len(candidates)} can be chosen; ask "
-            "for fewer, or for images without the classes too"
+            f"{file}: {count} images were requested, but only {len(candidates)} are available; "
+            "request fewer, or include images without the classes"
         )
     random.Random(seed).shuffle(candidates)
     return set(candidates[:count])
@@ -83,7 +83,7 @@ def _first(file: Path, candidates: list[int], count: int | None, seed: int) -> s
 def _info(
     document: Fields, classes: Sequence[str], count: int | None, seed: int, all_images: bool
 ) -> Fields:
-    """What the file says of itself, with how it was cut."""
+    """The file's `info`, extended by how it was cut."""
     own = document.get("info")
     cut = {"classes": sorted(classes), "count": count, "seed": seed, "all_images": all_images}
     return (own if isinstance(own, dict) else {}) | {"subset": cut}

@@ -1,6 +1,6 @@
-"""Procedural textures: cluttered coloured backgrounds, and mild fills for the objects upon them.
+"""Procedural textures: cluttered coloured backgrounds, and mild fills for the objects on them.
 
-Letters of the shapes: H, W height and width in pixels, N number of pixels. A canvas is float32
+Shapes: H, W are height and width in pixels, N a number of pixels. A canvas is float32
 (3, H, W), in 0..255.
 """
 
@@ -32,9 +32,10 @@ def background(rng: np.random.Generator, size: int) -> Array:
 def fill(rng: np.random.Generator, height: int, width: int, surroundings: Array) -> Array:
     """A mildly textured fill (3, height, width) that stands out from `surroundings` (3, N).
 
-    Of random colours the one is taken whose contrast is nearest to a random moderate one. A
-    colour's contrast is the 20th percentile of its distances to the pixels around the object, so
-    that it holds along nearly all of the outline.
+    Of several random colours, the one whose contrast is closest to a random moderate value is
+    taken.
+    A colour's contrast is the 20th percentile of its distances to the pixels around the object, so
+    it holds along nearly all of the outline.
     """
     colours = rng.uniform(15, 240, (32, 3, 1)).astype(np.float32)
     gaps = np.tensordot((colours - surroundings) ** 2, _LUMA, axes=(1, 0))
@@ -119,7 +120,7 @@ def _speckle(rng: np.random.Generator, height: int, width: int) -> Array:
 
 
 def _axes(rng: np.random.Generator, height: int, width: int) -> tuple[Array, Array]:
-    """Pixel coordinates (H, W) along two perpendicular axes, turned and shifted at random."""
+    """Pixel coordinates (H, W) along two perpendicular axes, rotated and shifted at random."""
     angle = rng.uniform(0, 2 * np.pi)
     cos, sin = math.cos(angle), math.sin(angle)
     y = np.arange(height, dtype=np.float32)[:, None] - rng.uniform(0, height)
@@ -159,7 +160,7 @@ def _polygon(rng: np.random.Generator, canvas: Array) -> None:
 
 
 def _spot(rng: np.random.Generator, canvas: Array, outline: Callable[[Array], Array]) -> None:
-    """Draw the spot with radius `outline(angle)` in 0..1, scaled, flattened and turned."""
+    """Draw a spot with radius `outline(angle)` in 0..1, scaled, flattened and rotated."""
     radius = rng.uniform(7, 30)
     side = 2 * int(np.ceil(radius)) + 1
     offset = np.arange(side) - side // 2
@@ -174,7 +175,7 @@ def _spot(rng: np.random.Generator, canvas: Array, outline: Callable[[Array], Ar
 
 
 def _other_colour(rng: np.random.Generator, canvas: Array, y: int, x: int) -> Array:
-    """The colour of the canvas at a pixel, moved by a moderate random step."""
+    """The colour of the canvas at a pixel, shifted by a moderate random step."""
     return np.clip(canvas[:, y, x, None, None] + _colour(rng, -70, 70), 0, 255)
 
 

@@ -1,4 +1,4 @@
-"""SSD's augmentation by torchvision's transforms, on images and boxes together."""
+"""SSD's augmentation with torchvision's transforms, on images and boxes together."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from searchspace.geometry import InputSize, both_axes
 from searchspace.training import Augment
 
 Sample = tuple[Tensor, dict[str, Tensor]]
-"""An image uint8 [3, H, W], and by name what is known of its objects."""
+"""An image uint8 [3, H, W], and its target: tensors by name, one row per object."""
 
 MIN_SIDE = 0.01
-"""Boxes whose shorter side is below this fraction of the input's, or one pixel, are dropped."""
+"""A box is dropped if its shorter side is below this fraction of the input's, or below a pixel."""
 
 
 CLOSEST_CROP = 1 / 0.3
-"""How much the smallest crop of `RandomIoUCrop` enlarges what it holds."""
+"""The factor by which the smallest crop of `RandomIoUCrop` enlarges its content."""
 
 MEAN_COLOUR = (124, 116, 104)
-"""ImageNet's mean colour, which a zoomed-out image is framed in."""
+"""ImageNet's mean colour, which fills the frame around a zoomed-out image."""
 
 
 def training_transform(augment: Augment, input_size: InputSize) -> v2.Transform:
     """From a stored image and its target to the network's input (SSD, section 2.2).
 
-    Takes and gives `(image, target)`: an `Image` of uint8 [3, H, W] and a dictionary of `boxes`
-    (`BoundingBoxes`), `labels`, `area` and `pasted`; objects that leave the image go from all four.
-    Colours change behind the resize, where there are fewer pixels. The mosaic is made before.
+    Takes and returns `(image, target)`: an `Image` of uint8 [3, H, W] and a dictionary of `boxes`
+    (`BoundingBoxes`, [M, 4]), `labels`, `area` and `pasted` ([M]); objects that leave the image are
+    removed from all four. Colours change after the resize, when there are fewer pixels. A mosaic is
+    made before this transform.
     """
     size = both_axes(input_size)
     geometry: list[v2.Transform] = []

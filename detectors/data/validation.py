@@ -1,5 +1,5 @@
-"""What can be wrong with a data set, said so that it can be put right: problems, and JSON fields
-that are read strictly (true is no number, "7" is no number, NaN is no coordinate)."""
+"""Problems of a data set, each with its fix, and strict reading of JSON fields (true and "7" are
+not numbers, NaN is not a coordinate)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_INTEGER = 2**63 - 1  # ids pass through int64 arrays in pycocotools and torc
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: in which file, at which entry, what it is, and what to do."""
+    """A problem: its file, its entry, what is wrong, and how to fix it."""
 
     file: str
     entry: str
@@ -42,9 +42,9 @@ class Problem:
 
 
 class DataError(ValueError):
-    """A data set that cannot be used; `problems` has everything that was found.
+    """A data set that cannot be used; `problems` has all that were found.
 
-    The text lists them one a line under their file, the first 50.
+    The text lists the first 50, one per line, grouped by file.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -64,10 +64,10 @@ class DataError(ValueError):
 
 
 class Entry:
-    """One object of a list of the annotation file.
+    """One entry of a list of the annotation file.
 
-    Its fields are read by type and range; each that is missing or wrong is added to the problems
-    of the file, comes back as None, and makes the entry no longer `ok`.
+    Fields are checked for type and range. One that is missing or wrong is added to the problems of
+    the file, is returned as None, and sets `ok` to False.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class Entry:
         value = self.fields[key]
         if type(value) is not int:
             found = f"{shown(value)} ({type(value).__name__})"
-            self.reject(f"{key} is {found}", "write it as a whole number, without quotes or point")
+            self.reject(f"{key} is {found}", "write an integer, without quotes or decimal point")
         elif not low <= value <= high:
-            self.reject(f"{key} is {shown(value)}", f"use a whole number from {low} to {high}")
+            self.reject(f"{key} is {shown(value)}", f"use an integer from {low} to {high}")
         else:
             return value
         return None
@@ -110,18 +110,18 @@ class Entry:
         if isinstance(value, str) and value and _is_unicode(value):
             return value
         found = f"{shown(value)} ({type(value).__name__})"
-        self.reject(f"{key} is {found}", "write it as a non-empty string of valid Unicode")
+        self.reject(f"{key} is {found}", "write a non-empty string of valid Unicode")
         return None
 
 
 def read_entries(
     file: Path, section: str, values: list[object], problems: list[Problem]
 ) -> Iterator[Entry]:
-    """The objects of one list; whatever else stands in the list is added to the problems."""
+    """The JSON objects of one list; anything else in the list is added to the problems."""
     for index, value in enumerate(values):
         label = f"{section}[{index}]"
         if not isinstance(value, dict):
-            found = f"is {shown(value)} ({type(value).__name__}), no object"
+            found = f"is {shown(value)} ({type(value).__name__}), not an object"
             problems.append(Problem(str(file), label, found, "remove it or write it as {...}"))
             continue
         if type(value.get("id")) is int:
@@ -130,7 +130,7 @@ def read_entries(
 
 
 def finite_numbers(value: object) -> list[float] | None:
-    """A JSON list of finite numbers as floats; None when it is anything else."""
+    """A JSON list of finite numbers as floats; None for anything else."""
     if not isinstance(value, list):
         return None
     numbers = [finite_number(item) for item in value]
@@ -138,7 +138,7 @@ def finite_numbers(value: object) -> list[float] | None:
 
 
 def finite_number(value: object) -> float | None:
-    """A finite JSON number as a float; None when it is anything else, also true and "1"."""
+    """A finite JSON number as a float; None for anything else, including true and "1"."""
     if type(value) not in (int, float):
         return None
     try:
@@ -159,13 +159,13 @@ def read_sections(path: Path) -> dict[str, list[object]]:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A COCO annotation file, whose lists are known to be lists and whose entries are not read yet.
+    """A COCO annotation file: its lists are checked to be lists, their entries are not read yet.
 
     UTF-8 with or without a byte order mark, and UTF-16 with one.
 
     Raises:
-        DataError: the file cannot be read, is no JSON object, or a list is missing, is no list, or
-            (images and categories) is empty.
+        DataError: the file cannot be read or is not a JSON object, or one of the lists is missing,
+            is not a list, or (images and categories) is empty.
     """
     try:
         document = read_json(path)
@@ -173,7 +173,7 @@ def read_document(path: Path) -> dict[str, Any]:
         place = error.place or "file"
         raise DataError([Problem(error.file, place, error.what, error.fix)]) from None
     if not isinstance(document, dict):
-        found = f"is {shown(document)} ({type(document).__name__}), no object"
+        found = f"is {shown(document)} ({type(document).__name__}), not an object"
         keys = ", ".join(f'"{key}": [...]' for key in SECTIONS)
         raise DataError([Problem(str(path), "top level", found, f"write it as {{{keys}}}")])
     problems = []
@@ -191,14 +191,14 @@ def _section_flaw(document: dict[str, object], key: str) -> str | None:
     if key not in document:
         return "is missing"
     if not isinstance(document[key], list):
-        return f"is {shown(document[key])} ({type(document[key]).__name__}), no list"
+        return f"is {shown(document[key])} ({type(document[key]).__name__}), not a list"
     if not document[key] and key != "annotations":
         return "is an empty list"
     return None
 
 
 def _is_unicode(value: str) -> bool:
-    """JSON can spell halves of surrogate pairs, which no file name and no report can hold."""
+    """Whether the string has no lone surrogates, which JSON allows but file names do not."""
     try:
         value.encode()
     except UnicodeEncodeError:

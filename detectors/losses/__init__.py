@@ -1,4 +1,4 @@
-"""Detection losses: from predictions and objects to named terms. Pure functions."""
+"""Detection losses: pure functions from predictions and objects to named terms."""
 
 from detectors.losses.gfl import gfl_losses
 from detectors.losses.multibox import hard_negatives, multibox_loss

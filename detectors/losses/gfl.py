@@ -1,4 +1,4 @@
-"""GFL's loss: scores that are qualities, and boxes whose sides are distributions."""
+"""GFL's loss: scores that predict the IoU, and box sides as distributions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def gfl_losses(
     objects: Objects,
     small_objects: SmallObjects = EVEN,
 ) -> dict[str, Tensor]:
-    """Assign by ATSS, then quality focal, GIoU and distribution focal losses (section 7.2).
+    """ATSS assignment, then quality focal, GIoU and distribution focal losses (Li et al., 2020).
 
-    Quality focal losses of all scores are added up and divided by the number of positives. Both
+    Quality focal losses of all scores are summed and divided by the number of positives. Both
     losses of a positive's box are weighted by its largest class score (without gradient) and
     divided by the sum of these weights; the distribution focal loss is the mean over four sides.
     Both divisors are at least 1.
@@ -45,10 +45,10 @@ def gfl_losses(
         points: [P, 4], (cx, cy, w, h) in pixels, level after level; the sides are the stride.
         counts: how many points each level has.
         objects: boxes in pixels (`Objects.scaled`).
-        small_objects: acts on 1 - GIoU alone, as published: not on scores, not on distributions.
+        small_objects: acts on 1 - GIoU only, as published, not on scores or distributions.
 
     Returns:
-        The terms `classes`, `boxes` and `distributions`.
+        The scalar terms `classes`, `boxes` and `distributions`.
     """
     anchors = torch.cat((points[:, :2], ANCHOR_STRIDES * points[:, 2:]), -1)
     found = matched(objects, match_atss(anchors, counts, objects))

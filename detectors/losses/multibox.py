@@ -22,14 +22,15 @@ def multibox_loss(
     objects: Objects,
     small_objects: SmallObjects = EVEN,
 ) -> dict[str, Tensor]:
-    """SSD's loss (section 2.2): cross-entropy with hard negatives, and smooth L1 on coded boxes.
+    """SSD's loss (Liu et al. 2016, section 2.2): cross-entropy with hard negatives, smooth L1 on
+    encoded boxes.
 
     Both terms are sums divided by the number of positives of the batch (at least 1).
 
     Args:
         priors: [P, 4], (cx, cy, w, h).
-        matches: [N, P], object of each prior or -1.
-        small_objects: its weight acts on both terms of small objects, its offset on boxes.
+        matches: [N, P], index of each prior's object, -1 for background.
+        small_objects: the weight acts on both terms of small objects, the offset on boxes only.
     """
     found = matched(objects, matches)
     labels = torch.zeros_like(matches)
@@ -53,11 +54,11 @@ def multibox_loss(
 
 
 def hard_negatives(losses: Tensor, positive: Tensor) -> Tensor:
-    """The backgrounds of highest loss, at most three per positive, image by image.
+    """The background priors of highest loss, at most three per positive, for each image.
 
     Args:
         losses: [N, P].
-        positive: [N, P], True where a prior has an object.
+        positive: [N, P], True if the prior has an object.
     """
     losses = losses.masked_fill(positive, -1)
     rank = losses.argsort(1, descending=True).argsort(1)

@@ -14,8 +14,8 @@ def quality_focal_losses(logits: Tensor, quality: Tensor) -> Tensor:
     """|quality - score|^2 times binary cross-entropy (equation 2), element by element.
 
     Args:
-        logits: of any shape.
-        quality: of the same shape, the scores to be learned, in 0..1.
+        logits: any shape.
+        quality: the same shape, target scores in 0..1.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
     return entropy * (quality - logits.sigmoid()).abs() ** BETA
@@ -27,7 +27,7 @@ def distribution_focal_losses(logits: Tensor, distances: Tensor) -> Tensor:
 
     Args:
         logits: [..., B], over bins at 0, 1, ... B - 1.
-        distances: [...], in bins; those outside of 0..B - 1 are moved to the nearest one.
+        distances: [...], in bins, clamped to 0..B - 1.
 
     Returns:
         [...], losses.

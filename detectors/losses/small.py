@@ -1,4 +1,4 @@
-"""The weighted loss of small objects (section 7.6), the same for every head."""
+"""The weighted loss of small objects (docs/small_objects.md), the same for every head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YOLOX's loss: objectness of every point, class and box of those that have an object."""
+"""YOLOX's loss: objectness of every point, class and box of positive points."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def yolox_losses(
     small_objects: SmallObjects = EVEN,
     coded: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Assign by SimOTA, then 5 * (1 - IoU^2) and binary cross-entropies (section 7.1).
+    """SimOTA assignment, then 5 * (1 - IoU^2) and binary cross-entropies (Ge et al., YOLOX, 2021).
 
-    The class to be learned by a positive is its object's, with the IoU as the target instead of 1.
-    All terms are sums divided by the number of positives of the batch (at least 1).
+    The class target of a positive is the IoU instead of 1 at its object's class. All terms are sums
+    divided by the number of positives of the batch (at least 1).
 
     Args:
         boxes: [N, P, 4], decoded predictions, xyxy in pixels of the input.
@@ -33,13 +33,13 @@ def yolox_losses(
         objectness: [N, P], logits.
         points: [P, 4], (cx, cy, w, h) in pixels; the sides are the point's stride.
         objects: boxes in pixels (`Objects.scaled`).
-        small_objects: acts on 1 - IoU^2 alone, as published: not on scores, not on `coded`.
-        coded: [N, P, 4], the predictions before decoding (`boxes.encode_in_cells`). Given, the L1
-            distance from them to the coded objects is a fourth term, `coded`: the recipe adds it
-            for its last epochs.
+        small_objects: acts on 1 - IoU^2 only, as published, not on scores or `coded`.
+        coded: [N, P, 4], the predictions before decoding (`boxes.encode_in_cells`). If given, their
+            L1 distance to the encoded objects is a fourth term, `coded`, which the recipe adds in
+            its last epochs.
 
     Returns:
-        The terms `boxes`, `objectness` and `classes`; `coded` where it was asked for.
+        The scalar terms `boxes`, `objectness` and `classes`; `coded` if it was given.
     """
     matches = match_simota(boxes, classes, objectness, points, objects)
     found = matched(objects, matches)

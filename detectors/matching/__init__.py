@@ -1,4 +1,4 @@
-"""Which prior or point learns which object. Pure functions over padded batches."""
+"""Assignment of objects to priors or points: pure functions over padded batches."""
 
 from detectors.matching.atss import match_atss
 from detectors.matching.max_iou import match_max_iou

@@ -1,4 +1,4 @@
-"""GFL's assignment: each object sets its own threshold of IoU (section 7.2)."""
+"""GFL's assignment, ATSS: each object sets its own IoU threshold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from detectors.boxes import aligned_iou
 from detectors.matching.objects import Objects, match_in_chunks
 
 TOLERANCE = 1e-6
-"""By how much an IoU may miss the threshold: rounding must not lose an object whose candidates all
-have the same IoU, for then the threshold is that IoU."""
+"""Tolerance of the threshold. If all candidates of an object have the same IoU, the threshold is
+that IoU, and rounding must not lose the object."""
 
 
 @torch.no_grad()
@@ -23,10 +23,10 @@ def match_atss(
     """ATSS (Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection, 2020,
     algorithm 1).
 
-    Candidates of an object are the anchors of each level whose centres are nearest to its own.
-    Those are positive whose centre is inside of the box and whose IoU reaches mean plus deviation
-    of the candidates' IoUs (the deviation of a sample: divided by their number less 1). An anchor
-    that is positive for several objects goes to the one of largest IoU, the first of equals.
+    The candidates of an object are the anchors of each level whose centres are nearest to its own.
+    A candidate is positive if its centre is inside the box and its IoU reaches the mean plus the
+    standard deviation of the candidates' IoUs (sample deviation, divided by n - 1). An anchor that
+    is positive for several objects is assigned to the one of largest IoU, the first if equal.
 
     Args:
         anchors: [P, 4], (cx, cy, w, h) in the unit of the objects' boxes, level after level.
@@ -68,6 +68,6 @@ def _nearest(anchors: Tensor, counts: Sequence[int], boxes: Tensor, nearest: int
 
 
 def _thresholds(iou: Tensor) -> Tensor:
-    """[N, G, 1], mean plus deviation over the candidates; a single one has no deviation."""
+    """[N, G, 1], mean plus deviation over the candidates; 0 deviation for a single one."""
     mean = iou.mean(-1, keepdim=True)
     return mean + iou.std(-1, keepdim=True) if iou.shape[-1] > 1 else mean

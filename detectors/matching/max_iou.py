@@ -1,4 +1,4 @@
-"""SSD's matching: a prior takes the object that it overlaps most."""
+"""SSD's matching: a prior is assigned the object that it overlaps most."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from detectors.matching.objects import Objects
 
 
 def match_max_iou(priors: Tensor, objects: Objects, threshold: float = 0.5) -> Tensor:
-    """SSD's matching (section 2.2): each prior takes the object of largest IoU if that reaches
-    `threshold`; each object takes its best prior whatever the IoU.
+    """SSD's matching (Liu et al. 2016, section 2.2): each prior is assigned the object of largest
+    IoU if that reaches `threshold`; each object also gets its best prior, whatever the IoU.
 
     Args:
         priors: [P, 4], (cx, cy, w, h).

@@ -1,4 +1,4 @@
-"""The objects of a batch, and those among them that priors were matched to."""
+"""The objects of a batch, and those that priors were matched to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 MOST_PAIRS = 2**23
-"""Pairs of objects and priors that are held at once: 32 MiB for each number of a pair."""
+"""Pairs of objects and priors processed at once: 32 MiB for each value per pair."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Objects:
     Attributes:
         boxes: [N, G, 4], xyxy in fractions of the input, or in its pixels after `scaled`.
         labels: [N, G], 1..num_classes, 0 for padding.
-        small: [N, G], small in the sense of `SmallObjects.by`.
+        small: [N, G], True for objects that are small by `SmallObjects.by`.
         valid: [N, G], False for padding.
     """
 
@@ -32,7 +32,7 @@ class Objects:
         return Objects(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def scaled(self, width: int, height: int) -> Objects:
-        """The same with boxes in pixels, from fractions of an input of these sides."""
+        """The objects with boxes in pixels, from fractions of an input of this size."""
         sides = self.boxes.new_tensor((width, height, width, height))
         return replace(self, boxes=self.boxes * sides)
 
@@ -47,10 +47,10 @@ class Matched:
 
     Attributes:
         positive: [N, P], True for these priors; indexing [N, P, ...] with it gives [M, ...].
-        priors: [M], which of the P it is.
-        boxes: [M, 4].
+        priors: [M], index among the P priors.
+        boxes: [M, 4], boxes of the objects.
         labels: [M], 1..num_classes.
-        small: [M].
+        small: [M], True if the object is small.
     """
 
     positive: Tensor
@@ -61,15 +61,15 @@ class Matched:
 
     @property
     def count(self) -> Tensor:
-        """M, at least 1: what sums over positives are divided by."""
+        """M, at least 1: the divisor of sums over positives."""
         return self.positive.sum().clamp(min=1)
 
 
 def matched(objects: Objects, matches: Tensor) -> Matched:
-    """Look up what each prior is to learn.
+    """The objects of all matched priors.
 
     Args:
-        matches: [N, P], object of each prior or -1.
+        matches: [N, P], index of each prior's object, -1 for background.
     """
     positive = matches >= 0
     images, priors = positive.nonzero(as_tuple=True)
@@ -79,11 +79,12 @@ def matched(objects: Objects, matches: Tensor) -> Matched:
 
 
 def match_in_chunks(match: Callable[[slice], Tensor], images: int, pairs: int) -> Tensor:
-    """Match as many images at a time as `MOST_PAIRS` allows.
+    """Match as many images at a time as `MOST_PAIRS` allows; returns [N, P].
 
     Args:
-        match: from images of the batch to their matches [n, P].
-        pairs: objects times priors of one image.
+        match: maps a slice of the batch's images to their matches [n, P].
+        images: N, the images of the batch.
+        pairs: number of objects times number of priors of one image.
     """
     step = max(1, MOST_PAIRS // pairs)
     return torch.cat([match(slice(first, first + step)) for first in range(0, images, step)])

@@ -1,4 +1,4 @@
-"""YOLOX's assignment: each object takes the points that are cheapest for it (section 7.1)."""
+"""YOLOX's assignment, SimOTA: each object gets the points that are cheapest for it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from detectors.boxes import batched_iou
 from detectors.matching.objects import Objects, match_in_chunks
 
 RADIUS = 1.5
-"""How far from an object's centre its points lie, along either axis, in strides of the point."""
+"""Radius around an object's centre for its points, along either axis, in strides of the point."""
 
 MOST_POINTS = 10
-"""How many IoUs are added up to an object's number of points, which is therefore the most."""
+"""Number of IoUs summed to an object's number of points, and so the most points of an object."""
 
 IOU_COST = 3.0
 OUTSIDE_COST = 1e6
@@ -26,14 +26,14 @@ def match_simota(
     """SimOTA (Ge et al., YOLOX: Exceeding YOLO Series in 2021, section 2).
 
     Candidates are the points less than 1.5 of their strides from the centre of some object, along
-    both axes; being inside of a box is not asked for. For an object, a candidate costs
+    both axes; they need not be inside its box. For an object, a candidate costs
 
         BCE(sqrt(class * objectness), one-hot label), summed over classes, + 3 * -ln(IoU),
 
-    and a million more if it is near another object's centre only, so that an object takes such a
-    point only where it has too few of its own. An object takes its k cheapest candidates, k being
-    the sum of its ten largest IoUs, rounded down, at least 1. A point that several objects take
-    goes to the object for which it is cheapest, the first of equals.
+    plus a million if it is near the centres of other objects only, so that an object gets such a
+    point only if it has too few of its own. An object takes its k cheapest candidates; k is the sum
+    of its ten largest IoUs, rounded down, at least 1. A point taken by several objects is assigned
+    to the one for which it is cheapest, the first if equal.
 
     Args:
         boxes: [N, P, 4], decoded predictions, xyxy in pixels of the input.
@@ -59,16 +59,16 @@ def match_simota(
 
 
 def _near_centres(points: Tensor, objects: Objects) -> Tensor:
-    """[N, G, P]: is the point within the radius of the object's centre?"""
+    """[N, G, P], True if the point is within the radius of the object's centre."""
     centres = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
     offsets = (points[:, :2] - centres[..., None, :]).abs()
     return (offsets < RADIUS * points[:, 2:]).all(-1) & objects.valid[..., None]
 
 
 def _class_costs(classes: Tensor, objectness: Tensor, labels: Tensor) -> Tensor:
-    """[N, G, P]: binary cross-entropy of a point's scores against an object's label.
+    """[N, G, P], binary cross-entropy of a point's scores with an object's label.
 
-    Objects differ in one class only, so that the sum over classes is computed once for a point.
+    Objects differ in one class only, so the sum over classes is computed once per point.
     Logarithms are floored at -100, as `binary_cross_entropy` does.
     """
     log_score = (functional.logsigmoid(classes) + functional.logsigmoid(objectness)[..., None]) / 2

@@ -167,8 +167,8 @@ def encoded(suffix: str) -> bytes:
 
 BROKEN = {
     "empty": (b"", "is empty"),
-    "text": (b"this is no image", "no image of a known format"),
-    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known format"),
+    "text": (b"this is no image", "not an image of a known format"),
+    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
     "half a jpeg": (encoded("JPEG")[:2000], "cannot be decoded"),
     "half a png": (encoded("PNG")[:2000], "cannot be decoded"),
     "half a webp": (encoded("WEBP")[:1000], "cannot be decoded"),
@@ -217,7 +217,7 @@ def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_named_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
 
-    with pytest.raises(ImageError, match="no regular file"):
+    with pytest.raises(ImageError, match="not a regular file"):
         inspect_image(tmp_path / "a.png")
 
 

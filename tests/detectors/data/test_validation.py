@@ -78,9 +78,9 @@ def bad_addition(corrupt: Callable[[Any], None], entry: str, *words: str) -> Non
 
 bad_image(delete("a.png"), "a.png", "does not exist")
 bad_image(file_content("a.png", b""), "a.png", "is empty (0 bytes)")
-bad_image(file_content("a.png", b"GIF8 no more"), "a.png", "no image of a known format")
+bad_image(file_content("a.png", b"GIF8 no more"), "a.png", "not an image of a known format")
 bad_image(cut_in_half("a.png"), "a.png", "cannot be decoded")
-bad_image(become_a_folder, "a.png", "no regular file")
+bad_image(become_a_folder, "a.png", "not a regular file")
 bad_image(link_outside, "'a.png' leaves the image folder")
 bad_image(field("images", 0, width=30, height=40), "declared as 30x40", "40x30", "a.png")
 bad_image(field("images", 0, width=0), "width is 0", "from 1")
@@ -93,11 +93,11 @@ bad_image(without("images", 0, "file_name"), "lacks the key 'file_name'")
 bad_image(field("images", 0, file_name=7), "file_name is 7 (int)")
 bad_image(field("images", 0, file_name=""), "file_name is '' (str)")
 bad_image(field("images", 0, file_name="\ud800.png"), r"'\ud800.png'", "Unicode")
-bad_image(field("images", 0, file_name="a\0.png"), r"'a\x00.png'", "no path")
+bad_image(field("images", 0, file_name="a\0.png"), r"'a\x00.png'", "not a path")
 bad_image(field("images", 0, file_name="a" * 5000), "cannot be opened", "aaa")
 bad_image(field("images", 0, file_name="../train/a.png"), "'../train/a.png' leaves")
 bad_image(field("images", 0, file_name="/etc/passwd"), "'/etc/passwd' leaves the image folder")
-bad_image(field("images", 0, file_name="."), "no regular file")
+bad_image(field("images", 0, file_name="."), "not a regular file")
 
 bad_annotation(field("annotations", 1, bbox=[5, 5, 0, 4]), "[5, 5, 0, 4]", "0 wide and 4 high")
 bad_annotation(field("annotations", 1, bbox=[5, 5, 4, -2]), "[5, 5, 4, -2]", "-2 high")
@@ -128,8 +128,8 @@ bad_annotation(field("annotations", 1, area=-1.5), "area is -1.5")
 bad_annotation(field("annotations", 1, area="16"), "area is '16'")
 bad_annotation(field("annotations", 1, iscrowd=2), "iscrowd is 2", "from 0 to 1")
 bad_annotation(field("annotations", 1, iscrowd=False), "iscrowd is False (bool)")
-bad_annotation(field("annotations", 1, segmentation=[[1, 2, 3, 4]]), "[1, 2, 3, 4], no polygon")
-bad_annotation(field("annotations", 1, segmentation=[[1] * 7]), "segmentation[0]", "even in count")
+bad_annotation(field("annotations", 1, segmentation=[[1, 2, 3, 4]]), "[1, 2, 3, 4], not a polygon")
+bad_annotation(field("annotations", 1, segmentation=[[1] * 7]), "segmentation[0]", "even number")
 bad_annotation(field("annotations", 1, segmentation=[[1] * 5 + [float("inf")]]), "inf")
 bad_annotation(field("annotations", 1, segmentation=[1, 2, 3, 4, 5, 6]), "segmentation[0] is 1,")
 bad_annotation(field("annotations", 1, segmentation=[[1, 1, 9, 1, 9, 1e9]]), "far outside")
@@ -143,12 +143,12 @@ for _size in ([40, 30], [30, 40, 1], [30.0, 40.0]):
 for _counts in ([1199], [-1, 1201], [1200.0], [], None, "", "\x00", "PPYi", "P" * 99, {"a": 1}):
     bad_annotation(
         field("annotations", 1, segmentation={"counts": _counts, "size": [30, 40]}),
-        "segmentation has the counts",
+        "segmentation has counts",
     )
 
-bad_addition(append("annotations", 17), "annotations[4]", "is 17 (int), no object")
-bad_addition(append("images", None), "images[3]", "is None (NoneType), no object")
-bad_addition(append("categories", ["x"]), "categories[2]", "is ['x'] (list), no object")
+bad_addition(append("annotations", 17), "annotations[4]", "is 17 (int), not an object")
+bad_addition(append("images", None), "images[3]", "is None (NoneType), not an object")
+bad_addition(append("categories", ["x"]), "categories[2]", "is ['x'] (list), not an object")
 bad_addition(append("categories", {"id": 9}), "categories[2] id 9", "lacks the key 'name'")
 bad_addition(append("categories", {"id": -1, "name": "x"}), "categories[2] id -1", "id is -1")
 bad_addition(append("categories", {"id": 9, "name": 5}), "categories[2] id 9", "name is 5 (int)")
@@ -246,12 +246,12 @@ UNREADABLE = {
     "cut in a string": (b'{"images": [\n{"file_na', ["line 2 column 2", "cut off"]),
     "no JSON": (b"{'images': []}", ["line 1 column 2", "is not JSON"]),
     "something after it": (VALID + b"}", ["line 1 column 56", "is not JSON", "Extra data"]),
-    "a list": (b"[1, 2]", ["top level", "[1, 2] (list), no object"]),
-    "null": (b"null", ["top level", "None (NoneType), no object"]),
+    "a list": (b"[1, 2]", ["top level", "[1, 2] (list), not an object"]),
+    "null": (b"null", ["top level", "None (NoneType), not an object"]),
     "nothing in it": (b"{}", ["images: is missing", "annotations: is", "categories: is missing"]),
     "no lists": (
         b'{"images": {"1": 2}, "annotations": "x", "categories": 3}',
-        ["images: is {'1': 2} (dict), no list", "annotations: is 'x'", "categories: is 3 (int)"],
+        ["images: is {'1': 2} (dict), not a list", "annotations: is 'x'", "categories: is 3 (int)"],
     ),
     "empty lists": (
         b'{"images": [], "annotations": [], "categories": []}',

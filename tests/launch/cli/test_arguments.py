@@ -253,7 +253,7 @@ def test_settings_hold_the_same_bounds(field: str, value: Any) -> None:
     ("arguments", "expected"),
     [
         ({"out": ""}, "out is empty"),
-        ({"data": ""}, "is no path"),
+        ({"data": ""}, "is not a path"),
         ({"trials": 0}, "trials"),
         ({"minutes": math.nan}, "minutes"),
         ({"cpus_per_trial": 0}, "cpus_per_trial"),
