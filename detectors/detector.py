@@ -26,6 +26,7 @@ from detectors.necks import build_neck
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize, Size, both_axes
+from searchspace.plugins import load_plugins
 from searchspace.reading import read_model
 from searchspace.training import SmallBy, SmallObjects
 
@@ -224,6 +225,7 @@ def _resized(image: Tensor, size: Size) -> Tensor:
 
 
 def _read_facts(path: Path) -> tuple[DetectorConfig, tuple[str, ...]]:
+    load_plugins()
     facts = read_model(path, _Facts, "give the folder of a saved detector, whole")
     config, classes = facts.detector, facts.classes
     if classes and len(classes) != config.num_classes:

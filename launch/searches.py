@@ -42,7 +42,7 @@ from launch.trial.initial_weights import make_sure, with_weights
 from launch.trial.preconditions import check_objects, check_space
 from launch.trial.run import check_for_ray, pick_device
 from launch.trial.teachers import check_named_teachers, with_absolute_teachers
-from searchspace import Space, load_space
+from searchspace import Space, load_plugins, load_space
 
 if TYPE_CHECKING:
     from launch.drivers.ray_tune import Resources
@@ -84,6 +84,7 @@ def search(
     stopped_as: StoppedAs | None = None,
     inherit: bool = False,
     warm_start: Sequence[Path | str] = (),
+    plugins: Sequence[Path | str] = (),
     on_end: OnEnd | None = None,
     on_known: Callable[[str], None] | None = None,
     on_wait: Say | None = None,
@@ -124,14 +125,18 @@ def search(
             take half the epochs.
         warm_start: folders of earlier studies, and CSV files, whose results the sampler is told
             of before it proposes anything.
+        plugins: names or files of modules that register members of their own, see `load_plugins`.
+            Those that this process loaded before count, too. Ray's processes load them as well, and
+            so does whatever reads the study later; a module that you only import is not known
+            there.
         on_end: told of each trial that ends, and of what is left of the budget.
         on_known: given, in words, what is known before the search begins: which bad entries
             `skip_bad` dropped, and what each warm start holds.
         on_wait: told in words, from another thread, which trials have been silent for long.
 
     Raises:
-        DataError, SpaceError, StudyError, TrialError, KnownError: bad input, before anything is
-            trained.
+        DataError, PluginError, SpaceError, StudyError, TrialError, KnownError: bad input, before
+            anything is trained.
         WeightsUnavailable: published weights that the space needs cannot be had.
         EnergyUnreadable: `energy_mj` is asked for, and this machine cannot read it.
         SearchStopped: its latest trials all failed for one cause, or the disk is full or cannot be
@@ -141,6 +146,7 @@ def search(
     _check_resources(cpus_per_trial, gpus_per_trial, address)
     out = given_path("out", out)
     check_new(out)
+    loaded = load_plugins(plugins)
     resources = _resources(driver, device, cpus_per_trial, gpus_per_trial, address, measure_on)
     space = space if isinstance(space, Space) else load_space(space)
     space, given = with_weights(space, weights)
@@ -165,6 +171,7 @@ def search(
         if on_known:
             on_known(words)
     settings = settings_of(
+        plugins=loaded,
         space=space.dump(),
         train=SplitPaths(**vars(source.train)),
         val=SplitPaths(**vars(source.val)),

@@ -5,6 +5,7 @@ from searchspace.config import OutsideSpace
 from searchspace.detector import DetectorConfig
 from searchspace.measuring import MeasureConfig
 from searchspace.papers import PaperSystem, Published, papers
+from searchspace.plugins import PluginError, load_plugins
 from searchspace.space import Space
 from searchspace.space_files import SpaceError, load_space, space_names
 from searchspace.training import TrainConfig
@@ -17,11 +18,13 @@ __all__ = [
     "MeasureConfig",
     "OutsideSpace",
     "PaperSystem",
+    "PluginError",
     "Published",
     "Space",
     "SpaceError",
     "TrainConfig",
     "TrialConfig",
+    "load_plugins",
     "load_space",
     "papers",
     "project",

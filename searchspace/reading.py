@@ -149,7 +149,13 @@ def read_model(path: Path, model: type[M], fix: str | None = None, fields: Itera
     Raises:
         Unreadable: the file cannot be read, or holds no such model; the message names the fields.
     """
-    tree = parse_json(path, read_text(path, fix), fix)
+    return parse_model(path, parse_json(path, read_text(path, fix), fix), model, fix, fields)
+
+
+def parse_model(
+    path: Path, tree: Any, model: type[M], fix: str | None = None, fields: Iterable[str] = ()
+) -> M:
+    """A model from what a JSON file holds; otherwise as `read_model`."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -223,6 +229,7 @@ def _said(problem: Mapping[str, Any], fields: Iterable[str]) -> str:
             kind, tags = context["discriminator"].strip("'"), context["expected_tags"]
             near = difflib.get_close_matches(context["tag"], tags.strip("'").split("', '"), n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = meant or "; if a plugin defines it, load that first (--plugin)"
             return f"{kind} {context['tag']!r} is none of {tags}{meant}"
         case "union_tag_not_found":
             return f"must name its {context['discriminator']}"

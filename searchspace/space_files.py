@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
+from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import Space
 from searchspace.trial import TrialConfig
@@ -50,11 +51,14 @@ def load_space(name: str | Path) -> Space:
     What a file does not say is as in the space that it `extends`, or else as the fields have it;
     but what follows the training is the same for pruned and unpruned designs (`equal_training`).
 
+    Plugins of installed packages are loaded before.
+
     Raises:
         SpaceError: no such space or file, a path that `TrialConfig` does not have (the nearest
             valid one is named), a value that does not fit its field, or files that extend each
             other.
     """
+    load_plugins()
     return Space(Path(name).stem, equal_training(_load(str(name), Path(), ())))
 
 

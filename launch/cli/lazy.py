@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from launch.cli.plugins import plugins_first
 
 Table = Mapping[str, tuple[str, str]]
 """By the name of a command: `module:name` of the function that is the command, or of a group of
@@ -23,7 +25,10 @@ class LazyCommand(TyperCommand):
         self.where = where
 
     def load(self) -> Any:
-        """The command itself."""
+        """The command itself; plugins of installed packages are there before it is imported."""
+        from searchspace.plugins import load_plugins  # More than a help text needs.
+
+        load_plugins()
         module, attribute = self.where.split(":")
         found = getattr(import_module(module), attribute)
         if not isinstance(found, typer.Typer):
@@ -40,6 +45,9 @@ class LazyCommands(TyperGroup):
     """Commands from a table. Usage errors are printed as all other errors are, with status 2."""
 
     table: ClassVar[Table]
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, plugins_first(args))
 
     def list_commands(self, ctx: typer.Context) -> list[str]:
         return list(self.table)
@@ -63,15 +71,21 @@ class LazyCommands(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def lazy_group(help: str, table: Table) -> typer.Typer:
-    """A group of the commands in `table`; `help` is the line that its `--help` begins with."""
+def lazy_group(
+    help: str, table: Table, callback: Callable[..., None] = lambda: None
+) -> typer.Typer:
+    """A group of the commands in `table`; `help` is the line that its `--help` begins with.
+
+    Args:
+        callback: its parameters are options of the group.
+    """
     group = typer.Typer(
         cls=type("Commands", (LazyCommands,), {"table": table}),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    group.callback(help=help)(lambda: None)
+    group.callback(help=help)(callback)
     return group
 
 

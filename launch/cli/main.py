@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from launch.cli.lazy import lazy_group
+from launch.cli.plugins import sparrow
 
 COMMANDS = {
     "search": (
@@ -64,7 +65,9 @@ DATA = {
 }
 """The same for the commands of `sparrow data`."""
 
-app = lazy_group("Search detectors for small objects together with their compression.", COMMANDS)
+app = lazy_group(
+    "Search detectors for small objects together with their compression.", COMMANDS, sparrow
+)
 data = lazy_group(COMMANDS["data"][1], DATA)
 
 

@@ -28,6 +28,7 @@ from launch.trial.meter import LocalMeter
 from launch.trial.run import pick_device
 from launch.trial.teachers import PackedDetector
 from searchspace.measuring import MeasureConfig
+from searchspace.plugins import load_plugins
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -71,7 +72,8 @@ class TargetMeter:
         *more: int,
     ) -> M:
         given = PackedDetector.of(detector), config.model_dump_json(), *more
-        task = _placed(_answer, self.resource).remote(method, self.data, self.speeds, *given)
+        about = method, load_plugins(), self.data, self.speeds
+        task = _placed(_answer, self.resource).remote(*about, *given)
         try:
             return model.model_validate_json(ray.get(task))
         except RayTaskError as error:
@@ -115,9 +117,16 @@ def _check_energy() -> None:
 
 @ray.remote(num_cpus=0)
 def _answer(
-    method: str, data: TrialData, speeds: Path, detector: PackedDetector, config: str, *more: int
+    method: str,
+    plugins: tuple[str, ...],
+    data: TrialData,
+    speeds: Path,
+    detector: PackedDetector,
+    config: str,
+    *more: int,
 ) -> str:
     """The answer of this node's own meter, as JSON."""
+    load_plugins(plugins)
     ask = getattr(LocalMeter(data, pick_device(), speeds), method)
     answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
     return answer.model_dump_json()

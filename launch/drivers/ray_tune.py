@@ -46,7 +46,7 @@ from launch.trial.data import TrialData
 from launch.trial.result import RESULT, TrialResult, read_result
 from launch.trial.run import SPEEDS
 from launch.trial.teachers import PackedDetector, load_teacher, named_teachers
-from searchspace import TrialConfig
+from searchspace import TrialConfig, load_plugins
 
 RETRIES = 2
 """How often a trial is started again after its process or node was lost."""
@@ -286,6 +286,7 @@ def _tuner(
             device=study.settings.device,
             meter=meter,
             weights=study.settings.weights,
+            plugins=load_plugins(),
         ),
         {"CPU": resources.cpus, "GPU": resources.gpus},
     )
@@ -342,8 +343,10 @@ def _run_on_worker(
     device: str | None,
     meter: TargetMeter | None,
     weights: Path | None,
+    plugins: tuple[str, ...],
 ) -> None:
     """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
+    load_plugins(plugins)
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
     folder = Path(config["folder"])
     outcome = attempt(

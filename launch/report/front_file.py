@@ -14,6 +14,7 @@ from launch.figures import Figure
 from launch.records import TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
+from launch.study.settings import SETTINGS, read_settings
 from searchspace import TrialConfig
 from searchspace.reading import read_model
 
@@ -167,6 +168,8 @@ def load_front(folder: Path | str) -> Front:
     path = Path(folder) / FRONT_JSON
     if not path.exists():
         raise ValueError(f"{path}: no such file; give the folder of a study that has its report")
+    if (Path(folder) / SETTINGS).exists():
+        read_settings(Path(folder))  # It loads the plugins whose configurations lie in the front.
     front = read_model(path, Front, "write the study's report again")
     members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
     return front.model_copy(update={"members": members})

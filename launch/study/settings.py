@@ -16,7 +16,8 @@ from launch.study.samplers import SamplerName, usual_sampler
 from launch.trial.data import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.compression import Ratio
-from searchspace.reading import Unreadable, in_words, read_model
+from searchspace.plugins import load_plugins
+from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text
 
 SETTINGS = "study.json"
 
@@ -59,6 +60,7 @@ class StudySettings(BaseModel):
     """Everything that `--resume` needs; lies in `study.json`.
 
     Attributes:
+        plugins: what is loaded before the rest is read: paths of Python files, names of modules.
         space: the space as `Space.dump` gives it.
         fingerprint: of the data; a resumed study refuses other data.
         dropped: in words, what `skip_bad` left out of the data.
@@ -89,6 +91,7 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    plugins: tuple[str, ...] = ()
     space: dict[str, Any]
     train: SplitPaths
     val: SplitPaths
@@ -145,11 +148,25 @@ def settings_of(**fields: Any) -> StudySettings:
 
 
 def read_settings(folder: Path) -> StudySettings:
-    """The settings of the study in `folder`; raises `StudyError` where there is none."""
+    """The settings of the study in `folder`, whose plugins are loaded.
+
+    Raises:
+        StudyError: there is no study.
+        PluginError: a plugin that it was begun with is missing or broken.
+    """
     file = folder / SETTINGS
     if not file.exists():
         raise StudyError(f"{folder}: no study there (no study.json); give the folder of a study")
+    fix = "put back a copy of the file"
     try:
-        return read_model(file, StudySettings, "put back a copy of the file")
+        tree = parse_json(file, read_text(file, fix), fix)
+        load_plugins(_plugins(tree), moved=True)
+        return parse_model(file, tree, StudySettings, fix)
     except Unreadable as error:
         raise StudyError(str(error)) from None
+
+
+def _plugins(tree: Any) -> list[str]:
+    """The plugins that a study's file names; whatever else it holds is judged afterwards."""
+    named = tree.get("plugins") if isinstance(tree, dict) else None
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []

@@ -22,6 +22,7 @@ from launch.trial.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
 from searchspace.compression import Int8
+from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, read_model
 from searchspace.trial import TrialConfig
 
@@ -91,6 +92,7 @@ def run_trial(
             these were trained with.
     """
     out, device = given_path("out", out), pick_device(device)
+    load_plugins()
     config, data = config.started(), TrialData.of(data)
     check_fits(config, data, load_teacher)
     store = Store(Path(stages or out / STAGES))

@@ -1,0 +1,50 @@
+"""`--plugin`: an option of every command, which may stand before or after the command's name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+OPTION = "--plugin"
+
+
+def _load(names: list[str] | None) -> list[str] | None:
+    """Load plugins while the command line is parsed: commands and options may depend on them."""
+    if names:
+        from searchspace.plugins import PluginError, load_plugins  # More than a help text needs.
+
+        try:
+            load_plugins(names)
+        except PluginError as error:
+            raise typer.BadParameter(str(error)) from error
+    return names
+
+
+def sparrow(
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            OPTION,
+            callback=_load,
+            is_eager=True,
+            metavar="MODULE|FILE",
+            help="Module or Python file with members of your own, for any command; repeatable.",
+        ),
+    ] = None,
+) -> None:
+    """What all commands share."""
+
+
+def plugins_first(arguments: list[str]) -> list[str]:
+    """The arguments of `sparrow` with `--plugin NAME` and `--plugin=NAME` before the command."""
+    first, rest, left = [], [], iter(arguments)
+    for argument in left:
+        if argument == "--":
+            return [*first, *rest, argument, *left]
+        value = next(left, None) if argument == OPTION else None
+        if value is not None:
+            first += [argument, value]
+        else:
+            (first if argument.startswith(f"{OPTION}=") else rest).append(argument)
+    return [*first, *rest]

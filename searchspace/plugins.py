@@ -1,0 +1,145 @@
+"""Plugins: modules of users that register members of their own, such as a neck step, when imported.
+
+A plugin is named by its dotted module name or by the path of its file. Installed packages offer
+theirs as entry points of the group `sparrow.plugins`, whose values are module names.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+GROUP = "sparrow.plugins"
+"""The group of entry points that name the plugins of installed packages."""
+
+_loaded: dict[str, str] = {}
+"""By its module's name, what each plugin that was loaded in this process is called."""
+
+
+class PluginError(ValueError):
+    """A plugin that cannot be loaded; the message says which, why, and what to do."""
+
+
+def load_plugins(names: Iterable[str | Path] = (), moved: bool = False) -> tuple[str, ...]:
+    """Import the plugins of installed packages, and those named; each once in a process.
+
+    Args:
+        names: dotted names of modules, or paths of Python files. Modules are found as Python finds
+            them, or in the working folder.
+        moved: a file that is gone may have been loaded from elsewhere already.
+
+    Returns:
+        what all plugins loaded in this process are called, for another process to load them:
+        absolute paths of files, and names of modules.
+
+    Raises:
+        PluginError: one is missing, or its import fails.
+    """
+    _load_installed()
+    for name in names:
+        _load(str(name), moved)
+    return tuple(_loaded.values())
+
+
+@functools.cache
+def _load_installed() -> None:
+    for point in sorted(entry_points(group=GROUP)):
+        package = point.dist.name if point.dist else "an installed package"
+        name = f"{point.module} of {package}"
+        _import(point.module, name, f"repair or uninstall {package}")
+        _loaded.setdefault(point.module, point.module)
+
+
+def _load(name: str, moved: bool) -> None:
+    if not name.endswith(".py"):
+        name = _file_here(name) or name
+    if not name.endswith(".py"):
+        if name not in _loaded:
+            _append_to_path(Path.cwd())
+            _import(name, name, "correct it, or leave the plugin out")
+            _loaded[name] = name
+        return
+    file = Path(os.path.abspath(name))
+    known = _loaded.get(file.stem)
+    if known == str(file) or (known and moved and not file.exists()):
+        return
+    _load_file(file)
+    _loaded[file.stem] = str(file)
+
+
+def _file_here(name: str) -> str | None:
+    """The file of a module that lies in the working folder itself: it is found from there alone."""
+    file = Path(f"{name}.py").absolute()
+    if "." in name or not file.is_file():
+        return None
+    spec = importlib.util.find_spec(name)
+    found = None if spec is None else spec.origin
+    return str(file) if found is None or os.path.abspath(found) == str(file) else None
+
+
+def _load_file(file: Path) -> None:
+    """Import a file as a module of its own name, for other processes to find it, too."""
+    if not file.is_file():
+        raise PluginError(
+            f"plugin {file}: no such file; give the path of a Python file, or a module's name"
+        )
+    if not file.stem.isidentifier():
+        raise PluginError(
+            f"plugin {file}: {file.stem!r} is no name of a module; rename the file with letters, "
+            "digits and underscores"
+        )
+    _append_to_path(file.parent)
+    module = _import(file.stem, str(file), "correct it, or leave the plugin out")
+    origin = getattr(module, "__file__", None)
+    if origin is None or not os.path.samefile(origin, file):
+        raise PluginError(
+            f"plugin {file}: another module is called {file.stem} ({origin or 'built in'}); rename "
+            "the file"
+        )
+
+
+def _append_to_path(folder: Path) -> None:
+    """Let Python find modules in a folder, after all others."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()
+
+
+def _import(module: str, name: str, fix: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        own = error.name is not None and f"{module}.".startswith(f"{error.name}.")
+        if not own:
+            raise PluginError(
+                f"plugin {name}: it needs the module {error.name}, which is not installed; install "
+                "it, or leave the plugin out"
+            ) from error
+        raise PluginError(
+            f"plugin {name}: there is no module {error.name}, neither installed nor in "
+            f"{Path.cwd()}; correct the name, install it, or give the path of its file"
+        ) from None
+    except (Exception, SystemExit) as error:
+        what = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        raise PluginError(
+            f"plugin {name}: its import failed: {what}{_place(error)}; {fix}"
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """The line of a plugin that an error comes from."""
+    if isinstance(error, SyntaxError):
+        return ""  # It says so itself.
+    between = (__file__, importlib.__file__)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename not in between and not frame.filename.startswith("<frozen"):
+            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+    return ""

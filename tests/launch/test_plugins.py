@@ -1,0 +1,110 @@
+"""Plugins of commands and of searches: who loads them, and when."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from launch import load_front, search
+from launch.searches import report, resume
+from launch.study.settings import SETTINGS, read_settings
+from searchspace import PluginError, plugins
+
+Run = Callable[..., tuple[int, str]]
+
+NOTING = """
+import os
+from pathlib import Path
+Path(__file__).with_name(f"loaded-{os.getpid()}").touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    sys.modules.pop("forms_noting", None)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A plugin that leaves a file for each process that loads it."""
+    file = tmp_path / "plugins" / "forms_noting.py"
+    file.parent.mkdir()
+    file.write_text(NOTING)
+    return file
+
+
+def loads(plugin: Path) -> int:
+    """In how many processes it was loaded."""
+    return len(list(plugin.parent.glob("loaded-*")))
+
+
+def forget(plugin: Path) -> None:
+    """Be another process."""
+    plugins._loaded.clear()
+    del sys.modules["forms_noting"]
+    for file in plugin.parent.glob("loaded-*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("place", ["before", "after", "equals"])
+def test_any_command_takes_a_plugin_before_or_after_its_name(
+    place: str, plugin: Path, run: Run
+) -> None:
+    arguments = {
+        "before": ("--plugin", plugin, "space", "quick"),
+        "after": ("space", "--plugin", plugin, "quick"),
+        "equals": ("space", "quick", f"--plugin={plugin}"),
+    }[place]
+    code, text = run(*arguments)
+    assert code == 0, text
+    assert "768 configurations" in text
+    assert loads(plugin) == 1
+
+
+def test_a_missing_plugin_is_a_usage_error(run: Run) -> None:
+    code, text = run("space", "--plugin", "forms_nonesuch")
+    assert code == 2
+    assert "there is no module forms_nonesuch" in text
+    assert run("space", "--plugin")[0] == 2
+
+
+def test_a_study_stores_its_plugins_and_whatever_reads_it_loads_them(
+    plugin: Path, space_file: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    search(space_file, shapes_folder, out, trials=1, driver="local", plugins=[plugin])
+    assert read_settings(out).plugins == (str(plugin),)
+    for read in (report, load_front, lambda folder: resume(folder, driver="local")):
+        forget(plugin)
+        read(out)
+        assert loads(plugin) == 1
+    forget(plugin)
+    plugin.unlink()
+    with pytest.raises(PluginError, match=r"forms_noting\.py: no such file"):
+        report(out)
+
+
+def test_a_bad_plugin_is_refused_before_anything_is_written(
+    space_file: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PluginError, match="no module forms_nonesuch"):
+        search(space_file, shapes_folder, tmp_path / "study", plugins=["forms_nonesuch"])
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_rays_processes_load_the_plugins_of_a_study(
+    plugin: Path, space_file: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    front = search(space_file, shapes_folder, out, trials=1, plugins=[plugin])
+    assert front.trials["finished"] == 1
+    assert loads(plugin) == 2  # this process, and the one that ran the trial
+    assert str(plugin) in (out / SETTINGS).read_text()
