@@ -21,10 +21,11 @@ from rich.table import Table
 from detectors.timing.cost import Cost
 from launch.cli.fps import Row, measure_rows, notes
 from launch.cli.names import find_detector
-from launch.figures import MISSING, TIMES, show
+from launch.figures import MISSING, show
 from launch.trial.run import pick_device
 from searchspace import Published, papers
 from searchspace.measuring import AUTO, MeasureConfig
+from searchspace.words import TIMES
 
 FAMILIES = (
     ("ssd300_vgg16_11620", "fssd300_11620", "mfssd", "mdssd300"),

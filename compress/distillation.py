@@ -15,9 +15,7 @@ from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
 from searchspace.geometry import Level, shown
-
-SOFTMAX_HEADS = ("multibox",)
-"""Kinds of heads whose class logits exclude each other."""
+from searchspace.heads import HEADS
 
 LOCATIONS = {"classes": ("classes",), "maps": ("maps",), "both": ("classes", "maps")}
 
@@ -230,9 +228,10 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:
     instead = "; channel_wise compares any two detectors"
     for owner, config in (("student", student), ("teacher", teacher)):
-        if config.head.kind not in SOFTMAX_HEADS:
+        if not config.head.softmax:
+            having = " or ".join(kind for kind, head in HEADS.by_kind.items() if head.softmax)
             raise ValueError(
-                f"logits need heads of kind {' or '.join(SOFTMAX_HEADS)}, but the {owner}'s is "
+                f"logits need heads of kind {having}, but the {owner}'s is "
                 f"{config.head.kind}{instead}"
             )
     ours, theirs = _priors(student), _priors(teacher)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator
 
+from searchspace.words import TIMES
+
 Figure = Literal[
     "ap",
     "ap50",
@@ -91,9 +93,6 @@ Objectives = Annotated[tuple[Figure, ...], AfterValidator(_two_or_more_once)]
 
 
 MISSING = "\N{EN DASH}"
-
-
-TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 LABELS = {

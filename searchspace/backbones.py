@@ -24,6 +24,7 @@ from searchspace.geometry import (
     scaled,
 )
 from searchspace.registry import Registry
+from searchspace.words import joined
 
 Activation = Literal["relu", "relu6", "silu"]
 """`silu` comes with YOLOX's constants of batch norm."""
@@ -91,6 +92,20 @@ class Backbone(Config):
     taps: tuple[str, ...]
     eliminated_strides: tuple[int, ...]
     second_path: Annotated[bool, Follows()] = False
+
+    def in_words(self) -> str:
+        """What it is, if not the usual one, and what was changed of it."""
+        numbers = "-".join(map(str, self.eliminated_strides))
+        usual = type(self).model_fields["taps"].default
+        return joined(
+            self._name_in_words(),
+            f"S{len(self.eliminated_strides)}L{numbers}" if self.eliminated_strides else "",
+            f"taps {'+'.join(self.taps)}" if self.taps != usual else "",
+        )
+
+    def _name_in_words(self) -> str:
+        """What it is, strides and taps aside."""
+        return self.kind
 
     def stock_rows(self) -> tuple[Row, ...]:
         """The rows before any edit, at width 1."""
@@ -180,6 +195,10 @@ class MobileNetV1(Backbone):
     ] = ()
     activation: Literal["relu", "relu6"] = "relu"
 
+    def _name_in_words(self) -> str:
+        """Nothing but the activation: it is the usual one."""
+        return "ReLU6" if self.activation == "relu6" else ""
+
     def stock_rows(self) -> tuple[Row, ...]:
         widths_and_strides = (
             (32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
@@ -210,6 +229,9 @@ class VGG16(Backbone):
     taps: tuple[str, ...] = ("conv4_3", "fc7")
     eliminated_strides: Annotated[tuple[int, ...], Choice((), (2,), (5,), (9,))] = ()
     norm: Annotated[bool, Choice(False, True)] = False
+
+    def _name_in_words(self) -> str:
+        return "VGG16 with batch norm" if self.norm else "VGG16"
 
     def stock_rows(self) -> tuple[Row, ...]:
         rows: list[Row] = []
@@ -248,6 +270,10 @@ class ResNet(Backbone):
     depth: Annotated[Literal[50, 101], Choice(50, 101)] = 50
     last_stage: Annotated[Literal["strided", "dilated"], Choice("strided", "dilated")] = "strided"
 
+    def _name_in_words(self) -> str:
+        dilated = "last stage dilated" if self.last_stage == "dilated" else ""
+        return joined(f"ResNet-{self.depth}", dilated)
+
     def stock_rows(self) -> tuple[Row, ...]:
         stages = [
             Row(f"res{2 + k}", "residual", 256 * 2**k, stride=2 if k else 1, blocks=blocks)
@@ -275,6 +301,9 @@ class CSPDarknet(Backbone):
     taps: tuple[str, ...] = ("dark3", "dark4", "dark5")
     eliminated_strides: Annotated[tuple[int, ...], Choice((), (0,), (1,), (3,))] = ()
     depth: Annotated[float, Choice(0.33, 0.67, 1.0), Field(gt=0, le=2)] = 0.33
+
+    def _name_in_words(self) -> str:
+        return f"CSPDarknet of depth {self.depth:g}"
 
     def stock_rows(self) -> tuple[Row, ...]:
         rows = [Row("stem", "focus", 64, stride=2)]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from searchspace.config import Config
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
+from searchspace.words import joined, percent
 
 Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
 
@@ -34,6 +35,29 @@ class Unpruned(ContinuedTraining):
 
     kind: Literal["none"] = "none"
 
+    def in_words(self) -> str:
+        return ""
+
+
+Target = Literal["channels", "params", "macs", "latency"]
+
+SHARES_OF: dict[Target, str] = {
+    "channels": "",
+    "params": " of the parameters",
+    "macs": " of the MACs",
+    "latency": " of the time",
+}
+"""What a ratio is a share of, by the target of a pruning."""
+
+Criterion = Literal["l2", "taylor", "lamp", "random"]
+
+CRITERIA: dict[Criterion, str] = {
+    "l2": "L2 norm",
+    "taylor": "Taylor expansion",
+    "lamp": "LAMP",
+    "random": "chance",
+}
+
 
 class ChannelPruning(ContinuedTraining):
     """What every way of removing channels has; which of them go, the ways say.
@@ -49,12 +73,17 @@ class ChannelPruning(ContinuedTraining):
         distillation: who teaches in the fine-tuning, whoever taught in the training.
     """
 
-    target: Literal["channels", "params", "macs", "latency"] = "channels"
+    target: Target = "channels"
     scope: Annotated[Literal["global", "layer"], Choice("global", "layer")] = "global"
     round_to: Annotated[int, Choice(1, 8), Field(ge=1)] = 1
     floor: float = Field(default=0.1, gt=0, le=1)
     finetune_epochs: int = Field(default=20, ge=0)
     distillation: Distillation = NoDistillation()
+
+    def _pruned(self, ratio: float, by: str = "") -> str:
+        """How much goes, by what, and who teaches what is left."""
+        words = f"pruned {percent(ratio)}{SHARES_OF[self.target]}{by}"
+        return joined(words, self.distillation.in_words())
 
     @model_validator(mode="after")
     def _teaches_in_some_epoch(self) -> ChannelPruning:
@@ -78,6 +107,9 @@ class Slimming(ChannelPruning):
     sparsity: Annotated[float, FloatRange(1e-5, 1e-3, log=True), Field(ge=0)] = 1e-4
     ratio: Ratio = 0.5
 
+    def in_words(self) -> str:
+        return self._pruned(self.ratio)
+
 
 class ImportancePruning(ChannelPruning):
     """The channels of least importance go, batch norm or not; training needs no preparation.
@@ -91,17 +123,21 @@ class ImportancePruning(ChannelPruning):
     """
 
     kind: Literal["importance"] = "importance"
-    criterion: Annotated[
-        Literal["l2", "taylor", "lamp", "random"], Choice("l2", "taylor", "lamp", "random")
-    ] = "taylor"
+    criterion: Annotated[Criterion, Choice("l2", "taylor", "lamp", "random")] = "taylor"
     steps: Annotated[int, Choice(1, 4), Field(ge=1)] = 4
     ratio: Ratio = 0.5
+
+    def in_words(self) -> str:
+        return self._pruned(self.ratio, f" by {CRITERIA[self.criterion]}")
 
 
 class Unquantised(Config):
     """Leave the numbers of the trained detector as they are."""
 
     kind: Literal["none"] = "none"
+
+    def in_words(self) -> str:
+        return ""
 
 
 class Int8(Config):
@@ -115,6 +151,9 @@ class Int8(Config):
     kind: Literal["int8"] = "int8"
     runtime: Literal["openvino", "onnxruntime"] = "openvino"
     images: int = Field(default=128, ge=1)
+
+    def in_words(self) -> str:
+        return f"int8 by {self.runtime}"
 
 
 class CompressConfig(Config):
@@ -132,6 +171,9 @@ class CompressConfig(Config):
     quantisation: Annotated[Unquantised | Int8, Fixed("none"), Field(discriminator="kind")] = (
         Unquantised()
     )
+
+    def in_words(self) -> str:
+        return joined(self.pruning.in_words(), self.quantisation.in_words())
 
     @property
     def prunes(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from searchspace.domains import Domain
+from searchspace.words import joined
 
 C = TypeVar("C", bound="Config")
 
@@ -25,6 +26,22 @@ class Config(BaseModel):
             pydantic.ValidationError: they do not go together with the rest.
         """
         return type(self)(**{**dict(self), **fields})
+
+    def in_words(self) -> str:
+        """What is particular about this, as reports say it; empty where nothing is.
+
+        By default its kind, and the fields with another value than their default: `attention
+        (heads 4)`. Reports cannot fail on a class that says no more about itself.
+        """
+        kind = getattr(self, "kind", "").replace("_", " ")
+        changed = joined(
+            *(
+                _field_in_words(name.replace("_", " "), getattr(self, name))
+                for name, info in type(self).model_fields.items()
+                if name != "kind" and getattr(self, name) != info.get_default()
+            )
+        )
+        return f"{kind} ({changed})" if kind and changed else kind or changed
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +68,20 @@ class Config(BaseModel):
         """How much of this another kind does not have: the fields in which they differ."""
         fields = [name for name in type(self).model_fields if name != "kind"]
         return sum(getattr(self, name) != getattr(other, name, ...) for name in fields)
+
+
+def _field_in_words(name: str, value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return name if value else f"no {name}"
+    return f"{name} {_value_in_words(value)}"
+
+
+def _value_in_words(value: Any) -> str:
+    if isinstance(value, Config):
+        return value.in_words() or "as usual"
+    if isinstance(value, tuple):
+        return "+".join(map(_value_in_words, value)) or "none"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 class OutsideSpace(ValueError):

@@ -11,12 +11,11 @@ from searchspace.backbones import BACKBONES, Backbone, MobileNetV1
 from searchspace.config import Config, Through
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_if_equal, shown
-from searchspace.heads import HEADS, Head, LevelPoints, LevelPriors, ListedPriors, Multibox
+from searchspace.heads import HEADS, Head, LevelPoints, LevelPriors, Multibox
 from searchspace.neck_forms import NECK_FORMS, form_of, steps_of
-from searchspace.necks import Aggregate, Pyramid, Step
-from searchspace.necks.dual_path import Join, Split
-from searchspace.necks.fusion import Fuse
+from searchspace.necks import Step
 from searchspace.necks.growth import Extend, L2Norm
+from searchspace.words import joined, on_axes
 
 Side = Annotated[int, Field(ge=64, le=16384)]
 
@@ -62,7 +61,7 @@ class DetectorConfig(Config):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """There is a second path where the neck reads it."""
-        reads = any(isinstance(step, Join | Split) for step in values["neck"])
+        reads = any(step.reads_side for step in values["neck"])
         backbone = values["backbone"]
         return values | {"backbone": type(backbone)(**dict(backbone) | {"second_path": reads})}
 
@@ -103,31 +102,46 @@ class DetectorConfig(Config):
         if len(before) != len(after):
             maps = ", ".join(shown(level.size) for level in after)
             raise ValueError(f"{len(after)} levels ({maps}) in place of {len(before)}")
-        head = self.head
-        if isinstance(head, Multibox) and isinstance(head.priors, ListedPriors):
-            pairs = zip(before, after, strict=True)
-            grown = moved.size[0] / self.size[0]
-            changes = tuple(grown * b.height / a.height for b, a in pairs)
-            head = head.model_copy(update={"priors": head.priors.for_cells(changes)})
-        return self.changed(input_size=size, head=head)
+        pairs = zip(before, after, strict=True)
+        grown = moved.size[0] / self.size[0]
+        changes = tuple(grown * b.height / a.height for b, a in pairs)
+        return self.changed(input_size=size, head=self.head.for_cells(changes))
 
-    def _refuse_idle_splits(self) -> None:
-        """A split gives growth another start; a fusion or another split would take it back."""
-        starting = Split | Extend | Fuse | Pyramid | Aggregate
-        starts = [(n, s) for n, s in enumerate(self.neck) if isinstance(s, starting)]
-        for (number, step), (_, reader) in itertools.pairwise([*starts, (0, None)]):
-            if isinstance(step, Split) and not isinstance(reader, Extend):
+    def in_words(self) -> str:
+        return joined(
+            f"width {self.width:g}",
+            f"{on_axes(self.input_size)} px",
+            self.backbone.in_words(),
+            *(step.in_words() for step in self.neck),
+            self.head.in_words(),
+        )
+
+    def _refuse_idle_starts(self, stages: tuple[Levels, ...]) -> None:
+        """What gives growth another start is refused where another step replaces that unread."""
+        made = list(zip(self.neck, itertools.pairwise(stages), strict=True))
+        for number, step in enumerate(self.neck):
+            if not step.only_sets_top:
+                continue
+            users = (
+                later
+                for later, (a, b) in made[number + 1 :]
+                if later.reads_top or a.top is not b.top
+            )
+            reader = next(users, None)
+            if reader is None or not reader.reads_top:
                 raise ValueError(
-                    f"neck.{number}, split: nothing grows from it; put a step extend behind it"
+                    f"neck.{number}, {step.kind}: nothing grows from it; put a step extend behind "
+                    "it"
                 )
 
     @model_validator(mode="after")
     def _can_be_built(self) -> DetectorConfig:
-        for level in self.levels():
+        stages = self.stages()
+        for level in stages[-1].maps:
             if min(level.size) < 1:
                 raise ValueError(f"input_size {self.input_size} leaves an empty map; raise it")
-        if self.backbone.second_path and not any(isinstance(s, Join | Split) for s in self.neck):
+        if self.backbone.second_path and not any(step.reads_side for step in self.neck):
             raise ValueError("second_path: nothing reads it; add a step join or split to the neck")
-        self._refuse_idle_splits()
+        self._refuse_idle_starts(stages)
         self.priors()
         return self

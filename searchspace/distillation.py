@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,10 +19,29 @@ Teacher = Annotated[str, Field(min_length=1)]
 Temperature = Annotated[float, FloatRange(1.0, 4.0), Field(gt=0)]
 
 
+Location = Literal["classes", "maps", "both"]
+
+LOCATIONS: dict[Location, str] = {
+    "classes": "class logits",
+    "maps": "maps",
+    "both": "class logits and maps",
+}
+"""What a teacher shows, by the location of channel-wise distillation."""
+
+
+def taught(teacher: str, lesson: str, weight: float, temperature: float) -> str:
+    """Who teaches what; of a saved detector the end of its path."""
+    name = "its parent" if teacher == PARENT else "/".join(PurePath(teacher).parts[-2:])
+    return f"taught by {name} ({lesson}, weight {weight:.2g}, temperature {temperature:.2g})"
+
+
 class NoDistillation(Config):
     """Learn from the labels alone."""
 
     kind: Literal["none"] = "none"
+
+    def in_words(self) -> str:
+        return ""
 
 
 class ChannelWise(Config):
@@ -38,11 +58,12 @@ class ChannelWise(Config):
 
     kind: Literal["channel_wise"] = "channel_wise"
     teacher: Teacher = PARENT
-    location: Annotated[Literal["classes", "maps", "both"], Choice("classes", "maps", "both")] = (
-        "classes"
-    )
+    location: Annotated[Location, Choice("classes", "maps", "both")] = "classes"
     temperature: Temperature = 1.0
     weight: Annotated[float, FloatRange(1.0, 50.0, log=True), Field(gt=0)] = 5.0
+
+    def in_words(self) -> str:
+        return taught(self.teacher, LOCATIONS[self.location], self.weight, self.temperature)
 
 
 class Logits(Config):
@@ -60,6 +81,9 @@ class Logits(Config):
     teacher: Teacher = PARENT
     temperature: Temperature = 2.0
     weight: Annotated[float, FloatRange(0.1, 10.0, log=True), Field(gt=0)] = 1.0
+
+    def in_words(self) -> str:
+        return taught(self.teacher, "class probabilities", self.weight, self.temperature)
 
 
 Distillation = Annotated[NoDistillation | ChannelWise | Logits, Field(discriminator="kind")]

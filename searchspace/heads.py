@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -71,10 +72,39 @@ def even_step(level: Level, size: Size) -> float | tuple[float, float]:
     return one_if_equal((size[0] / level.height, size[1] / level.width))
 
 
-class PriorRule(Config):
-    """Where the priors of a multibox head come from."""
+class PriorRule(Config, ABC):
+    """Where the priors of a multibox head come from: their sizes and ratios, level by level.
+
+    A rule is registered with `@PRIOR_RULES.register`, and a space names it as
+    `detector.head.multibox.priors.kind`. It needs no module: boxes are made from what it returns.
+
+    Attributes:
+        kind: the name of the rule in files; a `Literal` with itself as default.
+    """
 
     kind: str
+
+    @abstractmethod
+    def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
+        """The priors of each level.
+
+        Args:
+            levels: the maps that the head reads, finest first, with their cells.
+            size: height and width of the network's input in pixels.
+
+        Returns:
+            One for each level, in pixels of the input. `even_step` has the step at which the cells
+            of a level cover the input.
+
+        Raises:
+            ValueError: the rule does not suit these levels; the message says why, and what to
+                change.
+        """
+
+    def for_cells(self, changes: tuple[float, ...]) -> Self:
+        """This for an input of another size, whose cells are larger by these factors, level by
+        level: as a rule it says the same there."""
+        return self
 
 
 class ListedPriors(PriorRule):
@@ -150,7 +180,10 @@ class ListedPriors(PriorRule):
             for share, one, two in zip(self.shares(), self.rules(), theirs, strict=True)
         )
 
-    def for_cells(self, changes: tuple[float, ...]) -> ListedPriors:
+    def in_words(self) -> str:
+        return f"listed priors from {self.sizes[0]:g} px"
+
+    def for_cells(self, changes: tuple[float, ...]) -> Self:
         """The same boxes on maps whose cells are larger by these factors, level by level."""
         steps = tuple(s * change for s, change in zip(self.steps, changes, strict=True))
         return self.model_copy(update={"steps": steps})
@@ -171,6 +204,9 @@ class ScaledPriors(PriorRule):
     kind: Literal["scaled"] = "scaled"
     cells: Cells = 2.8
     ratios: Ratios = (2, 3)
+
+    def in_words(self) -> str:
+        return f"priors of {self.cells:g} cells"
 
     def rules(self, levels: int) -> tuple[LevelRule, ...]:
         """The rule of each of so many levels."""
@@ -211,6 +247,10 @@ class LevelledPriors(PriorRule):
     second: LevelRule = LevelRule()
     third: LevelRule = LevelRule()
     coarser: LevelRule = LevelRule()
+
+    def in_words(self) -> str:
+        rules = (self.first, self.second, self.third, self.coarser)
+        return f"priors of {', '.join(f'{rule.cells:g}' for rule in rules)} cells"
 
     def rules(self, levels: int) -> tuple[LevelRule, ...]:
         """The rule of each of so many levels; raises ValueError for three or fewer."""
@@ -282,10 +322,44 @@ class Postprocess(Config):
     detections: int = Field(default=100, ge=1)
 
 
-class Head(Config):
-    """What predicts from the maps of the neck."""
+class Head(Config, ABC):
+    """What predicts from every cell of every map: default boxes or points, and what they mean.
+
+    A head is two classes. Its configuration, a subclass of this one, is registered with
+    `@HEADS.register` and says what it predicts from. Its module, a subclass of
+    `detectors.heads.DenseHead`, is decorated with `@builds(...)` of `detectors.building`; it is
+    called with the whole `DetectorConfig`, whose `head` is this, whose `levels()` are the maps
+    and whose `num_classes` are the classes without background.
+
+    Attributes:
+        kind: the name of the head in files; a `Literal` with itself as default.
+        postprocess: from scores to detections.
+        softmax: whether the scores of a prior's classes and background add up to 1, which
+            distillation of logits needs.
+    """
 
     kind: str
+    softmax: ClassVar[bool] = False
+    postprocess: Postprocess = Postprocess()
+
+    @abstractmethod
+    def for_levels(
+        self, levels: tuple[Level, ...], size: Size
+    ) -> tuple[LevelPriors, ...] | tuple[LevelPoints, ...]:
+        """The default boxes or points of each level, for an input of `size` pixels.
+
+        Args:
+            levels: the maps that the head reads, finest first: channels and cells.
+            size: height and width of the input.
+
+        Raises:
+            ValueError: the head cannot read these maps; the message says why, and what to change.
+        """
+
+    def for_cells(self, changes: tuple[float, ...]) -> Self:
+        """This for an input of another size, whose cells are larger by these factors, level by
+        level: by default nothing of it depends on that."""
+        return self
 
 
 class Multibox(Head):
@@ -296,12 +370,17 @@ class Multibox(Head):
     """
 
     kind: Literal["multibox"] = "multibox"
+    softmax: ClassVar[bool] = True
     priors: Annotated[PriorRule, PRIOR_RULES, Fixed("scaled")] = ListedPriors()
-    postprocess: Postprocess = Postprocess()
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
-        """The priors of each level, for an input of `size` pixels."""
         return self.priors.for_levels(levels, size)
+
+    def for_cells(self, changes: tuple[float, ...]) -> Self:
+        return self.model_copy(update={"priors": self.priors.for_cells(changes)})
+
+    def in_words(self) -> str:
+        return self.priors.in_words()
 
 
 class PointHead(Head):
@@ -342,6 +421,9 @@ class Points(PointHead):
     depth: int = Field(default=2, ge=1)
     postprocess: Postprocess = Postprocess(candidates=1000, nms_iou=0.65)
 
+    def in_words(self) -> str:
+        return "YOLOX's head"
+
 
 class Distributions(PointHead):
     """GFL's head: a box's sides as distributions over their distance from the point.
@@ -359,6 +441,9 @@ class Distributions(PointHead):
     postprocess: Postprocess = Postprocess(
         score_threshold=0.05, candidates=5000, level_candidates=1000, nms_iou=0.6
     )
+
+    def in_words(self) -> str:
+        return "GFL's head"
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPoints, ...]:
         channels = [level.channels for level in levels]

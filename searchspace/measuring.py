@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from searchspace.config import Config
 from searchspace.runtimes import Precision, Runtime
+from searchspace.words import joined
 
 AUTO = "auto"
 """The fastest form that is installed for the device; int8, which needs calibration, left out."""
@@ -46,6 +47,14 @@ class MeasureConfig(Config):
     passes: int = Field(default=15, ge=1)
     interval: float = Field(default=0.03, gt=0)
     seconds: float = Field(default=10.0, gt=0)
+
+    def in_words(self) -> str:
+        """What runs the detector, where a configuration says so."""
+        precision = f" in {self.precision}" if self.precision != AUTO else ""
+        return joined(
+            f"run by {self.runtime}{precision}" if self.runtime != AUTO else "",
+            f"batches of {self.batch}" if self.batch > 1 else "",
+        )
 
     @model_validator(mode="after")
     def _precision_has_a_runtime(self) -> MeasureConfig:

@@ -22,6 +22,9 @@ class Cosine(Config):
     kind: Literal["cosine"] = "cosine"
     floor: float = Field(default=0.0, ge=0, lt=1)
 
+    def in_words(self) -> str:
+        return f"rate falls to {100 * self.floor:.2g} %" if self.floor else ""
+
     def rate(self, step: int, total: int, warm: float) -> float:
         """The learning rate of a step behind the warm-up, as a fraction of the configured one."""
         done = (step - warm) / max(total - warm, 1)
@@ -40,6 +43,10 @@ class Steps(Config):
     kind: Literal["steps"] = "steps"
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (8 / 12, 11 / 12)
     factor: float = Field(default=0.1, gt=0, lt=1)
+
+    def in_words(self) -> str:
+        shares = ", ".join(f"{100 * share:.0f}" for share in self.milestones)
+        return f"rate falls at {shares} %"
 
     @field_validator("milestones")
     @classmethod

@@ -11,6 +11,7 @@ from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.geometry import InputSize, both_axes, one_if_equal
 from searchspace.schedules import Cosine, Schedule
+from searchspace.words import TIMES, joined, percent
 
 Weights = Literal["none", "auto", "shapes", "imagenet"]
 
@@ -45,6 +46,10 @@ class Augment(Config):
     max_zoom: float = Field(default=4.0, ge=1)
     crop: float = Field(default=0.85, ge=0, le=1)
     flip: float = Field(default=0.5, ge=0, le=1)
+
+    def in_words(self) -> str:
+        """The mosaic; the rest is what nearly every training has."""
+        return f"mosaic {percent(self.mosaic)}" if self.mosaic else ""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Augment:
@@ -93,6 +98,25 @@ class CopyPaste(Config):
         """Whether anything is pasted at all."""
         return self.copies > 0 or self.probability > 0
 
+    def in_words(self) -> str:
+        """How often, of how many pastes, and cut by what, unless that is the usual."""
+        if not self.active:
+            return ""
+        stock = CopyPaste()
+        jitter = (self.scale_jitter, self.rotation)
+        return joined(
+            f"copy-paste {self.copies}{TIMES}" if self.copies else "",
+            f"online copy-paste {percent(self.probability)}" if self.probability else "",
+            f"{self.pastes} pastes an object" if self.pastes > 1 else "",
+            f"pasted by {self.source}" if self.source != stock.source else "",
+            f"pasted below {self.max_area:g} px\N{SUPERSCRIPT TWO}"
+            if self.max_area != stock.max_area
+            else "",
+            f"paste jitter {percent(self.scale_jitter)}, {self.rotation:g}\N{DEGREE SIGN}"
+            if jitter != (stock.scale_jitter, stock.rotation)
+            else "",
+        )
+
 
 class MultiScale(Config):
     """Training on several input sizes: every few steps, batches are resized to another one.
@@ -116,6 +140,11 @@ class MultiScale(Config):
     def active(self) -> bool:
         """Whether there is more than one size."""
         return self.smallest < self.largest
+
+    def in_words(self) -> str:
+        if not self.active:
+            return ""
+        return f"input sizes {self.smallest:.3g} to {self.largest:.3g}{TIMES}"
 
     def sizes(self, input_size: InputSize) -> tuple[InputSize, ...]:
         """The input sizes that are drawn from, ascending; `input_size` is one of them.
@@ -164,6 +193,12 @@ class SmallObjects(Config):
     weight: Annotated[float, FloatRange(0.5, 4.0, log=True), Field(gt=0)] = 1.0
     offset: float = 0.0
     by: SmallBy = "annotation"
+
+    def in_words(self) -> str:
+        if self.weight == 1:
+            return ""
+        where = " in the input" if self.by == "input" else ""
+        return f"small objects{where} weigh {self.weight:.2g}"
 
 
 class Frozen(Config):
@@ -230,6 +265,20 @@ class TrainConfig(Config):
     small_objects: SmallObjects = SmallObjects()
     frozen: Frozen = Frozen()
     distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
+
+    def in_words(self) -> str:
+        """What makes a training a recipe of its own; lengths and rates are told elsewhere."""
+        mosaic = self.augment.in_words()
+        plain = f" but for {self.plain_epochs} epochs" if mosaic and self.plain_epochs else ""
+        return joined(
+            self.copy_paste.in_words(),
+            f"{mosaic}{plain}",
+            f"EMA {self.ema:g}" if self.ema else "",
+            self.multi_scale.in_words(),
+            self.schedule.in_words(),
+            self.small_objects.in_words(),
+            self.distillation.in_words(),
+        )
 
     def is_plain(self, epoch: int) -> bool:
         """Whether an epoch, counted from 0, is one of the last, which go without mosaic."""

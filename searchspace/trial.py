@@ -22,8 +22,9 @@ from searchspace.initial_weights import (
     resolved,
     unprepared,
 )
-from searchspace.measuring import MeasureConfig
+from searchspace.measuring import AUTO, MeasureConfig
 from searchspace.training import TrainConfig
+from searchspace.words import joined
 
 MOST_SEED = 2**31 - 1
 """The largest seed that every library below takes, with room for what is added to it."""
@@ -37,6 +38,17 @@ class TrialConfig(Config):
     compress: CompressConfig = CompressConfig()
     measure: MeasureConfig = MeasureConfig()
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
+
+    def in_words(self) -> str:
+        """What is particular about it, e.g. `width 0.25, 160 px, S1L6, pruned 40 %`."""
+        quantised = self.deployment is not self.measure  # which says by what
+        unsaid = {"runtime": AUTO, "precision": AUTO} if quantised else {}
+        return joined(
+            self.detector.in_words(),
+            self.train.in_words(),
+            self.compress.in_words(),
+            self.measure.changed(**unsaid).in_words(),
+        )
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:

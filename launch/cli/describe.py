@@ -16,10 +16,9 @@ from detectors.dry_run import dry_run
 from launch.cli import option_types
 from launch.cli.names import find_system
 from launch.cli.terminal import console
-from launch.figures import TIMES
-from launch.report.words import on_axes
 from searchspace import DetectorConfig, Published
 from searchspace.heads import LevelPoints, LevelPriors
+from searchspace.words import TIMES, on_axes
 
 
 def describe_command(

@@ -32,7 +32,6 @@ from launch.drivers.interrupts import interruptible
 from launch.figures import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
 from launch.report import (
-    describe_in_words,
     front_table,
     gone,
     gone_in_words,
@@ -389,7 +388,7 @@ def _print_end(objectives: Sequence[Figure], folder: Path) -> OnEnd:
 
 
 def _print_trial(record: TrialRecord, objectives: Sequence[Figure], folder: Path) -> None:
-    words = describe_in_words(record.config)
+    words = record.config.in_words()
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"
         console.say(f"trial {record.number} {record.state}: {why} ({words})")

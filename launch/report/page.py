@@ -29,7 +29,7 @@ from launch.report.front_file import REMADE, member_of
 from launch.report.plot import front_plot
 from launch.report.rising import slope
 from launch.report.study import StudyView, headline
-from launch.report.words import describe_in_words, show_seconds
+from launch.report.words import show_seconds
 from launch.study.failures import evidence
 from launch.trial.result import TrialResult
 from searchspace.reading import visible
@@ -103,7 +103,7 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         lstrip_blocks=True,
     )
     environment.finalize = _plain
-    environment.filters.update(words=describe_in_words, seconds=show_seconds)
+    environment.filters.update(seconds=show_seconds)
     environment.globals.update(show=show, labels=LABELS, remade=REMADE)
     return environment.get_template("page.html").render(
         title=title,

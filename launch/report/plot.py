@@ -14,7 +14,6 @@ from plotly import graph_objects as go
 from launch.figures import LABELS, SENSES, Figure, show
 from launch.records import TrialRecord
 from launch.report.study import StudyView
-from launch.report.words import describe_in_words
 from launch.trial.result import Outcome
 from searchspace.reading import visible
 
@@ -149,7 +148,7 @@ def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter
 
 def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
     """Plotly reads a subset of HTML in it."""
-    words = html.escape(visible(describe_in_words(record.config))).replace(", ", "<br>")
+    words = html.escape(visible(record.config.in_words())).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
     if record.parent is not None:
         mark = f" (from trial {record.parent})"

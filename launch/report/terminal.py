@@ -10,7 +10,6 @@ from launch.figures import COLUMNS, DEFAULT, LABELS, Figure, columns, show, show
 from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
-from launch.report.words import describe_in_words
 from launch.trial.result import Outcome, TrialResult
 
 
@@ -78,7 +77,7 @@ def _changed(parent: Outcome, child: Outcome) -> list[str]:
 
 
 def _add(table: Table, record: TrialRecord, names: Sequence[str], is_gone: bool) -> None:
-    words = describe_in_words(record.config)
+    words = record.config.in_words()
     if is_gone:
         words += " (its detector is gone)"
     is_baseline = record.origin == "baseline"

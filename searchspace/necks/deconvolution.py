@@ -141,3 +141,7 @@ class Deconvolve(NeckStep):
             level = before.maps[block.level].with_channels(channels)
             after = after.with_refined(block.level, level)
         return after
+
+    def in_words(self) -> str:
+        pairs = "+".join(f"{block.source}-{block.level}" for block in self.blocks)
+        return f"deconvolution of levels {pairs}"

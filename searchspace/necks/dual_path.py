@@ -39,6 +39,13 @@ class Join(NeckStep):
         top = joined if self.feeds_growth else before.top
         return replace(before.with_map(self.level, joined), top=top)
 
+    @property
+    def reads_side(self) -> bool:
+        return True
+
+    def in_words(self) -> str:
+        return f"second path joined at level {self.level}"
+
 
 class Split(NeckStep):
     """Continue growth from a map of the second path (dual path, section 4: `S`)."""
@@ -48,3 +55,14 @@ class Split(NeckStep):
 
     def levels(self, before: Levels, width: float) -> Levels:
         return replace(before, top=chosen_side(before, self.side))
+
+    @property
+    def reads_side(self) -> bool:
+        return True
+
+    @property
+    def only_sets_top(self) -> bool:
+        return True
+
+    def in_words(self) -> str:
+        return "growth from the second path"

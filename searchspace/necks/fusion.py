@@ -79,6 +79,10 @@ class Fuse(NeckStep):
         fused = at.with_channels(channels[0] if self.how == "sum" else sum(channels))
         return replace(before, maps=(fused,), top=fused, refined=frozenset())
 
+    def in_words(self) -> str:
+        channels = ":".join(str(source.channels) for source in self.sources)
+        return f"{'sum' if self.how == 'sum' else 'concatenation'} of {channels} channels"
+
 
 def pooling(size: Size, target: Size) -> tuple[Size, bool]:
     """Window (and stride) of the max pooling that takes a map to `target` cells, and its ceil mode.

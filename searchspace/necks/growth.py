@@ -30,6 +30,10 @@ class L2Norm(NeckStep):
     def levels(self, before: Levels, width: float) -> Levels:
         return before.with_refined(self.level, chosen(before.maps, self.level))
 
+    def in_words(self) -> str:
+        """Nothing: nearly every neck has it."""
+        return ""
+
 
 class Growth(Config):
     """One further pyramid level: the convolution that makes it from `top`."""
@@ -98,3 +102,11 @@ class Extend(NeckStep):
             )
         kept = before.maps[:-1] if self.replaces and new else before.maps
         return replace(before, maps=kept + new, top=(new or (before.top,))[-1])
+
+    @property
+    def reads_top(self) -> bool:
+        return True
+
+    def in_words(self) -> str:
+        """Nothing: nearly every neck has it."""
+        return ""

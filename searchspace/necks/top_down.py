@@ -46,6 +46,9 @@ class Pyramid(NeckStep):
         maps = tuple(level.with_channels(channels) for level in before.maps)
         return replace(before, maps=maps, top=maps[-1], refined=frozenset())
 
+    def in_words(self) -> str:
+        return f"pyramid of {self.channels} channels"
+
 
 class Aggregate(NeckStep):
     """YOLOX's neck: from coarse to fine as in a pyramid, then from fine to coarse again (PAFPN).
@@ -82,6 +85,9 @@ class Aggregate(NeckStep):
             level.with_channels(count) for level, count in zip(before.maps, channels, strict=True)
         )
         return replace(before, maps=maps, top=maps[-1], refined=frozenset())
+
+    def in_words(self) -> str:
+        return f"two-way pyramid from {self.channels} channels"
 
 
 def _stride(fine: Level, coarse: Level) -> int:

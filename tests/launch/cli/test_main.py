@@ -14,9 +14,9 @@ from compress import prune
 from detectors.describe import count_params
 from detectors.detector import Detector
 from launch.cli import main as cli
-from launch.figures import TIMES
 from searchspace import TrialConfig, papers
 from searchspace.compression import Slimming
+from searchspace.words import TIMES
 
 DATA_COMMANDS = [("data", name) for name in ("shapes", "check", "subset", "preview")]
 

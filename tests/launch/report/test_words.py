@@ -8,7 +8,7 @@ from rich.console import Console
 from detectors.runtimes.agreement import Agreement
 from launch.figures import show, show_change
 from launch.records import TrialRecord
-from launch.report import describe_in_words, front_table
+from launch.report import front_table
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show_seconds
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
@@ -86,7 +86,7 @@ def test_an_accurate_but_slower_trial_is_no_gain_at_the_baselines_speed():
 
 def test_description_names_what_is_particular():
     stock = papers["ssdmnetv1_s1l6"].trial
-    assert describe_in_words(stock) == "width 1, 300 px, ReLU6, S1L6, listed priors from 10 px"
+    assert stock.in_words() == "width 1, 300 px, ReLU6, S1L6, listed priors from 10 px"
     config = TrialConfig.model_validate(
         {
             "detector": {
@@ -105,7 +105,7 @@ def test_description_names_what_is_particular():
             "compress": PRUNED,
         }
     )
-    assert describe_in_words(config) == (
+    assert config.in_words() == (
         f"width 0.25, 160 px, ReLU6, S2L4-6, priors of 2.8 cells, copy-paste 2{TIMES}, "
         "small objects weigh 1.5, pruned 40 %"
     )
@@ -113,7 +113,7 @@ def test_description_names_what_is_particular():
 
 def test_description_names_what_is_small_by_the_input():
     small = SmallObjects(weight=0.95, offset=0.05, by="input")
-    text = describe_in_words(TrialConfig(train=TrainConfig(small_objects=small)))
+    text = TrialConfig(train=TrainConfig(small_objects=small)).in_words()
     assert text.endswith(", small objects in the input weigh 0.95")
 
 
@@ -131,7 +131,7 @@ def test_description_names_what_is_small_by_the_input():
     ],
 )
 def test_description_names_parts_of_other_systems(name, words):
-    text = describe_in_words(papers[name].trial)
+    text = papers[name].trial.in_words()
     assert [w for w in words if w not in text] == []
 
 
@@ -196,26 +196,32 @@ def test_front_table_of_an_empty_study_has_its_heading():
 
 
 def test_no_teacher_is_not_mentioned() -> None:
-    assert "taught" not in describe_in_words(TrialConfig())
+    assert "taught" not in TrialConfig().in_words()
 
 
 def test_words_tell_the_parent_and_what_it_shows() -> None:
     lesson = ChannelWise(location="both", weight=12.345, temperature=2)
     compress = CompressConfig(pruning=Slimming(ratio=0.4, distillation=lesson))
-    assert describe_in_words(TrialConfig(compress=compress)).endswith(
-        "pruned 40 %, taught by its parent (class logits and maps, weight 12, temperature 2)"
+    assert (
+        TrialConfig(compress=compress)
+        .in_words()
+        .endswith(
+            "pruned 40 %, taught by its parent (class logits and maps, weight 12, temperature 2)"
+        )
     )
 
 
 def test_words_tell_a_named_teacher_by_the_end_of_its_path() -> None:
     train = TrainConfig(distillation=Logits(teacher="/far/away/r101/dense", weight=0.5))
-    assert describe_in_words(TrialConfig(train=train)).endswith(
-        "taught by r101/dense (class probabilities, weight 0.5, temperature 2)"
+    assert (
+        TrialConfig(train=train)
+        .in_words()
+        .endswith("taught by r101/dense (class probabilities, weight 0.5, temperature 2)")
     )
 
 
 def test_description_names_the_priors_of_each_level():
     rules = {"first": LevelRule(cells=1.25), "coarser": LevelRule(cells=3.75)}
     detector = DetectorConfig(head=Multibox(priors=LevelledPriors(**rules)))
-    text = describe_in_words(TrialConfig(detector=detector))
+    text = TrialConfig(detector=detector).in_words()
     assert text.endswith("priors of 1.25, 2.8, 2.8, 3.75 cells")

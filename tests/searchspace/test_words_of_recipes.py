@@ -2,17 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from launch.figures import TIMES
-from launch.report.words import describe_in_words
 from searchspace import TrainConfig, TrialConfig
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale
+from searchspace.words import TIMES
 
 
 def words(**recipe: object) -> str:
     """What is said of a recipe, behind what is said of the stock detector."""
-    stock = describe_in_words(TrialConfig())
-    text = describe_in_words(TrialConfig(train=TrainConfig(**recipe)))
+    stock = TrialConfig().in_words()
+    text = TrialConfig(train=TrainConfig(**recipe)).in_words()
     assert text.startswith(stock)
     return text[len(stock) :].removeprefix(", ")
 

@@ -1,0 +1,21 @@
+"""How configurations are put into words."""
+
+from __future__ import annotations
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def joined(*parts: str) -> str:
+    """The parts that say something, e.g. `width 0.25, 160 px`."""
+    return ", ".join(part for part in parts if part)
+
+
+def on_axes(number: float | tuple[float, float]) -> str:
+    """One number for both axes, or one for each: `300` or `800×1280`."""
+    numbers = number if isinstance(number, tuple) else (number,)
+    return TIMES.join(f"{x:g}" for x in numbers)
+
+
+def percent(share: float) -> str:
+    """A share as a whole number of percent: `40 %`."""
+    return f"{100 * share:.0f} %"
