@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 from detectors.data.coco import DataSource, Split
 from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
 from launch.constraints import Constraint, figures_of
-from launch.decisions.halving import Halving, default_budgets, rungs_within
+from launch.decisions.early_stopping import EarlyStopping, rungs_within
+from launch.decisions.rules import RULES
+from launch.drivers.choose import make_driver
+from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
-from launch.drivers.local import can_end_trials, run_locally
 from launch.figures import DEFAULT, ENERGY, Figure
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
-from launch.study.samplers import SamplerName
 from launch.study.settings import (
     MOST_TRIALS,
     TOLD_AS,
@@ -40,17 +39,9 @@ from launch.study.warm_start import read_known
 from launch.trial.data import SettingsError, TrialData, dropped_in_words, given_path
 from launch.trial.initial_weights import make_sure, with_weights
 from launch.trial.preconditions import check_objects, check_space
-from launch.trial.run import check_for_ray, pick_device
-from launch.trial.teachers import check_named_teachers, with_absolute_teachers
+from launch.trial.run import pick_device
+from launch.trial.teachers import check_named_teachers, teacher_folders
 from searchspace import Space, load_plugins, load_space
-
-if TYPE_CHECKING:
-    from launch.drivers.ray_tune import Resources
-
-Driver = Literal["ray", "local"]
-Say = Callable[[str], None]
-Run = Callable[[Study, TrialData], None]
-"""Runs the trials of a study, until it proposes no more."""
 
 NUM_CLASSES = "detector.num_classes"
 logger = logging.getLogger(__name__)
@@ -66,7 +57,7 @@ def search(
     minutes: float | None = None,
     device_hours: float | None = None,
     trial_timeout: float | None = None,
-    driver: Driver = "ray",
+    driver: str = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,
@@ -75,12 +66,12 @@ def search(
     skip_bad: bool = False,
     weights: Path | str | None = None,
     papers: bool = True,
-    sampler: SamplerName | None = None,
+    sampler: str | None = None,
     objectives: Sequence[Figure] = DEFAULT,
     constraints: Sequence[Constraint] = (),
     ladder: Sequence[float] = (),
     gate: bool = False,
-    halving: bool | Halving = False,
+    early_stopping: EarlyStopping | str | None = None,
     stopped_as: StoppedAs | None = None,
     inherit: bool = False,
     warm_start: Sequence[Path | str] = (),
@@ -109,15 +100,17 @@ def search(
             a download, which all nodes see under the same path; `none` starts all of them from
             random numbers.
         papers: begin with the papers' systems that lie in the space.
-        sampler: what proposes configurations behind these; None for `gp`, or for `tpe` where
-            constraints or the gate may end designs before training.
+        sampler: what proposes configurations after these, by its name in
+            `launch.study.samplers.SAMPLERS`; None for `gp`, or for `tpe` where constraints or the
+            gate may end designs before training.
         objectives: figures that the front is over, the most important first.
         constraints: bounds that a detector of the front keeps to.
         ladder: ratios at which the best of the trained detectors are pruned, as trials of their
             own that train nothing again.
         gate: designs that cannot reach the front any more, by what they will cost and what others
             scored, are not trained.
-        halving: trials that are behind others after as many epochs are stopped; True compares them
+        early_stopping: the rule by which trials that are worse than others on the way are stopped,
+            such as `Halving(budgets=(2, 4))`; by its name, such as `halving`, it compares them
             after a quarter and half of their training.
         stopped_as: how these are reported to the sampler; by default
             `launch.study.settings.TOLD_AS`.
@@ -147,7 +140,8 @@ def search(
     out = given_path("out", out)
     check_new(out)
     loaded = load_plugins(plugins)
-    resources = _resources(driver, device, cpus_per_trial, gpus_per_trial, address, measure_on)
+    options = _driver_options(cpus_per_trial, gpus_per_trial, address, measure_on)
+    chosen = make_driver(driver, **options).on(device)
     space = space if isinstance(space, Space) else load_space(space)
     space, given = with_weights(space, weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
@@ -155,16 +149,14 @@ def search(
     dropped = dropped_in_words(read)
     figures = figures_of(objectives, constraints)
     check_objects(read, figures)
-    if measure_on is None and address is None:
+    if chosen.here:
         _check_energy(figures, device)
-    space = with_absolute_teachers(space)
-    check_named_teachers(space, read.classes)
+    teachers = teacher_folders(space)
+    check_named_teachers(teachers, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
     check_space(space, read)
     if measure_on is None:
         space = _with_form(space, device)
-    elif driver != "ray":
-        raise SettingsError(f"measure_on {measure_on}: only the driver ray knows of other nodes")
     fingerprint = _fingerprint(read)
     known = tuple(read_known(Path(source), space, figures) for source in warm_start)
     for words in (*dropped, *(results.in_words(fingerprint) for results in known)):
@@ -184,6 +176,7 @@ def search(
         minutes=minutes,
         device_hours=device_hours,
         weights=given,
+        teachers=teachers,
         trial_timeout=trial_timeout,
         device=device,
         measure_on=measure_on,
@@ -192,7 +185,7 @@ def search(
         constraints=tuple(constraints),
         ladder=tuple(dict.fromkeys(ladder)),
         gate=gate,
-        halving=_halving(halving, stopped_as, space),
+        early_stopping=_rule(early_stopping, stopped_as, space),
         stopped_as=stopped_as or TOLD_AS,
         inherit=inherit,
         known=known,
@@ -200,17 +193,17 @@ def search(
     # Nothing is written before it is certain that trials can start.
     with (
         interruptible(),
-        _started(resources, figures, trial_timeout, on_wait) as run,
+        chosen.ready(figures, trial_timeout),
         open_study(out, settings, on_end) as study,
     ):
-        return _drive(study, read, run)
+        return _drive(chosen, study, read, on_wait)
 
 
 def resume(
     folder: Path | str,
     trials: int | None = None,
     trial_timeout: float | None = None,
-    driver: Driver = "ray",
+    driver: str = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,
@@ -234,9 +227,8 @@ def resume(
     _check_resources(cpus_per_trial, gpus_per_trial, address)
     folder = given_path("folder", folder)
     settings = read_settings(folder)
-    resources = _resources(
-        driver, settings.device, cpus_per_trial, gpus_per_trial, address, settings.measure_on
-    )
+    options = _driver_options(cpus_per_trial, gpus_per_trial, address, settings.measure_on)
+    chosen = make_driver(driver, **options).on(settings.device)
     source = DataSource(Split(**dict(settings.train)), Split(**dict(settings.val)))
     read = TrialData.read(source, settings.skip_bad)
     if _fingerprint(read) != settings.fingerprint:
@@ -246,12 +238,12 @@ def resume(
         )
     space = Space.restore(settings.space)
     make_sure(space, settings.weights)
-    check_named_teachers(space, read.classes)
+    check_named_teachers(settings.teachers, read.classes)
     limit = changed(settings, trials=trials, trial_timeout=trial_timeout).trial_timeout
     with (
         interruptible(),
         open_study(folder, None, on_end) as study,
-        _started(resources, settings.figures, limit, on_wait) as run,
+        chosen.ready(settings.figures, limit),
     ):
         if trials is not None:
             # Only now: what its journal had lost is back.
@@ -260,7 +252,7 @@ def resume(
         if trial_timeout is not None:
             study.allow(trial_timeout)
         study.try_again(lasting=retry_failed)
-        return _drive(study, read, run)
+        return _drive(chosen, study, read, on_wait)
 
 
 def _check_more(study: Study, trials: int) -> None:
@@ -293,69 +285,9 @@ def report(folder: Path | str) -> Front:
     return load_front(folder)
 
 
-def _resources(
-    driver: Driver,
-    device: str | None,
-    cpus: float,
-    gpus: float | None,
-    address: str | None,
-    measure_on: str | None,
-) -> Resources | None:
-    """What the driver is to use, as far as that is sound by itself; None for the local one.
-
-    Raises:
-        ValueError: it cannot be had; the message says why.
-    """
-    if driver == "local":
-        asked = {"cpus_per_trial": cpus != 1, "gpus_per_trial": gpus, "address": address}
-        for name, given in asked.items():
-            if given:
-                raise SettingsError(
-                    f"{name}: only the driver ray knows of it; leave one of them out"
-                )
-        pick_device(device)
-        return None
-    # Only here: a search without Ray does not import it.
-    from launch.drivers.ray_address import check_address, starts_here
-    from launch.drivers.ray_tune import Resources
-
-    picked = check_for_ray(device, elsewhere=not starts_here(address))
-    gpus = float(picked.type == "cuda") if gpus is None else gpus
-    resources = Resources(cpus, gpus, address, measure_on)
-    check_address(address)
-    return resources
-
-
-@contextlib.contextmanager
-def _started(
-    resources: Resources | None,
-    figures: Sequence[Figure],
-    trial_timeout: float | None,
-    on_wait: Say | None,
-) -> Iterator[Run]:
-    """What runs a study's trials, ready to start them.
-
-    Raises:
-        ValueError: it could never run them; the message says why.
-    """
-    say = on_wait or (lambda words: None)
-    if resources is None:
-        if trial_timeout is not None and not can_end_trials():
-            raise ValueError(
-                f"trial_timeout {trial_timeout:g}: with driver local, only a search in the main "
-                "thread, with SIGALRM unused, can end its trials: take driver ray"
-            )
-        yield functools.partial(run_locally, say=say)
-        return
-    from launch.drivers.ray_tune import ready, run_on_ray
-
-    with ready(resources, figures):
-        yield functools.partial(run_on_ray, resources=resources, say=say)
-
-
-def _drive(study: Study, data: TrialData, run: Run) -> Front:
+def _drive(driver: Driver, study: Study, data: TrialData, on_wait: Say | None) -> Front:
     try:
-        run(study, data)
+        driver.run(study, data, on_wait or (lambda words: None))
     except BaseException as error:
         _report_if_possible(study.folder)
         broken = broken_place(error, study.folder) if isinstance(error, Exception) else None
@@ -395,23 +327,49 @@ def _with_form(space: Space, device: str | None) -> Space:
     return space.fix(RUNTIME, form.runtime).fix(PRECISION, form.precision)
 
 
-def _halving(asked: bool | Halving, stopped_as: StoppedAs | None, space: Space) -> Halving | None:
-    """The halving asked for, if it can ever compare trials of the space; raises ValueError."""
-    if asked is False:
+def _rule(
+    asked: EarlyStopping | str | None, stopped_as: StoppedAs | None, space: Space
+) -> EarlyStopping | None:
+    """The early-stopping rule asked for, if it can ever compare trials of the space.
+
+    Raises:
+        SettingsError: it cannot, or there is no such rule.
+    """
+    if asked is None:
         if stopped_as is not None:
-            raise SettingsError(f"stopped_as {stopped_as}: nothing is stopped without halving")
+            raise SettingsError(f"stopped_as {stopped_as}: nothing is stopped without a rule")
         return None
     train = space.baseline().train
     try:
-        halving = Halving(default_budgets(train)) if asked is True else asked
+        rule = _named_rule(asked).usual(train) if isinstance(asked, str) else asked
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    if rungs_within(halving.budgets, train) != halving.budgets:
+    if rungs_within(rule.budgets, train) != rule.budgets:
         raise SettingsError(
-            f"halving: rungs {', '.join(map(str, halving.budgets))} must lie after the warm-up "
+            f"{rule.kind}: rungs {', '.join(map(str, rule.budgets))} must lie after the warm-up "
             f"and before the last of train.epochs ({train.epochs})"
         )
-    return halving
+    return rule
+
+
+def _named_rule(name: str) -> type[EarlyStopping]:
+    try:
+        return RULES.by_kind[name]
+    except KeyError:
+        known = ", ".join(RULES.by_kind)
+        raise SettingsError(f"early_stopping {name!r}: choose from {known}") from None
+
+
+def _driver_options(
+    cpus: float, gpus: float | None, address: str | None, measure_on: str | None
+) -> dict[str, Any]:
+    """The options of a driver, as far as they are given."""
+    return {
+        "cpus_per_trial": cpus if cpus != 1 else None,
+        "gpus_per_trial": gpus,
+        "address": address,
+        "measure_on": measure_on,
+    }
 
 
 def _check_resources(cpus: float, gpus: float | None, address: str | None) -> None:

@@ -40,7 +40,7 @@ class Registry(Generic[K]):
 
     def __init__(self, what: str, *members: type[K], last: type[K] | None = None) -> None:
         """Args:
-        members: the built-in ones, two or more.
+        members: the built-in ones.
         last: a member that stays after all others, those registered later included.
         """
         self.what = what
@@ -86,8 +86,10 @@ class Registry(Generic[K]):
     def adapter(self) -> TypeAdapter[K]:
         """Validates a value as the member that its `kind` names."""
         if self._adapter is None:
-            union = Union[tuple(self)]  # noqa: UP007 (members are known at run time only)
-            self._adapter = TypeAdapter(Annotated[union, Discriminator("kind")])
+            members = tuple(self)
+            union = Union[members]  # noqa: UP007 (members are known at run time only)
+            alone = len(members) == 1
+            self._adapter = TypeAdapter(union if alone else Annotated[union, Discriminator("kind")])
         return self._adapter
 
     def _validated(self, value: Any) -> K:

@@ -224,11 +224,8 @@ class TrainConfig(Config):
             torchvision or timm publishes. `auto`: `imagenet` where these exist for the backbone,
             else `none`; a trial says which as soon as it is drawn or run, and the detector's pixels
             and activation become those that the weights were trained with.
-        inherit: key of the artefact of another training in the same store of stages, whose weights
-            the detector starts from where they fit; a search with inheritance sets it, and no space
-            draws it.
         nesterov: Nesterov's momentum, of `sgd` only.
-        schedule: how the rate falls behind the warm-up. A space without a kind of its own keeps
+        schedule: how the rate falls after the warm-up. A space without a kind of its own keeps
             the cosine.
         warmup_epochs: length of the warm-up in epochs.
         warmup_steps: length of the warm-up in steps, in place of `warmup_epochs`.
@@ -259,7 +256,6 @@ class TrainConfig(Config):
     multi_scale: MultiScale = MultiScale()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     weights: Weights = "none"
-    inherit: str | None = None
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
     small_objects: SmallObjects = SmallObjects()

@@ -46,9 +46,10 @@ MOASHA = "Syne Tune's MOASHA"
 HALVING = Halving(budgets=(1, 2, 3))
 LADDER = (0.2, 0.4, 0.6)
 TPE = {"sampler": "tpe"}
+HALVED = {**TPE, "early_stopping": HALVING}
 SLOW: dict[str, dict[str, Any]] = {
     "study": {},
-    "study + halving": {"halving": HALVING},
+    "study + halving": {"early_stopping": HALVING},
 }
 """The default, whose searches take a core one to three minutes each."""
 
@@ -61,15 +62,19 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study, NSGA-II": {"sampler": "nsga2"},
     "study, TPE + ladder": {**TPE, "ladder": LADDER},
     "study, TPE + gate": {**TPE, "gate": True},
-    "study, TPE + halving": {**TPE, "halving": HALVING},
-    "study, TPE + halving, reported as pruned": {**TPE, "halving": HALVING, "stopped_as": "pruned"},
-    "study, TPE + ladder, halving": {**TPE, "ladder": LADDER, "halving": HALVING},
-    "study, TPE + all": {**TPE, "ladder": LADDER, "gate": True, "halving": HALVING},
+    "study, TPE + halving": HALVED,
+    "study, TPE + halving, reported as pruned": {
+        **TPE,
+        "early_stopping": HALVING,
+        "stopped_as": "pruned",
+    },
+    "study, TPE + ladder, halving": {**TPE, "ladder": LADDER, "early_stopping": HALVING},
+    "study, TPE + all": {**TPE, "ladder": LADDER, "gate": True, "early_stopping": HALVING},
     "study, random + halving, stages not shared": {
         "sampler": "random",
         "papers": False,
         "shares": False,
-        "halving": Halving(budgets=(1, 3)),
+        "early_stopping": Halving(budgets=(1, 3)),
     },
 }
 BASELINES = ("random", "plain TPE")

@@ -29,7 +29,7 @@ from detectors.boxes import batched_iou
 from detectors.describe import describe
 from detectors.priors import default_boxes
 from launch.pareto import hypervolume, log_fps
-from launch.study.samplers import SAMPLERS, SamplerName
+from launch.study.samplers import SAMPLERS
 from launch.study.study import open_study
 from launch.trial.result import TrialResult
 from searchspace import DetectorConfig, TrialConfig, load_space
@@ -75,7 +75,7 @@ def result_of(config: TrialConfig) -> TrialResult:
     return TrialResult(config=config, dense=dense, compact=None, removed_share=0.0, seconds=1.0)
 
 
-def search(space: str, sampler: SamplerName, seed: int, trials: int) -> list[Point]:
+def search(space: str, sampler: str, seed: int, trials: int) -> list[Point]:
     """What one study met, in its order: coverage, and the logarithm of its speed."""
     settings = settings_for(load_space(space), seed, trials, papers=False, sampler=sampler)
     met = []

@@ -26,7 +26,7 @@ from launch.study.study import read_records
 SPACE = Path(__file__).with_name("bccd.toml")
 FIGURE = Path("docs/bccd.png")
 WAYS: dict[str, dict[str, Any]] = {
-    "study": {"papers": False, "ladder": (0.3, 0.5), "halving": True},
+    "study": {"papers": False, "ladder": (0.3, 0.5), "early_stopping": "halving"},
     "random": {"sampler": "random", "papers": False},
 }
 COLORS = {"study": "#d62728", "random": "#7f7f7f"}

@@ -23,6 +23,8 @@ from launch.cli.options import (
 )
 from launch.cli.terminal import console
 from launch.report import ladder_table
+from launch.trial.ancestor import ancestor_beside
+from launch.trial.data import TrialError
 from launch.trial.initial_weights import trial_with_weights
 from launch.trial.ladder import ladder, ladder_control
 
@@ -42,6 +44,11 @@ def ladder_command(
     weights: Weights = None,
 ) -> None:
     """Train a detector once, and prune and fine-tune it at several ratios."""
+    if ancestor_beside(config):
+        raise TrialError(
+            f"{config}: its training started from another detector, which no ladder does: copy the "
+            "file into another folder to train it without an ancestor"
+        )
     trial, given = trial_with_weights(read_trial(config), weights)
     rungs = parse_ratios("--ratios", ratios)
     source = needed_source(

@@ -6,7 +6,7 @@ Each is a `parser` of an option; whatever it refuses ends the command with statu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import typer
@@ -48,6 +48,21 @@ def text(value: str) -> str:
     if not value.strip():
         raise typer.BadParameter("it is empty; give a value, or leave the option out")
     return value
+
+
+def one_of(known: Callable[[], Collection[str]]) -> Callable[[str], str]:
+    """A parser of names.
+
+    Args:
+        known: gives those that there are, which plugins may add to.
+    """
+
+    def parse(value: str) -> str:
+        if value not in known():
+            raise typer.BadParameter(f"{shown(value)}: choose from {', '.join(known())}")
+        return value
+
+    return parse
 
 
 def path(value: str | Path) -> Path:

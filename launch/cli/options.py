@@ -63,6 +63,15 @@ Weights = Annotated[
     ),
 ]
 
+Ancestor = Annotated[
+    Path | None,
+    typer.Option(
+        parser=option_types.in_folder,
+        metavar="FOLDER",
+        help="Saved detector whose weights training starts from; default: the one the trial had.",
+    ),
+]
+
 
 def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
     """The data that the options name; None where they name none."""

@@ -27,7 +27,9 @@ from launch.cli.options import (
 from launch.cli.terminal import console
 from launch.constraints import bound_fault, constraints_from, parse_count
 from launch.decisions.budget import Outlook
-from launch.decisions.halving import Halving
+from launch.decisions.early_stopping import EarlyStopping
+from launch.decisions.rules import RULES
+from launch.drivers.choose import DRIVERS
 from launch.drivers.interrupts import interruptible
 from launch.figures import DEFAULT, SENSES, Figure
 from launch.records import TrialRecord
@@ -38,10 +40,10 @@ from launch.report import (
     outlook_in_words,
     with_name,
 )
-from launch.searches import Driver, resume, search
+from launch.searches import resume, search
 from launch.study.failures import evidence
 from launch.study.recovery import missing_in_words, read_missing
-from launch.study.samplers import SamplerName
+from launch.study.samplers import SAMPLERS
 from launch.study.settings import (
     MAX_SEED,
     MOST_TIME,
@@ -101,7 +103,14 @@ def _bound(name: str, parser: Callable[..., float] = NUMBER) -> typer.models.Opt
 
 
 Duration = option_types.number(above=0, high=MOST_TIME)
-DriverName = Annotated[Driver, typer.Option(help="ray runs trials side by side.")]
+DriverName = Annotated[
+    str,
+    typer.Option(
+        parser=option_types.one_of(lambda: DRIVERS),
+        metavar="|".join(DRIVERS),
+        help="ray runs trials side by side.",
+    ),
+]
 
 
 def search_command(
@@ -193,8 +202,12 @@ def search_command(
         bool, typer.Option("--papers/--no-papers", help="Begin with the papers' systems.")
     ] = True,
     sampler: Annotated[
-        SamplerName | None,
-        typer.Option(help="What proposes configurations; gp by default, tpe under bounds or gate."),
+        str | None,
+        typer.Option(
+            parser=option_types.one_of(lambda: SAMPLERS),
+            metavar="|".join(SAMPLERS),
+            help="What proposes configurations; gp by default, tpe under bounds or gate.",
+        ),
     ] = None,
     objective: Annotated[
         list[str] | None,
@@ -231,11 +244,19 @@ def search_command(
         bool, typer.Option("--gate", help="Train no design that cannot reach the front any more.")
     ] = False,
     halving: Annotated[
-        bool, typer.Option("--halving", help="Stop trials that are behind others on the way.")
+        bool, typer.Option("--halving", help="As --early-stopping halving: successive halving.")
     ] = False,
+    early_stopping: Annotated[
+        str | None,
+        typer.Option(
+            parser=option_types.one_of(lambda: RULES.by_kind),
+            metavar="|".join(RULES.by_kind),
+            help="Rule by which trials that are worse than others on the way are stopped.",
+        ),
+    ] = None,
     rungs: Annotated[
         str | None,
-        typer.Option(help="Epochs after which --halving compares; a quarter and half by default."),
+        typer.Option(help="Epochs after which trials are compared; a quarter and half by default."),
     ] = None,
     stopped_as: Annotated[
         StoppedAs | None,
@@ -303,7 +324,7 @@ def search_command(
                 objectives=aims,
                 constraints=constraints,
                 gate=gate,
-                halving=_halving(halving, rungs),
+                early_stopping=_rule("halving" if halving else early_stopping, rungs),
                 stopped_as=stopped_as,
                 ladder=() if ladder is None else parse_ratios("--ladder", ladder),
                 inherit=inherit,
@@ -359,15 +380,15 @@ def _objectives(names: Sequence[str] | None) -> Sequence[Figure]:
     return tuple(names or DEFAULT)
 
 
-def _halving(wanted: bool, rungs: str | None) -> bool | Halving:
+def _rule(kind: str | None, rungs: str | None) -> EarlyStopping | str | None:
     if rungs is None:
-        return wanted
-    if not wanted:
+        return kind
+    if kind is None:
         raise typer.BadParameter(
             "it says when --halving compares; give that, too", param_hint="--rungs"
         )
     try:
-        return Halving(tuple(int(part) for part in rungs.split(",")))
+        return RULES.by_kind[kind](budgets=tuple(int(part) for part in rungs.split(",")))
     except ValueError:
         raise typer.BadParameter(
             f"{shown(rungs)}: give rising epochs from 1, such as 2,4", param_hint="--rungs"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from launch.cli.names import read_trial
 from launch.cli.options import (
+    Ancestor,
     Annotations,
     Data,
     Device,
@@ -19,6 +20,7 @@ from launch.cli.options import (
 )
 from launch.cli.terminal import console
 from launch.report.epochs import epochs_in_words
+from launch.trial.ancestor import ancestor_beside
 from launch.trial.initial_weights import trial_with_weights
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
@@ -34,6 +36,7 @@ def trial_command(
     out: ResultFolder = None,
     device: Device = None,
     weights: Weights = None,
+    ancestor: Ancestor = None,
 ) -> None:
     """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
     trial, given = trial_with_weights(read_trial(config), weights)
@@ -42,7 +45,10 @@ def trial_command(
     )
     folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
     progress = sys.stderr.isatty()
-    result = run_trial(trial, source, folder, device=device, progress=progress, weights=given)
+    start = ancestor or ancestor_beside(config)
+    result = run_trial(
+        trial, source, folder, device=device, progress=progress, weights=given, ancestor=start
+    )
     _print_result(result)
     console.say(f"Artefacts: {folder}")
 

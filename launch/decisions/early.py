@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from detectors.evaluate import Metrics
 from launch.constraints import Constraint, figures_of
+from launch.decisions.early_stopping import EarlyStopping, Rung, growth
 from launch.decisions.gate import Gate, Trained
-from launch.decisions.halving import Halving, Rung, growth
 from launch.figures import DEFAULT, ENERGY, LABELS, Figure, heights, show
 from launch.pareto import Point
-from launch.records import TrialRecord
+from launch.records import REFERENCES, Ending, Failed, Gated, Infeasible, Stopped, TrialRecord
 from launch.trial.result import Outcome
-
-FREE = ("baseline", "paper")
-"""Origins of trials that a front is read against: they are trained whatever is expected of them."""
-
-Change = dict[str, Any]
-"""What becomes different in the record of a trial that ends; empty for one that goes on."""
 
 
 def before_training(
@@ -28,57 +21,58 @@ def before_training(
     constraints: Sequence[Constraint],
     gate: Gate | None,
     objectives: Sequence[Figure] = DEFAULT,
-) -> Change:
-    """Whether a trial whose cost is predicted shall be trained."""
+) -> Ending | None:
+    """How a trial whose cost is predicted ends without training; None where it is trained."""
     if ENERGY in figures_of(objectives, constraints) and record.figure(ENERGY) is None:
         # On a cluster, the node that measures may be another than the one that began the search.
         read = record.predicted.energy
-        return {"state": "failed", "reason": read.how if read else "its energy was not read"}
-    # What a machine cannot tell before training is judged behind it.
+        return Failed(reason=read.how if read else "its energy was not read")
+    # What a machine cannot tell before training is judged after it.
     judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
     if broken:
-        return {"state": "infeasible", "broken": broken}
+        return Infeasible(broken=broken)
     if gate is None or record.origin != "sampler":
-        return {}
+        return None
     size, costs = math.log(record.predicted.params), _point(_costs(objectives), record)
     trained = _trained(records, objectives)
     if costs is None or not gate.closes(size, costs, trained):
-        return {}
+        return None
     ceiling = dict(zip(_scores(objectives), gate.ceiling(size, costs, trained), strict=False))
     words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling.items())
-    return {"state": "gated", "reason": f"the front is better than all it may reach ({words})"}
+    return Gated(reason=f"the front is better than all it may reach ({words})")
 
 
 def at_rung(
     record: TrialRecord,
     records: Sequence[TrialRecord],
-    halving: Halving,
+    rule: EarlyStopping,
     epochs: int,
     objectives: Sequence[Figure] = DEFAULT,
-) -> Change:
-    """Whether a trial that was scored after some epochs is trained on."""
+) -> Ending | None:
+    """How a trial that was scored after some epochs ends there; None where it is trained on."""
     others = [r for r in records if r.number != record.number]
     rung = rungs([*others, record], objectives).get(epochs, {})
-    compared = record.number in rung and record.origin not in FREE and epochs > record.promoted
-    if not compared or halving.survives(rung, record.number):
-        return {}
+    compared = (
+        record.number in rung and record.origin not in REFERENCES and epochs > record.promoted
+    )
+    if not compared or rule.survives(rung, record.number):
+        return None
     scores = _scores(objectives)
     final = {r.number: point for r in others if (point := r.values(scores))}
-    told = rung.keys() & final.keys()
-    return {
-        "state": "stopped",
-        "reason": f"stopped after {epochs} of {record.config.train.epochs} epochs",
-        "growth": growth(rung, final) if told else None,
-    }
+    comparable = rung.keys() & final.keys()
+    return Stopped(
+        reason=f"stopped after {epochs} of {record.config.train.epochs} epochs",
+        growth=growth(rung, final) if comparable else None,
+    )
 
 
 def second_chance(
-    records: Sequence[TrialRecord], halving: Halving, objectives: Sequence[Figure] = DEFAULT
+    records: Sequence[TrialRecord], rule: EarlyStopping, objectives: Sequence[Figure] = DEFAULT
 ) -> tuple[int, int] | None:
     """The stopped trial to go on with, by what is known now, and the rung that it stands at."""
     stopped = {r.number: max(r.midway) for r in records if r.state == "stopped"}
-    for number in halving.second_chances(rungs(records, objectives), stopped):
+    for number in rule.second_chances(rungs(records, objectives), stopped):
         return number, stopped[number]
     return None
 

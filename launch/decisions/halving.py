@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+from typing import Literal
 
+from pydantic import field_validator
+
+from launch.decisions.early_stopping import EarlyStopping, Rung
 from launch.pareto import Point, dominates
-from searchspace.training import TrainConfig
-
-Rung = Mapping[int, Point]
-"""What the trials that reached a budget had there: trial number to objectives, all maximised."""
 
 
 def ranks(points: Sequence[Point]) -> list[int]:
@@ -69,32 +67,28 @@ def _normalised(points: Sequence[Point]) -> list[tuple[float, ...]]:
     return [tuple((x - a) / s for x, (a, s) in zip(p, spans, strict=True)) for p in points]
 
 
-@dataclass(frozen=True)
-class Halving:
-    """When a trial is stopped, and which stopped trials deserve another chance.
+class Halving(EarlyStopping):
+    """Asynchronous successive halving on ranks: the front and the best share of a rung go on.
 
     Attributes:
-        budgets: epochs at which trials are compared, rising; the first behind the warm-up.
         factor: of the trials that reach a rung, one in so many goes on (eta of ASHA).
     """
 
-    budgets: tuple[int, ...]
+    kind: Literal["halving"] = "halving"
     factor: float = 3.0
 
-    def __post_init__(self) -> None:
-        rising = list(self.budgets) == sorted(set(self.budgets)) and self.budgets[:1] >= (1,)
-        if not rising or self.factor <= 1:
-            raise ValueError(
-                f"halving: budgets {self.budgets} must be rising epochs from 1 and factor "
-                f"{self.factor} above 1"
-            )
+    @field_validator("factor")
+    @classmethod
+    def _selects(cls, factor: float) -> float:
+        if factor <= 1:
+            raise ValueError(f"factor {factor}: give a number above 1")
+        return factor
 
     def survives(self, rung: Rung, trial: int) -> bool:
-        """Whether a trial goes on behind a rung."""
         return trial in self.survivors(rung)
 
     def survivors(self, rung: Rung) -> frozenset[int]:
-        """The trials that go on behind a rung: the best of it, and all of its front."""
+        """The trials that go on after a rung: the best of it, and all of its front."""
         numbers = sorted(rung)
         points = [rung[number] for number in numbers]
         best = best_first(points)[: math.ceil(len(points) / self.factor)]
@@ -104,47 +98,11 @@ class Halving:
     def second_chances(
         self, rungs: Mapping[int, Rung], stopped: Mapping[int, int]
     ) -> tuple[int, ...]:
-        """Stopped trials that would go on by what is known now, those nearest their end first.
-
-        Args:
-            rungs: budget to what trials had there.
-            stopped: trial to the budget at which it was stopped.
-        """
+        """Stopped trials that would survive now, those nearest their end first."""
         going = {budget: self.survivors(rungs[budget]) for budget in set(stopped.values())}
         again = [t for t, budget in stopped.items() if t in going[budget]]
         return tuple(sorted(again, key=lambda t: (-stopped[t], t)))
 
-
-def default_budgets(train: TrainConfig) -> tuple[int, ...]:
-    """A quarter and half of a training; the first behind its warm-up.
-
-    Raises:
-        ValueError: the training is too short for any.
-    """
-    first = max(math.ceil(train.epochs / 4), math.floor(_warmup(train)) + 1)
-    budgets = rungs_within(sorted({first, math.ceil(train.epochs / 2)}), train)
-    if not budgets:
-        raise ValueError(
-            f"halving: {train.epochs} epochs of training (train.epochs) with a warm-up of "
-            f"{_warmup(train):g} leave no time to compare trials: train longer"
-        )
-    return budgets
-
-
-def rungs_within(budgets: Sequence[int], train: TrainConfig) -> tuple[int, ...]:
-    """Those of the budgets that lie behind the warm-up of a training and before its end."""
-    return tuple(budget for budget in budgets if _warmup(train) < budget < train.epochs)
-
-
-def _warmup(train: TrainConfig) -> float:
-    """In epochs. One that is given in steps is the papers' of some hundred: within an epoch."""
-    return train.warmup_epochs if train.warmup_steps is None else 1.0
-
-
-def growth(rung: Rung, final: Rung) -> float:
-    """How far the first objective grows from a rung to the end: the median over finished trials.
-
-    Trials that scored nothing at the rung tell no ratio; 1.0 where no trial tells one.
-    """
-    ratios = [final[t][0] / rung[t][0] for t in rung.keys() & final.keys() if rung[t][0] > 0]
-    return median(ratios) if ratios else 1.0
+    def in_words(self) -> str:
+        rungs = " and ".join(map(str, self.budgets))
+        return f"after {rungs} epochs, but for the front and 1 in {self.factor:g}"

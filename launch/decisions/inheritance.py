@@ -15,40 +15,35 @@ SHARE = 0.5
 """Share of its epochs that an heir is trained for."""
 
 
-def descend(
-    config: TrialConfig, drawn: Sequence[TrialRecord], configs: Mapping[int, TrialConfig]
-) -> tuple[TrialConfig, int | None]:
+def descend(config: TrialConfig, records: Sequence[TrialRecord]) -> tuple[TrialConfig, int | None]:
     """A configuration as it shall be trained, and the number of the trial that it starts from.
 
-    One that differs from another trial only behind the training is trained as that one is, so that
+    One that differs from another trial only after the training is trained as that one is, so that
     they share the training.
 
     Args:
         config: as the space draws it.
-        drawn: the study's trials with the configurations that the space drew.
-        configs: by number, the configurations that they were trained by.
+        records: the study's trials.
     """
-    for record in drawn:
-        if training_cause(record.config) == training_cause(config):
-            train = configs[record.number].train
-            return config.changed(train=train), record.parent
-    parent = nearest(config.detector, drawn)
+    for record in records:
+        if training_cause(record.as_drawn) == training_cause(config):
+            return config.changed(train=record.config.train), record.parent
+    parent = nearest(config.detector, records)
     try:
-        return (heir(config, parent), parent.number) if parent else (config, None)
+        return (heir(config), parent.number) if parent else (config, None)
     except ValidationError:
         # So few epochs are no training by this recipe.
         return config, None
 
 
-def heir(config: TrialConfig, parent: TrialRecord) -> TrialConfig:
-    """A drawn configuration as it is trained from the weights of a trained trial.
+def heir(config: TrialConfig) -> TrialConfig:
+    """A drawn configuration as it is trained from the weights of a relative.
 
     Raises:
         ValidationError: so few epochs are no training by this recipe.
     """
     epochs = max(1, round(SHARE * config.train.epochs))
-    train = config.train.changed(inherit=parent.result.trained, epochs=epochs)
-    return config.changed(train=train)
+    return config.changed(train=config.train.changed(epochs=epochs))
 
 
 def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRecord | None:

@@ -47,11 +47,11 @@ def next_rung(
     """
     if not ratios:
         return None
-    known = {record.config.digest() for record in records}
-    training = {training_cause(r.config) for r in records if r.state == "running"}
+    tried = {record.as_drawn.digest() for record in records}
+    training = {training_cause(r.as_drawn) for r in records if r.state == "running"}
     for parent in _parents(records, objectives):
-        for rung in rungs_of(parent.config, space, ratios):
-            if rung.digest() not in known and training_cause(rung) not in training:
+        for rung in rungs_of(parent.as_drawn, space, ratios):
+            if rung.digest() not in tried and training_cause(rung) not in training:
                 return rung
     return None
 
@@ -72,8 +72,8 @@ def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tupl
 
 def trainings_saved(records: Sequence[TrialRecord]) -> int:
     """How many finished trials found their detector trained, for another trial of the study."""
-    finished = [record.config for record in records if record.state == "finished"]
-    return len(finished) - len(set(map(training_cause, finished)))
+    finished = [record.training for record in records if record.state == "finished"]
+    return len(finished) - len(set(finished))
 
 
 def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> Iterator[TrialRecord]:

@@ -6,17 +6,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from launch.drivers.watch import Ended, Watch
 from launch.study.failures import TRACEBACK, Failure, failure_of, keep_traceback
 from launch.trial.data import TrialData
 from launch.trial.log import TrialLog, trial_log
-from launch.trial.meter import Meter
 from launch.trial.result import TrialResult
-from launch.trial.run import run_trial
+from launch.trial.run import TrialOptions, run_trial
 from launch.trial.stages import OnEpoch
-from launch.trial.teachers import LoadTeacher, load_teacher
 from searchspace import TrialConfig
 
 
@@ -25,19 +23,19 @@ def attempt(
     data: TrialData,
     folder: Path,
     device: str | None,
-    stages: Path | None = None,
-    load_teacher: LoadTeacher = load_teacher,
-    meter: Meter | None = None,
     on_epoch: OnEpoch | None = None,
     watch: Watch | None = None,
-    weights: Path | None = None,
     run: Callable[..., TrialResult] = run_trial,
+    **given: Unpack[TrialOptions],
 ) -> TrialResult | Failure | Ended:
     """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
 
-    Arguments are those of `run_trial`, but for `watch`. Where that ends the trial, `Ended` comes
-    back: it knows why. The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt
-    that failed until a later one succeeds.
+    The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt that failed until a
+    later one succeeds.
+
+    Args:
+        watch: where it ends the trial, `Ended` comes back: the watch knows why.
+        given: further arguments of `run_trial`.
     """
     start = time.monotonic()
     try:
@@ -49,10 +47,7 @@ def attempt(
                 folder,
                 device=device,
                 on_epoch=_noted(log, on_epoch),
-                stages=stages,
-                load_teacher=load_teacher,
-                meter=meter,
-                weights=weights,
+                **given,
                 **_callbacks(watch),
             )
         (folder / TRACEBACK).unlink(missing_ok=True)

@@ -5,40 +5,59 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import ClassVar
 
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.deadlines import Vigil, Watchman, limits
+from launch.drivers.driver import Driver, Say
 from launch.drivers.watch import Ended
+from launch.figures import Figure
 from launch.records import TrialRecord
 from launch.study.failures import Failure
 from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
+from launch.trial.run import pick_device
+from launch.trial.teachers import teachers_in
 
 
-def run_locally(
-    study: Study, data: TrialData, say: Callable[[str], None] = lambda words: None
-) -> None:
-    """Run trial after trial until the study proposes no more.
+@dataclass(frozen=True)
+class LocalDriver(Driver):
+    """One trial after the other, in this process.
 
     A trial that breaks its limits is ended by an exception in it, which only the main thread can be
-    given, and only where it runs Python's code: for what hangs elsewhere there is `driver="ray"`.
-
-    Args:
-        say: told when a trial has been silent for long.
+    given, and only where it runs Python's code: for what hangs elsewhere there is `RayTune`.
     """
-    vigil = Vigil()
-    with _watched(vigil, say):
-        while (record := study.propose()) is not None:
-            outcome = _run(study, record, data, vigil)
-            if not isinstance(outcome, Ended):
-                study.end(record.number, outcome)
+
+    name: ClassVar[str] = "local"
+
+    def on(self, device: str | None) -> LocalDriver:
+        pick_device(device)
+        return self
+
+    def ready(
+        self, figures: Sequence[Figure], trial_timeout: float | None
+    ) -> AbstractContextManager[None]:
+        if trial_timeout is not None and not can_end_trials():
+            raise ValueError(
+                f"trial_timeout {trial_timeout:g}: with driver local, only a search in the main "
+                "thread, with SIGALRM unused, can end its trials: take driver ray"
+            )
+        return nullcontext()
+
+    def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
+        vigil = Vigil()
+        with _watched(vigil, say):
+            while (record := study.propose()) is not None:
+                outcome = _run(study, record, data, vigil)
+                if not isinstance(outcome, Ended):
+                    study.end(record.number, outcome)
 
 
 def can_end_trials() -> bool:
@@ -71,10 +90,12 @@ def _run(
             data,
             study.trial_folder(record),
             study.settings.device,
-            study.stages,
             on_epoch=lambda stage, epoch, losses: heard(),
             watch=watch,
+            stages=study.stages,
+            load_teacher=teachers_in(study.settings.teachers),
             weights=study.settings.weights,
+            ancestor=study.ancestor(record),
         )
     except _Overdue as overdue:
         return overdue.failure
@@ -129,12 +150,12 @@ class _StudyWatch:
 
     def predicted(self, cost: Cost) -> None:
         with _undisturbed():
-            goes_on = self.study.foresee(self.number, cost, self._seconds())
+            goes_on = self.study.note_prediction(self.number, cost, self._seconds())
         self._end_unless(goes_on)
 
     def reached(self, epochs: int, metrics: Metrics) -> None:
         with _undisturbed():
-            goes_on = self.study.reach(self.number, epochs, metrics, self._seconds())
+            goes_on = self.study.note_rung(self.number, epochs, metrics, self._seconds())
         self._end_unless(goes_on)
 
     def _seconds(self) -> float:

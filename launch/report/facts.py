@@ -58,9 +58,8 @@ def _early_ends(settings: StudySettings) -> dict[str, str]:
     ends = []
     if settings.gate:
         ends.append("before training where the front cannot be reached")
-    if settings.halving:
-        rungs = " and ".join(map(str, settings.halving.budgets))
-        ends.append(f"after {rungs} epochs, but for the front and 1 in {settings.halving.factor:g}")
+    if settings.early_stopping:
+        ends.append(settings.early_stopping.in_words())
     return {"Ended early": "; ".join(ends)} if ends else {}
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.detector import Detector
 from launch.figures import Figure
-from launch.records import TRAINING, Origin, State, TrialRecord
+from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
 from launch.study.settings import SETTINGS, read_settings
@@ -26,9 +26,6 @@ REMADE = (
     "makes it again, without training where that folder still holds what was trained"
 )
 """How a detector that is gone is had again."""
-
-USUAL: tuple[State, ...] = ("finished", "failed", "running")
-"""States that are counted even where no trial is in them."""
 
 
 class Figures(BaseModel):
@@ -119,7 +116,7 @@ def front_of(view: StudyView) -> Front:
     return Front(
         objectives=view.objectives,
         hypervolume=view.hypervolume,
-        trials={state: n for state, n in view.counts().items() if n or state in USUAL},
+        trials={state: n for state, n in view.counts().items() if n or state not in EARLY},
         members=tuple(member_of(record, view.objectives) for record in view.front),
     )
 

@@ -23,7 +23,7 @@ from launch.figures import (
     show_change,
     with_name,
 )
-from launch.records import EARLY, TrialRecord
+from launch.records import STATES, TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.plot import front_plot
@@ -141,7 +141,7 @@ def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
         yield _row(record, "front", names)
     for record in finished:
         yield _row(record, "finished", names)
-    for state in ("running", "failed", *EARLY):
+    for state in STATES[1:]:
         for record in view.in_state(state):
             yield replace(_row(record, state, names), evidence=_evidence(record, folder))
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any, get_args
+from typing import Any
 
 from launch.figures import DEFAULT, LABELS, SENSES, Figure, factor, height, heights, show, with_name
 from launch.pareto import dominates, front, hypervolume
-from launch.records import EARLY, UNTRAINED, State, TrialRecord
+from launch.records import EARLY, STATES, UNTRAINED, State, TrialRecord
 from launch.report.epochs import warning
 from launch.report.words import show_seconds
-from searchspace.trial import training_cause
 
 REFERENCE = (0.0, 0.0)
 """The hypervolume's reference point: an AP of 0, the logarithm of one frame a second."""
@@ -69,7 +68,7 @@ class StudyView:
 
     def counts(self) -> dict[State, int]:
         """How many trials there are in each state."""
-        return {state: len(self.in_state(state)) for state in get_args(State)}
+        return {state: len(self.in_state(state)) for state in STATES}
 
     @property
     def untrained(self) -> tuple[TrialRecord, ...]:
@@ -116,11 +115,11 @@ def epochs_saved(view: StudyView) -> int:
 
     Trials that share a training save it once; what follows it would have been each one's own.
     """
-    trained = {training_cause(record.config) for record in view.in_state("finished")}
+    trained = {record.training for record in view.in_state("finished")}
     saved: dict[tuple[Any, ...], int] = {}
     followed = 0
     for record in view.in_state("stopped"):
-        cause, (epochs, more) = training_cause(record.config), record.config.epochs
+        cause, (epochs, more) = record.training, record.config.epochs
         left = epochs - max(record.midway)
         if cause not in trained:
             saved[cause] = min(left, saved.get(cause, left))

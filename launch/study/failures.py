@@ -18,7 +18,7 @@ import torch
 from detectors.runtimes import RuntimeUnavailable
 from detectors.training.train import TrainingFailed
 from detectors.weights.published import WeightsUnavailable
-from launch.records import TrialRecord
+from launch.records import UNTRAINED, TrialRecord
 from launch.trial.data import TrialError
 from launch.trial.log import LOG
 
@@ -148,7 +148,7 @@ def common_cause(endings: Sequence[TrialRecord]) -> str | None:
     Args:
         endings: of one run, oldest first.
     """
-    tried = [record for record in endings if record.state in ("failed", "finished", "stopped")]
+    tried = [record for record in endings if record.state not in UNTRAINED]
     latest = tried[-PATIENCE:]
     if len(latest) < PATIENCE or any(record.state != "failed" for record in latest):
         return None

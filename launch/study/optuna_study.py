@@ -1,28 +1,34 @@
-"""What the sampler has been told: the Optuna study beside a study's journal."""
+"""The Optuna study beside a study's journal: what the sampler is asked, and what it is told."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import optuna
+import torch
 from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from detectors.evaluate import Metrics
+from detectors.quiet import computing, threads
 from launch.constraints import Constraint
 from launch.figures import Figure, directions, scaled
-from launch.records import TrialRecord
+from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRecord
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
 from launch.study.settings import TOLD_AS, StoppedAs
-from searchspace import Space
+from searchspace import Space, TrialConfig
 from searchspace.domains import Domain
+
+CPU = torch.device("cpu")
 
 NAME = "sparrow"
 """Of the Optuna study in the log of each of ours."""
@@ -32,17 +38,6 @@ NUMBER = "number"
 
 KNOWN = "known"
 """The user attribute that numbers what is known from elsewhere."""
-
-STATES = {
-    "running": TrialState.RUNNING,
-    "finished": TrialState.COMPLETE,
-    "failed": TrialState.FAIL,
-    "infeasible": TrialState.PRUNED,
-    "gated": TrialState.PRUNED,
-    "stopped": TrialState.PRUNED,
-}
-"""How a trial is told by its state. Samplers learn from PRUNED and never see FAIL."""
-
 
 ENDING = "ending"
 """The user attribute that says in which state of the study's trial one of Optuna's was told."""
@@ -54,12 +49,24 @@ logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class Told:
-    """An Optuna study in a file, which is mended from the journal's records when it is opened.
+@dataclass(frozen=True)
+class Report:
+    """What the sampler is told of a trial.
 
     Attributes:
-        study: the Optuna study; its sampler may be exchanged.
+        state: samplers learn from COMPLETE and, but for Gaussian processes, from PRUNED; never
+            from FAIL.
+        values: the objectives, speeds and sizes by their logarithms.
+        constraints: those that can be judged; above 0 where one is broken.
     """
+
+    state: TrialState
+    values: list[float] | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+
+
+class OptunaStudy:
+    """An Optuna study in a file, which is mended from the journal's records when it is opened."""
 
     def __init__(
         self,
@@ -75,130 +82,138 @@ class Told:
         self._stopped_as = stopped_as
         self._constraints = constraints
         records = tuple(records)
-        self.study = _opened(file, space, directions(objectives), records)
+        self._study = _opened(file, space, directions(objectives), records)
         self._reconcile(records)
 
     @property
     def numbers(self) -> set[int]:
-        """The numbers of the study's trials that it was told of."""
-        found = (t.user_attrs.get(NUMBER) for t in self.study.get_trials(deepcopy=False))
+        """The numbers of the study's trials that it knows."""
+        found = (t.user_attrs.get(NUMBER) for t in self._study.get_trials(deepcopy=False))
         return {number for number in found if number is not None}
+
+    def enqueue(self, config: TrialConfig) -> None:
+        """Make the next draw a configuration of the space."""
+        self._study.enqueue_trial(self._space.to_params(config))
+
+    def ask(self, sampler: BaseSampler) -> optuna.Trial:
+        """A new draw; a sampler with a model computes for seconds, which no measurement sees."""
+        self._study.sampler = sampler
+        with computing(CPU, "proposing a trial"), threads(1):
+            return self._study.ask()
 
     def claim(self, trial: optuna.Trial, number: int) -> None:
         """Note that one of Optuna's trials became the study's."""
         trial.set_user_attr(NUMBER, number)
 
     def end(self, record: TrialRecord) -> None:
-        """Tell how a trial of the study ended.
+        """Report how a trial of the study ended.
 
         One that got another chance, or was tried again, was reported before; it is reported once
         more, under a new number.
         """
-        told = [
+        reported = [
             trial
-            for trial in self.study.get_trials(deepcopy=False)
+            for trial in self._study.get_trials(deepcopy=False)
             if trial.user_attrs.get(NUMBER) == record.number
         ]
-        asked = next((trial for trial in told if trial.state == TrialState.RUNNING), None)
+        asked = next((trial for trial in reported if trial.state == TrialState.RUNNING), None)
         if asked is not None:
-            self.tell(asked.number, record)
-        elif record.again and record.state not in {t.user_attrs.get(ENDING) for t in told}:
-            self.study.add_trial(self._as_optuna(record))
+            self.tell(optuna.Trial(self._study, asked._trial_id), record)
+        elif record.again and record.state not in {t.user_attrs.get(ENDING) for t in reported}:
+            self._study.add_trial(self._as_optuna(record))
 
-    def tell(self, optuna_number: int, record: TrialRecord) -> None:
-        """Tell what a record holds under a number: the objectives, or that there are none."""
-        trial = self.study.get_trials(deepcopy=False)[optuna_number]
-        live = optuna.Trial(self.study, trial._trial_id)
-        for name, value in self._violations(record).items():
-            live.set_constraint(name, value)
-        live.set_user_attr(ENDING, record.state)
-        state = self._state(record)
-        self.study.tell(
-            optuna_number,
-            self._values(record),
-            # A duplicate of a trial that still runs is no trial of its own.
-            state=TrialState.FAIL if state == TrialState.RUNNING else state,
-        )
+    def tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        """Report under a draw what a trial came to: its own draw, or one that repeats it."""
+        report = self._report(record)
+        for name, value in report.constraints.items():
+            trial.set_constraint(name, value)
+        trial.set_user_attr(ENDING, record.state)
+        # A draw that repeats a trial which still runs is no trial of its own.
+        state = TrialState.FAIL if report.state == TrialState.RUNNING else report.state
+        self._study.tell(trial.number, report.values, state=state)
 
     def know(self, results: Sequence[KnownResult]) -> None:
-        """Tell what is known from elsewhere, each result once."""
-        there = {t.user_attrs.get(KNOWN) for t in self.study.get_trials(deepcopy=False)}
+        """Report what is known from elsewhere, each result once."""
+        there = {t.user_attrs.get(KNOWN) for t in self._study.get_trials(deepcopy=False)}
         for index, result in enumerate(results):
             if index not in there:
                 replay = FixedTrial(result.params)
                 self._space.suggest(replay)
-                told = create_trial(
-                    params=replay.params,
-                    distributions=replay.distributions,
-                    values=self._scaled(result.figure),
-                    constraints=_violations(self._constraints, result.figure),
-                    user_attrs={KNOWN: index},
+                self._study.add_trial(
+                    create_trial(
+                        params=replay.params,
+                        distributions=replay.distributions,
+                        values=self._scaled(result.figure),
+                        constraints=_violations(self._constraints, result.figure),
+                        user_attrs={KNOWN: index},
+                    )
                 )
-                self.study.add_trial(told)
 
-    def tell_known(self, trial: optuna.Trial, result: KnownResult) -> None:
-        """Tell what is known of a draw from elsewhere."""
+    def repeat_known(self, trial: optuna.Trial, result: KnownResult) -> None:
+        """Report that a draw repeats what is known from elsewhere."""
         for name, value in _violations(self._constraints, result.figure).items():
             trial.set_constraint(name, value)
-        self.study.tell(trial, self._scaled(result.figure))
+        self._study.tell(trial, self._scaled(result.figure))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
-        """Tell that a draw is no configuration."""
+        """Report that a draw is no configuration."""
         trial.set_user_attr("refused", reason)
-        self.study.tell(trial, state=TrialState.PRUNED)
+        self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _violations(self, record: TrialRecord) -> dict[str, float]:
-        """What the sampler is told of the constraints that can be judged."""
-        if record.state in ("running", "failed"):
-            return {}
-        whole = self._state(record) == TrialState.COMPLETE
-        judged = [
-            c
-            for c in self._constraints
-            if whole or (c.on_cost and record.figure(c.figure) is not None)
-        ]
-        return _violations(judged, partial(_expected, record))
+    def _report(self, record: TrialRecord) -> Report:
+        """What the sampler is told of each way to end."""
+        match record.ending:
+            case None:
+                return Report(TrialState.RUNNING)
+            case Failed(lasting=lasting):
+                return Report(TrialState.PRUNED if lasting else TrialState.FAIL)
+            case Finished():
+                return self._scored(record.figure, TrialState.FAIL)
+            case Stopped(growth=float(growth)) if self._stopped_as == "rescaled":
+                return self._scored(partial(_grown, record, growth), TrialState.FAIL)
+            case Infeasible() | Gated() | Stopped():
+                return self._unscored(record.figure, TrialState.PRUNED)
 
-    def _values(self, record: TrialRecord) -> list[float] | None:
-        whole = self._state(record) == TrialState.COMPLETE
-        return self._scaled(partial(_expected, record)) if whole else None
+    def _scored(self, figure: FigureOf, otherwise: TrialState) -> Report:
+        """A report of all objectives and constraints; of no objective where one is not known."""
+        if None in map(figure, self._objectives):
+            return self._unscored(figure, otherwise)
+        constraints = _violations(self._constraints, figure)
+        return Report(TrialState.COMPLETE, self._scaled(figure), constraints)
+
+    def _unscored(self, figure: FigureOf, state: TrialState) -> Report:
+        """A report of the constraints that are known before training."""
+        judged = [c for c in self._constraints if c.on_cost and figure(c.figure) is not None]
+        return Report(state, constraints=_violations(judged, figure))
 
     def _scaled(self, figure: FigureOf) -> list[float]:
         """The objectives as the sampler sees them: speeds and sizes by their logarithms."""
         return [scaled(name, figure(name)) for name in self._objectives]
 
-    def _state(self, record: TrialRecord) -> TrialState:
-        rescaled = self._stopped_as == "rescaled" and record.growth is not None
-        whole = record.state == "finished" or (record.state == "stopped" and rescaled)
-        if whole:
-            known = None not in map(record.figure, self._objectives)
-            return TrialState.COMPLETE if known else TrialState.FAIL
-        return TrialState.PRUNED if record.lasting else STATES[record.state]
-
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say what the records say."""
         numbers = {record.number for record in records}
-        told = {t.user_attrs.get(NUMBER): t for t in self.study.get_trials(deepcopy=False)}
-        for trial in self.study.get_trials(deepcopy=False):
+        there = {t.user_attrs.get(NUMBER): t for t in self._study.get_trials(deepcopy=False)}
+        for trial in self._study.get_trials(deepcopy=False):
             ghost = trial.user_attrs.get(NUMBER) not in numbers
             if ghost and trial.state == TrialState.RUNNING:
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                self._study.tell(trial.number, state=TrialState.FAIL)
         for record in records:
-            trial = told.get(record.number)
+            trial = there.get(record.number)
             if trial is None:
-                self.study.add_trial(self._as_optuna(record))
-            elif record.state != "running" and (trial.state == TrialState.RUNNING or record.again):
+                self._study.add_trial(self._as_optuna(record))
+            elif record.ending and (trial.state == TrialState.RUNNING or record.again):
                 self.end(record)
 
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
-        replay = FixedTrial(record.params)
+        replay, report = FixedTrial(record.params), self._report(record)
         self._space.suggest(replay)
         return create_trial(
-            state=self._state(record),
+            state=report.state,
             params=replay.params,
             distributions=replay.distributions,
-            values=self._values(record),
-            constraints=self._violations(record),
+            values=report.values,
+            constraints=dict(report.constraints),
             user_attrs={NUMBER: record.number, ENDING: record.state},
         )
 
@@ -253,11 +268,11 @@ def _distribution(domain: Domain, path: str) -> BaseDistribution:
     return trial.distributions[path]
 
 
-def _expected(record: TrialRecord, name: str) -> float | None:
-    """A figure of a trial; the metrics of a stopped one as they would have grown."""
+def _grown(record: TrialRecord, growth: float, name: str) -> float | None:
+    """A figure of a stopped trial; metrics as they would have become with a growth like others'."""
     figure = record.figure(name)
-    grows = record.growth is not None and figure is not None and name in Metrics.model_fields
-    return min(1.0, figure * record.growth) if grows else figure
+    grows = figure is not None and name in Metrics.model_fields
+    return min(1.0, figure * growth) if grows else figure
 
 
 def _violations(constraints: Sequence[Constraint], figure: FigureOf) -> dict[str, float]:

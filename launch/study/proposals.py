@@ -7,21 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
-import torch
-from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
-from detectors.quiet import computing, threads
-from launch.decisions import early
 from launch.decisions.inheritance import descend
 from launch.decisions.pruning_ladder import is_time, next_rung
-from launch.records import UNTRAINED, Origin, TrialRecord
-from launch.study.optuna_study import Told
+from launch.records import REFERENCES, UNTRAINED, Origin, TrialRecord
+from launch.study.optuna_study import OptunaStudy
 from launch.study.samplers import STARTUP_TRIALS, make_sampler
 from launch.study.settings import StudySettings
 from searchspace import Space, TrialConfig
-
-CPU = torch.device("cpu")
 
 MAX_REJECTED = 5
 """Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
@@ -39,12 +33,15 @@ class Proposal:
     """A trial that a study may run.
 
     Attributes:
-        trial: Optuna's, whose parameters draw the configuration, inheritance apart.
+        trial: Optuna's, whose parameters draw the configuration.
+        drawn: the configuration.
+        config: as it is to be trained.
         parent: the trial from whose trained detector its training starts.
     """
 
     trial: optuna.Trial
     origin: Origin
+    drawn: TrialConfig
     config: TrialConfig
     parent: int | None
 
@@ -57,16 +54,21 @@ class Proposals:
     """
 
     def __init__(
-        self, space: Space, settings: StudySettings, told: Told, first: First, seed: int
+        self,
+        space: Space,
+        settings: StudySettings,
+        asked: OptunaStudy,
+        first: First,
+        seed: int,
     ) -> None:
         self._space = space
         self._settings = settings
-        self._told = told
+        self._optuna = asked
         self._first = first
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._sampler = make_sampler(settings.sampler, seed)
         known = [result for source in settings.known for result in source.results]
-        told.know(known)
+        asked.know(known)
         self._known = {result.config(space).digest(): result for result in known}
         self.rejected = 0
 
@@ -81,81 +83,67 @@ class Proposals:
             records: the study's trials.
             spent: share of the budget.
         """
-        drawn = self._as_drawn(records)
-        known = {record.config.digest(): record for record in drawn}
-        origin = self._enqueue_planned(known, spent)
-        found = self._draw(known, planned=origin != "sampler")
+        tried = {record.as_drawn.digest(): record for record in records}
+        origin = self._enqueue_planned(tried, spent)
+        found = self._draw(tried, planned=origin != "sampler")
         if found is None:
             return None
-        trial, config = found
-        parent = None
-        if self._settings.inherit and origin not in early.FREE:
-            trained = {record.number: record.config for record in records}
-            config, parent = descend(config, drawn, trained)
-        return Proposal(trial, origin, config, parent)
+        trial, drawn = found
+        config, parent = drawn, None
+        if self._settings.inherit and origin not in REFERENCES:
+            config, parent = descend(drawn, records)
+        return Proposal(trial, origin, drawn, config, parent)
 
-    def _enqueue_planned(self, known: Mapping[str, TrialRecord], spent: float) -> Origin:
+    def _enqueue_planned(self, tried: Mapping[str, TrialRecord], spent: float) -> Origin:
         """Make the next draw what is planned; says what it will be."""
-        config, origin = self._planned(known, spent) or (None, "sampler")
+        config, origin = self._planned(tried, spent) or (None, "sampler")
         if config is not None:
-            self._told.study.enqueue_trial(self._space.to_params(config))
+            self._optuna.enqueue(config)
         return origin
 
     def _planned(
-        self, known: Mapping[str, TrialRecord], spent: float
+        self, tried: Mapping[str, TrialRecord], spent: float
     ) -> tuple[TrialConfig, Origin] | None:
         """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw.
 
         Args:
-            known: the study's trials by the digest of what the space drew.
+            tried: the study's trials by the digest of what the space drew.
         """
         for digest, (config, origin) in self._first.items():
-            if digest not in known:
+            if digest not in tried:
                 return config, origin
-        records, settings = tuple(known.values()), self._settings
+        records, settings = tuple(tried.values()), self._settings
         if not is_time(records, spent, STARTUP_TRIALS):
             return None
         rung = next_rung(records, self._space, settings.ladder, settings.objectives)
         return rung and (rung, "ladder")
 
     def _draw(
-        self, known: Mapping[str, TrialRecord], planned: bool
+        self, tried: Mapping[str, TrialRecord], planned: bool
     ) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that no trial has had; None where none is left.
 
         Args:
-            known: the study's trials by the digest of what the space drew.
+            tried: the study's trials by the digest of what the space drew.
             planned: a study runs what it plans, known from elsewhere or not.
         """
         for _ in range(EXHAUSTED):
-            study = self._told.study
-            study.sampler = self._sampler if self.rejected < MAX_REJECTED else self._random
-            # A sampler with a model computes for seconds: no measurement shall see it.
-            with computing(CPU, "proposing a trial"), threads(1):
-                trial = study.ask()
+            sampler = self._sampler if self.rejected < MAX_REJECTED else self._random
+            trial = self._optuna.ask(sampler)
             try:
                 config = self._space.suggest(trial)
             except ValidationError as error:
-                self._told.refuse(trial, str(error))
+                self._optuna.refuse(trial, str(error))
             else:
                 digest = config.digest()
-                if digest in known:
-                    self._told.tell(trial.number, known[digest])
+                if digest in tried:
+                    self._optuna.tell(trial, tried[digest])
                 elif digest in self._known and not planned:
-                    self._told.tell_known(trial, self._known[digest])
+                    self._optuna.repeat_known(trial, self._known[digest])
                 else:
                     return trial, config
             self.rejected += 1
         return None
-
-    def _as_drawn(self, records: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
-        """The records with the configurations that the space drew, before they inherited."""
-        return tuple(
-            record.model_copy(update={"config": self._space.suggest(FixedTrial(record.params))})
-            if record.parent is not None
-            else record
-            for record in records
-        )
 
 
 def first_trials(space: Space, papers: bool) -> First:

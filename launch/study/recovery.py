@@ -12,7 +12,7 @@ from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from launch.decisions.inheritance import heir
-from launch.records import Origin, Param, TrialRecord
+from launch.records import Finished, Origin, TrialRecord
 from launch.study.journal import JOURNAL, Journal, read_journal
 from launch.study.settings import SETTINGS, StudyError, StudySettings, resume_command
 from launch.trial.result import RESULT, TrialResult, read_result
@@ -100,21 +100,20 @@ def restore(
     found = []
     for missing in missing_trials(journal.records, folders):
         result = missing.folder and _result(study / missing.folder)
-        drawn = result and _drawn(result.config, space, journal.records)
-        if not drawn:
+        came_from = result and _drawn(result, space, journal.records)
+        if not came_from:
             continue
-        params, parent = drawn
+        drawn, parent = came_from
         journal.append(
             TrialRecord(
                 number=missing.number,
                 folder=missing.folder,
-                origin=planned.get(result.config.digest(), "sampler"),
-                params=params,
+                origin=planned.get(drawn.digest(), "sampler") if parent is None else "sampler",
+                params=space.to_params(drawn),
                 config=result.config,
+                drawn=drawn if drawn != result.config else None,
                 parent=parent,
-                state="finished",
-                result=result,
-                broken=settings.broken_by(result),
+                ending=Finished(result=result, broken=settings.broken_by(result)),
                 predicted=result.predicted,
                 seconds=result.seconds,
             )
@@ -160,20 +159,19 @@ def _result(folder: Path) -> TrialResult | None:
 
 
 def _drawn(
-    config: TrialConfig, space: Space, records: Sequence[TrialRecord]
-) -> tuple[dict[str, Param], int | None] | None:
-    """The parameters that draw a trained configuration, and the number of its parent."""
+    result: TrialResult, space: Space, records: Sequence[TrialRecord]
+) -> tuple[TrialConfig, int | None] | None:
+    """What a space drew for a trial, and the number of its parent; None for another space's."""
     try:
-        drawn = space.nearest(config)
-        params = space.to_params(drawn)
-        if space.suggest(FixedTrial(params)) != drawn:
+        drawn = space.nearest(result.config)
+        if space.suggest(FixedTrial(space.to_params(drawn))) != drawn:
             return None
-        if drawn == config:
-            return params, None
+        if result.ancestor is None:
+            return (drawn, None) if drawn == result.config else None
+        key = result.ancestor.folder.parent.name
         for parent in records:
-            trained = parent.result and parent.result.trained
-            if trained and trained == config.train.inherit and heir(drawn, parent) == config:
-                return params, parent.number
+            if parent.result and parent.result.trained == key and heir(drawn) == result.config:
+                return drawn, parent.number
     except (OutsideSpace, ValidationError):
         pass
     return None

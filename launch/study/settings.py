@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from launch.constraints import Constraint, figures_of
-from launch.decisions.halving import Halving
+from launch.decisions.rules import Rule
 from launch.figures import DEFAULT, Figure, Objectives
 from launch.study.known import KnownResults
-from launch.study.samplers import SamplerName, usual_sampler
+from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.data import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.compression import Ratio
@@ -70,16 +70,17 @@ class StudySettings(BaseModel):
         device_hours: no trial is proposed with which the trials' own times would probably sum up to
             more than this; None for no limit.
         weights: folder or file of published weights; None downloads them.
+        teachers: folders of the teachers that the space names, by these names.
         trial_timeout: minutes that an attempt at a trial may take before it is ended for good; None
             for no limit but that of a trial which gives no sign of life.
         device: what trials run on; None takes a GPU where there is one.
         measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
             for where they were trained.
-        sampler: what proposes configurations behind the planned ones; by default the usual one.
+        sampler: what proposes configurations after the planned ones; by default the usual one.
         objectives: figures of the finished detector that the front is over, each in its own
             direction.
         gate: designs that cannot reach the front any more are not trained.
-        halving: how trials are stopped early; None trains all to their end.
+        early_stopping: the rule by which trials are stopped; None trains all to their end.
         stopped_as: how the sampler is told of a stopped trial.
         constraints: what a finished detector must keep to; others never come onto the front.
         ladder: the ratios at which the best of the trained detectors are pruned.
@@ -104,16 +105,17 @@ class StudySettings(BaseModel):
     minutes: float | None = Field(default=None, gt=0, le=MOST_TIME)
     device_hours: float | None = Field(default=None, gt=0, le=MOST_TIME)
     weights: Path | None = None
+    teachers: dict[str, Path] = {}
     trial_timeout: float | None = Field(default=None, gt=0, le=MOST_TIME)
     device: str | None = Field(default=None, min_length=1)
     measure_on: str | None = Field(default=None, min_length=1)
     objectives: Objectives = DEFAULT
     constraints: tuple[Constraint, ...] = ()
     gate: bool = False
-    sampler: SamplerName = Field(
+    sampler: Sampler = Field(
         default_factory=lambda read: usual_sampler(bool(read["constraints"]) or read["gate"])
     )
-    halving: Halving | None = None
+    early_stopping: Rule | None = None
     stopped_as: StoppedAs = TOLD_AS
     ladder: tuple[Ratio, ...] = ()
     inherit: bool = False

@@ -15,13 +15,13 @@ from detectors.locks import Busy, held
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
+from launch.decisions.early_stopping import rungs_within
 from launch.decisions.gate import Gate
-from launch.decisions.halving import rungs_within
 from launch.files import write_atomically
-from launch.records import TrialRecord
+from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study.failures import Failure, common_cause
 from launch.study.journal import JOURNAL, Journal, read_journal
-from launch.study.optuna_study import Told
+from launch.study.optuna_study import OptunaStudy
 from launch.study.proposals import Proposals, first_trials, rejected_in_a_row
 from launch.study.recovery import (
     TRIALS,
@@ -42,6 +42,7 @@ from launch.study.settings import (
 )
 from launch.trial.result import TrialResult
 from launch.trial.run import STAGES
+from launch.trial.stages import DETECTOR
 from searchspace import Space
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Study:
         self._endings: list[TrialRecord] = []
         self._stopped_by: str | None = None
         self._opened = time.monotonic()
-        self._told = Told(
+        self._optuna = OptunaStudy(
             folder / "optuna.log",
             self.space,
             settings.objectives,
@@ -86,12 +87,12 @@ class Study:
             self._journal.records,
             settings.stopped_as,
         )
-        missing = missing_trials(self.records, folders, self._told.numbers)
+        missing = missing_trials(self.records, folders, self._optuna.numbers)
         if missing:
             logger.warning(f"{folder}: {missing_in_words(missing)}")
         self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
         seed = (settings.seed + self._next_number) % (MAX_SEED + 1)
-        self._proposals = Proposals(self.space, settings, self._told, first, seed)
+        self._proposals = Proposals(self.space, settings, self._optuna, first, seed)
         self._proposals.rejected = rejected_in_a_row(self.records)
 
     @property
@@ -111,12 +112,18 @@ class Study:
         """Where all its trials find and leave the artefacts of their stages."""
         return self.folder / STAGES
 
+    def ancestor(self, record: TrialRecord) -> Path | None:
+        """The saved detector whose weights a trial's training starts from, if it inherits any."""
+        if record.parent is None:
+            return None
+        return self.stages / self.record(record.parent).result.trained / DETECTOR
+
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of training after which a trial is compared with others."""
-        halving = self.settings.halving
-        # An heir has had its parent's epochs, too: no budget of it equals another's.
-        compared = halving is not None and record.parent is None
-        return rungs_within(halving.budgets, record.config.train) if compared else ()
+        rule = self.settings.early_stopping
+        # Inherited weights include the parent's epochs, so the rungs of heirs compare to no others.
+        compared = rule is not None and record.parent is None
+        return rungs_within(rule.budgets, record.config.train) if compared else ()
 
     def propose(self) -> TrialRecord | None:
         """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
@@ -135,8 +142,8 @@ class Study:
     @property
     def waits(self) -> bool:
         """Whether trials run that may give a stopped one another chance."""
-        halves = self.settings.halving is not None
-        return halves and bool(self._proposed) and not self._stopped_by
+        stops = self.settings.early_stopping is not None
+        return stops and bool(self._proposed) and not self._stopped_by
 
     @property
     def stopped_by(self) -> str | None:
@@ -152,13 +159,7 @@ class Study:
         """
         failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
         for record in failed:
-            update = {
-                "state": "running",
-                "reason": None,
-                "lasting": False,
-                "retries": record.retries + 1,
-            }
-            self._journal.append(record.model_copy(update=update))
+            self._journal.append(record.tried_again())
             self._unfinished.append(self._journal.get(record.number))
         return len(failed)
 
@@ -175,14 +176,12 @@ class Study:
                 self._stopped_by = self._stopped_by or outcome.reason
                 self._proposed.discard(number)
                 return
-            lasting = outcome.blame == "design"
-            update = {"state": "failed", "reason": outcome.reason, "lasting": lasting}
+            ending = Failed(reason=outcome.reason, lasting=outcome.blame == "design")
         else:
-            broken = self.settings.broken_by(outcome)
-            update = {"state": "finished", "result": outcome, "broken": broken}
-        self._conclude(running.model_copy(update=update), outcome.seconds)
+            ending = Finished(result=outcome, broken=self.settings.broken_by(outcome))
+        self._conclude(running.ended(ending, outcome.seconds))
 
-    def foresee(self, number: int, cost: Cost, seconds: float) -> bool:
+    def note_prediction(self, number: int, cost: Cost, seconds: float) -> bool:
         """Note what a trial's detector is to cost; says whether it shall be trained.
 
         A trial that shall not be has ended.
@@ -198,10 +197,10 @@ class Study:
         ending = early.before_training(
             record, self.records, settings.constraints, gate, settings.objectives
         )
-        self._proposals.count(rejected=bool(ending))
+        self._proposals.count(rejected=ending is not None)
         return self._note(record, ending, seconds)
 
-    def reach(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
+    def note_rung(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
         """Note what a trial's detector scores at a rung; says whether it shall be trained on.
 
         A trial that shall not be has ended, but may be proposed again.
@@ -215,7 +214,9 @@ class Study:
         slim = metrics.model_copy(update={"classes": {}})
         record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
         settings = self.settings
-        ending = early.at_rung(record, self.records, settings.halving, epochs, settings.objectives)
+        ending = early.at_rung(
+            record, self.records, settings.early_stopping, epochs, settings.objectives
+        )
         return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
@@ -232,22 +233,22 @@ class Study:
         write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
         self.settings = settings
 
-    def _note(self, record: TrialRecord, ending: early.Change, seconds: float) -> bool:
-        """Note what became known of a trial, or that it ended; says whether it goes on."""
+    def _note(self, record: TrialRecord, ending: Ending | None, seconds: float) -> bool:
+        """Note what became known of a trial, and that it ended if it did; says whether it goes
+        on."""
         self._idle = False
-        if ending:
-            self._conclude(record.model_copy(update=ending), seconds)
-        else:
+        if ending is None:
             self._journal.append(record)
-        return not ending
+        else:
+            self._conclude(record.ended(ending, seconds))
+        return ending is None
 
-    def _conclude(self, record: TrialRecord, seconds: float) -> None:
-        """Make an ending durable, then tell of it."""
-        record = record.model_copy(update={"seconds": record.seconds + seconds})
+    def _conclude(self, record: TrialRecord) -> None:
+        """Make an ending durable, then report it."""
         self._journal.append(record)
         self._proposed.discard(record.number)
         self._idle = False
-        self._told.end(record)
+        self._optuna.end(record)
         self._endings.append(record)
         self._stopped_by = self._stopped_by or common_cause(self._endings)
         self._on_end(record, outlook(self._budget(), self._spent()))
@@ -262,13 +263,12 @@ class Study:
         return new
 
     def _second_chance(self) -> TrialRecord | None:
-        halving = self.settings.halving
-        chance = halving and early.second_chance(self.records, halving, self.settings.objectives)
+        rule = self.settings.early_stopping
+        chance = rule and early.second_chance(self.records, rule, self.settings.objectives)
         if chance is None:
             return None
         number, rung = chance
-        update = {"state": "running", "promoted": rung, "reason": None, "growth": None}
-        record = self._journal.get(number).model_copy(update=update)
+        record = self._journal.get(number).promoted_from(rung)
         self._journal.append(record)
         return record
 
@@ -284,11 +284,12 @@ class Study:
             origin=found.origin,
             params=found.trial.params,
             config=found.config,
+            drawn=found.drawn if found.drawn != found.config else None,
             parent=found.parent,
         )
         self._journal.append(record)
         self._next_number += 1
-        self._told.claim(found.trial, number)
+        self._optuna.claim(found.trial, number)
         return record
 
     def _budget(self) -> Budget:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,29 +96,29 @@ def fill(
     detector: Detector,
     recipe: TrainConfig,
     given: Path | None,
-    ancestor: Callable[[str], Detector],
+    ancestor: Detector | None,
 ) -> dict[str, Any]:
-    """Give a detector the initial weights of its recipe; says what became of them, by field.
+    """Give a detector the initial weights of its recipe; says what became of them, by their source.
 
     Args:
         given: a folder or file with published weights; None downloads them.
-        ancestor: brings the detector of the artefact that `inherit` names.
+        ancestor: a trained detector, whose weights are taken where they fit.
     """
     placed: dict[str, Placement] = {}
     if recipe.weights == "shapes":
-        placed["train.weights"] = load_shapes_backbone(detector)
+        placed[WEIGHTS] = load_shapes_backbone(detector)
     elif recipe.weights == "imagenet":
-        placed["train.weights"] = load_imagenet_backbone(detector, given)
-    if recipe.inherit is not None:
-        placed["train.inherit"] = inherit(detector, ancestor(recipe.inherit))
-    for field, placement in placed.items():
+        placed[WEIGHTS] = load_imagenet_backbone(detector, given)
+    if ancestor is not None:
+        placed["ancestor"] = inherit(detector, ancestor)
+    for source, placement in placed.items():
         if missing := placement.missing:
-            value = getattr(recipe, field.removeprefix("train."))
+            value = f" {recipe.weights}" if source == WEIGHTS else ""
             logger.warning(
-                f"{field} {value}: {len(missing)} tensors of the detector got nothing and start "
+                f"{source}{value}: {len(missing)} tensors of the detector got nothing and start "
                 f"from random numbers: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
             )
-    return {field: asdict(placement) for field, placement in placed.items()}
+    return {source: asdict(placement) for source, placement in placed.items()}
 
 
 def _needed(space: Space) -> Iterator[Published]:

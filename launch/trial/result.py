@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from detectors.evaluate import Metrics
 from detectors.runtimes.agreement import Agreement
 from detectors.timing.cost import Cost
+from launch.trial.ancestor import Ancestor
 from searchspace.reading import read_model
 from searchspace.trial import TrialConfig
 
@@ -32,10 +33,11 @@ class TrialResult(BaseModel):
     """The end of a trial.
 
     Attributes:
-        config: the whole cause of it.
+        config: the whole cause of it, data and ancestor apart.
         dense: the detector after `train.epochs`.
         compact: the detector after its second part: pruned and fine-tuned, or trained on with all
             of its channels; None if the trained detector was left as it was.
+        ancestor: what its training started from, where that is another trained detector.
         predicted: what the final one would cost, as measured before training; None in results of
             versions that did not.
         removed_share: share of the prunable channels that went.
@@ -53,6 +55,7 @@ class TrialResult(BaseModel):
     compact: Outcome | None
     removed_share: float
     seconds: float
+    ancestor: Ancestor | None = None
     predicted: Cost | None = None
     trained: str | None = None
     quantised: Agreement | None = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from pydantic import BaseModel
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from detectors.data.coco import DataSource
 from detectors.timing.cost import Cost
 from launch.files import publish, write_atomically
+from launch.trial.ancestor import ANCESTOR, Ancestor
 from launch.trial.data import TrialData, TrialError, given_path
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
@@ -40,6 +42,17 @@ STAGES = "stages"
 
 OnPredicted = Callable[[Cost], None]
 
+
+class TrialOptions(TypedDict, total=False):
+    """What else a trial of a study is given; see `run_trial`."""
+
+    stages: Path
+    load_teacher: LoadTeacher
+    meter: Meter | None
+    weights: Path | None
+    ancestor: Path | None
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +70,7 @@ def run_trial(
     rungs: tuple[int, ...] = (),
     on_rung: OnRung | None = None,
     weights: Path | None = None,
+    ancestor: Path | None = None,
 ) -> TrialResult:
     """Run one trial, or what is left of it.
 
@@ -79,6 +93,8 @@ def run_trial(
             this or `on_predicted` raises ends the trial, and the next call goes on from there.
         weights: a folder or file with the published weights that the backbone starts from, in
             place of a download.
+        ancestor: the folder of a saved detector whose weights the training starts from, where they
+            fit; `out` keeps which one that is in `ancestor.json`, beside `trial.json`.
 
     Raises:
         RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
@@ -109,6 +125,7 @@ def run_trial(
         rungs,
         on_rung,
         weights,
+        ancestor,
     )
     return _Trial(out, stages, on_predicted).result()
 
@@ -179,16 +196,21 @@ class _Trial:
         return read_result(file)
 
     def _claim_folder(self) -> None:
-        cause, config = self.out / "trial.json", self.stages.config
+        cause, config, start = self.out / "trial.json", self.stages.config, self.stages.start
+        ancestor = self.out / ANCESTOR
         if not cause.exists():
+            if start:
+                write_atomically(ancestor, start.model_dump_json(indent=1))
             self._write("trial", config)
             return
         fix = "remove the file if the folder is this trial's, or choose an empty folder"
         try:
             there = read_model(cause, TrialConfig, fix)
+            began = read_model(ancestor, Ancestor, fix) if ancestor.exists() else None
         except Unreadable as error:
             raise TrialError(str(error)) from None
-        if there != config:
+        same_start = (began and began.fingerprint) == (start and start.fingerprint)
+        if there != config or not same_start:
             raise TrialError(f"{self.out} holds another trial: choose an empty folder")
 
     def _run(self) -> TrialResult:
@@ -212,6 +234,7 @@ class _Trial:
             compact=compact,
             removed_share=share,
             seconds=time.monotonic() - start,
+            ancestor=self.stages.start,
             predicted=predicted,
             trained=dense.key,
             quantised=quantised,

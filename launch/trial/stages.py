@@ -7,6 +7,7 @@ that it starts from. Trials that differ only later on share the earlier ones.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -35,7 +36,8 @@ from detectors.runtimes.agreement import Agreement, agreement
 from detectors.timing.cost import Cost
 from detectors.training.train import OnSnapshot, Term, fit
 from launch.files import write_atomically
-from launch.trial.data import TrialData, TrialError
+from launch.trial.ancestor import Ancestor, load_ancestor
+from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, make_sure_of
 from launch.trial.meter import Meter
 from launch.trial.store import SCRATCH, Artefact, Store
@@ -105,9 +107,7 @@ class _Training:
         taught = self.distillation.model_dump(exclude={"teacher"})
         if self.teacher is not None:
             taught["teacher"] = fingerprint(self.teacher)
-        # Nothing inherited leaves the keys of artefacts as they were before there was inheritance.
-        left_out = {"distillation"} | ({"inherit"} if self.recipe.inherit is None else set())
-        recipe = self.recipe.model_dump(mode="json", exclude=left_out)
+        recipe = self.recipe.model_dump(mode="json", exclude={"distillation"})
         return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
 
     def terms(self, detector: Detector) -> list[Term]:
@@ -129,6 +129,7 @@ class Stages:
         rungs: epochs of the training after which a snapshot is scored and `on_rung` is told. What
             that raises ends the training, which another attempt goes on with.
         weights: a folder or file with published weights; None downloads them.
+        ancestor: a saved detector whose weights the training starts from, where they fit.
     """
 
     config: TrialConfig
@@ -142,6 +143,16 @@ class Stages:
     rungs: tuple[int, ...] = ()
     on_rung: OnRung | None = None
     weights: Path | None = None
+    ancestor: Path | None = None
+
+    @functools.cached_property
+    def start(self) -> Ancestor | None:
+        """What the training starts from, where that is another trained detector."""
+        if self.ancestor is None:
+            return None
+        return Ancestor(
+            folder=self.ancestor.resolve(), fingerprint=fingerprint(load_ancestor(self.ancestor))
+        )
 
     def predict(self) -> Cost:
         """What the detector will cost, measured before it is trained."""
@@ -164,7 +175,8 @@ class Stages:
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
-            start = fill(detector, self.config.train, self.weights, self._ancestor)
+            ancestor = self.ancestor and load_ancestor(self.ancestor)
+            start = fill(detector, self.config.train, self.weights, ancestor)
             write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 
@@ -228,7 +240,6 @@ class Stages:
         recipe = train.model_copy(
             update={
                 "epochs": epochs,
-                "inherit": None,
                 "learning_rate": train.learning_rate * pruning.finetune_rate,
                 "warmup_epochs": min(train.warmup_epochs, WARMUP_SHARE * epochs),
                 "warmup_steps": None,
@@ -322,16 +333,9 @@ class Stages:
         strength = sparsity(self.config)
         training = _Training("dense", recipe, recipe.distillation, teacher, strength)
         detector = self.config.detector.model_dump(mode="json")
-        return training, {"detector": detector, **training.inputs()} | self._samples()
-
-    def _ancestor(self, key: str) -> Detector:
-        folder = self.store.folder / key / DETECTOR
-        if not folder.is_dir():
-            raise TrialError(
-                f"train.inherit {key}: there is no such artefact in {self.store.folder}: run the "
-                "trial in the study that trained it, or leave train.inherit out"
-            )
-        return Detector.load(folder)
+        inputs = {"detector": detector, **training.inputs()} | self._samples()
+        # Like a teacher it counts by what it is, not where it lies.
+        return training, inputs | ({"ancestor": self.start.fingerprint} if self.start else {})
 
     def _load(self, model: Artefact) -> Detector:
         return Detector.load(model.folder / DETECTOR).to(self.device)

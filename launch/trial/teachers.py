@@ -80,11 +80,15 @@ def check_teachers(
             raise TrialError(f"{path}.teacher {distillation.teacher!r}: {error}") from None
 
 
-def check_named_teachers(space: Space, classes: Sequence[str]) -> None:
-    """Raise `TrialError` where a teacher that a space names is missing or of other classes."""
-    for name in named_teachers(space):
+def check_named_teachers(folders: Mapping[str, Path], classes: Sequence[str]) -> None:
+    """Raise `TrialError` where a teacher that a space names is missing or of other classes.
+
+    Args:
+        folders: where they lie; see `teacher_folders`.
+    """
+    for name, folder in folders.items():
         try:
-            check_classes(load_teacher(name), classes)
+            check_classes(load_teacher(str(folder)), classes)
         except ValueError as error:
             raise TrialError(f"teacher {name!r} of the space: {error}") from None
 
@@ -95,15 +99,14 @@ def named_teachers(space: Space) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name != PARENT))
 
 
-def with_absolute_teachers(space: Space) -> Space:
-    """The same space with its teachers' folders absolute: trials run in other working folders."""
-    moved = {
-        path: Choice(*map(_absolute, domain.options))
-        if isinstance(domain, Choice)
-        else Fixed(_absolute(domain.value))
-        for path, domain in _teacher_domains(space)
-    }
-    return Space(space.name, {**space.domains, **moved})
+def teacher_folders(space: Space) -> dict[str, Path]:
+    """Where the teachers that a space names lie, seen from the working folder."""
+    return {name: Path(name).resolve() for name in named_teachers(space)}
+
+
+def teachers_in(folders: Mapping[str, Path]) -> LoadTeacher:
+    """Brings teachers by their names, out of the folders where these lie."""
+    return lambda name: load_teacher(str(folders.get(name, name)))
 
 
 def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
@@ -119,7 +122,3 @@ def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
 
 def _teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
     return [(path, d) for path, d in space.domains.items() if path.endswith(".teacher")]
-
-
-def _absolute(name: str) -> str:
-    return name if name == PARENT else str(Path(name).resolve())

@@ -138,7 +138,9 @@ def test_all_designs_have_the_whole_hypervolume(table: Table) -> None:
     assert 0 < shares[0] < 1
 
 
-@pytest.mark.parametrize("devices", [{}, {"ladder": (0.2, 0.4)}, {"halving": Halving((1, 3))}])
+@pytest.mark.parametrize(
+    "devices", [{}, {"ladder": (0.2, 0.4)}, {"early_stopping": Halving(budgets=(1, 3))}]
+)
 def test_a_study_is_replayed_to_its_last_trial(devices: dict, table: Table, tmp_path: Path) -> None:
     with Ours(table, tmp_path / "study", seed=0, trials=12, **devices) as study:
         done = Replay(table, study).run(workers=2)

@@ -119,7 +119,7 @@ def test_a_trial_whose_node_cannot_read_the_energy_is_not_trained(
         for read in (Energy(millijoules=None, how="root alone"), joules(30), joules(10)):
             number = study.propose().number
             predicted = outcome(0.1, 100).cost.model_copy(update={"energy": read})
-            assert study.foresee(number, predicted, seconds=1) == (read == joules(10))
+            assert study.note_prediction(number, predicted, seconds=1) == (read == joules(10))
             states.append(study.records[number].state)
         assert states == ["failed", "infeasible", "running"]
         assert study.records[0].reason == "root alone"
@@ -135,7 +135,7 @@ def test_the_sampler_sees_directions_and_logarithms(
     with open_study(tmp_path, small) as study:
         proposed = study.propose()
         study.end(proposed.number, result(proposed, ap_small=0.25, fps=100.0, params=1))
-        asked = study._told.study
+        asked = study._optuna._study
         assert asked.directions == [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * 2
     [trial] = told(tmp_path)
     assert trial.values == pytest.approx([0.25, 0.0, math.log(10)])

@@ -244,7 +244,7 @@ def test_what_skip_bad_drops_is_told_reported_and_kept(
     file.write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"gone\.jpg"):
         search(space, data, out, trials=1, driver="local")
-    monkeypatch.setattr("launch.searches.run_locally", lambda study, data, **more: None)
+    monkeypatch.setattr("launch.drivers.local.LocalDriver.run", lambda *_: None)
     told: list[str] = []
     search(space, data, out, trials=1, driver="local", skip_bad=True, on_known=told.append)
     (words,) = told
@@ -276,7 +276,7 @@ def test_a_search_takes_the_fastest_form_unless_its_space_names_one(
     expected: tuple[str, str],
 ) -> None:
     monkeypatch.setattr("launch.searches.best", lambda *_: Form("openvino", "bfloat16"))
-    monkeypatch.setattr("launch.searches.run_locally", lambda *_, **__: None)
+    monkeypatch.setattr("launch.drivers.local.LocalDriver.run", lambda *_: None)
     others = {path: d for path, d in space.domains.items() if path != "measure.runtime"}
     search(Space("own", others | own), shapes_folder, tmp_path / "study", driver="local")
     measure = settled(tmp_path / "study").measure
@@ -309,7 +309,7 @@ def test_a_warm_start_is_told_of_and_shown(
     space: Space, shapes_folder: Path, study_folder: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("launch.searches.run_locally", lambda *_, **__: None)
+    monkeypatch.setattr("launch.drivers.local.LocalDriver.run", lambda *_: None)
     said: list[str] = []
     out = tmp_path / "study"
     search(
@@ -333,7 +333,7 @@ def test_a_search_trains_from_relatives(space: Space, shapes_folder: Path, tmp_p
     assert front.trials["finished"] == 3
     heirs = [r for r in read_records(out) if r.parent is not None]
     # What differs from another trial behind the training alone shares its training, and no more.
-    assert [r.result.config.train.inherit for r in heirs] == [
+    assert [r.result.ancestor.folder.parent.name for r in heirs] == [
         read_records(out)[r.parent].result.trained for r in heirs
     ]
     words = f"{len(heirs)} of 3 trials start from the nearest relative"

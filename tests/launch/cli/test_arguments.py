@@ -261,7 +261,7 @@ def test_settings_hold_the_same_bounds(field: str, value: Any) -> None:
         ({"gpus_per_trial": -1}, "gpus_per_trial"),
         ({"address": ""}, "address is empty"),
         ({"measure_on": "edge"}, "only the driver ray"),
-        ({"stopped_as": "rescaled"}, "without halving"),
+        ({"stopped_as": "rescaled"}, "without a rule"),
     ],
 )
 def test_search_refuses_the_same_from_python(

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 import launch.trial.stages
 from detectors.training.train import fit
-from launch.decisions.halving import Halving, default_budgets, rungs_within
+from launch.decisions.early_stopping import default_budgets, rungs_within
+from launch.decisions.halving import Halving
 from launch.records import TrialRecord
 from launch.report import write_report
 from launch.searches import search
@@ -26,7 +27,7 @@ SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 
 @pytest.fixture
 def settings(space: Space) -> StudySettings:
-    ways = {"halving": Halving((2,), factor=3), "stopped_as": "pruned"}
+    ways = {"early_stopping": Halving(budgets=(2,), factor=3), "stopped_as": "pruned"}
     return settings_for(space.fix("train.epochs", 8), trials=4, papers=False, **ways)
 
 
@@ -35,10 +36,10 @@ def play(
 ) -> bool:
     """One trial as a driver runs it, whose AP_small doubles from the rung to the end."""
     number = record.number
-    if not study.foresee(number, cost(fps), seconds=1):
+    if not study.note_prediction(number, cost(fps), seconds=1):
         return False
     for rung in study.rungs(record):
-        if not study.reach(number, rung, metrics(scores[number]), seconds=20):
+        if not study.note_rung(number, rung, metrics(scores[number]), seconds=20):
             return False
     study.end(number, result(record, 2 * scores[number], fps, seconds=80))
     return True
@@ -100,9 +101,9 @@ def test_a_trial_that_begins_again_gets_the_answer_that_it_had(
     with open_study(tmp_path, settings) as study:
         play(study, study.propose())
         record = study.propose()
-        study.foresee(record.number, cost(50), seconds=1)
-        assert not study.reach(record.number, 2, metrics(0.1), seconds=20)
-        assert not study.reach(record.number, 2, metrics(0.1), seconds=20)
+        study.note_prediction(record.number, cost(50), seconds=1)
+        assert not study.note_rung(record.number, 2, metrics(0.1), seconds=20)
+        assert not study.note_rung(record.number, 2, metrics(0.1), seconds=20)
         assert study.records[1].seconds == 20
 
 
@@ -128,7 +129,7 @@ def test_a_study_waits_for_those_that_may_promote_others(
         assert not study.waits
         assert study.propose().number == 2
     with open_study(tmp_path) as study:
-        study.settings = study.settings.model_copy(update={"halving": None})
+        study.settings = study.settings.model_copy(update={"early_stopping": None})
         study.propose()
         assert not study.waits
 
@@ -166,8 +167,8 @@ def test_stopped_trials_may_be_told_as_grown_like_the_others(
     with open_study(tmp_path, rescaled) as study:
         baseline = study.propose()
         early = study.propose()
-        study.foresee(baseline.number, cost(50), seconds=1)
-        assert study.reach(baseline.number, 2, metrics(0.2), seconds=20)
+        study.note_prediction(baseline.number, cost(50), seconds=1)
+        assert study.note_rung(baseline.number, 2, metrics(0.2), seconds=20)
         assert not play(study, early)
         study.end(baseline.number, result(baseline, 0.4, 50))
         for _ in range(2):
@@ -198,21 +199,21 @@ def test_the_report_shows_what_was_stopped_and_what_that_saved(
 def test_a_gate_keeps_from_training_what_cannot_reach_the_front(
     settings: StudySettings, tmp_path: Path
 ) -> None:
-    gated = settings.model_copy(update={"gate": True, "halving": None, "trials": 14})
+    gated = settings.model_copy(update={"gate": True, "early_stopping": None, "trials": 14})
     with open_study(tmp_path, gated) as study:
         for _ in range(10):
             record = study.propose()
-            assert study.foresee(record.number, cost(50), seconds=2)
+            assert study.note_prediction(record.number, cost(50), seconds=2)
             study.end(record.number, result(record, 0.2, 50, seconds=100))
         slower, faster, larger = (study.propose() for _ in range(3))
-        assert not study.foresee(slower.number, cost(49), seconds=2)
-        assert study.foresee(faster.number, cost(51), seconds=2)
+        assert not study.note_prediction(slower.number, cost(49), seconds=2)
+        assert study.note_prediction(faster.number, cost(51), seconds=2)
         record = study.records[slower.number]
         assert record.state == "gated"
         assert "the front is better" in record.reason
         assert "0.200" in record.reason
         # A bound that is broken counts first.
-        assert study.foresee(larger.number, cost(50, params=10**9), seconds=2)
+        assert study.note_prediction(larger.number, cost(50, params=10**9), seconds=2)
         records = study.records
     write_report(tmp_path, records, title="t", facts={})
     page = (tmp_path / "report.html").read_text()
@@ -228,12 +229,12 @@ def test_a_gate_keeps_from_training_what_cannot_reach_the_front(
 def test_trials_are_compared_at_a_quarter_and_half_behind_the_warm_up(
     epochs: int, warmup: float, budgets: tuple[int, ...]
 ) -> None:
-    assert default_budgets(TrainConfig(epochs=epochs, warmup_epochs=warmup)) == budgets
+    assert default_budgets("halving", TrainConfig(epochs=epochs, warmup_epochs=warmup)) == budgets
 
 
 def test_a_training_too_short_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match=r"2 epochs of training .* train longer"):
-        default_budgets(TrainConfig(epochs=2, warmup_epochs=1))
+        default_budgets("halving", TrainConfig(epochs=2, warmup_epochs=1))
     assert rungs_within((1, 2, 4, 8), TrainConfig(epochs=8, warmup_epochs=1)) == (2, 4)
 
 
@@ -243,7 +244,7 @@ def test_a_search_refuses_rungs_that_no_trial_reaches(
     with pytest.raises(ValueError, match=r"rungs 2, 9 must lie .* train.epochs \(4\)"):
         search(
             space.fix("train.epochs", 4), shapes_folder, tmp_path / "study", driver="local",
-            halving=Halving((2, 9)),
+            early_stopping=Halving(budgets=(2, 9)),
         )  # fmt: skip
     assert not (tmp_path / "study").exists()
 
@@ -264,7 +265,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     space = space.fix("compress.pruning.none.finetune_epochs", 0)
     search(
         space, shapes_folder, tmp_path, trials=4, driver="local", device="cpu", papers=False,
-        halving=True,
+        early_stopping="halving",
     )  # fmt: skip
     records = read_records(tmp_path)
     assert [r.state for r in records] == ["finished", "stopped", "finished", "stopped"]
@@ -283,7 +284,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
         (("--halving", "--rungs", "4,2"), "--rungs: '4,2': give rising epochs from 1"),
         (("--halving", "--rungs", "two"), "--rungs: 'two': give rising epochs"),
         (("--rungs", "2"), "--rungs: it says when --halving compares"),
-        (("--stopped-as", "pruned"), "nothing is stopped without halving"),
+        (("--stopped-as", "pruned"), "nothing is stopped without a rule"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(

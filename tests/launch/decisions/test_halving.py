@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.decisions.halving import Halving, best_first, growth, ranks
+from launch.decisions.early_stopping import growth
+from launch.decisions.halving import Halving, best_first, ranks
 from launch.pareto import dominates, front
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -108,9 +109,9 @@ def test_growth_is_the_median_ratio_of_trials_seen_at_both() -> None:
 @pytest.mark.parametrize("budgets", [(), (0, 1), (2, 2), (3, 1)])
 def test_budgets_must_rise(budgets: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="rising"):
-        Halving(budgets)
+        Halving(budgets=budgets)
 
 
 def test_a_factor_must_select() -> None:
     with pytest.raises(ValueError, match=r"factor 1\.0"):
-        Halving((1,), factor=1.0)
+        Halving(budgets=(1,), factor=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from optuna.trial import FixedTrial
 from detectors.detector import Detector
 from launch.decisions.halving import Halving
 from launch.decisions.inheritance import descend, distance, nearest
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.report import write_report
 from launch.study.settings import StudySettings
 from launch.study.study import open_study
+from launch.trial.ancestor import ancestor_beside
 from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
@@ -42,7 +44,7 @@ def trained(
     )  # fmt: skip
     return TrialRecord(
         **{"number": number, "folder": "", "origin": "sampler", "params": {}, "config": config,
-           "state": "finished", "result": ended, **fields}
+           "ending": Finished(result=ended), **fields}
     )  # fmt: skip
 
 
@@ -83,33 +85,30 @@ def test_the_nearest_relative_is_of_the_same_kind_and_width(base: TrialConfig) -
 
 
 def test_only_finished_trainings_have_heirs(base: TrialConfig) -> None:
-    assert nearest(base.detector, [trained(0, base, state="running", result=None)]) is None
+    assert nearest(base.detector, [trained(0, base, ending=None)]) is None
     assert nearest(base.detector, [trained(0, base, ap_small=None)]) is None
     assert nearest(base.detector, [trained(0, base, key=None)]) is None
 
 
-def test_an_heir_has_its_whole_cause_in_its_configuration(base: TrialConfig) -> None:
+def test_an_heir_is_trained_for_half_its_epochs(base: TrialConfig) -> None:
     drawn = changed(base, "detector", input_size=96)
-    records = [trained(0, base)]
-    heir, parent = descend(drawn, records, {0: base})
-    assert parent == 0
-    assert (heir.train.inherit, heir.train.epochs) == ("train-0", 4)
-    assert changed(heir, "train", inherit=None, epochs=9) == drawn
-    assert descend(drawn, [], {}) == (drawn, None)
+    heir, parent = descend(drawn, [trained(0, base)])
+    assert (parent, heir.train.epochs) == (0, 4)
+    assert changed(heir, "train", epochs=9) == drawn
+    assert descend(drawn, []) == (drawn, None)
 
 
 def test_trials_that_differ_behind_the_training_share_it(base: TrialConfig) -> None:
     drawn = changed(base, "detector", input_size=96)
-    heir, _ = descend(drawn, [trained(0, base)], {0: base})
-    records = [trained(0, base), trained(1, drawn, state="running", result=None, parent=0)]
-    configs = {0: base, 1: heir}
+    heir, _ = descend(drawn, [trained(0, base)])
+    records = [trained(0, base), trained(1, heir, ending=None, parent=0, drawn=drawn)]
     rung = TrialConfig(**(dict(drawn) | {"compress": {"pruning": {"kind": "importance"}}}))
-    again, parent = descend(rung, records, configs)
+    again, parent = descend(rung, records)
     assert (again.train, parent) == (heir.train, 0)
     assert again.compress == rung.compress
     # So does one that differs from the trial without a parent.
     slim = pruned(base, 0.5, sparsity=0)
-    assert descend(slim, records, configs) == (slim, None)
+    assert descend(slim, records) == (slim, None)
 
 
 # ---- in a study
@@ -118,9 +117,12 @@ def test_trials_that_differ_behind_the_training_share_it(base: TrialConfig) -> N
 def test_a_study_lets_what_the_sampler_draws_inherit(
     settings: StudySettings, tmp_path: Path
 ) -> None:
-    update = {"inherit": True, "trials": 8, "ladder": (0.3, 0.5)}
-    halving = Halving((1,))
-    with open_study(tmp_path, settings.model_copy(update=update | {"halving": halving})) as study:
+    longer = Space.restore(settings.space).fix("train.epochs", 4).dump()
+    update = {"inherit": True, "trials": 8, "ladder": (0.3, 0.5), "space": longer}
+    halving = Halving(budgets=(1,))
+    with open_study(
+        tmp_path, settings.model_copy(update=update | {"early_stopping": halving})
+    ) as study:
         while (record := study.propose()) is not None:
             ended = result(record, ap_small=0.3 - record.number / 100)
             ended = ended.model_copy(update={"trained": f"train-{record.number}"})
@@ -132,11 +134,14 @@ def test_a_study_lets_what_the_sampler_draws_inherit(
     assert [r.parent for r in records[:2]] == [None, None]
     rungs = [r for r in records if r.origin == "ladder"]
     # They are trained as the baseline was.
-    assert [(r.parent, r.config.train.inherit) for r in rungs] == [(None, None)] * len(rungs) != []
+    assert [(r.parent, r.drawn) for r in rungs] == [(None, None)] * len(rungs) != []
     heirs = [r for r in records if r.parent is not None]
     assert heirs
-    assert all(r.config.train.inherit == f"train-{r.parent}" for r in heirs)
+    detectors = [tmp_path / "stages" / f"train-{r.parent}" / "detector" for r in heirs]
+    assert [study.ancestor(r) for r in heirs] == detectors
+    assert all(r.drawn.train.epochs == 2 * r.config.train.epochs for r in heirs)
     drawn = [study.space.suggest(FixedTrial(r.params)) for r in records]
+    assert [r.as_drawn for r in records] == drawn
     assert len({config.digest() for config in drawn}) == 8
     write_report(tmp_path, records, title="t", facts={})
     assert f"from trial {heirs[0].parent}" in (tmp_path / "report.html").read_text()
@@ -158,11 +163,12 @@ def test_a_training_starts_from_what_it_inherits(
                 weight += 1
 
     monkeypatch.setattr("launch.trial.stages.fit", fit)
-    first = run_trial(tiny, shapes, tmp_path / "0", "cpu", stages=tmp_path / "stages")
+    run_trial(tiny, shapes, tmp_path / "0", "cpu", stages=tmp_path / "stages")
     strided = changed(tiny, "detector", backbone=MobileNetV1(eliminated_strides=(6,)))
-    heir = changed(changed(strided, "train", inherit=first.trained), "train", learning_rate=1e-5)
-    second = run_trial(heir, shapes, tmp_path / "1", "cpu", stages=tmp_path / "stages")
-    assert second.trained != first.trained
+    heir = changed(strided, "train", learning_rate=1e-5)
+    given = {"stages": tmp_path / "stages", "ancestor": tmp_path / "0" / "dense"}
+    second = run_trial(heir, shapes, tmp_path / "1", "cpu", **given)
+    assert second.ancestor.folder == tmp_path / "0" / "dense"
     parent, child = (dict(d.named_parameters()) for d in started)
     shared = {name for name in parent.keys() & child.keys() if name.startswith("backbone.")}
     assert len(shared) > 50
@@ -172,12 +178,52 @@ def test_a_training_starts_from_what_it_inherits(
 def test_what_is_not_there_cannot_be_inherited(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
-    heir = changed(tiny, "train", inherit="train-0123456789abcdef")
-    with pytest.raises(TrialError, match=r"train\.inherit train-0123456789abcdef: there is no"):
-        run_trial(heir, shapes, tmp_path, "cpu")
+    with pytest.raises(TrialError, match=r"ancestor .*gone: .*folder of a saved detector"):
+        run_trial(tiny, shapes, tmp_path / "trial", "cpu", ancestor=tmp_path / "gone")
+    assert not (tmp_path / "trial").exists()
 
 
-def test_no_space_draws_inheritance(space: Space, tiny: TrialConfig) -> None:
-    ours = space.nearest(tiny)
-    assert space.holds(ours)
-    assert not space.holds(changed(ours, "train", inherit="train-0"))
+def saved(config: TrialConfig, folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    return Detector(config.detector, ("a", "b")).save(folder)
+
+
+def test_a_training_is_told_apart_by_what_its_ancestor_is_not_where_it_lies(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.trial.stages.fit", lambda *args, **kwargs: None)
+    here, there, other = (saved(tiny, tmp_path / n, s) for n, s in (("a", 0), ("b", 0), ("c", 1)))
+    stages = tmp_path / "stages"
+    first, again, another, alone = (
+        run_trial(tiny, shapes, tmp_path / str(n), "cpu", stages=stages, ancestor=ancestor)
+        for n, ancestor in enumerate((here, there, other, None))
+    )
+    assert first.trained == again.trained
+    assert len({first.trained, another.trained, alone.trained}) == 3
+    # What the cause of a trial is does not change with the ancestor, but its folder is its own.
+    assert first.config == alone.config == tiny
+    with pytest.raises(TrialError, match="holds another trial"):
+        run_trial(tiny, shapes, tmp_path / "0", "cpu", stages=stages, ancestor=other)
+    with pytest.raises(TrialError, match="holds another trial"):
+        run_trial(tiny, shapes, tmp_path / "0", "cpu", stages=stages)
+    assert run_trial(tiny, shapes, tmp_path / "0", "cpu", stages=stages, ancestor=there) == first
+
+
+def test_a_trials_file_knows_its_ancestor_where_that_still_is(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.trial.stages.fit", lambda *args, **kwargs: None)
+    ancestor = saved(tiny, tmp_path / "a", 0)
+    run_trial(tiny, shapes, tmp_path / "0", "cpu", ancestor=ancestor)
+    file = tmp_path / "0" / "trial.json"
+    assert ancestor_beside(file) == ancestor
+    copied = tmp_path / "elsewhere" / "trial.json"
+    copied.parent.mkdir()
+    shutil.copy(file, copied)
+    assert ancestor_beside(copied) is None
+    shutil.rmtree(ancestor)
+    with pytest.raises(TrialError, match=r"which is gone: put it back, give .* --ancestor"):
+        ancestor_beside(file)
+    saved(tiny, ancestor, 1)
+    with pytest.raises(TrialError, match="is not the one that its training started from"):
+        ancestor_beside(file)

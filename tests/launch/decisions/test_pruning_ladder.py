@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch.decisions.pruning_ladder import is_time, next_rung, rungs_of, trainings_saved
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.study.samplers import STARTUP_TRIALS
 from launch.study.settings import SplitPaths, StudySettings
 from launch.study.study import open_study
@@ -34,8 +34,8 @@ def finished(
         config=config, dense=outcome(ap_small, fps), compact=compact, removed_share=0, seconds=1
     )
     return TrialRecord(
-        number=number, folder="", origin="sampler", params={}, config=config, state="finished",
-        result=result,
+        number=number, folder="", origin="sampler", params={}, config=config,
+        ending=Finished(result=result),
     )  # fmt: skip
 
 

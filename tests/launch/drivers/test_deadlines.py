@@ -18,7 +18,7 @@ from launch.drivers.deadlines import (
     duration,
     limits,
 )
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.study.failures import Failure
 from launch.study.study import open_study
 from searchspace import Space
@@ -58,8 +58,7 @@ def with_macs(record: TrialRecord, macs: int) -> TrialRecord:
 
 
 def ended(record: TrialRecord, seconds: float) -> TrialRecord:
-    update = {"state": "finished", "result": result(record), "seconds": seconds}
-    return record.model_copy(update=update)
+    return record.ended(Finished(result=result(record)), seconds)
 
 
 def test_while_nothing_is_known_silence_may_be_long(two: tuple[TrialRecord, TrialRecord]) -> None:

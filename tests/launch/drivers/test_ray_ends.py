@@ -16,7 +16,7 @@ from ray._private.services import psutil
 
 from launch.drivers import deadlines
 from launch.drivers.deadlines import Limits
-from launch.drivers.ray_tune import StudySearcher
+from launch.drivers.ray_searcher import StudySearcher
 from launch.searches import search
 from launch.study.study import read_records
 from launch.trial.log import LOG

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from launch.drivers import ray_start
 from launch.drivers.ray_address import Found, RayAddressError
 from launch.drivers.ray_start import MARK, SOCKET_LENGTH, RayStartError, connected, own_folder
-from launch.drivers.ray_tune import Resources
+from launch.drivers.ray_tune import RayTune
 from launch.searches import resume, search
 from launch.study.settings import StudyError
 from launch.study.study import open_study
@@ -62,15 +62,15 @@ def test_amounts_that_ray_does_not_give_out_are_refused(
     cpus: float, gpus: float, option: str
 ) -> None:
     with pytest.raises(ValueError, match=f"{option}: Ray gives out"):
-        Resources(cpus, gpus)
+        RayTune(cpus, gpus)
 
 
 def test_a_trial_fits_on_one_node() -> None:
     node = {"CPU": 8.0, "GPU": 2.0}
-    assert Resources(1).on_node(node) == 8
-    assert Resources(3).on_node(node) == 2
-    assert Resources(1, 0.5).on_node(node) == 4
-    assert Resources(1, 1).on_node({"CPU": 8.0}) == 0
+    assert RayTune(1).on_node(node) == 8
+    assert RayTune(3).on_node(node) == 2
+    assert RayTune(1, 0.5).on_node(node) == 4
+    assert RayTune(1, 1).on_node({"CPU": 8.0}) == 0
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_running_cluster_is_joined_and_left_running(auto: bool) -> None:
         for _ in range(2):
             with connected("auto" if auto else cluster.address):
                 assert ray.get_runtime_context().gcs_address == cluster.address
-                assert Resources(1).workers() == 1
+                assert RayTune(1).workers() == 1
             assert not ray.is_initialized()
     finally:
         cluster.shutdown()

@@ -25,7 +25,8 @@ from detectors.runtimes.export import export
 from detectors.timing.energy import energy_readable
 from launch.constraints import constraints_from
 from launch.decisions.budget import Outlook
-from launch.decisions.halving import Halving, Rung
+from launch.decisions.early_stopping import Rung
+from launch.decisions.halving import Halving
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import resume, search
@@ -317,7 +318,15 @@ def test_a_stopped_trial_ends_in_its_worker_and_goes_on_when_it_is_promoted(
     space = space.fix("train.epochs", 4).fix("compress.pruning.kind", "none")
     with monkeypatch.context() as patch:
         patch.setattr(Halving, "survivors", only_the_first)
-        search(space, shapes_folder, study, trials=3, device="cpu", papers=False, halving=True)
+        search(
+            space,
+            shapes_folder,
+            study,
+            trials=3,
+            device="cpu",
+            papers=False,
+            early_stopping="halving",
+        )
     assert [r.state for r in read_records(study)] == ["finished", "stopped", "stopped"]
     assert epochs_by_trial(study) == {"0000": 4, "0001": 2, "0002": 2}
     monkeypatch.setattr(Halving, "survivors", lambda _, rung: frozenset(rung))

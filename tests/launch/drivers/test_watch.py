@@ -29,7 +29,7 @@ def settings(space: Space) -> StudySettings:
 def end_before_training(study: Study, fps: float = 20) -> TrialRecord:
     """Propose a trial that is too slow."""
     record = study.propose()
-    assert not study.foresee(record.number, cost(fps), seconds=2)
+    assert not study.note_prediction(record.number, cost(fps), seconds=2)
     return study.records[record.number]
 
 
@@ -58,9 +58,9 @@ def test_a_design_that_is_predicted_too_slow_ends_and_is_told_as_pruned(
 def test_a_design_that_keeps_all_bounds_is_trained(settings: StudySettings, tmp_path: Path) -> None:
     with open_study(tmp_path, settings) as study:
         record = study.propose()
-        assert study.foresee(record.number, cost(30), seconds=2)
+        assert study.note_prediction(record.number, cost(30), seconds=2)
         # A trial that begins again in another process asks again.
-        assert study.foresee(record.number, cost(30), seconds=2)
+        assert study.note_prediction(record.number, cost(30), seconds=2)
         study.end(record.number, result(record, 0.95, 28, seconds=60))
     [finished] = read_records(tmp_path)
     assert (finished.state, finished.broken, finished.seconds) == ("finished", ("fps >= 30",), 60)
@@ -73,7 +73,7 @@ def test_a_bound_that_no_prediction_tells_of_is_judged_behind_the_training(
     bounds = constraints_from({"max_latency_p99": 40.0, "min_fps": 30.0})
     with open_study(tmp_path, settings.model_copy(update={"constraints": bounds})) as study:
         record = study.propose()
-        assert study.foresee(record.number, cost(30), seconds=2)
+        assert study.note_prediction(record.number, cost(30), seconds=2)
         slow = end_before_training(study)
         assert slow.broken == ("fps >= 30",)
         study.end(record.number, result(record, 0.95, 30))
@@ -87,7 +87,7 @@ def test_an_ended_design_that_asks_again_is_not_trained(
 ) -> None:
     with open_study(tmp_path, settings) as study:
         record = end_before_training(study)
-        assert not study.foresee(record.number, cost(99), seconds=2)
+        assert not study.note_prediction(record.number, cost(99), seconds=2)
         assert study.records == (record,)
 
 
@@ -114,7 +114,7 @@ def test_behind_five_rejected_designs_a_random_one_takes_the_place(
     with open_study(tmp_path) as study:
         record = study.propose()
         assert spy.asked == asked
-        assert study.foresee(record.number, cost(50), seconds=2)
+        assert study.note_prediction(record.number, cost(50), seconds=2)
         study.propose()
         assert spy.asked > asked
 
@@ -127,7 +127,7 @@ def test_rejected_designs_count_up_to_the_latest_that_was_trained(
         end_before_training(study)
         trained = study.propose()
         assert rejected_in_a_row(study.records) == 1  # nothing is known of the second yet
-        study.foresee(trained.number, cost(50), seconds=2)
+        study.note_prediction(trained.number, cost(50), seconds=2)
         assert rejected_in_a_row(study.records) == 0
         end_before_training(study)
         end_before_training(study)
@@ -140,7 +140,7 @@ def test_the_report_shows_and_counts_what_was_not_trained(
     kept = settings.model_copy(update={"constraints": BOUNDS[:1]})
     with open_study(tmp_path, kept) as study:
         record = study.propose()
-        study.foresee(record.number, cost(50), seconds=2)
+        study.note_prediction(record.number, cost(50), seconds=2)
         study.end(record.number, result(record, 0.2, 50, seconds=100))
         end_before_training(study, fps=12)
         end_before_training(study, fps=11)

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectors.evaluate import ClassMetrics, Metrics
 from detectors.timing.cost import Cost
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.trial.result import Outcome, TrialResult
 from searchspace import TrialConfig
 from searchspace.compression import CompressConfig, Slimming
@@ -50,15 +50,18 @@ def record(
     )
     values = {
         "number": number, "folder": f"trials/{number:04}", "origin": "sampler",
-        "params": {"detector.width": 0.5}, "config": config, "state": "finished",
-        "result": result, "seconds": 75,
+        "params": {"detector.width": 0.5}, "config": config, "seconds": 75,
+        "ending": Finished(result=result, broken=fields.pop("broken", ())),
     }  # fmt: skip
     return TrialRecord(**{**values, **fields})
 
 
 def ended(number: int, state: str, **fields: Any) -> TrialRecord:
     """A trial without a result."""
-    return record(number, state=state, result=None, **fields)
+    said = {"broken": ()} if state == "infeasible" else {"reason": "why"}
+    said |= {name: fields.pop(name) for name in ("reason", "broken", "growth") if name in fields}
+    ending = None if state == "running" else {"state": state, **said}
+    return record(number, ending=ending, **fields)
 
 
 def baseline(ap_small: float | None, fps: float) -> TrialRecord:

@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from launch.records import Finished
 from launch.report import front_table, gone, gone_in_words, load_front, write_report
 from searchspace import CompressConfig
 from searchspace.compression import Unpruned
@@ -85,7 +86,7 @@ def test_an_unpruned_detector_that_was_trained_on_is_the_compact_one(tmp_path):
     result = first.result.model_copy(
         update={"config": config, "compact": outcome(0.25, 50), "dense": outcome(0.2, 50)}
     )
-    trained_on = first.model_copy(update={"config": config, "result": result})
+    trained_on = first.model_copy(update={"config": config, "ending": Finished(result=result)})
     write_report(tmp_path, [trained_on], title="A study", facts={})
     [member] = load_front(tmp_path).members
     assert member.detector == tmp_path / "trials/0001/compact"

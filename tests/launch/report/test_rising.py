@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.report import front_table
 from launch.report.epochs import legend, marked_epochs, slope_in_words, warning
 from launch.report.rising import Slope, slope
@@ -48,8 +48,9 @@ def trained(
         seconds=1,
     )
     return TrialRecord(
-        number=number, folder="", origin="sampler", params={}, config=config, state="finished",
-        result=result, midway={at: scored(found).metrics for at, found in (midway or {}).items()},
+        number=number, folder="", origin="sampler", params={}, config=config,
+        ending=Finished(result=result),
+        midway={at: scored(found).metrics for at, found in (midway or {}).items()},
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.report.speed import prediction_errors, speed_facts
 from tests.launch.report.studies import ended, outcome, record
 
@@ -20,7 +20,7 @@ def measured(
             "predicted": None if predicted is None else outcome(0.1, predicted).cost,
         }
     )
-    return found.model_copy(update={"result": result})
+    return found.model_copy(update={"ending": Finished(result=result)})
 
 
 def test_a_study_without_results_has_nothing_to_say() -> None:

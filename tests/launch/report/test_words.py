@@ -7,7 +7,7 @@ from rich.console import Console
 
 from detectors.runtimes.agreement import Agreement
 from launch.figures import show, show_change
-from launch.records import TrialRecord
+from launch.records import Finished, TrialRecord
 from launch.report import front_table
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show_seconds
@@ -38,7 +38,7 @@ def test_the_headline_names_trials_in_which_int8_decides() -> None:
         found = Agreement(images=24, score=0.3, before=141, after=after, matched=after)
         trial = record(number, 0.1)
         return trial.model_copy(
-            update={"result": trial.result.model_copy(update={"quantised": found})}
+            update={"ending": Finished(result=trial.result.model_copy(update={"quantised": found}))}
         )
 
     study = [baseline(0.1, 50), quantised(1, 139), quantised(2, 3), record(3, 0.2)]

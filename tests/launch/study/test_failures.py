@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from detectors.training.train import TrainingFailed
 from launch.drivers.attempt import attempt
-from launch.records import TrialRecord
+from launch.records import Failed, Finished, TrialRecord
 from launch.searches import resume, search
 from launch.study.failures import (
     BROKEN_PLACES,
@@ -150,9 +150,9 @@ def test_a_traceback_goes_once_the_trial_succeeds(
 
 
 def ended(number: int, template: TrialRecord, reason: str | None, lasting: bool) -> TrialRecord:
-    state = "failed" if reason else "finished"
-    changes = {"number": number, "state": state, "reason": reason, "lasting": lasting}
-    return template.model_copy(update=changes)
+    failed = reason and Failed(reason=reason, lasting=lasting)
+    ending = failed or Finished(result=result(template))
+    return template.model_copy(update={"number": number}).ended(ending, seconds=1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.records import TrialRecord
+from launch.records import Failed, TrialRecord
 from launch.study.journal import Journal, JournalError, read_journal
 from searchspace import TrialConfig
 
@@ -43,7 +43,7 @@ def test_the_last_line_about_a_trial_counts(path: Path) -> None:
     journal = Journal(path)
     journal.append(record(1))
     journal.append(record(0))
-    journal.append(record(1, state="failed", reason="out of memory"))
+    journal.append(record(1, ending=Failed(reason="out of memory")))
     for seen in (journal.records, Journal(path).records, read_journal(path)):
         assert [(r.number, r.state) for r in seen] == [(0, "running"), (1, "failed")]
     assert Journal(path).get(1).reason == "out of memory"
@@ -85,7 +85,7 @@ def test_what_editors_leave_does_no_harm(path: Path, three: bytes, edited) -> No
 
 def test_names_with_ends_of_lines_of_other_alphabets_are_kept(path: Path) -> None:
     reason = "category \u2028 of \x85 \x0b \x0c \x1e"
-    Journal(path).append(record(0, state="failed", reason=reason))
+    Journal(path).append(record(0, ending=Failed(reason=reason)))
     Journal(path).append(record(1))
     assert [r.reason for r in read_journal(path)] == [reason, None]
 

@@ -15,6 +15,7 @@ from launch.records import TrialRecord
 from launch.study.recovery import missing_trials, trial_folders
 from launch.study.settings import StudyError, StudySettings
 from launch.study.study import Study, open_study, read_records
+from launch.trial.ancestor import Ancestor
 from launch.trial.result import TrialResult
 from searchspace import Space
 from tests.launch.made_up import result, settings_for, told
@@ -27,7 +28,10 @@ def settings(space: Space) -> StudySettings:
 
 def finish(study: Study, record: TrialRecord, key: str | None = None) -> None:
     """End a trial, which leaves its result in its folder as a trial that is run does."""
-    ended = result(record, ap_small=record.number / 10).model_copy(update={"trained": key})
+    folder = study.ancestor(record)
+    ancestor = folder and Ancestor(folder=folder, fingerprint="0" * 16)
+    ended = result(record, ap_small=record.number / 10)
+    ended = ended.model_copy(update={"trained": key, "ancestor": ancestor})
     write_atomically(study.trial_folder(record) / "trial.json", record.config.model_dump_json())
     write_atomically(study.trial_folder(record) / "result.json", ended.model_dump_json())
     study.end(record.number, ended)

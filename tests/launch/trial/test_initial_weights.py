@@ -154,16 +154,18 @@ def test_what_an_heir_does_not_inherit_is_said(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stages = tmp_path / "stages"
-    parent = run_trial(tiny, shapes, tmp_path / "parent", device="cpu", stages=stages)
+    run_trial(tiny, shapes, tmp_path / "parent", device="cpu", stages=stages)
     detector = tiny.detector.changed(
         backbone={"kind": "mobilenet_v1", "taps": ["layer5", "layer11", "layer13"]}
     )
-    heir = tiny.changed(detector=detector, train=tiny.train.changed(inherit=parent.trained))
+    heir, ancestor = tiny.changed(detector=detector), tmp_path / "parent" / "dense"
     with caplog.at_level(logging.WARNING, "launch.trial.initial_weights"):
-        result = run_trial(heir, shapes, tmp_path / "heir", device="cpu", stages=stages)
+        result = run_trial(
+            heir, shapes, tmp_path / "heir", device="cpu", stages=stages, ancestor=ancestor
+        )
     [said] = [r.message for r in caplog.records if r.name == "launch.trial.initial_weights"]
-    start = json.loads((stages / result.trained / "start.json").read_text())["train.inherit"]
-    assert f"train.inherit {parent.trained}: " in said
+    start = json.loads((stages / result.trained / "start.json").read_text())["ancestor"]
+    assert said.startswith("ancestor: ")
     assert "head.boxes." in said
     assert "got nothing and start from random numbers" in said
     assert start["unplaced"]

@@ -19,7 +19,8 @@ from launch.trial.teachers import (
     fingerprint,
     load_teacher,
     named_teachers,
-    with_absolute_teachers,
+    teacher_folders,
+    teachers_in,
 )
 from searchspace import CompressConfig, Space, TrialConfig
 from searchspace.compression import Slimming
@@ -142,14 +143,17 @@ def school(space: Space, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> Spac
     return space.fix("detector.input_size", 64)
 
 
-def test_a_space_knows_its_teachers_by_their_absolute_folders(school: Space, teacher: Path) -> None:
+def test_teachers_are_named_as_given_and_found_from_anywhere(
+    school: Space, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert named_teachers(school) == ("teacher",)
-    moved = with_absolute_teachers(school)
-    assert named_teachers(moved) == (str(teacher.resolve()),)
     path = "compress.pruning.slimming.distillation.channel_wise.teacher"
-    both = with_absolute_teachers(Space("both", {path: Choice("parent", "teacher")}))
-    assert both.domains[path].options == ("parent", str(teacher.resolve()))
-    assert named_teachers(both) == (str(teacher.resolve()),)
+    assert named_teachers(Space("both", {path: Choice("parent", "teacher")})) == ("teacher",)
+    folders = teacher_folders(school)
+    assert folders == {"teacher": teacher.resolve()}
+    monkeypatch.chdir("/")
+    found = teachers_in(folders)("teacher")
+    assert fingerprint(found) == fingerprint(Detector.load(teacher))
 
 
 def test_a_search_checks_its_teachers_first_and_finds_them_from_elsewhere(
@@ -164,7 +168,7 @@ def test_a_search_checks_its_teachers_first_and_finds_them_from_elsewhere(
     resume(out, trials=2, driver="local")
     records = read_records(out)
     assert [record.state for record in records] == ["finished"] * 2
-    assert records[1].config.train.distillation.teacher == str(teacher.resolve())
+    assert records[1].config.train.distillation.teacher == "teacher"
     shutil.rmtree(teacher)
     with pytest.raises(TrialError, match="give the folder of a saved detector"):
         resume(out, trials=3, driver="local")

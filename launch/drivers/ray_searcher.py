@@ -1,0 +1,136 @@
+"""Ray Tune's trials and a study's: which is which, and the answers to those that ask."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
+from launch.drivers.deadlines import Limits, limits
+from launch.drivers.ray_worker import END, GO_ON
+from launch.files import write_atomically
+from launch.study.failures import Failure
+from launch.study.study import Study
+from launch.trial.result import TrialResult, read_result
+
+RETRIES = 2
+"""How often a trial is started again after its process or node was lost."""
+
+RAY_LOG = "ray.log"
+"""What Ray said of a study's trials, in the study's folder."""
+
+
+class StudySearcher(Searcher):
+    """Hands Tune the study's proposals and the study Tune's endings.
+
+    Its own state is only which of Tune's trials is which of the study's; nothing is lost with it.
+
+    Attributes:
+        overruns: by Tune's name of a trial, why its process was ended.
+    """
+
+    def __init__(self, study: Study) -> None:
+        super().__init__()
+        self._study = study
+        self._numbers: dict[str, int] = {}
+        self.overruns: Mapping[str, Failure] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher; the study, its locks and callbacks stay in this process."""
+        return {}
+
+    def number(self, trial_id: str) -> int | None:
+        """The study's number of one of Tune's trials; None where the study has ended it."""
+        return self._numbers.get(trial_id)
+
+    def limits(self, number: int) -> Limits:
+        """What a trial may take by now."""
+        study = self._study
+        return limits(study.record(number), study.records, study.settings.trial_timeout)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        record = self._study.propose()
+        if record is None:
+            return None if self._study.waits else Searcher.FINISHED
+        self._numbers[trial_id] = record.number
+        folder = self._study.trial_folder(record).resolve()
+        ancestor = self._study.ancestor(record)
+        return {
+            "config": record.config.model_dump_json(),
+            "folder": str(folder),
+            "answers": str(self._answers(trial_id)),
+            "rungs": self._study.rungs(record),
+            "stages": str(self._study.stages.resolve()),
+            "ancestor": ancestor and str(ancestor.resolve()),
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Answer a trial that asks whether it goes on.
+
+        Tune lets it run on when this has returned, so the answer lies there by then. Tune's own way
+        to stop a trial would leave its thread asleep, with the locks that it holds, until another
+        trial needs the process.
+        """
+        if "question" not in result:
+            return
+        goes_on = trial_id in self._numbers and self._judge(self._numbers[trial_id], result)
+        if not goes_on:
+            self._numbers.pop(trial_id, None)
+        answer = GO_ON if goes_on else END
+        write_atomically(self._answers(trial_id) / result["question"], answer)
+
+    def _judge(self, number: int, result: dict[str, Any]) -> bool:
+        seconds = result["seconds"]
+        if "rung" in result:
+            metrics = Metrics.model_validate_json(result["metrics"])
+            return self._study.note_rung(number, result["rung"], metrics, seconds)
+        return self._study.note_prediction(
+            number, Cost.model_validate_json(result["predicted"]), seconds
+        )
+
+    def _answers(self, trial_id: str) -> Path:
+        """Where the answers to one of Tune's trials lie."""
+        return answers_of(self._study) / trial_id
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        shutil.rmtree(self._answers(trial_id), ignore_errors=True)
+        number = self._numbers.pop(trial_id, None)
+        if number is None:
+            return  # the study has ended it
+        if error and trial_id in self.overruns:
+            self._study.end(number, self.overruns[trial_id])
+        elif error:
+            why = f"its process was lost {RETRIES + 1} times: see {self._study.folder / RAY_LOG}"
+            self._study.end(number, Failure(why, "passing"))
+        elif result and "failed" in result:
+            failure = Failure(result["failed"], result["blame"], result["seconds"])
+            self._study.end(number, failure)
+        elif result and "finished" in result:
+            self._study.end(number, _outcome(Path(result["finished"])))
+        # Otherwise the search was interrupted: the trial stays unfinished in the journal.
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study lies on disk already."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise RuntimeError("a study is resumed from its folder, not from Tune's")
+
+
+def _outcome(file: Path) -> TrialResult | Failure:
+    """The result that a worker says lies in a file."""
+    try:
+        return read_result(file)
+    except (OSError, ValueError) as error:
+        return Failure(f"its result cannot be read: {error}", "passing")
+
+
+def answers_of(study: Study) -> Path:
+    """Where the answers to all trials lie, for all nodes to see."""
+    return study.folder.resolve() / "ray" / "answers"

@@ -1,0 +1,92 @@
+"""A trial in one of Ray's processes: it reports to Tune, and asks by reports."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
+from launch.drivers.attempt import attempt
+from launch.drivers.ray_meter import TargetMeter
+from launch.drivers.watch import Ended
+from launch.study.failures import Failure
+from launch.trial.data import TrialData
+from launch.trial.result import RESULT
+from launch.trial.teachers import PackedDetector
+from searchspace import TrialConfig, load_plugins
+
+GO_ON, END = "go on", "end"
+"""Answers to a trial that asks whether it goes on."""
+
+
+@dataclass
+class _AskingWatch:
+    """Asks the driver whether a trial goes on, by a report; the answer lies in a file.
+
+    Attributes:
+        answers: folder of the answers, which all nodes see.
+        rungs: see `Watch`.
+        start: when the attempt began.
+    """
+
+    answers: Path
+    rungs: tuple[int, ...]
+    start: float = field(default_factory=time.monotonic)
+
+    def predicted(self, cost: Cost) -> None:
+        self._ask({"predicted": cost.model_dump_json()})
+
+    def reached(self, epochs: int, metrics: Metrics) -> None:
+        self._ask({"rung": epochs, "metrics": metrics.model_dump_json()})
+
+    def _ask(self, about: dict[str, Any]) -> None:
+        # No two questions have one name, so no node can take an old file for the answer.
+        question = uuid.uuid4().hex
+        tune.report(about | {"question": question, "seconds": time.monotonic() - self.start})
+        if (self.answers / question).read_text() != GO_ON:
+            raise Ended
+
+
+def run_on_worker(
+    config: dict[str, Any],
+    data: TrialData,
+    teachers: Mapping[str, PackedDetector],
+    device: str | None,
+    meter: TargetMeter | None,
+    weights: Path | None,
+    plugins: tuple[str, ...],
+) -> None:
+    """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
+    load_plugins(plugins)
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
+    folder = Path(config["folder"])
+    outcome = attempt(
+        TrialConfig.model_validate_json(config["config"]),
+        data,
+        folder,
+        device,
+        on_epoch=lambda stage, epoch, losses: tune.report(
+            {"stage": stage, "epochs": epoch, **losses}
+        ),
+        watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"])),
+        stages=Path(config["stages"]),
+        load_teacher=lambda name: teachers[name].unpack(),
+        meter=meter,
+        weights=weights,
+        ancestor=Path(config["ancestor"]) if config["ancestor"] else None,
+    )
+    if isinstance(outcome, Ended):
+        return
+    if isinstance(outcome, Failure):
+        tune.report({"failed": outcome.reason, "blame": outcome.blame, "seconds": outcome.seconds})
+    else:
+        tune.report({"finished": str(folder / RESULT)})
