@@ -57,7 +57,7 @@ def search(
     minutes: float | None = None,
     device_hours: float | None = None,
     trial_timeout: float | None = None,
-    driver: str = "ray",
+    driver: str | Driver = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,
@@ -92,6 +92,8 @@ def search(
             to more.
         trial_timeout: minutes after which a trial is ended for good, as failed. One that gives no
             sign of life for far longer than trials take is ended in any case.
+        driver: what runs the trials, by its name or made with options of its own, such as
+            `RayTune(cpus_per_trial=2)`.
         gpus_per_trial: None takes one where trials run on a GPU, else none.
         address: of a running Ray cluster; `out` must then be on storage that all nodes share.
         measure_on: custom resource of the Ray nodes that are the target: detectors are scored and
@@ -155,7 +157,7 @@ def search(
     check_named_teachers(teachers, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
     check_space(space, read)
-    if measure_on is None:
+    if chosen.measure_on is None:
         space = _with_form(space, device)
     fingerprint = _fingerprint(read)
     known = tuple(read_known(Path(source), space, figures) for source in warm_start)
@@ -179,7 +181,7 @@ def search(
         teachers=teachers,
         trial_timeout=trial_timeout,
         device=device,
-        measure_on=measure_on,
+        measure_on=chosen.measure_on,
         **({"sampler": sampler} if sampler else {}),
         objectives=tuple(objectives),
         constraints=tuple(constraints),
@@ -203,7 +205,7 @@ def resume(
     folder: Path | str,
     trials: int | None = None,
     trial_timeout: float | None = None,
-    driver: str = "ray",
+    driver: str | Driver = "ray",
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
     address: str | None = None,

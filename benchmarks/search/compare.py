@@ -31,7 +31,7 @@ from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 
 from benchmarks.figures import write_png
 from benchmarks.search.replay import Moment, Replay
-from benchmarks.search.strategies import Ours, Plain
+from benchmarks.search.strategies import Plain, ours
 from benchmarks.search.table import Table
 from launch.decisions.halving import Halving
 
@@ -57,7 +57,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     **SLOW,
     "study, TPE": TPE,
     "study, TPE, no papers first": {**TPE, "papers": False},
-    "study, TPE, stages not shared": {**TPE, "shares": False},
+    "study, TPE, stages not shared": TPE,
     "study, random": {"sampler": "random"},
     "study, NSGA-II": {"sampler": "nsga2"},
     "study, TPE + ladder": {**TPE, "ladder": LADDER},
@@ -73,10 +73,12 @@ STUDIES: dict[str, dict[str, Any]] = {
     "study, random + halving, stages not shared": {
         "sampler": "random",
         "papers": False,
-        "shares": False,
         "early_stopping": Halving(budgets=(1, 3)),
     },
 }
+NOT_SHARED = {name for name in STUDIES if name.endswith("stages not shared")}
+"""Studies whose trials train every detector by themselves."""
+
 BASELINES = ("random", "plain TPE")
 SHOWN = {
     "random": "#7f7f7f",
@@ -121,18 +123,19 @@ def replay(name: str, seed: int, trials: int, workers: int) -> Search:
     table = _table()
     if name in PLAIN:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        done = Replay(table, Plain(table, PLAIN[name](seed), trials)).run(workers)
+        done = Replay(table, Plain(table, PLAIN[name](seed), trials), shares=False).run(workers)
     elif name == MOASHA:
         # Optional, and slow to import.
         from benchmarks.search.syne import SyneTune
 
-        done = Replay(table, SyneTune(table, seed, trials)).run(workers)
+        done = Replay(table, SyneTune(table, seed, trials), shares=False).run(workers)
     else:
+        shares = name not in NOT_SHARED
         with (
             tempfile.TemporaryDirectory() as folder,
-            Ours(table, Path(folder) / "study", seed, trials, **STUDIES[name]) as strategy,
+            ours(table, Path(folder) / "study", seed, trials, **STUDIES[name]) as study,
         ):
-            done = Replay(table, strategy).run(workers)
+            done = Replay(table, study, shares).run(workers)
     ended = {design.key for design in done.lost.values()}
     optimal = table.optimal()
     lost = sum(design.key in ended for design in optimal) / len(optimal)

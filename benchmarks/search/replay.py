@@ -6,40 +6,13 @@ import heapq
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from benchmarks.search.table import Design, Table
-from searchspace import TrialConfig
+from launch.drivers.driver import Proposing
+from launch.records import TrialRecord
 
 PATIENCE = 1.0
 """Seconds after which a worker without work asks again."""
-
-
-class Strategy(Protocol):
-    """What decides in a replay.
-
-    Attributes:
-        shares: trials with the same dense detector train it once.
-        waits: trials that run may yet give a worker something to do.
-    """
-
-    shares: bool
-    waits: bool
-
-    def propose(self) -> tuple[int, TrialConfig] | None:
-        """The number and configuration of the next trial; None where there is none for now."""
-
-    def foresee(self, number: int, design: Design) -> bool:
-        """Whether a trial whose cost was just predicted is trained."""
-
-    def rungs(self, number: int) -> tuple[int, ...]:
-        """Epochs of the dense training after which a trial may be stopped."""
-
-    def reach(self, number: int, epochs: int, design: Design) -> bool:
-        """Whether a trial goes on behind a rung."""
-
-    def end(self, number: int, design: Design, seconds: float) -> None:
-        """A trial came to a result."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +32,11 @@ class Moment:
 
 @dataclass
 class Replay:
-    """One search in simulated time.
+    """One search in simulated time: a driver that looks up what trials would have come to.
 
     Attributes:
+        study: what is searched by, asked as any driver asks.
+        shares: trials with the same dense detector train it once, as a study's do.
         worked: seconds that all workers together have worked.
         found: designs that came to a result, in the order of time.
         trained: epochs of each dense detector that lie in the store.
@@ -69,7 +44,8 @@ class Replay:
     """
 
     table: Table
-    strategy: Strategy
+    study: Proposing
+    shares: bool = True
     worked: float = 0.0
     found: list[Design] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
@@ -77,7 +53,7 @@ class Replay:
     lost: dict[int, Design] = field(default_factory=dict)
 
     def run(self, workers: int = 4) -> Replay:
-        """Let so many workers run trials until the strategy has no more."""
+        """Let so many workers run trials until the study proposes no more."""
         ties = itertools.count()
         queue = [(0.0, next(ties), self._worker()) for _ in range(workers)]
         while queue:
@@ -90,19 +66,19 @@ class Replay:
     def _worker(self) -> Iterator[float]:
         """One worker: gives the seconds that each of its steps takes, before what comes of it."""
         while True:
-            proposal = self.strategy.propose()
-            if proposal is not None:
-                yield from self._work(*proposal)
-            elif self.strategy.waits:
+            record = self.study.propose()
+            if record is not None:
+                yield from self._work(record)
+            elif self.study.waits:
                 yield PATIENCE
             else:
                 return
 
-    def _work(self, number: int, config: TrialConfig) -> Iterator[float]:
+    def _work(self, record: TrialRecord) -> Iterator[float]:
         """One trial, from its proposal to its end."""
-        design, worked = self.table.find(config), 0.0
+        number, design, worked = record.number, self.table.find(record.config), 0.0
         self.lost.pop(number, None)
-        for seconds in self._steps(number, design):
+        for seconds in self._steps(record, design):
             worked += seconds
             self.worked += seconds
             yield seconds
@@ -110,22 +86,22 @@ class Replay:
             self.found.append(design)
             share = self.table.hypervolume(self.found)
             self.moments.append(Moment(self.worked, len(self.found), share))
-            self.strategy.end(number, design, worked)
+            self.study.end(number, design.result.model_copy(update={"seconds": worked}))
 
-    def _steps(self, number: int, design: Design) -> Iterator[float]:
+    def _steps(self, record: TrialRecord, design: Design) -> Iterator[float]:
         """The steps of one trial, in seconds; one that is stopped has no more."""
-        costs, epochs = design.seconds, len(design.curve)
+        number, costs, epochs = record.number, design.seconds, len(design.curve)
         yield costs.predict
-        if not self.strategy.foresee(number, design):
+        if not self.study.note_prediction(number, design.result.predicted, costs.predict):
             self.lost[number] = design
             return
-        done = self.trained.get(design.parent, 0) if self.strategy.shares else 0
-        for rung in self.strategy.rungs(number):
+        done = self.trained.get(design.parent, 0) if self.shares else 0
+        for rung in self.study.rungs(record):
             if not done < rung < epochs:
                 continue
             yield (rung - done) * costs.train / epochs + costs.snapshot
             self.trained[design.parent] = done = rung
-            if not self.strategy.reach(number, rung, design):
+            if not self.study.note_rung(number, rung, design.metrics_at(rung), 0.0):
                 self.lost[number] = design
                 return
         yield (epochs - done) * costs.train / epochs

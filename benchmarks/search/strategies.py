@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler
 
-from benchmarks.search.table import Design, Table
+from benchmarks.search.table import Table
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
 from launch.records import TrialRecord
+from launch.study.failures import Failure
 from launch.study.settings import SplitPaths, StudySettings
-from launch.study.study import open_study
+from launch.study.study import Study, open_study
+from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
 
 NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))
@@ -31,10 +36,17 @@ def settings_for(space: Space, seed: int, trials: int, **devices: Any) -> StudyS
     )
 
 
+def undecided(number: int, config: TrialConfig, params: Mapping[str, Any]) -> TrialRecord:
+    """A trial that was just drawn, by whatever drew it."""
+    return TrialRecord(
+        number=number, folder="", origin="sampler", params=dict(params), config=config
+    )
+
+
 class Plain:
     """Optuna's ask and tell with nothing around it, as a search by Ray Tune's OptunaSearch does."""
 
-    shares = False
+    workers = 1
     waits = False
 
     def __init__(self, table: Table, sampler: BaseSampler, trials: int) -> None:
@@ -42,72 +54,32 @@ class Plain:
         self._left = trials
         self._study = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
 
-    def propose(self) -> tuple[int, TrialConfig] | None:
+    def propose(self) -> TrialRecord | None:
         if not self._left:
             return None
         self._left -= 1
         trial = self._study.ask()
-        return trial.number, self._table.space.suggest(trial)
+        return undecided(trial.number, self._table.space.suggest(trial), trial.params)
 
-    def foresee(self, number: int, design: Design) -> bool:
-        return True
-
-    def rungs(self, number: int) -> tuple[int, ...]:
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         return ()
 
-    def reach(self, number: int, epochs: int, design: Design) -> bool:
+    def note_prediction(self, number: int, cost: Cost, seconds: float) -> bool:
+        return True
+
+    def note_rung(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
         raise AssertionError("there are no rungs")
 
-    def end(self, number: int, design: Design, seconds: float) -> None:
-        self._study.tell(number, [design.ap_small, design.fps])
+    def end(self, number: int, outcome: TrialResult | Failure) -> None:
+        self._study.tell(number, [outcome.figure("ap_small"), outcome.figure("fps")])
 
 
-class Ours(AbstractContextManager):
+def ours(
+    table: Table, folder: Path, seed: int, trials: int, **devices: Any
+) -> AbstractContextManager[Study]:
     """The study of a search, in a folder of its own.
 
     Args:
-        shares: trials with the same dense detector train it once, as a study's do.
         devices: settings of the study, such as `gate` or `ladder`.
     """
-
-    def __init__(
-        self,
-        table: Table,
-        folder: Path,
-        seed: int,
-        trials: int,
-        shares: bool = True,
-        **devices: Any,
-    ) -> None:
-        self.shares = shares
-        self._opened = open_study(folder, settings_for(table.space, seed, trials, **devices))
-        self._study = self._opened.__enter__()
-        self._records: dict[int, TrialRecord] = {}
-
-    def __exit__(self, *error: Any) -> None:
-        self._opened.__exit__(*error)
-
-    @property
-    def waits(self) -> bool:
-        return self._study.waits
-
-    def propose(self) -> tuple[int, TrialConfig] | None:
-        record = self._study.propose()
-        if record is None:
-            return None
-        self._records[record.number] = record
-        return record.number, record.config
-
-    def foresee(self, number: int, design: Design) -> bool:
-        return self._study.foresee(number, design.result.predicted, design.seconds.predict)
-
-    def rungs(self, number: int) -> tuple[int, ...]:
-        return self._study.rungs(self._records[number])
-
-    def reach(self, number: int, epochs: int, design: Design) -> bool:
-        metrics = design.result.dense.metrics
-        metrics = metrics.model_copy(update={"ap_small": design.curve[epochs - 1]})
-        return self._study.reach(number, epochs, metrics, 0.0)
-
-    def end(self, number: int, design: Design, seconds: float) -> None:
-        self._study.end(number, design.result.model_copy(update={"seconds": seconds}))
+    return open_study(folder, settings_for(table.space, seed, trials, **devices))

@@ -11,8 +11,13 @@ from syne_tune.config_space import choice
 from syne_tune.optimizer.scheduler import SchedulerDecision
 from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
-from benchmarks.search.table import Design, Table
-from searchspace import TrialConfig
+from benchmarks.search.strategies import undecided
+from benchmarks.search.table import Table
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
+from launch.records import TrialRecord
+from launch.study.failures import Failure
+from launch.trial.result import TrialResult
 
 FACTOR = 3
 """Of the trials at a rung, one in so many goes on: MOASHA's own default."""
@@ -25,7 +30,7 @@ class SyneTune:
     ones it stops has little to do with how good they are.
     """
 
-    shares = False
+    workers = 1
     waits = False
 
     def __init__(self, table: Table, seed: int, trials: int) -> None:
@@ -44,8 +49,9 @@ class SyneTune:
             random_seed=seed,
         )
         self._trials: dict[int, Trial] = {}
+        self._fps: dict[int, float] = {}
 
-    def propose(self) -> tuple[int, TrialConfig] | None:
+    def propose(self) -> TrialRecord | None:
         if not self._left:
             return None
         self._left -= 1
@@ -54,22 +60,24 @@ class SyneTune:
         trial = Trial(number, drawn, datetime.datetime.now(datetime.UTC))
         self._trials[number] = trial
         self._moasha.on_trial_add(trial)
-        return number, self._space.suggest(FixedTrial(drawn))
+        return undecided(number, self._space.suggest(FixedTrial(drawn)), drawn)
 
-    def foresee(self, number: int, design: Design) -> bool:
+    def note_prediction(self, number: int, cost: Cost, seconds: float) -> bool:
+        self._fps[number] = cost.fps
         return True
 
-    def rungs(self, number: int) -> tuple[int, ...]:
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         powers = (FACTOR**k for k in range(self._epochs))
         return tuple(epochs for epochs in powers if epochs < self._epochs)
 
-    def reach(self, number: int, epochs: int, design: Design) -> bool:
-        reported = {"epoch": epochs, "ap_small": design.curve[epochs - 1], "fps": design.fps}
+    def note_rung(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
+        reported = {"epoch": epochs, "ap_small": metrics.ap_small, "fps": self._fps[number]}
         decision = self._moasha.on_trial_result(self._trials[number], reported)
         return decision == SchedulerDecision.CONTINUE
 
-    def end(self, number: int, design: Design, seconds: float) -> None:
-        reported = {"epoch": self._epochs, "ap_small": design.ap_small, "fps": design.fps}
+    def end(self, number: int, outcome: TrialResult | Failure) -> None:
+        scored = {name: outcome.figure(name) for name in ("ap_small", "fps")}
+        reported = {"epoch": self._epochs, **scored}
         self._moasha.on_trial_complete(self._trials[number], reported)
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from optuna.trial import FixedTrial
 from pydantic import BaseModel, ConfigDict
 
+from detectors.evaluate import Metrics
 from launch.pareto import front, hypervolume, log_fps
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig, load_space
@@ -75,6 +76,11 @@ class Design(BaseModel):
     @property
     def fps(self) -> float:
         return self.result.figure("fps")
+
+    def metrics_at(self, epochs: int) -> Metrics:
+        """What a snapshot of the dense detector scored; AP_small alone is that of the snapshot."""
+        known = self.result.dense.metrics
+        return known.model_copy(update={"ap_small": self.curve[epochs - 1]})
 
     @property
     def point(self) -> tuple[float, float]:

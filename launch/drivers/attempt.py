@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from launch.drivers.watch import Ended, Watch
+from launch.records import TrialRecord
 from launch.study.failures import TRACEBACK, Failure, failure_of, keep_traceback
+from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.log import TrialLog, trial_log
 from launch.trial.result import TrialResult
 from launch.trial.run import TrialOptions, run_trial
 from launch.trial.stages import OnEpoch
+from launch.trial.teachers import teachers_in
 from searchspace import TrialConfig
 
 
@@ -60,6 +63,17 @@ def attempt(
         if gone := _gone_image(error, data):
             return Failure(f"{gone} is gone: put the data back", "surroundings", seconds)
         return failure_of(error, folder, seconds)
+
+
+def given_to(study: Study, record: TrialRecord) -> TrialOptions:
+    """What an attempt at a trial of a study is given beside its configuration and folder."""
+    ancestor = study.ancestor(record)
+    return TrialOptions(
+        stages=study.stages.resolve(),
+        load_teacher=teachers_in(study.settings.teachers),
+        weights=study.settings.weights,
+        ancestor=ancestor and ancestor.resolve(),
+    )
 
 
 def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:

@@ -18,16 +18,24 @@ DRIVERS = {
 """Where their classes are."""
 
 
-def make_driver(name: str, **options: Any) -> Driver:
+def make_driver(driver: str | Driver, **options: Any) -> Driver:
     """The driver of a name, with the options that are given; None is not given.
+
+    Args:
+        driver: its name; a driver that is made already has its own options.
 
     Raises:
         SettingsError: there is no such driver, or it knows nothing of an option.
         ValueError: an option's value makes no sense.
     """
+    given = {option: value for option, value in options.items() if value is not None}
+    if not isinstance(driver, str):
+        for option, value in given.items():
+            raise SettingsError(f"{option} {value}: give it to {type(driver).__name__} itself")
+        return driver
+    name = driver
     if name not in DRIVERS:
         raise SettingsError(f"driver {name!r}: choose from {', '.join(DRIVERS)}")
-    given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
         if option not in _options(name):
             who = " or ".join(other for other in DRIVERS if option in _options(other))

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
-from launch.drivers.attempt import attempt
+from launch.drivers.attempt import attempt, given_to
 from launch.drivers.deadlines import Vigil, Watchman, limits
 from launch.drivers.driver import Driver, Say
 from launch.drivers.watch import Ended
@@ -24,7 +24,6 @@ from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 from launch.trial.run import pick_device
-from launch.trial.teachers import teachers_in
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,7 @@ def _run(
             study.settings.device,
             on_epoch=lambda stage, epoch, losses: heard(),
             watch=watch,
-            stages=study.stages,
-            load_teacher=teachers_in(study.settings.teachers),
-            weights=study.settings.weights,
-            ancestor=study.ancestor(record),
+            **given_to(study, record),
         )
     except _Overdue as overdue:
         return overdue.failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,7 +107,11 @@ def teacher_folders(space: Space) -> dict[str, Path]:
 
 def teachers_in(folders: Mapping[str, Path]) -> LoadTeacher:
     """Brings teachers by their names, out of the folders where these lie."""
-    return lambda name: load_teacher(str(folders.get(name, name)))
+    return functools.partial(_load_from, dict(folders))
+
+
+def _load_from(folders: Mapping[str, Path], name: str) -> Detector:
+    return load_teacher(str(folders.get(name, name)))
 
 
 def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.search.replay import Replay
-from benchmarks.search.strategies import Ours
+from benchmarks.search.strategies import ours, undecided
 from benchmarks.search.table import SPACE, Design, Seconds, Table, every, write
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.decisions.halving import Halving
+from launch.records import TrialRecord
 from launch.trial.result import Outcome, TrialResult
 from searchspace import Space, TrialConfig, load_space
 
@@ -65,31 +66,30 @@ class Script:
     def __init__(
         self,
         configs: Sequence[TrialConfig],
-        shares: bool = True,
         rungs: tuple[int, ...] = (),
         stops: Mapping[int, int] | None = None,
     ) -> None:
         self._configs = list(enumerate(configs))
         self._rungs = rungs
         self._stops = stops or {}
-        self.shares = shares
+        self.workers = 1
         self.waits = False
         self.ended: list[tuple[int, float]] = []
 
-    def propose(self) -> tuple[int, TrialConfig] | None:
-        return self._configs.pop(0) if self._configs else None
+    def propose(self) -> TrialRecord | None:
+        return undecided(*self._configs.pop(0), {}) if self._configs else None
 
-    def foresee(self, number: int, design: Design) -> bool:
+    def note_prediction(self, number: int, cost: Cost, seconds: float) -> bool:
         return self._stops.get(number) != 0
 
-    def rungs(self, number: int) -> tuple[int, ...]:
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         return self._rungs
 
-    def reach(self, number: int, epochs: int, design: Design) -> bool:
+    def note_rung(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
         return self._stops.get(number) != epochs
 
-    def end(self, number: int, design: Design, seconds: float) -> None:
-        self.ended.append((number, seconds))
+    def end(self, number: int, outcome: TrialResult) -> None:
+        self.ended.append((number, outcome.seconds))
 
 
 def family(table: Table) -> list[TrialConfig]:
@@ -105,14 +105,14 @@ def test_a_detector_that_trials_share_is_trained_once(table: Table) -> None:
     done = Replay(table, script).run(workers=1)
     assert script.ended == [(0, 1 + 60 + 4), (1, 1 + 10 + 4), (2, 1 + 10 + 4)]
     assert done.worked == 95
-    apart = Replay(table, Script(family(table), shares=False)).run(workers=1)
+    apart = Replay(table, Script(family(table)), shares=False).run(workers=1)
     assert apart.worked == 95 + 2 * 60
 
 
 def test_trials_end_in_the_order_of_time(table: Table) -> None:
     dense, pruned, _ = family(table)
-    script = Script([pruned, dense], shares=False)
-    Replay(table, script).run(workers=2)
+    script = Script([pruned, dense])
+    Replay(table, script, shares=False).run(workers=2)
     assert [number for number, _ in script.ended] == [1, 0]
 
 
@@ -142,7 +142,7 @@ def test_all_designs_have_the_whole_hypervolume(table: Table) -> None:
     "devices", [{}, {"ladder": (0.2, 0.4)}, {"early_stopping": Halving(budgets=(1, 3))}]
 )
 def test_a_study_is_replayed_to_its_last_trial(devices: dict, table: Table, tmp_path: Path) -> None:
-    with Ours(table, tmp_path / "study", seed=0, trials=12, **devices) as study:
+    with ours(table, tmp_path / "study", seed=0, trials=12, **devices) as study:
         done = Replay(table, study).run(workers=2)
     assert len(done.found) + len(done.lost) == 12
     assert len({d.key for d in done.found}) == len(done.found)
@@ -156,7 +156,7 @@ def test_syne_tunes_halving_is_replayed_to_its_last_trial(table: Table) -> None:
     pytest.importorskip("syne_tune", reason='pip install ".[benchmarks]"')
     from benchmarks.search.syne import SyneTune
 
-    done = Replay(table, SyneTune(table, seed=0, trials=40)).run(workers=2)
+    done = Replay(table, SyneTune(table, seed=0, trials=40), shares=False).run(workers=2)
     assert len(done.found) + len(done.lost) == 40
     assert len(done.lost) > 5
     whole = SECONDS.predict + SECONDS.train + SECONDS.score

@@ -1,26 +1,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import optuna
 import pytest
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
 from launch.constraints import constraints_from
-from launch.study.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler
+from launch.study.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler, register_sampler
 from searchspace import Space
+from tests.documents import example
 from tests.launch.made_up import settings_for
 
 
-def propose(name: str, space: Space, seed: int, trials: int) -> list[dict]:
-    """Parameters of a study of two made-up objectives that exclude each other."""
+def propose(name: str, space: Space, seed: int, trials: int, objectives: int = 2) -> list[dict]:
+    """Parameters of a study of made-up objectives that exclude each other."""
     study = optuna.create_study(
-        directions=["maximize", "maximize"], sampler=make_sampler(name, seed)
+        directions=["maximize"] * objectives, sampler=make_sampler(name, seed)
     )
-    for _ in range(trials):
+    for number in range(trials):
         trial = study.ask()
         config = space.suggest(trial)
+        assert space.holds(config)
         side, cells = config.detector.input_size, config.detector.head.priors.cells
-        study.tell(trial, [side / 96 + cells / 10, -math.log(side)])
+        if number % 4 == 3:  # as one that ended before its training
+            trial.set_constraint("params <= 1", 0.5)
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, [side / 96 + cells / 10, -math.log(side), -cells][:objectives])
     return [trial.params for trial in study.trials]
 
 
@@ -38,6 +47,29 @@ def test_each_draws_from_a_conditional_space_the_same_for_the_same_seed(
         ("compress.pruning.slimming.ratio" in p) == (p["compress.pruning.kind"] == "slimming")
         for p in first
     )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_each_takes_three_objectives(name: str, space: Space) -> None:
+    assert len(propose(name, space, 0, STARTUP_TRIALS + 2, objectives=3)) == STARTUP_TRIALS + 2
+
+
+@pytest.fixture
+def own_sampler() -> Iterator[None]:
+    exec(example("A sampler"), {"__name__": "example_of_a_sampler"})
+    yield
+    del SAMPLERS["spread_tpe"]
+
+
+def test_one_of_a_users_module_is_a_sampler_like_others(own_sampler: None, space: Space) -> None:
+    test_each_draws_from_a_conditional_space_the_same_for_the_same_seed("spread_tpe", space)
+    test_each_takes_three_objectives("spread_tpe", space)
+    assert settings_for(space, trials=1, sampler="spread_tpe").sampler == "spread_tpe"
+    with pytest.raises(ValueError, match=r"sampler 'tpe' of .*other: launch.study.samplers.tpe"):
+
+        @register_sampler("tpe")
+        def other(seed: int) -> BaseSampler:
+            return optuna.samplers.RandomSampler(seed=seed)
 
 
 def test_without_a_name_it_is_one_that_learns_of_what_ends_early(space: Space) -> None:
