@@ -72,7 +72,10 @@ def result_of(config: TrialConfig) -> TrialResult:
     dense = recorded.model_copy(
         update={"metrics": metrics, "cost": recorded.cost.model_copy(update={"fps": speed})}
     )
-    return TrialResult(config=config, dense=dense, compact=None, removed_share=0.0, seconds=1.0)
+    return TrialResult(
+        config=config, dense=dense, compact=None, removed_share=0.0, seconds=1.0,
+        predicted=dense.cost, trained="",
+    )  # fmt: skip
 
 
 def search(space: str, sampler: str, seed: int, trials: int) -> list[Point]:

@@ -182,6 +182,7 @@ def measured(space: Space, trained: Sequence[Trained], speeds: Speeds) -> Iterat
                 removed_share=design.removed_share,
                 seconds=0.0,
                 predicted=found[-1],
+                trained=design.parent,
             ),
         )
 

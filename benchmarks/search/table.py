@@ -159,5 +159,5 @@ def _from_row(row: dict[str, Any]) -> Design:
         parent=row["parent"],
         curve=row["curve"],
         seconds=Seconds(**{name: row[f"{name}_seconds"] for name in Seconds.model_fields}),
-        result=TrialResult.model_validate_json(row["result"]),
+        result=TrialResult(**{"trained": row["parent"], **json.loads(row["result"])}),
     )

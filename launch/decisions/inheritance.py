@@ -56,7 +56,6 @@ def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRe
         record
         for record in records
         if record.state == "finished"
-        and record.result.trained is not None
         and record.result.dense.metrics.ap_small is not None
         and record.config.detector.backbone.kind == detector.backbone.kind
         and record.config.detector.width == detector.width

@@ -24,12 +24,8 @@ def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
 
 def prediction_errors(records: Sequence[TrialRecord]) -> dict[int, float]:
     """By trial, its FPS as measured before training by its final FPS, less one."""
-    pairs = ((r.number, r.result.predicted, r.result.final.cost) for r in records if r.result)
-    return {
-        number: predicted.fps / final.fps - 1
-        for number, predicted, final in pairs
-        if predicted is not None
-    }
+    results = ((record.number, record.result) for record in records if record.result)
+    return {n: found.predicted.fps / found.final.cost.fps - 1 for n, found in results}
 
 
 def _forms(finished: Sequence[TrialRecord]) -> str:

@@ -38,14 +38,12 @@ class TrialResult(BaseModel):
         compact: the detector after its second part: pruned and fine-tuned, or trained on with all
             of its channels; None if the trained detector was left as it was.
         ancestor: what its training started from, where that is another trained detector.
-        predicted: what the final one would cost, as measured before training; None in results of
-            versions that did not.
+        predicted: what the final one would cost, as measured before training.
         removed_share: share of the prunable channels that went.
-        trained: key of the dense detector's artefact in the store of stages; None in results of
-            versions that did not tell.
+        trained: key of the dense detector's artefact in the store of stages.
         seconds: wall time of the run that ended it; stages that were there already take none.
         quantised: what int8 finds on validation images beside what it was made from; None where
-            nothing was quantised, and in results of versions that did not compare them.
+            nothing was quantised.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,9 +53,9 @@ class TrialResult(BaseModel):
     compact: Outcome | None
     removed_share: float
     seconds: float
+    predicted: Cost
+    trained: str
     ancestor: Ancestor | None = None
-    predicted: Cost | None = None
-    trained: str | None = None
     quantised: Agreement | None = None
 
     @property

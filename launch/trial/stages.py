@@ -262,11 +262,10 @@ class Stages:
         inputs = {"input": start, **training.inputs()}
         return self.store.once("finetune", inputs | self._samples(), make)
 
-    def quantise(self, model: Artefact) -> tuple[Artefact, Agreement | None]:
+    def quantise(self, model: Artefact) -> tuple[Artefact, Agreement]:
         """A detector in eight bits, as the model that its runtime runs.
 
-        Also how well it agrees with the detector on validation images; None in artefacts of
-        versions that did not compare them.
+        Also how well it agrees with the detector on validation images.
         """
         config = self.config.compress.quantisation
         inputs = {
@@ -287,8 +286,6 @@ class Stages:
 
         artefact = self.store.once("quantise", inputs, make)
         file = artefact.folder / AGREEMENT
-        if not file.exists():
-            return artefact, None
         return artefact, Agreement.model_validate_json(file.read_text(encoding="utf-8"))
 
     def evaluate(self, model: Artefact) -> Metrics:

@@ -44,6 +44,7 @@ def design(space: Space, config: TrialConfig, ap_small: float, fps: float) -> De
             removed_share=0.0,
             seconds=0.0,
             predicted=cost,
+            trained="",
         ),
     )
 

@@ -44,8 +44,9 @@ def result(
 ) -> TrialResult:
     dense = Outcome(metrics=metrics(ap_small), cost=cost(fps, params))
     return TrialResult(
-        config=record.config, dense=dense, compact=None, removed_share=0, seconds=seconds
-    )
+        config=record.config, dense=dense, compact=None, removed_share=0, seconds=seconds,
+        predicted=dense.cost, trained=f"train-{record.number}",
+    )  # fmt: skip
 
 
 def told(folder: Path) -> list[optuna.trial.FrozenTrial]:

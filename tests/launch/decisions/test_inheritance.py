@@ -35,12 +35,11 @@ def trained(
     number: int,
     config: TrialConfig,
     ap_small: float | None = 0.1,
-    key: str | None = "",
     **fields: Any,
 ) -> TrialRecord:
     ended = TrialResult(
         config=config, dense=outcome(ap_small, 50), compact=None, removed_share=0, seconds=1,
-        trained=f"train-{number}" if key == "" else key,
+        predicted=outcome(ap_small, 50).cost, trained=f"train-{number}",
     )  # fmt: skip
     return TrialRecord(
         **{"number": number, "folder": "", "origin": "sampler", "params": {}, "config": config,
@@ -87,7 +86,6 @@ def test_the_nearest_relative_is_of_the_same_kind_and_width(base: TrialConfig) -
 def test_only_finished_trainings_have_heirs(base: TrialConfig) -> None:
     assert nearest(base.detector, [trained(0, base, ending=None)]) is None
     assert nearest(base.detector, [trained(0, base, ap_small=None)]) is None
-    assert nearest(base.detector, [trained(0, base, key=None)]) is None
 
 
 def test_an_heir_is_trained_for_half_its_epochs(base: TrialConfig) -> None:

@@ -31,8 +31,9 @@ def finished(
     """A trial whose detector scored so before it was pruned, and hardly after it."""
     compact = None if config.compress.pruning.kind == "none" else outcome(0.01, 1.0)
     result = TrialResult(
-        config=config, dense=outcome(ap_small, fps), compact=compact, removed_share=0, seconds=1
-    )
+        config=config, dense=outcome(ap_small, fps), compact=compact, removed_share=0, seconds=1,
+        predicted=outcome(0.1, fps).cost, trained="",
+    )  # fmt: skip
     return TrialRecord(
         number=number, folder="", origin="sampler", params={}, config=config,
         ending=Finished(result=result),

