@@ -183,7 +183,7 @@ def test_what_is_not_there_cannot_be_inherited(
 
 def saved(config: TrialConfig, folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
-    return Detector(config.detector, ("a", "b")).save(folder)
+    return Detector(config.detector).save(folder)
 
 
 def test_a_training_is_told_apart_by_what_its_ancestor_is_not_where_it_lies(
