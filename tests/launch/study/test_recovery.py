@@ -32,6 +32,7 @@ def finish(study: Study, record: TrialRecord, key: str | None = None) -> None:
     ancestor = folder and Ancestor(folder=folder, fingerprint="0" * 16)
     ended = result(record, ap_small=record.number / 10)
     ended = ended.model_copy(update={"trained": key or ended.trained, "ancestor": ancestor})
+    assert study.note_prediction(record.number, ended.predicted, seconds=0)
     write_atomically(study.trial_folder(record) / "trial.json", record.config.model_dump_json())
     write_atomically(study.trial_folder(record) / "result.json", ended.model_dump_json())
     study.end(record.number, ended)
