@@ -14,6 +14,7 @@ from detectors.blocks import L2Norm
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from detectors.features import Predictions
+from searchspace.errors import InputError
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KNOWN = (*CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm, L2Norm)
@@ -167,4 +168,4 @@ def _refuse_unknown(detector: Detector) -> None:
     for name, module in detector.named_modules():
         own = [p for p in module.parameters(recurse=False) if p.numel() > 1]
         if own and not isinstance(module, KNOWN):
-            raise ValueError(f"{name}: no rule to prune a {type(module).__name__}")
+            raise InputError(f"{name}: no rule to prune a {type(module).__name__}")

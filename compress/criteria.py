@@ -14,6 +14,7 @@ from compress.slimming import gate_scales, ungated
 from detectors.data.loader import Batch
 from detectors.detector import Detector, padded_objects
 from searchspace.compression import ImportancePruning, Slimming
+from searchspace.errors import InputError
 
 Pruning = Slimming | ImportancePruning
 Scores = dict[str, Tensor]
@@ -52,7 +53,7 @@ def scores(
         found = CRITERIA[config.criterion](detector, graph, batches, seed)
     for root, values in found.items():
         if not values.isfinite().all():
-            raise ValueError(f"{root}: its channels have scores that are not finite")
+            raise InputError(f"{root}: its channels have scores that are not finite")
     return found
 
 
@@ -73,7 +74,7 @@ def _taylor(detector: Detector, graph: ChannelGraph, batches: Batches | None, se
     Importance estimation for neural network pruning, equation 8, before its square.
     """
     if batches is None:
-        raise ValueError(
+        raise InputError(
             "compress.pruning.importance.criterion 'taylor' needs gradients: give batches"
         )
     # torch-pruning's own Taylor score leaves batch norms out and sorts indices under their roots;
@@ -109,7 +110,7 @@ def _weighed(detector: Detector, batches: Batches) -> Detector:
                 total += (p.detach() * p.grad).abs()
         count += 1
     if not count:
-        raise ValueError("compress.pruning.importance.criterion 'taylor': there is no batch")
+        raise InputError("compress.pruning.importance.criterion 'taylor': there is no batch")
     with torch.no_grad():
         for total, p in zip(sums, weighed.parameters(), strict=True):
             p.copy_(total / count)

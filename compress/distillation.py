@@ -14,6 +14,7 @@ from detectors.features import Outputs
 from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
+from searchspace.errors import InputError
 from searchspace.geometry import Level, shown
 from searchspace.heads import HEADS
 
@@ -44,7 +45,7 @@ def check_distillation(
             ", ".join(shown(level.size) for level in levels)
             for levels in (student.levels(), teacher.levels())
         )
-        raise ValueError(
+        raise InputError(
             f"channel_wise compares maps of like size, but the student's are {ours} and the "
             f"teacher's {theirs}: choose another teacher"
         )
@@ -59,12 +60,12 @@ def check_classes(teacher: Detector, classes: Sequence[str]) -> None:
     """
     known, wanted = teacher.classes, ", ".join(classes)
     if known and known != tuple(classes):
-        raise ValueError(
+        raise InputError(
             f"it was trained for {', '.join(known)}, but the data have {wanted}: choose a teacher "
             "of the same classes in the same order"
         )
     if teacher.config.num_classes != len(classes):
-        raise ValueError(
+        raise InputError(
             f"it was trained for {teacher.config.num_classes} classes, but the data have "
             f"{len(classes)} ({wanted}): choose a teacher of the same classes"
         )
@@ -230,13 +231,13 @@ def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:
     for owner, config in (("student", student), ("teacher", teacher)):
         if not config.head.softmax:
             having = " or ".join(kind for kind, head in HEADS.by_kind.items() if head.softmax)
-            raise ValueError(
+            raise InputError(
                 f"logits need heads of kind {having}, but the {owner}'s is "
                 f"{config.head.kind}{instead}"
             )
     ours, theirs = _priors(student), _priors(teacher)
     if ours != theirs:
-        raise ValueError(
+        raise InputError(
             f"logits are compared prior by prior, but the student has {ours} priors on its levels "
             f"and the teacher {theirs}{instead}"
         )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from compress.channels import ChannelGraph
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
+from searchspace.errors import InputError
 from searchspace.reading import read_model
 
 
@@ -81,14 +82,14 @@ def remove(graph: ChannelGraph, removed: Mapping[str, Sequence[int]]) -> None:
 def _check(graph: ChannelGraph, root: str, gone: tuple[int, ...], channels: int | None) -> None:
     if root not in graph.groups:
         why = graph.fixed.get(root, "this detector has no such convolution to prune")
-        raise ValueError(f"plan.removed.{root}: {why}; is it the plan of another detector?")
+        raise InputError(f"plan.removed.{root}: {why}; is it the plan of another detector?")
     count = graph.count(root)
     if channels != count:
-        raise ValueError(
+        raise InputError(
             f"plan.channels.{root} is {channels}, but the convolution has {count} channels: it is "
             "the plan of another detector, or was replayed already"
         )
     if len(set(gone)) != len(gone) or not all(0 <= channel < count for channel in gone):
-        raise ValueError(f"plan.removed.{root}: give channels 0 to {count - 1}, each once")
+        raise InputError(f"plan.removed.{root}: give channels 0 to {count - 1}, each once")
     if len(gone) == count:
-        raise ValueError(f"plan.removed.{root} would leave none of its {count} channels")
+        raise InputError(f"plan.removed.{root} would leave none of its {count} channels")

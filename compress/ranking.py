@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from compress.channels import ChannelGraph
 from compress.criteria import Pruning, Scores, prunable
+from searchspace.errors import InputError
 
 MIN_CHANNELS = 8
 """Channels that every layer keeps."""
@@ -65,7 +66,7 @@ def layers(graph: ChannelGraph, config: Pruning) -> tuple[list[Layer], dict[str,
         else:
             reasons |= graph.named(root, why_not)
     if not found:
-        raise ValueError(
+        raise InputError(
             f"compress.pruning.{config.kind}: no channel of this detector may go ("
             + "; ".join(dict.fromkeys(reasons.values()))
             + "): set norm of its backbone or of steps of its neck, lower floor, or set pruning "
@@ -77,7 +78,7 @@ def layers(graph: ChannelGraph, config: Pruning) -> tuple[list[Layer], dict[str,
 def _layer(graph: ChannelGraph, root: str, config: Pruning) -> tuple[Layer, str | None]:
     count = graph.count(root)
     if config.round_to > count:
-        raise ValueError(
+        raise InputError(
             f"compress.pruning.{config.kind}.round_to is {config.round_to}, but {root} has "
             f"{count} channels: use {count} or less"
         )

@@ -10,6 +10,7 @@ from compress.criteria import Pruning
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
 from detectors.timing.measure import measure
+from searchspace.errors import InputError
 from searchspace.measuring import MeasureConfig
 
 TOLERANCE = 0.005
@@ -89,17 +90,17 @@ def given_target(
     given = {"target_params": params, "target_macs": macs, "target_fps": frames}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise ValueError(f"{' and '.join(names)}: give one target")
+        raise InputError(f"{' and '.join(names)}: give one target")
     if not names:
         return None
     name, value = names[0], given[names[0]]
     if value <= 0:
-        raise ValueError(f"{name} is {value}: give more than 0")
+        raise InputError(f"{name} is {value}: give more than 0")
     figure = "latency" if name == "target_fps" else name.removeprefix("target_")
     target = _as_it_is(name, figure, detector, fps)
     goal = 1 / value if target.measured else value * target.start if value <= 1 else value
     if goal >= target.start:
-        raise ValueError(f"{name} is {value}: the detector has {target.show(target.start)}")
+        raise InputError(f"{name} is {value}: the detector has {target.show(target.start)}")
     return replace(target, goal=goal)
 
 

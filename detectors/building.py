@@ -8,6 +8,7 @@ from typing import TypeVar
 from torch import nn
 
 from searchspace.config import Config
+from searchspace.errors import InputError
 
 N = TypeVar("N", bound=type[nn.Module])
 
@@ -34,11 +35,11 @@ def module_for(config: Config) -> type[nn.Module]:
     """The module that is built from a configuration.
 
     Raises:
-        ValueError: none is.
+        InputError: none is.
     """
     cls = type(config)
     if cls not in _MODULES:
-        raise ValueError(
+        raise InputError(
             f"no module is built from {cls.__module__}.{cls.__name__}: decorate one with "
             f"@builds({cls.__name__}) of detectors.building, and import it"
         )

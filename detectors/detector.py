@@ -25,6 +25,7 @@ from detectors.narrow import narrow
 from detectors.necks import build_neck
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize, Size, both_axes
 from searchspace.plugins import load_plugins
 from searchspace.reading import read_model
@@ -57,7 +58,7 @@ class Detector(Network):
     def __init__(self, config: DetectorConfig, classes: Sequence[str] = ()) -> None:
         super().__init__()
         if classes and len(classes) != config.num_classes:
-            raise ValueError(f"num_classes is {config.num_classes}, but {len(classes)} are named")
+            raise InputError(f"num_classes is {config.num_classes}, but {len(classes)} are named")
         self.config = config
         self.classes = tuple(classes)
         self.backbone = Backbone(config.backbone, config.width)
@@ -145,12 +146,12 @@ class Detector(Network):
             tensors = load_file(weights)
         except (OSError, SafetensorError) as error:
             what = f"not readable as safetensors ({error})"
-            raise ValueError(f"{weights}: {what}; copy or save the detector again") from None
+            raise InputError(f"{weights}: {what}; copy or save the detector again") from None
         try:
             return detector.load_tensors(tensors)
         except (RuntimeError, ValueError) as error:
             what = " ".join(f"not the weights of detector.json ({error})".split())
-            raise ValueError(f"{weights}: {what}; copy or save the detector again") from None
+            raise InputError(f"{weights}: {what}; copy or save the detector again") from None
 
     def load_tensors(self, tensors: Mapping[str, Tensor], share: bool = False) -> Detector:
         """Take widths and weights from `tensors`, and go into eval mode.
@@ -229,7 +230,7 @@ def _read_facts(path: Path) -> tuple[DetectorConfig, tuple[str, ...]]:
     facts = read_model(path, _Facts, "give the folder of a saved detector, whole")
     config, classes = facts.detector, facts.classes
     if classes and len(classes) != config.num_classes:
-        raise ValueError(
+        raise InputError(
             f"{path}: num_classes is {config.num_classes}, but classes names {len(classes)}; give "
             "a saved detector as it was saved"
         )

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from detectors.features import Outputs
 from searchspace import DetectorConfig
+from searchspace.errors import InputError
 
 
 class Network(nn.Module, ABC):
@@ -60,7 +61,7 @@ def check_widths(detector: Network) -> None:
     try:
         dry_run(detector)
     except RuntimeError as error:
-        raise ValueError(f"{last}: {error}") from None
+        raise InputError(f"{last}: {error}") from None
     finally:
         for hook in hooks:
             hook.remove()

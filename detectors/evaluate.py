@@ -17,6 +17,7 @@ from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
 from detectors.quiet import computing
 from detectors.runtimes import Deployed
+from searchspace.errors import InputError
 
 BATCH = 16
 
@@ -95,12 +96,12 @@ def _check_classes(detector: Detector | Deployed, split: CocoSplit) -> None:
     """Of a detector that does not name its classes, the number counts."""
     names = tuple(category.name for category in split.categories)
     if detector.classes and detector.classes != names:
-        raise ValueError(
+        raise InputError(
             f"the detector was trained for the classes {', '.join(detector.classes)}, but the data "
             f"have {', '.join(names)}: score it on data of the same classes in the same order"
         )
     if detector.config.num_classes != len(names):
-        raise ValueError(
+        raise InputError(
             f"the detector was trained for {detector.config.num_classes} classes, but the data "
             f"have {len(names)} ({', '.join(names)}): score it on data of the same classes"
         )

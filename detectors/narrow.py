@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from detectors.blocks import L2Norm
+from searchspace.errors import InputError
 
 Shape = tuple[int, ...]
 
@@ -23,11 +24,11 @@ def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
     """
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     if odd := sorted(own.keys() ^ shapes.keys()):
-        raise ValueError(f"tensors missing or unknown: {', '.join(odd[:5])}")
+        raise InputError(f"tensors missing or unknown: {', '.join(odd[:5])}")
     for name, shape in own.items():
         if not _is_narrower(shapes[name], shape):
             wanted = list(shapes[name])
-            raise ValueError(f"{name} is {wanted}, which {list(shape)} cannot be narrowed to")
+            raise InputError(f"{name} is {wanted}, which {list(shape)} cannot be narrowed to")
     for name, layer in module.named_modules():
         prefix = f"{name}." if name else ""
         if f"{prefix}weight" in own:
@@ -59,11 +60,11 @@ def _narrow_layer(name: str, layer: nn.Module, shape: Shape) -> None:
             _resize(layer, tensor, shape)
     elif isinstance(layer, nn.GroupNorm):
         if shape[0] % layer.num_groups:
-            raise ValueError(f"{name}: {shape[0]} channels in {layer.num_groups} groups")
+            raise InputError(f"{name}: {shape[0]} channels in {layer.num_groups} groups")
         layer.num_channels = shape[0]
         _resize(layer, "bias", shape)
     elif not isinstance(layer, L2Norm):
-        raise ValueError(f"{name}: no rule to narrow a {type(layer).__name__}")
+        raise InputError(f"{name}: no rule to narrow a {type(layer).__name__}")
 
 
 def _resize(layer: nn.Module, name: str, shape: Shape) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from detectors.evaluate import Metrics
 from launch.figures import Figure
+from searchspace.errors import InputError
 
 MAY_BE_NONE = frozenset({"memory_mb"})
 """Costs that may be 0: a call may allocate nothing."""
@@ -96,5 +97,5 @@ def parse_count(text: str) -> float:
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG]?)\s*", text)
     value = float(found[1]) * UNITS[found[2]] if found else math.nan
     if not 0 < value < math.inf:
-        raise ValueError(f"{text!r}: give a number above 0, such as 500k, 10M or 1.5G")
+        raise InputError(f"{text!r}: give a number above 0, such as 500k, 10M or 1.5G")
     return value

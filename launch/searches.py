@@ -42,6 +42,7 @@ from launch.trial.preconditions import check_objects, check_space
 from launch.trial.run import pick_device
 from launch.trial.teachers import check_named_teachers, teacher_folders
 from searchspace import Space, load_plugins, load_space
+from searchspace.errors import InputError
 
 NUM_CLASSES = "detector.num_classes"
 logger = logging.getLogger(__name__)
@@ -344,7 +345,7 @@ def _rule(
     train = space.baseline().train
     try:
         rule = _named_rule(asked).usual(train) if isinstance(asked, str) else asked
-    except ValueError as error:
+    except InputError as error:
         raise SettingsError(str(error)) from None
     if rungs_within(rule.budgets, train) != rule.budgets:
         raise SettingsError(

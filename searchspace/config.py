@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from searchspace.domains import Domain
+from searchspace.errors import InputError
 from searchspace.words import joined
 
 C = TypeVar("C", bound="Config")
@@ -84,7 +85,7 @@ def _value_in_words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-class OutsideSpace(ValueError):
+class OutsideSpace(InputError):
     """A configuration, or a piece of one, that the space does not hold."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from searchspace.detector import DetectorConfig
 from searchspace.domains import Domain, holds
+from searchspace.errors import InputError
 from searchspace.training import Weights
 
 WEIGHTS = "train.weights"
@@ -45,7 +46,7 @@ def check_start(weights: Weights, detector: DetectorConfig) -> None:
     """Raise ValueError where a detector cannot start from weights, its width included."""
     check_trained_with(weights, detector)
     if detector.width > WIDEST.get(weights, math.inf):
-        raise ValueError(
+        raise InputError(
             f"{WEIGHTS} {weights!r} holds width {WIDEST[weights]:g}, not {detector.width}: lower "
             f"detector.width; to keep width {detector.width}: use 'none'"
         )
@@ -59,10 +60,10 @@ def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
     """
     kind, kinds = detector.backbone.kind, PRESUPPOSED.get(weights)
     if kinds is not None and kind not in kinds:
-        raise ValueError(f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {kind}: use 'none'")
+        raise InputError(f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {kind}: use 'none'")
     for path, value in presupposed(weights, detector).items():
         if (found := attrgetter(path)(detector)) != value:
-            raise ValueError(
+            raise InputError(
                 f"{WEIGHTS} {weights!r}: those of {kind} were trained with detector.{path} "
                 f"{value!r}, not {found!r}: set it so, or use weights 'none'"
             )

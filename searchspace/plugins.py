@@ -17,6 +17,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
+from searchspace.errors import InputError
+
 GROUP = "sparrow.plugins"
 """The group of entry points that name the plugins of installed packages."""
 
@@ -24,7 +26,7 @@ _loaded: dict[str, str] = {}
 """By its module's name, what each plugin that was loaded in this process is called."""
 
 
-class PluginError(ValueError):
+class PluginError(InputError):
     """A plugin that cannot be loaded; the message says which, why, and what to do."""
 
 

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from searchspace.errors import InputError
+
 M = TypeVar("M", bound=BaseModel)
 
 MAX_PROBLEMS = 10
@@ -28,7 +30,7 @@ _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 3
 
 
-class Unreadable(ValueError):
+class Unreadable(InputError):
     """A file that cannot be read as what it should be.
 
     Attributes:

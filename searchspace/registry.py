@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from searchspace.config import Config
+from searchspace.errors import InputError
 
 K = TypeVar("K", bound=Config)
 M = TypeVar("M", bound=Config)
@@ -56,12 +57,12 @@ class Registry(Generic[K]):
         Raises:
             TypeError: the class is no configuration that names its kind, or lacks a method of the
                 contract that it has to fulfil.
-            ValueError: another class has this kind.
+            InputError: another class has this kind.
         """
         kind = _kind_of(member, self.what)
         known = self._members.get(kind)
         if known is not None and _path(known) != _path(member):
-            raise ValueError(
+            raise InputError(
                 f"{self.what} {kind!r} of {_path(member)}: {_path(known)} has this kind; give "
                 "yours another one"
             )

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
+from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import Space
@@ -35,7 +36,7 @@ EXTENDS = "extends"
 MOST_FILES = 50
 
 
-class SpaceError(ValueError):
+class SpaceError(InputError):
     """A space file that cannot be used; the message names file, path, value and fix."""
 
 

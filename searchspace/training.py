@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from searchspace.config import Config
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize, both_axes, one_if_equal
 from searchspace.schedules import Cosine, Schedule
 from searchspace.words import TIMES, joined, percent
@@ -150,7 +151,7 @@ class MultiScale(Config):
         """The input sizes that are drawn from, ascending; `input_size` is one of them.
 
         Raises:
-            ValueError: the range holds no other size.
+            InputError: the range holds no other size.
         """
         sides = both_axes(input_size)
         shorter = min(sides)
@@ -158,7 +159,7 @@ class MultiScale(Config):
         above = int(shorter * (self.largest - 1) / SIZE_STEP + 1e-9)
         if not (below or above) and self.smallest < self.largest:
             least = SIZE_STEP / shorter
-            raise ValueError(
+            raise InputError(
                 f"train.multi_scale: from {self.smallest:g} to {self.largest:g} times {shorter} "
                 f"pixels there is no other size, for sizes differ by {SIZE_STEP}; set smallest to "
                 f"{1 - least:.3f} or less, largest to {1 + least:.3f} or more, or both to 1"

@@ -15,6 +15,8 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torchvision.transforms.v2 import functional
 
+from searchspace.errors import InputError
+
 Size = tuple[int, int]
 
 # Raster formats only: opening an EPS or WMF file would start an interpreter on its content.
@@ -33,7 +35,7 @@ _TRANSPOSE = {
 _UNDONE_BY = {6: 8, 8: 6}  # the others are their own inverse
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """A file that is not an image, or is truncated or damaged; the message names the file."""
 
 
@@ -65,7 +67,7 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
         stored, orientation = _decode(path, handle)
     mismatch = size_mismatch((width, height), stored.size, _displayed(stored.size, orientation))
     if mismatch:
-        raise ValueError(f"{str(path)!r} {mismatch}")
+        raise InputError(f"{str(path)!r} {mismatch}")
     image = stored
     if _displayed(stored.size, orientation) == (width, height):
         image = _transposed(stored, orientation)
@@ -146,7 +148,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _from_16_bit(image)
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range; save them with 8 or 16 bits")
+        raise InputError("floating-point pixels have no defined range; save them with 8 or 16 bits")
     if image.mode == "P":  # Pillow warns when it drops a palette's transparency in one step
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -156,5 +158,5 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255, rounded; plain conversion would clip everything above 255."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"pixels from {values.min()} to {values.max()} are not 16-bit grayscale")
+        raise InputError(f"pixels from {values.min()} to {values.max()} are not 16-bit grayscale")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")

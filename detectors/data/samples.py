@@ -15,6 +15,7 @@ from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
 from detectors.data.images import load_image
 from detectors.data.mosaic import mosaic
 from detectors.data.transforms import Sample, training_transform
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize, both_axes
 from searchspace.training import CopyPaste, TrainConfig
 
@@ -142,7 +143,7 @@ def check_sources(split: CocoSplit, config: CopyPaste) -> None:
         if item.area < config.max_area and not item.iscrowd
     ]
     if small and all(item.segmentation is None for item in small):
-        raise ValueError(
+        raise InputError(
             f"train.copy_paste.source 'mask': none of the {len(small)} small objects of the "
             "training data has a mask; set it to 'box' or 'mask_or_box', or copies and "
             "probability to 0"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detectors.data.textures import Array, background, blend, fill
+from searchspace.errors import InputError
 
 _GENERATOR = "sparrow-shapes-1"  # increase when the same configuration gives a different set
 _JPEG_QUALITY = 92
@@ -63,7 +64,7 @@ class ShapesConfig:
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
-                raise ValueError(f"ShapesConfig.{name} must be an integer >= {low}, got {value!r}")
+                raise InputError(f"ShapesConfig.{name} must be an integer >= {low}, got {value!r}")
 
 
 def generate_shapes(folder: Path, config: ShapesConfig = ShapesConfig()) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 from detectors.data.entries import read_categories
 from detectors.data.validation import DataError, Entry, Problem, read_document, read_entries
+from searchspace.errors import InputError
 
 Fields = dict[str, Any]
 
@@ -61,7 +62,7 @@ def _category_ids(file: Path, entries: Iterable[Entry], classes: Sequence[str]) 
     names = {category.id: category.name for category in read_categories(entries).usable()}
     if unknown := sorted(set(classes) - set(names.values())):
         known = ", ".join(sorted(names.values()))
-        raise ValueError(f"{file}: no class named {', '.join(unknown)}; it has {known}")
+        raise InputError(f"{file}: no class named {', '.join(unknown)}; it has {known}")
     return {key for key, name in names.items() if name in classes}
 
 
@@ -72,7 +73,7 @@ def _is_crowd(entry: Entry) -> bool:
 def _first(file: Path, candidates: list[int], count: int | None, seed: int) -> set[int]:
     """The first `count` of a seeded shuffle."""
     if count is not None and count > len(candidates):
-        raise ValueError(
+        raise InputError(
             f"{file}: {count} images were requested, but only {len(candidates)} are available; "
             "request fewer, or include images without the classes"
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from searchspace.errors import InputError
 from searchspace.reading import Unreadable, read_json, shown, visible
 
 __all__ = [
@@ -41,7 +42,7 @@ class Problem:
         return f"{self.entry}: {self.what}; {self.fix}"
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """A data set that cannot be used; `problems` has all that were found.
 
     The text lists the first 50, one per line, grouped by file.

@@ -11,6 +11,7 @@ from detectors.detector import Detector
 from detectors.runtimes import onnx_runtime, open_vino, pytorch, tensor_rt
 from detectors.runtimes.deployed import Deployed, Form, RuntimeUnavailable
 from searchspace.detector import DetectorConfig
+from searchspace.errors import InputError
 from searchspace.runtimes import Precision, Runtime
 
 RUNTIMES: dict[Runtime, ModuleType] = {
@@ -63,7 +64,7 @@ def deploy(
     if reason := unavailable(form, device):
         raise RuntimeUnavailable(f"{form}: {reason}")
     if precision == "int8" and (calibration is None or not len(calibration)):
-        raise ValueError(f"{form}: give calibration images, which int8 takes its ranges from")
+        raise InputError(f"{form}: give calibration images, which int8 takes its ranges from")
     network = RUNTIMES[runtime].build(detector, form, device, calibration)
     return Deployed(detector, form, device, network)
 

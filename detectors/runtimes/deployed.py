@@ -13,6 +13,7 @@ from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
+from searchspace.errors import InputError
 from searchspace.runtimes import Precision, Runtime
 
 
@@ -26,7 +27,7 @@ class Form(NamedTuple):
         return f"{self.runtime} {self.precision}"
 
 
-class RuntimeUnavailable(ValueError):
+class RuntimeUnavailable(InputError):
     """A runtime is not installed, cannot run here in this precision, or refuses the model."""
 
 

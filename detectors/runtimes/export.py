@@ -16,6 +16,7 @@ from detectors.runtimes.fold import folded
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
 from detectors.runtimes.onnx_runtime import OnnxGraph
 from detectors.runtimes.open_vino import OpenVinoGraph
+from searchspace.errors import InputError
 from searchspace.runtimes import Precision, Runtime
 
 Target = Literal["onnx", "torch-export", "openvino"]
@@ -61,7 +62,7 @@ def export(
     """
     check_target(target, precision)
     if precision == "int8" and (calibration is None or not len(calibration)):
-        raise ValueError("precision int8: give images to calibrate on")
+        raise InputError("precision int8: give images to calibrate on")
     path = Path(path)
     if path.suffix != SUFFIXES[target]:
         path = path.with_name(path.name + SUFFIXES[target])
@@ -84,9 +85,9 @@ def export(
 def check_target(target: str, precision: str) -> tuple[Target, Precision]:
     """The same, as a target and a precision that it has; raises `ValueError` for any other."""
     if target not in PRECISIONS:
-        raise ValueError(f"target {target!r}: there are {', '.join(PRECISIONS)}")
+        raise InputError(f"target {target!r}: there are {', '.join(PRECISIONS)}")
     if precision not in PRECISIONS[target]:
-        raise ValueError(f"precision {precision!r}: {target} has {', '.join(PRECISIONS[target])}")
+        raise InputError(f"precision {precision!r}: {target} has {', '.join(PRECISIONS[target])}")
     return target, precision
 
 

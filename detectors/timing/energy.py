@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from detectors.timing.blocks import Call, timed
+from searchspace.errors import InputError
 
 SECONDS = 2.0
 """How long calls go on: a GPU's counter moves only every tenth of a second."""
@@ -26,7 +27,7 @@ Counter = Callable[[], float]
 """Joules since some moment."""
 
 
-class EnergyUnreadable(ValueError):
+class EnergyUnreadable(InputError):
     """A device does not let its energy be read; the message says why, and what to do."""
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detectors.own_folder import cache_folder
 from detectors.timing.reference import REFERENCE_VERSION
+from searchspace.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -55,7 +56,7 @@ class SpeedStore:
             return None
         except ValidationError as error:
             first = error.errors()[0]["msg"]
-            raise ValueError(f"{path}: a damaged speed ({first}); delete the file") from None
+            raise InputError(f"{path}: a damaged speed ({first}); delete the file") from None
 
     def keep(self, key: Mapping[str, Any], value: M) -> M:
         """Keep a value, unless another process came first; returns the one that is kept."""

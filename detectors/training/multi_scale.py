@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
 from detectors.detector import Detector
 from detectors.narrow import narrow
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize, Size
 from searchspace.training import MultiScale
 
@@ -54,8 +56,8 @@ def at_input_size(detector: Detector, size: InputSize) -> Detector:
             twin = Detector(detector.config.at_input_size(size), detector.classes)
         _check_kernels(twin, tensors)
         narrow(twin, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    except ValueError as error:
-        raise ValueError(
+    except (InputError, ValidationError) as error:
+        raise InputError(
             f"train.multi_scale: at an input size of {size} in place of "
             f"{detector.config.input_size} pixels, the detector has other layers: choose "
             f"smallest and largest nearer to 1 ({error})"
@@ -83,4 +85,4 @@ def _check_kernels(twin: Detector, tensors: dict[str, Tensor]) -> None:
     for name, tensor in twin.state_dict().items():
         if name in tensors and tensor.shape[2:] != tensors[name].shape[2:]:
             wanted, own = list(tensor.shape[2:]), list(tensors[name].shape[2:])
-            raise ValueError(f"{name} would have a kernel of {wanted}, not {own}")
+            raise InputError(f"{name} would have a kernel of {wanted}, not {own}")

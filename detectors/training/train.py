@@ -20,6 +20,7 @@ from detectors.features import Outputs
 from detectors.quiet import computing
 from detectors.training.averaging import average
 from detectors.training.multi_scale import InputSizes, resized
+from searchspace.errors import SparrowError
 from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
 
@@ -38,7 +39,7 @@ OnSnapshot = Callable[[int, Detector], None]
 """Given, after some epochs, how many are done and a copy of the detector as it would end now."""
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(SparrowError, RuntimeError):
     """Training cannot go on; the message says where and what to change."""
 
 

@@ -25,6 +25,7 @@ from torchvision.models import (
 )
 
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
+from searchspace.errors import InputError
 
 State = Mapping[str, Tensor]
 
@@ -42,7 +43,7 @@ SECONDS = 15
 WITHOUT = "start from random numbers with --weights none (train.weights 'none')"
 
 
-class WeightsUnavailable(ValueError):
+class WeightsUnavailable(InputError):
     """Published weights that cannot be had here; the message says how to go on."""
 
 

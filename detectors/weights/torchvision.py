@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from detectors.detector import Detector
 from detectors.weights.place import Placement, place
 from searchspace.backbones import VGG16
+from searchspace.errors import InputError
 
 State = Mapping[str, Tensor]
 
@@ -62,12 +63,12 @@ def load_ssd300(detector: Detector, state: State) -> Placement:
         ValueError: the detector's layers are not those, or it prepares images differently.
     """
     if detector.config.pixels != "caffe":
-        raise ValueError("torchvision's SSD300 is trained on pixels 'caffe': set pixels to that")
+        raise InputError("torchvision's SSD300 is trained on pixels 'caffe': set pixels to that")
     names = _ssd300_names(detector, state)
     own = {name: tuple(t.shape) for name, t in detector.state_dict().items()}
     found = {n: tuple(state[theirs].shape) for n, theirs in names.items() if theirs in state}
     if odd := sorted(n for n in own.keys() | found.keys() if own.get(n) != found.get(n)):
-        raise ValueError(
+        raise InputError(
             f"not an SSD300 as torchvision builds it; the first tensors that differ: "
             f"{', '.join(odd[:3])}. It has 4, 6, 6, 6, 4, 4 boxes a cell and 90 classes"
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 from detectors.data.images import inspect_image, load_image
 from detectors.data.transforms import evaluation_transform
 from detectors.runtimes.agreement import count
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize
 
 SUFFIXES = frozenset(
@@ -61,10 +62,10 @@ class Pictures:
             ValueError: there is no image, none that will do, or a file is none.
         """
         if not folder.is_dir():
-            raise ValueError(f"{folder}: no such folder")
+            raise InputError(f"{folder}: no such folder")
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
         if not files:
-            raise ValueError(f"{folder}: no images, which int8 is calibrated on")
+            raise InputError(f"{folder}: no images, which int8 is calibrated on")
         number, resize = min(most, len(files)), evaluation_transform(size)
         used: dict[Path, Tensor] = {}
         left_out: dict[str, tuple[Path, ...]] = {}
@@ -76,7 +77,7 @@ class Pictures:
                 used[file] = resize(image) / 255
         if not used:
             reasons = "; ".join(f"{len(out)} {reason}" for reason, out in left_out.items())
-            raise ValueError(
+            raise InputError(
                 f"{folder}: none of {count(number)} will do: {reasons}. Give images like those "
                 "that the detector was trained on, or use these all the same with --force"
             )

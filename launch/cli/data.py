@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from pydantic import ValidationError
 from torchvision.io import encode_png
 
 from detectors.data.coco import DataSource, Split, read_split
@@ -22,6 +23,7 @@ from launch.files import write_atomically
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize
+from searchspace.reading import in_words
 from searchspace.training import Augment, CopyPaste
 
 SHARE = option_types.number(low=0, high=1)
@@ -172,7 +174,10 @@ def _recipe(
 ) -> tuple[TrainConfig, InputSize]:
     """How images are augmented, and the input size."""
     if config is None:
-        train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
+        try:
+            train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
+        except ValidationError as error:
+            raise typer.BadParameter(in_words(error)) from None
         return train, DetectorConfig().input_size if size is None else size
     if pasting or augment or size is not None:
         raise typer.BadParameter(

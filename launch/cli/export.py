@@ -15,6 +15,7 @@ from detectors.runtimes.export import check_target, export
 from launch.cli import option_types
 from launch.cli.calibration import Pictures
 from launch.cli.terminal import console
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize
 from searchspace.runtimes import Precision
 
@@ -65,7 +66,7 @@ def export_command(
     """
     try:
         target, precision = check_target(to, precision)
-    except ValueError as error:
+    except InputError as error:
         raise typer.BadParameter(f"{error}") from None
     _check_options(precision, images, val_images, force)
     detector = Detector.load(folder)
@@ -122,7 +123,7 @@ def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], fo
         if found.poor:
             poor.append(_objection(found, pictures))
     if poor and not force:
-        raise ValueError(
+        raise InputError(
             f"{'; '.join(poor)}. Nothing was written: calibrate on images like those that the "
             "detector was trained on, or write it all the same with --force"
         )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from launch.cli.bugs import evidence_in
 from launch.cli.names import read_trial
 from launch.cli.options import (
     Annotations,
@@ -56,8 +57,10 @@ def ladder_command(
     )
     folder = out or Path("runs/ladders") / f"{config.stem}-{trial.digest()}"
     progress = sys.stderr.isatty()
-    common = {"device": device, "progress": progress, "weights": given}
-    results = ladder(trial, rungs, source, folder, **common)
-    control = ladder_control(trial, source, folder, **common)
+    with evidence_in(folder) as log:
+        results = ladder(
+            trial, rungs, source, folder, device, log.note_epoch, progress=progress, weights=given
+        )
+        control = ladder_control(trial, source, folder, device, progress=progress, weights=given)
     console.print(ladder_table(results, control))
     console.say(f"Artefacts: {folder}")

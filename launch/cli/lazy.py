@@ -63,8 +63,7 @@ class LazyCommands(TyperGroup):
         except typer.Abort:
             sys.exit("Aborted.")
         except Exception as error:
-            # Which of Click's classes it is depends on the release of typer, which brings its own.
-            if not hasattr(error, "format_message"):
+            if not is_usage(error):
                 raise
             _show_usage(error)
             sys.exit(error.exit_code)
@@ -87,6 +86,14 @@ def lazy_group(
     )
     group.callback(help=help)(callback)
     return group
+
+
+def is_usage(error: Exception) -> bool:
+    """Whether it is a command's way to end: wrong usage, an exit status.
+
+    Which of Click's classes wrong usage is depends on the release of typer, which brings its own.
+    """
+    return isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "format_message")
 
 
 def _show_usage(error: Any) -> None:

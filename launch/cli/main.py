@@ -72,19 +72,18 @@ data = lazy_group(COMMANDS["data"][1], DATA)
 
 
 def main() -> None:
-    """The command `sparrow`: what a user can get wrong ends in a message, not in a traceback."""
+    """The command `sparrow`: errors end in a few lines and the exit status 1.
+
+    They say what the user can mend; or that it is a bug, and which file keeps its traceback.
+    """
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except Exception as error:
         # Only now: they load what a help text does not need, such as torch.
-        from launch.cli.failures import failure_in_words
-        from launch.cli.terminal import show_error
+        from launch.cli.bugs import show_failure
 
-        words = failure_in_words(error)
-        if words is None:
-            raise
-        show_error(words)
+        show_failure(error)
         sys.exit(1)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from detectors.detector import Detector
 from searchspace import DetectorConfig, Published, TrialConfig, papers
+from searchspace.errors import InputError
 from searchspace.reading import read_model
 from searchspace.walk import field_names
 
@@ -26,7 +27,7 @@ def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]
     if Path(name).exists():
         return read_trial(Path(name)).detector, None
     near = ", ".join(difflib.get_close_matches(name, papers, n=5, cutoff=0.0))
-    raise ValueError(f"{name}: neither a file nor a paper's system; the nearest are {near}")
+    raise InputError(f"{name}: neither a file nor a paper's system; the nearest are {near}")
 
 
 def find_detector(name: str) -> Detector:

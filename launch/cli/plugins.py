@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from launch.cli.debug import Debug
+
 OPTION = "--plugin"
 
 
@@ -32,6 +34,7 @@ def sparrow(
             help="Module or Python file with members of your own, for any command; repeatable.",
         ),
     ] = None,
+    debug: Debug = False,
 ) -> None:
     """What all commands share."""
 

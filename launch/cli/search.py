@@ -14,6 +14,8 @@ import typer
 from detectors.data.coco import DataSource
 from detectors.data.shapes import generate_shapes
 from launch.cli import option_types
+from launch.cli.bugs import bugs_kept_in
+from launch.cli.debug import debugging
 from launch.cli.options import (
     Annotations,
     Data,
@@ -41,7 +43,6 @@ from launch.report import (
     with_name,
 )
 from launch.searches import resume, search
-from launch.study.failures import evidence
 from launch.study.recovery import missing_in_words, read_missing
 from launch.study.samplers import SAMPLERS
 from launch.study.settings import (
@@ -56,6 +57,8 @@ from launch.study.settings import (
 )
 from launch.study.study import OnEnd, read_records
 from launch.trial.data import SettingsError
+from launch.trial.log import evidence, last_lines
+from searchspace.errors import InputError
 from searchspace.reading import shown
 
 TRIALS = 20
@@ -82,7 +85,7 @@ def _count(value: str | float) -> float:
     """A bound that is a number of things."""
     try:
         return value if isinstance(value, float) else parse_count(value)
-    except ValueError as error:
+    except InputError as error:
         raise typer.BadParameter(str(error)) from None
 
 
@@ -289,6 +292,7 @@ def search_command(
             "max_macs": max_macs,
         }
     )
+    context.with_resource(bugs_kept_in(folder))
     context.with_resource(interruptible())
     try:
         if resume_from:
@@ -421,9 +425,11 @@ def _print_trial(record: TrialRecord, objectives: Sequence[Figure], folder: Path
 
 
 def _print_evidence(folder: Path) -> None:
-    """Where a failed trial left its traceback and its log."""
+    """Where a failed trial left its traceback and its log; with --debug, also what they say."""
     for file in evidence(folder):
         console.say(f"  see {file}")
+        if debugging():
+            console.say_lines(last_lines(file))
 
 
 def print_no_front(folder: Path) -> None:

@@ -29,6 +29,11 @@ class PlainConsole(Console):
         """Print one line, however long: the terminal wraps it, so that paths can be copied."""
         self.print(text, soft_wrap=True)
 
+    def say_lines(self, text: str) -> None:
+        """Print a text of several lines."""
+        for line in text.split("\n"):
+            self.say(line)
+
 
 console = PlainConsole()
 errors = PlainConsole(stderr=True)
@@ -43,7 +48,4 @@ def styled(*parts: str | tuple[str, str]) -> Text:
 
 def show_error(message: str) -> None:
     """Print an error, whose text may have several lines."""
-    first, *more = message.split("\n")
-    errors.say(f"error: {first}")
-    for line in more:
-        errors.say(line)
+    errors.say_lines(f"error: {message}")

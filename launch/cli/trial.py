@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from launch.cli.bugs import evidence_in
 from launch.cli.names import read_trial
 from launch.cli.options import (
     Ancestor,
@@ -46,9 +47,17 @@ def trial_command(
     folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
     progress = sys.stderr.isatty()
     start = ancestor or ancestor_beside(config)
-    result = run_trial(
-        trial, source, folder, device=device, progress=progress, weights=given, ancestor=start
-    )
+    with evidence_in(folder) as log:
+        result = run_trial(
+            trial,
+            source,
+            folder,
+            device=device,
+            on_epoch=log.note_epoch,
+            progress=progress,
+            weights=given,
+            ancestor=start,
+        )
     _print_result(result)
     console.say(f"Artefacts: {folder}")
 

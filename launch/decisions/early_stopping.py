@@ -15,6 +15,7 @@ from pydantic import field_validator
 
 from launch.pareto import Point
 from searchspace.config import Config
+from searchspace.errors import InputError
 from searchspace.training import TrainConfig
 
 Rung = Mapping[int, Point]
@@ -96,7 +97,7 @@ def default_budgets(kind: str, train: TrainConfig) -> tuple[int, ...]:
     first = max(math.ceil(train.epochs / 4), math.floor(_warmup(train)) + 1)
     budgets = rungs_within(sorted({first, math.ceil(train.epochs / 2)}), train)
     if not budgets:
-        raise ValueError(
+        raise InputError(
             f"{kind}: {train.epochs} epochs of training (train.epochs) with a warm-up of "
             f"{_warmup(train):g} leave no time to compare trials: train longer"
         )

@@ -10,10 +10,10 @@ from typing import Any, Unpack
 
 from launch.drivers.watch import Ended, Watch
 from launch.records import TrialRecord
-from launch.study.failures import TRACEBACK, Failure, failure_of, keep_traceback
+from launch.study.failures import Failure, failure_of
 from launch.study.study import Study
 from launch.trial.data import TrialData
-from launch.trial.log import TrialLog, trial_log
+from launch.trial.log import TRACEBACK, TrialLog, keep_traceback, trial_log
 from launch.trial.result import TrialResult
 from launch.trial.run import TrialOptions, run_trial
 from launch.trial.stages import OnEpoch
@@ -80,7 +80,7 @@ def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
     """`on_epoch`, after the epoch's losses were logged."""
 
     def note(stage: str, epoch: int, losses: dict[str, float]) -> None:
-        log.note(f"{stage}, epoch {epoch}: " + ", ".join(f"{n} {v:.4g}" for n, v in losses.items()))
+        log.note_epoch(stage, epoch, losses)
         if on_epoch:
             on_epoch(stage, epoch, losses)
 

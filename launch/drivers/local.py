@@ -24,6 +24,7 @@ from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 from launch.trial.run import pick_device
+from searchspace.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class LocalDriver(Driver):
         self, figures: Sequence[Figure], trial_timeout: float | None
     ) -> AbstractContextManager[None]:
         if trial_timeout is not None and not can_end_trials():
-            raise ValueError(
+            raise InputError(
                 f"trial_timeout {trial_timeout:g}: with driver local, only a search in the main "
                 "thread, with SIGALRM unused, can end its trials: take driver ray"
             )

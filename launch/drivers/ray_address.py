@@ -18,6 +18,8 @@ from typing import TypeVar
 from ray._common.utils import get_ray_address_file
 from ray._private.services import psutil
 
+from searchspace.errors import InputError
+
 PATIENCE = 8.0
 """Seconds that a cluster has to answer each question."""
 
@@ -35,7 +37,7 @@ HELP = "check host and port, or leave --address out to start Ray on this machine
 T = TypeVar("T")
 
 
-class RayAddressError(ValueError):
+class RayAddressError(InputError):
     """No cluster can be joined; the message names the option or variable, and the fix."""
 
 

@@ -27,6 +27,7 @@ from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.run import pick_device
 from launch.trial.teachers import PackedDetector
+from searchspace.errors import InputError
 from searchspace.measuring import MeasureConfig
 from searchspace.plugins import load_plugins
 
@@ -87,7 +88,7 @@ def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
     Also where such a node cannot read one of the figures.
     """
     if ray.cluster_resources().get(resource, 0) < 1:
-        raise ValueError(
+        raise InputError(
             f"no node has the resource {resource!r} to measure on: start a node of that kind with "
             f"ray start --address ... --resources '{{\"{resource}\": 1}}'"
         )
@@ -95,7 +96,7 @@ def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
         try:
             ray.get(_placed(_check_energy, resource).remote())
         except RayTaskError as error:
-            raise ValueError(f"{ENERGY} on nodes with {resource!r}: {error.cause}") from None
+            raise InputError(f"{ENERGY} on nodes with {resource!r}: {error.cause}") from None
 
 
 def _placed(task: RemoteFunction, resource: str) -> RemoteFunction:

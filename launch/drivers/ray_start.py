@@ -29,6 +29,7 @@ from launch.drivers.ray_address import (
     find,
     starts_here,
 )
+from searchspace.errors import InputError
 
 SOCKET_LENGTH = 107
 """Bytes of the path of a Unix socket."""
@@ -43,7 +44,7 @@ GRACE = 3.0
 """Seconds that Ray's processes have to end by themselves."""
 
 
-class RayStartError(ValueError):
+class RayStartError(InputError):
     """Ray cannot be had; the message says why, and what to do."""
 
 

@@ -38,6 +38,7 @@ from launch.trial.data import TrialData
 from launch.trial.run import SPEEDS, check_for_ray
 from launch.trial.teachers import PackedDetector, named_teachers, teachers_in
 from searchspace import load_plugins
+from searchspace.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class RayTune(Driver):
             whole = amount <= 1 or (math.isfinite(amount) and amount == int(amount))
             if not (amount >= least and whole):
                 below = "whole numbers" if least else "whole numbers, 0, or a share of one"
-                raise ValueError(f"{option} {amount:g}: Ray gives out {below}")
+                raise InputError(f"{option} {amount:g}: Ray gives out {below}")
 
     @property
     def _gpus(self) -> float:
@@ -124,7 +125,7 @@ class RayTune(Driver):
         if not any(map(self.on_node, nodes)):
             gpus = f" and {self._gpus:g} GPUs" if self._gpus else ""
             largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
-            raise ValueError(
+            raise InputError(
                 f"a trial asks for {self.cpus_per_trial:g} CPUs{gpus}, and no node of the cluster "
                 f"has as much: the largest has {largest.get('CPU', 0):g} CPUs and "
                 f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"

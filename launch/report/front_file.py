@@ -16,6 +16,7 @@ from launch.report.rising import slope
 from launch.report.study import StudyView
 from launch.study.settings import SETTINGS, read_settings
 from searchspace import TrialConfig
+from searchspace.errors import InputError
 from searchspace.reading import read_model
 
 FRONT_JSON = "front.json"
@@ -88,7 +89,7 @@ class FrontMember(BaseModel):
             ValueError: its folder is gone, or damaged.
         """
         if not self.is_there:
-            raise ValueError(f"{self.detector}: no such folder; {REMADE}")
+            raise InputError(f"{self.detector}: no such folder; {REMADE}")
         return Detector.load(self.detector)
 
 
@@ -164,7 +165,7 @@ def load_front(folder: Path | str) -> Front:
     """
     path = Path(folder) / FRONT_JSON
     if not path.exists():
-        raise ValueError(f"{path}: no such file; give the folder of a study that has its report")
+        raise InputError(f"{path}: no such file; give the folder of a study that has its report")
     if (Path(folder) / SETTINGS).exists():
         read_settings(Path(folder))  # It loads the plugins whose configurations lie in the front.
     front = read_model(path, Front, "write the study's report again")

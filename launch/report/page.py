@@ -30,7 +30,7 @@ from launch.report.plot import front_plot
 from launch.report.rising import slope
 from launch.report.study import StudyView, headline
 from launch.report.words import show_seconds
-from launch.study.failures import evidence
+from launch.trial.log import evidence
 from launch.trial.result import TrialResult
 from searchspace.reading import visible
 

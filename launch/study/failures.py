@@ -20,7 +20,7 @@ from detectors.training.train import TrainingFailed
 from detectors.weights.published import WeightsUnavailable
 from launch.records import UNTRAINED, TrialRecord
 from launch.trial.data import TrialError
-from launch.trial.log import LOG
+from searchspace.errors import SparrowError
 
 Blame = Literal["design", "passing", "surroundings"]
 """What a failure is put down to: the `design`, which would fail again and which the sampler learns
@@ -53,10 +53,8 @@ OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "ALLOC_FAILED", "ou
 """What PyTorch and its libraries say where memory cannot be had, in errors of no type of their
 own."""
 
-TRACEBACK = "traceback.txt"
 
-
-class SearchStopped(RuntimeError):
+class SearchStopped(SparrowError, RuntimeError):
     """A search that gave up; the message says why, and how to go on."""
 
 
@@ -93,19 +91,15 @@ def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:
     return Failure(f"{type(error).__name__}: {_first_line(error)}{place}", "passing", seconds)
 
 
-def keep_traceback(error: Exception, folder: Path) -> None:
-    """Leave the whole traceback of a failed attempt in the trial's folder, if it takes it."""
-    text = "".join(traceback.format_exception(error))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / TRACEBACK).write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError:
-        return  # where the disk is the fault, the reason says so
-
-
-def evidence(folder: Path) -> tuple[Path, ...]:
-    """What a failed trial left in its folder to look at."""
-    return tuple(file for name in (TRACEBACK, LOG) if (file := folder / name).exists())
+def users_fault(error: Exception) -> str | None:
+    """What is wrong where a user, or who runs the machine, can mend it; None for a bug."""
+    if isinstance(error, SparrowError):
+        return str(error)
+    if isinstance(error, OSError):
+        return os_error_in_words(error)
+    if _is_out_of_memory(error):
+        return f"out of memory: {_first_line(error)}"
+    return broken_place(error)
 
 
 def broken_place(error: BaseException, folder: Path | None = None) -> str | None:
@@ -132,7 +126,7 @@ def broken_place(error: BaseException, folder: Path | None = None) -> str | None
 
 def os_error_in_words(error: OSError) -> str:
     """One sentence with the path that an error is about."""
-    words = BROKEN_PLACES.get(error.errno) or error.strerror or str(error)
+    words = BROKEN_PLACES.get(error.errno) or error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         return words
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename

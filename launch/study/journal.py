@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from launch.files import append_durably
 from launch.records import TrialRecord
+from searchspace.errors import InputError
 
 JOURNAL = "journal.jsonl"
 
 
-class JournalError(ValueError):
+class JournalError(InputError):
     """A journal that cannot be read; the message names file, line and fix."""
 
 

@@ -17,6 +17,7 @@ from detectors.timing.cost import Cost
 from launch.figures import SENSES
 from launch.records import TRAINING, Param
 from searchspace import Space
+from searchspace.errors import InputError
 from searchspace.reading import Unreadable, in_words, read_text, shown
 
 IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost.model_fields}
@@ -25,7 +26,7 @@ IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost
 Row = tuple[dict[str, Param], dict[str, float]]
 
 
-class CsvError(ValueError):
+class CsvError(InputError):
     """A file of known results that cannot be read; the message names file, line, column and fix."""
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from launch.files import append_durably
+from searchspace.errors import InputError
 
 
-class LogDamaged(ValueError):
+class LogDamaged(InputError):
     """A log that Optuna could not read; the message names file and line."""
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from searchspace.errors import InputError
+
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
@@ -39,7 +41,7 @@ def register_sampler(name: str) -> Callable[[MakeSampler], MakeSampler]:
     def register(make: MakeSampler) -> MakeSampler:
         known = SAMPLERS.setdefault(name, make)
         if (known.__module__, known.__qualname__) != (make.__module__, make.__qualname__):
-            raise ValueError(
+            raise InputError(
                 f"sampler {name!r} of {make.__module__}.{make.__qualname__}: {known.__module__}."
                 f"{known.__qualname__} has this name; give yours another one"
             )
@@ -52,7 +54,7 @@ def register_sampler(name: str) -> Callable[[MakeSampler], MakeSampler]:
 def known_sampler(name: str) -> str:
     """The name of a sampler; raises ValueError where there is none of that name."""
     if name not in SAMPLERS:
-        raise ValueError(f"sampler {name!r}: choose from {', '.join(SAMPLERS)}")
+        raise InputError(f"sampler {name!r}: choose from {', '.join(SAMPLERS)}")
     return name
 
 

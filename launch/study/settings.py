@@ -16,6 +16,7 @@ from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.data import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.compression import Ratio
+from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text
 
@@ -33,7 +34,7 @@ TOLD_AS: StoppedAs = "rescaled"
 """The default, by `benchmarks.search.compare`."""
 
 
-class StudyError(ValueError):
+class StudyError(InputError):
     """A study folder that cannot be used as asked; the message names it and the fix."""
 
 

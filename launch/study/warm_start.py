@@ -12,9 +12,10 @@ from launch.study.known_csv import read_rows
 from launch.study.settings import read_settings
 from launch.study.study import read_records
 from searchspace import OutsideSpace, Space
+from searchspace.errors import InputError
 
 
-class KnownError(ValueError):
+class KnownError(InputError):
     """Known results that cannot be used; the message names file and fix."""
 
 

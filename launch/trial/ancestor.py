@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from detectors.detector import Detector
 from launch.trial.data import TrialError
 from launch.trial.teachers import fingerprint
+from searchspace.errors import InputError
 from searchspace.reading import Unreadable, read_model
 
 ANCESTOR = "ancestor.json"
@@ -33,7 +34,7 @@ def load_ancestor(folder: Path) -> Detector:
     """The saved detector in a folder; raises `TrialError` where there is none."""
     try:
         return Detector.load(folder)
-    except ValueError as error:
+    except InputError as error:
         raise TrialError(f"ancestor {folder}: {error}") from None
 
 

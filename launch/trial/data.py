@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.coco import CocoSplit, DataSource, read_source
+from searchspace.errors import InputError
 
 
-class TrialError(ValueError):
+class TrialError(InputError):
     """A configuration and data that do not go together; names field, value and fix."""
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """An argument that cannot be used as given; the message names it and the fix."""
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from detectors.detector import Detector
 from detectors.weights.imagenet import load_imagenet_backbone
 from detectors.weights.place import Placement, inherit
@@ -18,6 +20,7 @@ from searchspace import Space, TrialConfig
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
 from searchspace.domains import options
 from searchspace.initial_weights import WEIGHTS, WIDEST
+from searchspace.reading import in_words
 from searchspace.training import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -72,12 +75,15 @@ def trial_with_weights(
     """A configuration as `--weights` has it, and where its published weights lie.
 
     Raises:
-        TrialError: a folder is given, and no weights are read from it.
-        pydantic.ValidationError: it keeps some of its initial weights, and shall have none.
+        TrialError: a folder is given, and no weights are read from it; or the configuration does
+            not go with the initial weights that it is to have.
     """
-    if asked == NONE:
-        return config.changed(train=config.train.changed(weights=NONE)), None
-    started = config.started()
+    try:
+        if asked == NONE:
+            return config.changed(train=config.train.changed(weights=NONE)), None
+        started = config.started()
+    except ValidationError as error:
+        raise TrialError(f"the trial's configuration: {in_words(error)}") from None
     if asked is not None and started.train.weights not in DOWNLOADED:
         raise TrialError(
             f"--weights {asked}: the trial has {WEIGHTS} {started.train.weights!r}, which reads no "

@@ -1,13 +1,19 @@
-"""The log of a trial: what was reported and warned of while it ran, in its folder."""
+"""What a trial leaves to look at: the log of its run, and the traceback of what ended it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 LOG = "log.txt"
+
+TRACEBACK = "traceback.txt"
+
+LAST_LINES = 20
+"""Of a log, which are shown where a failure is shown at once."""
 
 FORMAT = logging.Formatter("%(asctime)s %(name)s: %(message)s")
 
@@ -27,6 +33,11 @@ class TrialLog(logging.FileHandler):
     def note(self, text: str) -> None:
         """Write a line of our own, which goes to no other handler."""
         self.handle(logging.LogRecord("trial", logging.INFO, "", 0, text, None, None))
+
+    def note_epoch(self, stage: str, epoch: int, losses: dict[str, float]) -> None:
+        """Write the losses of an epoch."""
+        values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        self.note(f"{stage}, epoch {epoch}: {values}")
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -50,3 +61,30 @@ def trial_log(folder: Path) -> Iterator[TrialLog]:
     finally:
         logging.root.removeHandler(log)
         log.close()
+
+
+def keep_traceback(error: BaseException, folder: Path) -> Path | None:
+    """Leave the whole traceback of an error in a folder; None where the folder does not take it."""
+    file = folder / TRACEBACK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(traceback_of(error), encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return None  # where the disk is the fault, the reason says so
+    return file
+
+
+def traceback_of(error: BaseException) -> str:
+    """As Python prints it."""
+    return "".join(traceback.format_exception(error))
+
+
+def evidence(folder: Path) -> tuple[Path, ...]:
+    """What a failed trial left in its folder to look at."""
+    return tuple(file for name in (TRACEBACK, LOG) if (file := folder / name).exists())
+
+
+def last_lines(file: Path) -> str:
+    """All of a traceback; the end of a log."""
+    lines = file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+    return "\n".join(lines if file.name == TRACEBACK else lines[-LAST_LINES:])

@@ -27,6 +27,7 @@ from launch.trial.data import TrialData, TrialError
 from launch.trial.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace import Space, TrialConfig
 from searchspace.domains import Choice, Domain
+from searchspace.errors import InputError
 from searchspace.initial_weights import check_start
 from searchspace.reading import in_words, shown
 
@@ -227,10 +228,10 @@ def _pruning(config: TrialConfig, data: TrialData) -> str | None:
 
 
 def _message(check: Callable[[], object]) -> str | None:
-    """What a check says that raises ValueError."""
+    """What a check says that raises InputError."""
     try:
         check()
-    except ValueError as error:
+    except InputError as error:
         return str(error)
     return None
 

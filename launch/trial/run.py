@@ -24,6 +24,7 @@ from launch.trial.stages import DETECTOR, OnEpoch, OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
 from searchspace.compression import Int8
+from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, read_model
 from searchspace.trial import TrialConfig
@@ -142,7 +143,7 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found.type == "cuda" and (found.index or 0) >= gpus:
         have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU can be used here"
-        raise ValueError(f"device {device!s}: {have}; give cpu, or leave the device out")
+        raise InputError(f"device {device!s}: {have}; give cpu, or leave the device out")
     return found
 
 
@@ -156,7 +157,7 @@ def check_for_ray(device: torch.device | str | None, elsewhere: bool) -> torch.d
         ValueError: see `pick_device`; or one of several GPUs is named, which Ray gives out itself.
     """
     if device is not None and _named_device(device).index:
-        raise ValueError(
+        raise InputError(
             f"device {device!s}: Ray gives each trial a GPU itself: give cuda, and choose GPUs by "
             "CUDA_VISIBLE_DEVICES"
         )
@@ -170,7 +171,7 @@ def _named_device(device: torch.device | str) -> torch.device:
     except RuntimeError:
         found = None
     if found is None or found.type not in DEVICES:
-        raise ValueError(f"device {device!s}: unknown; give cpu, cuda, or a number as in cuda:1")
+        raise InputError(f"device {device!s}: unknown; give cpu, cuda, or a number as in cuda:1")
     return found
 
 

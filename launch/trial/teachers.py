@@ -18,6 +18,7 @@ from launch.trial.data import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, options
+from searchspace.errors import InputError
 
 LoadTeacher = Callable[[str], Detector]
 """From the name of a teacher, as a configuration gives it, to the detector."""
@@ -77,7 +78,7 @@ def check_teachers(
                 check_classes(detector, classes)
                 teacher = detector.config
             check_distillation(distillation, config.detector, teacher)
-        except ValueError as error:
+        except InputError as error:
             raise TrialError(f"{path}.teacher {distillation.teacher!r}: {error}") from None
 
 
@@ -90,7 +91,7 @@ def check_named_teachers(folders: Mapping[str, Path], classes: Sequence[str]) ->
     for name, folder in folders.items():
         try:
             check_classes(load_teacher(str(folder)), classes)
-        except ValueError as error:
+        except InputError as error:
             raise TrialError(f"teacher {name!r} of the space: {error}") from None
 
 
