@@ -2,11 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+PACKAGES := searchspace detectors compress launch
 
-.PHONY: search test test-slow
+.PHONY: search check test test-slow
 
 search: $(INSTALLED)
 	$(VENV)/bin/sparrow search
+
+check: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyrefly check --python-interpreter-path $(VENV)/bin/python
+	@echo "ignored type errors: $$(grep -rh 'pyrefly: ignore' --include='*.py' $(PACKAGES) | wc -l)"
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup \
@@ -17,5 +24,5 @@ test-slow: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[deploy,test]"
+	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[deploy,test,check]"
 	touch $@

@@ -34,6 +34,7 @@ class ChannelGraph:
 
     def __init__(self, detector: Detector) -> None:
         _refuse_unknown(detector)
+        self.detector = detector
         self.modules = dict(detector.named_modules())
         self.names = {module: name for name, module in self.modules.items()}
         self._graph = _traced(detector)
@@ -47,7 +48,7 @@ class ChannelGraph:
 
     def count(self, root: str) -> int:
         """How many channels a group has."""
-        return self.modules[root].out_channels
+        return _convolution(self.modules[root], root).out_channels
 
     def makers(self, root: str) -> list[nn.Module]:
         """The convolutions whose outputs are the channels of a group."""
@@ -105,7 +106,7 @@ class ChannelGraph:
         for name, layer in self.modules.items():
             if not is_dense(layer) or layer in placed or name in self.fixed:
                 continue
-            self.groups[name] = self._group(name, range(layer.out_channels))
+            self.groups[name] = self._group(name, range(self.count(name)))
             makers = self.makers(name)
             placed.update(makers)
             stuck = [self.names[m] for m in makers if self.names[m] in self.fixed]
@@ -116,6 +117,12 @@ class ChannelGraph:
                     for m in makers
                     if self.names[m] not in self.fixed
                 }
+
+
+def _convolution(layer: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d:
+    if not isinstance(layer, CONVOLUTIONS):
+        raise TypeError(f"{name} is a {type(layer).__name__}, not a convolution")
+    return layer
 
 
 def is_depthwise(layer: nn.Module) -> bool:

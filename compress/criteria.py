@@ -13,6 +13,7 @@ from compress.channels import ChannelGraph
 from compress.slimming import gate_scales, ungated
 from detectors.data.loader import Batch
 from detectors.detector import Detector, padded_objects
+from detectors.features import size_of
 from searchspace.compression import ImportancePruning, Slimming
 from searchspace.errors import InputError
 
@@ -120,6 +121,6 @@ def _weighed(detector: Detector, batches: Batches) -> Detector:
 
 def _loss(detector: Detector, batch: Batch) -> Tensor:
     images = batch.images.to(detector.device).float() / 255
-    sides = [image.shape[-2:] for image in images]
-    objects = padded_objects(batch.targets, sides, images.shape[-2:]).to(detector.device)
+    sides = [size_of(image) for image in images]
+    objects = padded_objects(batch.targets, sides, size_of(images)).to(detector.device)
     return torch.stack(list(detector.losses(detector.outputs(images), objects).values())).sum()

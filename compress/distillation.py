@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
-from detectors.features import Outputs
+from detectors.features import Outputs, size_of
 from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
@@ -119,13 +119,14 @@ class ChannelWiseTerm(nn.Module):
         return {
             f"distilled_{location}": self._loss(ours[location], theirs[location], alignments)
             for location, alignments in self.alignments.items()
+            if isinstance(alignments, nn.ModuleList)
         }
 
     def _loss(self, ours: list[Tensor], theirs: list[Tensor], alignments: nn.ModuleList) -> Tensor:
         """The weighted sum over all pairs of levels."""
         divergences = [
             channel_divergence(
-                align(ours[s]), _resized(theirs[t], ours[s].shape[-2:]), self.config.temperature
+                align(ours[s]), _resized(theirs[t], size_of(ours[s])), self.config.temperature
             )
             for (s, t), align in zip(self.pairs, alignments, strict=True)
         ]
@@ -221,7 +222,7 @@ def _alignment(channels: int, wanted: int) -> nn.Module:
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == size:
+    if size_of(maps) == size:
         return maps
     return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
 

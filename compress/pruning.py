@@ -11,6 +11,7 @@ from compress.criteria import Batches, Pruning, Scores, scores
 from compress.plan import Plan, Size, remove, replay
 from compress.ranking import Layer, Ranking, Removed, layers
 from compress.targets import (
+    COUNTS,
     Fps,
     Target,
     configured_target,
@@ -21,6 +22,7 @@ from detectors.describe import skeleton
 from detectors.detector import Detector
 from searchspace.compression import ImportancePruning
 from searchspace.detector import DetectorConfig
+from searchspace.errors import InputError
 
 
 def prune(
@@ -101,8 +103,7 @@ def check_pruning(config: DetectorConfig, pruning: Pruning) -> None:
     """
     detector = skeleton(config)
     may_lose, _ = layers(ChannelGraph(detector), pruning)
-    if pruning.target in ("params", "macs"):
-        target = configured_target(detector, pruning, fps=None)
+    if pruning.target in COUNTS and (target := configured_target(detector, pruning, fps=None)):
         ranking = Ranking(may_lose, {x.root: torch.zeros(x.count) for x in may_lose}, False)
         smallest = target.of(_without(detector, ranking.removed(ranking.size)))
         if smallest > target.goal * (1 + target.tolerance):
@@ -126,8 +127,8 @@ def _towards(
     return ranking.removed(cut)
 
 
-def _unreachable(target: Target, nearest: float) -> ValueError:
-    return ValueError(
+def _unreachable(target: Target, nearest: float) -> InputError:
+    return InputError(
         f"{target.name}: {target.show(target.goal)} cannot be reached; the nearest that can is "
         f"{target.show(nearest)}, of {target.show(target.start)} before. Aim there, or lower "
         "floor or round_to of compress.pruning"

@@ -74,11 +74,18 @@ def _last_norms(graph: ChannelGraph, root: str) -> Iterator[Gate]:
             yield Gate(graph.names[norm], item.idxs, item.root_idxs)
 
 
+def _norm(detector: Detector, name: str) -> nn.BatchNorm2d:
+    norm = detector.get_submodule(name)
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise TypeError(f"{name} is a {type(norm).__name__}, not a batch norm")
+    return norm
+
+
 def gate_scales(graph: ChannelGraph, root: str) -> Tensor:
     """The largest |scale| of each channel's gates, [C]: the channel goes when all are small."""
     scales = torch.zeros(graph.count(root))
     for gate in group_gates(graph, root):
-        weight = graph.modules[gate.name].weight.detach().float().cpu().abs()
+        weight = _norm(graph.detector, gate.name).weight.detach().float().cpu().abs()
         scales.scatter_reduce_(0, torch.tensor(gate.roots), weight[gate.channels], "amax")
     return scales
 
@@ -88,8 +95,7 @@ def sparsity_term(detector: Detector, strength: float) -> Term:
 
     Its gradient is strength * sign(scale), the subgradient of the L1 norm.
     """
-    modules = dict(detector.named_modules())
-    found = [(modules[name], channels) for name, channels in gates(detector).items()]
+    found = [(_norm(detector, name), channels) for name, channels in gates(detector).items()]
 
     def term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         scales = [

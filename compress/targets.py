@@ -88,12 +88,12 @@ def given_target(
         ValueError: there are several, or one that the detector meets as it is.
     """
     given = {"target_params": params, "target_macs": macs, "target_fps": frames}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise InputError(f"{' and '.join(names)}: give one target")
-    if not names:
+    asked = {name: value for name, value in given.items() if value is not None}
+    if len(asked) > 1:
+        raise InputError(f"{' and '.join(asked)}: give one target")
+    if not asked:
         return None
-    name, value = names[0], given[names[0]]
+    [(name, value)] = asked.items()
     if value <= 0:
         raise InputError(f"{name} is {value}: give more than 0")
     figure = "latency" if name == "target_fps" else name.removeprefix("target_")

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field, fields
 
 from torch import Tensor
 
+from searchspace.geometry import Size
+
+
+def size_of(maps: Tensor) -> Size:
+    """Height and width of maps or images, [..., H, W]."""
+    height, width = maps.shape[-2:]
+    return height, width
+
 
 @dataclass(frozen=True)
 class Features:

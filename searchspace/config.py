@@ -53,7 +53,7 @@ class Config(BaseModel):
         """This as it was before `completed`, as far as a space does not name what that sets."""
         return self
 
-    def read_as(self, cls: type[C]) -> C | None:
+    def read_as(self, cls: type[Config]) -> Config | None:
         """This as a configuration of another kind, which a space may have in its place.
 
         It keeps the fields that both kinds declare alike; None where it has no such form.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -164,11 +163,12 @@ class ListedPriors(PriorRule):
             return ScaledPriors(cells=rule.cells, ratios=rule.ratios)
         if cls is not LevelledPriors:
             return super().read_as(cls)
-        own = dict(zip(OWN_LEVELS, rules, strict=False))
-        further = slice(len(own), None)
-        if not rules[further]:
+        own = len(OWN_LEVELS)
+        if not rules[own:]:
             return None
-        return LevelledPriors(**own, coarser=typical(rules[further], shares[further]))
+        first, second, third = rules[:own]
+        coarser = typical(rules[own:], shares[own:])
+        return LevelledPriors(first=first, second=second, third=third, coarser=coarser)
 
     def unlike(self, other: Config) -> float:
         """The mean over all priors of how much larger or smaller those of another kind are."""
@@ -278,11 +278,10 @@ def typical(rules: Sequence[LevelRule], shares: Sequence[float]) -> LevelRule:
     passed = itertools.accumulate(share for _, share in ordered)
     half = sum(shares) / 2
     middle = next(rule for (rule, _), so_far in zip(ordered, passed, strict=True) if so_far >= half)
-    by_ratios = Counter[Ratios]()
+    by_ratios: dict[Ratios, float] = {}
     for rule, share in zip(rules, shares, strict=True):
-        by_ratios[rule.ratios] += share
-    [(ratios, _)] = by_ratios.most_common(1)
-    return middle.changed(ratios=ratios)
+        by_ratios[rule.ratios] = by_ratios.get(rule.ratios, 0.0) + share
+    return middle.changed(ratios=max(by_ratios, key=by_ratios.__getitem__))
 
 
 def by_rules(

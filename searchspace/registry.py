@@ -15,8 +15,10 @@ moment it is registered, from whatever module::
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
@@ -68,7 +70,7 @@ class Registry(Generic[K]):
             )
         if missing := sorted(getattr(member, "__abstractmethods__", ())):
             raise TypeError(f"{self.what} {_path(member)}: implement {', '.join(missing)}")
-        self._members[kind] = member
+        self._members[kind] = cast("type[K]", member)  # typed as itself, for use as a decorator
         self._adapter = None
         return member
 
@@ -87,9 +89,8 @@ class Registry(Generic[K]):
     def adapter(self) -> TypeAdapter[K]:
         """Validates a value as the member that its `kind` names."""
         if self._adapter is None:
-            members = tuple(self)
-            union = Union[members]  # noqa: UP007 (members are known at run time only)
-            alone = len(members) == 1
+            union = functools.reduce(operator.or_, self)
+            alone = len(self._members) == 1
             self._adapter = TypeAdapter(union if alone else Annotated[union, Discriminator("kind")])
         return self._adapter
 

@@ -103,7 +103,7 @@ def _fields(
 ) -> Iterator[tuple[str, Domain]]:
     for entry in entries(cls, domains, path, owner):
         if entry.members:
-            yield f"{entry.path}.kind", entry.domain
+            yield f"{entry.path}.kind", entry.choice
             for kind in entry.kinds:
                 below = f"{entry.path}.{kind}"
                 yield from _fields(entry.members[kind], domains, below, entry.start(kind))

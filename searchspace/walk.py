@@ -30,6 +30,7 @@ from searchspace.domains import (
     IntRange,
     OptunaTrial,
     is_number,
+    options,
 )
 from searchspace.registry import Registry
 
@@ -55,7 +56,14 @@ class Entry:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Of a union: the kinds that may be drawn."""
-        return self.domain.options if isinstance(self.domain, Choice) else (self.domain.value,)
+        return options(self.choice)
+
+    @property
+    def choice(self) -> Choice | Fixed:
+        """Of a union: what its kind is drawn from."""
+        if isinstance(self.domain, Choice | Fixed):
+            return self.domain
+        raise TypeError(f"{self.path} is no choice of kinds")
 
     def member(
         self, value: Any, owner: Mapping[str, Any], kinds: Iterable[str] | None = None
@@ -161,8 +169,8 @@ def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
     if not isinstance(spec, dict):
         return Fixed(adapt(spec))
     match spec:
-        case {"choice": list(options), **rest} if not rest:
-            return Choice(*(adapt(option) for option in options))
+        case {"choice": list(given), **rest} if not rest:
+            return Choice(*(adapt(option) for option in given))
         case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "step"}:
             low, high = adapt(low), adapt(high)
             if not (is_number(low) and is_number(high)):
@@ -199,7 +207,7 @@ def _draw(
     values: dict[str, Any] = {}
     for entry in entries(cls, domains, path, owner):
         if entry.members:
-            kind = entry.domain.suggest(trial, f"{entry.path}.kind")
+            kind = entry.choice.suggest(trial, f"{entry.path}.kind")
             below = f"{entry.path}.{kind}"
             member = _draw(trial, entry.members[kind], entry.start(kind), domains, below)
             values[entry.name] = entry.value(member, values)
@@ -238,8 +246,8 @@ def _nearest_member(
     member = entry.member(value, owner) or entry.member(value, owner, entry.members)
     if member is None:
         return moved(entry.kinds[0], None)
-    if member.kind in entry.kinds:
-        return moved(member.kind, member)
+    if (own := _kind(member)) in entry.kinds:
+        return moved(own, member)
     forms = [(kind, member.read_as(entry.members[kind])) for kind in entry.kinds]
     there = [(kind, form) for kind, form in forms if form is not None] or forms[:1]
     return min((moved(kind, form) for kind, form in there), key=member.unlike)
@@ -260,26 +268,31 @@ def _collect(
                 raise OutsideSpace(
                     f"{entry.path}: {value!r} is none of the kinds {', '.join(entry.kinds)}"
                 )
-            _record(entry, f"{entry.path}.kind", member.kind, params)
-            below = f"{entry.path}.{member.kind}"
-            _collect(member, entry.start(member.kind), domains, below, params)
+            kind = _kind(member)
+            _record(entry.choice, f"{entry.path}.kind", kind, params)
+            _collect(member, entry.start(kind), domains, f"{entry.path}.{kind}", params)
         elif entry.model:
             _collect(value, entry.start(), domains, entry.path, params)
         elif entry.domain:
-            _record(entry, entry.path, value, params)
+            _record(entry.domain, entry.path, value, params)
         elif value != entry.default:
             raise OutsideSpace(
                 f"{entry.path} = {value!r} is not searched; its fixed value is {entry.default!r}"
             )
 
 
-def _record(entry: Entry, path: str, value: Any, params: dict[str, Any]) -> None:
+def _record(domain: Domain, path: str, value: Any, params: dict[str, Any]) -> None:
     try:
-        param = entry.domain.param(value)
+        param = domain.param(value)
     except ValueError as error:
         raise OutsideSpace(f"{path}: {error}") from None
-    if not isinstance(entry.domain, Fixed):
+    if not isinstance(domain, Fixed):
         params[path] = param
+
+
+def _kind(member: Config) -> str:
+    """The kind of a union's member."""
+    return dict(member)["kind"]
 
 
 def _members(info: FieldInfo) -> dict[str, type[Config]]:
@@ -324,11 +337,15 @@ def _field_type(cls: type[Config], path: str) -> Any:
         info = owner.model_fields[names.pop(0)]
         members = _members(info)
         if members and names == ["kind"]:
+            # pyrefly: ignore[invalid-literal] (which kinds there are is known at run time only)
             return Literal[tuple(members)]
         if members:
             owner = members[names.pop(0)]
-        elif names:
+        elif not names:
+            # pyrefly: ignore[not-a-type] (the type of a field is known at run time only)
+            return Annotated[info.annotation, info]
+        elif isinstance(info.annotation, type) and issubclass(info.annotation, Config):
             owner = info.annotation
         else:
-            return Annotated[info.annotation, info]
+            break
     raise KeyError(path)

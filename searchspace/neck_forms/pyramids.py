@@ -77,8 +77,9 @@ class AggregateNeck(NeckForm):
                 coarser = len(grow)
             case _:
                 return None
-        widths = {"widths": "equal"} if step.most == step.channels else {"most": step.most}
-        return cls(channels=step.channels, blocks=step.blocks, coarser=coarser, **widths)
+        form = cls(channels=step.channels, blocks=step.blocks, coarser=coarser)
+        equal = step.most == step.channels
+        return form.changed(widths="equal") if equal else form.changed(most=step.most)
 
 
 def _coarser(channels: int, count: int) -> tuple[Step, ...]:

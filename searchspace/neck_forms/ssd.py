@@ -68,12 +68,15 @@ class SSDNeck(NeckForm):
         """The only form that a neck can have; None for one that is certainly of no such form."""
         extends = [step for step in steps if isinstance(step, Extend)]
         deconvolution = deconvolution_of(steps)
-        if len(extends) != 1 or extends[0].block == "plain" or deconvolution is None:
+        if len(extends) != 1 or deconvolution is None:
             return None
         [extend] = extends
+        block = extend.block
+        if block == "plain":
+            return None
         return cls(
             l2norm=L2Norm() in steps,
-            block=extend.block,
+            block=block,
             norm=extend.norm,
             ending=ending_of(extend.grow),
             last=extend.grow[-1].channels,

@@ -6,6 +6,7 @@ cosine. Iterations are told as epochs of the 16,551 images of VOC 2007 and 2012.
 
 from __future__ import annotations
 
+from searchspace.heads import Multibox
 from searchspace.papers.anchor_free import ANCHOR_FREE
 from searchspace.papers.fssd import FSSD
 from searchspace.papers.mdssd import COCO_SIZES_MDSSD, MDSSD
@@ -32,8 +33,9 @@ def on_coco(name: str) -> TrialConfig:
         KeyError: no system has this name.
     """
     trial = papers[name].trial
-    detector = {**trial.detector.model_dump(), "num_classes": 80}
-    if name in SSD | FSSD | MDSSD:
+    detector, head = trial.detector, trial.detector.head
+    if name in SSD | FSSD | MDSSD and isinstance(head, Multibox):
         sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
-        detector["head"]["priors"]["sizes"] = sizes[trial.detector.input_size]
-    return trial.changed(detector=detector)
+        side, _ = detector.size
+        head = head.changed(priors=head.priors.changed(sizes=sizes[side]))
+    return trial.changed(detector=detector.changed(num_classes=80, head=head))

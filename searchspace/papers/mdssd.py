@@ -71,7 +71,7 @@ _HEADS = {
 }
 """SSD's priors for VOC with a finest level of half the size; 320 pixels by proportion."""
 
-COCO_SIZES_MDSSD = {
+COCO_SIZES_MDSSD: dict[int, tuple[float, ...]] = {
     300: (10.5, *COCO_SIZES[300]),
     320: (11.2, 22.4, 48, 105.6, 163.2, 220.8, 278.4, 336),
     512: (10.24, *COCO_SIZES[512]),

@@ -31,16 +31,25 @@ _AUGMENT = Augment(zoom_out=0.6)
 
 def _published(*coco: float, milliseconds: float | None = None) -> Published:
     """The paper's row: AP, small, medium, large, AR small, medium, large; all in percent."""
-    ap, *rest = (x / 100 for x in coco)
-    names = ("ap_small", "ap_medium", "ap_large", "ar_small", "ar_medium", "ar_large")
-    speed = {} if milliseconds is None else {
-        "fps": 1000 / milliseconds, "hardware": f"{GTX_1080_TI}, network alone"
-    }  # fmt: skip
-    return Published(_SOURCE, ap, **dict(zip(names, rest, strict=True)), **speed)
+    ap, ap_small, ap_medium, ap_large, ar_small, ar_medium, ar_large = (x / 100 for x in coco)
+    return Published(
+        _SOURCE,
+        ap,
+        ap_small=ap_small,
+        ap_medium=ap_medium,
+        ap_large=ap_large,
+        ar_small=ar_small,
+        ar_medium=ar_medium,
+        ar_large=ar_large,
+        fps=None if milliseconds is None else 1000 / milliseconds,
+        hardware=None if milliseconds is None else f"{GTX_1080_TI}, network alone",
+    )
 
 
-def _small_only(ap_small: float, ar_small: float, **more: float) -> Published:
-    return Published(_SOURCE, ap_small=ap_small, ar_small=ar_small, **more)
+def _small_only(
+    ap_small: float, ar_small: float, fps: float | None = None, hardware: str | None = None
+) -> Published:
+    return Published(_SOURCE, ap_small=ap_small, ar_small=ar_small, fps=fps, hardware=hardware)
 
 
 # ---- SSD-MobileNetV1
