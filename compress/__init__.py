@@ -1,4 +1,4 @@
-"""Compression of trained detectors: sparsity, channel pruning, distillation."""
+"""Compression of trained detectors: slimming, channel pruning, distillation, quantisation."""
 
 from compress.distillation import check_classes, check_distillation, distillation_term
 from compress.plan import Plan, read_plan, replay
@@ -6,7 +6,7 @@ from compress.prediction import planned_detector, predict_cost, predict_cost_by
 from compress.pruning import check_pruning, plan_pruning, prune
 from compress.quantisation import calibration_images, load_quantised, quantise
 from compress.recalibration import recalibrate
-from compress.slimming import gates, sparsity_term
+from compress.slimming import slimming_scales, sparsity_term
 
 __all__ = [
     "Plan",
@@ -15,7 +15,6 @@ __all__ = [
     "check_distillation",
     "check_pruning",
     "distillation_term",
-    "gates",
     "load_quantised",
     "plan_pruning",
     "planned_detector",
@@ -26,5 +25,6 @@ __all__ = [
     "read_plan",
     "recalibrate",
     "replay",
+    "slimming_scales",
     "sparsity_term",
 ]

@@ -1,4 +1,4 @@
-"""Channels that can only go together, found by torch-pruning's dependency graph."""
+"""Groups of channels that can only be removed together, by torch-pruning's dependency graph."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from searchspace.errors import InputError
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KNOWN = (*CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm, L2Norm)
-"""Layers whose tensors are known to follow the channels that pass through them."""
+"""Layers whose tensors can be narrowed along with the channels that pass through them."""
 
 
 class ChannelGraph:
-    """What depends on which channels of a detector.
+    """The dependencies between the channels of a detector.
 
-    It is traced with shapes alone: neither size of the input nor device cost anything.
+    It is traced with shapes only, without computing anything.
 
     Attributes:
-        groups: by convolution, all that goes with its output channels. What is made by several
-            convolutions together, such as the sum behind a shortcut, is named after the first.
-        fixed: convolutions whose output channels can never go, with the reason.
+        groups: by convolution, everything that is removed with its output channels. A map made by
+            several convolutions together, such as the sum of a shortcut, is named after the first.
+        fixed: convolutions whose output channels can never be removed, with the reason.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -43,15 +43,15 @@ class ChannelGraph:
         self._find_groups()
 
     def remove(self, root: str, channels: Sequence[int]) -> None:
-        """Remove output channels of a convolution, and all that goes with them."""
+        """Remove output channels of a convolution, and everything that depends on them."""
         self._group(root, channels).prune()
 
     def count(self, root: str) -> int:
-        """How many channels a group has."""
+        """Number of channels of a group."""
         return _convolution(self.modules[root], root).out_channels
 
     def makers(self, root: str) -> list[nn.Module]:
-        """The convolutions whose outputs are the channels of a group."""
+        """The layers whose outputs are the channels of a group."""
         return [
             dependency.layer
             for dependency, _ in self.groups[root]
@@ -60,7 +60,7 @@ class ChannelGraph:
         ]
 
     def next_layers(self, layer: nn.Module) -> Iterator[nn.Module | None]:
-        """The dense convolutions and batch norms that a layer's channels meet first.
+        """The dense convolutions and batch norms that a layer's channels reach first.
 
         None stands for the raw predictions.
         """
@@ -81,9 +81,9 @@ class ChannelGraph:
                 ahead.extend(node.outputs)
 
     def named(self, root: str, reason: str) -> dict[str, str]:
-        """A reason why a group stays whole, for each of the dense convolutions that make it."""
+        """A reason not to prune a group, for each of the dense convolutions that make it."""
         makers = [self.names[maker] for maker in self.makers(root) if is_dense(maker)]
-        return {n: reason if n == root else f"it goes with {root}: {reason}" for n in makers}
+        return {n: reason if n == root else f"pruned with {root}: {reason}" for n in makers}
 
     def _group(self, root: str, channels: Iterable[int]) -> Group:
         return self._graph.get_pruning_group(
@@ -95,9 +95,9 @@ class ChannelGraph:
             if not isinstance(layer, CONVOLUTIONS):
                 continue
             if layer not in self._graph.module2node:
-                yield name, "nothing of the predictions depends on it"
+                yield name, "the predictions do not depend on it"
             elif None in self.next_layers(layer):
-                yield name, "its outputs are the head's numbers"
+                yield name, "its outputs are the predictions"
             elif layer.groups > 1 and not is_depthwise(layer):
                 yield name, f"a convolution in {layer.groups} groups"
 
@@ -113,7 +113,7 @@ class ChannelGraph:
             if stuck:
                 del self.groups[name]
                 self.fixed |= {
-                    self.names[m]: f"it goes with {stuck[0]}: {self.fixed[stuck[0]]}"
+                    self.names[m]: f"pruned with {stuck[0]}: {self.fixed[stuck[0]]}"
                     for m in makers
                     if self.names[m] not in self.fixed
                 }
@@ -126,7 +126,7 @@ def _convolution(layer: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d:
 
 
 def is_depthwise(layer: nn.Module) -> bool:
-    """Whether every channel of a convolution is made of the same channel before it."""
+    """Whether every output channel of a convolution depends on the same input channel only."""
     return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
 
 
@@ -136,7 +136,7 @@ def is_dense(layer: nn.Module) -> bool:
 
 
 class _L2NormPruner(tp.BasePruningFunc):
-    """How torch-pruning takes channels out of the scales of an `L2Norm`."""
+    """Tells torch-pruning how to remove channels from the scales of an `L2Norm`."""
 
     def prune_out_channels(self, layer: L2Norm, idxs: Sequence[int]) -> L2Norm:
         keep = sorted(set(range(len(layer.weight))) - set(idxs))
@@ -171,8 +171,8 @@ def _tensors(predictions: Predictions) -> list[Tensor]:
 
 
 def _refuse_unknown(detector: Detector) -> None:
-    """Raise where torch-pruning would have to guess what a tensor's dimensions are."""
+    """Raise `ValueError` for a module whose dimensions torch-pruning would have to guess."""
     for name, module in detector.named_modules():
         own = [p for p in module.parameters(recurse=False) if p.numel() > 1]
         if own and not isinstance(module, KNOWN):
-            raise InputError(f"{name}: no rule to prune a {type(module).__name__}")
+            raise InputError(f"{name}: pruning a {type(module).__name__} is not supported")

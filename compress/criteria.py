@@ -1,4 +1,4 @@
-"""What channels are worth: a score for each channel of each group, the lowest go first."""
+"""Pruning criteria: a score for each channel of each group; the lowest are removed first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch_pruning as tp
 from torch import Tensor
 
 from compress.channels import ChannelGraph
-from compress.slimming import gate_scales, ungated
+from compress.slimming import largest_scales, why_unscaled
 from detectors.data.loader import Batch
 from detectors.detector import Detector, padded_objects
 from detectors.features import size_of
@@ -22,16 +22,16 @@ Scores = dict[str, Tensor]
 """By group, a score for each of its channels, [C]."""
 
 Batches = Callable[[], Iterable[Batch]]
-"""Gives the training batches that gradients are taken of, the same ones at each call."""
+"""Returns the training batches for gradients, the same ones at each call."""
 
 
 def prunable(graph: ChannelGraph, config: Pruning) -> tuple[list[str], dict[str, str]]:
-    """The groups that a criterion can judge, and why it cannot judge the others."""
+    """The groups that a criterion can score, and the reasons why it cannot score the others."""
     if not isinstance(config, Slimming):
         return list(graph.groups), {}
     judged, reasons = [], {}
     for root in graph.groups:
-        reason = ungated(graph, root)
+        reason = why_unscaled(graph, root)
         if reason is None:
             judged.append(root)
         else:
@@ -42,24 +42,24 @@ def prunable(graph: ChannelGraph, config: Pruning) -> tuple[list[str], dict[str,
 def scores(
     detector: Detector, graph: ChannelGraph, config: Pruning, batches: Batches | None, seed: int
 ) -> Scores:
-    """Judge every group that can be judged.
+    """The scores of every group that the criterion can score.
 
     Raises:
         ValueError: `taylor` without batches, or a score that is not finite.
     """
     roots, _ = prunable(graph, config)
     if isinstance(config, Slimming):
-        found = {root: gate_scales(graph, root) for root in roots}
+        found = {root: largest_scales(graph, root) for root in roots}
     else:
         found = CRITERIA[config.criterion](detector, graph, batches, seed)
     for root, values in found.items():
         if not values.isfinite().all():
-            raise InputError(f"{root}: its channels have scores that are not finite")
+            raise InputError(f"{root}: the scores of its channels are not finite")
     return found
 
 
 def _l2(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int) -> Scores:
-    """Sum of squares of all weights of a channel, as a share of its group's mean (DepGraph)."""
+    """Sum of squares of all weights of a channel, relative to its group's mean (DepGraph)."""
     return _by(tp.importance.GroupMagnitudeImportance(p=2), graph)
 
 
@@ -71,15 +71,16 @@ def _lamp(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed
 def _taylor(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int) -> Scores:
     """Mean over batches of |weight * gradient|, over all weights of a channel.
 
-    The gradient is that of the detection loss, in which small objects weigh as all others do.
-    Importance estimation for neural network pruning, equation 8, before its square.
+    The gradient is that of the detection loss, with small objects weighted like all others
+    (Molchanov et al., Importance Estimation for Neural Network Pruning, 2019, equation 8, without
+    the square).
     """
     if batches is None:
         raise InputError(
             "compress.pruning.importance.criterion 'taylor' needs gradients: give batches"
         )
-    # torch-pruning's own Taylor score leaves batch norms out and sorts indices under their roots;
-    # its magnitudes of the products are the same score without either.
+    # torch-pruning's own Taylor score skips batch norms and misorders indices; the magnitude of the
+    # products is the same score without these flaws.
     weighed = _weighed(detector, batches)
     return _by(tp.importance.GroupMagnitudeImportance(p=1, normalizer=None), ChannelGraph(weighed))
 

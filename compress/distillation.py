@@ -1,4 +1,4 @@
-"""Distillation: losses that draw a detector towards what a trained one makes of the same images."""
+"""Distillation: losses that pull a detector's outputs towards those of a trained one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LOCATIONS = {"classes": ("classes",), "maps": ("maps",), "both": ("classes", "ma
 
 
 def distillation_term(config: ChannelWise | Logits, student: Detector, teacher: Detector) -> Term:
-    """The loss term with which `teacher` teaches `student`.
+    """The loss term by which `student` learns from `teacher`.
 
-    The teacher is frozen, and from then on in eval mode. A term with parameters of its own is a
-    module, which `fit` trains along with the detector.
+    The teacher is frozen and set to eval mode. A term with parameters of its own is a module, which
+    `fit` trains along with the detector.
 
     Raises:
-        ValueError: teacher and student have nothing to compare.
+        ValueError: teacher and student have nothing that can be compared.
     """
     check_distillation(config, student.config, teacher.config)
     if isinstance(config, Logits):
@@ -39,14 +39,14 @@ def distillation_term(config: ChannelWise | Logits, student: Detector, teacher: 
 def check_distillation(
     config: Distillation, student: DetectorConfig, teacher: DetectorConfig
 ) -> None:
-    """Raise ValueError where teacher and student have nothing to compare; the message says what."""
+    """Raise ValueError if teacher and student have nothing that can be compared."""
     if isinstance(config, ChannelWise) and not level_pairs(student.levels(), teacher.levels()):
         ours, theirs = (
             ", ".join(shown(level.size) for level in levels)
             for levels in (student.levels(), teacher.levels())
         )
         raise InputError(
-            f"channel_wise compares maps of like size, but the student's are {ours} and the "
+            f"channel_wise compares maps of similar size, but the student's are {ours} and the "
             f"teacher's {theirs}: choose another teacher"
         )
     if isinstance(config, Logits):
@@ -54,9 +54,9 @@ def check_distillation(
 
 
 def check_classes(teacher: Detector, classes: Sequence[str]) -> None:
-    """Raise ValueError where `teacher` was trained for other classes, or for them in another order.
+    """Raise ValueError if `teacher` was trained for other classes, or in another order.
 
-    Of a teacher that does not name its classes, the number counts.
+    If the teacher does not name its classes, only their number is compared.
     """
     known, wanted = teacher.classes, ", ".join(classes)
     if known and known != tuple(classes):
@@ -72,18 +72,18 @@ def check_classes(teacher: Detector, classes: Sequence[str]) -> None:
 
 
 class Teacher:
-    """A trained detector that is asked and never trained.
+    """A trained detector that is only used for inference.
 
-    It is no module, so that a loss that holds one neither trains nor saves it.
+    It is not a module, so that a loss that holds one neither trains nor saves it.
     """
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector.eval().requires_grad_(False)
 
     def __call__(self, images: Tensor) -> Outputs:
-        """Its outputs for images [N, 3, H, W] in 0..1, resized where its input is of another size.
+        """Its outputs for images [N, 3, H, W] in 0..1, resized if its input size differs.
 
-        They carry no gradient, but may take part in what does.
+        They have no gradient, but can be used in computations that do.
         """
         detector = self.detector.to(images.device)
         with torch.no_grad():
@@ -93,9 +93,9 @@ class Teacher:
 class ChannelWiseTerm(nn.Module):
     """Channel-wise distillation on each location that the configuration names.
 
-    Levels are paired by `level_pairs`. Where a pair differs in channels, a 1x1 convolution of this
-    module maps the student's to the teacher's; where it differs in size, the teacher's map is
-    resized. Class logits are compared as maps of the priors' logits of each cell.
+    Levels are paired by `level_pairs`. If a pair differs in channels, a 1x1 convolution of this
+    module maps the student's to the teacher's; if it differs in size, the teacher's map is resized.
+    Class logits are compared as maps, with one channel per logit of a cell.
     """
 
     def __init__(self, config: ChannelWise, student: Detector, teacher: Teacher) -> None:
@@ -163,8 +163,8 @@ def channel_divergence(student: Tensor, teacher: Tensor, temperature: float) -> 
 def class_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Kullback-Leibler divergence of softened class probabilities (Hinton et al., 2015, section 2).
 
-    t^2 times the sum over all priors, divided by how many of them the teacher expects to be
-    objects (at least 1): the detection loss is divided by the number of objects' priors likewise.
+    t^2 times the sum over all priors, divided by the number of priors that the teacher expects to
+    be objects (at least 1), just as the detection loss is divided by the number of positives.
 
     Args:
         student, teacher: logits, background first, [N, P, 1 + num_classes].
@@ -176,11 +176,11 @@ def class_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Te
 
 
 def level_pairs(student: Sequence[Level], teacher: Sequence[Level]) -> list[tuple[int, int]]:
-    """Which level of the teacher each level of the student learns from.
+    """Pairs (student level, teacher level) that are compared.
 
-    It is the one whose number of cells over the image is nearest by ratio, the finer of two equally
-    near. A level of the student that differs from all by a factor of 4 or more (2 on each axis)
-    learns from none.
+    Each level of the student is paired with the teacher's level whose number of cells is closest by
+    ratio, the finer one if two are equally close. A level of the student that differs from all by a
+    factor of 4 or more (2 on each axis) is left out.
     """
     pairs = []
     for index, level in enumerate(student):
@@ -212,7 +212,8 @@ def _located(detector: Detector, outputs: Outputs) -> dict[str, list[Tensor]]:
 
 
 def _channels(detector: Detector) -> dict[str, list[int]]:
-    """Channels of each level at each location; asked of the network, which may be pruned."""
+    """Channels of each level at each location, found by running the network, as it may be
+    pruned."""
     outputs = dry_run(detector)
     return {name: [x.shape[1] for x in maps] for name, maps in _located(detector, outputs).items()}
 

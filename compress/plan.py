@@ -1,4 +1,4 @@
-"""`Plan`: which channels of a detector go, and what that saves."""
+"""`Plan`: the channels that pruning removes from a detector, and its size before and after."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ class Size(BaseModel):
 
 
 class Plan(BaseModel):
-    """Which channels go.
+    """The channels that pruning removes.
 
     Attributes:
-        removed: by convolution, the output channels that go (with all that depends on them).
-        channels: by convolution, how many it has before.
-        unprunable: convolutions whose outputs stay whatever the ratio, with the reason.
-        before, after: what the detector is and what it becomes.
+        removed: by convolution, the output channels to remove (with everything that depends on
+        them).
+        channels: by convolution, its number of output channels before pruning.
+        unprunable: convolutions that are not pruned at any ratio, with the reason.
+        before, after: size of the detector before and after pruning.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,12 +48,12 @@ class Plan(BaseModel):
 
     @property
     def share(self) -> float:
-        """The share of the prunable channels that goes."""
+        """The share of the prunable channels that is removed."""
         return sum(map(len, self.removed.values())) / max(sum(self.channels.values()), 1)
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan as it was written.
+    """Read a plan from a file.
 
     Raises:
         ValueError: the file is missing or damaged; the message names it and the field.
@@ -64,8 +65,8 @@ def replay(detector: Detector, plan: Plan) -> None:
     """Remove the channels of a plan from the detector that it was made for, in place.
 
     Raises:
-        ValueError: the plan is of another detector, or would empty a layer. The detector is then
-            left as it was.
+        ValueError: the plan is for another detector, or would empty a layer. The detector is then
+            unchanged.
     """
     graph = ChannelGraph(detector)
     for root, gone in plan.removed.items():
@@ -74,22 +75,22 @@ def replay(detector: Detector, plan: Plan) -> None:
 
 
 def remove(graph: ChannelGraph, removed: Mapping[str, Sequence[int]]) -> None:
-    """Remove output channels of convolutions, and all that depends on them."""
+    """Remove output channels of convolutions, and everything that depends on them."""
     for root, gone in removed.items():
         graph.remove(root, gone)
 
 
 def _check(graph: ChannelGraph, root: str, gone: tuple[int, ...], channels: int | None) -> None:
     if root not in graph.groups:
-        why = graph.fixed.get(root, "this detector has no such convolution to prune")
+        why = graph.fixed.get(root, "this detector has no such prunable convolution")
         raise InputError(f"plan.removed.{root}: {why}; is it the plan of another detector?")
     count = graph.count(root)
     if channels != count:
         raise InputError(
             f"plan.channels.{root} is {channels}, but the convolution has {count} channels: it is "
-            "the plan of another detector, or was replayed already"
+            "the plan of another detector, or has been replayed already"
         )
     if len(set(gone)) != len(gone) or not all(0 <= channel < count for channel in gone):
         raise InputError(f"plan.removed.{root}: give channels 0 to {count - 1}, each once")
     if len(gone) == count:
-        raise InputError(f"plan.removed.{root} would leave none of its {count} channels")
+        raise InputError(f"plan.removed.{root} would remove all of its {count} channels")

@@ -1,4 +1,4 @@
-"""What a trial's detector will cost, before anything is trained."""
+"""The cost of a trial's detector, predicted before anything is trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from searchspace.measuring import MeasureConfig
 from searchspace.trial import TrialConfig
 
 BRIEF_PASSES = 3
-"""Passes of a measurement on the way to a target of latency."""
+"""Passes of each measurement during the search for a latency target."""
 
 
 Measure = Callable[[Detector, MeasureConfig], Cost]
@@ -26,30 +26,29 @@ Measure = Callable[[Detector, MeasureConfig], Cost]
 def predict_cost(
     config: TrialConfig, device: torch.device, store: SpeedStore | None = None
 ) -> Cost:
-    """Measure the random network that is as large as a trial's detector is planned to be.
+    """Measure an untrained network of the size that is planned for a trial's detector.
 
-    Frames per second depend on architecture and widths, and post-processing is given
-    `config.measure.candidates` boxes whatever the weights. Which layers the channels of a trained
-    detector will go from is not known yet, so each loses the planned share here: that is what the
-    prediction may be wrong about.
+    Frames per second depend on architecture and widths, and post-processing gets
+    `config.measure.candidates` boxes whatever the weights. It is not known yet which layers will
+    lose channels, so each loses the planned share here; this is the error of the prediction.
 
     Raises:
         ValueError: the detector cannot be pruned as planned.
-        RuntimeUnavailable: the form that the configuration names cannot be had here.
+        RuntimeUnavailable: the form that the configuration names is not available here.
     """
     return predict_cost_by(config, lambda d, how: measure(d, how, device, store=store))
 
 
 def predict_cost_by(config: TrialConfig, measure: Measure) -> Cost:
-    """`predict_cost` with something else that measures."""
+    """`predict_cost` with another function that measures."""
     return measure(planned_detector(config, measure), config.deployment)
 
 
 def planned_detector(config: TrialConfig, measure: Measure) -> Detector:
-    """A detector with random weights whose every layer has lost the planned share of its channels.
+    """A detector with random weights, each of whose layers has lost the planned share of channels.
 
     Args:
-        measure: used where the plan is a share of the latency.
+        measure: used if the plan is a share of the latency.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -62,7 +61,7 @@ def planned_detector(config: TrialConfig, measure: Measure) -> Detector:
 
 
 def _even(pruning: Pruning) -> Pruning:
-    """The same pruning with the same share of every layer, whatever its channels are worth."""
+    """The same pruning with an equal share of every layer, whatever the channels' scores."""
     changes: dict[str, object] = {"scope": "layer"}
     if isinstance(pruning, ImportancePruning):
         changes |= {"criterion": "random", "steps": 1}

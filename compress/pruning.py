@@ -1,4 +1,4 @@
-"""Channel pruning: to a share of the channels, or to a number of parameters, MACs or frames."""
+"""Channel pruning: to a share of the channels, parameters, MACs or latency."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def prune(
     fps: Fps | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Remove the channels that are worth least, in place.
+    """Remove the channels of lowest score, in place.
 
-    One threshold cuts `config.ratio` of all prunable channels, or as many as the target takes;
-    each layer keeps at least 8 channels and `config.floor` of them (network slimming, section 3).
+    One threshold cuts `config.ratio` of all prunable channels, or as many as the target needs; each
+    layer keeps at least 8 channels and a share `config.floor` (network slimming, section 3).
 
     Args:
-        target_params, target_macs: what is to be left, as a count or as a share of what there is;
-            takes the place of `config.target` and `config.ratio`.
-        target_fps: frames per second to be reached, in the same place.
-        batches: gives the training batches whose gradients the `taylor` criterion weighs.
+        target_params, target_macs: parameters or MACs after pruning, as a count or as a share;
+            replaces `config.target` and `config.ratio`.
+        target_fps: frames per second to reach, likewise.
+        batches: returns the training batches for the gradients of the `taylor` criterion.
         fps: measures frames per second; by default as `detectors.timing.measure` does.
         seed: of the `random` criterion.
 
     Raises:
-        ValueError: no channel may go, a layer is narrower than what is rounded to, or the target
-            cannot be met within 0.5 % (for frames per second: within what measurements of one
-            detector differ by, where that is more); the message says what can be reached.
+        ValueError: nothing can be pruned, a layer is narrower than `config.round_to`, or the target
+            cannot be met within 0.5 % (for frames per second: within the differences between
+            measurements of one detector, if larger); the message says what can be reached.
     """
     target = given_target(detector, target_params, target_macs, target_fps, fps)
     plan = plan_pruning(detector, config, target, batches=batches, fps=fps, seed=seed)
@@ -69,10 +69,10 @@ def plan_pruning(
     fps: Fps | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Decide which channels `prune` removes; the detector is left as it is.
+    """Decide which channels `prune` removes, without changing the detector.
 
     Args:
-        target: takes the place of `config.target` and `config.ratio`.
+        target: replaces `config.target` and `config.ratio`.
     """
     may_lose, unprunable = layers(ChannelGraph(detector), config)
     target = target or configured_target(detector, config, fps)
@@ -96,10 +96,10 @@ def plan_pruning(
 
 
 def check_pruning(config: DetectorConfig, pruning: Pruning) -> None:
-    """Raise `ValueError` where a detector of a configuration could not be pruned like this.
+    """Raise `ValueError` if a detector of this configuration cannot be pruned as configured.
 
-    Nothing is trained for that: what may go depends on no weights, nor does how small a detector
-    becomes when every layer is at its floor. Frames per second are not looked at.
+    Nothing is trained: the prunable channels do not depend on weights, nor does the size of the
+    detector when every layer is at its floor. Frames per second are not checked.
     """
     detector = skeleton(config)
     may_lose, _ = layers(ChannelGraph(detector), pruning)
@@ -113,7 +113,7 @@ def check_pruning(config: DetectorConfig, pruning: Pruning) -> None:
 def _towards(
     target: Target, part: float, detector: Detector, ranking: Ranking, removed: Removed
 ) -> Removed:
-    """What goes for the detector to be a part of the way, in 0..1, to its target."""
+    """The channels to remove for a part, in 0..1, of the way to the target."""
     whole = detector if target.measured else skeleton(detector)
     cut, reached = nearest_cut(
         lambda cut: target.of(_without(whole, ranking.removed(cut))),
@@ -129,9 +129,9 @@ def _towards(
 
 def _unreachable(target: Target, nearest: float) -> InputError:
     return InputError(
-        f"{target.name}: {target.show(target.goal)} cannot be reached; the nearest that can is "
-        f"{target.show(nearest)}, of {target.show(target.start)} before. Aim there, or lower "
-        "floor or round_to of compress.pruning"
+        f"{target.name}: {target.show(target.goal)} cannot be reached; the closest possible is "
+        f"{target.show(nearest)}, from {target.show(target.start)} before pruning. Aim there, or "
+        "lower floor or round_to of compress.pruning"
     )
 
 
@@ -143,7 +143,7 @@ def _without(detector: Detector, removed: Removed) -> Detector:
 
 
 def _placed(found: Scores, may_lose: list[Layer], removed: Removed) -> Scores:
-    """The scores of the channels that are left, in their places before any pruning."""
+    """The scores of the remaining channels, at their positions before any pruning."""
     placed = {}
     for layer in may_lose:
         left = torch.ones(layer.count, dtype=torch.bool)

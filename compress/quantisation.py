@@ -1,4 +1,4 @@
-"""Post-training quantisation through the runtime that will run the detector."""
+"""Post-training quantisation by the runtime that will run the detector."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from searchspace.geometry import InputSize
 
 CPU = torch.device("cpu")
 GRAPHS = {"openvino": OpenVinoGraph, "onnxruntime": OnnxGraph}
-"""What a runtime quantises, saves and runs."""
+"""By runtime, the class that quantises, saves and runs a detector."""
 
 
 def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> Path:
-    """Write a trained detector in int8, from images to detections, as one model into `folder`.
+    """Write a trained detector in int8, from images to detections, as one model in `folder`.
 
     Args:
         images: float [M, 3, H, W] in 0..1, see `calibration_images`.
 
     Raises:
-        RuntimeUnavailable: the runtime is not installed, or refuses the detector.
+        RuntimeUnavailable: the runtime is not installed, or cannot convert the detector.
     """
     graph = GRAPHS[config.runtime]
     path = _path(config, folder)
@@ -39,13 +39,13 @@ def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> 
 
 
 def load_quantised(detector: Detector, config: Int8, folder: Path) -> Deployed:
-    """What `quantise` made of a detector, ready to run."""
+    """Load the model that `quantise` wrote, ready to run."""
     network = GRAPHS[config.runtime].load(_path(config, folder)).network("int8")
     return Deployed(detector, Form(config.runtime, "int8"), CPU, network)
 
 
 def calibration_images(split: CocoSplit, most: int, size: InputSize) -> Tensor:
-    """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most so many."""
+    """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most `most`."""
     every, count = len(split.images), min(most, len(split.images))
     chosen = tuple(split.images[place * every // count] for place in range(count))
     _, images = next(evaluation_batches(dataclasses.replace(split, images=chosen), size, count))

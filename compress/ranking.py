@@ -1,4 +1,4 @@
-"""From scores of channels to the channels that go: thresholds, floors and rounding."""
+"""From scores to the channels to remove: thresholds, floors and rounding."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MIN_CHANNELS = 8
 """Channels that every layer keeps."""
 
 Removed = Mapping[str, Sequence[int]]
-"""By convolution, the output channels that go, counted as in the detector before any pruning."""
+"""By convolution, the output channels to remove, as indices in the detector before pruning."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """How many of the output channels of a convolution may go.
+    """The limits on removing output channels of a convolution.
 
     Attributes:
-        root: its name.
-        count: its channels.
-        least: how many stay whatever they are worth.
-        multiple: what number of channels is kept a multiple of.
-        parts: groups of a group norm; as many go from each.
+        root: name of the convolution.
+        count: number of its output channels.
+        least: number of channels to keep, whatever their scores.
+        multiple: the number of channels kept is a multiple of this.
+        parts: groups of a group norm; the same number of channels is removed from each.
     """
 
     root: str
@@ -39,22 +39,22 @@ class Layer:
     parts: int = 1
 
     def gone(self, below: int) -> int:
-        """How many channels go when `below` of them are worth too little to stay."""
+        """Number of channels to remove when `below` of them are below the threshold."""
         kept = max(self.count - below, self.least)
         return self.count - min(self.count, math.ceil(kept / self.multiple) * self.multiple)
 
     def lowest(self, scores: Tensor, gone: int) -> list[int]:
-        """The `gone` channels of least score, as many of every part."""
+        """The `gone` channels of lowest score, the same number from every part."""
         order = scores.view(self.parts, -1).argsort(dim=1, stable=True)[:, : gone // self.parts]
         offsets = torch.arange(self.parts)[:, None] * (self.count // self.parts)
         return sorted((order + offsets).flatten().tolist())
 
 
 def layers(graph: ChannelGraph, config: Pruning) -> tuple[list[Layer], dict[str, str]]:
-    """The layers that may lose channels, and why the others may not.
+    """The layers that can be pruned, and the reasons why the others cannot.
 
     Raises:
-        ValueError: a layer is narrower than `config.round_to`, or no layer may lose any.
+        ValueError: a layer is narrower than `config.round_to`, or no layer can be pruned.
     """
     judged, reasons = prunable(graph, config)
     reasons = graph.fixed | reasons
@@ -67,10 +67,9 @@ def layers(graph: ChannelGraph, config: Pruning) -> tuple[list[Layer], dict[str,
             reasons |= graph.named(root, why_not)
     if not found:
         raise InputError(
-            f"compress.pruning.{config.kind}: no channel of this detector may go ("
+            f"compress.pruning.{config.kind}: nothing can be pruned in this detector ("
             + "; ".join(dict.fromkeys(reasons.values()))
-            + "): set norm of its backbone or of steps of its neck, lower floor, or set pruning "
-            "to none"
+            + "): set norm of its backbone or neck steps, lower floor, or set pruning to none"
         )
     return found, reasons
 
@@ -92,20 +91,19 @@ def _layer(graph: ChannelGraph, root: str, config: Pruning) -> tuple[Layer, str 
         parts=parts,
     )
     if any(item.idxs != list(range(item.dep.layer.num_channels)) for item in norms):
-        return layer, "a group norm takes its outputs together with others"
+        return layer, "a group norm combines its outputs with others"
     if not layer.gone(count):
-        return layer, f"all of its {count} channels stay: no fewer may be left"
+        return layer, f"all of its {count} channels must be kept"
     return layer, None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Every channel of every layer in order of its score, and what goes at which cut.
+    """All channels of all layers ordered by score, and the channels removed at each cut.
 
     Attributes:
-        scores: those of channels that have gone already are -inf.
-        by_layer: whether every layer loses the same share, instead of what a threshold for all
-            of them cuts.
+        scores: channels that are removed already have -inf.
+        by_layer: whether every layer loses the same share; otherwise one threshold holds for all.
     """
 
     layers: Sequence[Layer]
@@ -114,11 +112,11 @@ class Ranking:
 
     @property
     def size(self) -> int:
-        """How many channels there are to cut."""
+        """Number of channels in the ranking."""
         return sum(layer.count for layer in self.layers)
 
     def removed(self, cut: int) -> dict[str, list[int]]:
-        """What goes when the `cut` channels of least score are worth too little to stay."""
+        """The channels to remove when the `cut` lowest scores are below the threshold."""
         found = {
             layer.root: layer.lowest(self.scores[layer.root], layer.gone(below))
             for layer, below in zip(self.layers, self._below(cut), strict=True)
@@ -126,7 +124,7 @@ class Ranking:
         return {root: gone for root, gone in found.items() if gone}
 
     def _below(self, cut: int) -> list[int]:
-        """How many channels of each layer are among those that are worth too little."""
+        """For each layer, the number of its channels below the threshold."""
         if self.by_layer:
             return [cut * layer.count // self.size for layer in self.layers]
         all_scores = torch.cat([self.scores[layer.root] for layer in self.layers])

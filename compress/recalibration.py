@@ -1,4 +1,4 @@
-"""Batch norms whose statistics are taken anew, on what a pruned network puts before them."""
+"""Re-estimation of batch-norm statistics after pruning."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from detectors.detector import Detector
 def recalibrate(detector: Detector, batches: Iterable[Batch]) -> Detector:
     """Set the running means and variances of batch norms to those over some batches, in place.
 
-    The channels that went from a layer shift what the next one sums up. Fine-tuning makes up for
-    that by itself; without it, much of what a pruned detector has lost comes back.
+    Removed channels shift the sums in the next layer. Fine-tuning corrects that by itself; without
+    fine-tuning, this recovers much of the lost accuracy.
     """
     norms = [m for m in detector.modules() if isinstance(m, nn.BatchNorm2d)]
     training, momenta = detector.training, [norm.momentum for norm in norms]
     detector.train()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches, each counting the same
+        norm.momentum = None  # the mean over all batches, equally weighted
     for batch in batches:
         detector.outputs(batch.images.to(detector.device).float() / 255)
     for norm, momentum in zip(norms, momenta, strict=True):

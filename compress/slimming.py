@@ -1,4 +1,4 @@
-"""Network slimming: batch-norm scales as gates of channels, and an L1 penalty on them."""
+"""Network slimming: an L1 penalty on the batch-norm scales that can silence channels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from detectors.training.train import Term
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Channels of a batch norm whose scales decide over channels of a group.
+class Scales:
+    """Scales of a batch norm that can silence channels of a group.
 
     Attributes:
-        name: the batch norm's.
-        channels: its channels.
-        roots: the group's channel that each of them decides over.
+        name: name of the batch norm.
+        channels: channels of the batch norm.
+        roots: for each of them, the channel of the group that it silences.
     """
 
     name: str
@@ -29,29 +29,29 @@ class Gate:
     roots: list[int]
 
 
-def gates(detector: Detector) -> dict[str, list[int]]:
-    """The batch norms whose scales decide which channels go, by name, and which scales those are.
+def slimming_scales(detector: Detector) -> dict[str, list[int]]:
+    """The scales that decide which channels are pruned: batch norms by name, with their channels.
 
-    Of batch norms in series the last one before the next dense convolution is the gate: behind a
-    zero in an earlier one, the mean that a later one subtracts leaves a constant. So the gate of a
-    fused map is the norm behind the fusion, that of a separable block the one behind the depthwise
-    convolution, and every branch of a sum has its own.
+    Of several batch norms in series, only the last one before the next dense convolution counts: a
+    zero in an earlier one becomes a constant when the later one subtracts its mean. For a fused map
+    this is the norm after the fusion, for a separable block the one after the depthwise
+    convolution, and for a sum there is one in every branch.
     """
     graph = ChannelGraph(detector)
     found: dict[str, set[int]] = {}
     for root in graph.groups:
-        for gate in group_gates(graph, root):
-            found.setdefault(gate.name, set()).update(gate.channels)
+        for norm in group_scales(graph, root):
+            found.setdefault(norm.name, set()).update(norm.channels)
     return {name: sorted(channels) for name, channels in found.items()}
 
 
-def group_gates(graph: ChannelGraph, root: str) -> list[Gate]:
-    """The gates of a group; none where scales of zero would not silence its channels."""
-    return [] if ungated(graph, root) else list(_last_norms(graph, root))
+def group_scales(graph: ChannelGraph, root: str) -> list[Scales]:
+    """The deciding scales of a group; empty if scales of zero would not silence its channels."""
+    return [] if why_unscaled(graph, root) else list(_last_norms(graph, root))
 
 
-def ungated(graph: ChannelGraph, root: str) -> str | None:
-    """Why a group cannot be silenced by batch-norm scales; None where it can."""
+def why_unscaled(graph: ChannelGraph, root: str) -> str | None:
+    """Why a group cannot be silenced by batch-norm scales; None if it can."""
     bare = [
         graph.names[maker]
         for maker in graph.makers(root)
@@ -62,16 +62,16 @@ def ungated(graph: ChannelGraph, root: str) -> str | None:
         return None
     if not any(_last_norms(graph, root)):
         return "no batch norm scales its outputs"
-    return f"no batch norm scales the outputs of {bare[0]}, which go with its own"
+    return f"no batch norm scales the outputs of {bare[0]}, which are pruned together with it"
 
 
-def _last_norms(graph: ChannelGraph, root: str) -> Iterator[Gate]:
+def _last_norms(graph: ChannelGraph, root: str) -> Iterator[Scales]:
     for item in graph.groups[root]:
         norm = item.dep.layer
         if isinstance(norm, nn.BatchNorm2d) and any(
             layer is None or is_dense(layer) for layer in graph.next_layers(norm)
         ):
-            yield Gate(graph.names[norm], item.idxs, item.root_idxs)
+            yield Scales(graph.names[norm], item.idxs, item.root_idxs)
 
 
 def _norm(detector: Detector, name: str) -> nn.BatchNorm2d:
@@ -81,21 +81,22 @@ def _norm(detector: Detector, name: str) -> nn.BatchNorm2d:
     return norm
 
 
-def gate_scales(graph: ChannelGraph, root: str) -> Tensor:
-    """The largest |scale| of each channel's gates, [C]: the channel goes when all are small."""
+def largest_scales(graph: ChannelGraph, root: str) -> Tensor:
+    """The largest deciding |scale| of each channel, [C]: a channel is removed if all are small."""
     scales = torch.zeros(graph.count(root))
-    for gate in group_gates(graph, root):
-        weight = _norm(graph.detector, gate.name).weight.detach().float().cpu().abs()
-        scales.scatter_reduce_(0, torch.tensor(gate.roots), weight[gate.channels], "amax")
+    for found in group_scales(graph, root):
+        weight = _norm(graph.detector, found.name).weight.detach().float().cpu().abs()
+        scales.scatter_reduce_(0, torch.tensor(found.roots), weight[found.channels], "amax")
     return scales
 
 
 def sparsity_term(detector: Detector, strength: float) -> Term:
-    """`strength` times the sum of |scale| over the gates (network slimming, equation 1).
+    """`strength` times the sum of |scale| over `slimming_scales` (Liu et al. 2017, equation 1).
 
     Its gradient is strength * sign(scale), the subgradient of the L1 norm.
     """
-    found = [(_norm(detector, name), channels) for name, channels in gates(detector).items()]
+    deciding = slimming_scales(detector)
+    found = [(_norm(detector, name), channels) for name, channels in deciding.items()]
 
     def term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         scales = [

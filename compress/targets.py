@@ -1,4 +1,4 @@
-"""What a pruning aims at, and the search for the least pruning that gets there."""
+"""Pruning targets, and the search for the pruning that is closest to one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from searchspace.errors import InputError
 from searchspace.measuring import MeasureConfig
 
 TOLERANCE = 0.005
-"""How far from its target a pruning may land, as a share of it."""
+"""Tolerance of a pruning target, as a share of it."""
 
 COUNTS = {"params": count_params, "macs": count_macs}
 WORDS = {"params": "parameters", "macs": "multiply-accumulates"}
@@ -25,15 +25,15 @@ Fps = Callable[[Detector], float]
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that falls with pruning, and what it is to be.
+    """A figure that decreases with pruning, and its goal.
 
     Attributes:
-        name: the field or argument that asks for it.
-        figure: `params`, `macs` or `latency` (seconds a frame).
-        of: the figure of a detector.
+        name: the field or argument that sets it.
+        figure: `params`, `macs` or `latency` (seconds per image).
+        of: computes the figure of a detector.
         start: the figure before pruning.
-        goal: what it is to be.
-        tolerance: how far from the goal it may be, as a share of it.
+        goal: the figure to reach.
+        tolerance: permitted distance from the goal, as a share of it.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Target:
 
     @property
     def measured(self) -> bool:
-        """Whether the figure takes a detector with its values, and wavers."""
+        """Whether the figure is measured, and so needs real weights and is noisy."""
         return self.figure == "latency"
 
     @property
     def close(self) -> float:
-        """How near to the goal it is not worth to look for a nearer value."""
+        """Relative tolerance at which the search stops."""
         return self.tolerance if self.measured else self.tolerance / 10
 
     def between(self, part: float) -> float:
@@ -67,7 +67,7 @@ class Target:
 
 
 def configured_target(detector: Detector, config: Pruning, fps: Fps | None) -> Target | None:
-    """The target of a configuration; None where it names a share of the channels."""
+    """The target of a configuration; None for a share of the channels."""
     if config.target == "channels":
         return None
     name = f"compress.pruning.{config.kind}.ratio"
@@ -82,36 +82,36 @@ def given_target(
     frames: float | None,
     fps: Fps | None,
 ) -> Target | None:
-    """The target of `prune`'s keywords; None where there is none.
+    """The target of `prune`'s keywords; None if there is none.
 
     Raises:
-        ValueError: there are several, or one that the detector meets as it is.
+        ValueError: there are several, or the detector already meets it.
     """
     given = {"target_params": params, "target_macs": macs, "target_fps": frames}
     asked = {name: value for name, value in given.items() if value is not None}
     if len(asked) > 1:
-        raise InputError(f"{' and '.join(asked)}: give one target")
+        raise InputError(f"{' and '.join(asked)}: give only one target")
     if not asked:
         return None
     [(name, value)] = asked.items()
     if value <= 0:
-        raise InputError(f"{name} is {value}: give more than 0")
+        raise InputError(f"{name} is {value}: give a value above 0")
     figure = "latency" if name == "target_fps" else name.removeprefix("target_")
     target = _as_it_is(name, figure, detector, fps)
     goal = 1 / value if target.measured else value * target.start if value <= 1 else value
     if goal >= target.start:
-        raise InputError(f"{name} is {value}: the detector has {target.show(target.start)}")
+        raise InputError(f"{name} is {value}: the detector already has {target.show(target.start)}")
     return replace(target, goal=goal)
 
 
 def nearest_cut(
     figure: Callable[[int], float], low: int, high: int, goal: float, close: float = 0
 ) -> tuple[int, float]:
-    """The integer from `low` to `high` at which a falling figure is nearest to `goal`.
+    """The integer from `low` to `high` at which a decreasing figure is closest to `goal`, and the
+    figure there.
 
-    Found by interpolation and bisection in turn, until a figure is within a share of `close` of
-    the goal; of all that was looked at the nearest counts, as measurements waver. Returns the
-    figure, too.
+    Interpolation and bisection alternate until a figure is within a share `close` of the goal. The
+    closest of all evaluated integers is returned, as measurements are noisy.
     """
     seen = {low: figure(low), high: figure(high)}
     between = itertools.cycle((lambda a, b: (a - goal) / (a - b), lambda a, b: 0.5))
@@ -129,7 +129,7 @@ def nearest_cut(
 def _as_it_is(name: str, figure: str, detector: Detector, fps: Fps | None) -> Target:
     """A target that the detector meets before any pruning.
 
-    Seconds a frame come no nearer to a goal than they agree with themselves.
+    The tolerance of a latency is at least the spread of repeated measurements.
     """
     if figure in COUNTS:
         start = COUNTS[figure](detector)

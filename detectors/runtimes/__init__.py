@@ -1,4 +1,4 @@
-"""Detectors as they are deployed: PyTorch's own forms, ONNX Runtime, OpenVINO, TensorRT."""
+"""Deployed detectors: PyTorch (eager, compiled, CUDA graphs), ONNX Runtime, OpenVINO, TensorRT."""
 
 from detectors.runtimes.choosing import available, best, deploy
 from detectors.runtimes.deployed import Deployed, Form, RuntimeUnavailable

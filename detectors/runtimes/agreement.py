@@ -1,4 +1,4 @@
-"""Whether two forms of a detector find the same objects, such as before and after quantisation."""
+"""Whether two forms of a detector find the same objects, e.g. before and after quantisation."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from detectors.postprocess import Detections
 from detectors.runtimes import Deployed
 
 SCORE = 0.3
-"""The score from which on a detection counts: about where an application would show it."""
+"""The least score of a detection that counts: about where an application would show it."""
 
 IOU = 0.5
-"""The least overlap at which two boxes are of one object, as for AP50."""
+"""The least IoU of two boxes of the same object, as for AP50."""
 
 LEAST = 0.8
-"""The least agreement that is taken for rounding: below, one of the forms finds other things."""
+"""The least agreement that rounding explains; below it, the forms find different objects."""
 
 
 class Agreement(BaseModel):
-    """Detections of one form of a detector against those of another, on the same images.
+    """Comparison of the detections of two forms of a detector on the same images.
 
     Attributes:
-        images: how many they were.
-        score: the score from which on detections count.
-        before, after: how many the first form finds, and the second.
-        matched: how many of these are the same: class equal, IoU of `IOU` or more.
+        images: number of images.
+        score: the least score of the detections that count.
+        before, after: number of detections of the first and the second form.
+        matched: number of equal ones: the same class, IoU of `IOU` or more.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,13 +43,13 @@ class Agreement(BaseModel):
 
     @property
     def share(self) -> float | None:
-        """The matched share of what the form that finds more finds; None where neither does."""
+        """Matched detections as a share of the larger number; None if neither finds anything."""
         most = max(self.before, self.after)
         return self.matched / most if most else None
 
     @property
     def poor(self) -> bool:
-        """Whether the two find other things, or nothing was found by which to tell."""
+        """Whether the forms find different objects, or nothing was found to compare."""
         return self.share is None or self.share < LEAST
 
     def __str__(self) -> str:
@@ -65,10 +65,10 @@ def count(images: int) -> str:
 
 @torch.inference_mode()
 def agreement(first: Detector | Deployed, second: Detector | Deployed, images: Tensor) -> Agreement:
-    """Compare what two forms of a detector find.
+    """Compare the detections of two forms of a detector.
 
-    Detections count from a score of `SCORE` on; where the first form is nowhere twice as sure as
-    that, as a detector that was hardly trained, from half its highest score on.
+    Detections with a score of `SCORE` or more count. If the first form's highest score is below
+    twice that, as for a hardly trained detector, half its highest score is the limit instead.
 
     Args:
         images: [M, 3, H, W] in 0..1, of the detector's input size.
@@ -81,11 +81,11 @@ def agreement(first: Detector | Deployed, second: Detector | Deployed, images: T
 
 
 def _compared(first: Detections, second: Detections, score: float) -> tuple[int, int, int]:
-    """Of one image: how many count of either, and how many of these match."""
+    """For one image: the number of detections that count of either form, and of the matches."""
     (boxes, labels), (others, theirs) = (_counting(found, score) for found in (first, second))
     overlap = batched_iou(boxes, others) * (labels[:, None] == theirs)
     matched = 0
-    # Best first, each takes the free box that overlaps it most.
+    # Best first, each is matched with the free box that overlaps it most.
     for row in range(len(boxes)):
         if len(others) and overlap[row].max() >= IOU:
             overlap[:, overlap[row].argmax()] = 0
@@ -94,7 +94,7 @@ def _compared(first: Detections, second: Detections, score: float) -> tuple[int,
 
 
 def _counting(found: Detections, score: float) -> tuple[Tensor, Tensor]:
-    """Boxes and labels of one image; a box of no area, cut off by the border, is of no object."""
+    """Boxes and labels of one image, without boxes of zero area at the border."""
     boxes, labels = found.boxes[0], found.labels[0]
     real = (labels > 0) & (found.scores[0] >= score) & (boxes[:, 2:] > boxes[:, :2]).all(-1)
     return boxes[real], labels[real]

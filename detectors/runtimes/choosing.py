@@ -1,4 +1,4 @@
-"""Which runtimes there are, which one is taken, and a detector in its form."""
+"""The available runtimes, the choice of one, and the deployment of a detector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNTIMES: dict[Runtime, ModuleType] = {
     "openvino": open_vino,
     "tensorrt": tensor_rt,
 }
-"""By runtime: its `PRECISIONS`, why a form is `unavailable`, and how to `build` one."""
+"""By runtime, a module with its `PRECISIONS`, `unavailable` (why not here) and `build`."""
 
 FASTEST = {
     "cpu": (
@@ -37,7 +37,7 @@ FASTEST = {
         Form("cudagraphs", "float16"),
     ),
 }
-"""Forms by device, the one that is expected to be the fastest first; the last is always there."""
+"""Forms by device, expected fastest first; the last one is always available."""
 
 
 def deploy(
@@ -47,42 +47,42 @@ def deploy(
     device: torch.device,
     calibration: Tensor | None = None,
 ) -> Deployed:
-    """A copy of a detector in the form of a runtime, batch norms folded into convolutions.
+    """A copy of a detector deployed in a form, with batch norms folded into convolutions.
 
-    A CPU runtime takes as many threads as `torch.get_num_threads()` says now. Runtimes that compile
-    do so for each size of batch when it is first seen.
+    A CPU runtime uses `torch.get_num_threads()` threads. Runtimes that compile do so when a batch
+    size is first used.
 
     Args:
-        calibration: float images [M, 3, S, S] in 0..1 that int8 takes the ranges of values from.
+        calibration: float images [M, 3, S, S] in 0..1 for the activation ranges of int8.
 
     Raises:
-        RuntimeUnavailable: the runtime is not installed, does not run on this device or in this
-            precision, or refuses the detector.
+        RuntimeUnavailable: the runtime is not installed, does not support this device or
+            precision, or cannot convert the detector.
         ValueError: int8 without calibration images.
     """
     form = Form(runtime, precision)
     if reason := unavailable(form, device):
         raise RuntimeUnavailable(f"{form}: {reason}")
     if precision == "int8" and (calibration is None or not len(calibration)):
-        raise InputError(f"{form}: give calibration images, which int8 takes its ranges from")
+        raise InputError(f"{form}: give calibration images for the ranges of int8")
     network = RUNTIMES[runtime].build(detector, form, device, calibration)
     return Deployed(detector, form, device, network)
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here; None where it can."""
+    """Why a form cannot run here; None if it can."""
     module = RUNTIMES[form.runtime]
     if form.precision not in module.PRECISIONS:
-        return f"there is no {form.precision}; there are {', '.join(module.PRECISIONS)}"
+        return f"{form.precision} is not supported; choose from {', '.join(module.PRECISIONS)}"
     return module.unavailable(form, device)
 
 
 def available(device: torch.device) -> dict[Form, str | None]:
-    """Every form there is, with the reason why it cannot run here; None where it can."""
+    """All forms, each with the reason why it cannot run here, or None if it can."""
     forms = [Form(runtime, p) for runtime, module in RUNTIMES.items() for p in module.PRECISIONS]
     return {form: unavailable(form, device) for form in forms}
 
 
 def best(detector: Detector | DetectorConfig, device: torch.device) -> Form:
-    """The form that is expected to be the fastest of those that can run here, int8 left out."""
+    """The form that is expected to be the fastest here, without int8."""
     return next(form for form in FASTEST[device.type] if unavailable(form, device) is None)

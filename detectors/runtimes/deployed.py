@@ -1,4 +1,4 @@
-"""`Deployed`: a detector in the form in which a runtime runs it."""
+"""`Deployed`: a detector in a runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from searchspace.runtimes import Precision, Runtime
 
 
 class Form(NamedTuple):
-    """A runtime and the numbers that it computes convolutions in."""
+    """A runtime and the precision in which it computes convolutions."""
 
     runtime: Runtime
     precision: Precision
@@ -28,20 +28,20 @@ class Form(NamedTuple):
 
 
 class RuntimeUnavailable(InputError):
-    """A runtime is not installed, cannot run here in this precision, or refuses the model."""
+    """A runtime is not installed, lacks this precision here, or cannot convert the model."""
 
 
 Network = Callable[[Tensor], Predictions]
 
 
 class Deployed:
-    """A detector as a runtime runs it; it can be neither trained nor changed.
+    """A detector in a runtime; it can be neither trained nor changed.
 
     Attributes:
         form: the runtime and its precision.
         config, classes: those of the detector.
-        device: where batches are expected.
-        head: what finds detections in the network's raw predictions.
+        device: the device on which batches are expected.
+        head: turns the network's raw predictions into detections.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Deployed:
 
     @torch.inference_mode()
     def network(self, batch: Tensor) -> Predictions:
-        """Raw predictions, float32, for images [N, 3, S, S] in 0..1."""
+        """Raw predictions, float32, for images [N, 3, H, W] in 0..1."""
         return self._network(batch)
 
     @torch.inference_mode()
     def detect(self, batch: Tensor) -> Detections:
-        """Detections for images [N, 3, S, S] in 0..1: network, decoding, NMS."""
+        """Detections for images [N, 3, H, W] in 0..1: network, decoding, NMS."""
         return self.finish(self._network(batch))
 
     @torch.inference_mode()
@@ -70,7 +70,7 @@ class Deployed:
         return self.head.detections(predictions)
 
     def close(self) -> None:
-        """Give the runtime's memory back; the detector cannot be called any more."""
+        """Free the runtime's memory; the detector cannot be called afterwards."""
         self._network = _closed
 
 

@@ -1,4 +1,4 @@
-"""A detector in the form that a trial's configuration names."""
+"""Deployment of a detector in the form that a trial's configuration names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMPILING = 1800.0
 
 
 def form_of(config: MeasureConfig, detector: Detector, device: torch.device) -> Form:
-    """The form that a configuration names for a detector on a device."""
+    """The form that a configuration names; by default the one expected to be the fastest."""
     if config.runtime == AUTO:
         return best(detector, device)
     return Form(config.runtime, "float32" if config.precision == AUTO else config.precision)
@@ -24,17 +24,17 @@ def form_of(config: MeasureConfig, detector: Detector, device: torch.device) -> 
 def deploy_as(
     config: MeasureConfig, detector: Detector, device: torch.device, calibration: Tensor | None
 ) -> Deployed:
-    """A detector in the form, and for the threads and the batch, that a configuration names.
+    """Deploy a detector in the form, with the threads and for the batch size of a configuration.
 
     Args:
-        calibration: float images [M, 3, H, W] in 0..1 that int8 takes the ranges of values from.
+        calibration: float images [M, 3, H, W] in 0..1 for the activation ranges of int8.
 
     Raises:
-        RuntimeUnavailable: the form cannot be had here.
+        RuntimeUnavailable: the form is not available here.
     """
-    with computing(device, "building what is deployed", COMPILING), threads(config.threads):
+    with computing(device, "compiling a detector", COMPILING), threads(config.threads):
         form = form_of(config, detector, device)
         deployed = deploy(detector, *form, device, calibration)
-        # Runtimes that compile do so for each size of batch when it is first seen.
+        # Runtimes that compile do so when a batch size is first used.
         deployed.network(torch.zeros(config.batch, 3, *detector.config.size, device=device))
         return deployed

@@ -1,4 +1,4 @@
-"""A saved detector as one file that other programs run, decoding and NMS inside."""
+"""Export of a detector as one file for other programs, with decoding and NMS inside."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PRECISIONS: dict[Target, tuple[Precision, ...]] = {
     "torch-export": ("float32",),
     "openvino": ("float32", "float16", "int8"),
 }
-"""What an exported file may hold; float16 is how OpenVINO stores weights, not how it computes."""
+"""Precisions by target; OpenVINO only stores weights as float16, it does not compute in it."""
 
 SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "torch-export": ".pt2", "openvino": ".xml"}
 
 GRAPHS = {"onnx": OnnxGraph, "openvino": OpenVinoGraph}
 RUN_BY: dict[Target, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""What runs a graph of a target here."""
+"""By target, the class that runs its graphs here."""
 
 
 def export(
@@ -45,24 +45,24 @@ def export(
 ) -> Path:
     """Write a detector as one program from images to detections.
 
-    Input: `images`, float32 [N, 3, S, S] in 0..1, for any N. Outputs: `boxes`, `scores`, `labels`
-    as `detectors.postprocess.Detections` has them: [N, D, 4] in fractions of the image, best first,
-    padded with zeros.
+    Input: `images`, float32 [N, 3, H, W] in 0..1, for any N. Outputs: `boxes` [N, D, 4] in
+    fractions of the image, `scores` and `labels` [N, D], best first and padded with zeros, as in
+    `detectors.postprocess.Detections`.
 
     Args:
-        path: where to; the target's suffix is put behind a name without it. OpenVINO writes the
-            weights beside it, as `.bin`.
-        calibration: float images [M, 3, S, S] in 0..1 that int8 takes the ranges of values from.
-        judge: gets the detector in int8, ready to run, before anything is written; what it raises
-            ends the export. See `detectors.runtimes.agreement`.
+        path: the file; the target's suffix is appended to a name without it. OpenVINO writes the
+            weights to a second file with suffix `.bin`.
+        calibration: float images [M, 3, H, W] in 0..1 for the activation ranges of int8.
+        judge: called with the int8 detector before anything is written; an exception from it ends
+            the export. See `detectors.runtimes.agreement`.
 
     Raises:
-        ValueError: there is no such target, or not in that precision, or no image to calibrate on.
+        ValueError: the target or its precision is unknown, or int8 has no calibration images.
         RuntimeUnavailable: the target's library is not installed.
     """
     check_target(target, precision)
     if precision == "int8" and (calibration is None or not len(calibration)):
-        raise InputError("precision int8: give images to calibrate on")
+        raise InputError("precision int8: give calibration images")
     path = Path(path)
     if path.suffix != SUFFIXES[target]:
         path = path.with_name(path.name + SUFFIXES[target])
@@ -83,16 +83,16 @@ def export(
 
 
 def check_target(target: str, precision: str) -> tuple[Target, Precision]:
-    """The same, as a target and a precision that it has; raises `ValueError` for any other."""
+    """A target and its precision, checked; raises `ValueError` if either is unknown."""
     if target not in PRECISIONS:
-        raise InputError(f"target {target!r}: there are {', '.join(PRECISIONS)}")
+        raise InputError(f"target {target!r}: choose from {', '.join(PRECISIONS)}")
     if precision not in PRECISIONS[target]:
         raise InputError(f"precision {precision!r}: {target} has {', '.join(PRECISIONS[target])}")
     return target, precision
 
 
 def exported_program(detector: Detector) -> torch.export.ExportedProgram:
-    """A detector as PyTorch's own export has it; to load it, import torchvision first (NMS)."""
+    """A detector exported by `torch.export`; to load it, import torchvision first (for NMS)."""
     copied = folded(detector).cpu()
     batch = torch.export.Dim("batch")
     with torch.no_grad():
@@ -106,10 +106,10 @@ def exported_program(detector: Detector) -> torch.export.ExportedProgram:
 def _nms_of_two_or_more(
     boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float
 ) -> Tensor:
-    """`class_nms` with two boxes more in each image, of a class of their own, dropped behind it.
+    """`class_nms` with two extra boxes of an extra class in each image, dropped afterwards.
 
-    torchvision tells the exporter that NMS keeps two boxes at least, and the program would fail
-    where it keeps fewer.
+    torchvision tells the exporter that NMS keeps at least two boxes, and the program would fail if
+    it keeps fewer.
     """
     count = boxes.shape[0]
     apart = torch.tensor([[0.0, 0.0, 0.4, 0.4], [0.6, 0.6, 1.0, 1.0]]).expand(count, 2, 4)

@@ -1,4 +1,4 @@
-"""The form of a detector that is deployed: batch norms folded into the convolutions before them."""
+"""Folding of batch norms into the convolutions before them, for deployment."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from detectors.detector import Detector
 
 
 def folded(detector: Detector) -> Detector:
-    """A copy in eval mode whose convolutions do the work of the batch norms behind them.
+    """A copy in eval mode whose convolutions include the batch norms after them.
 
-    Its detections are the original's up to rounding; it can no longer be trained or pruned.
+    Its detections equal the original's up to rounding; it cannot be trained or pruned.
     """
     copied = copy.deepcopy(detector).eval()
     for module in list(copied.modules()):

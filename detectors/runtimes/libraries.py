@@ -1,4 +1,4 @@
-"""Libraries that are not part of the base installation, without their telemetry."""
+"""Optional libraries, imported without their telemetry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FROM_EXTRA = frozenset({"nncf", "onnx", "onnxruntime", "openvino"})
 
 
 def missing(*names: str) -> str | None:
-    """Which of these libraries are not installed, and how to get them; None if all are there."""
+    """The libraries that are not installed, and how to install them; None if all are."""
     absent = [name for name in names if importlib.util.find_spec(name) is None]
     if not absent:
         return None
@@ -26,8 +26,8 @@ def missing(*names: str) -> str | None:
 def library(name: str) -> ModuleType:
     """Import a library that may be missing.
 
-    OpenVINO and NNCF report their use over the network as soon as they are imported, unless the
-    package that does so cannot be; so it cannot.
+    OpenVINO and NNCF report their use over the network when imported. We block the telemetry
+    package from importing.
 
     Raises:
         RuntimeUnavailable: it is not installed.

@@ -24,7 +24,7 @@ DETECTIONS = ("boxes", "scores", "labels")
 """Outputs of an exported detector in their order; see `detectors.postprocess.Detections`."""
 
 RAW = {f"raw_{field.name}": field.name for field in fields(Predictions)}
-"""By name of an output, the field of the raw predictions that it is."""
+"""By output name, the field of the raw predictions."""
 
 OPSET = 18
 ANY_NUMBER = 2**31 - 1
@@ -32,12 +32,12 @@ CLASS_NMS = "(Tensor boxes, Tensor scores, Tensor labels, int classes, float iou
 
 
 class Inference(nn.Module):
-    """A detector from images to plain tensors: its detections, and then its raw predictions.
+    """A detector from images to plain tensors: its detections, then its raw predictions.
 
     Args:
-        detector: batch norms had better be folded, see `detectors.runtimes.fold`.
+        detector: preferably with folded batch norms, see `detectors.runtimes.fold`.
         survivors: see `detectors.postprocess.postprocess`.
-        raw: whether the raw predictions follow.
+        raw: whether to return the raw predictions too.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Inference(nn.Module):
 
 
 def named_tensors(predictions: Predictions) -> dict[str, Tensor]:
-    """The tensors of predictions under the names that outputs of a graph have."""
+    """The tensors of predictions by the output names of a graph."""
     tensors = {name: getattr(predictions, field) for name, field in RAW.items()}
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
@@ -67,12 +67,12 @@ def predictions_of(named: Mapping[str, Tensor]) -> Predictions:
 
 
 def example(detector: Detector, images: int = 2) -> Tensor:
-    """A batch as a detector takes it."""
+    """An all-zero batch [images, 3, H, W] of the detector's input size."""
     return torch.zeros(images, 3, *detector.config.size)
 
 
 def onnx_graph(detector: Detector) -> bytes:
-    """A detector in ONNX's format, for any size of batch.
+    """A detector in ONNX format, for any batch size.
 
     Input: `images` [N, 3, H, W] in 0..1. Outputs: `DETECTIONS`, then the raw predictions.
     """
@@ -81,9 +81,9 @@ def onnx_graph(detector: Detector) -> bytes:
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # The exporter built on torch.export gives the same operators, but takes some twenty times
-        # as long (9 s for a small SSD on one thread, where this one takes 0.4), and every trial
-        # waits for it. It drops the layers' names, too, by which both quantisers know the network.
+        # The exporter built on torch.export gives the same operators, but is some twenty times
+        # slower (9 s for a small SSD on one thread, 0.4 s for this one), and every trial waits for
+        # it. It also drops the layers' names, by which both quantisers recognise the network.
         torch.onnx.export(
             Inference(copied, _one_operator, raw=True).eval(),
             (example(copied),),
@@ -99,10 +99,10 @@ def onnx_graph(detector: Detector) -> bytes:
 
 @torch.library.custom_op("sparrow::class_nms", mutates_args=(), schema=CLASS_NMS)
 def _class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float) -> Tensor:
-    """`class_nms` as one operator, which a tracer sees from outside alone.
+    """`class_nms` as one opaque operator for the tracer.
 
-    A traced body, as that of a `torch.autograd.Function`, is simplified by the exporter, which
-    fails where it finds something to simplify: one class makes a product by 1 of the places.
+    The exporter simplifies a traced body, such as that of a `torch.autograd.Function`, and fails
+    when there is something to simplify: with one class, the offsets are multiplied by 1.
     """
     return class_nms(boxes, scores, labels, classes, iou)
 

@@ -23,11 +23,11 @@ from searchspace.runtimes import Precision
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 QUANTISED_OPS = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
 NETWORK = ("/backbone/", "/neck/", "/head/")
-"""How the names of the network's steps begin."""
+"""Prefixes of the names of the network's operators."""
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here."""
+    """Why a form cannot run here; None if it can."""
     if device.type != "cpu":
         return f"ONNX Runtime runs on the CPU here, not on {device.type}"
     return missing("onnx", "onnxruntime")
@@ -36,7 +36,7 @@ def unavailable(form: Form, device: torch.device) -> str | None:
 def build(
     detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
 ) -> Network:
-    """The network of a detector in one of ONNX Runtime's forms."""
+    """The network of a detector in ONNX Runtime."""
     graph = OnnxGraph.of(detector)
     if form.precision == "int8":
         graph = graph.quantised(calibration)
@@ -57,14 +57,13 @@ class OnnxGraph:
 
     @classmethod
     def load(cls, path: Path) -> OnnxGraph:
-        """What `save` wrote."""
+        """Read a file that `save` wrote."""
         return cls(library("onnx").load(path))
 
     def quantised(self, images: Tensor) -> OnnxGraph:
-        """The same in int8, its ranges taken from images [M, 3, H, W] in 0..1.
+        """The same in int8, calibrated on images [M, 3, H, W] in 0..1.
 
-        The network's convolutions and what lies between them are quantised, without its L2 norms:
-        box decoding and NMS stay as they are.
+        The network is quantised except for its L2 norms; box decoding and NMS stay as they are.
         """
         onnx, tools = library("onnx"), library("onnxruntime.quantization")
         steps = [
@@ -83,7 +82,7 @@ class OnnxGraph:
                 nodes_to_quantize=steps,
                 per_channel=True,
                 activation_type=tools.QuantType.QUInt8,
-                # Sums of products of full eight bits overflow where there is no VNNI.
+                # Without VNNI, sums of products of full eight bits overflow.
                 reduce_range=not torch.cpu._is_vnni_supported(),
             )
             return OnnxGraph(onnx.load(after))
@@ -93,7 +92,7 @@ class OnnxGraph:
         library("onnx").save(self.part(DETECTIONS), path)
 
     def network(self, precision: Precision) -> Network:
-        """The part up to the raw predictions, in the numbers that it is in."""
+        """The part up to the raw predictions, in the model's own precision."""
         runtime = library("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -102,7 +101,7 @@ class OnnxGraph:
         try:
             session = runtime.InferenceSession(model, options, ["CPUExecutionProvider"])
         except RuntimeError as error:
-            raise RuntimeUnavailable(f"ONNX Runtime refuses this detector: {error}") from None
+            raise RuntimeUnavailable(f"ONNX Runtime cannot run this detector: {error}") from None
 
         def run(batch: Tensor) -> Predictions:
             outputs = session.run(names, {INPUT: np.ascontiguousarray(batch)})
@@ -111,12 +110,12 @@ class OnnxGraph:
         return run
 
     def raw(self) -> list[str]:
-        """The raw predictions that it computes."""
+        """The names of its raw predictions."""
         tensors = {name for node in self.model.graph.node for name in node.output}
         return [name for name in RAW if name in tensors]
 
     def part(self, names: Sequence[str]) -> Any:
-        """The model that computes these tensors only; the others' shapes stay known."""
+        """The model reduced to these outputs; shapes of the other tensors are kept."""
         model = self.model.__class__()
         model.CopyFrom(self.model)
         model.graph.value_info.extend(model.graph.output)
@@ -125,7 +124,7 @@ class OnnxGraph:
 
 @contextlib.contextmanager
 def _quiet_log() -> Iterator[None]:
-    """Without the advice to optimise a graph first, which would take its names away."""
+    """Suppress the advice to optimise a graph first, which would remove its names."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -134,7 +133,7 @@ def _quiet_log() -> Iterator[None]:
 
 
 class _Reader:
-    """Calibration images one by one, as ONNX Runtime's quantisation asks for them."""
+    """Calibration images one by one, for ONNX Runtime's quantisation."""
 
     def __init__(self, images: Tensor) -> None:
         self._images: Iterator[Tensor] = iter(images.cpu())

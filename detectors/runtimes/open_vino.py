@@ -23,17 +23,17 @@ from searchspace.runtimes import Precision
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "int8")
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
-"""What OpenVINO says that a processor can do, where float32 is not enough."""
+"""By precision, OpenVINO's name of the capability that it needs of a processor."""
 
 FLOAT_OPS = ("Power", "ReduceSum", "Sqrt", "Divide", "Multiply")
-"""An L2 norm's steps: sums of squares span more than eight bits."""
+"""The operators of an L2 norm: sums of squares need more range than eight bits."""
 
 OUTSIDE_NETWORK = r"^(?!/(backbone|neck|head)/)"
-"""Names of the steps before and behind the network, which stay as they are."""
+"""Names of the operators before and after the network, which are not quantised."""
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here."""
+    """Why a form cannot run here; None if it can."""
     if device.type != "cpu":
         return f"OpenVINO runs on the CPU here, not on {device.type}"
     quantiser = ["nncf"] if form.precision == "int8" else []
@@ -47,7 +47,7 @@ def unavailable(form: Form, device: torch.device) -> str | None:
 def build(
     detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
 ) -> Network:
-    """The network of a detector in one of OpenVINO's forms."""
+    """The network of a detector in OpenVINO."""
     graph = OpenVinoGraph.of(detector)
     if form.precision == "int8":
         graph = graph.quantised(calibration)
@@ -64,22 +64,22 @@ class OpenVinoGraph:
 
     @classmethod
     def of(cls, detector: Detector) -> OpenVinoGraph:
-        """Raises `RuntimeUnavailable` where OpenVINO refuses the detector."""
+        """Convert a detector; raises `RuntimeUnavailable` if OpenVINO cannot."""
         core = _core()
         try:
             return cls(core.read_model(onnx_graph(detector)))
         except RuntimeError as error:
-            raise RuntimeUnavailable(f"OpenVINO refuses this detector: {error}") from None
+            raise RuntimeUnavailable(f"OpenVINO cannot convert this detector: {error}") from None
 
     @classmethod
     def load(cls, path: Path) -> OpenVinoGraph:
-        """What `save` wrote."""
+        """Read a file that `save` wrote."""
         return cls(_core().read_model(path))
 
     def quantised(self, images: Tensor) -> OpenVinoGraph:
-        """The same in int8, its ranges taken from images [M, 3, H, W] in 0..1 (NNCF).
+        """The same in int8, calibrated on images [M, 3, H, W] in 0..1 (NNCF).
 
-        The network alone is quantised, without its L2 norms: box decoding and NMS stay as they are.
+        The network is quantised except for its L2 norms; box decoding and NMS stay as they are.
         """
         nncf = library("nncf")
         nncf.set_log_level("ERROR")
@@ -96,12 +96,12 @@ class OpenVinoGraph:
         return OpenVinoGraph(model)
 
     def save(self, path: Path, half: bool = False) -> None:
-        """Write the model from images to detections; weights as float16 if asked for."""
+        """Write the model from images to detections; `half` stores weights as float16."""
         model = self._part(DETECTIONS)
         library("openvino").save_model(model, path, compress_to_fp16=half)
 
     def network(self, precision: Precision) -> Network:
-        """The part up to the raw predictions, compiled for every size of batch that it meets."""
+        """The part up to the raw predictions, compiled for each batch size when first used."""
         names = [name for name in RAW if name in self._tensors()]
         part, options = self._part(names), _options(precision)
         compiled: dict[torch.Size, Any] = {}
@@ -117,7 +117,7 @@ class OpenVinoGraph:
         return run
 
     def _part(self, names: Sequence[str]) -> Any:
-        """The model that computes these tensors only."""
+        """The model reduced to these outputs."""
         part = OpenVinoGraph(self.model.clone())
         tensors, inputs = part._tensors(), part.model.get_parameters()
         return library("openvino").Model([tensors[name] for name in names], inputs, "detector")
@@ -129,11 +129,11 @@ class OpenVinoGraph:
 
 @functools.cache
 def _core() -> Any:
-    """OpenVINO itself, once per process.
+    """OpenVINO's core, one per process.
 
-    Each core gives its thread a stack for signals and takes it away when it ends. Of two that end
-    in the order of their beginnings, the first leaves a stack that is gone, and the next signal,
-    such as that of a worker of a data loader that ends, kills the process.
+    Each core gives its thread an alternate signal stack and restores the previous one when it ends.
+    If two cores end in the order in which they began, the thread is left with a freed stack, and
+    the next signal, such as that of a data loader's worker that ends, kills the process.
     """
     return library("openvino").Core()
 
@@ -143,13 +143,13 @@ def _capabilities() -> list[str]:
 
 
 def _options(precision: Precision) -> dict[str, str]:
-    """For one image after the other; what is not in int8 is in bfloat16 where that is native."""
+    """Options for lowest latency; operators that are not int8 run in bfloat16 if that is native."""
     if precision == "int8":
         precision = "bfloat16" if "BF16" in _capabilities() else "float32"
     return {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
         "PERFORMANCE_HINT": "LATENCY",
-        # Pinned, the trials of a machine would all run on its first cores.
+        # With pinning, all trials of a machine would run on its first cores.
         "ENABLE_CPU_PINNING": "NO",
     }

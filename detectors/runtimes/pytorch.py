@@ -1,4 +1,4 @@
-"""PyTorch's own forms: eager, channels innermost, compiled by Inductor, replayed as CUDA graphs."""
+"""PyTorch: eager, channels_last, compiled by Inductor, replayed as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from searchspace.runtimes import Precision
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARM_UP = 3
-"""Passes before a CUDA graph is recorded, in which libraries choose their kernels."""
+"""Passes before a CUDA graph is recorded, for libraries to choose their kernels."""
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here."""
+    """Why a form cannot run here; None if it can."""
     if device.type == "cuda" and not torch.cuda.is_available():
         return "there is no CUDA device"
     if form.runtime == "cudagraphs" and device.type != "cuda":
@@ -34,22 +34,22 @@ def unavailable(form: Form, device: torch.device) -> str | None:
     if form.runtime == "compile" and device.type == "cpu":
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
-            return f"torch.compile needs a C++ compiler, and there is no {compiler}"
+            return f"torch.compile needs a C++ compiler, and {compiler} is not installed"
     return None
 
 
 def build(
     detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
 ) -> Network:
-    """The network of a detector in one of PyTorch's forms."""
+    """The network of a detector in PyTorch."""
     return FORMS[form.runtime](_Network(detector, DTYPES[form.precision]).to(device))
 
 
 class _Network(nn.Module):
     """A detector from images to its raw predictions by name, in float32.
 
-    Convolutions compute in `dtype`; images are normalised, and batch norms that no convolution
-    takes in computed, in float32.
+    Convolutions compute in `dtype`; normalisation of images and batch norms that are not folded
+    compute in float32.
     """
 
     def __init__(self, detector: Detector, dtype: torch.dtype) -> None:
@@ -86,7 +86,7 @@ def _channels_last(network: nn.Module) -> Network:
 
 
 def _compiled(network: nn.Module) -> Network:
-    """Compiled with its weights as constants, once for every size of batch."""
+    """Compiled with weights as constants, once per batch size."""
     network, compiled = network.to(memory_format=torch.channels_last), {}
 
     def run(batch: Tensor) -> Predictions:
@@ -99,16 +99,16 @@ def _compiled(network: nn.Module) -> Network:
 
 
 def _compile(network: nn.Module, batch: Tensor) -> nn.Module:
-    # Code is loaded from there, and by default it is a name in the temporary folder.
+    # Code is loaded from this folder; the default is a predictable name in the temporary folder.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
     try:
-        # An exported program has code of its own: Dynamo counts what it compiles by code, and
-        # leaves it uncompiled beyond a limit.
+        # Each exported program has its own code object: Dynamo counts compilations per code object,
+        # and stops compiling beyond a limit.
         program = torch.export.export(network, (batch,)).module()
         compiled = torch.compile(program, fullgraph=True, dynamic=False, options={"freezing": True})
         compiled(batch)
     except Exception as error:
-        raise RuntimeUnavailable(f"torch.compile refuses this detector: {error}") from error
+        raise RuntimeUnavailable(f"torch.compile cannot compile this detector: {error}") from error
     return compiled
 
 
@@ -141,7 +141,7 @@ class _Recording:
 
 
 def _recorded(network: nn.Module) -> Network:
-    """Recorded once for every size of batch, then replayed without the cost of launching."""
+    """Recorded once per batch size, then replayed without launch overhead."""
     network, recordings = network.to(memory_format=torch.channels_last), {}
 
     def run(batch: Tensor) -> Predictions:
@@ -163,4 +163,4 @@ FORMS = {
     "compile": _compiled,
     "cudagraphs": _recorded,
 }
-"""What turns a network on its device into a form of it, by runtime."""
+"""By runtime, the function that prepares a network on its device."""

@@ -20,7 +20,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here."""
+    """Why a form cannot run here; None if it can."""
     if device.type != "cuda":
         return f"TensorRT runs on CUDA devices, not on {device.type}"
     return missing("onnx", "tensorrt")
@@ -29,7 +29,7 @@ def unavailable(form: Form, device: torch.device) -> str | None:
 def build(
     detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
 ) -> Network:
-    """The network of a detector as TensorRT engines, one for every size of batch that it meets."""
+    """The network of a detector as TensorRT engines, one per batch size when first used."""
     graph = OnnxGraph.of(detector)
     names = graph.raw()
     model = graph.part(names).SerializeToString()
@@ -45,7 +45,7 @@ def build(
 
 
 def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:
-    """An engine for one shape of batch, ready to run."""
+    """An engine for one batch shape, ready to run."""
     trt = library("tensorrt")
     log = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(log)
@@ -53,7 +53,7 @@ def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         errors = "; ".join(str(parser.get_error(k)) for k in range(parser.num_errors))
-        raise RuntimeUnavailable(f"TensorRT refuses this detector: {errors}")
+        raise RuntimeUnavailable(f"TensorRT cannot convert this detector: {errors}")
     config = builder.create_builder_config()
     if precision == "float16":
         config.set_flag(trt.BuilderFlag.FP16)

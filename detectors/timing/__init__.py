@@ -1,1 +1,1 @@
-"""How long a call takes on a device: blocks of calls, their statistics, and the device's state."""
+"""Timing of calls on a device: blocks of calls, their statistics, and the device's state."""

@@ -1,4 +1,4 @@
-"""Blocks of timed calls, taken in turns, behind a warm-up that ends when the latency settles."""
+"""Blocks of timed calls, taken in turns after a warm-up that ends when the latency settles."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from detectors.locks import progress
 
 WINDOW = 5
-"""Calls of a warm-up whose median is compared with that of the calls before."""
+"""Calls in a window of the warm-up; its median is compared with that of the window before."""
 
 SETTLED = 0.03
 """Relative change between two windows' medians at which a warm-up ends."""
 
 MOST_CALLS = 100
 MOST_SECONDS = 10.0
-"""When a warm-up ends at the latest, though not before its second window."""
+"""The longest warm-up, though it always takes two windows."""
 
 Call = Callable[[], object]
 
@@ -29,9 +29,9 @@ class WarmUp:
     """How a warm-up ended.
 
     Attributes:
-        calls: how many it took.
-        seconds: median of its last window.
-        settled: whether two windows in a row agreed before calls or time ran out.
+        calls: number of calls.
+        seconds: median of the last window.
+        settled: whether two consecutive windows agreed before calls or time ran out.
     """
 
     calls: int
@@ -40,7 +40,7 @@ class WarmUp:
 
 
 def timed(call: Call, device: torch.device) -> float:
-    """Seconds of one call, until the device has finished it; then the device's lease is renewed."""
+    """Seconds until the device has finished one call. Renews the lease of the device."""
     start = time.perf_counter()
     call()
     if device.type == "cuda":
@@ -51,9 +51,9 @@ def timed(call: Call, device: torch.device) -> float:
 
 
 def warm_up(call: Call, device: torch.device) -> WarmUp:
-    """Call until the medians of two windows in a row agree within `SETTLED`.
+    """Call until the medians of two consecutive windows agree within `SETTLED`.
 
-    The first call, in which a runtime may still compile or allocate, counts for nothing.
+    The first call, in which a runtime may still compile or allocate, is ignored.
     """
     timed(call, device)
     start, calls, before = time.monotonic(), 1, 0.0
@@ -71,10 +71,10 @@ def warm_up(call: Call, device: torch.device) -> WarmUp:
 def take_turns(
     calls: Sequence[tuple[Call, int]], passes: int, device: torch.device
 ) -> list[list[list[float]]]:
-    """Seconds by call, pass and run, of `passes` rounds in which each call gets one block.
+    """Time `passes` rounds in which each call gets one block; seconds by call, pass and run.
 
     Args:
-        calls: what to call, and how often in a block.
+        calls: each call, with its number of runs in a block.
     """
     seconds: list[list[list[float]]] = [[] for _ in calls]
     for _ in range(passes):

@@ -1,4 +1,4 @@
-"""`Cost`: what a detector costs, and what that figure rests on."""
+"""`Cost`: size, speed, memory and energy of a detector, and how they were measured."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from detectors.timing.state import Circumstances
 
 
 class Cost(BaseModel):
-    """What a detector costs.
+    """Size, speed, memory and energy of a detector, and how they were measured.
 
-    What is timed goes from image tensor to boxes, NMS included, in turns with the reference network
+    Times are from image tensor to boxes, NMS included, in turns with the reference network
     (`detectors.timing.reference`). `fps` and `latency_ms` are normalised: the ratio of the two
-    latencies times the nominal latency of the reference on this kind of hardware, so a machine that
-    drifts, or another one of its kind, gives the same figures. Raw figures are in `timing`.
+    latencies times the nominal latency of the reference on this kind of hardware, so that a
+    drifting machine, or another one of the same kind, gives the same figures. Raw figures are in
+    `timing`.
 
     Attributes:
-        fps: images a second.
-        latency_ms: of a batch, in milliseconds.
+        fps: images per second.
+        latency_ms: latency of a batch in milliseconds.
         spread: (slowest - fastest) / fastest of the passes' raw medians.
         params, macs: see `detectors.describe`.
-        device, threads: what it was measured on; threads are None on a GPU.
-        fps_low, fps_high: 95 % interval of `fps`; None where the passes are too few.
-        raw_fps: images a second by the median of all calls, as the machine was.
-        network_fps: normalised images a second of the network alone, as papers often give them.
-        nominal_ms: the reference's nominal latency that `fps` rests on.
-        trusted, doubt: whether the machine was quiet enough to tell, and why not.
-        runtime, precision, batch, input_size, candidates: what was measured; the size is height and
-            width in pixels.
-        memory: the most that a call takes.
-        energy: what a call draws, where that can be read.
+        device, threads: where it was measured; threads are None on a GPU.
+        fps_low, fps_high: 95 % interval of `fps`; None if there were too few passes.
+        raw_fps: images per second by the median of all calls, not normalised.
+        network_fps: normalised images per second of the network alone, as often given in papers.
+        nominal_ms: the reference's nominal latency that `fps` is normalised with.
+        trusted, doubt: whether the machine was quiet enough, and if not, why.
+        runtime, precision, batch, input_size, candidates: the measured form; the size is (height,
+            width) in pixels.
+        memory: peak memory of a call.
+        energy: energy of a call, if it can be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,7 +64,7 @@ class Cost(BaseModel):
 
     @property
     def latency_p99(self) -> float | None:
-        """99 % of the calls take no longer, in milliseconds, normalised as `latency_ms` is."""
+        """99th percentile of the latency in milliseconds, normalised as `latency_ms` is."""
         if self.timing is None:
             return None
         latency = self.timing.whole.latency
@@ -71,11 +72,11 @@ class Cost(BaseModel):
 
     @property
     def memory_mb(self) -> float | None:
-        """The most that a call takes, in 10^6 bytes; see `Memory` for what was counted."""
+        """Peak memory of a call in 10^6 bytes; `Memory.how` says what was counted."""
         return self.memory and self.memory.megabytes
 
     @property
     def energy_mj(self) -> float | None:
-        """What an image draws, in millijoules; see `Energy` for what was counted."""
+        """Energy per image in millijoules; `Energy.how` says what was counted."""
         read = self.energy and self.energy.millijoules
         return read and read / self.batch

@@ -1,8 +1,8 @@
-"""The energy that a call draws, on devices that count what they draw.
+"""The energy of a call, on devices that count their energy.
 
-Linux counts a CPU's by package (RAPL, below `/sys/class/powercap`; mostly for root alone), NVIDIA's
-driver that of a whole GPU (NVML). Both count all that runs there, and what the device draws at
-rest: a detector is measured while no other trial computes, and is charged for the time it takes.
+Linux counts that of CPU packages (RAPL, below `/sys/class/powercap`; usually readable by root
+only), NVIDIA's driver that of a whole GPU (NVML). Both include everything that runs there and the
+idle power: a detector is measured while no other trial computes, and is charged for its time.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from detectors.timing.blocks import Call, timed
 from searchspace.errors import InputError
 
 SECONDS = 2.0
-"""How long calls go on: a GPU's counter moves only every tenth of a second."""
+"""Seconds of calls: a GPU's counter is updated only every tenth of a second."""
 
 _POWERCAP = Path("/sys/class/powercap")
 
 Counter = Callable[[], float]
-"""Joules since some moment."""
+"""Joules since some fixed moment."""
 
 
 class EnergyUnreadable(InputError):
-    """A device does not let its energy be read; the message says why, and what to do."""
+    """A device's energy cannot be read; the message says why, and how to fix it."""
 
 
 class Energy(BaseModel):
     """The energy of a call.
 
     Attributes:
-        millijoules: None where it cannot be read.
-        how: what was counted, or why nothing could be.
+        millijoules: None if it cannot be read.
+        how: what was counted, or why it cannot be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class Energy(BaseModel):
 
 
 def energy(call: Call, device: torch.device) -> Energy:
-    """Call for some seconds, where there is a counter, and say what one call drew."""
+    """The energy of one call, averaged over some seconds; without a counter nothing is called."""
     try:
         counter = energy_counter(device)
     except EnergyUnreadable as error:
@@ -57,17 +57,17 @@ def energy(call: Call, device: torch.device) -> Energy:
         calls += 1
     drawn, what = counter() - before, "GPU" if device.type == "cuda" else "CPU packages"
     if drawn <= 0:
-        return Energy(millijoules=None, how=f"the counter of the {what} stood still")
-    return Energy(millijoules=1e3 * drawn / calls, how=f"all that the {what} drew")
+        return Energy(millijoules=None, how=f"the counter of the {what} did not change")
+    return Energy(millijoules=1e3 * drawn / calls, how=f"everything that the {what} used")
 
 
 def energy_counter(device: torch.device) -> Counter:
-    """What counts a device's energy; raises `EnergyUnreadable`."""
+    """The counter of a device's energy; raises `EnergyUnreadable`."""
     return _gpu_counter(device) if device.type == "cuda" else _cpu_counter()
 
 
 def energy_readable(device: torch.device) -> bool:
-    """Whether a device lets its energy be read."""
+    """Whether a device's energy can be read."""
     try:
         energy_counter(device)
     except EnergyUnreadable:
@@ -76,7 +76,7 @@ def energy_readable(device: torch.device) -> bool:
 
 
 class _Packages:
-    """The sum of the counters of a machine's CPU packages, each of which starts over at its end."""
+    """The sum of the counters of a machine's CPU packages, each of which wraps around."""
 
     def __init__(self, zones: Sequence[Path]) -> None:
         self._zones = [(zone / "energy_uj", _read(zone / "max_energy_range_uj")) for zone in zones]
@@ -86,7 +86,7 @@ class _Packages:
     def __call__(self) -> float:
         for place, (file, end) in enumerate(self._zones):
             now = _read(file)
-            # One less than its last value began again at 0.
+            # A counter below its last value has wrapped around to 0.
             self._sum += now - self._last[place] + (end if now < self._last[place] else 0)
             self._last[place] = now
         return self._sum / 1e6
@@ -97,14 +97,14 @@ def _cpu_counter() -> Counter:
     zones = [file.parent for file in names if file.read_text().startswith("package")]
     if not zones:
         raise EnergyUnreadable(
-            f"this machine does not count its CPUs' energy: no package below {_POWERCAP}, as in "
-            "most virtual machines"
+            f"this machine does not count its CPUs' energy: there is no package below {_POWERCAP}, "
+            "as on most virtual machines"
         )
     try:
         return _Packages(zones)
     except OSError as error:
         raise EnergyUnreadable(
-            f"{error.filename}: {error.strerror}; let this user read it, or run as root"
+            f"{error.filename}: {error.strerror}; give this user read permission, or run as root"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""A fixed load for post-processing: candidate boxes as many as wanted, whatever the weights.
+"""A fixed load for post-processing: the same number of candidate boxes, whatever the weights.
 
-The heads of an untrained network put nearly every box above a low threshold, and those of two
-trained ones differ; with the same crowd for all, frames per second depend on the architecture only.
+The head of an untrained network scores nearly every box above a low threshold, and trained heads
+differ; with the same load for all, frames per second depend on the architecture only.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 
-def crowd(candidates: int, shape: tuple[int, int, int], score_threshold: float) -> Tensor:
-    """Scores [N, P, K] of which `candidates` an image pass the threshold, each of another prior.
+def fixed_scores(candidates: int, shape: tuple[int, int, int], score_threshold: float) -> Tensor:
+    """Scores [N, P, K] of which `candidates` per image pass the threshold, each of another prior.
 
-    These are all P where there are fewer. Priors and classes are drawn at random, so that some of
+    If there are fewer priors, all P pass. Priors and classes are drawn at random, so that some of
     the boxes overlap.
 
     Args:
-        shape: N, P and K.
+        shape: (N, P, K).
     """
     images, priors, classes = shape
     random = torch.Generator().manual_seed(0)

@@ -11,16 +11,16 @@ from pydantic import BaseModel, ConfigDict
 CONFIDENCE = 0.95
 
 Blocks = Sequence[Sequence[float]]
-"""Seconds of calls, block by block; a block's calls follow each other at once."""
+"""Seconds of calls, block by block; the calls of a block follow each other immediately."""
 
 
 class Latency(BaseModel):
-    """How long a call takes, in milliseconds.
+    """Latency of a call in milliseconds.
 
     Attributes:
         p50, p90, p99: quantiles over all calls.
-        low, high: `CONFIDENCE` interval of the median; None where the blocks are too few.
-        calls: how many were timed.
+        low, high: `CONFIDENCE` interval of the median; None if there are too few blocks.
+        calls: number of timed calls.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,7 +42,7 @@ class Latency(BaseModel):
 
 
 def medians(blocks: Blocks) -> list[float]:
-    """The median of each block: calls of a block share its disturbances, blocks hardly do."""
+    """The median of each block: calls of one block share disturbances, blocks hardly do."""
     return [statistics.median(block) for block in blocks]
 
 

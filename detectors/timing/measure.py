@@ -1,4 +1,4 @@
-"""Frames per second of deployed detectors, on a quiet device beside a reference network."""
+"""Frames per second of deployed detectors, on a quiet device, relative to a reference network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
 
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
-"""Whose version decides a runtime's speed besides torch's."""
+"""Packages whose version, besides torch's, determines a runtime's speed."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Candidate:
     """A detector to be measured.
 
     Attributes:
-        images: float [N, 3, H, W] in 0..1, used in turn; noise where there are none.
-        deployed: its deployed form, if there is one already; else the configuration's is made.
+        images: float [N, 3, H, W] in 0..1, used in turn; noise if None.
+        deployed: its deployed form, if it exists already; else the configuration's form is built.
     """
 
     detector: Detector
@@ -57,12 +57,12 @@ def measure(
 
     Args:
         images, deployed: see `Candidate`.
-        store: where a speed that is known already is looked up, and a trusted new one is kept. The
-            key is architecture, widths, form, hardware and versions; weights are not in it, as
-            post-processing gets `config.candidates` boxes whatever they are.
+        store: cache in which a known speed is looked up, and a trusted new one is kept. The key is
+            architecture, widths, form, hardware and versions, but not the weights, as
+            post-processing gets `config.candidates` boxes in any case.
 
     Raises:
-        RuntimeUnavailable: the form cannot be had here.
+        RuntimeUnavailable: the form is not available here.
     """
     return measure_together([Candidate(detector, images, deployed)], config, device, store)[0]
 
@@ -74,7 +74,7 @@ def measure_together(
     store: SpeedStore | None = None,
 ) -> list[Cost]:
     """Measure several detectors in turns, so that all see the same machine; see `measure`."""
-    # Boxes that the weights decide make the speed the weights' own.
+    # If the number of boxes depends on the weights, so does the speed.
     known = None if config.candidates is None else store
     keys = [
         speed_key(c.detector, config, device, c.deployed and c.deployed.form) for c in candidates
@@ -92,7 +92,7 @@ def measure_together(
 def speed_key(
     detector: Detector, config: MeasureConfig, device: torch.device, form: Form | None = None
 ) -> dict[str, Any]:
-    """Everything that decides a detector's speed but its weights, as JSON can show it."""
+    """Everything that determines a detector's speed except its weights, as JSON values."""
     form = form or form_of(config, detector, device)
     packages = ("sparrow-search", "torchvision", PACKAGES.get(form.runtime, "torch"))
     return {
@@ -107,7 +107,7 @@ def speed_key(
 
 
 def hardware_name(device: torch.device) -> str:
-    """What a report calls the device."""
+    """The device's name in reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
@@ -123,7 +123,7 @@ def _time(
     device: torch.device,
     store: SpeedStore | None,
 ) -> list[Cost]:
-    """Deploy detectors where that is not done yet, and time them while nobody else computes."""
+    """Deploy detectors that are not deployed yet, and time them while nothing else computes."""
     with contextlib.ExitStack() as made:
         forms = [_deployed(candidate, config, device, made) for candidate in candidates]
         subjects = [subject(d, c.images, config) for d, c in zip(forms, candidates, strict=True)]
@@ -157,7 +157,7 @@ def _deployed(
     device: torch.device,
     made: contextlib.ExitStack,
 ) -> Deployed:
-    """A candidate's deployed form; one that is made here is closed behind the measurement."""
+    """A candidate's deployed form; one that is built here is closed after the measurement."""
     if candidate.deployed is not None:
         return candidate.deployed
     deployed = deploy_as(config, candidate.detector, device, candidate.images)
@@ -208,14 +208,14 @@ def _verdict(
     device: torch.device,
     company: str | None,
 ) -> dict[str, Any]:
-    """Whether the figures can be trusted; `company` says who else computed, if anybody did."""
+    """Whether the figures can be trusted; `company` says which other process computed, if any."""
     noise = doubt(timing, circumstances.disturbance, device, config.threads)
     reason = "; ".join(reason for reason in (noise, company) if reason) or None
     return {"circumstances": circumstances, "trusted": reason is None, "doubt": reason}
 
 
 def _hardware(config: MeasureConfig, device: torch.device) -> dict[str, Any]:
-    """What tells one kind of hardware from another, as far as speed is concerned."""
+    """The properties that distinguish kinds of hardware with respect to speed."""
     return {
         "device": hardware_name(device),
         "threads": config.threads if device.type == "cpu" else None,

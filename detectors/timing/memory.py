@@ -1,4 +1,4 @@
-"""The most memory that a call takes."""
+"""Peak memory of a call."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from detectors.timing.blocks import Call, timed
 
 _SELF = Path("/proc/self")
 _RESET_PEAK = "5"
-"""Written to `clear_refs`, it sets the peak of the resident memory back to what it is now."""
+"""Written to `clear_refs`, it resets the peak of the resident memory to its current value."""
 
 
 class Memory(BaseModel):
-    """The most memory of a call.
+    """Peak memory of a call.
 
     Attributes:
-        megabytes: 10^6 bytes; None where it cannot be told.
-        how: what was counted, or why nothing could be.
+        megabytes: 10^6 bytes; None if it cannot be measured.
+        how: what was counted, or why it cannot be measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,7 +31,7 @@ class Memory(BaseModel):
 
 
 def peak_memory(call: Call, device: torch.device) -> Memory:
-    """Call once more, and say how much memory that took."""
+    """Call once more, and measure its peak memory."""
     return _on_gpu(call, device) if device.type == "cuda" else _on_cpu(call, device)
 
 
@@ -39,7 +39,7 @@ def _on_gpu(call: Call, device: torch.device) -> Memory:
     torch.cuda.reset_peak_memory_stats(device)
     timed(call, device)
     most = torch.cuda.max_memory_allocated(device)
-    return Memory(megabytes=most / 1e6, how="most that torch had allocated, weights included")
+    return Memory(megabytes=most / 1e6, how="peak of torch's allocations, weights included")
 
 
 def _on_cpu(call: Call, device: torch.device) -> Memory:
@@ -50,7 +50,7 @@ def _on_cpu(call: Call, device: torch.device) -> Memory:
         timed(call, device)
         grown = _status("VmHWM") - before
     except OSError as error:
-        return Memory(megabytes=None, how=f"the system does not tell: {error.strerror}")
+        return Memory(megabytes=None, how=f"the system does not report it: {error.strerror}")
     return Memory(megabytes=grown / 1e3, how="growth of the resident memory, weights not included")
 
 
@@ -61,7 +61,7 @@ def _status(name: str) -> int:
 
 
 def _give_back() -> None:
-    """Give freed memory back to the system, which else counts it as ours before and after."""
+    """Return freed memory to the system, which would otherwise count it before and after."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -15,22 +15,22 @@ from detectors.timing.latency import Blocks, Latency, median_interval, medians
 from detectors.timing.reference import reference_call
 
 LEAST_RUNS = 5
-"""Calls of the reference in a block, at least."""
+"""The fewest calls of the reference in a block."""
 
 LEAST_PASSES = 6
-"""With fewer, the median of the passes has no interval."""
+"""With fewer passes, their median has no confidence interval."""
 
 
 class Paired(BaseModel):
-    """How long a call takes, also as a multiple of the reference's latency beside it.
+    """The latency of a call, also as a multiple of the reference's latency at the same time.
 
     Attributes:
-        latency: of the call itself.
-        ratio: median over the passes of a block's mean latency by that of the reference's blocks
-            before and behind it. Means, because who shares a core with others is held up for some
-            calls only, and the longer a call, the likelier; a block's total sees its share.
-        low, high: interval of the ratio; None where the passes are too few.
-        width: relative width of this interval; None where there is none.
+        latency: latency of the call itself.
+        ratio: median over the passes of a block's mean latency divided by that of the reference's
+            blocks before and after it. Means, because on a shared core only some calls are
+            delayed, the more likely the longer they take; a block's total includes its share.
+        low, high: confidence interval of the ratio; None if there are too few passes.
+        width: relative width of this interval; None if there is none.
         spread: (slowest - fastest) / fastest of the blocks' medians.
     """
 
@@ -47,9 +47,9 @@ class Paired(BaseModel):
         return None if self.low is None else (self.high - self.low) / self.ratio
 
     @classmethod
-    def of(cls, blocks: Blocks, before: Blocks, behind: Blocks) -> Paired:
+    def of(cls, blocks: Blocks, before: Blocks, after: Blocks) -> Paired:
         own, first, second = (
-            [statistics.fmean(b) for b in some] for some in (blocks, before, behind)
+            [statistics.fmean(b) for b in some] for some in (blocks, before, after)
         )
         ratios = [2 * t / (a + b) for t, a, b in zip(own, first, second, strict=True)]
         low, high = median_interval(ratios) or (None, None)
@@ -65,7 +65,7 @@ class Paired(BaseModel):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is timed of a detector: all of it, from images to boxes, and its network alone."""
+    """The two timed calls of a detector: all of it, from images to boxes, and its network alone."""
 
     whole: Call
     network: Call
@@ -76,9 +76,9 @@ class Timing(BaseModel):
 
     Attributes:
         reference: latency of the reference network in the blocks around the subject's.
-        best_ms: the least median of these blocks.
-        warm_up_calls: how many it took until the latency settled.
-        settled: whether it did.
+        best_ms: the lowest median of these blocks.
+        warm_up_calls: number of calls of the warm-up.
+        settled: whether the latency had settled by then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,14 +93,14 @@ class Timing(BaseModel):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is timed of each subject.
+    """How much is timed for each subject.
 
     Attributes:
-        runs: calls in a block, at most.
-        passes: blocks at first, at most.
-        seconds: what all blocks may take, those of network and reference included.
-        interval: relative width of the ratio's interval above which further blocks are timed while
-            `seconds` last.
+        runs: the most calls in a block.
+        passes: the most blocks at first.
+        seconds: time for all blocks, including those of the network and the reference.
+        interval: further blocks are timed, within `seconds`, while the relative width of the
+            ratio's interval is above this.
     """
 
     runs: int
@@ -121,10 +121,10 @@ class Effort:
 def time_together(
     subjects: Sequence[Subject], effort: Effort, device: torch.device
 ) -> list[Timing]:
-    """Time subjects in turns, each between two blocks of the reference that last as long.
+    """Time subjects in turns, each between two blocks of the reference of the same duration.
 
-    All take as many passes as the slowest affords, so that all see the same machine, and more
-    where an interval is wider than `effort.interval`.
+    All get as many passes as the slowest can afford, so that all see the same machine, and more if
+    an interval is wider than `effort.interval`.
     """
     network, image = reference_call(device)
     with torch.inference_mode():
@@ -147,12 +147,12 @@ def time_together(
 
 
 def _runs(reference: WarmUp, spans: Sequence[float]) -> int:
-    """Calls of the reference that last as long as the blocks beside it do on average."""
+    """Calls of the reference that take as long as the average block next to it."""
     return max(LEAST_RUNS, round(statistics.fmean(spans) / reference.seconds))
 
 
 def _too_wide(timings: Sequence[Timing], interval: float) -> bool:
-    """Whether further passes would tell more; without an interval, nobody asked for one."""
+    """Whether an interval is wider than `interval`; a timing without an interval is not."""
     widths = [timing.whole.width for timing in timings]
     return any(width is not None and width > interval for width in widths)
 
@@ -162,12 +162,12 @@ def _timings(blocks: Sequence[Blocks], warmed: Sequence[WarmUp]) -> list[Timing]
 
 
 def _timing(blocks: Sequence[Blocks], warmed: WarmUp) -> Timing:
-    """From the blocks of the reference, the whole, the network and again the reference."""
-    before, whole, network, behind = blocks
-    around = [*before, *behind]
+    """From the blocks of the reference, the whole detector, the network and again the reference."""
+    before, whole, network, after = blocks
+    around = [*before, *after]
     return Timing(
-        whole=Paired.of(whole, before, behind),
-        network=Paired.of(network, before, behind),
+        whole=Paired.of(whole, before, after),
+        network=Paired.of(network, before, after),
         reference=Latency.of(around),
         best_ms=1000 * min(medians(around)),
         warm_up_calls=warmed.calls,

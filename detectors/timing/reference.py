@@ -1,8 +1,8 @@
-"""A fixed network that is timed beside every detector, so that a drifting machine cancels out.
+"""A fixed network that is timed in turns with every detector, so that machine drift cancels out.
 
-A machine whose clock falls, or that shares its memory with others, slows both; the ratio of the two
-latencies stays. It is told in frames per second through the reference's nominal latency, recorded
-once for each kind of hardware (`detectors.timing.store`).
+A lower clock or a shared memory slows both, and the ratio of the two latencies stays. It is
+converted to frames per second by the reference's nominal latency, recorded once for each kind of
+hardware (`detectors.timing.store`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 REFERENCE_VERSION = 1
-"""Latencies of two versions do not compare."""
+"""Latencies of two versions cannot be compared."""
 
 SIDE = 160
 
@@ -28,7 +28,7 @@ def reference_call(device: torch.device) -> tuple[nn.Module, Tensor]:
 
 
 def _network() -> nn.Sequential:
-    """Dense and depthwise convolutions as detectors have them: 0.14 GMAC."""
+    """Dense and depthwise convolutions, like those of detectors: 0.14 GMAC."""
     layers: list[nn.Module] = [nn.Conv2d(3, _WIDTHS[0], 3, stride=2, padding=1), nn.ReLU()]
     for narrow, wide in zip(_WIDTHS, (*_WIDTHS[1:], _WIDTHS[-1]), strict=True):
         layers += [

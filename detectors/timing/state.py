@@ -1,6 +1,6 @@
-"""The state of a device around a measurement: clock, temperature, load, what others took of it.
+"""The state of a device around a measurement: clock, temperature, load, use by others.
 
-Every figure is None where the machine does not tell it.
+A figure that the machine does not report is None.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _QUERY = "clocks.sm,temperature.gpu,utilization.gpu,pstate,clocks_throttle_reaso
 
 
 class DeviceState(BaseModel):
-    """What a device does and how it feels at one moment.
+    """The state of a device at one moment.
 
     Attributes:
-        clock_mhz: of the fastest CPU core, or of the GPU's multiprocessors.
+        clock_mhz: clock of the fastest CPU core, or of the GPU's multiprocessors.
         governor: the CPU's frequency governor, or the GPU's performance state.
-        temperature_c: of the hottest sensor, or of the GPU.
+        temperature_c: temperature of the hottest sensor, or of the GPU.
         load: processes that run or wait for a core, averaged over a minute, or the share of time in
             which the GPU computed.
-        throttled: why a GPU's clock is held down, as the driver's bit mask.
+        throttled: why a GPU's clock is throttled, as the driver's bit mask.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,11 +46,11 @@ class DeviceState(BaseModel):
 
 
 class Disturbance(BaseModel):
-    """What a machine's cores did during a measurement besides it, as shares of one core's time.
+    """Use of a machine's cores by others during a measurement, in shares of one core's time.
 
     Attributes:
-        others: work of other processes.
-        stolen: time that a hypervisor gave to other virtual machines.
+        others: time of other processes.
+        stolen: time that the hypervisor gave to other virtual machines.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,7 +60,7 @@ class Disturbance(BaseModel):
 
 
 class Circumstances(BaseModel):
-    """What a device did around a measurement; the disturbance is None where nobody counts."""
+    """A device around a measurement; the disturbance is None if the system does not count it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,7 +70,7 @@ class Circumstances(BaseModel):
 
 
 class Watch:
-    """Sees what happens to a device between its making and `circumstances`."""
+    """Records what happens to a device between construction and `circumstances`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -128,7 +128,7 @@ def _gpu_state(device: torch.device) -> DeviceState:
 
 @dataclass(frozen=True)
 class CoreTimes:
-    """Seconds that the cores of a machine, and this process, have spent since they started."""
+    """CPU seconds of a machine's cores and of this process, since they started."""
 
     moment: float
     busy: float
@@ -137,7 +137,7 @@ class CoreTimes:
 
     @classmethod
     def now(cls) -> CoreTimes | None:
-        """None where the system does not count them."""
+        """The current times; None if the system does not count them."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             ticks = [int(word) for word in _STAT.read_text().splitlines()[0].split()[1:9]]
             user, nice, system, _, _, interrupts, soft, stolen = (
@@ -148,7 +148,7 @@ class CoreTimes:
         return None
 
     def until(self, later: CoreTimes) -> Disturbance:
-        """What happened between two moments besides this process' work."""
+        """The use by others between two moments."""
         wall = later.moment - self.moment
         others = (later.busy - self.busy) - (later.own - self.own)
         return Disturbance(
@@ -172,7 +172,7 @@ def _numbers(texts: Iterable[str]) -> list[float]:
 
 
 def _number(text: str) -> float | None:
-    """None for what is no number, as `[N/A]`."""
+    """The number; None for anything else, such as `[N/A]`."""
     with contextlib.suppress(ValueError):
         return float(text)
     return None

@@ -1,7 +1,7 @@
-"""Speeds on disk: what was measured once is not measured again, by any process or node.
+"""Cache of speeds on disk: no process or node measures a speed again.
 
-Files are written whole under a name of their own and then linked to their place; the first one
-stays. This also holds on storage that several nodes share.
+Files are written under a temporary name and then linked to their final one; the first writer wins.
+This is also safe on storage shared by several nodes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Nominal(BaseModel):
-    """The reference's latency in milliseconds on a kind of hardware at its best."""
+    """The reference's lowest latency on a kind of hardware, in milliseconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,17 +34,17 @@ class Nominal(BaseModel):
 
 @dataclass(frozen=True)
 class SpeedStore:
-    """A folder of speeds, by a digest of everything that decides them."""
+    """A folder of speeds, by a digest of everything that determines them."""
 
     folder: Path
 
     @classmethod
     def of_node(cls) -> SpeedStore:
-        """Where this node keeps what holds for all that is measured on it."""
+        """This node's store, for values that apply to all measurements on it."""
         return cls(cache_folder())
 
     def find(self, key: Mapping[str, Any], model: type[M]) -> M | None:
-        """What was kept under a key; None where nothing was.
+        """The value stored under a key; None if there is none.
 
         Raises:
             ValueError: the file is damaged.
@@ -56,16 +56,16 @@ class SpeedStore:
             return None
         except ValidationError as error:
             first = error.errors()[0]["msg"]
-            raise InputError(f"{path}: a damaged speed ({first}); delete the file") from None
+            raise InputError(f"{path}: damaged ({first}); delete the file") from None
 
     def keep(self, key: Mapping[str, Any], value: M) -> M:
-        """Keep a value, unless another process came first; returns the one that is kept."""
+        """Store a value unless another process was first; returns the stored one."""
         path = self._path(key)
         self._write(path, value, lambda written: _link_first(written, path))
         return self.find(key, type(value))
 
     def improve(self, key: Mapping[str, Any], value: Nominal) -> Nominal:
-        """Keep the lesser of a nominal latency and the one that is kept; returns it."""
+        """Store a nominal latency if it is lower than the stored one; returns the lower."""
         known = self.find(key, Nominal)
         if known is not None and known.milliseconds <= value.milliseconds:
             return known
@@ -93,19 +93,19 @@ def _link_first(written: Path, path: Path) -> None:
     except FileExistsError:
         pass
     except OSError:
-        # Storage without hard links: here the last one stays, which is as good.
+        # On storage without hard links the last writer wins, which is as good.
         os.replace(written, path)
 
 
 def nominal_ms(hardware: Mapping[str, Any], best_ms: float, store: SpeedStore | None) -> float:
     """The reference's nominal latency on a kind of hardware.
 
-    A node keeps the least that it has ever seen; a store keeps what its first measurement found,
-    so that all its figures rest on the same one.
+    A node keeps the lowest that it has ever measured; a store keeps the value of its first
+    measurement, so that all its figures are normalised with the same one.
 
     Args:
-        hardware: what tells one kind from another.
-        best_ms: the least latency of the reference in this measurement.
+        hardware: the properties that distinguish kinds of hardware.
+        best_ms: the lowest latency of the reference in this measurement.
     """
     key = {"reference": REFERENCE_VERSION, **hardware}
     own = SpeedStore.of_node().improve(key, Nominal(milliseconds=best_ms))

@@ -1,4 +1,5 @@
-"""What a deployed detector is timed on: batches of images, and a crowd of boxes behind them."""
+"""The inputs that a deployed detector is timed on: batches of images, and a fixed number of boxes
+for its post-processing."""
 
 from __future__ import annotations
 
@@ -12,39 +13,41 @@ from detectors.postprocess import Detections
 from detectors.quiet import threads
 from detectors.runtimes import Deployed
 from detectors.timing.blocks import Call
-from detectors.timing.fixed_load import crowd
+from detectors.timing.fixed_load import fixed_scores
 from detectors.timing.paired import Subject
 from searchspace.geometry import Size
 from searchspace.measuring import MeasureConfig
 
 FRAMES = 4
-"""Images of noise that a detector without images of its own is timed on."""
+"""Number of noise images that a detector without images is timed on."""
 
 
 def subject(deployed: Deployed, images: Tensor | None, config: MeasureConfig) -> Subject:
-    """What is timed of a deployed detector; each call takes the next batch.
+    """The timed calls of a deployed detector; each call takes the next batch.
 
     Args:
-        images: float [N, 3, H, W] in 0..1; noise where there are none.
+        images: float [N, 3, H, W] in 0..1; noise if None.
     """
     images = _noise(deployed.config.size) if images is None else images
     batches = _batches(images, config.batch, deployed.device)
     with threads(config.threads):
         whole = deployed.detect
         if config.candidates is not None:
-            whole = _crowded(deployed, batches[0], config.candidates)
+            whole = _with_fixed_load(deployed, batches[0], config.candidates)
     return Subject(_in_turn(whole, batches), _in_turn(deployed.network, batches))
 
 
-def _crowded(deployed: Deployed, batch: Tensor, candidates: int) -> Callable[[Tensor], Detections]:
-    """Detection whose post-processing gets a crowd of boxes in place of the network's."""
+def _with_fixed_load(
+    deployed: Deployed, batch: Tensor, candidates: int
+) -> Callable[[Tensor], Detections]:
+    """Detection whose post-processing gets a fixed load of boxes instead of the network's."""
     head, threshold = deployed.head, deployed.config.head.postprocess.score_threshold
     shape = (len(batch), len(head.priors), deployed.config.num_classes)
-    crowded = head.predictions_of(crowd(candidates, shape, threshold).to(batch.device))
+    loaded = head.predictions_of(fixed_scores(candidates, shape, threshold).to(batch.device))
 
     def detect(batch: Tensor) -> Detections:
         deployed.network(batch)
-        return deployed.finish(crowded)
+        return deployed.finish(loaded)
 
     return detect
 

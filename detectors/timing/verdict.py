@@ -11,17 +11,17 @@ from detectors.timing.paired import LEAST_PASSES, Timing
 from detectors.timing.state import Disturbance
 
 WIDEST = 0.06
-"""Relative width of the ratio's interval above which a machine counts as too noisy to tell."""
+"""Relative width of the ratio's interval above which a machine counts as too noisy."""
 
 MOST_STOLEN = 0.05
 CROWDED = 0.1
-"""Cores that others may lack before they disturb a measurement."""
+"""Shortage of cores, caused by other processes, above which they disturb a measurement."""
 
 
 def doubt(
     timing: Timing, disturbance: Disturbance | None, device: torch.device, threads: int
 ) -> str | None:
-    """Every reason not to trust a measurement, in words; None where there is none."""
+    """Every reason not to trust a measurement, in words; None if it can be trusted."""
     reasons = [_width(timing), _unsettled(timing)]
     if disturbance is not None and device.type == "cpu":
         reasons += [_crowded(disturbance, threads), _stolen(disturbance)]
@@ -31,7 +31,7 @@ def doubt(
 def _width(timing: Timing) -> str | None:
     width = timing.whole.width
     if width is None:
-        return f"fewer than {LEAST_PASSES} passes do not tell how far the median can be trusted"
+        return f"fewer than {LEAST_PASSES} passes give no interval of the median"
     if width <= WIDEST:
         return None
     return f"the {CONFIDENCE:.0%} interval of the median is {width:.0%} wide"

@@ -1,1 +1,1 @@
-"""Training: one loop for all, with what surrounds it."""
+"""Training: one loop for training, fine-tuning and distillation; averaging; input sizes."""

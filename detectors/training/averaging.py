@@ -1,4 +1,4 @@
-"""The exponential average of a detector's weights while it is trained."""
+"""The exponential moving average of a detector's weights during training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch.optim.swa_utils import AveragedModel
 from detectors.detector import Detector
 
 RAMP = 2000
-"""Steps in which the decay comes near to its final value (YOLOX)."""
+"""Time constant, in steps, with which the decay approaches its final value (YOLOX)."""
 
 
 def decay_at(step: int, decay: float) -> float:
-    """The decay of the average's step `step`, counted from 0: decay * (1 - exp(-step / 2000))."""
+    """The decay at step `step`, counted from 0: decay * (1 - exp(-step / 2000))."""
     return decay * (1 - math.exp(-step / RAMP))
 
 
 def average(detector: Detector, decay: float) -> AveragedModel:
-    """An average of the detector's weights and batch statistics; it begins as their copy.
+    """A moving average of the detector's weights and batch statistics; it starts as a copy.
 
     `update_parameters(detector)` is called after each step.
     """

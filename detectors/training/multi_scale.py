@@ -18,13 +18,13 @@ from searchspace.training import MultiScale
 class InputSizes:
     """Detectors of several input sizes that share their weights.
 
-    Which one trains a step depends on seed and step alone.
+    The size of a training step depends on seed and step only.
 
     Attributes:
         detectors: by input size; the detector itself is one of them.
 
     Raises:
-        ValueError: there is no such other size, or the detector would have other layers there.
+        ValueError: there is no other size, or the detector would have different layers at one.
     """
 
     def __init__(self, detector: Detector, config: MultiScale, seed: int) -> None:
@@ -35,36 +35,36 @@ class InputSizes:
         self.seed = seed
 
     def at(self, step: int) -> Detector:
-        """The detector that trains a step."""
+        """The detector that is trained in a step."""
         sizes = list(self.detectors)
         rng = np.random.default_rng((self.seed, step // self.every))
         return self.detectors[sizes[int(rng.integers(len(sizes)))]]
 
 
 def at_input_size(detector: Detector, size: InputSize) -> Detector:
-    """A detector for inputs of another size, made of the same tensors, pruned or not.
+    """A detector for inputs of another size that shares all tensors, pruned or not.
 
-    What trains one trains the other, batch statistics included, as long as neither is moved to
-    another device. Modes are those of the detector now. Priors keep their sizes in pixels.
+    Training one trains the other, batch statistics included, as long as neither is moved to
+    another device. Modules have the detector's current modes. Priors keep their sizes in pixels.
 
     Raises:
-        ValueError: at that size, the detector would have other layers.
+        ValueError: at that size, the detector would have different layers.
     """
     tensors = detector.state_dict(keep_vars=True)
     try:
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
             twin = Detector(detector.config.at_input_size(size), detector.classes)
         _check_kernels(twin, tensors)
         narrow(twin, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     except (InputError, ValidationError) as error:
         raise InputError(
-            f"train.multi_scale: at an input size of {size} in place of "
-            f"{detector.config.input_size} pixels, the detector has other layers: choose "
-            f"smallest and largest nearer to 1 ({error})"
+            f"train.multi_scale: at an input size of {size} instead of "
+            f"{detector.config.input_size} pixels, the detector would have different layers: "
+            f"choose smallest and largest closer to 1 ({error})"
         ) from None
     twin.to(detector.device)
     for one, other in zip(twin.modules(), detector.modules(), strict=True):
-        one.training = other.training  # what is frozen may be in eval mode within training
+        one.training = other.training  # frozen modules may be in eval mode during training
     for name, tensor in tensors.items():
         owner, _, leaf = name.rpartition(".")
         setattr(twin.get_submodule(owner), leaf, tensor)
@@ -72,7 +72,7 @@ def at_input_size(detector: Detector, size: InputSize) -> Detector:
 
 
 def resized(images: Tensor, size: Size) -> Tensor:
-    """[N, 3, H, W] to [N, 3, *size]."""
+    """Resize [N, 3, H, W] to [N, 3, *size], bilinearly."""
     if images.shape[-2:] == size:
         return images
     return functional.interpolate(
@@ -81,7 +81,8 @@ def resized(images: Tensor, size: Size) -> Tensor:
 
 
 def _check_kernels(twin: Detector, tensors: dict[str, Tensor]) -> None:
-    """Maps of other sizes may ask for kernels of other sizes, as MDSSD's deconvolutions do."""
+    """Raise `ValueError` if maps of another size need other kernels, as MDSSD's deconvolutions
+    may."""
     for name, tensor in twin.state_dict().items():
         if name in tensors and tensor.shape[2:] != tensors[name].shape[2:]:
             wanted, own = list(tensor.shape[2:]), list(tensors[name].shape[2:])

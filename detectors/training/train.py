@@ -27,20 +27,21 @@ from searchspace.training import TrainConfig
 logger = logging.getLogger(__name__)
 
 Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
-"""From the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses.
+"""Maps the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses.
 
 A term that is a module has its parameters trained along with the detector's.
 """
 
 OnEpoch = Callable[[int, dict[str, float]], None]
-"""Told after each epoch: how many are done, and the epoch's mean losses."""
+"""Called after each epoch with the number of finished epochs and the epoch's mean losses."""
 
 OnSnapshot = Callable[[int, Detector], None]
-"""Given, after some epochs, how many are done and a copy of the detector as it would end now."""
+"""Called after some epochs with the number of finished epochs and a copy of the detector as it
+would be if training ended now."""
 
 
 class TrainingFailed(SparrowError, RuntimeError):
-    """Training cannot go on; the message says where and what to change."""
+    """Training cannot continue; the message says where and what to change."""
 
 
 def fit(
@@ -62,12 +63,12 @@ def fit(
     Args:
         loader: gives the same batches for the same epoch, so that a resumed training equals one
             that was never interrupted.
-        terms: losses beside the detection loss.
-        checkpoint: file written after each epoch; where it exists, training goes on from it. One
-            that cannot be read is warned of, and training begins anew.
-        snapshots: after how many epochs `on_snapshot` is called. What it raises ends the training,
-            which the checkpoint goes on from; where that stands behind one of these epochs, the
-            call is made once more.
+        terms: losses in addition to the detection loss.
+        checkpoint: file written after each epoch; if it exists, training resumes from it. An
+            unreadable one is logged as a warning, and training starts over.
+        snapshots: the numbers of epochs after which `on_snapshot` is called. An exception from it
+            ends the training; the checkpoint allows to resume. If training resumes exactly at one
+            of these epochs, the call is repeated.
 
     Raises:
         TrainingFailed: a loss is not finite.
@@ -106,7 +107,7 @@ def fit(
 
 
 def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float:
-    """Learning rate of a step as a factor: linear warm-up, then the schedule."""
+    """Factor on the learning rate at a step: linear warm-up, then the schedule."""
     if step < warm:
         return (step + 1) / (warm + 1)
     return schedule.rate(step, total, warm)
@@ -187,19 +188,19 @@ class _Run:
             state["average"] = self.average.state_dict()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        # Into an open file: PyTorch's own writer drops the system's error where the disk is full.
+        # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
         with open(partial, "wb") as file:
             torch.save(state, file)
         os.replace(partial, path)
 
     def restore(self, path: Path) -> int:
-        """Go on from a checkpoint; returns how many epochs it has behind it."""
+        """Resume from a checkpoint; returns its number of finished epochs."""
         try:
-            # Each tensor is copied to where it belongs; AdamW's counts of steps stay on the CPU, as
-            # a GPU would have to be waited for to read them.
+            # Each tensor is copied to its place; AdamW's step counts stay on the CPU, because
+            # reading them from a GPU would stall it.
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load has another one for every kind of damage
-            logger.warning(f"{path} is damaged ({error}): training begins anew")
+        except Exception as error:  # torch.load raises a different one for each kind of damage
+            logger.warning(f"{path} is damaged ({error}): training starts over")
             return 0
         self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -210,7 +211,7 @@ class _Run:
 
 
 def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    # Scales and biases are not decayed: slimming's own penalty must act on scales alone.
+    # Scales and biases are not decayed: only slimming's penalty may act on scales.
     learning = [p for p in trained.parameters() if p.requires_grad]
     matrices = [p for p in learning if p.ndim > 1]
     vectors = [p for p in learning if p.ndim <= 1]

@@ -1,1 +1,1 @@
-"""Initial weights: what a detector starts from, and what could not be placed."""
+"""Initial weights: sources, and copying them into a detector."""

@@ -15,21 +15,21 @@ from searchspace.backbones import VGG16, Backbone, ResNet
 from searchspace.initial_weights import PRESUPPOSED, check_start
 
 TRAINED_WITH = PRESUPPOSED["imagenet"]
-"""What the published weights of a kind of backbone presuppose of a detector, by path."""
+"""By kind of backbone, the fields of a detector (by path) that its published weights require."""
 
 
 def load_imagenet_backbone(detector: Detector, given: Path | None = None) -> Placement:
     """Start the backbone from ImageNet weights, which torchvision or timm downloads once.
 
-    Of a network narrower than the published one, the first channels are taken.
+    A narrower backbone gets the first channels of the published one.
 
     Args:
-        given: a folder that holds the published file, or the file itself, in place of a download.
+        given: a folder with the published file, or the file itself, instead of a download.
 
     Raises:
-        ValueError: there are none for this backbone, it is wider, or it computes another function
-            than they were trained for.
-        WeightsUnavailable: they cannot be had, or are not what their name says.
+        ValueError: there are none for this backbone, it is wider, or it computes a different
+            function from the one they were trained for.
+        WeightsUnavailable: they cannot be found or downloaded, or the file holds other weights.
     """
     config = detector.config
     check_start("imagenet", config)

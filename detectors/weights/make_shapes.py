@@ -2,11 +2,10 @@
 
     python -m detectors.weights.make_shapes --out detectors/pretrained --minutes 20
 
-One backbone a width, as the trunk that stock and stride-eliminated networks share: at each step one
-of them is drawn, so that the weights suit any of these strides. Every tap learns to tell, for each
-of its cells, which class of object lies under the cell's centre: such dense labels train a trunk in
-minutes where a detection loss takes hours. The generated images come from a seed that no other
-command uses by default.
+One backbone per width, shared by stock and stride-eliminated networks: each step draws one of them,
+so that the weights suit any of these strides. Every tap learns to classify, for each of its cells,
+the object at the cell's centre; such dense labels train a backbone in minutes, a detection loss
+takes hours. The generated images come from a seed that no other command uses by default.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ BATCH = 16
 LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 100
 BACKGROUND_WEIGHT = 0.3
-"""Weight of a background pixel; an object's pixels weigh 60 / side, at most 3."""
+"""Weight of a background pixel; an object's pixels have weight 60 / side, at most 3."""
 
 
 class Trunk(nn.Module):

@@ -1,4 +1,4 @@
-"""Initial weights: a backbone that was trained on generated shapes, narrowed to any width."""
+"""Copying weights into a detector by name and shape, narrowed if needed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from detectors.detector import Detector
 
 @dataclass(frozen=True)
 class Placement:
-    """What became of a set of weights.
+    """The outcome of copying a set of weights.
 
     Attributes:
         copied: tensors that fitted.
-        sliced: tensors of which the first channels were taken.
-        unplaced: tensors without a place, or too narrow for it.
-        untouched: the network's tensors that got nothing.
+        sliced: tensors of which the first channels were copied.
+        unplaced: source tensors without a counterpart, or too narrow for it.
+        untouched: the network's tensors that were not written.
     """
 
     copied: tuple[str, ...]
@@ -29,16 +29,16 @@ class Placement:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What got nothing, but for the counters of batch norms, which few files hold."""
+        """The untouched tensors, except the batch norms' counters, which few files hold."""
         return tuple(n for n in self.untouched if not n.endswith("num_batches_tracked"))
 
 
 def inherit(target: Detector, source: Detector) -> Placement:
-    """Start `target` from the weights of a relative, in place.
+    """Copy the weights of a similar detector into `target`, in place.
 
-    Eliminated strides, a split second path and other priors change no tensor, so that everything
-    fits; of a wider relative the first channels are taken. The head's classes are left out where
-    the two do not tell the same number of classes.
+    Eliminated strides, a split second path and other priors change no tensor, so everything fits;
+    of a wider source, the first channels are copied. The head's class weights are left out if the
+    numbers of classes differ.
     """
     tensors = source.state_dict()
     if target.config.num_classes != source.config.num_classes:
@@ -50,9 +50,9 @@ def inherit(target: Detector, source: Detector) -> Placement:
 def place(module: nn.Module, source: Mapping[str, Tensor]) -> Placement:
     """Copy every tensor that fits `module` by name; slice those that have more channels.
 
-    Where the input channels of a convolution are sliced, its weights grow by the same factor, so
-    that its outputs keep their scale. A tensor with fewer channels, or of another kernel, stays
-    unplaced.
+    If the input channels of a convolution are sliced, its weights are scaled up by the same factor,
+    so that its outputs keep their scale. A tensor with fewer channels or another kernel size is
+    left out.
     """
     copied, sliced, unplaced = [], [], []
     own = module.state_dict()
@@ -82,6 +82,6 @@ def place(module: nn.Module, source: Mapping[str, Tensor]) -> Placement:
 
 
 def _is_wider(shape: torch.Size, target: torch.Size) -> bool:
-    """Whether a tensor has no fewer channels than its target, and the same kernel."""
+    """Whether a tensor has at least as many channels as its target, and the same kernel size."""
     enough = all(n >= wanted for n, wanted in zip(shape[:2], target[:2], strict=True))
     return enough and shape[2:] == target[2:]

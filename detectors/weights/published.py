@@ -1,4 +1,4 @@
-"""Files of published ImageNet weights: in a folder of the user's, in a cache, or downloaded."""
+"""Files of published ImageNet weights: in the user's folder, in a cache, or downloaded."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ MOBILENET_V1 = "mobilenetv1_100.ra4_e3600_r224_in1k"
 """timm's name of the weights of MobileNetV1 at width 1."""
 
 HUB_FILE = "model.safetensors"
-"""What Hugging Face calls the file of a network."""
+"""The file name of a network on Hugging Face."""
 
 HUB, CACHE = "torch's hub/checkpoints folder", "Hugging Face's cache"
 
 SECONDS = 15
-"""A server that does not answer for so long is not there."""
+"""A server that does not answer within this time counts as unreachable."""
 
-WITHOUT = "start from random numbers with --weights none (train.weights 'none')"
+WITHOUT = "start from random weights with --weights none (train.weights 'none')"
 
 
 class WeightsUnavailable(InputError):
-    """Published weights that cannot be had here; the message says how to go on."""
+    """Published weights that are not available here; the message says how to proceed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Published:
     """One file of published weights.
 
     Attributes:
-        name: of the file in a folder of the user's.
+        name: name of the file in the user's folder.
         source: torchvision's weights; None for those of timm.
     """
 
@@ -61,7 +61,7 @@ class Published:
 
     @classmethod
     def of(cls, backbone: Backbone) -> Published:
-        """The weights of a backbone that has some."""
+        """The weights of a backbone; raises `TypeError` if none are published."""
         match backbone:
             case VGG16(norm=norm):
                 source = (VGG16_BN_Weights if norm else VGG16_Weights).IMAGENET1K_V1
@@ -74,21 +74,21 @@ class Published:
         return cls(Path(source.url).name, source)
 
     def load(self, given: Path | None) -> State:
-        """The weights as their library has them.
+        """The weights with their library's names.
 
         Args:
-            given: the file, or the folder that it lies in; None for the library's cache, which is
-                filled by a download.
+            given: the file or its folder; None for the library's cache, which is filled by a
+                download.
 
         Raises:
-            WeightsUnavailable: they are not there, cannot be downloaded or are damaged.
+            WeightsUnavailable: they are missing, cannot be downloaded or are damaged.
         """
         if given is not None:
             return _read(self.find(given))
         return self._from_torchvision() if self.source else _from_timm(MOBILENET_V1)
 
     def make_sure(self, given: Path | None) -> None:
-        """Have the file on this machine; raises `WeightsUnavailable` where that is not possible."""
+        """Download the file if needed; raises `WeightsUnavailable` if it is not available."""
         if given is not None:
             self.find(given)
         elif not self._is_cached():
@@ -97,7 +97,7 @@ class Published:
             self.load(None)
 
     def find(self, given: Path) -> Path:
-        """The file in a folder, or the file that is given itself."""
+        """The file `given`, or the file in the folder `given`."""
         file = given / self.name if given.is_dir() else given
         if file.is_file() and file.name == self.name:
             return file
@@ -119,7 +119,7 @@ def _from_timm(name: str) -> State:
     import timm  # here, because no other trial needs it
 
     if cached := _cached_by_timm(name):
-        return _read(cached)  # timm would ask the hub whether there is another version
+        return _read(cached)  # timm would ask the hub for a newer version
     with _explained(f"timm's {name}", f"{name}.safetensors", CACHE):
         return timm.create_model(name, pretrained=True).state_dict()
 
@@ -134,13 +134,13 @@ def _cached_by_timm(name: str) -> Path | None:
 
 
 def _knock(name: str) -> None:
-    """Raise `WeightsUnavailable` where the hub is silent: its own client tries for a minute."""
+    """Raise `WeightsUnavailable` if the hub does not answer: its client would try for a minute."""
     import huggingface_hub
     import timm
 
     url = huggingface_hub.hf_hub_url(timm.get_pretrained_cfg(name).hf_hub_id, HUB_FILE)
     with _explained(f"timm's {name}", f"{name}.safetensors", CACHE), suppress(HTTPError):
-        # Whatever it answers, its client knows how to ask.
+        # Any answer will do: the client handles the rest.
         urlopen(Request(url, method="HEAD"), timeout=SECONDS).close()
 
 
@@ -151,25 +151,25 @@ def _read(file: Path) -> State:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if not found.startswith(digits[1]):
             raise WeightsUnavailable(
-                f"{file}: damaged: its SHA-256 begins with {found[:8]}, not {digits[1]}; fetch it "
-                "again"
+                f"{file}: damaged: its SHA-256 begins with {found[:8]}, not {digits[1]}; download "
+                "it again"
             )
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, SafetensorError, EOFError) as error:
-        raise WeightsUnavailable(f"{file}: not readable as weights ({error})") from None
+        raise WeightsUnavailable(f"{file}: cannot be read as weights ({error})") from None
 
 
 @contextmanager
 def _explained(what: str, name: str, cache: str) -> Iterator[None]:
-    """Say what to do where a download fails."""
+    """Turn a failed download into `WeightsUnavailable`, which says what to do."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         raise WeightsUnavailable(
-            f"train.weights 'imagenet': {what} cannot be had "
+            f"train.weights 'imagenet': {what} cannot be downloaded "
             f"({getattr(error, 'reason', error)}): put it into {cache} or, as {name}, into a "
             f"folder that --weights names, or {WITHOUT}"
         ) from None
@@ -177,7 +177,7 @@ def _explained(what: str, name: str, cache: str) -> Iterator[None]:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """Connections that end where nobody answers."""
+    """Set a timeout for connections."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS)
     try:

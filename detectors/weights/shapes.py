@@ -18,7 +18,7 @@ SHAPES_WIDTHS = (0.25, 0.375)
 
 
 def shapes_file(width: float) -> str:
-    """The file name of the shipped backbone of a width."""
+    """The file name of the shipped backbone of this width."""
     return f"shapes_mobilenet_v1_{width:g}.safetensors"
 
 
@@ -26,8 +26,8 @@ def load_shapes_backbone(detector: Detector) -> Placement:
     """Start the backbone from the narrowest shipped one that is at least as wide.
 
     Raises:
-        ValueError: the backbone is of another kind, computes another function, or is wider than
-            any that ships.
+        ValueError: the backbone is of another kind, computes a different function, or is wider than
+            any shipped one.
     """
     config = detector.config
     check_start("shapes", config)

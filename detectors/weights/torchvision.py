@@ -1,4 +1,4 @@
-"""Weights of torchvision's networks under the names of our layers."""
+"""Weights of torchvision's networks, renamed to our layers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _HEADS = {"head.boxes": "regression_head", "head.classes": "classification_head"
 def vgg16_state(state: State) -> dict[str, Tensor]:
     """torchvision's VGG16, with or without batch norm, as the tensors of our backbone.
 
-    fc6 and fc7 are the fully connected layers with every fourth unit and every third position of
-    the window (SSD, section 3). A batch norm takes in the bias of its convolution.
+    fc6 and fc7 are the fully connected layers, subsampled to every fourth unit and every third
+    position of the window (SSD, section 3). The bias of a convolution is absorbed by its batch
+    norm.
     """
     norms = sorted({n.split(".")[1] for n in state if n.endswith("running_mean")}, key=int)
     convs = [n.split(".")[1] for n in state if n.startswith("features") and state[n].ndim == 4]
@@ -60,24 +61,24 @@ def load_ssd300(detector: Detector, state: State) -> Placement:
     """Fill an SSD300 with the state of torchvision's `ssd300_vgg16`.
 
     Raises:
-        ValueError: the detector's layers are not those, or it prepares images differently.
+        ValueError: the detector's layers differ, or it normalises images differently.
     """
     if detector.config.pixels != "caffe":
-        raise InputError("torchvision's SSD300 is trained on pixels 'caffe': set pixels to that")
+        raise InputError("torchvision's SSD300 is trained with pixels 'caffe': set pixels to that")
     names = _ssd300_names(detector, state)
     own = {name: tuple(t.shape) for name, t in detector.state_dict().items()}
     found = {n: tuple(state[theirs].shape) for n, theirs in names.items() if theirs in state}
     if odd := sorted(n for n in own.keys() | found.keys() if own.get(n) != found.get(n)):
         raise InputError(
-            f"not an SSD300 as torchvision builds it; the first tensors that differ: "
-            f"{', '.join(odd[:3])}. It has 4, 6, 6, 6, 4, 4 boxes a cell and 90 classes"
+            f"not torchvision's SSD300; the first tensors that differ: {', '.join(odd[:3])}. "
+            "It has 4, 6, 6, 6, 4, 4 boxes per cell and 90 classes"
         )
     with torch.no_grad():
         return place(detector, {name: state[theirs] for name, theirs in names.items()})
 
 
 def _ssd300_names(detector: Detector, state: State) -> dict[str, str]:
-    """Our names -> torchvision's: convolutions stand in the same order in both."""
+    """Our names -> torchvision's: the convolutions have the same order in both."""
     theirs = [
         n.removesuffix(".weight") for n in state if n.startswith("backbone") and ".weight" in n
     ]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from compress.channels import CONVOLUTIONS, ChannelGraph
 from compress.plan import Plan
-from compress.slimming import group_gates
+from compress.slimming import group_scales
 from detectors.detector import Detector
 from detectors.features import Predictions
 from searchspace import DetectorConfig, papers
@@ -104,11 +104,11 @@ def gated_off(detector: Detector, plan: Plan) -> Detector:
     copied = copy.deepcopy(detector)
     graph = ChannelGraph(copied)
     for root, gone in plan.removed.items():
-        found = group_gates(graph, root)
+        found = group_scales(graph, root)
         assert found
-        for gate in found:
-            channels = [c for c, r in zip(gate.channels, gate.roots, strict=True) if r in gone]
-            norm = graph.modules[gate.name]
+        for scales in found:
+            channels = [c for c, r in zip(scales.channels, scales.roots, strict=True) if r in gone]
+            norm = graph.modules[scales.name]
             norm.weight[channels] = 0
             norm.bias[channels] = 0
     return copied

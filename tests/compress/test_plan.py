@@ -44,11 +44,14 @@ def test_a_plan_read_again_and_replayed_on_a_copy_is_the_pruning(
 @pytest.mark.parametrize(
     ("removed", "message"),
     [
-        ({"backbone.layer99.0": (0,)}, r"removed\.backbone\.layer99\.0.*no such convolution"),
-        ({"head.boxes.0": (0,)}, r"removed\.head\.boxes\.0.*the head's numbers"),
+        (
+            {"backbone.layer99.0": (0,)},
+            r"removed\.backbone\.layer99\.0.*no such prunable convolution",
+        ),
+        ({"head.boxes.0": (0,)}, r"removed\.head\.boxes\.0.*the predictions"),
         ({ROOT: (0, 5_000)}, rf"removed\.{ROOT}: give channels 0 to 127, each once"),
         ({ROOT: (3, 3)}, rf"removed\.{ROOT}: give channels 0 to 127, each once"),
-        ({ROOT: tuple(range(128))}, rf"removed\.{ROOT} would leave none of its 128 channels"),
+        ({ROOT: tuple(range(128))}, rf"removed\.{ROOT} would remove all of its 128 channels"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_by_name(
@@ -70,7 +73,7 @@ def test_a_plan_of_another_architecture_is_refused(detector: Detector, plan: Pla
 def test_a_plan_is_replayed_once(detector: Detector, plan: Plan) -> None:
     tried = copy.deepcopy(detector)
     replay(tried, plan)
-    with pytest.raises(ValueError, match=r"channels\.backbone\S+ is .* replayed already"):
+    with pytest.raises(ValueError, match=r"channels\.backbone\S+ is .* has been replayed already"):
         replay(tried, plan)
 
 

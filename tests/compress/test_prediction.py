@@ -128,7 +128,7 @@ def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
 
 
 def test_what_cannot_be_pruned_is_not_predicted() -> None:
-    with pytest.raises(ValueError, match="no channel of this detector may go"):
+    with pytest.raises(ValueError, match="nothing can be pruned in this detector"):
         predict_cost(trial(Slimming(ratio=0.5, floor=1.0)), CPU)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from compress import check_pruning, plan_pruning, prune
 from compress.channels import ChannelGraph
 from compress.ranking import MIN_CHANNELS
-from compress.slimming import group_gates
+from compress.slimming import group_scales
 from detectors.blocks import L2Norm
 from detectors.detector import Detector
 from searchspace import DetectorConfig
@@ -41,7 +41,7 @@ def trained(width: float = 0.5, strides: tuple[int, ...] = ()) -> Detector:
 
 def gates_of(detector: Detector, root: str) -> Iterator[nn.BatchNorm2d]:
     graph = ChannelGraph(detector)
-    return (graph.modules[gate.name] for gate in group_gates(graph, root))
+    return (graph.modules[scales.name] for scales in group_scales(graph, root))
 
 
 def test_every_convolution_loses_what_the_plan_says() -> None:
@@ -172,15 +172,15 @@ def test_a_detector_without_batch_norm_is_not_slimmed() -> None:
 
 
 def test_a_floor_of_everything_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no channel.*may go.*all of its .* stay.*floor"):
+    with pytest.raises(
+        ValueError, match=r"nothing can be pruned.*all of its .* must be kept.*floor"
+    ):
         prune(trained(), Slimming(floor=1.0))
 
 
 def test_narrow_layers_are_listed_with_the_reason() -> None:
     plan = plan_pruning(trained(width=0.25), Slimming(ratio=0.4))
-    assert plan.unprunable["backbone.layer0.0"] == (
-        "all of its 8 channels stay: no fewer may be left"
-    )
+    assert plan.unprunable["backbone.layer0.0"] == ("all of its 8 channels must be kept")
     assert "backbone.layer0.0" not in plan.channels
 
 

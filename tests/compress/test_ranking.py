@@ -99,6 +99,6 @@ def test_towers_that_all_levels_share_are_one_group_each(gfl: Detector) -> None:
     assert len(makers) > 2  # every level feeds the same towers
     assert graph.makers("head.box_tower.0.0") == [gfl.head.box_tower[0][0]]
     assert graph.fixed == {
-        "head.classes": "its outputs are the head's numbers",
-        "head.boxes": "its outputs are the head's numbers",
+        "head.classes": "its outputs are the predictions",
+        "head.boxes": "its outputs are the predictions",
     }

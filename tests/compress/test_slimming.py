@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from compress import gates, sparsity_term
+from compress import slimming_scales, sparsity_term
 from compress.channels import ChannelGraph
-from compress.slimming import ungated
+from compress.slimming import why_unscaled
 from detectors.detector import Detector
 from detectors.training.train import _optimizer
 from searchspace import DetectorConfig, TrainConfig, papers
@@ -27,7 +27,7 @@ def detector() -> Detector:
 
 def whole(detector: Detector) -> set[str]:
     """The gates, of which every scale must be one."""
-    found = gates(detector)
+    found = slimming_scales(detector)
     modules = dict(detector.named_modules())
     assert all(c == list(range(modules[n].num_features)) for n, c in found.items())
     return set(found)
@@ -38,9 +38,9 @@ def test_gates_of_mfssd_are_those_of_backbone_fused_map_and_pyramid() -> None:
         detector = Detector(papers["mfssd_bn"].trial.detector)
     expected = {n for n in norms(detector) if "fuse1.transforms" not in n}
     assert whole(detector) == expected
-    assert sum(map(len, gates(detector).values())) == 4_224 + 1_024 + 2_048
+    assert sum(map(len, slimming_scales(detector).values())) == 4_224 + 1_024 + 2_048
     graph = ChannelGraph(detector)
-    left = {root: why for root in graph.groups if (why := ungated(graph, root))}
+    left = {root: why for root in graph.groups if (why := why_unscaled(graph, root))}
     assert left == dict.fromkeys(
         ("backbone.fc6.0", "backbone.fc7.0"), "no batch norm scales its outputs"
     )
@@ -75,11 +75,12 @@ def test_a_branch_without_norm_leaves_its_sum_ungated() -> None:
     block = detector.backbone.res3[2]
     block.bn3 = nn.Identity()
     graph = ChannelGraph(detector)
-    why = ungated(graph, "backbone.res3.0.conv3")
+    why = why_unscaled(graph, "backbone.res3.0.conv3")
     assert why == (
-        "no batch norm scales the outputs of backbone.res3.2.conv3, which go with its own"
+        "no batch norm scales the outputs of backbone.res3.2.conv3, "
+        "which are pruned together with it"
     )
-    assert not any(name.startswith("backbone.res3.0.bn3") for name in gates(detector))
+    assert not any(name.startswith("backbone.res3.0.bn3") for name in slimming_scales(detector))
 
 
 @pytest.mark.parametrize("strength", [1e-4, 0.5])
@@ -87,12 +88,14 @@ def test_the_term_is_the_l1_norm_of_the_gates(detector: Detector, strength: floa
     images = torch.zeros(2, 3, 64, 64)
     term = sparsity_term(detector, strength)
     losses = term(detector, images, detector.outputs(images))
-    total = sum(norms(detector)[name].weight.abs().sum().item() for name in gates(detector))
+    total = sum(
+        norms(detector)[name].weight.abs().sum().item() for name in slimming_scales(detector)
+    )
     assert losses.keys() == {"sparsity"}
     assert losses["sparsity"].item() == pytest.approx(strength * total, rel=1e-5)
 
     losses["sparsity"].backward()
-    scales = {f"{name}.weight" for name in gates(detector)}
+    scales = {f"{name}.weight" for name in slimming_scales(detector)}
     assert len(scales) < len(norms(detector))
     for name, p in detector.named_parameters():
         if name in scales:
@@ -119,6 +122,6 @@ def test_scales_shrink_by_the_term_alone_and_never_by_weight_decay(
         return
     sparsity_term(detector, 0.01)(detector, images, detector.outputs(images))["sparsity"].backward()
     optimizer.step()
-    for name in gates(detector):
+    for name in slimming_scales(detector):
         moved = before[name] - norms(detector)[name].weight.detach()
         assert torch.allclose(moved, 0.01 * before[name].sign(), atol=1e-6)

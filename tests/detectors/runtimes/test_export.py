@@ -172,10 +172,10 @@ def test_the_original_is_left_alone(tmp_path: Path, make_detector: Callable[...,
 @pytest.mark.parametrize(
     ("target", "precision", "message"),
     [
-        ("tflite", "float32", "target 'tflite': there are onnx, torch-export, openvino"),
+        ("tflite", "float32", "target 'tflite': choose from onnx, torch-export, openvino"),
         ("torch-export", "int8", "precision 'int8': torch-export has float32"),
         ("onnx", "bfloat16", "precision 'bfloat16': onnx has float32, int8"),
-        ("openvino", "int8", "give images to calibrate on"),
+        ("openvino", "int8", "give calibration images"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_first(

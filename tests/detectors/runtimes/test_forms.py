@@ -124,8 +124,8 @@ def test_what_is_not_there_says_why() -> None:
     ("form", "message"),
     [
         (Form("cudagraphs", "float32"), "cudagraphs float32: CUDA graphs need a CUDA device"),
-        (Form("eager", "int8"), "eager int8: there is no int8; there are float32, bfloat16"),
-        (Form("onnxruntime", "bfloat16"), "there is no bfloat16; there are float32, int8"),
+        (Form("eager", "int8"), "eager int8: int8 is not supported; choose from float32, bfloat16"),
+        (Form("onnxruntime", "bfloat16"), "bfloat16 is not supported; choose from float32, int8"),
         (Form("eager", "float16"), "PyTorch has no fast float16 convolutions on the CPU"),
     ],
 )
@@ -186,7 +186,7 @@ def test_threads_are_those_of_torch(monkeypatch: pytest.MonkeyPatch, runtime: st
 @needs_extra
 def test_a_refused_detector_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_vino, "onnx_graph", lambda detector: b"no graph")
-    with pytest.raises(RuntimeUnavailable, match="OpenVINO refuses this detector"):
+    with pytest.raises(RuntimeUnavailable, match="OpenVINO cannot convert this detector"):
         deploy(deployable("ssdmnetv1"), "openvino", "float32", CPU)
 
 

@@ -119,4 +119,4 @@ def test_memory_that_nobody_tells_has_a_reason(
     monkeypatch.setattr("detectors.timing.memory._SELF", tmp_path / "nowhere")
     found = peak_memory(lambda: None, CPU)
     assert found.megabytes is None
-    assert found.how == "the system does not tell: No such file or directory"
+    assert found.how == "the system does not report it: No such file or directory"

@@ -58,7 +58,7 @@ def test_a_damaged_file_is_named(store: SpeedStore) -> None:
     store.keep(KEY, latency(3.5))
     file = next(store.folder.iterdir())
     file.write_text('{"milliseconds": ')
-    with pytest.raises(ValueError, match=rf"{file.name}: a damaged speed .*delete the file"):
+    with pytest.raises(ValueError, match=rf"{file.name}: damaged .*delete the file"):
         store.find(KEY, Nominal)
 
 

@@ -121,7 +121,7 @@ def test_sizes_at_which_layers_would_differ_are_refused() -> None:
     narrow = {"width": 0.125, "num_classes": 1}
     ssd = Detector(papers["ssd300_vgg16"].trial.detector.model_copy(update=narrow))
     for size in (204, 236):
-        with pytest.raises(ValueError, match=rf"size of {size} in place of 300 pixels"):
+        with pytest.raises(ValueError, match=rf"size of {size} instead of 300 pixels"):
             at_input_size(ssd, size)
     assert cells_of(at_input_size(ssd, 332))[0] == 42
     mdssd = Detector(papers["mdssd300"].trial.detector.model_copy(update=narrow))

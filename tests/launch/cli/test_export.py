@@ -107,7 +107,7 @@ def test_images_of_one_colour_are_refused(run: Run, saved: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--to", "tflite"), "target 'tflite': there are onnx, torch-export, openvino"),
+        (("--to", "tflite"), "target 'tflite': choose from onnx, torch-export, openvino"),
         (("--to", "torch-export", "--precision", "int8"), "torch-export has float32"),
         (
             ("--to", "onnx", "--precision", "int8"),
