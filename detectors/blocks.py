@@ -1,4 +1,4 @@
-"""Layers that detectors are made of."""
+"""Layers of detectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def conv_norm_relu(
     norm: bool = True,
     activation: type[nn.Module] | None = nn.ReLU,
 ) -> nn.Sequential:
-    """Convolution, batch norm (then without bias) and activation; either of the last may be off."""
+    """Convolution, batch norm (then without bias) and activation; norm or activation may be off."""
     conv = nn.Conv2d(
         channels_in, channels, kernel, stride, padding, dilation, groups, bias=not norm
     )
@@ -39,7 +39,7 @@ def conv_norm_silu(
     padding: int = 1,
     dilation: int = 1,
 ) -> nn.Sequential:
-    """Convolution, batch norm and SiLU with the constants that YOLOX gives its batch norms."""
+    """Convolution, batch norm with YOLOX's constants, and SiLU."""
     block = conv_norm_relu(
         channels_in, channels, kernel, stride, padding, dilation, activation=nn.SiLU
     )
@@ -50,7 +50,7 @@ def conv_norm_silu(
 def conv_group_norm_relu(channels_in: int, channels: int) -> nn.Sequential:
     """3x3 convolution, group norm and ReLU, as in the towers of FCOS and GFL.
 
-    A group has 8 channels, as each of their 32 groups of 256.
+    A group has 8 channels, as in their 32 groups of 256 channels.
     """
     return nn.Sequential(
         nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
@@ -75,7 +75,7 @@ class L2Norm(nn.Module):
 
 
 class Scale(nn.Module):
-    """A map times one learned number, which starts at 1."""
+    """A map multiplied by one learned number, initially 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Scale(nn.Module):
 class Bottleneck(nn.Module):
     """ResNet's block: 1x1, 3x3, 1x1 convolutions around a shortcut.
 
-    The 3x3 convolution carries the stride. Its layers are named as torchvision names them.
+    The 3x3 convolution has the stride. Layers have torchvision's names.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1, dilation: int = 1) -> None:
@@ -114,9 +114,9 @@ class Bottleneck(nn.Module):
 
 
 def init_without_norm(module: nn.Module) -> None:
-    """He weights for every convolution with a bias below `module`.
+    """He initialisation of every convolution with a bias in `module`.
 
-    Nothing else keeps the scale of maps from layer to layer where there is no batch norm.
+    Without batch norm, nothing else preserves the scale of maps from layer to layer.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
@@ -125,7 +125,7 @@ def init_without_norm(module: nn.Module) -> None:
 
 
 def init_dense(module: nn.Module) -> None:
-    """Xavier weights and zero biases for every convolution below `module` (SSD's choice)."""
+    """Xavier weights and zero biases for every convolution in `module`, as in SSD."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)

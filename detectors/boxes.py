@@ -11,7 +11,7 @@ SIZE_VARIANCE = 0.2
 
 
 def encode(boxes: Tensor, priors: Tensor) -> Tensor:
-    """Offsets from priors to boxes (SSD, equation 2, with its variances).
+    """Offsets [..., 4] from priors to boxes (SSD, equation 2, with its variances).
 
     Args:
         boxes: [..., 4] as (x1, y1, x2, y2).
@@ -25,7 +25,8 @@ def encode(boxes: Tensor, priors: Tensor) -> Tensor:
 
 
 def decode(offsets: Tensor, priors: Tensor) -> Tensor:
-    """Boxes (x1, y1, x2, y2) from offsets, the inverse of `encode`."""
+    """Boxes [..., 4] as (x1, y1, x2, y2) from offsets [..., 4] and priors [..., 4]; the inverse of
+    `encode`."""
     centre = priors[..., :2] + offsets[..., :2] * CENTRE_VARIANCE * priors[..., 2:]
     # An exponent of 10 is 22,000 times the prior: far outside any image, but finite.
     size = priors[..., 2:] * (offsets[..., 2:] * SIZE_VARIANCE).clamp(max=10).exp()
@@ -33,8 +34,8 @@ def decode(offsets: Tensor, priors: Tensor) -> Tensor:
 
 
 def encode_in_cells(boxes: Tensor, points: Tensor) -> Tensor:
-    """YOLOX's coding (section 7.1): centre from the corner of the point's cell, and logarithms of
-    the sides, both in strides.
+    """YOLOX's encoding, [..., 4]: the centre relative to the corner of the point's cell, and the
+    logarithms of the sides, both in strides.
 
     Args:
         boxes: [..., 4], xyxy.
@@ -47,7 +48,8 @@ def encode_in_cells(boxes: Tensor, points: Tensor) -> Tensor:
 
 
 def decode_in_cells(offsets: Tensor, points: Tensor) -> Tensor:
-    """Boxes (x1, y1, x2, y2) from YOLOX's coding, the inverse of `encode_in_cells`."""
+    """Boxes [..., 4] as (x1, y1, x2, y2) from offsets [..., 4] and points [..., 4]; the inverse of
+    `encode_in_cells`."""
     centre = points[..., :2] + (offsets[..., :2] - 0.5) * points[..., 2:]
     # An exponent of 10 is 22,000 strides: far outside any image, but finite.
     size = points[..., 2:] * offsets[..., 2:].clamp(max=10).exp()
@@ -55,8 +57,8 @@ def decode_in_cells(offsets: Tensor, points: Tensor) -> Tensor:
 
 
 def encode_as_sides(boxes: Tensor, points: Tensor) -> Tensor:
-    """GFL's coding (section 7.2): distances from the point to the four sides (left, top, right,
-    bottom) in strides; negative where the point is outside.
+    """GFL's encoding, [..., 4]: distances from the point to the four sides (left, top, right,
+    bottom) in strides, negative if the point is outside.
 
     Args:
         boxes: [..., 4], xyxy.
@@ -68,7 +70,8 @@ def encode_as_sides(boxes: Tensor, points: Tensor) -> Tensor:
 
 
 def decode_from_sides(distances: Tensor, points: Tensor) -> Tensor:
-    """Boxes (x1, y1, x2, y2) from GFL's coding, the inverse of `encode_as_sides`."""
+    """Boxes [..., 4] as (x1, y1, x2, y2) from distances [..., 4] and points [..., 4]; the inverse
+    of `encode_as_sides`."""
     centre, stride = points[..., :2], points[..., 2:]
     low, high = distances[..., :2] * stride, distances[..., 2:] * stride
     return torch.cat((centre - low, centre + high), -1)
@@ -83,7 +86,7 @@ def batched_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def aligned_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of each box with its other: [..., 4] and [..., 4], both xyxy, to [...].
+    """IoU of corresponding boxes: [..., 4] and [..., 4], both xyxy, to [...].
 
     Pairs in which either box is empty have IoU 0.
     """

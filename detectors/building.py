@@ -1,4 +1,4 @@
-"""Which module is built from which class of configurations."""
+"""The module that is built from each class of configurations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MODULES: dict[type[Config], type[nn.Module]] = {}
 
 
 def builds(*configs: type[Config]) -> Callable[[N], N]:
-    """Mark the module that is built from a class of configurations, or from several.
+    """Register a module as built from one or several classes of configurations.
 
     ::
 
@@ -35,7 +35,7 @@ def module_for(config: Config) -> type[nn.Module]:
     """The module that is built from a configuration.
 
     Raises:
-        InputError: none is.
+        InputError: none is registered.
     """
     cls = type(config)
     if cls not in _MODULES:

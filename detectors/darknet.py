@@ -9,16 +9,16 @@ from torch.nn import functional
 from detectors.blocks import conv_norm_silu
 
 POOLS = (5, 9, 13)
-"""Windows of the max poolings of an SPP."""
+"""Window sizes of the max poolings of an SPP."""
 
 
 class Focus(nn.Module):
     """The pixels of a 2x2 window as the channels of one cell, then a 3x3 convolution.
 
-    The window's pixels come in the order top left, bottom left, top right, bottom right; what it
-    has beyond the right and lower border of a map of odd sides is zero. Without its stride there is
-    a window at every pixel, and the convolution reads every second of them: at even rows and
-    columns it puts out what the strided one does.
+    The pixels of a window are ordered top left, bottom left, top right, bottom right; beyond the
+    right and lower border of a map with odd sides they are zero. Without its stride there is a
+    window at every pixel, and the convolution is dilated by 2: at even rows and columns, its output
+    equals that of the strided one.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int = 2) -> None:
@@ -40,7 +40,7 @@ class Focus(nn.Module):
 
 
 class DarknetBlock(nn.Module):
-    """A 1x1 and a 3x3 convolution, around a shortcut or not."""
+    """A 1x1 and a 3x3 convolution, with or without a shortcut."""
 
     def __init__(self, channels: int, shortcut: bool) -> None:
         super().__init__()
@@ -55,7 +55,8 @@ class DarknetBlock(nn.Module):
 
 
 class CrossStage(nn.Module):
-    """A cross-stage-partial stage: half of the channels go through blocks, the others past them."""
+    """A cross-stage-partial stage: half of the channels pass through blocks, the rest bypass
+    them."""
 
     def __init__(self, channels_in: int, channels: int, blocks: int, shortcut: bool) -> None:
         super().__init__()
@@ -72,7 +73,8 @@ class CrossStage(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """A map beside its maxima over windows of three sizes (SPP), between 1x1 convolutions."""
+    """A map concatenated with its maxima over windows of three sizes (SPP), between 1x1
+    convolutions."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()

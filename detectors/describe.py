@@ -1,4 +1,4 @@
-"""What a detector is made of, counted without computing anything."""
+"""Sizes of a detector and its layers, counted without computing anything."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Description:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a detector, at the depth at which its configuration speaks of it.
+    """One layer of a detector, at the granularity of its configuration.
 
     Attributes:
         part: `backbone`, `neck` or `head`.
         name: row of the backbone, step of the neck, or level of the head.
-        outputs: channels, height and width of what it puts out, once for each path through it.
+        outputs: (channels, height, width) of each output, one for each path through the layer.
         params: scalars in its trainable tensors.
         macs: multiply-accumulates for one image, over all paths.
     """
@@ -53,7 +53,7 @@ class Layer:
 
 
 def describe(detector: Detector | DetectorConfig) -> Description:
-    """Count, of a detector as it is or of what a configuration builds."""
+    """Size of a detector, pruned or not, or of the one that a configuration builds."""
     detector = skeleton(detector)
     levels, priors = detector.config.levels(), detector.config.priors()
     return Description(
@@ -67,7 +67,8 @@ def describe(detector: Detector | DetectorConfig) -> Description:
 
 
 def skeleton(detector: Detector | DetectorConfig) -> Detector:
-    """A copy of a detector without values, or what a configuration builds: it costs nothing."""
+    """A copy of a detector, or a new one from a configuration, on the meta device: without
+    values."""
     if isinstance(detector, Detector):
         return copy.deepcopy(detector).to("meta")
     with torch.device("meta"):
@@ -87,7 +88,8 @@ def count_macs(detector: Detector) -> int:
 
 
 def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
-    """Count layer by layer, of a detector as it is or of what a configuration builds."""
+    """Size of each layer of a detector, pruned or not, or of the one that a configuration
+    builds."""
     detector = skeleton(detector)
     named = list(_layers(detector))
     outputs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in named}
@@ -123,7 +125,7 @@ def _layers(detector: Detector) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The children of a step or of a list of convolutions, those of lists one by one."""
+    """The children of a step or of a list of convolutions; lists are flattened."""
     for name, child in module.named_children():
         if isinstance(child, nn.ModuleList):
             yield from ((f".{name}.{index}", layer) for index, layer in enumerate(child))
@@ -132,7 +134,7 @@ def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _new_maps(given: object, made: Tensor | Features) -> list[Tensor]:
-    """What a layer made; of features, the maps that it was not given."""
+    """The outputs of a layer; for features, only the maps that were not among its inputs."""
     if isinstance(made, Tensor):
         return [made]
     known = [*given.maps, given.top]

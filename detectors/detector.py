@@ -32,26 +32,26 @@ from searchspace.reading import read_model
 from searchspace.training import SmallBy, SmallObjects
 
 SMALL_AREA = 32.0**2
-"""COCO's bound of a small object, in square pixels."""
+"""COCO's upper bound of a small object's area, in square pixels."""
 
 PIXELS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "caffe": ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
-"""Mean and deviation of RGB in 0..1, by which images are normalised."""
+"""Mean and standard deviation of RGB in 0..1, by which images are normalised."""
 
 
 class Detector(Network):
-    """Backbone, neck, head, and what turns their output into losses or boxes.
+    """Backbone, neck and head, with losses and post-processing.
 
-    Called as torchvision's detectors are: `model(images, targets)` gives a dictionary of losses in
-    training, `small_objects` being an option; `model(images)` a list of dictionaries with `boxes`
-    (xyxy, pixels of that image), `labels` (1..num_classes) and `scores` otherwise. Images are
-    [3, H, W] in 0..1, of any size.
+    Called like torchvision's detectors: in training mode, `model(images, targets)` returns a
+    dictionary of losses (`small_objects` is optional); in eval mode, `model(images)` returns a list
+    of dictionaries with `boxes` (xyxy, pixels of that image), `labels` (1..num_classes) and
+    `scores`. Images are [3, H, W] in 0..1, of any size.
 
     Attributes:
-        config: what it was built from.
+        config: its configuration.
         classes: names of the classes, label 1 first; empty if none were given.
     """
 
@@ -70,7 +70,7 @@ class Detector(Network):
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """The device of its tensors."""
         return self.mean.device
 
     def outputs(self, batch: Tensor) -> Outputs:
@@ -93,7 +93,7 @@ class Detector(Network):
         small_objects: SmallObjects = EVEN,
         plain: bool = False,
     ) -> dict[str, Tensor]:
-        """Named loss terms of a batch; `plain` as for the head's."""
+        """Named loss terms of a batch [N, 3, H, W] in 0..1; `plain` as in the head's."""
         return self.head.losses(outputs.predictions, objects, small_objects, plain)
 
     def forward(
@@ -105,7 +105,7 @@ class Detector(Network):
         batch = self.batched(images)
         if self.training:
             if targets is None:
-                raise ValueError("targets: a detector in training mode needs them")
+                raise ValueError("targets are missing: a detector in training mode needs them")
             sides = [image.shape[-2:] for image in images]
             objects = padded_objects(targets, sides, batch.shape[-2:], small_objects.by)
             return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
@@ -134,10 +134,10 @@ class Detector(Network):
 
     @classmethod
     def load(cls, folder: Path) -> Detector:
-        """A detector as `save` left it, also one whose channels were pruned.
+        """Read a detector that `save` wrote, pruned or not.
 
         Raises:
-            ValueError: a file is missing, damaged, or does not fit the other.
+            ValueError: a file is missing or damaged, or the two do not fit each other.
         """
         folder = Path(folder)
         detector = cls(*_read_facts(folder / "detector.json"))
@@ -154,14 +154,14 @@ class Detector(Network):
             raise InputError(f"{weights}: {what}; copy or save the detector again") from None
 
     def load_tensors(self, tensors: Mapping[str, Tensor], share: bool = False) -> Detector:
-        """Take widths and weights from `tensors`, and go into eval mode.
+        """Take widths and weights from `tensors`, and set eval mode.
 
         Args:
-            share: hold the tensors themselves, not copies of them.
+            share: use the tensors themselves, not copies.
 
         Raises:
-            ValueError: a tensor is missing, unknown, wider than the layer it is for, or layers that
-                follow each other do not agree.
+            ValueError: a tensor is missing, unknown or wider than its layer, or consecutive layers
+                do not fit.
         """
         narrow(self, {name: tuple(t.shape) for name, t in tensors.items()})
         check_widths(self)
@@ -178,11 +178,11 @@ def padded_objects(
     """torchvision's targets as one padded batch.
 
     Args:
-        targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; `area` [G], the original annotation's
-            in square pixels, where it is not the box's.
-        sides: height and width of each image in the boxes' pixels.
-        input_size: pixels to which the network gets the images resized.
-        by: which area tells that an object is small, see `SmallObjects`.
+        targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; optionally `area` [G], the original
+            annotation's in square pixels, if it differs from the box's.
+        sides: (height, width) of each image in the boxes' pixels.
+        input_size: pixels to which the images are resized.
+        by: the area that decides whether an object is small, see `SmallObjects`.
     """
     boxes, labels, small = [], [], []
     for target, (height, width) in zip(targets, sides, strict=True):
@@ -207,7 +207,7 @@ def _areas(boxes: Tensor) -> Tensor:
 
 
 def _padded(rows: list[Tensor]) -> Tensor:
-    """Rows of a batch with zeros behind, at least one, so that no batch is without objects."""
+    """Rows of a batch padded with zeros, to at least one row, so that no batch has zero objects."""
     padded = pad_sequence(rows, batch_first=True)
     return padded if padded.shape[1] else padded.new_zeros(len(rows), 1, *padded.shape[2:])
 
@@ -217,7 +217,7 @@ def _per_channel(values: tuple[float, ...]) -> Tensor:
 
 
 def _resized(image: Tensor, size: Size) -> Tensor:
-    """[3, H, W] to [1, 3, *size]."""
+    """Resize [3, H, W] to [1, 3, *size]."""
     if image.shape[-2:] == size:
         return image[None]
     return functional.interpolate(
@@ -227,18 +227,18 @@ def _resized(image: Tensor, size: Size) -> Tensor:
 
 def _read_facts(path: Path) -> tuple[DetectorConfig, tuple[str, ...]]:
     load_plugins()
-    facts = read_model(path, _Facts, "give the folder of a saved detector, whole")
+    facts = read_model(path, _Facts, "give the folder of a saved detector")
     config, classes = facts.detector, facts.classes
     if classes and len(classes) != config.num_classes:
         raise InputError(
-            f"{path}: num_classes is {config.num_classes}, but classes names {len(classes)}; give "
-            "a saved detector as it was saved"
+            f"{path}: num_classes is {config.num_classes}, but there are {len(classes)} classes; "
+            "save the detector again"
         )
     return config, classes
 
 
 class _Facts(BaseModel):
-    """What `detector.json` holds."""
+    """The content of `detector.json`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""A detector run on shapes alone: every layer is called, nothing is computed or allocated."""
+"""Running a detector on shapes only: every layer is called, nothing is computed or allocated."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from searchspace.errors import InputError
 
 
 class Network(nn.Module, ABC):
-    """What can be run on shapes alone.
+    """A network that can be run on shapes only.
 
     Attributes:
-        config: what it was built from.
+        config: its configuration.
     """
 
     config: DetectorConfig
@@ -28,10 +28,10 @@ class Network(nn.Module, ABC):
 
 
 def dry_run(detector: Network) -> Outputs:
-    """Maps and raw predictions for one image as meta tensors, with their history of gradients.
+    """Maps and raw predictions for one image as meta tensors, with their autograd graph.
 
-    It costs the same whatever the input's size, and whatever device the detector is on; hooks of
-    its layers are called. Batch norms run as in evaluation.
+    The cost does not depend on the input size or the detector's device; hooks of layers are called.
+    Batch norms are in eval mode.
     """
     raw, training = _Outputs(detector), detector.training
     shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
@@ -47,7 +47,7 @@ def dry_run(detector: Network) -> Outputs:
 
 
 def check_widths(detector: Network) -> None:
-    """Raise `ValueError`, with its name, for a layer that does not fit what it is given."""
+    """Raise `ValueError`, which names the layer, if a layer does not fit its input."""
     last = ""
 
     def note(name: str) -> None:
@@ -68,8 +68,8 @@ def check_widths(detector: Network) -> None:
 
 
 def norms_of_one_cell(detector: Network) -> tuple[str, ...]:
-    """The batch norms in training mode that see maps of a single cell: one image gives them one
-    value of each channel, of which nothing can be learnt."""
+    """The batch norms in training mode whose maps have a single cell: one image gives them one
+    value per channel, which is too few for statistics."""
     found: list[str] = []
 
     def note(name: str, given: Tensor) -> None:
@@ -90,7 +90,7 @@ def norms_of_one_cell(detector: Network) -> tuple[str, ...]:
 
 
 class _Outputs(nn.Module):
-    """A detector whose call gives maps and raw predictions."""
+    """A detector as a module that returns maps and raw predictions."""
 
     def __init__(self, detector: Network) -> None:
         super().__init__()

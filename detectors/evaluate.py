@@ -1,4 +1,4 @@
-"""COCO's metrics by pycocotools, as a frozen value."""
+"""COCO's metrics, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 16
 
 
 class ClassMetrics(BaseModel):
-    """One class' average precision; None where the split has no such object."""
+    """Average precision of one class; None if the split has no such object."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,10 +33,10 @@ class ClassMetrics(BaseModel):
 
 
 class Metrics(BaseModel):
-    """COCO's figures, as fractions; None where the split has no object of that size.
+    """COCO's metrics as fractions; None if the split has no object of that size.
 
     Attributes:
-        small_objects: how many ground-truth boxes `ap_small` rests on.
+        small_objects: number of ground-truth boxes that `ap_small` is computed from.
         classes: average precision by class name.
     """
 
@@ -57,10 +57,10 @@ class Metrics(BaseModel):
 
 
 def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
-    """COCO's metrics of a detector, or of one as a runtime runs it, on a split.
+    """COCO's metrics of a detector, deployed or not, on a split.
 
     Raises:
-        ValueError: the split has other classes than the detector was trained for.
+        ValueError: the classes of the split are not those of the detector.
     """
     return coco_metrics(split, detect_split(detector, split, device))
 
@@ -69,9 +69,9 @@ def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.devi
 def detect_split(
     detector: Detector | Deployed, split: CocoSplit, device: torch.device
 ) -> list[dict[str, Any]]:
-    """All detections on a split in COCO's result form (boxes as x, y, width, height).
+    """All detections on a split in COCO's result format (boxes as x, y, width, height).
 
-    A runtime compiles for a size of batch, so a last batch that is smaller is filled up.
+    A runtime compiles for a batch size, so a smaller last batch is padded.
 
     Raises:
         ValueError: the split has other classes than the detector was trained for.
@@ -93,7 +93,7 @@ def detect_split(
 
 
 def _check_classes(detector: Detector | Deployed, split: CocoSplit) -> None:
-    """Of a detector that does not name its classes, the number counts."""
+    """If a detector does not name its classes, only their number is compared."""
     names = tuple(category.name for category in split.categories)
     if detector.classes and detector.classes != names:
         raise InputError(
@@ -110,7 +110,7 @@ def _check_classes(detector: Detector | Deployed, split: CocoSplit) -> None:
 def _coco_rows(
     found: dict[str, Tensor], record: ImageRecord, split: CocoSplit
 ) -> list[dict[str, Any]]:
-    """One image's detections in COCO's result form."""
+    """One image's detections in COCO's result format."""
     rows = zip(*(found[k].tolist() for k in ("boxes", "labels", "scores")), strict=True)
     return [
         {
@@ -124,11 +124,11 @@ def _coco_rows(
 
 
 def coco_metrics(split: CocoSplit, results: list[dict[str, Any]]) -> Metrics:
-    """COCO's metrics of detections in COCO's result form."""
+    """COCO's metrics of detections in COCO's result format."""
     truth = split.ground_truth()
     # COCO's range of small areas includes its upper end.
     small = sum(a["area"] <= SMALL_AREA and not a["iscrowd"] for a in truth.dataset["annotations"])
-    # pycocotools cannot load an empty list of results; nothing found is a recall of nothing.
+    # pycocotools cannot load an empty list of results: no detection means zero recall.
     with contextlib.redirect_stdout(io.StringIO()):
         found = truth.loadRes(results) if results else _nothing(split)
         run = COCOeval(truth, found, "bbox")
@@ -149,7 +149,8 @@ def coco_metrics(split: CocoSplit, results: list[dict[str, Any]]) -> Metrics:
 
 
 def _class_metrics(precision: np.ndarray, params: Any, index: int) -> ClassMetrics:
-    """From precision[IoU, recall, class, area, detections], for the most detections."""
+    """From precision[IoU, recall, class, area, detections], for the largest number of
+    detections."""
     by_area = {label: precision[:, :, index, k, -1] for k, label in enumerate(params.areaRngLbl)}
     return ClassMetrics(
         ap=_mean(by_area["all"]), ap50=_mean(by_area["all"][0]), ap_small=_mean(by_area["small"])

@@ -1,4 +1,4 @@
-"""What flows between the parts of a detector."""
+"""The tensors passed between the parts of a detector."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Features:
     """The tensors that `searchspace.geometry.Levels` declares.
 
     Attributes:
-        maps: what the head may read, finest first, each [N, C, H, W].
-        top: where growth continues.
-        side: the taps of the second path, finest first.
+        maps: the levels that the head may read, finest first, each [N, C, H, W].
+        top: the map from which further levels grow, [N, C, H, W].
+        side: the taps of the second path, finest first, each [N, C, H, W].
     """
 
     maps: list[Tensor]
@@ -35,10 +35,11 @@ class Predictions:
     """The raw output of a head over all P priors of a batch.
 
     Attributes:
-        boxes: coded boxes, [N, P, 4]; of a head of distributions their logits, [N, P, 4, bins].
-        classes: logits, [N, P, num_classes]; of a multibox head [N, P, 1 + num_classes], background
-            first.
-        objectness: logits, [N, P], where the head has them.
+        boxes: encoded boxes, [N, P, 4]; for a head with distributions their logits,
+            [N, P, 4, bins].
+        classes: logits, [N, P, num_classes]; for a multibox head [N, P, 1 + num_classes],
+            background first.
+        objectness: logits, [N, P], if the head has them.
     """
 
     boxes: Tensor
@@ -46,28 +47,28 @@ class Predictions:
     objectness: Tensor | None = None
 
     def at(self, places: Tensor) -> Predictions:
-        """Those of some priors of each image only.
+        """The predictions of some priors of each image.
 
         Args:
-            places: [N, R], which of the P.
+            places: [N, R], indices among the P priors.
         """
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         return Predictions(**{k: x if x is None else _rows(x, places) for k, x in tensors.items()})
 
 
 def _rows(x: Tensor, places: Tensor) -> Tensor:
-    """Of x [N, P, ...] the rows at places [N, R]."""
+    """The rows [N, R, ...] of x [N, P, ...] at places [N, R]."""
     wide = places.reshape(*places.shape, *[1] * (x.dim() - 2))
     return x.gather(1, wide.expand(-1, -1, *x.shape[2:]))
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """One pass of a detector over a batch, as losses and teachers read it.
+    """The outputs of a detector for a batch, as used by losses and teachers.
 
     Attributes:
-        maps: what the head read, finest first, each [N, C, H, W].
-        predictions: what the head made of them.
+        maps: the levels that the head read, finest first, each [N, C, H, W].
+        predictions: the head's predictions.
     """
 
     maps: list[Tensor]

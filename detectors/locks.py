@@ -1,11 +1,11 @@
-"""Locks between processes that say who holds them, and that a hung holder need not keep for ever.
+"""Locks between processes that name their holder, and that a hung holder does not keep forever.
 
-A lock is an advisory one (`flock`) on a file, so it dies with its process. Its holder writes into
-the file who it is. A holder with a *lease* renews it while it makes progress; one whose lease has
-ended counts as hung. Whoever waits for it then removes the file, and all go on with a new one. The
-old holder finds out by looking (`Hold.is_lost`).
+A lock is an advisory lock (`flock`) on a file, so it is released when its process ends. The holder
+writes its identity into the file. A holder with a *lease* renews it while it makes progress; one
+whose lease has expired counts as hung. A waiting process then removes the file, and all continue
+with a new one. The old holder can check whether that happened (`Hold.is_lost`).
 
-Waiting is done in short sleeps: it can be interrupted, and sees what becomes of the file.
+Waiting is done in short sleeps: it can be interrupted, and notices changes of the file.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PATIENCE = 30.0
-"""Seconds of waiting after which a waiter says whom it waits for."""
+"""Seconds of waiting after which a waiter logs whom it waits for."""
 
 GRACE = 1.0
-"""Seconds for which a waiter watches a lease that has ended before it counts the holder as hung."""
+"""Seconds for which a waiter watches an expired lease before it counts the holder as hung."""
 
 UNKNOWN = 60.0
-"""The same in seconds for a holder that has not written who it is, which takes microseconds."""
+"""The same for a holder that has not written its identity, which takes microseconds."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.2
-"""Seconds between two looks. Many may wait while one measures, and should not be noticed."""
+"""Seconds between two checks. Many may wait while one measures, and must not disturb it."""
 
 RECORD = 256
-"""Bytes of a holder's record, padded, so that a shorter one leaves nothing of a longer one."""
+"""Bytes of a holder's record, padded, so that a shorter one overwrites a longer one."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -47,12 +47,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock.
+    """The holder of a lock.
 
     Attributes:
-        what: what it does with it, as in "has been ...".
+        what: what it does with the lock, as in "has been ...".
         since: seconds since the epoch.
-        until: when its lease ends, by the node's monotonic clock; None without a lease.
+        until: when its lease expires, by the node's monotonic clock; None without a lease.
     """
 
     pid: int
@@ -63,7 +63,7 @@ class Holder:
 
     @property
     def is_late(self) -> bool:
-        """Whether its lease has ended, which only its own node can tell."""
+        """Whether its lease has expired; only known on its own node."""
         known = self.until is not None and self.host == platform.node()
         return known and time.monotonic() > self.until
 
@@ -92,7 +92,7 @@ class Hold:
 
     Attributes:
         file: the open file.
-        lease: seconds without progress after which others need not wait; None for no end.
+        lease: seconds without progress after which others need not wait; None for no limit.
     """
 
     file: int
@@ -103,20 +103,20 @@ class Hold:
     renewed: float = -math.inf
 
     def renew(self) -> None:
-        """Write who holds the lock, and that the lease begins anew."""
+        """Write the holder, and restart the lease."""
         self.renewed = time.monotonic()
         until = None if self.lease is None else self.renewed + self.lease
         holder = Holder(os.getpid(), platform.node(), self.what, self.since, until)
         os.pwrite(self.file, json.dumps(vars(holder)).encode().ljust(RECORD), 0)
 
     def progress(self) -> None:
-        """Renew the lease if a good part of it is over."""
+        """Renew the lease if a good part of it has passed."""
         if self.lease is not None and time.monotonic() - self.renewed > self.lease / 10:
             self.renew()
 
     @property
     def is_lost(self) -> bool:
-        """Whether others went on without waiting, as this lease had ended."""
+        """Whether this lease expired and others continued without waiting."""
         return not is_current(self.file, self.path)
 
 
@@ -129,7 +129,7 @@ _mine = _Mine()
 
 
 def progress() -> None:
-    """Say that the holder of whatever this thread holds is not hung; costs next to nothing."""
+    """Renew the leases of the locks held by this thread; cheap."""
     for hold in _mine.holds:
         hold.progress()
 
@@ -145,9 +145,9 @@ class Waiting:
         self._patience = PATIENCE
 
     def is_over(self, holder: Holder | None) -> bool:
-        """Whether a holder counts as hung, going by how long it has been seen unchanged.
+        """Whether a holder counts as hung, by how long it has been seen unchanged.
 
-        Says once who is waited for.
+        Logs once whom it waits for.
         """
         now = time.monotonic()
         if holder != self._seen[0]:
@@ -164,28 +164,28 @@ class Waiting:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def give_up(self, holder: Holder | None) -> None:
-        """Say that a hung holder is not waited for any longer."""
+        """Log that a hung holder is no longer waited for."""
         logger.warning(f"{self._name}: going on without {holder or 'a process'}: it seems to hang")
 
 
 class Busy(RuntimeError):
-    """Somebody else holds a lock; the message says who."""
+    """Another process holds a lock; the message says which."""
 
 
 @contextlib.contextmanager
 def held(path: Path, what: str, lease: float | None = None, wait: bool = True) -> Iterator[Hold]:
-    """Hold a lock alone.
+    """Hold a lock exclusively.
 
     Args:
-        path: the lock's file, made where it is not there.
+        path: the lock's file, created if missing.
         what: what it is held for, as in "has been ...".
-        lease: seconds without `progress` after which this holder counts as hung. All that want the
-            lock must agree on whether there is one.
-        wait: until the lock can be had.
+        lease: seconds without `progress` after which this holder counts as hung. All users of the
+            lock must agree on whether there is a lease.
+        wait: whether to wait for the lock.
 
     Raises:
-        Busy: it is held already, and is not to be waited for.
-        OSError: the file is no ordinary one, or its file system keeps no locks.
+        Busy: it is held already, and `wait` is False.
+        OSError: the file is not a regular file, or its file system does not support locks.
     """
     hold = Hold(_taken(path, lease is not None, wait), path, what, lease)
     try:
@@ -213,14 +213,14 @@ def _taken(path: Path, leased: bool, wait: bool) -> int:
 
 
 def wait_for(file: int, path: Path, mode: int, waiting: Waiting, leased: bool) -> bool:
-    """Lock an open file as soon as that can be had.
+    """Lock an open file as soon as possible.
 
     Args:
         mode: `LOCK_EX` or `LOCK_SH`.
         leased: whether a holder can count as hung.
 
     Returns:
-        Whether it is locked; False where the file at `path` is another one by now.
+        Whether it is locked; False if the file at `path` has been replaced.
     """
     while not try_lock(file, mode):
         if not is_current(file, path):
@@ -248,13 +248,13 @@ def _replace(file: int, path: Path, holder: Holder | None) -> bool:
 
 
 def open_lock(path: Path, flags: int = 0) -> int:
-    """A descriptor of a lock's file, made where it is not there; follows no link, empties nothing.
+    """A descriptor of a lock's file, created if missing; it follows no link and truncates nothing.
 
     Args:
-        flags: further ones of `os.open`.
+        flags: further flags of `os.open`.
 
     Raises:
-        OSError: there is something else in its place.
+        OSError: there is something other than a regular file.
     """
     flags |= os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -270,11 +270,11 @@ def open_lock(path: Path, flags: int = 0) -> int:
 
 
 def _no_lock(path: Path) -> OSError:
-    return OSError(f"{path}: a lock is an ordinary file, which this is not; delete it")
+    return OSError(f"{path}: a lock must be a regular file, which this is not; delete it")
 
 
 def try_lock(file: int, mode: int) -> bool:
-    """Lock a file if that can be had at once; `mode` is `LOCK_EX` or `LOCK_SH`."""
+    """Lock a file if that is possible at once; `mode` is `LOCK_EX` or `LOCK_SH`."""
     try:
         fcntl.flock(file, mode | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -283,7 +283,8 @@ def try_lock(file: int, mode: int) -> bool:
         if error.errno in NO_LOCKS:
             where = os.readlink(f"/proc/self/fd/{file}")
             raise OSError(
-                f"{where}: this file system keeps no locks ({error.strerror}); use another one"
+                f"{where}: this file system does not support locks ({error.strerror}); use another "
+                "one"
             ) from None
         raise
     return True
@@ -298,7 +299,7 @@ def is_current(file: int, path: Path) -> bool:
 
 
 def holder_of(file: int) -> Holder | None:
-    """Who wrote into a lock's file last, unless it left the lock; None where nobody did."""
+    """The last holder written into a lock's file; None if there is none or it released the lock."""
     try:
         return Holder(**json.loads(os.pread(file, RECORD, 0)))
     except (ValueError, TypeError):

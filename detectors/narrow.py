@@ -1,4 +1,4 @@
-"""Give a freshly built detector the channel counts of a pruned one."""
+"""Giving a newly built detector the channel counts of a pruned one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Shape = tuple[int, ...]
 
 
 def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
-    """Resize every layer below `module` to the shapes that its tensors are to have.
+    """Resize every layer in `module` to the given shapes of its tensors.
 
-    The shapes of a pruned network's tensors say everything about its widths; no record of the
-    pruning is needed. Values are left undefined where a shape changes.
+    The shapes of a pruned network's tensors determine its widths, so no record of the pruning is
+    needed. Where a shape changes, values are undefined.
 
     Raises:
-        ValueError: a tensor is missing, unknown, or not a narrower one of the layer it is for.
+        ValueError: a tensor is missing or unknown, or its layer cannot be narrowed to it.
     """
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     if odd := sorted(own.keys() ^ shapes.keys()):
@@ -28,7 +28,7 @@ def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
     for name, shape in own.items():
         if not _is_narrower(shapes[name], shape):
             wanted = list(shapes[name])
-            raise InputError(f"{name} is {wanted}, which {list(shape)} cannot be narrowed to")
+            raise InputError(f"{name}: {list(shape)} cannot be narrowed to {wanted}")
     for name, layer in module.named_modules():
         prefix = f"{name}." if name else ""
         if f"{prefix}weight" in own:
@@ -36,7 +36,7 @@ def narrow(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
 
 
 def _is_narrower(shape: Shape, whole: Shape) -> bool:
-    """Whether a tensor has the same kernel and some of the channels."""
+    """Whether a shape has the same kernel and no more channels."""
     enough = all(0 < n <= most for n, most in zip(shape[:2], whole[:2], strict=False))
     return len(shape) == len(whole) and enough and shape[2:] == whole[2:]
 
@@ -64,11 +64,11 @@ def _narrow_layer(name: str, layer: nn.Module, shape: Shape) -> None:
         layer.num_channels = shape[0]
         _resize(layer, "bias", shape)
     elif not isinstance(layer, L2Norm):
-        raise InputError(f"{name}: no rule to narrow a {type(layer).__name__}")
+        raise InputError(f"{name}: narrowing a {type(layer).__name__} is not supported")
 
 
 def _resize(layer: nn.Module, name: str, shape: Shape) -> None:
-    """Give a layer a tensor of another shape, if it has that tensor at all."""
+    """Give a layer's tensor another shape, if the layer has that tensor."""
     old = getattr(layer, name)
     if old is None:
         return

@@ -1,8 +1,8 @@
-"""Folders of this user alone, for what the user's processes on this node share.
+"""Private folders for files that the user's processes on this node share.
 
-In a folder that everyone may write to, another user could leave a link to one of this user's files,
-hold the locks, or plant speeds and compiled code. Here a folder serves only if it belongs to this
-user and is no link, and if nobody else can put anything into it or put another in its place.
+In a folder that everyone can write to, another user could leave a link to one of this user's files,
+hold the locks, or plant speeds and compiled code. A folder is used only if it belongs to this user,
+is not a link, and nobody else can write into it or replace it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _served: set[str] = set()
-"""Folders that were seen to keep locks, below a parent that is safe, by this process."""
+"""Folders with a safe parent that this process has found to support locks."""
 
 
 class NoOwnFolder(OSError):
-    """There is no folder that others cannot write to; the message says where one was sought."""
+    """There is no private folder; the message says which were tried."""
 
 
 def lock_folder() -> Path:
-    """Where this node's locks lie: the user's runtime folder, else as `cache_folder`.
+    """The folder of this node's locks: the user's runtime folder, else `cache_folder`.
 
     Raises:
         NoOwnFolder: there is none.
@@ -36,7 +36,7 @@ def lock_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where this node keeps what outlives a session: the cache folder, else the temporary one.
+    """The folder for files that outlive a session: the cache folder, else the temporary one.
 
     Raises:
         NoOwnFolder: there is none.
@@ -50,7 +50,7 @@ def _runtime() -> str:
 
 
 def _cache() -> str:
-    """By the node's name, as nodes may share a home."""
+    """A cache folder with the node's name, as nodes may share a home."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(base):
         raise OSError(f"{base}: there is no home folder")
@@ -79,10 +79,10 @@ def _first(*places: Callable[[], str]) -> Path:
 
 
 def _own(folder: str) -> str:
-    """Make a folder, or see that it is safe.
+    """Create a folder, or check that it is safe.
 
     Raises:
-        OSError: it cannot be made or is not safe; says why.
+        OSError: it cannot be created or is not safe; says why.
     """
     with contextlib.suppress(FileNotFoundError):
         if folder in _served and _is_ours(os.lstat(folder)):
@@ -91,7 +91,7 @@ def _own(folder: str) -> str:
     if parent.st_uid not in (0, os.getuid()):
         raise OSError(f"{os.path.dirname(folder)} belongs to another user")
     if parent.st_mode & stat.S_IWOTH and not parent.st_mode & stat.S_ISVTX:
-        raise OSError(f"{os.path.dirname(folder)} lets everyone replace what lies in it")
+        raise OSError(f"{os.path.dirname(folder)} lets everyone replace its entries")
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -105,13 +105,13 @@ def _own(folder: str) -> str:
 
 
 def _is_ours(found: os.stat_result) -> bool:
-    """Whether this is a folder that this user alone may enter; a link is none."""
+    """Whether this is a folder, not a link, that only this user may enter."""
     mode = found.st_mode
     return stat.S_ISDIR(mode) and found.st_uid == os.getuid() and stat.S_IMODE(mode) == 0o700
 
 
 def _close_to_others(folder: str, opened: int) -> None:
-    """Where others could enter, see that they cannot any more, and that nothing of theirs is left.
+    """Close a folder that others could enter, and check that it holds nothing of theirs.
 
     Args:
         opened: the folder's file descriptor.
@@ -132,13 +132,13 @@ def _close_to_others(folder: str, opened: int) -> None:
 
 
 def _is_plain(entry: os.stat_result) -> bool:
-    """Whether this is a file of this user, under one name, that others cannot have written."""
+    """Whether this is a file of this user, with a single name, that others cannot have written."""
     ours = stat.S_ISREG(entry.st_mode) and entry.st_uid == os.getuid()
     return ours and entry.st_nlink == 1 and not entry.st_mode & WRITABLE_BY_OTHERS
 
 
 def _try_lock(folder: int) -> None:
-    """Raises `OSError` where the file system keeps no locks, as some network ones do."""
+    """Raise `OSError` if the file system does not support locks, like some network ones."""
     file = os.open("probe", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     try:
         fcntl.flock(file, fcntl.LOCK_SH)

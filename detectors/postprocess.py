@@ -18,7 +18,7 @@ Survivors = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
 
 @dataclass(frozen=True)
 class Detections:
-    """The detections of a batch, best first, padded to D an image.
+    """The detections of a batch, best first, padded to D per image.
 
     Attributes:
         boxes: [N, D, 4], xyxy in fractions of the image; 0 for padding.
@@ -31,7 +31,7 @@ class Detections:
     labels: Tensor
 
     def of_image(self, index: int, width: float, height: float) -> dict[str, Tensor]:
-        """One image's detections in its own pixels, in torchvision's form."""
+        """One image's detections in its own pixels, in torchvision's format."""
         real = self.labels[index] > 0
         scale = self.boxes.new_tensor((width, height, width, height))
         return {
@@ -53,8 +53,8 @@ def postprocess(
     Args:
         boxes: [N, P, 4], xyxy in fractions of the image.
         scores: [N, P, K], foreground classes only.
-        counts: how many of the P each level has; one level where nothing is said.
-        survivors: the NMS, where it is not to be `class_nms`.
+        counts: number of priors of each level; by default one level with all P.
+        survivors: a replacement of `class_nms`.
     """
     if config.level_candidates:
         scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
@@ -73,16 +73,17 @@ def postprocess(
 def likely_priors(
     best: Tensor, config: Postprocess, counts: Sequence[int]
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """The priors that all candidates come from.
+    """The priors that can have candidates.
 
-    As many scores as may be candidates lie with as many priors: those whose best is highest.
+    The top-k scores come from at most k priors, so the k priors with the highest best score
+    suffice.
 
     Args:
         best: [N, P], the best score of each prior.
-        counts: how many of the P each level has.
+        counts: number of priors of each level.
 
     Returns:
-        Their places [N, R] among the P, level by level, and how many of the R each level has.
+        Their indices [N, R] among the P, level by level, and the number of them on each level.
     """
     most = config.level_candidates
     if most is None:
@@ -99,13 +100,13 @@ def _top_places(best: Tensor, most: int) -> Tensor:
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best scores [N, P, K] of each image and their places in its flattened [P * K]."""
+    """The `count` best of the scores [N, P, K] of each image, and their indices in [P * K]."""
     flat = scores.flatten(1)
     return flat.topk(min(count, flat.shape[1]), dim=1)
 
 
 def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
-    """Scores [N, P, K] with zeros in place of all but the `most` best of each level."""
+    """Scores [N, P, K] with all but the `most` best of each level set to zero."""
     levels = []
     for level in scores.split(list(counts), dim=1):
         best, place = _best(level, most)
@@ -116,13 +117,14 @@ def _best_of_levels(scores: Tensor, counts: Sequence[int], most: int) -> Tensor:
 def class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float) -> Tensor:
     """[N, M] mask of the boxes that NMS keeps within their image and class.
 
-    One call serves all: each pair of image and class has its own place on a plane of doubles.
+    One call serves all: each pair of image and class is shifted to its own place on a plane of
+    doubles.
 
     Args:
         boxes: [N, M, 4], xyxy within 0..1.
-        scores: [N, M]; 0 where there is no box.
+        scores: [N, M]; 0 for padding.
         labels: [N, M], 0..classes - 1.
-        iou: of two boxes above which the one of lower score goes.
+        iou: of two boxes with a higher IoU, the one of lower score is removed.
     """
     alive = scores > 0
     place = torch.arange(boxes.shape[0], device=boxes.device)[:, None] * classes + labels

@@ -74,6 +74,6 @@ def _centres(level: Level, step: tuple[float, float]) -> Tensor:
 
 
 def _sides(input_size: InputSize) -> Tensor:
-    """What (x, y, x, y) in pixels are divided by to become fractions."""
+    """The divisor that turns (x, y, x, y) in pixels into fractions."""
     height, width = both_axes(input_size)
     return torch.tensor((width, height, width, height), dtype=torch.float64)

@@ -1,10 +1,10 @@
 """A quiet device for measurements: while one process measures, no training step runs.
 
-A device has a *gate* and one file for each step under way. A step passes the gate, which any number
-may pass side by side, and locks a file of its own. A measurement closes the gate, so that no step
-begins, and waits until those under way are done. All of these locks lie in a folder of the user's
-own on this node, die with their process, and have leases (`detectors.locks`): a process that hangs
-stops the others for a while only.
+A device has a *door* and one file for each running step. A step passes the door, as any number can
+at the same time, and locks its own file. A measurement locks the door, so that no step begins, and
+waits until the running ones have finished. All of these locks are in a private folder of the user
+on this node, are released when their process ends, and have leases (`detectors.locks`): a process
+that hangs blocks the others only for a while.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from detectors.locks import (
 from detectors.own_folder import lock_folder
 
 MEASURING = 120.0
-"""Seconds that one call of what is measured may take."""
+"""Seconds that one measured call may take."""
 
 FIRST_STEP, LEAST_STEP, MORE_THAN_BEFORE = 600.0, 60.0, 20
-"""Seconds that the first step of its kind in a process may take, and any at least; how many times
-the longest so far, of those that were in time, a further one may."""
+"""Leases of steps: seconds for the first step of its kind in a process, the least seconds for any,
+and the factor on the longest step so far that was in time."""
 
 _numbers = itertools.count()
 _longest: dict[str, float] = {}
-"""Seconds of the longest step of this process, by what it did."""
+"""Seconds of the longest step of this process, by kind of step."""
 
 
 class Alone:
-    """A measurement's hold on its device."""
+    """A measurement's exclusive hold on its device."""
 
     def __init__(self, hold: Hold) -> None:
         self._hold = hold
         self._left: list[int] = []
 
     def wait_for_step(self, path: Path) -> None:
-        """Until a step is done or counts as hung; its file is removed, also that of a dead one."""
+        """Wait until a step is done or counts as hung, then remove its file."""
         with contextlib.ExitStack() as opened:
             try:
                 file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -71,11 +71,11 @@ class Alone:
             path.unlink(missing_ok=True)
 
     def doubt(self) -> str | None:
-        """Why others may have computed beside the measurement; None while it is alone."""
+        """Why others may have computed during the measurement; None if it was alone."""
         if self._hold.is_lost:
-            return f"it stood still for over {self._hold.lease:.0f} s, and others went on"
+            return f"it made no progress for over {self._hold.lease:.0f} s, and others went on"
         if any(try_lock(file, fcntl.LOCK_EX) for file in self._left):
-            return "a process that had hung went on or ended beside it"
+            return "a process that had hung resumed or ended during it"
         return None
 
     def close(self) -> None:
@@ -84,43 +84,43 @@ class Alone:
 
 
 class _Seat:
-    """What a thread keeps open for its steps on a device: the gate, and a file of its own.
+    """The files that a thread keeps open for its steps on a device: the door, and its own file.
 
-    To open them costs far more than to lock them.
+    Opening them costs far more than locking them.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.is_taken = False
         self.folder, self._name = folder, name
-        self._gate_path = folder / f"{name}.gate"
-        self._gate = -1
+        self._door_path = folder / f"{name}.door"
+        self._door = -1
         self._step: Hold | None = None
 
     def take(self, what: str, lease: float) -> None:
-        """Pass the gate and lock the thread's file; waits while a measurement is on."""
+        """Pass the door and lock the thread's file; waits during a measurement."""
         waiting = Waiting(f"{self._name}, {what}")
         while not self._took(what, lease, waiting):
-            # A measurement removed the step's file, or a hung one's gate was replaced.
+            # A measurement removed the step's file, or replaced the door of a hung one.
             self.close()
         self.is_taken = True
 
     def _took(self, what: str, lease: float, waiting: Waiting) -> bool:
         step = self._open()
-        if not wait_for(self._gate, self._gate_path, fcntl.LOCK_SH, waiting, leased=True):
+        if not wait_for(self._door, self._door_path, fcntl.LOCK_SH, waiting, leased=True):
             return False
         try:
             if not try_lock(step.file, fcntl.LOCK_EX):
                 return False
             step.what, step.lease, step.since = what, lease, time.time()
             step.renew()
-            # The gate as the last: whoever measures behind a newer one did not look for this step.
-            return os.fstat(step.file).st_nlink > 0 and is_current(self._gate, self._gate_path)
+            # The door is checked last: a measurement with a newer door did not look for this step.
+            return os.fstat(step.file).st_nlink > 0 and is_current(self._door, self._door_path)
         finally:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            fcntl.flock(self._door, fcntl.LOCK_UN)
 
     def _open(self) -> Hold:
         if self._step is None:
-            self._gate = open_lock(self._gate_path)
+            self._door = open_lock(self._door_path)
             while self._step is None:
                 path = self.folder / f"{self._name}.step.{os.getpid()}.{next(_numbers)}"
                 with contextlib.suppress(FileExistsError):
@@ -136,9 +136,9 @@ class _Seat:
         if self._step is not None:
             os.close(self._step.file)
             self._step = None
-        if self._gate >= 0:
-            os.close(self._gate)
-            self._gate = -1
+        if self._door >= 0:
+            os.close(self._door)
+            self._door = -1
 
     __del__ = close
 
@@ -152,7 +152,7 @@ _mine = _Mine()
 
 
 def _forget_seats() -> None:
-    """A fork shares the locks of what it inherits, and would keep them when its parent dies."""
+    """A forked process shares inherited locks, and would keep them when its parent dies."""
     for seat in _mine.seats.values():
         seat.close()
     _mine.seats.clear()
@@ -162,7 +162,7 @@ os.register_at_fork(after_in_child=_forget_seats)
 
 
 def device_name(device: torch.device) -> str:
-    """A name that tells devices of a node apart: the GPU's UUID, or `cpu`."""
+    """A name that distinguishes the devices of a node: the GPU's UUID, or `cpu`."""
     if device.type == "cuda":
         return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
     return device.type
@@ -172,11 +172,11 @@ def device_name(device: torch.device) -> str:
 def computing(
     device: torch.device, what: str = "taking a training step", lease: float | None = None
 ) -> Iterator[None]:
-    """Hold the device together with others, for one training step or batch.
+    """Share the device with others, for one training step or batch.
 
     Args:
-        what: what is done, as in "has been ..."; tells kinds of steps apart.
-        lease: seconds after which it counts as hung; by default from what such steps took so far.
+        what: what is done, as in "has been ..."; distinguishes kinds of steps.
+        lease: seconds after which it counts as hung; by default from earlier steps of its kind.
     """
     seat = _seat(device)
     if seat.is_taken:
@@ -200,15 +200,15 @@ def computing(
 def measuring(
     device: torch.device, what: str = "measuring", lease: float = MEASURING
 ) -> Iterator[Alone]:
-    """Hold the device alone.
+    """Hold the device exclusively.
 
     Args:
-        lease: seconds without a timed call after which this process counts as hung, and others go
-            on. Ask `Alone.doubt` at the end whether they did.
+        lease: seconds without a timed call after which this process counts as hung, and others
+            continue. `Alone.doubt` says at the end whether they did.
     """
     folder, name = lock_folder(), device_name(device)
     with (
-        held(folder / f"{name}.gate", what, lease) as hold,
+        held(folder / f"{name}.door", what, lease) as hold,
         contextlib.closing(Alone(hold)) as alone,
     ):
         for path in sorted(folder.glob(f"{name}.step.*")):
@@ -217,7 +217,7 @@ def measuring(
 
 
 def _seat(device: torch.device) -> _Seat:
-    """This thread's seat on a device; a new one where the lock folder is another by now."""
+    """This thread's seat on a device; a new one if the lock folder has changed."""
     folder, name = lock_folder(), device_name(device)
     seat = _mine.seats.get(name)
     if seat is None or (seat.folder != folder and not seat.is_taken):

@@ -65,7 +65,7 @@ def test_a_folder_that_others_may_enter_is_closed_and_rid_of_what_is_not_ours(no
     victim.write_text("precious")
     node.locks.mkdir()
     node.locks.chmod(0o777)
-    (node.locks / "cpu.gate").symlink_to(victim)
+    (node.locks / "cpu.door").symlink_to(victim)
     (node.locks / "linked.json").hardlink_to(victim)
     (node.locks / "anybody.json").touch()
     (node.locks / "anybody.json").chmod(0o666)
@@ -73,8 +73,8 @@ def test_a_folder_that_others_may_enter_is_closed_and_rid_of_what_is_not_ours(no
     use()
     assert node.locks.stat().st_mode & 0o777 == 0o700
     kept = {file.name for file in node.locks.iterdir() if not file.name.startswith("cpu.step")}
-    assert kept == {"cpu.gate", "mine.json", "probe"}
-    assert not (node.locks / "cpu.gate").is_symlink()
+    assert kept == {"cpu.door", "mine.json", "probe"}
+    assert not (node.locks / "cpu.door").is_symlink()
     assert victim.read_text() == "precious"
 
 
@@ -110,12 +110,12 @@ def test_what_is_planted_in_place_of_the_folder_is_left_alone(
 ) -> None:
     other = tmp_path / "other"
     other.mkdir(0o700)
-    (other / "cpu.gate").write_text("precious")
+    (other / "cpu.door").write_text("precious")
     plant(node.locks, other)
     use()
     assert lock_folder() == cache_folder()
-    assert (other / "cpu.gate").read_text() == "precious"
-    assert sorted(other.iterdir()) == [other / "cpu.gate"]
+    assert (other / "cpu.door").read_text() == "precious"
+    assert sorted(other.iterdir()) == [other / "cpu.door"]
     if node.locks.is_file():
         assert node.locks.read_text() == "precious"
     elif not node.locks.is_symlink():
@@ -144,8 +144,8 @@ def test_where_no_place_is_safe_one_sentence_says_so(
 def test_a_link_in_place_of_a_lock_is_not_followed(node: Node) -> None:
     victim = node.temporary / "victim"
     victim.write_text("precious")
-    (lock_folder() / "cpu.gate").symlink_to(victim)
-    with pytest.raises(OSError, match=r"cpu\.gate: a lock is an ordinary file.*delete it"):
+    (lock_folder() / "cpu.door").symlink_to(victim)
+    with pytest.raises(OSError, match=r"cpu\.door: a lock must be a regular file.*delete it"):
         use()
     assert victim.read_text() == "precious"
 

@@ -182,7 +182,7 @@ def test_a_hung_holder_is_named_and_no_longer_waited_for(
             until = time.monotonic() + PATIENCE
             while alone.doubt() is None and time.monotonic() < until:
                 time.sleep(0.01)
-            assert "had hung went on" in alone.doubt()
+            assert "had hung resumed" in alone.doubt()
     ended(hung)
     assert (tmp_path / "again").exists()
     late = (tmp_path / "doubt").read_text()

@@ -239,6 +239,6 @@ def test_a_link_in_place_of_a_lock_is_refused_and_not_followed(tmp_path: Path) -
     lock = store.folder / "locks" / store.artefact("train", {}).key
     lock.parent.mkdir(parents=True)
     lock.symlink_to(victim)
-    with pytest.raises(OSError, match=f"{lock.name}: a lock is an ordinary file.*delete it"):
+    with pytest.raises(OSError, match=f"{lock.name}: a lock must be a regular file.*delete it"):
         store.once("train", {}, lambda _: pytest.fail("made"))
     assert victim.read_text() == "precious"
