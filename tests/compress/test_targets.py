@@ -90,7 +90,7 @@ def test_measurements_that_waver_are_met_as_far_as_they_agree() -> None:
             r"target_fps is 1\.0: the detector already has [\d.]+ frames per second",
         ),
         ({"target_macs": 0.0}, r"target_macs is 0\.0: give a value above 0"),
-        ({"target_macs": 0.5, "target_fps": 9.0}, r"target_macs and target_fps: give one"),
+        ({"target_macs": 0.5, "target_fps": 9.0}, r"target_macs and target_fps: give only one"),
     ],
 )
 def test_a_target_out_of_reach_says_what_is_not(targets: dict[str, float], message: str) -> None:

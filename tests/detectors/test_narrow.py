@@ -59,7 +59,7 @@ def test_a_narrowed_layer_is_the_narrow_layer(kind: str) -> None:
         (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 3), "bias": (4,)}, r"weight is \[4, 8, 3\]"),
         (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 3, 3)}, "missing or unknown: bias"),
         (nn.GroupNorm(4, 32), {"weight": (10,), "bias": (10,)}, "10 channels in 4 groups"),
-        (nn.PReLU(8), {"weight": (4,)}, "no rule to narrow a PReLU"),
+        (nn.PReLU(8), {"weight": (4,)}, "narrowing a PReLU is not supported"),
     ],
 )
 def test_shapes_that_no_layer_can_have_are_refused(

@@ -186,7 +186,7 @@ def test_a_hung_holder_is_named_and_no_longer_waited_for(
     ended(hung)
     assert (tmp_path / "again").exists()
     late = (tmp_path / "doubt").read_text()
-    assert ("stood still for over 1 s" in late) == (holder is measuring)
+    assert ("made no progress for over 1 s" in late) == (holder is measuring)
     caplog.clear()
     with measuring(CPU) as next_one:
         assert next_one.doubt() is None

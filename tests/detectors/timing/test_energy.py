@@ -76,7 +76,7 @@ def test_energy_is_that_of_one_call(powercap: Path) -> None:
 def test_a_counter_that_stands_still_tells_nothing(powercap: Path) -> None:
     Zone(powercap / "intel-rapl:0", "package-0")
     found = energy(lambda: None, CPU)
-    assert (found.millijoules, found.how) == (None, "the counter of the CPU packages stood still")
+    assert (found.millijoules, found.how) == (None, "the counter of the CPU packages did not change")
 
 
 def test_a_machine_without_counters_says_so(powercap: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_machine_without_counters_says_so(powercap: Path) -> None:
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_a_counter_for_root_alone_is_named(powercap: Path) -> None:
     Zone(powercap / "intel-rapl:0", "package-0").file.chmod(0)
-    with pytest.raises(EnergyUnreadable, match=r"energy_uj: Permission denied; let this user"):
+    with pytest.raises(EnergyUnreadable, match=r"energy_uj: Permission denied; give this user"):
         energy_counter(CPU)
 
 

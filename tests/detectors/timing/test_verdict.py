@@ -40,7 +40,7 @@ def test_a_quiet_machine_is_trusted() -> None:
     ("seen", "disturbance", "reason"),
     [
         (timing(low=1.8, high=2.2), QUIET, "the 95% interval of the median is 20% wide"),
-        (timing(low=None, high=None), QUIET, "fewer than 6 passes do not tell how far"),
+        (timing(low=None, high=None), QUIET, "fewer than 6 passes give no interval"),
         (timing(settled=False), QUIET, "the latency had not settled after 101 calls"),
         (timing(), Disturbance(others=3.4, stolen=0), "other processes took 3.4 of 4 cores"),
         (timing(), Disturbance(others=0, stolen=0.2), "machines took 20% of a core's time"),

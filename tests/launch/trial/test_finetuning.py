@@ -147,7 +147,7 @@ def test_a_pruning_that_cannot_be_is_refused_before_training(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     for pruning, message in (
-        (Slimming(floor=1.0), r"slimming: no channel of this detector may go"),
+        (Slimming(floor=1.0), r"slimming: nothing can be pruned in this detector"),
         (ImportancePruning(round_to=64), r"round_to is 64, but backbone\.layer0\.0 has 8"),
         (Slimming(target="macs", ratio=0.9, floor=0.9), r"slimming\.ratio: .*cannot be reached"),
     ):
