@@ -53,10 +53,10 @@ def test_a_narrowed_layer_is_the_narrow_layer(kind: str) -> None:
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (nn.Conv2d(8, 6, 3), {"weight": (4, 9, 3, 3), "bias": (4,)}, r"weight is \[4, 9, 3, 3\]"),
-        (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 1, 1), "bias": (4,)}, r"weight is \[4, 8, 1, 1\]"),
-        (nn.Conv2d(8, 6, 3), {"weight": (0, 8, 3, 3), "bias": (0,)}, r"weight is \[0, 8, 3, 3\]"),
-        (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 3), "bias": (4,)}, r"weight is \[4, 8, 3\]"),
+        (nn.Conv2d(8, 6, 3), {"weight": (4, 9, 3, 3), "bias": (4,)}, r"narrowed to \[4, 9, 3, 3\]"),
+        (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 1, 1), "bias": (4,)}, r"narrowed to \[4, 8, 1, 1\]"),
+        (nn.Conv2d(8, 6, 3), {"weight": (0, 8, 3, 3), "bias": (0,)}, r"narrowed to \[0, 8, 3, 3\]"),
+        (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 3), "bias": (4,)}, r"narrowed to \[4, 8, 3\]"),
         (nn.Conv2d(8, 6, 3), {"weight": (4, 8, 3, 3)}, "missing or unknown: bias"),
         (nn.GroupNorm(4, 32), {"weight": (10,), "bias": (10,)}, "10 channels in 4 groups"),
         (nn.PReLU(8), {"weight": (4,)}, "narrowing a PReLU is not supported"),
