@@ -1,4 +1,4 @@
-"""What a trial is run on: the data, read and checked once."""
+"""The data of a trial, read and checked once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from searchspace.errors import InputError
 
 
 class TrialError(InputError):
-    """A configuration and data that do not go together; names field, value and fix."""
+    """A configuration that does not fit the data; names field, value and fix."""
 
 
 class SettingsError(InputError):
@@ -21,7 +21,7 @@ def given_path(name: str, value: Path | str) -> Path:
     """An argument as a path.
 
     Raises:
-        SettingsError: it is an empty text, which Python would take for the working folder.
+        SettingsError: it is empty, which Python would take for the working folder.
     """
     if value == "":
         raise SettingsError(f"{name} is empty: give a path")
@@ -29,7 +29,7 @@ def given_path(name: str, value: Path | str) -> Path:
 
 
 def dropped_in_words(data: TrialData) -> tuple[str, ...]:
-    """What was left out of each split, and what is left of it; nothing where all is there."""
+    """For each split with dropped entries, a sentence with the numbers dropped and left."""
     splits = (("training", data.train), ("validation", data.val))
     return tuple(f"{name} data: {s.dropped_in_words()}" for name, s in splits if s.skipped)
 
@@ -43,12 +43,12 @@ class TrialData:
 
     @classmethod
     def read(cls, source: DataSource, skip_bad: bool = False) -> TrialData:
-        """Raises `DataError` with every problem found."""
+        """Read and check both splits; raises `DataError` with every problem found."""
         return cls(*read_source(source, skip_bad))
 
     @classmethod
     def of(cls, data: TrialData | DataSource | Path | str) -> TrialData:
-        """Read splits as they are, or from where they lie; raises `DataError`."""
+        """`data` itself, or the data at a source or folder, read; raises `DataError`."""
         if isinstance(data, TrialData):
             return data
         return cls.read(data if isinstance(data, DataSource) else DataSource.from_folder(data))

@@ -1,4 +1,4 @@
-"""Initial weights that a search or a trial needs: had before anything is trained, or refused."""
+"""Initial weights of a search or a trial: made available, or refused, before training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from searchspace.training import TrainConfig
 logger = logging.getLogger(__name__)
 
 NONE = "none"
-"""Of `--weights`: backbones start from random numbers."""
+"""Value of `--weights`: backbones start from random weights."""
 
 DOWNLOADED = ("imagenet", "auto")
 
@@ -35,21 +35,21 @@ BACKBONES: dict[str, tuple[type[Backbone], str | None]] = {
     "vgg16": (VGG16, "norm"),
     "resnet": (ResNet, "depth"),
 }
-"""Kinds with published weights, and the field that tells apart which."""
+"""Kinds of backbones with published weights, and the field that selects among these."""
 
 
 def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | None]:
-    """The space as `--weights` has it, and where published weights lie that are not downloaded.
+    """The space changed by `--weights`, and the path of published weights that are not downloaded.
 
-    All that the space may need are on this machine afterwards.
+    Afterwards all weights that the space may need are on this machine.
 
     Args:
-        asked: a folder or file with published weights, `none` to go without, None to download
-            what is needed.
+        asked: a folder or file with published weights, `none` for random weights, None to download
+            them if needed.
 
     Raises:
-        WeightsUnavailable: published weights that the space may need cannot be had.
-        TrialError: a folder is given, and no weights are read from it.
+        WeightsUnavailable: published weights that the space may need are not available.
+        TrialError: a folder is given, but the space does not use published weights.
     """
     if asked == NONE:
         return space.fix(WEIGHTS, NONE), None
@@ -64,7 +64,7 @@ def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | 
 
 
 def make_sure(space: Space, given: Path | None) -> None:
-    """Have all published weights that a space may need; raises `WeightsUnavailable`."""
+    """Download all published weights that a space may need; raises `WeightsUnavailable`."""
     for file in _needed(space):
         file.make_sure(given)
 
@@ -72,11 +72,11 @@ def make_sure(space: Space, given: Path | None) -> None:
 def trial_with_weights(
     config: TrialConfig, asked: Path | str | None
 ) -> tuple[TrialConfig, Path | None]:
-    """A configuration as `--weights` has it, and where its published weights lie.
+    """A configuration changed by `--weights`, and the path of its published weights.
 
     Raises:
-        TrialError: a folder is given, and no weights are read from it; or the configuration does
-            not go with the initial weights that it is to have.
+        TrialError: a folder is given, but the trial does not use published weights; or the
+            configuration is incompatible with its initial weights.
     """
     try:
         if asked == NONE:
@@ -93,7 +93,7 @@ def trial_with_weights(
 
 
 def make_sure_of(config: TrialConfig, given: Path | None) -> None:
-    """Have the published weights of one trial, if any; raises `WeightsUnavailable`."""
+    """Download the published weights of one trial, if any; raises `WeightsUnavailable`."""
     if config.train.weights in DOWNLOADED:
         Published.of(config.detector.backbone).make_sure(given)
 
@@ -104,11 +104,11 @@ def fill(
     given: Path | None,
     ancestor: Detector | None,
 ) -> dict[str, Any]:
-    """Give a detector the initial weights of its recipe; says what became of them, by their source.
+    """Give a detector the initial weights of its recipe; returns each `Placement`, by source.
 
     Args:
         given: a folder or file with published weights; None downloads them.
-        ancestor: a trained detector, whose weights are taken where they fit.
+        ancestor: a trained detector, whose weights are copied if they fit.
     """
     placed: dict[str, Placement] = {}
     if recipe.weights == "shapes":
@@ -121,14 +121,14 @@ def fill(
         if missing := placement.missing:
             value = f" {recipe.weights}" if source == WEIGHTS else ""
             logger.warning(
-                f"{source}{value}: {len(missing)} tensors of the detector got nothing and start "
-                f"from random numbers: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
+                f"{source}{value}: {len(missing)} tensors of the detector are not among these "
+                f"weights and are random: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
             )
     return {source: asdict(placement) for source, placement in placed.items()}
 
 
 def _needed(space: Space) -> Iterator[Published]:
-    """The files that backbones of a space may start from, each once."""
+    """The files of published weights that a space may need, each once."""
     fields = dict(space.fields())
     narrowest = fields["detector.width"].nearest(0)
     if narrowest > WIDEST["imagenet"] or not set(options(fields[WEIGHTS])) & set(DOWNLOADED):

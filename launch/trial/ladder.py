@@ -1,4 +1,4 @@
-"""The pruning ladder: one trained parent gives several compact children."""
+"""The pruning ladder: one trained detector, pruned at several ratios."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def ladder(
 ) -> tuple[TrialResult, ...]:
     """Train a detector once, and prune, fine-tune, evaluate and measure it at each ratio.
 
-    Every rung is a trial of its own, in `out/ratio-RATIO`; what they have in common lies in
-    `out/stages` and is done once. A ladder that was interrupted, or gets more rungs, goes on.
+    Each ratio is a separate trial in `out/ratio-RATIO`; shared stages are in `out/stages` and run
+    once. An interrupted ladder resumes, and ratios can be added.
 
     Args:
-        config: says all but the ratio.
-        ratios: of `compress.pruning`, each once.
-        weights: as `run_trial` has it.
+        config: the configuration except for the ratio.
+        ratios: values of `compress.pruning.ratio`, each once.
+        weights: as in `run_trial`.
 
     Returns:
-        The rungs' results in the order of `ratios`.
+        The trials' results in the order of `ratios`.
 
     Raises:
-        TrialError: the configuration prunes nothing, there is no ratio, or one twice.
+        TrialError: the configuration prunes nothing, or `ratios` is empty or has one twice.
         pydantic.ValidationError: a ratio is not between 0 and 1.
-        DataError, TrainingFailed: as `run_trial`.
+        DataError, TrainingFailed: as in `run_trial`.
     """
     rungs = ladder_configs(config, ratios)
     data, out = TrialData.of(data), Path(out)
@@ -72,11 +72,11 @@ def ladder_control(
     progress: bool = False,
     weights: Path | None = None,
 ) -> Outcome | None:
-    """What the rungs of a ladder are compared with: their parent, unpruned but trained on as long.
+    """The control of a ladder: the unpruned parent, trained for as many more epochs.
 
-    Its detector lies in `out/unpruned`, what it has in common with the rungs in `out/stages`. None
-    where nothing follows the pruning: there the parent itself has had as much training. Arguments
-    and what is raised are as of `ladder`.
+    Its detector is in `out/unpruned`, shared stages in `out/stages`. None if there is no
+    fine-tuning: then the parent itself has had the same training. Arguments and errors are as in
+    `ladder`.
     """
     if not config.compress.pruning.finetune_epochs:
         return None
@@ -93,7 +93,7 @@ def ladder_control(
 
 
 def ladder_configs(config: TrialConfig, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
-    """The trials of a ladder; raises what `ladder` raises of a configuration and ratios."""
+    """The trials of a ladder; raises `TrialError` or `pydantic.ValidationError` as `ladder`."""
     if not config.compress.prunes:
         raise TrialError("compress.pruning is none: a ladder needs a kind of pruning")
     if not ratios or len(set(ratios)) < len(ratios):

@@ -1,4 +1,4 @@
-"""What a trial leaves to look at: the log of its run, and the traceback of what ended it."""
+"""The log of a trial, and the traceback of the error that ended it, in its folder."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class TrialLog(logging.FileHandler):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / LOG, encoding="utf-8", errors="backslashreplace", delay=True)
         self.setFormatter(FORMAT)
-        # Python prints warnings by itself only while no handler is installed.
+        # Python prints warnings itself only if no handler is installed.
         self._prints = not logging.root.handlers
 
     def note(self, text: str) -> None:
-        """Write a line of our own, which goes to no other handler."""
+        """Write a line to this log only."""
         self.handle(logging.LogRecord("trial", logging.INFO, "", 0, text, None, None))
 
     def note_epoch(self, stage: str, epoch: int, losses: dict[str, float]) -> None:
@@ -48,12 +48,12 @@ class TrialLog(logging.FileHandler):
             logging.lastResort.handle(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk is reported by whoever writes results there."""
+        """Ignore errors: a full disk is reported when results are written."""
 
 
 @contextlib.contextmanager
 def trial_log(folder: Path) -> Iterator[TrialLog]:
-    """Log into a trial's folder for the time of an attempt."""
+    """Log into a trial's folder during an attempt."""
     log = TrialLog(folder)
     logging.root.addHandler(log)
     try:

@@ -1,4 +1,4 @@
-"""What scores and measures a trial's detectors: on this node, or wherever the target device is."""
+"""Scoring and measuring of a trial's detectors: on this node, or on the target device."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from launch.trial.data import TrialData
 from searchspace.measuring import MeasureConfig
 
 FRAMES = 8
-"""Validation images that frames per second are measured on."""
+"""Number of validation images that frames per second are measured on."""
 
 
 class Meter(Protocol):
     """Scores and measures detectors in the form that a configuration names.
 
     Attributes:
-        hardware: what it measures on.
+        hardware: the name of the device that it measures on.
     """
 
     hardware: str
@@ -37,11 +37,11 @@ class Meter(Protocol):
         """COCO's metrics on the validation split.
 
         Args:
-            calibration: training images that int8 takes its ranges of values from.
+            calibration: number of training images that int8 is calibrated on.
         """
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
-        """What a detector costs."""
+        """The cost of a detector."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LocalMeter:
     """Scores and measures on a device of this node.
 
     Attributes:
-        speeds: folder of the speeds that are known already; see `SpeedStore`.
+        speeds: folder of cached speeds; see `SpeedStore`.
     """
 
     data: TrialData

@@ -1,8 +1,8 @@
-"""What must hold of a configuration, a space and data before anything is trained.
+"""Checks of a configuration or a space against the data before anything is trained.
 
-`FAULTS` is the table: each entry says what is wrong with a configuration on some data, or nothing.
-A trial is held to all of it. Of a space, every option is held to it by itself: one that no
-configuration works with is refused, whatever else may be drawn.
+`FAULTS` is the table: each entry returns what is wrong with a configuration on some data, or None.
+A trial must pass all of them. For a space, every option is checked separately: one that works in no
+configuration is refused.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from searchspace.initial_weights import check_start
 from searchspace.reading import in_words, shown
 
 Fault = Callable[[TrialConfig, TrialData], str | None]
-"""What is wrong with a configuration on data, with the field and the fix; None for nothing."""
+"""Returns what is wrong with a configuration on data, with the field and the fix, or None."""
 
 DRAWS = 25
-"""Configurations that are tried before an option counts as one that nothing works with."""
+"""Configurations that are tried before an option counts as unusable."""
 
 
 def check_fits(
     config: TrialConfig, data: TrialData, load_teacher: LoadTeacher = load_teacher
 ) -> None:
-    """Raise `TrialError` where a configuration, data and teachers do not go together."""
+    """Raise `TrialError` if a configuration does not fit the data or its teachers."""
     check_objects(data)
     for fault in (*FAULTS, _pruning):
         if found := fault(config, data):
@@ -50,32 +50,33 @@ def check_fits(
 
 
 def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
-    """Raise `TrialError` where the validation data leave all scores, or a figure, undefined."""
+    """Raise `TrialError` if the validation data leave all scores, or one of `figures`,
+    undefined."""
     objects = [a for found in data.val.annotations.values() for a in found if not a.iscrowd]
     if not objects:
         score = next((_label(name) for name in figures if name in Metrics.model_fields), "AP")
         raise TrialError(
-            f"the validation data have no object, so {score} is undefined: add images with "
-            "annotated objects to them"
+            f"the validation data have no objects, so {score} is undefined: add images with "
+            "annotated objects"
         )
     of_small = next((name for name in figures if name in ("ap_small", "ar_small")), None)
     if of_small and not any(a.area < SMALL_AREA for a in objects):
         raise TrialError(
-            f"the validation data have no object below 32x32 pixels, so {_label(of_small)} is "
-            "undefined: add images with small objects to them, or choose other objectives"
+            f"the validation data have no objects below 32x32 pixels, so {_label(of_small)} is "
+            "undefined: add images with small objects, or choose other objectives"
         )
 
 
 def _label(metric: str) -> str:
-    """As reports write it, e.g. `AP_small`."""
+    """A metric's label in reports, e.g. `AP_small`."""
     return metric[:2].upper() + metric[2:]
 
 
 def check_space(space: Space, data: TrialData) -> None:
-    """Raise `TrialError` where an option of a space works in no configuration on the data.
+    """Raise `TrialError` if an option of a space works in no configuration on the data.
 
-    How far options work with each other is not looked at: a trial that draws two that do not is
-    refused by itself. Nor is pruning, which asks for a graph of each detector: a trial does that.
+    Combinations of options are not checked: a trial that draws two incompatible ones is refused
+    then. Nor is pruning, which needs a graph of each detector; the trial checks it.
     """
     judge = functools.partial(_wrong, data=data, load=functools.cache(load_teacher))
     if found := _hopeless(space, {}, judge):
@@ -84,16 +85,16 @@ def check_space(space: Space, data: TrialData) -> None:
         for option in _ends(domain):
             if found := _hopeless(space, {path: domain.param(option)}, judge):
                 raise TrialError(
-                    f"space {space.name}, {path} = {shown(option)}: {found}; or take this option "
-                    "out of the space"
+                    f"space {space.name}, {path} = {shown(option)}: {found}; or remove this option "
+                    "from the space"
                 )
 
 
 def _hopeless(
     space: Space, forced: Mapping[str, Any], judge: Callable[[TrialConfig], str | None]
 ) -> str | None:
-    """What is wrong with the last of some configurations with forced parameters; None as soon as
-    one of them works."""
+    """What is wrong with the last of several configurations with forced parameters; None if one of
+    them works."""
     found = None
     for seed in range(DRAWS):
         try:
@@ -123,9 +124,9 @@ def _ends(domain: Domain) -> Sequence[Any]:
 
 
 class _Draw:
-    """A random draw, as a trial of Optuna, with some parameters as they are told.
+    """A random draw, in the role of an Optuna trial, with some parameters forced.
 
-    What exists under one kind alone is reached by forcing that kind.
+    A parameter that exists under one kind only is reached by forcing that kind.
     """
 
     def __init__(self, forced: Mapping[str, Any], seed: int) -> None:
@@ -147,7 +148,7 @@ _FREE = object()
 
 
 def _kinds(forced: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The kinds that paths lie under: `backbone.kind` is `resnet` for `backbone.resnet.depth`."""
+    """The kinds that paths require: `backbone.kind` is `resnet` for `backbone.resnet.depth`."""
     for path in forced:
         names = path.split(".")
         for depth in range(1, len(names)):
@@ -180,7 +181,7 @@ def _input_sizes(config: TrialConfig, data: TrialData) -> str | None:
 
 
 def _batch_norm(config: TrialConfig, data: TrialData) -> str | None:
-    """A batch norm that learns needs two values of a channel at least."""
+    """A batch norm in training needs at least two values per channel."""
     if config.train.batch_size > 1:
         return None
     detector = skeleton(config.detector).train()
@@ -189,14 +190,14 @@ def _batch_norm(config: TrialConfig, data: TrialData) -> str | None:
     if not names:
         return None
     return (
-        f"train.batch_size is 1, but the batch norm {names[0]} sees a map of 1x1, of which one "
-        "image gives one value, and it needs two: set train.batch_size to 2 or more, or raise "
+        f"train.batch_size is 1, but the batch norm {names[0]} gets a map of 1x1 and so a single "
+        "value per channel, and it needs two: set train.batch_size to 2 or more, or raise "
         "detector.input_size"
     )
 
 
 def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
-    """Objects that are too small at the input are left out of every training image."""
+    """Objects that are too small at the input size are not trained on."""
     height, width = config.detector.size
     sides = [min(w * width, h * height) for w, h in _shares(data)]
     enlarged = CLOSEST_CROP if config.train.augment.crop else 1.0
@@ -213,7 +214,7 @@ def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
 
 
 def _shares(data: TrialData) -> Iterator[tuple[float, float]]:
-    """Width and height of each object to train on, as shares of its image's."""
+    """Width and height of each training object, as shares of its image's."""
     for image in data.train.images:
         for item in data.train.annotations[image.id]:
             x1, y1, x2, y2 = item.box
@@ -228,7 +229,7 @@ def _pruning(config: TrialConfig, data: TrialData) -> str | None:
 
 
 def _message(check: Callable[[], object]) -> str | None:
-    """What a check says that raises InputError."""
+    """The message of the InputError that a check raises, if any."""
     try:
         check()
     except InputError as error:
@@ -244,4 +245,4 @@ FAULTS: tuple[Fault, ...] = (
     _batch_norm,
     _sizes_of_objects,
 )
-"""What a trial and every option of a space are held to; a trial also to its pruning."""
+"""The checks of a trial and of every option of a space; a trial's pruning is checked as well."""

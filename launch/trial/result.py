@@ -1,4 +1,4 @@
-"""What comes of a trial, as its folder keeps it."""
+"""The result of a trial, as stored in its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESULT = "result.json"
 
 
 class Outcome(BaseModel):
-    """What a detector scores and costs."""
+    """Metrics and cost of a detector."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,25 +25,25 @@ class Outcome(BaseModel):
     cost: Cost
 
     def figure(self, name: str) -> float | None:
-        """A metric or cost by its name, e.g. `ap_small` or `fps`."""
+        """A metric or cost by its name, e.g. `ap_small` or `fps`; None if it is not known."""
         return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
 
 
 class TrialResult(BaseModel):
-    """The end of a trial.
+    """The result of a trial.
 
     Attributes:
-        config: the whole cause of it, data and ancestor apart.
+        config: its configuration.
         dense: the detector after `train.epochs`.
-        compact: the detector after its second part: pruned and fine-tuned, or trained on with all
-            of its channels; None if the trained detector was left as it was.
-        ancestor: what its training started from, where that is another trained detector.
-        predicted: what the final one would cost, as measured before training.
-        removed_share: share of the prunable channels that went.
+        compact: the detector after the second part: pruned and fine-tuned, or unpruned and trained
+            for as many more epochs; None if there was no second part.
+        ancestor: the trained detector that its training started from, if any.
+        predicted: the cost of the final detector as measured before training.
+        removed_share: share of the prunable channels that was removed.
         trained: key of the dense detector's artefact in the store of stages.
-        seconds: wall time of the run that ended it; stages that were there already take none.
-        quantised: what int8 finds on validation images beside what it was made from; None where
-            nothing was quantised.
+        seconds: wall time of the run that finished it; cached stages take none.
+        quantised: agreement of the int8 detector with the float one on validation images; None
+            without quantisation.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,7 +60,7 @@ class TrialResult(BaseModel):
 
     @property
     def final(self) -> Outcome:
-        """The outcome of the detector that would be deployed."""
+        """The outcome of the final detector, which would be deployed."""
         return self.compact or self.dense
 
     def figure(self, name: str) -> float | None:
@@ -69,5 +69,5 @@ class TrialResult(BaseModel):
 
 
 def read_result(file: Path) -> TrialResult:
-    """What a trial left in `result.json`; raises ValueError where that is damaged."""
-    return read_model(file, TrialResult, "run the trial again, which writes it anew")
+    """Read `result.json` of a trial; raises ValueError if it is damaged."""
+    return read_model(file, TrialResult, "run the trial again, which rewrites it")

@@ -30,16 +30,16 @@ from searchspace.reading import Unreadable, read_model
 from searchspace.trial import TrialConfig
 
 SPEEDS = "speeds"
-"""The folder of a store of stages where the speeds of architectures lie."""
+"""Subfolder of a store with the speeds of architectures."""
 
 
 DEVICES = ("cpu", "cuda")
 
 INT8 = "int8"
-"""The folder of a quantised trial's model, as its runtime loads it."""
+"""Subfolder of a trial with its int8 model, as its runtime loads it."""
 
 STAGES = "stages"
-"""The folder of a trial, or of trials that share it, where the artefacts of stages lie."""
+"""Subfolder of a trial or a study with the artefacts of stages."""
 
 OnPredicted = Callable[[Cost], None]
 
@@ -73,40 +73,41 @@ def run_trial(
     weights: Path | None = None,
     ancestor: Path | None = None,
 ) -> TrialResult:
-    """Run one trial, or what is left of it.
+    """Run one trial, or the rest of an interrupted one.
 
-    It leaves in `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
-    `compact/` with `compact.json`, `int8/`, `result.json`. Where nothing is pruned there is no
-    plan, and `compact` only if the detector is trained on (`finetune_epochs` above 0). A stage
-    whose artefact lies in `stages` already is not run again, whichever trial it was run for.
-    Training stages go on from their last epoch.
+    It writes to `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
+    `compact/` with `compact.json`, `int8/`, `result.json`. Without pruning there is no plan, and
+    `compact` only if the detector is trained further (`finetune_epochs` above 0). A stage whose
+    artefact is in `stages` already, from this or another trial, is not run again. Training resumes
+    from its last epoch.
 
     Args:
-        data: read splits, or where they lie.
-        device: `cuda` where there is one, by default.
+        data: the data, or their source or folder.
+        device: by default `cuda` if there is a GPU.
         stages: folder of the stages' artefacts, which may be shared with other trials; by default
             `stages` in `out`.
-        load_teacher: brings the teachers that the configuration names; by default from their
+        load_teacher: loads the teachers that the configuration names; by default from their
             folders.
-        meter: scores and measures; by default on the device that trains.
-        on_predicted: told what the final detector will cost, before it is trained.
-        rungs: epochs of the training after which `on_rung` is told what a snapshot scores. What
-            this or `on_predicted` raises ends the trial, and the next call goes on from there.
-        weights: a folder or file with the published weights that the backbone starts from, in
-            place of a download.
-        ancestor: the folder of a saved detector whose weights the training starts from, where they
-            fit; `out` keeps which one that is in `ancestor.json`, beside `trial.json`.
+        meter: scores and measures; by default on the training device.
+        on_predicted: called before training with the predicted cost of the final detector.
+        rungs: numbers of training epochs after which `on_rung` is called with the metrics of a
+            snapshot. An exception from it or from `on_predicted` ends the trial, and the next call
+            resumes there.
+        weights: a folder or file with the published weights of the backbone, instead of a
+            download.
+        ancestor: the folder of a saved detector whose weights the training starts from, as far as
+            they fit; `out/ancestor.json` records it.
 
     Raises:
-        RuntimeUnavailable: the detector cannot be had in the form that it is to be measured in.
+        RuntimeUnavailable: the form in which the detector is to be measured is not available.
         SettingsError: `out` is empty.
         TrialError: `out` holds another trial, or the configuration does not fit the data or a
             teacher.
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
-        WeightsUnavailable: published weights that it starts from cannot be had.
-        pydantic.ValidationError: weights `auto`, and the detector is set to something else than
-            these were trained with.
+        WeightsUnavailable: its published initial weights are not available.
+        pydantic.ValidationError: weights `auto`, and the detector has other settings than those
+            that the weights were trained with.
     """
     out, device = given_path("out", out), pick_device(device)
     load_plugins()
@@ -132,40 +133,40 @@ def run_trial(
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
-    """The device asked for, else a GPU where there is one.
+    """The requested device; by default a GPU if there is one.
 
     Raises:
-        ValueError: there is no such device, or it is not in this machine.
+        ValueError: the device is unknown, or not in this machine.
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = _named_device(device)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found.type == "cuda" and (found.index or 0) >= gpus:
-        have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU can be used here"
+        have = f"this machine has {gpus}, numbered from 0" if gpus else "no GPU is usable here"
         raise InputError(f"device {device!s}: {have}; give cpu, or leave the device out")
     return found
 
 
 def check_for_ray(device: torch.device | str | None, elsewhere: bool) -> torch.device:
-    """The device that trials in Ray's processes are to run on.
+    """The device of trials that run in Ray's processes.
 
     Args:
-        elsewhere: they run on a cluster, whose nodes need not have what this machine has.
+        elsewhere: whether they run on a cluster, whose nodes may differ from this machine.
 
     Raises:
-        ValueError: see `pick_device`; or one of several GPUs is named, which Ray gives out itself.
+        ValueError: see `pick_device`; or a numbered GPU is given, but Ray assigns GPUs itself.
     """
     if device is not None and _named_device(device).index:
         raise InputError(
-            f"device {device!s}: Ray gives each trial a GPU itself: give cuda, and choose GPUs by "
+            f"device {device!s}: Ray assigns a GPU to each trial: give cuda, and select GPUs with "
             "CUDA_VISIBLE_DEVICES"
         )
     return _named_device(device) if device is not None and elsewhere else pick_device(device)
 
 
 def _named_device(device: torch.device | str) -> torch.device:
-    """A device by its name, be it in this machine or not."""
+    """A device by its name, whether it is in this machine or not."""
     try:
         found = torch.device(device)
     except RuntimeError:
@@ -177,7 +178,7 @@ def _named_device(device: torch.device | str) -> torch.device:
 
 @dataclass(frozen=True)
 class _Trial:
-    """The flow of a trial through its stages, and what it leaves in its folder."""
+    """Runs a trial through its stages, and writes the files in its folder."""
 
     out: Path
     stages: Stages
@@ -242,7 +243,7 @@ class _Trial:
         )
 
     def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:
-        """What becomes of the trained detector, and the share of its channels that goes."""
+        """The final detector, and the share of its channels that was removed."""
         if not self.stages.config.compress.prunes:
             return self.stages.train_on(dense), 0.0
         plan, pruned = self.stages.prune(dense)

@@ -1,4 +1,4 @@
-"""Stages that are never done twice: a folder of artefacts, each named by what determined it."""
+"""Cache of stage outputs: a folder of artefacts, each named by a hash of its inputs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from detectors.locks import held
 from launch.files import sha256, write_atomically
 
 VERSION = 1
-"""Part of every name; raised when a stage begins to do something else with the same inputs."""
+"""Part of every name; increase it when a stage changes its output for the same inputs."""
 
 MANIFEST = "stage.json"
 RECORD = "record.json"
 SCRATCH = "scratch"
-"""The folder of an unfinished artefact whose files serve the next attempt alone."""
+"""Subfolder of an unfinished artefact for files that only the next attempt needs."""
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -32,12 +32,11 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Artefact:
-    """What a stage left.
+    """The output of a stage.
 
     Attributes:
-        key: the stage's name and a hash of everything that determined it; what later stages give
-            as their input.
-        folder: its files.
+        key: the stage's name and a hash of its inputs; later stages use it as an input.
+        folder: the folder of its files.
     """
 
     key: str
@@ -45,12 +44,12 @@ class Artefact:
 
 
 class Manifest(BaseModel):
-    """What an artefact is; written last, so that an artefact without one is none.
+    """Describes an artefact; written last, so a folder without it is incomplete.
 
     Attributes:
-        inputs: everything that determined it.
+        inputs: everything that determined the artefact.
         files: SHA-256 of each file by its path.
-        seconds: how long it took, in the attempt that ended it.
+        seconds: duration of the attempt that finished it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,21 +61,21 @@ class Manifest(BaseModel):
 
 
 class Store:
-    """Artefacts by what determined them; any number of processes may work on one store."""
+    """Artefacts by their inputs; any number of processes may share one store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def once(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Artefact:
-        """The artefact of a stage, made first where it does not lie here whole.
+        """The artefact of a stage, made first if it is missing or damaged.
 
-        Of several processes that want the same one, one makes it and the others wait, and say for
-        whom after a while. A lock dies with its process.
+        If several processes need it, one makes it and the others wait; after a while they log for
+        whom. A lock is released when its process ends.
 
         Args:
-            inputs: everything that determines what comes out, as JSON can show it.
-            make: fills a folder, which outlives a crash and is then given to the next attempt. The
-                artefact appears at once and whole when `make` has returned.
+            inputs: everything that determines the output, as JSON values.
+            make: fills a folder, which survives a crash and is passed to the next attempt. The
+                artefact appears atomically when `make` has returned.
         """
         artefact = self.artefact(stage, inputs)
         if _damage(artefact.folder):
@@ -89,7 +88,7 @@ class Store:
         return artefact
 
     def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:
-        """Where the artefact of a stage lies or will lie."""
+        """The artefact of a stage, whether it exists yet or not."""
         text = json.dumps({"version": VERSION, "stage": stage, "inputs": inputs}, sort_keys=True)
         key = f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         return Artefact(key, self.folder / key)
@@ -97,7 +96,7 @@ class Store:
     def record(
         self, stage: str, inputs: Mapping[str, Any], model: type[M], make: Callable[[], M]
     ) -> tuple[M, Artefact]:
-        """The value of a stage that leaves no more than that."""
+        """The value of a stage whose output is a single value."""
 
         def write(folder: Path) -> None:
             write_atomically(folder / RECORD, make().model_dump_json(indent=1))
@@ -120,7 +119,7 @@ def _damage(folder: Path) -> str | None:
 
 def _remove(folder: Path, damage: str) -> None:
     if folder.exists():
-        logger.warning(f"{folder} is damaged and made again ({damage})")
+        logger.warning(f"{folder} is damaged and will be made again ({damage})")
         shutil.rmtree(folder)
 
 

@@ -1,7 +1,7 @@
 """The papers' systems, each a full trial configuration with its published figures.
 
-Where a paper lowers its learning rate in steps, the configuration has as many epochs under the
-cosine. Iterations are told as epochs of the 16,551 images of VOC 2007 and 2012.
+If a paper lowers its learning rate in steps, the configuration has the same number of epochs with a
+cosine schedule. Iterations are converted to epochs of the 16,551 images of VOC 2007 and 2012.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ papers: dict[str, PaperSystem] = {
 
 
 def on_coco(name: str) -> TrialConfig:
-    """A system with the 80 classes of COCO and, where it was built for VOC, priors for COCO.
+    """A system with the 80 classes of COCO and, if it was built for VOC, with priors for COCO.
 
     Raises:
         KeyError: no system has this name.

@@ -1,7 +1,7 @@
 """YOLOX and GFL, and the runs of Manaiev (2022) on them.
 
-The thesis trains them for person and car on 25,000 images of COCO, and does not print how long. Its
-runs have two classes and the frameworks' own recipes; `yolox_tiny`, `yolox_s`, `gfl_r50` and
+The thesis trains them for person and car on 25,000 images of COCO, and does not say for how long.
+Its runs have two classes and the frameworks' own recipes; `yolox_tiny`, `yolox_s`, `gfl_r50` and
 `gfl_r101` are the same systems with COCO's 80 classes.
 """
 
@@ -28,7 +28,7 @@ from searchspace.training import (
 from searchspace.trial import TrialConfig
 
 _THESIS = "Manaiev 2022: person and car of COCO val2017"
-_YOLOX_THESIS = f"{_THESIS}; its tables do not agree on which YOLOX is which"
+_YOLOX_THESIS = f"{_THESIS}; its tables disagree about which YOLOX is which"
 
 _TINY_PIXELS, _SMALL_PIXELS = 416, 640
 _YOLOX_WIDTHS = {_TINY_PIXELS: 0.375, _SMALL_PIXELS: 0.5}
@@ -47,7 +47,7 @@ _YOLOX_RECIPE = TrainConfig(
     augment=Augment(mosaic=1, photometric=1, zoom_out=0, crop=0),
 )
 _YOLOX_SIZES = {_TINY_PIXELS: (320, 640), _SMALL_PIXELS: (480, 800)}
-"""Input size -> the smallest and the largest one that it is trained at."""
+"""Input size -> the smallest and the largest size in training."""
 
 _GFL_RECIPE = TrainConfig(
     epochs=12,
@@ -62,7 +62,7 @@ _GFL_RECIPE = TrainConfig(
 )
 _PASTED = CopyPaste(copies=1, pastes=1)
 _WEIGHTED = SmallObjects(weight=0.95, offset=0.05)
-"""1 - 0.95 * IoU^2 in place of 1 - IoU^2, and likewise for GIoU."""
+"""1 - 0.95 * IoU^2 instead of 1 - IoU^2, and likewise for GIoU."""
 
 
 def _yolox(
@@ -107,7 +107,7 @@ def _gfl(
         recipe |= {
             "epochs": 24,
             "schedule": Steps(milestones=(16 / 24, 22 / 24)),
-            # The shorter side, 800 pixels else.
+            # The shorter side; otherwise 800 pixels.
             "multi_scale": MultiScale(smallest=480 / 800),
         }
     recipe |= _taught(teacher)
@@ -116,7 +116,7 @@ def _gfl(
 
 
 def _taught(teacher: str | None) -> dict[str, Distillation]:
-    """Channel-wise distillation of the class logits: where and how, the thesis does not say."""
+    """Channel-wise distillation of the class logits; the thesis does not specify where and how."""
     return {} if teacher is None else {"distillation": ChannelWise(teacher=teacher)}
 
 
@@ -193,7 +193,7 @@ _GFL_RUNS = {
     ),
 }  # fmt: skip
 """Distillation I, II and III: teacher and student on original data, both on augmented data, the
-student alone on augmented data. The thesis credits the gain of III to what II is."""
+student only on augmented data. The thesis attributes the gain of III to the setting of II."""
 
 THESIS_RUNS: dict[str, PaperSystem] = {**_YOLOX_RUNS, **_GFL_RUNS}
 ANCHOR_FREE: dict[str, PaperSystem] = {**_ON_COCO, **THESIS_RUNS}

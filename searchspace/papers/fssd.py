@@ -42,8 +42,9 @@ def pyramid(
 ) -> Extend:
     """The pyramid on the fused map, in the paper's three forms.
 
-    In (a) the fused map is level 0 itself; in (b) a convolution makes level 0 of it; in (c) every
-    convolution has a bottleneck of half its channels in front, a width that the paper leaves open.
+    In (a) the fused map is level 0; in (b) a convolution turns it into level 0; in (c) every
+    convolution is preceded by a bottleneck with half its channels, a width that the paper does not
+    specify.
     """
     if form == "a":
         return Extend(block="conv", norm=norm, grow=grow)
@@ -98,7 +99,8 @@ _MFSSD_RECIPE = TrainConfig(
     warmup_epochs=5,
     weights="imagenet",
 )
-"""The paper prints a rate of 0.4, with which the loss diverges, and neither batch nor epochs."""
+"""The paper gives a learning rate of 0.4, with which the loss diverges, and no batch size or
+epochs."""
 
 
 def _mfssd(published: Published, norm: bool, pruning: Slimming | None = None) -> PaperSystem:

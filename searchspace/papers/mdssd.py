@@ -1,7 +1,7 @@
 """MDSSD on VGG16 and ResNet-101.
 
-The widths inside its fusion blocks are printed nowhere. Reading D, in which all blocks share one
-structure of 256 channels, stands for the system; A, B and C are the others that fit the text.
+The widths inside its fusion blocks are not published. Reading D, in which all blocks have the same
+structure with 256 channels, represents the system; A, B and C are other readings of the text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _READINGS = {
 
 
 def _fusion(reading: str) -> Deconvolve:
-    """The fusion of levels 0, 1, 2 with the levels three further up, eight times as coarse."""
+    """The fusion of levels 0, 1, 2 with the levels three steps coarser, at an eighth of the
+    size."""
     return Deconvolve(
         blocks=tuple(
             FusionBlock(
@@ -69,7 +70,7 @@ _HEADS = {
         ratios=ratios(4, 4, 6, 6, 6, 6, 4, 4),
     ),
 }
-"""SSD's priors for VOC with a finest level of half the size; 320 pixels by proportion."""
+"""SSD's priors for VOC with an additional finest level of half the size; scaled for 320 pixels."""
 
 COCO_SIZES_MDSSD: dict[int, tuple[float, ...]] = {
     300: (10.5, *COCO_SIZES[300]),
@@ -99,9 +100,7 @@ def _mdssd(
     return PaperSystem(TrialConfig(detector=detector, train=RECIPE), published)
 
 
-_ANOTHER = Published(
-    f"another reading of the {_LETTER}; its figures are with mdssd300 and mdssd512"
-)
+_ANOTHER = Published(f"another reading of the {_LETTER}; see mdssd300 and mdssd512 for its figures")
 
 MDSSD: dict[str, PaperSystem] = {
     "mdssd300": _mdssd(

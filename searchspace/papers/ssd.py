@@ -1,4 +1,4 @@
-"""SSD300 and SSD512 on VGG16, and what the systems built on them share."""
+"""SSD300 and SSD512 on VGG16, and the parts shared by the systems built on them."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ RECIPE = TrainConfig(
     schedule=Steps(milestones=(2 / 3, 5 / 6)),
     weights="imagenet",
 )
-"""120,000 iterations, the rate a tenth from 80,000 and from 100,000 on; the FSSD paper's too."""
+"""120,000 iterations, the rate divided by 10 at 80,000 and at 100,000; also the FSSD paper's."""
 
 
 def ratios(*boxes: int) -> tuple[Ratios, ...]:
-    """The aspect ratios of levels with 4 or 6 boxes a cell."""
+    """The aspect ratios of levels with 4 or 6 boxes per cell."""
     return tuple(_RATIOS[count] for count in boxes)
 
 

@@ -1,8 +1,8 @@
 """Stride elimination and dual path, on SSD-MobileNetV1 and SSD-VGG16.
 
-All start from ImageNet weights, as in the paper. Its own weights of MobileNetV1 are not published;
-those that are (timm's) were trained with ReLU6 and with pixels from -1 to 1, which the systems on
-MobileNetV1 therefore have.
+All start from ImageNet weights, as in the paper. Its weights of MobileNetV1 are not published; the
+available ones (timm's) were trained with ReLU6 and pixels from -1 to 1, so the systems on
+MobileNetV1 use these.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AUGMENT = Augment(zoom_out=0.6)
 
 
 def _published(*coco: float, milliseconds: float | None = None) -> Published:
-    """The paper's row: AP, small, medium, large, AR small, medium, large; all in percent."""
+    """A row of the paper: AP, small, medium, large, AR small, medium, large; all in percent."""
     ap, ap_small, ap_medium, ap_large, ar_small, ar_medium, ar_large = (x / 100 for x in coco)
     return Published(
         _SOURCE,

@@ -1,4 +1,4 @@
-"""What a paper's system is: how to build and train it, and what was reported."""
+"""A paper's system: its configuration and its published figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GTX_1080_TI = "GTX 1080 Ti"
 
 @dataclass(frozen=True)
 class Published:
-    """Figures as a paper prints them, None where it prints none; precisions are in 0..1.
+    """Figures as published in a paper, None if not published; AP and AR are in 0..1.
 
     Attributes:
         source: the paper and the data sets of its figures.
@@ -20,7 +20,7 @@ class Published:
         voc_map: mean average precision on VOC 2007.
         tt100k_map: mean average precision on Tsinghua-Tencent 100K.
         fps: frames per second on `hardware`.
-        params: trainable parameters, where the paper counts them.
+        params: trainable parameters.
     """
 
     source: str
@@ -43,12 +43,12 @@ class Published:
 
 @dataclass(frozen=True)
 class PaperSystem:
-    """A system of a paper: how to build and train it, and what was reported."""
+    """A system of a paper: how to build and train it, and its published figures."""
 
     trial: TrialConfig
     published: Published
 
     @property
     def teacher(self) -> str | None:
-        """The system whose trained detector taught this one, in a folder of that name."""
+        """The system whose trained detector is the teacher, in a folder of that name."""
         return getattr(self.trial.train.distillation, "teacher", None)

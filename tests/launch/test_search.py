@@ -228,7 +228,7 @@ def test_a_split_without_small_objects_cannot_be_searched(
     for annotation in annotations["annotations"]:
         annotation["area"] = 2000.0
     file.write_text(json.dumps(annotations))
-    with pytest.raises(TrialError, match="no object below 32x32"):
+    with pytest.raises(TrialError, match="no objects below 32x32"):
         search(space, data, tmp_path / "study", driver="local")
 
 

@@ -76,7 +76,10 @@ def test_energy_is_that_of_one_call(powercap: Path) -> None:
 def test_a_counter_that_stands_still_tells_nothing(powercap: Path) -> None:
     Zone(powercap / "intel-rapl:0", "package-0")
     found = energy(lambda: None, CPU)
-    assert (found.millijoules, found.how) == (None, "the counter of the CPU packages did not change")
+    assert (found.millijoules, found.how) == (
+        None,
+        "the counter of the CPU packages did not change",
+    )
 
 
 def test_a_machine_without_counters_says_so(powercap: Path) -> None:

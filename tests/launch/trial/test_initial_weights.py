@@ -167,7 +167,7 @@ def test_what_an_heir_does_not_inherit_is_said(
     start = json.loads((stages / result.trained / "start.json").read_text())["ancestor"]
     assert said.startswith("ancestor: ")
     assert "head.boxes." in said
-    assert "got nothing and start from random numbers" in said
+    assert "are not among these weights and are random" in said
     assert start["unplaced"]
 
 

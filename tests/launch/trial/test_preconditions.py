@@ -123,7 +123,7 @@ def test_small_objects_are_asked_for_where_a_figure_is_of_them(shapes: TrialData
     data = dataclasses.replace(shapes, val=large)
     check_objects(data, ("ap", "fps"))
     for figure, label in (("ap_small", "AP_small"), ("ar_small", "AR_small")):
-        with pytest.raises(TrialError, match=f"no object below 32x32 pixels, so {label}"):
+        with pytest.raises(TrialError, match=f"no objects below 32x32 pixels, so {label}"):
             check_objects(data, ("fps", figure))
 
 
