@@ -1,4 +1,4 @@
-"""What a study found: one web page, `front.json`, `front.csv`, and a table for the terminal."""
+"""The report of a study: one web page, `front.json`, `front.csv`, and a table for the terminal."""
 
 from launch.figures import with_name
 from launch.report.front_file import Figures, Front, FrontMember, gone, gone_in_words, load_front

@@ -1,4 +1,4 @@
-"""How long detectors were trained, and which of them still rose at the end, as people read it."""
+"""Texts about the length of trainings, and about detectors that were still rising at the end."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from launch.records import TrialRecord
 from launch.report.rising import BOUND, Slope, slope
 
 RISING, UNKNOWN = "\N{NORTH EAST ARROW}", "?"
-"""Marks of detectors that still rose at the end, and of which that is not known."""
+"""Marks of detectors that were still rising at the end, and of those for which it is unknown."""
 
 
 def epochs_in_words(epochs: tuple[int, int] | None) -> str:
-    """Epochs of training and, if any, of what followed it, e.g. `4 + 2`; a dash for unknown."""
+    """Epochs of training and, if any, of the second part, e.g. `4 + 2`; a dash for unknown."""
     return " + ".join(str(count) for count in epochs if count) if epochs else MISSING
 
 
 def marked_epochs(record: TrialRecord) -> str:
-    """`epochs_in_words` of a trial; where it finished, with a mark unless its curve has settled."""
+    """`epochs_in_words` of a trial, with a mark if it finished and had not settled."""
     text, found = epochs_in_words(record.epochs), slope(record)
     if record.result is None or (found and not found.rising):
         return text
@@ -26,7 +26,7 @@ def marked_epochs(record: TrialRecord) -> str:
 
 
 def slope_in_words(found: Slope | None) -> str:
-    """What is known of the end of a learning curve."""
+    """The end of a learning curve in words."""
     if found is None:
         return "not known whether it was still rising"
     state = "still rising" if found.rising else "settled"
@@ -35,7 +35,7 @@ def slope_in_words(found: Slope | None) -> str:
 
 
 def legend(records: Sequence[TrialRecord]) -> list[str]:
-    """What the marks on the epochs of these trials mean."""
+    """The meaning of the marks on the epochs of these trials."""
     slopes = [slope(record) for record in records if record.result]
     lines = []
     if any(found and found.rising for found in slopes):
@@ -49,7 +49,7 @@ def legend(records: Sequence[TrialRecord]) -> list[str]:
 
 
 def warning(front: Sequence[TrialRecord]) -> list[str]:
-    """A sentence where most of a front was still rising when its training ended, else none."""
+    """A sentence if most of a front was still rising when training ended, else none."""
     rising = [found for record in front if (found := slope(record)) and found.rising]
     if 2 * len(rising) <= len(front):
         return []

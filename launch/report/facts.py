@@ -1,4 +1,4 @@
-"""What a reader must know of a study to judge its figures."""
+"""The facts of a study that a reader needs to judge its figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from launch.study.settings import StudySettings
 
 
 def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[str, str]:
-    """What a reader must know to judge the figures."""
+    """The facts that a reader needs to judge the figures, by name."""
     measured = next((r.result.final.cost for r in records if r.result), None)
     device = measured.device if measured else "nothing yet"
     threads = f", {measured.threads} thread" if measured and measured.threads else ""
@@ -28,7 +28,7 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
         **({"Dropped by skip_bad": "; ".join(settings.dropped)} if settings.dropped else {}),
         "Speed measured on": device + threads,
         **speed_facts(records),
-        "Trials asked for": str(settings.trials),
+        "Trials requested": str(settings.trials),
         "Sampler": settings.sampler,
         **_objectives(settings),
         **_early_ends(settings),
@@ -46,7 +46,7 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
 
 
 def _objectives(settings: StudySettings) -> dict[str, str]:
-    """What the front is over, where that is not the usual."""
+    """The objectives, if they are not the default ones."""
     if settings.objectives == DEFAULT:
         return {}
     words = (f"{'more' if SENSES[n].up else 'less'} {LABELS[n]}" for n in settings.objectives)
@@ -54,36 +54,36 @@ def _objectives(settings: StudySettings) -> dict[str, str]:
 
 
 def _early_ends(settings: StudySettings) -> dict[str, str]:
-    """What may end a trial before its end, constraints apart."""
+    """What may end a trial early, apart from constraints."""
     ends = []
     if settings.gate:
-        ends.append("before training where the front cannot be reached")
+        ends.append("before training if the predicted upper bound is dominated by the front")
     if settings.early_stopping:
         ends.append(settings.early_stopping.in_words())
     return {"Ended early": "; ".join(ends)} if ends else {}
 
 
 def _warm_start(settings: StudySettings) -> dict[str, str]:
-    """What the sampler knew before the search began."""
+    """The results that the sampler knew before the search began."""
     words = [results.in_words(settings.fingerprint) for results in settings.known]
     return {"Warm start": "; ".join(words)} if words else {}
 
 
 def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:
-    """The ratios of the ladder, and what it saved."""
+    """The ratios of the ladder, and the number of trainings saved."""
     ratios = ", ".join(f"{100 * ratio:g} %" for ratio in settings.ladder)
     finished = sum(record.state == "finished" for record in records)
-    return f"{ratios}; {trainings_saved(records)} of {finished} trials found their detector trained"
+    return f"{ratios}; {trainings_saved(records)} of {finished} trials shared a training"
 
 
 def _inheritance(records: tuple[TrialRecord, ...]) -> str:
     heirs = sum(record.parent is not None for record in records)
     return (
-        f"{heirs} of {len(records)} trials start from the nearest relative that was trained, and "
-        f"take {100 * SHARE:g} % of the epochs"
+        f"{heirs} of {len(records)} trials start from the most similar trained design, with "
+        f"{100 * SHARE:g} % of the epochs"
     )
 
 
 def _shown(path: Path) -> str:
-    """A path as a reader knows it: relative where it lies below the working folder."""
+    """A path, relative if it is below the working folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

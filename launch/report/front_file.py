@@ -24,15 +24,15 @@ FRONT_CSV = "front.csv"
 
 REMADE = (
     "run_trial with the trial's configuration, its folder as `out` and the study's folder `stages` "
-    "makes it again, without training where that folder still holds what was trained"
+    "makes it again, without training if that folder still holds the trained weights"
 )
-"""How a detector that is gone is had again."""
+"""How to restore a deleted detector."""
 
 
 class Figures(BaseModel):
-    """What a front member scores and costs; AP as fractions, None where it is not defined.
+    """Metrics and costs of a front member; AP as fractions, None if undefined.
 
-    Objectives that are none of these fields are there besides.
+    Objectives that are not among these fields are added to them.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -52,14 +52,14 @@ class Figures(BaseModel):
 class FrontMember(BaseModel):
     """One trial of the front.
 
-    It stays on the front when its artefacts are deleted: its figures remain true.
+    It stays on the front when its artefacts are deleted: its figures remain valid.
 
     Attributes:
-        folder: where its artefacts lie; in the file relative to the study's folder.
+        folder: the folder of its artefacts; in the file relative to the study's folder.
         epochs: of its training, and of what followed it; None in files of versions that did not
             tell.
-        still_rising: whether its accuracy still rose when its training ended; None for not known.
-        config: the whole cause of it.
+        still_rising: whether its accuracy was still rising when training ended; None if unknown.
+        config: its configuration.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,17 +79,17 @@ class FrontMember(BaseModel):
 
     @property
     def is_there(self) -> bool:
-        """Whether its detector still lies where the search left it."""
+        """Whether the folder of its detector still exists."""
         return self.detector.is_dir()
 
     def load(self) -> Detector:
         """Its detector, in eval mode.
 
         Raises:
-            ValueError: its folder is gone, or damaged.
+            ValueError: its folder is missing or damaged.
         """
         if not self.is_there:
-            raise InputError(f"{self.detector}: no such folder; {REMADE}")
+            raise InputError(f"{self.detector}: there is no such folder; {REMADE}")
         return Detector.load(self.detector)
 
 
@@ -97,10 +97,10 @@ class Front(BaseModel):
     """A study's result.
 
     Attributes:
-        objectives: what the front is over.
+        objectives: the objectives of the front.
         hypervolume: area of the front in AP_small times the logarithm of FPS, above AP_small 0
             and one frame a second; of other objectives, see `StudyView.hypervolume`.
-        trials: how many there are in each state; of those that end early, where there are any.
+        trials: number of trials in each state; states of early ends only if there are any.
         members: best in the first objective first.
     """
 
@@ -137,7 +137,7 @@ def member_of(record: TrialRecord, objectives: Sequence[Figure]) -> FrontMember:
 
 
 def gone_in_words(numbers: Collection[int]) -> str:
-    """Which detectors are gone, and how they are had again; empty where none is."""
+    """The trials whose detectors are gone, and how to restore these; empty if there are none."""
     if not numbers:
         return ""
     named = ", ".join(map(str, sorted(numbers)))
@@ -147,7 +147,7 @@ def gone_in_words(numbers: Collection[int]) -> str:
 
 
 def gone(study: Path, records: Sequence[TrialRecord]) -> frozenset[int]:
-    """The numbers of the trials with a result whose detector is gone from the study's folder."""
+    """The numbers of the trials with a result whose detector is missing in the study's folder."""
     members = (member_of(record, ()) for record in records if record.result)
     return frozenset(m.number for m in members if not (study / m.detector).is_dir())
 
@@ -158,7 +158,7 @@ def front_json(front: Front) -> str:
 
 
 def load_front(folder: Path | str) -> Front:
-    """The front that a study left in its folder; members' folders are resolved against it.
+    """The front in a study's folder; members' folders are resolved against it.
 
     Raises:
         ValueError: there is no `front.json` in `folder`, or it is damaged.
@@ -167,14 +167,14 @@ def load_front(folder: Path | str) -> Front:
     if not path.exists():
         raise InputError(f"{path}: no such file; give the folder of a study that has its report")
     if (Path(folder) / SETTINGS).exists():
-        read_settings(Path(folder))  # It loads the plugins whose configurations lie in the front.
+        read_settings(Path(folder))  # loads the plugins whose configurations are in the front
     front = read_model(path, Front, "write the study's report again")
     members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
     return front.model_copy(update={"members": members})
 
 
 def front_csv(view: StudyView) -> str:
-    """The text of `front.csv`: a row for each member: figures, epochs, searched parameters."""
+    """The text of `front.csv`: for each member a row with figures, epochs, searched parameters."""
     params = dict.fromkeys(name for record in view.front for name in record.params)
     names = ["number", "folder", "origin", *_figures(view.objectives), *TRAINING, *params]
     text = io.StringIO()

@@ -1,5 +1,5 @@
-"""The page of a study: `page.html` filled in. Jinja escapes every value, and names of classes,
-files and folders cannot reorder the text around them."""
+"""The page of a study: `page.html` filled in. Jinja escapes every value, and control characters in
+names of classes, files and folders are made visible, so that they cannot reorder the text."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Row:
     """One trial in the table.
 
     Attributes:
-        state: `front`, or what the record says.
+        state: `front`, or the record's state.
         cells: (text, value to sort by or None) of each column.
-        epochs: the same of the epochs that it was trained for.
-        curve: what is known of the end of its learning curve; empty if it did not finish.
-        evidence: what a failed trial left to look at, as paths from the study's folder.
+        epochs: the same for the epochs that it was trained for.
+        curve: the end of its learning curve in words; empty if it did not finish.
+        evidence: the log files of a failed trial, as paths relative to the study's folder.
     """
 
     record: TrialRecord
@@ -60,12 +60,12 @@ class Member:
     """One trial of the front.
 
     Attributes:
-        detector: the folder that loads it.
-        is_gone: that folder is no longer there.
-        stages: what the columns of its figures show, each with the epochs until then.
-        figures: a label and the texts of these.
-        curve: what is known of the end of its learning curve.
-        objectives: their values, in words.
+        detector: the folder to load it from.
+        is_gone: whether that folder is missing.
+        stages: headings of the columns of its figures, each with the epochs until then.
+        figures: label and texts of each row of figures.
+        curve: the end of its learning curve in words.
+        objectives: the objectives' values in words.
         config: indented JSON.
     """
 
@@ -81,10 +81,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the plot is to be read, in words.
+    """The texts around the plot.
 
     Attributes:
-        nothing: what no finished trial has where there is no plot.
+        nothing: what all finished trials lack, if there is no plot.
     """
 
     heading: str
@@ -121,15 +121,15 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
 
 
 def _plain(value: object) -> object:
-    """A text without characters that could reorder what stands beside it; Jinja escapes it."""
+    """A text without characters that could reorder the text around it; Jinja escapes it."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(value, keep="\n")
     return value
 
 
 def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
-    """The front, then what finished by the first objective, what still runs, what failed or ended
-    early."""
+    """The front, then finished trials by the first objective, running ones, and those that failed
+    or ended early."""
     front = {record.number for record in view.front}
     finished = sorted(
         (r for r in view.in_state("finished") if r.number not in front),
@@ -147,7 +147,7 @@ def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
 
 
 def _evidence(record: TrialRecord, folder: Path) -> tuple[str, ...]:
-    """What a failed trial left to look at, as paths from the study's folder."""
+    """The log files of a failed trial, as paths relative to the study's folder."""
     if record.state != "failed":
         return ()
     files = evidence(folder / record.folder)
@@ -155,7 +155,7 @@ def _evidence(record: TrialRecord, folder: Path) -> tuple[str, ...]:
 
 
 def _first_height(view: StudyView, record: TrialRecord) -> float:
-    """How good a finished trial is in the first objective; the least where that is not known."""
+    """How good a finished trial is in the first objective; the lowest value if unknown."""
     name = view.objectives[0]
     value = record.result.figure(name)
     return -math.inf if value is None else height(name, value)
@@ -226,7 +226,7 @@ def _figures(result: TrialResult, name: str) -> tuple[str, ...]:
 
 
 def _devices(view: StudyView) -> list[str]:
-    """What the speeds were measured on; more than one means that they do not compare."""
+    """The devices that speeds were measured on; with more than one they cannot be compared."""
     costs = [r.result.final.cost for r in view.in_state("finished")]
     return list(dict.fromkeys(map(_device, costs)))
 

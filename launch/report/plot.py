@@ -1,6 +1,6 @@
 """The front plot: the first objective against the second, drawn by plotly.
 
-The page around it has its legend, which wraps on narrow screens.
+The legend is part of the page around it, so that it wraps on narrow screens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from launch.report.study import StudyView
 from launch.trial.result import Outcome
 from searchspace.reading import visible
 
-# Told apart without colour by size and shape; each has a contrast of 3:1 on white and on black.
+# Distinguishable without colour by size and shape; each has a contrast of 3:1 on white and on
+# black.
 FRONT, OTHER, BASELINE, DENSE = "#2b7fc4", "#8a929b", "#d9690f", "#9a7bb0"
 FAINT = "rgba(128, 136, 146, 0.22)"
 INK = "#737a82"
@@ -32,7 +33,7 @@ CONFIG = {
 
 
 def front_plot(view: StudyView) -> str:
-    """The plot of a study with scored trials, as HTML that carries plotly.js with it."""
+    """The plot of a study with scored trials, as HTML that includes plotly.js."""
     return front_figure(view).to_html(
         full_html=False,
         include_plotlyjs=True,
@@ -64,7 +65,7 @@ def front_figure(view: StudyView) -> go.Figure:
 
 
 def _pruned(view: StudyView) -> list[TrialRecord]:
-    """Those whose dense detector is another point than the final one, apart from more training."""
+    """The pruned trials, whose dense detector is a point of its own."""
     return [record for record in view.scored if record.result.config.compress.prunes]
 
 
@@ -108,7 +109,7 @@ def _baseline_point(view: StudyView) -> go.Scatter:
 
 
 def _front_line(view: StudyView) -> go.Scatter:
-    """The edge of what the front dominates: down, then aside to the next faster member."""
+    """The edge of the region that the front dominates, as steps between members."""
     return go.Scatter(
         **_axes(view, (record.result.final for record in view.front)),
         mode="lines",
@@ -147,7 +148,7 @@ def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter
 
 
 def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
-    """Plotly reads a subset of HTML in it."""
+    """The hover text, in plotly's subset of HTML."""
     words = html.escape(visible(record.config.in_words())).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
     if record.parent is not None:
@@ -185,7 +186,7 @@ def _layout(view: StudyView) -> go.Layout:
 
 
 def _axis(name: Figure, values: Sequence[float | None]) -> dict[str, object]:
-    """An axis for all values of an objective: from 0, or logarithmic where ratios count."""
+    """An axis for all values of an objective: from 0, or logarithmic if ratios matter."""
     known = [value for value in values if value is not None]
     axis = {"gridcolor": FAINT, "linecolor": INK, "ticks": "outside", "tickcolor": FAINT}
     if SENSES[name].log:
@@ -210,7 +211,7 @@ def _axis(name: Figure, values: Sequence[float | None]) -> dict[str, object]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers over a range, closer together in a narrow one."""
+    """Round tick values over a range, closer together in a narrow one."""
     steps = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     return [step * 10**decade for decade in decades for step in steps]

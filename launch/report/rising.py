@@ -1,6 +1,6 @@
 """Whether a detector's accuracy was still rising when its training ended. Pure.
 
-Differences between detectors that still rise say which of them learns faster, not which is better.
+Differences between detectors that are still rising show which learns faster, not which is better.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from launch.records import TrialRecord
 from searchspace.compression import Int8
 
 BOUND = 0.02
-"""An AP that gained more than this in the last part of a training was still rising."""
+"""A detector was still rising if an AP gained more than this in the last part of its training."""
 
 PART = 1 / 3
-"""Share of its epochs that a part may have for `BOUND`; a longer one may gain as much more."""
+"""Share of all epochs up to which `BOUND` holds; for a longer part the bound is proportional."""
 
 FIGURES = ("ap_small", "ap")
 
 
 @dataclass(frozen=True)
 class Slope:
-    """What the last part of a training brought, as far as it is known.
+    """The gain of the last part of a training.
 
     Attributes:
-        rising: whether that was more than what is called settled.
+        rising: whether the gain was above the bound.
         figure: `ap_small` or `ap`, whichever gained more.
-        gain: of it, as a fraction in -1..1.
-        begun, ended: epochs of training that the detector had before and after the part.
+        gain: gain of that figure, as a fraction in -1..1.
+        begun, ended: epochs of training before and after the part.
     """
 
     rising: bool
@@ -42,11 +42,11 @@ class Slope:
 
 @dataclass(frozen=True)
 class _Part:
-    """A training between two evaluations.
+    """The part of a training between two evaluations.
 
     Attributes:
-        lossy: the later detector was pruned or quantised and the earlier one was not, so what it
-            gained is a lower bound of what training brought.
+        lossy: the later detector was pruned or quantised and the earlier one was not, so the
+            difference is a lower bound of the gain by training.
     """
 
     begun: int
@@ -57,11 +57,11 @@ class _Part:
 
 
 def slope(record: TrialRecord) -> Slope | None:
-    """What is known of the end of a finished trial's learning curve; None for nothing.
+    """The end of a finished trial's learning curve; None if unknown.
 
-    The last part of a training is what follows its dense detector: fine-tuning, or training on
-    unpruned. Where pruning hides what that brought, or nothing followed, what halving scored on the
-    way to the dense detector counts.
+    The last part is the training after the dense detector: fine-tuning, or further training without
+    pruning. If pruning hides its gain, or there was none, the scores at halving's rungs before the
+    dense detector are used.
     """
     for part in reversed(list(_parts(record))):
         found = _slope(part)
@@ -71,14 +71,14 @@ def slope(record: TrialRecord) -> Slope | None:
 
 
 def _parts(record: TrialRecord) -> Iterator[_Part]:
-    """The trainings between evaluations, in their order."""
+    """The parts between evaluations, in order."""
     result = record.result
     if result is None:
         return
     trained, more = result.config.epochs
     rungs = sorted(epochs for epochs in record.midway if epochs < trained)
     scores = [(epochs, record.midway[epochs]) for epochs in rungs]
-    # Snapshots are scored as PyTorch runs them.
+    # Snapshots are scored in PyTorch.
     quantised = isinstance(result.config.compress.quantisation, Int8)
     for (begun, before), (ended, after) in pairwise([*scores, (trained, result.dense.metrics)]):
         yield _Part(begun, ended, before, after, lossy=quantised and ended == trained)
@@ -89,7 +89,7 @@ def _parts(record: TrialRecord) -> Iterator[_Part]:
 
 
 def _slope(part: _Part) -> Slope | None:
-    """What a part brought in the figure that exceeds its bound the most; None without figures."""
+    """The gain of a part in the figure that exceeds its bound the most; None without figures."""
     bounds = {name: _bound(name, part) for name in FIGURES}
     gains = {
         name: getattr(part.after, name) - getattr(part.before, name)
@@ -103,9 +103,9 @@ def _slope(part: _Part) -> Slope | None:
 
 
 def _bound(name: str, part: _Part) -> float:
-    """What a figure may gain in a part and be called settled."""
+    """The largest gain of a figure in a part that counts as settled."""
     share = (part.ended - part.begun) / part.ended
     bound = BOUND * max(1.0, share / PART)
     objects = part.after.small_objects
-    # One more object found is no rise.
+    # One more object found does not count as rising.
     return max(bound, 1 / objects) if name == "ap_small" and objects else bound

@@ -1,4 +1,4 @@
-"""What a report says of its speeds: deployed forms, how far to trust them, how they were met."""
+"""The facts about speeds in a report: deployed forms, trust, and accuracy of predictions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from launch.records import TrialRecord
 
 UNTRUSTED = 5
-"""Trials whose speeds are not to be trusted that are named."""
+"""The most trials with untrusted speeds that are listed."""
 
 
 def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
-    """What a reader must know to judge frames per second, by name; nothing of what nobody knows."""
+    """The facts that a reader needs to judge frames per second, by name; unknown ones are
+    omitted."""
     finished = [record for record in records if record.result is not None]
     facts = {
         "Deployed as": _forms(finished),
@@ -23,7 +24,7 @@ def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
 
 
 def prediction_errors(records: Sequence[TrialRecord]) -> dict[int, float]:
-    """By trial, its FPS as measured before training by its final FPS, less one."""
+    """By trial, predicted FPS divided by final FPS, minus one."""
     results = ((record.number, record.result) for record in records if record.result)
     return {n: found.predicted.fps / found.final.cost.fps - 1 for n, found in results}
 
@@ -34,7 +35,7 @@ def _forms(finished: Sequence[TrialRecord]) -> str:
         f"{c.runtime} {c.precision}" + (f" in batches of {c.batch}" if c.batch > 1 else "")
         for c in costs
     )
-    return f"{', '.join(forms)}: accuracy and speed are of the same form" if forms else ""
+    return f"{', '.join(forms)}, for both accuracy and speed" if forms else ""
 
 
 def _trust(finished: Sequence[TrialRecord]) -> str:
@@ -45,7 +46,7 @@ def _trust(finished: Sequence[TrialRecord]) -> str:
         return "the machine was quiet enough for all of them"
     reasons = [f"trial {r.number}: {r.result.final.cost.doubt}" for r in doubted[:UNTRUSTED]]
     more = ["..."] if len(doubted) > UNTRUSTED else []
-    return f"{len(doubted)} of {len(finished)} are not to be trusted: " + "; ".join(reasons + more)
+    return f"{len(doubted)} of {len(finished)} are not trusted: " + "; ".join(reasons + more)
 
 
 def _prediction(finished: Sequence[TrialRecord]) -> str:
@@ -53,6 +54,6 @@ def _prediction(finished: Sequence[TrialRecord]) -> str:
     if not errors:
         return ""
     return (
-        f"off by {statistics.median(errors):.1%} in the median and {max(errors):.1%} at most "
+        f"median error {statistics.median(errors):.1%}, at most {max(errors):.1%} "
         f"over {len(errors)} trial{'s' if len(errors) > 1 else ''}"
     )

@@ -1,4 +1,4 @@
-"""What a report says of a study: its front, its best, how it stands against its baseline."""
+"""The result of a study: its front, its best trials, and the comparison with the baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launch.report.epochs import warning
 from launch.report.words import show_seconds
 
 REFERENCE = (0.0, 0.0)
-"""The hypervolume's reference point: an AP of 0, the logarithm of one frame a second."""
+"""The hypervolume's reference point: an AP of 0, the logarithm of one frame per second."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class StudyView:
         records: all of them, by number.
         scored: the finished ones with a value for each objective. A validation split without
             small objects gives no AP_small.
-        front: those of `scored` that keep all constraints and that no other of these dominates,
-            best in the first objective first.
-        objectives: the first two are what plot and sentences are about.
+        front: those of `scored` that satisfy all constraints and are not dominated by another such
+            trial, best in the first objective first.
+        objectives: plot and sentences are about the first two.
     """
 
     records: tuple[TrialRecord, ...]
@@ -67,34 +67,34 @@ class StudyView:
         return tuple(record for record in self.records if record.state == state)
 
     def counts(self) -> dict[State, int]:
-        """How many trials there are in each state."""
+        """The number of trials in each state."""
         return {state: len(self.in_state(state)) for state in STATES}
 
     @property
     def untrained(self) -> tuple[TrialRecord, ...]:
-        """Those that ended before training."""
+        """The trials that ended before training."""
         return tuple(record for record in self.records if record.state in UNTRAINED)
 
 
 def headline(view: StudyView) -> list[str]:
-    """The result of a study in sentences: how many trials, the best of them, whether they were
-    trained long enough to be compared, what was saved."""
+    """The result of a study in sentences: the number of trials, the best ones, whether they were
+    trained long enough to be compared, and the savings."""
     return [*_result(view), *changed_by_int8(view), *warning(view.front), *savings(view)]
 
 
 def changed_by_int8(view: StudyView) -> list[str]:
-    """In which trials int8, and not the design, decides the accuracy; none where in none."""
+    """A sentence for each trial whose accuracy was changed by int8."""
     poor = {r.number: r.result.quantised for r in view.in_state("finished") if r.result.quantised}
     return [
-        f"Trial {number}: int8 finds other things than the detector that it was made from "
-        f"({found}), so its accuracy is not that of the design."
+        f"Trial {number}: the int8 detector finds different objects from the float one ({found}), "
+        "so its accuracy is not that of the design."
         for number, found in poor.items()
         if found.poor
     ]
 
 
 def savings(view: StudyView) -> list[str]:
-    """What ending trials early has saved, in sentences; none where none ended early."""
+    """The savings by ending trials early, in sentences; empty if none ended early."""
     sentences = []
     if count := len(view.untrained):
         text = f"{count} design{'s' if count > 1 else ''} ended before training"
@@ -111,9 +111,9 @@ def savings(view: StudyView) -> list[str]:
 
 
 def epochs_saved(view: StudyView) -> int:
-    """Epochs that stopped trials were not trained for, and no other trial in their place.
+    """Epochs saved by stopping trials, except those that another trial was trained for.
 
-    Trials that share a training save it once; what follows it would have been each one's own.
+    Trials that share a training save it once, and the second part for each of them.
     """
     trained = {record.training for record in view.in_state("finished")}
     saved: dict[tuple[Any, ...], int] = {}
@@ -131,7 +131,7 @@ def _result(view: StudyView) -> list[str]:
     if view.front:
         return [_counts(view), _extremes(view), against_baseline(view)]
     if view.scored:
-        return [_counts(view), "None of them keeps to all constraints, so there is no front."]
+        return [_counts(view), "None of them satisfies all constraints, so there is no front."]
     if view.in_state("finished"):
         missing = _missing(view.in_state("finished")[0], view.objectives)
         small = missing in ("ap_small", "ar_small")
@@ -156,7 +156,7 @@ def against_baseline(view: StudyView) -> str:
         return f"The baseline has no {LABELS[missing]} to compare with."
     name = f"the baseline ({_point(baseline, view.objectives)})"
     if baseline.broken:
-        return f"{name[0].upper()}{name[1:]} breaks a constraint: {', '.join(baseline.broken)}."
+        return f"{name[0].upper()}{name[1:]} violates a constraint: {', '.join(baseline.broken)}."
     zero = 0 in baseline.values(view.objectives)
     if len(view.objectives) > 2 or (zero and view.objectives[1] != "fps"):
         return _against_many(view, baseline, name)
@@ -164,7 +164,7 @@ def against_baseline(view: StudyView) -> str:
 
 
 def _against_two(view: StudyView, baseline: TrialRecord, name: str) -> str:
-    """How far the front goes in one objective where it loses nothing in the other."""
+    """The front's gain in each objective without loss in the other."""
     first, second = view.objectives
     score, speed = view.heights(baseline)
     # The baseline is on the front or below it, so both hold at least one trial.
@@ -181,7 +181,7 @@ def _against_two(view: StudyView, baseline: TrialRecord, name: str) -> str:
         gains.append(_gain(as_good, baseline, second, first))
     if not gains:
         return f"No trial does better than {name} in one objective without losing in the other."
-    return f"Against {name} the front reaches {' and '.join(gains)}."
+    return f"Compared with {name}, the front reaches {' and '.join(gains)}."
 
 
 def _against_zero(view: StudyView, name: str, as_fast: TrialRecord) -> str:
@@ -189,13 +189,13 @@ def _against_zero(view: StudyView, name: str, as_fast: TrialRecord) -> str:
     if as_fast.result.figure(first) == 0:
         return f"No trial as fast as {name} has {_some(first)} above 0."
     return (
-        f"No ratio to {name} can be given, as its {LABELS[first]} is 0; at least as fast as that, "
-        f"the front reaches {_point(as_fast, view.objectives)}."
+        f"There is no ratio to {name}, as its {LABELS[first]} is 0; at no less speed, the front "
+        f"reaches {_point(as_fast, view.objectives)}."
     )
 
 
 def _against_many(view: StudyView, baseline: TrialRecord, name: str) -> str:
-    """How many of the front lose nothing to the baseline."""
+    """The number of front members that are not worse than the baseline in any objective."""
     below = view.heights(baseline)
     better = sum(dominates(view.heights(record), below) for record in view.front)
     if not better:
@@ -224,7 +224,7 @@ def _counts(view: StudyView) -> str:
         text = f"{_trials(finished)} finished"
     broken = sum(bool(record.broken) for record in view.in_state("finished"))
     numbers = (
-        (broken, "break a constraint"),
+        (broken, "violate a constraint"),
         (failed, "failed"),
         (running, "still running"),
         *((counts[state], state) for state in EARLY),
@@ -238,7 +238,7 @@ def _counts(view: StudyView) -> str:
 
 
 def _extremes(view: StudyView) -> str:
-    """The best of the front in each objective."""
+    """The best front member in each objective."""
     names = view.objectives
     bests = [_highest(view.front, name) for name in names]
     if all(best is bests[0] for best in bests):
@@ -279,7 +279,7 @@ def _point(record: TrialRecord, objectives: Sequence[Figure]) -> str:
 
 
 def _missing(record: TrialRecord, objectives: Sequence[Figure]) -> Figure:
-    """The first objective of which a finished trial has no value."""
+    """The first objective for which a finished trial has no value."""
     return next(name for name in objectives if record.result.figure(name) is None)
 
 

@@ -18,11 +18,11 @@ def front_table(
     objectives: tuple[Figure, ...] = DEFAULT,
     gone: Collection[int] = (),
 ) -> Table:
-    """The front, best in the first objective first; below it the baseline, where it finished but
-    is not on it; above it a warning, where most of the front was still rising.
+    """The front, best in the first objective first; below it the baseline, if it finished and is
+    not on it; above it a warning, if most of the front was still rising.
 
     Args:
-        gone: the trials whose detectors are no longer there, which are marked.
+        gone: the trials whose detectors are missing; they are marked.
     """
     view, names = StudyView.of(records, objectives), columns(objectives)
     table = Table(header_style="bold", caption_justify="left", title_justify="left")
@@ -30,7 +30,7 @@ def front_table(
     for name in names:
         table.add_column(LABELS[name], justify="right", no_wrap=True)
     table.add_column("Epochs", no_wrap=True)
-    table.add_column("What it is")
+    table.add_column("Design")
     shown = list(view.front)
     for record in view.front:
         _add(table, record, names, record.number in gone)
@@ -45,10 +45,10 @@ def front_table(
 
 
 def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None) -> Table:
-    """The rungs of a ladder below the parent that they share.
+    """The trials of a ladder, below their parent.
 
-    Changes are against the control, which has had as much training as the rungs, or else against
-    the parent.
+    Changes are relative to the control, which has had as much training as the pruned detectors, or
+    else to the parent.
     """
     table = Table(header_style="bold")
     table.add_column("Pruned", justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""A trial, a duration and a budget as people read them. Plain text: whoever shows it escapes it."""
+"""Durations and budgets as plain text; callers escape it for their output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def show_seconds(seconds: float) -> str:
 
 
 def outlook_in_words(outlook: Outlook) -> str:
-    """What is left of a search's budget, what is expected of it, and what ends it."""
+    """The rest of a search's budget, the expected further trials, and what will end it."""
     left = [_trials(outlook.trials_left)]
     if outlook.minutes_left is not None:
         left.append(f"{outlook.minutes_left:.1f} minutes")

@@ -18,7 +18,7 @@ REPORT_HTML = "report.html"
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report lies."""
+    """The paths of a report's files."""
 
     html: Path
     json: Path
@@ -35,15 +35,15 @@ def write_report(
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
-    The page is one file without any request to the network. A study without a finished trial has
-    a report too, which says so.
+    The page is a single file without network requests. A study without a finished trial gets a
+    report that says so.
 
     Args:
-        folder: the study's; the page's commands name it as it is given here.
-        records: all trials, whatever their state.
+        folder: the study's; the page's commands use it as given here.
+        records: all trials, in any state.
         title: the page's heading.
-        objectives: what the front is over.
-        facts: what else a reader should know, by name, e.g. data, space and hardware.
+        objectives: the objectives of the front.
+        facts: further facts for the reader by name, e.g. data, space and hardware.
     """
     folder, view = Path(folder), StudyView.of(records, objectives)
     files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)

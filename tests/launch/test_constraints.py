@@ -87,8 +87,8 @@ def test_the_front_keeps_to_all_constraints(settings: StudySettings, tmp_path: P
     write_report(tmp_path, records, title="t", facts={})
     assert [member.number for member in load_front(tmp_path).members] == [2]
     page = (tmp_path / "report.html").read_text()
-    assert "4 trials finished (2 break a constraint); 1 is on the front." in page
-    assert "breaks a constraint: fps &gt;= 30" in page
+    assert "4 trials finished (2 violate a constraint); 1 is on the front." in page
+    assert "violates a constraint: fps &gt;= 30" in page
     assert "not params &lt;= 2e+06" in page
 
 
@@ -96,4 +96,4 @@ def test_a_study_in_which_all_break_one_says_so(settings: StudySettings, tmp_pat
     records = run(tmp_path, settings, RESULTS[:2])
     write_report(tmp_path, records, title="t", facts={})
     assert load_front(tmp_path).members == ()
-    assert "None of them keeps to all constraints" in (tmp_path / "report.html").read_text()
+    assert "None of them satisfies all constraints" in (tmp_path / "report.html").read_text()

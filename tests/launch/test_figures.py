@@ -188,7 +188,7 @@ def test_sentences_are_about_the_objectives() -> None:
     )
     times = "\N{MULTIPLICATION SIGN}"
     assert against == (
-        "Against the baseline (trial 0, AP 0.200 at Params 4.00 M) the front reaches "
+        "Compared with the baseline (trial 0, AP 0.200 at Params 4.00 M), the front reaches "
         f"1.25{times} its AP at 0.75{times} its Params (trial 2)."
     )
 

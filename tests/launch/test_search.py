@@ -301,7 +301,7 @@ def test_a_ladder_trains_nothing_again(space: Space, shapes_folder: Path, tmp_pa
     assert sum(front.trials.values()) == front.trials["finished"] == 3
     trainings = list((out / "stages").glob("train-*/stage.json"))
     assert len(trainings) == 1
-    saved = "30 %, 50 %; 2 of 3 trials found their detector trained"
+    saved = "30 %, 50 %; 2 of 3 trials shared a training"
     assert saved in (out / "report.html").read_text()
 
 
@@ -336,5 +336,5 @@ def test_a_search_trains_from_relatives(space: Space, shapes_folder: Path, tmp_p
     assert [r.result.ancestor.folder.parent.name for r in heirs] == [
         read_records(out)[r.parent].result.trained for r in heirs
     ]
-    words = f"{len(heirs)} of 3 trials start from the nearest relative"
+    words = f"{len(heirs)} of 3 trials start from the most similar trained design"
     assert words in (out / "report.html").read_text()

@@ -98,7 +98,7 @@ def test_an_unpruned_detector_that_was_trained_on_is_the_compact_one(tmp_path):
         "AP_small +0.050 in epochs 101 to 102",
     ):
         assert text in page
-    assert "Pruning took" not in page
+    assert "Pruning removed" not in page
 
 
 def test_a_member_whose_detector_is_gone_says_so_and_how_it_is_made_again(tmp_path):

@@ -47,7 +47,7 @@ def test_what_is_not_to_be_trusted_is_told_with_its_reason() -> None:
     )
     trials = [measured(0, 50, **sure), *(measured(k, 50, doubt=f"noise {k}") for k in range(1, 8))]
     words = speed_facts(trials)["Speeds"]
-    assert words.startswith("7 of 8 are not to be trusted: trial 1: noise 1; trial 2: noise 2; ")
+    assert words.startswith("7 of 8 are not trusted: trial 1: noise 1; trial 2: noise 2; ")
     assert words.endswith("trial 5: noise 5; ...")
 
 
@@ -62,6 +62,6 @@ def test_predictions_are_set_beside_what_was_measured() -> None:
         0: pytest.approx(0.01), 1: pytest.approx(-0.1), 2: pytest.approx(0.02)
     }  # fmt: skip
     assert speed_facts(trials)["Speed predicted before training"] == (
-        "off by 2.0% in the median and 10.0% at most over 3 trials"
+        "median error 2.0%, at most 10.0% over 3 trials"
     )
     assert "Speed predicted before training" not in speed_facts(trials[3:])

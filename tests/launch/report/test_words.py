@@ -44,7 +44,7 @@ def test_the_headline_names_trials_in_which_int8_decides() -> None:
     study = [baseline(0.1, 50), quantised(1, 139), quantised(2, 3), record(3, 0.2)]
     sentences = headline(StudyView.of(study))
     assert [s for s in sentences if "int8" in s] == [
-        "Trial 2: int8 finds other things than the detector that it was made from (141 detections "
+        "Trial 2: the int8 detector finds different objects from the float one (141 detections "
         "before, 3 after, 3 matched (2 %), at scores of 0.3 or more in 24 images), so its accuracy "
         "is not that of the design."
     ]
