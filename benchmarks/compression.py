@@ -1,14 +1,14 @@
-"""What pruning costs in AP_small, what it brings in FPS, and whether a teacher helps::
+"""The cost of pruning in AP_small, its gain in FPS, and whether a teacher helps::
 
     python -m benchmarks.compression examples/shapes.json [--data FOLDER] [--out runs/compression]
 
-One detector is trained. At each share of its parameters it is pruned by Taylor's criterion and
-fine-tuned: without a teacher, and taught by its own unpruned parent through class maps or through
-class probabilities. Slimming is compared with these; its parent is trained with its sparsity. The
-control is the detector trained on with all of its channels, for as many epochs as the fine-tuning:
-changes are against it, since a pruned detector has had more training than its parent. With several
-seeds, figures are means. All frames per second are measured at the end, in turns; `--no-speed`
-leaves that out. Prints a table in Markdown. An interrupted run goes on where it was.
+One detector is trained. At several shares of its parameters it is pruned by the Taylor criterion
+and fine-tuned: without a teacher, and with its unpruned parent as the teacher, by class maps or by
+class probabilities. Slimming is compared with these; its parent is trained with sparsity. The
+control is the unpruned detector, trained for as many more epochs as the fine-tuning: changes are
+relative to it, since a pruned detector has had more training than its parent. With several seeds,
+figures are means. All frames per second are measured at the end, in turns; `--no-speed` skips that.
+Prints a table in Markdown. An interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Row:
     """One detector of the table.
 
     Attributes:
-        scores: what it scores with each seed.
-        folder: where that of the first seed lies, as `Detector.load` takes it.
+        scores: its metrics with each seed.
+        folder: the folder of the first seed's detector, for `Detector.load`.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """Trains, prunes and scores; what was done once is not done again."""
+    """Trains, prunes and scores; nothing is repeated."""
 
     data: TrialData
     out: Path
@@ -98,7 +98,7 @@ class Bench:
 
 
 def _final(stages: Stages) -> Artefact:
-    """The detector that a configuration ends with."""
+    """The final detector of a configuration."""
     dense, compress = stages.train(), stages.config.compress
     if compress.leaves_dense:
         return dense
@@ -108,7 +108,7 @@ def _final(stages: Stages) -> Artefact:
 
 
 def variants(base: TrialConfig, finetune: int) -> dict[str, TrialConfig]:
-    """The detector as trained, the control, and each way at each share that goes."""
+    """The trained detector, the control, and each method at each pruning ratio."""
     found = {DENSE: Unpruned(), CONTROL: Unpruned(finetune_epochs=finetune)}
     for name, way in WAYS.items():
         for ratio in RATIOS:
@@ -128,7 +128,7 @@ def run(
     seeds: Sequence[int],
     device: torch.device,
 ) -> list[Row]:
-    """Train once for each seed, compress in every way; rows by how much goes."""
+    """Train once for each seed, and compress by every method; rows ordered by ratio."""
     bench, rows = Bench(data, out, device), []
     for name, config in variants(base, finetune).items():
         rows.append(bench.row(name, [config.changed(seed=seed) for seed in seeds]))
@@ -137,7 +137,7 @@ def run(
 
 
 def table(rows: Sequence[Row], costs: Sequence[Cost] | None) -> str:
-    """Markdown; parameters and speeds are against the dense detector, AP against the control."""
+    """Markdown; parameters and speeds are relative to the dense detector, AP to the control."""
     sizes = [describe(Detector.load(row.folder)) for row in rows]
     control = next(row for row in rows if row.name == CONTROL)
     names = ["", "parameters", "MACs", "AP_small", "change", "AP", "change"]
@@ -157,7 +157,7 @@ def table(rows: Sequence[Row], costs: Sequence[Cost] | None) -> str:
 
 
 def _against(control: Row, row: Row, figure: str) -> list[str]:
-    """A figure's mean over the seeds and its change against the control, and with each seed."""
+    """A figure's mean over the seeds, its change from the control, and the change for each seed."""
     values = [getattr(metrics, figure) for metrics in row.scores]
     before = [getattr(metrics, figure) for metrics in control.scores]
     changes = [value - other for value, other in zip(values, before, strict=True)]
@@ -172,9 +172,9 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="a trial as JSON; its pruning is not used")
     parser.add_argument("--data", type=Path, help="COCO folder; generated shapes by default")
     parser.add_argument("--out", type=Path, default=Path("runs/compression"))
-    parser.add_argument("--finetune", type=int, help="epochs; half of the training's by default")
+    parser.add_argument("--finetune", type=int, help="epochs; by default half of the training's")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
-    parser.add_argument("--no-speed", action="store_true", help="for a machine that is busy")
+    parser.add_argument("--no-speed", action="store_true", help="do not measure FPS")
     arguments = parser.parse_args()
     base, device = read_trial(arguments.config).started(), pick_device()
     data = TrialData.of(arguments.data or generate_shapes(Path("runs/shapes")))

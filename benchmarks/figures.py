@@ -13,14 +13,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def write_png(figure: go.Figure, file: Path, width: int = 900, height: int = 560) -> None:
-    """Write a figure of so many pixels.
+    """Write a figure of `width` x `height` pixels.
 
     Raises:
-        RuntimeError: there is no browser, or it drew nothing.
+        RuntimeError: there is no browser, or it wrote no image.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        raise RuntimeError(f"no browser to draw {file} with: install one of {', '.join(BROWSERS)}")
+        raise RuntimeError(f"{file} needs a browser: install one of {', '.join(BROWSERS)}")
     figure.update_layout(width=width, height=height, template="plotly_white")
     with tempfile.TemporaryDirectory() as folder:
         page, drawn = Path(folder) / "figure.html", Path(folder) / "figure.png"
@@ -33,5 +33,5 @@ def write_png(figure: go.Figure, file: Path, width: int = 900, height: int = 560
         ]  # fmt: skip
         subprocess.run(command, capture_output=True, timeout=120, check=False)
         if not drawn.is_file():
-            raise RuntimeError(f"{browser} drew nothing of {file}")
+            raise RuntimeError(f"{browser} did not write {file}")
         shutil.copyfile(drawn, file)

@@ -1,13 +1,13 @@
-"""How fast is our SSD300-VGG16 beside torchvision's?::
+"""How fast is our SSD300-VGG16 compared with torchvision's?::
 
     python -m benchmarks.forward [--quick] [--threads 1] [--seconds 150] [--no-compile]
 
-Both have the same random weights, with a background so strong that about 300 boxes of an image pass
-the threshold, as in a trained network. torchvision's `ssd300_vgg16` runs as it is, in float32; ours
-in every form that this machine has. All are timed in turns: the network alone, and from images to
-boxes. Then post-processing alone, with 300 and with 200,000 candidates an image. Speeds are
-multiples of torchvision's in the same turn, medians over the turns. It takes about five minutes on
-one idle core, or one to two with `--quick`: no compiled forms, small batches, few turns.
+Both have the same random weights, with background logits raised until about 300 boxes per image
+pass the threshold, as in a trained network. torchvision's `ssd300_vgg16` runs unchanged in float32,
+ours in every form available on this machine. All are timed in turns: the network alone, and from
+images to boxes; then post-processing alone, with 300 and with 200,000 candidates per image. Speeds
+are multiples of torchvision's in the same turn, medians over the turns. It takes about five minutes
+on one idle core, or one to two with `--quick`: no compiled forms, small batches, few turns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from searchspace.papers import on_coco
 
 SIDE = 300
 TYPICAL, EVERYTHING = 300, 200_000
-"""Candidates an image that post-processing gets: of a trained network, of an untrained one."""
+"""Candidates per image for post-processing: of a trained network, of an untrained one."""
 
 MOST_TURNS = 25
 POSTPROCESS_SECONDS = 5.0
@@ -56,7 +56,7 @@ class Speed:
     """Median milliseconds of a call, and its speed as a multiple of torchvision's.
 
     Attributes:
-        turns: how many both rest on.
+        turns: number of turns.
     """
 
     ms: float
@@ -68,7 +68,7 @@ class Speed:
 
 
 def torchvision_ssd(images: Tensor) -> SSD:
-    """Its random initial state, logits spread out and shifted as training would."""
+    """torchvision's SSD with random weights, and logits spread and shifted as if trained."""
     torch.manual_seed(0)
     ssd = ssd300_vgg16(weights=None, weights_backbone=None).eval()
     convs = ssd.head.classification_head.module_list
@@ -82,7 +82,7 @@ def torchvision_ssd(images: Tensor) -> SSD:
 
 
 def raw_outputs(ssd: SSD, images: Tensor) -> dict[str, Tensor]:
-    """torchvision's network alone, images [N, 3, S, S] normalised as it does it itself."""
+    """torchvision's network alone, for images [N, 3, S, S], with its normalisation."""
     prepare = ssd.transform
     mean, std = (
         images.new_tensor(x)[:, None, None] for x in (prepare.image_mean, prepare.image_std)
@@ -91,7 +91,7 @@ def raw_outputs(ssd: SSD, images: Tensor) -> dict[str, Tensor]:
 
 
 def background(logits: Tensor, candidates: int, threshold: float) -> float:
-    """What the background's logits must grow by for so many scores of an image to pass."""
+    """The shift of the background's logits with which `candidates` scores per image pass."""
     low, high = -30.0, 30.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -105,7 +105,7 @@ def shifted(logits: Tensor, by: float) -> Tensor:
 
 
 def our_ssd(theirs: SSD) -> Detector:
-    """Ours with the same weights, classes and post-processing."""
+    """Our detector with the same weights, classes and post-processing."""
     fields = on_coco("ssd300_vgg16").detector.model_dump()
     fields |= {"num_classes": 90, "pixels": "caffe"}
     fields["head"]["postprocess"] |= {
@@ -159,9 +159,9 @@ def postprocess_calls(
 def speeds(
     calls: dict[str, tuple[Call, ...]], seconds: float, device: torch.device
 ) -> dict[str, tuple[Speed, ...]]:
-    """Time all calls in turns, each beside torchvision's call of the same place.
+    """Time all calls in turns, relative to torchvision's call at the same position.
 
-    There are as many turns as the seconds suffice for, one at least.
+    There are as many turns as fit into the seconds, at least one.
     """
     flat = [call for some in calls.values() for call in some]
     turns: list[list[float]] = []

@@ -1,9 +1,9 @@
-"""How far do measurements of one design agree? Each runs in a process of its own::
+"""How well do measurements of one design agree? Each runs in its own process::
 
     python -m benchmarks.fps_agreement [--space quick] [--times 3]
 
 Prints, for raw frames per second (the median of all calls) and for those normalised by the
-reference network, each figure and (highest - lowest) / lowest; ends with status 1 where the
+reference network, each figure and (highest - lowest) / lowest. The exit status is 1 if the
 normalised ones, which a search maximises, differ by more than 5 %. Run it on an idle machine.
 """
 
@@ -25,7 +25,7 @@ ALLOWED = 0.05
 
 
 def measured(space: str) -> Cost:
-    """What the space's baseline costs, untrained, measured in this process."""
+    """The cost of the space's untrained baseline, measured in this process."""
     config = load_space(space).baseline()
     torch.manual_seed(0)
     return measure(Detector(config.detector), config.measure, pick_device())
@@ -56,12 +56,12 @@ def main() -> int:
     print(f"{costs[0].device}, {costs[0].runtime} {costs[0].precision}: baseline of", end=" ")
     print(f"{arguments.space}, {costs[0].timing.whole.latency.calls} calls in each process")
     told("raw FPS", [cost.raw_fps for cost in costs])
-    # One nominal latency for all, as a study has it: each process saw another best one.
+    # One nominal latency for all, as in a study: each process has found a different one.
     nominal = min(cost.nominal_ms for cost in costs)
     spread = told("normalised FPS", [1000 / (c.timing.whole.ratio * nominal) for c in costs])
     for cost in costs:
         if not cost.trusted:
-            print(f"not to be trusted: {cost.doubt}")
+            print(f"not trusted: {cost.doubt}")
     return int(spread > ALLOWED)
 
 

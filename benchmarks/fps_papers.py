@@ -1,12 +1,12 @@
-"""How fast are the papers' systems against each other, here and in the papers?::
+"""How do the speeds of the papers' systems compare, here and in the papers?::
 
     python -m benchmarks.fps_papers [--runtime eager] [--precision auto] [--seconds 12] [--all]
 
-Measures each family in turns, from image to boxes and the network alone, untrained, and sets each
-system's frames per second as a multiple of its family's first beside what the papers' own figures
-give. The stride elimination paper times networks alone; its ratios stand beside ours of the
-network. By default the systems whose speeds the papers set against each other, in three to five
-minutes on one core; `--all` takes all distinct architectures, which takes as long each.
+Measures each family in turns, untrained, from image to boxes and the network alone. Each system's
+frames per second, as a multiple of its family's first, are shown next to the ratio by the papers'
+figures. The stride elimination paper times networks alone; its ratios are compared with those of
+our networks. By default only the systems whose speeds the papers compare, in three to five minutes
+on one core; `--all` measures all distinct architectures, which take as long each.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ FAMILIES = (
         "ssdmnetv1_s1l0_dualpath19_10_s",
     ),
 )  # fmt: skip
-"""Systems whose speeds their papers set against each other, the one of ratio 1 first."""
+"""Systems whose speeds are compared in their papers, the one with ratio 1 first."""
 
 NETWORK_ALONE = "network alone"
-"""What the hardware of a published figure says where NMS is not in it."""
+"""Part of the hardware of a published figure that does not include NMS."""
 
 
 TOGETHER = 5
-"""Further systems that are measured in turns with the first one; more would fill the memory."""
+"""Systems measured in turns with the first one; more would fill the memory."""
 
 
 def families(everything: bool) -> list[tuple[str, ...]]:
-    """Systems that are measured together, the one of ratio 1 first."""
+    """Systems that are measured together, the one with ratio 1 first."""
     if not everything:
         return list(FAMILIES)
     distinct: dict[str, str] = {}
@@ -71,7 +71,7 @@ def alone(published: Published) -> bool:
 
 
 def ratios(rows: Sequence[Row]) -> Iterable[tuple[str, ...]]:
-    """A row of the table for each system: ours, the paper's, and both against the first one."""
+    """A row of the table for each system: ours, the paper's, and both relative to the first."""
     base = next(row for row in rows if isinstance(row.outcome, Cost))
     for row in rows:
         if not isinstance(row.outcome, Cost):
@@ -87,12 +87,12 @@ def ratios(rows: Sequence[Row]) -> Iterable[tuple[str, ...]]:
             f"{ours:.2f}{TIMES}",
             f"{published.fps / first.fps:.2f}{TIMES}" if comparable else MISSING,
             show("fps", published.fps),
-            published.hardware or (MISSING if published.fps is None else "not said"),
+            published.hardware or (MISSING if published.fps is None else "not stated"),
         )
 
 
 def table(rows: Sequence[Row], cost: Cost) -> Table:
-    """A family; `cost` is that of one of them, for what it was measured on."""
+    """The table of a family; `cost` is that of any system, for device and form."""
     table = Table(title=f"{cost.device}, {cost.runtime} {cost.precision}", header_style="bold")
     for heading in ("System", "FPS", "Network FPS", "Ours", "Paper", "Paper's FPS", "on"):
         table.add_column(heading, justify="left" if heading in ("System", "on") else "right")

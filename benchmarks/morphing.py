@@ -1,14 +1,15 @@
-"""Does a morphed detector reach what one trained from scratch does, in a quarter of the epochs?
+"""Does a detector with inherited weights match one trained from scratch in a quarter of the epochs?
 
     python -m benchmarks.morphing [--epochs 40] [--seeds 1]
 
-An SSD-MobileNetV1 that taps layer 5 too, its relatives without the stride of layer 6 (S1L6) or 4
-(S1L4), and that one's relative that splits a second path off there have the same tensors. Each is
-trained from scratch on generated shapes, and from a trained relative's weights for a quarter of the
-epochs, all with the same recipe and on the same images. Takes about 25 minutes of one core. Ends
-with status 1 where a morphed detector stays behind in AP_small.
+An SSD-MobileNetV1 that also taps layer 5, the same without the stride of layer 6 (S1L6) or 4
+(S1L4), and S1L4 with a split second path have the same tensors. Each is trained from scratch on
+generated shapes, and from the weights of a trained parent for a quarter of the epochs, with the
+same recipe and images. Takes about 25 minutes of one core. The exit status is 1 if a detector with
+inherited weights has a lower AP_small.
 
-Without layer 5 among its taps, the parent finds almost no small object and has nothing to hand on.
+Without layer 5 among its taps, the parent finds almost no small objects and there is nothing to
+inherit.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from searchspace.training import Augment
 SHAPES = ShapesConfig(train_images=400, val_images=200, size=128, seed=3)
 CPU = torch.device("cpu")
 SHARE = 4
-"""A morphed detector is trained for one of so many parts of the epochs."""
+"""A detector with inherited weights is trained for 1 / SHARE of the epochs."""
 
 
 def narrow(backbone: MobileNetV1, *steps: Step) -> DetectorConfig:
@@ -76,11 +77,11 @@ MORPHS = (
     ("S1L6", "S1L4"),
     ("S1L4", "S1L4 dual path"),
 )
-"""From whom to whom."""
+"""Pairs (parent, child)."""
 
 
 def recipe(epochs: int) -> TrainConfig:
-    """The training of all, whatever they start from."""
+    """The recipe of all trainings."""
     return TrainConfig(
         epochs=epochs,
         batch_size=8,
@@ -93,7 +94,7 @@ def recipe(epochs: int) -> TrainConfig:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: what it started from, what it cost and what came of it."""
+    """One training: its start, cost and result."""
 
     name: str
     start: str
@@ -112,7 +113,7 @@ def trained(
     name: str,
     parent: tuple[str, Detector] | None = None,
 ) -> tuple[Run, Detector]:
-    """Train from scratch, or from the weights of a relative, and evaluate."""
+    """Train from scratch, or from the weights of a parent, and evaluate."""
     begun = time.process_time()
     torch.manual_seed(seed)
     detector, start = Detector(config), "scratch"
@@ -128,7 +129,7 @@ def trained(
 
 
 def repetition(splits: tuple[CocoSplit, CocoSplit], epochs: int, seed: int) -> list[Run]:
-    """Each system from scratch, then each morph."""
+    """Each system from scratch, then each pair."""
     made = {name: trained(splits, config, epochs, seed, name) for name, config in SYSTEMS.items()}
     morphs = [
         trained(splits, SYSTEMS[name], epochs // SHARE, seed, name, (parent, made[parent][1]))[0]
@@ -180,7 +181,7 @@ def main() -> int:
         for run in runs[len(SYSTEMS) :]
         if run.ap_small < scratch[run.name]
     ]
-    print("Behind in AP_small:" if behind else "No morphed detector is behind.", ", ".join(behind))
+    print("Lower AP_small:" if behind else "No inherited detector is worse.", ", ".join(behind))
     return int(bool(behind))
 
 

@@ -1,12 +1,12 @@
-"""What do trainings beside a measurement do to it, with the device's lock and without?::
+"""How do concurrent trainings affect a measurement, with and without the device's lock?::
 
     python -m benchmarks.quiet_device [--trainings 1 2 4] [--rounds 3] [--seconds 8]
 
-Every training is a process of its own that trains a small detector on generated shapes. Prints
-frames per second raw, by the median of all calls, and by how much they and those normalised by the
-reference network differ from the idle machine's, which is measured at both ends of each round.
-Takes five minutes. Run it on an idle machine: ends with status 1 where a normalised figure with the
-lock is more than 3 % off.
+Each training is a separate process that trains a small detector on generated shapes. Prints raw
+frames per second (by the median of all calls), and by how much these and the normalised ones differ
+from those of the idle machine, which is measured at both ends of each round. Takes five minutes.
+Run it on an idle machine: the exit status is 1 if a normalised figure with the lock is more than 3
+% off.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from searchspace import load_space
 
 ALLOWED = 0.03
 PATIENCE = 120
-"""Seconds within which a training must have begun."""
+"""Seconds within which a training must have started."""
 
 LOCKED, UNLOCKED = "with the lock", "without it"
 
 
 class Case(NamedTuple):
-    """How many trainings run beside a measurement, and whether they hold the device's lock."""
+    """The number of trainings during a measurement, and whether they use the device's lock."""
 
     trainings: int
     lock: str
 
 
 def train(shapes: Path, started: Path, locked: bool) -> None:
-    """Train until killed; `started` appears behind the first epoch."""
+    """Train until killed; the file `started` appears after the first epoch."""
     torch.set_num_threads(1)
     config = load_space("quick").baseline()
     split, _ = read_source(DataSource.from_folder(shapes))
@@ -86,7 +86,7 @@ def trainings(count: int, locked: bool) -> Iterator[None]:
             until = time.monotonic() + PATIENCE
             while not all(sign.exists() for sign in signs):
                 if time.monotonic() > until or any(p.poll() is not None for p in processes):
-                    raise RuntimeError("a training did not begin")
+                    raise RuntimeError("a training did not start")
                 time.sleep(0.1)
             yield
         finally:
@@ -96,7 +96,7 @@ def trainings(count: int, locked: bool) -> Iterator[None]:
 
 
 def measured(case: Case, seconds: float) -> Cost:
-    """What the baseline of the quick space costs beside so many trainings."""
+    """The cost of the baseline of the space `quick`, measured during the case's trainings."""
     config = load_space("quick").baseline()
     torch.manual_seed(0)
     effort = config.measure.model_copy(update={"seconds": seconds})
@@ -105,19 +105,19 @@ def measured(case: Case, seconds: float) -> Cost:
 
 
 def differences(costs: list[Cost]) -> list[tuple[float, float]]:
-    """By how much each cost's raw and normalised frames per second differ from the idle machine's.
+    """Relative differences of each cost's raw and normalised frames per second from idle.
 
-    The first and the last cost are of the idle machine; the others are set beside their mean, so
-    that what the machine itself does between them counts less.
+    The first and the last cost are those of the idle machine; the others are compared with their
+    mean, which reduces the effect of drift.
     """
     raw = statistics.fmean((costs[0].raw_fps, costs[-1].raw_fps))
-    # By ratio to the reference: normalised figures rest on a nominal latency, which may change.
+    # By the ratio to the reference: the nominal latency of normalised figures may change.
     paired = statistics.fmean(1 / cost.timing.whole.ratio for cost in (costs[0], costs[-1]))
     return [(c.raw_fps / raw - 1, 1 / c.timing.whole.ratio / paired - 1) for c in costs]
 
 
 def table(cases: Sequence[Case], rounds: Sequence[list[Cost]]) -> Table:
-    """The median over the rounds of each case's difference from idle, and how far rounds lie."""
+    """For each case the difference from idle, median and range over the rounds."""
     table = Table(title=hardware_name(pick_device()), header_style="bold")
     for heading in (
         "Trainings",
@@ -125,7 +125,7 @@ def table(cases: Sequence[Case], rounds: Sequence[list[Cost]]) -> Table:
         "Raw FPS",
         "off",
         "Normalised, off",
-        "of rounds",
+        "Range",
         "Trusted",
     ):
         table.add_column(heading, justify="left" if heading == "Lock" else "right")
@@ -146,7 +146,7 @@ def table(cases: Sequence[Case], rounds: Sequence[list[Cost]]) -> Table:
 
 
 def worst(cases: Sequence[Case], rounds: Sequence[list[Cost]]) -> float:
-    """The greatest difference of a normalised figure with the lock, by the median of the rounds."""
+    """The largest difference of a normalised figure with the lock, by the median of the rounds."""
     found = [differences(costs) for costs in rounds]
     with_lock = [k for k, case in enumerate(cases) if case.trainings and case.lock == LOCKED]
     return max(abs(statistics.median(round_[k][1] for round_ in found)) for k in with_lock)

@@ -1,12 +1,12 @@
-"""How does Sparrow stand on a GPU? Everything, in eight minutes::
+"""Everything about Sparrow's speed on a GPU, in eight minutes::
 
     python -m benchmarks.gpu [--minutes 8] [--out FOLDER] [--data FOLDER] [--device cuda] [--brief]
 
 Parts: whether CPU and GPU agree; training steps of each family, alone and with their loader; frames
-per second in every form; the way of the data; a small search over Ray. Each runs in a process of
-its own, so that neither an error nor a lost GPU context, nor a part that hangs, costs more than
-that part. Results are written after every part: `results.json`, and `results.md`, which is printed
-at the end. `--part` runs some alone. Ends with status 1 where a part failed.
+per second in every form; loading of data; a small search with Ray. Each runs in its own process, so
+that an error, a lost GPU context or a hanging part affects only that part. Results are written
+after every part: `results.json`, and `results.md`, which is printed at the end. `--part` selects
+parts. The exit status is 1 if a part failed.
 
 `--device cpu --brief` takes tiny sizes and shows within two minutes that everything runs.
 """
@@ -42,17 +42,17 @@ PARTS: dict[str, tuple[Part, float]] = {
     "data": (data, 0.10),
     "search": (search, 0.20),
 }
-"""In the order in which they run, with the share of the time that each may take. What one leaves
-goes to those that follow."""
+"""Parts in the order in which they run, with the share of the time that each may take. Unused time
+is passed on to the following parts."""
 
 SOFT = 0.85
-"""Share of its time after which a part begins nothing new; at the end of its time it is ended."""
+"""Share of its time after which a part starts nothing new; at the end of its time it is killed."""
 
 GRACE = 5
-"""Seconds that a part which is ended has to clean up."""
+"""Seconds that a part has to clean up when it is ended."""
 
 PACKED = Path(".gpu/data/bccd")
-"""Real images, on machines that the project was packed for."""
+"""Real images, on machines to which they were copied with the project."""
 
 LAST_LINES = 20
 RESULTS, TABLES = "results.json", "results.md"
@@ -61,7 +61,7 @@ RESULTS, TABLES = "results.json", "results.md"
 def main() -> int:
     arguments = _arguments()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        print("There is no GPU that torch can use: give --device cpu to run on the CPU.")
+        print("torch finds no GPU: give --device cpu to run on the CPU.")
         return 1
     if arguments.inside:
         return _run_inside(arguments)
@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="$OUT/gpu, or runs/gpu where that is not set")
+    parser.add_argument("--out", type=Path, help="$OUT/gpu, or runs/gpu if OUT is not set")
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--data", type=Path, help=f"COCO folder; {PACKED}, or generated shapes")
@@ -101,7 +101,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _data(arguments: argparse.Namespace) -> Path:
-    """The data asked for; else real images where they lie, else generated ones."""
+    """The requested data; else real images if there are any, else generated ones."""
     if arguments.data:
         return arguments.data
     if PACKED.is_dir() and not arguments.brief:
@@ -113,7 +113,7 @@ def _data(arguments: argparse.Namespace) -> Path:
 
 
 def _run_part(name: str, limit: float, arguments: argparse.Namespace) -> Row:
-    """Run a part in a process of its own, and end it and its children when its time is up."""
+    """Run a part in its own process, and end it and its children when its time is up."""
     began, rows = time.monotonic(), _rows_file(arguments.out, name)
     rows.unlink(missing_ok=True)
     log = arguments.out / f"{name}.log"
@@ -140,12 +140,12 @@ def _run_part(name: str, limit: float, arguments: argparse.Namespace) -> Row:
 
 
 def ended(process: subprocess.Popen, limit: float) -> str | None:
-    """Wait for a part; why it came to no end of its own, None where it did."""
+    """Wait for a part; returns why it did not end by itself, None if it did."""
     try:
         status = process.wait(max(limit, 1))
     except subprocess.TimeoutExpired:
         _end(process)
-        return f"its {limit:.0f} s were up"
+        return f"its {limit:.0f} s were over"
     except BaseException:
         _end(process)
         raise
@@ -153,7 +153,7 @@ def ended(process: subprocess.Popen, limit: float) -> str | None:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Interrupt a part with its children, and kill those that stay."""
+    """Interrupt a part with its children, and kill those that remain."""
     os.killpg(process.pid, signal.SIGINT)
     try:
         process.wait(GRACE)
@@ -163,7 +163,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _run_inside(arguments: argparse.Namespace) -> int:
-    """The part itself; each row is written as soon as it is there."""
+    """The part itself; each row is written as soon as it is available."""
     (name,) = arguments.part
     setting = Setting(
         device=torch.device(arguments.device),

@@ -1,8 +1,8 @@
 """Do CPU and device compute the same? Detections of one detector, and the losses of each family.
 
-The detector has random weights whose class logits are spread out as training would, so that there
-are detections to compare. "Without TF32" is the device in full float32: by default its convolutions
-round their inputs to ten bits of mantissa.
+The detector has random weights with class logits spread as if trained, so that there are detections
+to compare. "Without TF32" means full float32 on the device: by default its convolutions round their
+inputs to ten bits of mantissa.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPREAD = 2.0
 """Standard deviation of the class logits."""
 
 SAME = 0.99
-"""IoU at which two boxes of one class count as the same detection."""
+"""The least IoU at which two boxes of one class count as the same detection."""
 
 LOSS_IMAGES = 2
 
@@ -51,7 +51,7 @@ def agreement(setting: Setting) -> Iterator[Row]:
     detector = random_detector(config).eval()
     images = calibration_images(setting.splits.val, IMAGES, config.detector.input_size)
     spread(detector, images)
-    row: Row = {TABLE: "Detections beside the CPU's in float32", "system": name}
+    row: Row = {TABLE: "Detections compared with the CPU in float32", "system": name}
     reference = _seen(detector, Form("eager", "float32"), images, CPU)
     exact = Form("eager", "float32")
     forms = [form for form, reason in available(setting.device).items() if reason is None]
@@ -69,7 +69,7 @@ def agreement(setting: Setting) -> Iterator[Row]:
 
 
 def spread(detector: Detector, images: Tensor) -> None:
-    """Scale the layers of the class logits, in place, to a deviation of `SPREAD`."""
+    """Scale the layers of the class logits, in place, to a standard deviation of `SPREAD`."""
     with torch.no_grad():
         logits = detector.predict(images).classes
         for conv in detector.head.classes:
@@ -100,7 +100,7 @@ def _seen(detector: Detector, form: Form, images: Tensor, device: torch.device) 
 
 
 def difference(reference: Seen, other: Seen) -> Row:
-    """The largest differences of raw predictions, and of those detections that are the same."""
+    """The largest differences of raw predictions, and of matching detections."""
     pairs = [_paired(a, b) for a, b in zip(reference.detections, other.detections, strict=True)]
     boxes, scores = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     return {
@@ -134,7 +134,7 @@ def _largest(differences: Tensor) -> float | None:
 
 def _losses(setting: Setting) -> Iterator[Row]:
     for name, config in setting.trials(FAMILIES).items():
-        row: Row = {TABLE: "Losses beside the CPU's in float32, without TF32", "system": name}
+        row: Row = {TABLE: "Losses compared with the CPU in float32, without TF32", "system": name}
         if setting.left <= 0:
             yield row | NOT_TRIED
             continue
@@ -142,7 +142,7 @@ def _losses(setting: Setting) -> Iterator[Row]:
 
 
 def _loss_difference(config: TrialConfig, setting: Setting) -> Row:
-    """Losses of one batch and the norm of their gradient, there and here."""
+    """Losses of one batch and the norm of their gradient, on the CPU and on the device."""
     classes = max(config.detector.num_classes, setting.splits.train.num_classes)
     config = config.changed(
         detector=config.detector.changed(num_classes=classes),

@@ -1,4 +1,4 @@
-"""The way of the data: decoding, resizing, augmenting, loading, copying; and evaluation."""
+"""Data loading: decoding, resizing, augmenting, loading, copying; and evaluation."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ RECIPES = ("ssd300_vgg16", "yolox_tiny", "gfl_r50")
 
 PROCESSES = (0, 1, 2, 4, 8, 12, 16)
 SECONDS = 1.5
-"""How long what one process does is timed."""
+"""Seconds for which each task of one process is timed."""
 
 COPIES = 20
 EVALUATED = "ssd300_vgg16"
 
 
 def data(setting: Setting) -> Iterator[Row]:
-    """Rows for what one process does, for loaders, for copies, and for an evaluation."""
+    """Rows for the tasks of one process, for loaders, for copies, and for an evaluation."""
     trials = setting.trials(RECIPES)
     first = next(iter(trials.values()))
     yield from _one_process(setting, trials)
@@ -52,7 +52,7 @@ def data(setting: Setting) -> Iterator[Row]:
 
 
 def _one_process(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[Row]:
-    """Images a second that one process decodes, resizes and augments."""
+    """Images per second that one process decodes, resizes and augments."""
     split, seconds = setting.splits.train, 0.1 if setting.brief else SECONDS
     records = split.images
     row: Row = {TABLE: "One process, images/s"}
@@ -73,14 +73,14 @@ def _one_process(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[R
         def augment(config: TrialConfig = config) -> Row:
             samples = TrainingSet(split, config.train, config.detector.input_size, seed=0)
             cold = _rate(lambda k: samples[k % len(samples)], seconds)
-            # From here on, most images are decoded already.
+            # By now most images are decoded and cached.
             return cold | {"again": _rate(lambda k: samples[k % len(samples)], seconds)["rate"]}
 
         yield tried(row | {"what": f"sample of {name}"} | size, augment)
 
 
 def _rate(call: Callable[[int], object], seconds: float) -> Row:
-    """How many calls a second, numbered from 0."""
+    """Calls per second; `call` gets their number, from 0."""
     start, calls = time.perf_counter(), 0
     while time.perf_counter() - start < seconds or not calls:
         call(calls)
@@ -89,7 +89,7 @@ def _rate(call: Callable[[int], object], seconds: float) -> Row:
 
 
 def _loaders(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[Row]:
-    """Images a second of whole epochs by number of loading processes, their start included."""
+    """Images per second over whole epochs by number of loading processes, with their start."""
     cores = len(os.sched_getaffinity(0))
     counts = (0, 2) if setting.brief else [n for n in PROCESSES if n <= cores]
     usual = sorted(counts, key=lambda n: n != GPU_LOADERS)
@@ -103,7 +103,7 @@ def _loaders(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[Row]:
 
 
 def _epoch(setting: Setting, config: TrialConfig, processes: int) -> Row:
-    """One epoch, or as much of it as a few seconds take."""
+    """One epoch, or as much of it as fits into a few seconds."""
     loader = TrainingLoader(
         setting.splits.train, config.train, config.detector.input_size, 0, processes
     )
@@ -118,7 +118,7 @@ def _epoch(setting: Setting, config: TrialConfig, processes: int) -> Row:
 
 
 def _copies(setting: Setting, config: TrialConfig) -> Row:
-    """Milliseconds of a batch's way to the GPU, and to what the network takes."""
+    """Milliseconds to copy a batch to the GPU, and to convert it to the network's input."""
     loader = TrainingLoader(setting.splits.train, config.train, config.detector.input_size, 0)
     images = next(iter(loader.epoch(0))).images
     pinned, held = images.pin_memory(), images.to(setting.device)
@@ -181,6 +181,6 @@ def _evaluated(setting: Setting, config: TrialConfig) -> Row:
         "decode and resize": decoded,
         "network": network,
         "post-processing": boxes,
-        "all of the detecting": everything,
+        "detection in total": everything,
         "COCO": time.perf_counter() - start,
     }

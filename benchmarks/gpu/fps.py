@@ -1,7 +1,7 @@
-"""Frames per second in every form that the device has, and why it has not the others.
+"""Frames per second in every form that is available on the device, and why the others are not.
 
-A detector's forms are measured in turns. Those that are built fast come first, for all detectors
-and sizes of batch; those that compile follow while the part's time lasts.
+A detector's forms are measured in turns. Forms that are quick to build come first, for all
+detectors and batch sizes; forms that compile follow while the part's time lasts.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ BRIEF = ("eager", "channels_last")
 """Runtimes of the brief form, in float32."""
 
 COMPILING = ("tensorrt", "compile")
-"""Runtimes that take long to build, the more useful first."""
+"""Runtimes that are slow to build, the more useful first."""
 
 FAST, SLOW = {"passes": 9, "seconds": 4.0}, {"passes": 1, "runs": 2, "seconds": 0.1}
-"""Changes to the default measurement: a shorter one, and that of the brief form."""
+"""Changes to the default measurement: a shorter one, and one for `--brief`."""
 
 CALIBRATION = 8
 
@@ -61,7 +61,7 @@ def fps(setting: Setting) -> Iterator[Row]:
     """A row for each detector in each form and size of batch."""
     subjects, there = list(_subjects(setting)), available(setting.device)
     if setting.brief:
-        there |= {f: "left out of the brief form" for f in there if not _brief(f)}
+        there |= {f: "skipped with --brief" for f in there if not _brief(f)}
     yield from (_row("all", form) | {"note": why} for form, why in there.items() if why)
     batches = BRIEF_BATCHES if setting.brief else BATCHES
     forms = [form for form, why in there.items() if why is None]
@@ -98,7 +98,7 @@ def _subjects(setting: Setting) -> Iterator[_Subject]:
 
 
 def _built(subject: _Subject, forms: Sequence[Form], setting: Setting) -> Iterator[Row]:
-    """Build forms of a detector; gives rows for those that fail."""
+    """Build forms of a detector; yields rows for those that fail."""
 
     def build(form: Form) -> Row:
         start = time.perf_counter()
@@ -115,7 +115,7 @@ def _built(subject: _Subject, forms: Sequence[Form], setting: Setting) -> Iterat
 def _measured(
     subject: _Subject, forms: Sequence[Form], batch: int, setting: Setting
 ) -> Iterator[Row]:
-    """Measure those of a detector's forms that were built, in turns."""
+    """Measure the built forms of a detector in turns."""
     built = {form: subject.deployed[form] for form in forms if form in subject.deployed}
     if setting.left <= 0:
         yield from (_row(subject.name, form, batch) | NOT_TRIED for form in built)
@@ -126,7 +126,7 @@ def _measured(
         built[form].network(zeros)
         return {}
 
-    # A runtime that compiles does so for each size of batch, and may refuse one.
+    # A runtime that compiles does so for each batch size, and may fail for one.
     rows = {form: tried(_row(subject.name, form, batch), partial(run, form)) for form in built}
     yield from (row for row in rows.values() if ERROR in row)
     ready = [form for form, row in rows.items() if ERROR not in row]

@@ -20,14 +20,14 @@ from detectors.timing.measure import hardware_name
 from detectors.timing.state import DeviceState, device_state
 
 PACKAGES = ("torchvision", "triton", "tensorrt", "onnxruntime", "nvidia-ml-py", "ray")
-"""Whose versions matter where they are installed."""
+"""Packages whose versions matter, if they are installed."""
 
 EVERY = 0.5
-"""Seconds between two looks at a GPU; the driver's own figure is over a sixth of one to one."""
+"""Seconds between two samples; the driver's figure is an average over 1/6 s to 1 s."""
 
 
 def machine(device: torch.device) -> Row:
-    """Everything that speeds depend on besides the project."""
+    """Everything outside the project that speeds depend on."""
     installed = {name: _version(name) for name in PACKAGES}
     facts = {
         "cpu": hardware_name(torch.device("cpu")),
@@ -81,9 +81,9 @@ def _energy(device: torch.device) -> str:
 
 @contextlib.contextmanager
 def watched(device: torch.device) -> Iterator[Row]:
-    """Gives a row that is filled at the end: the GPU's mean utilisation and clock meanwhile.
+    """Yields a row that is filled at the end: the GPU's mean utilisation and clock in between.
 
-    It stays empty on a CPU, and where the driver does not tell.
+    It stays empty on a CPU, and if the driver does not report them.
     """
     row: Row = {}
     if device.type != "cuda":

@@ -1,4 +1,4 @@
-"""A small search over Ray, as a user starts it."""
+"""A small search with Ray, as a user starts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from launch.study.study import read_records
 
 TRIALS, BRIEF_TRIALS = 12, 1
 SHARE = 0.6
-"""Of the part's time that trials may be begun in; Ray's start and the last trial take the rest."""
+"""Share of the part's time in which trials may start; Ray's start and the last trial take the
+rest."""
 
 NEEDED = ("ap_small", "fps")
 STUDY = "study"
@@ -47,7 +48,7 @@ def search(setting: Setting) -> Iterator[Row]:
 
 
 def _command(setting: Setting) -> list[str]:
-    """Without Ray in the brief form, whose tests come to its start elsewhere."""
+    """The search's command line; without Ray with `--brief`, as other tests start Ray."""
     options = {
         "--data": setting.data,
         "--space": QUICK,

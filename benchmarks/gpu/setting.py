@@ -17,27 +17,27 @@ from launch.trial.data import TrialData
 from searchspace import TrialConfig, load_space, papers
 
 TABLE, ERROR = "table", "error"
-"""Keys of a row: the table that it belongs to, and the traceback of a case that failed."""
+"""Keys of a row: the table that it belongs to, and the traceback of a failed case."""
 
 Row = dict[str, Any]
 """One case of a part as JSON: names and figures by heading; lists and dictionaries are details."""
 
 QUICK, YOLOX = "quick", "yolox_tiny"
 BRIEF_SYSTEMS = (QUICK, YOLOX)
-"""The brief form's: the baseline of the space `quick`, and a system without priors."""
+"""Systems for `--brief`: the baseline of the space `quick`, and a system without priors."""
 
 BRIEF_SIZE, BRIEF_BATCH = 64, 2
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a part runs on.
+    """The inputs of a part.
 
     Attributes:
         data: a COCO folder.
-        out: folder for what a part leaves beside its rows.
-        brief: tiny sizes, to see within seconds that everything runs; the figures mean nothing.
-        until: when the part shall end, on the clock of `time.monotonic`.
+        out: folder for other output than rows.
+        brief: tiny sizes, to check within seconds that everything runs; the figures mean nothing.
+        until: when the part must end, by `time.monotonic`.
     """
 
     device: torch.device
@@ -48,18 +48,18 @@ class Setting:
 
     @property
     def left(self) -> float:
-        """Seconds that are left to the part."""
+        """Seconds left for the part."""
         return self.until - time.monotonic()
 
     @cached_property
     def splits(self) -> TrialData:
-        """The data, read and checked at the first use."""
+        """The data, read and checked on first use."""
         return TrialData.of(self.data)
 
     def trials(
         self, names: tuple[str, ...], brief: tuple[str, ...] = BRIEF_SYSTEMS
     ) -> dict[str, TrialConfig]:
-        """Systems of papers at their papers' sizes, or `brief` ones in their place."""
+        """Papers' systems at their original sizes, or with `brief` small ones instead."""
         if not self.brief:
             return {name: papers[name].trial for name in names}
         small = {QUICK: load_space(QUICK).baseline(), YOLOX: papers[YOLOX].trial}
@@ -73,13 +73,13 @@ class Setting:
         }
 
 
-NOT_TRIED: Row = {"note": "not tried: the part's time was up"}
+NOT_TRIED: Row = {"note": "not run: the part's time was over"}
 
 Part = Callable[[Setting], Iterator[Row]]
 
 
 def tried(row: Row, figures: Callable[[], Row]) -> Row:
-    """A row with its figures, or with the traceback of what went wrong."""
+    """A row with its figures, or with a traceback."""
     try:
         return row | figures()
     except Exception:
@@ -87,14 +87,14 @@ def tried(row: Row, figures: Callable[[], Row]) -> Row:
 
 
 def random_detector(config: TrialConfig) -> Detector:
-    """A detector with the random weights that a seed of 0 gives."""
+    """A detector with random weights from seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Detector(config.detector)
 
 
 def finished(device: torch.device) -> float:
-    """The time at which a device has done all that it was given."""
+    """The time when a device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

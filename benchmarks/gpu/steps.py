@@ -1,9 +1,9 @@
-"""Training steps of a system of each family: alone, and as the real loop with its loader.
+"""Training steps of a system of each family: alone, and in the real loop with its loader.
 
 Both are `detectors.training.train.fit` with the paper's recipe at the paper's input and batch
 size, from random weights and without multi-scale training, so that all steps are alike. The bare
-step gets one batch again and again whose images lie on the device already. The loop loads,
-augments and trains epoch after epoch, as a trial does.
+step repeats one batch that is on the device already. The loop loads, augments and trains epoch by
+epoch, as a trial does.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ PROFILED = 3
 """Steps under the profiler."""
 
 TOP = 12
-"""Operations that are kept of a profile."""
+"""Number of operations kept from a profile."""
 
 SYNCHRONISATIONS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "aten::_local_scalar_dense")
 
 
 class Enough(Exception):
-    """Ends a training from within; nothing went wrong."""
+    """Ends a training from within; not an error."""
 
 
 class HeldBatch:
-    """A loader that gives one batch again and again, and keeps how long each epoch took."""
+    """A loader that repeats one batch, and records the duration of each epoch."""
 
     def __init__(self, batch: Batch, steps: int, device: torch.device) -> None:
         self.samples = SimpleNamespace(seed=0)
@@ -95,7 +95,7 @@ def steps(setting: Setting) -> Iterator[Row]:
 
 
 def _figures(config: TrialConfig, precision: str, setting: Setting, share: float) -> Row:
-    """All that is reported of a system; `share` is how many seconds it may take."""
+    """All figures of a system; `share` is the number of seconds it may take."""
     began, split, device = time.monotonic(), setting.splits.train, setting.device
     recipe = config.train.changed(precision=precision, multi_scale=MultiScale())
     workers = GPU_LOADERS if device.type == "cuda" else 0
@@ -118,7 +118,7 @@ def _figures(config: TrialConfig, precision: str, setting: Setting, share: float
 
 
 def _fitting(config: TrialConfig, setting: Setting) -> TrialConfig:
-    """The same system with as many classes as the data have, at least."""
+    """The same system with at least as many classes as the data have."""
     classes = max(config.detector.num_classes, setting.splits.train.num_classes)
     return config.changed(detector=config.detector.changed(num_classes=classes))
 
@@ -126,12 +126,12 @@ def _fitting(config: TrialConfig, setting: Setting) -> TrialConfig:
 def _bare(
     config: TrialConfig, recipe: TrainConfig, held: Batch, setting: Setting, seconds: float
 ) -> Row:
-    """Images a second of steps on a held batch, and the most memory that they take."""
+    """Images per second of steps on a held batch, and their peak memory."""
     loader = HeldBatch(held, 2 if setting.brief else STEPS, setting.device)
     detector, until = random_detector(config), time.monotonic() + seconds
 
     def stop(epochs: int, losses: dict[str, float]) -> None:
-        # The first epoch allocates, and lets libraries choose their kernels.
+        # In the first epoch memory is allocated and libraries choose their kernels.
         if epochs > 1 and (setting.brief or time.monotonic() > until):
             raise Enough
 
@@ -153,7 +153,7 @@ def _loop(
     setting: Setting,
     seconds: float,
 ) -> Row:
-    """Images a second of whole epochs with the loader, its start included."""
+    """Images per second over whole epochs with the loader, its start included."""
     ends, until = [finished(setting.device)], time.monotonic() + seconds
 
     def stop(epochs: int, losses: dict[str, float]) -> None:
@@ -172,7 +172,7 @@ def _loop(
 
 
 def _profile(config: TrialConfig, recipe: TrainConfig, held: Batch, device: torch.device) -> Row:
-    """Where the time of a few steps goes, by operation; kernels alone on a GPU."""
+    """The time of a few steps by operation; on a GPU only kernels."""
     loader, on_gpu = HeldBatch(held, PROFILED, device), device.type == "cuda"
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
     recorder = profile(activities=activities)
@@ -188,7 +188,7 @@ def _profile(config: TrialConfig, recipe: TrainConfig, held: Batch, device: torc
     events = recorder.key_averages()
     waits = {e.key: e.count / PROFILED for e in events if e.key in SYNCHRONISATIONS}
     launches = sum(e.count for e in events if "LaunchKernel" in e.key)
-    # An operation is listed beside the kernels that it starts; on a GPU these alone are time.
+    # Operations are listed as well as the kernels that they launch; on a GPU only kernels count.
     counted = [e for e in events if (e.device_type != DeviceType.CPU) == on_gpu]
     counted = [e for e in counted if not e.is_user_annotation]
     micros = {e.key: e.self_device_time_total if on_gpu else e.self_cpu_time_total for e in counted}
@@ -208,7 +208,7 @@ def _train(
     device: torch.device,
     on_epoch: OnEpoch,
 ) -> None:
-    """Train until `on_epoch` has enough."""
+    """Train until `on_epoch` raises `Enough`."""
     try:
         fit(detector, loader, recipe, device, on_epoch=on_epoch)
     except Enough:

@@ -1,4 +1,4 @@
-"""Results as Markdown: a table for each name of one, with the headings that its rows have."""
+"""Results as Markdown: a table for each table name, with the headings of its rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from benchmarks.gpu.setting import ERROR, TABLE, Row
 NOTE = "note"
 LAST_LINES = 3
 LONG = 120
-"""Characters of a cell beyond which a text is cut; the JSON file has all of it."""
+"""Characters of a cell after which a text is cut; the JSON file has the full text."""
 
 
 def markdown(machine: Mapping[str, Any], parts: Mapping[str, Row]) -> str:
-    """The machine, then each part's tables; what went wrong as the last lines of its traceback."""
+    """The machine, then each part's tables; errors as the last lines of their tracebacks."""
     lines = [", ".join(f"{k} {_cell(v)}" for k, v in machine.items() if _shown(v))]
     for name, part in parts.items():
         lines += ["", f"## {name} ({part['seconds']:.0f} s)"]
@@ -28,7 +28,7 @@ def markdown(machine: Mapping[str, Any], parts: Mapping[str, Row]) -> str:
 def _table(rows: Iterable[Row]) -> Iterator[str]:
     told = [_told(row) for row in rows]
     headings = list(dict.fromkeys(name for row in told for name in row))
-    # What went wrong, and why something is missing, stands last.
+    # Errors and reasons come last.
     headings.sort(key=lambda name: name == NOTE)
     yield f"| {' | '.join(headings)} |"
     yield f"|{'---|' * len(headings)}"
@@ -44,7 +44,7 @@ def _told(row: Row) -> dict[str, str]:
 
 
 def _shown(value: Any) -> bool:
-    """Whether it has room in a cell."""
+    """Whether it fits into a cell."""
     if isinstance(value, str):
         return len(value.splitlines()) == 1
     return value is not None and not isinstance(value, (list, dict))

@@ -1,14 +1,14 @@
-"""Compare ways to search, by replaying them over the recorded benchmark::
+"""Compare search methods, by replaying them over the recorded benchmark::
 
     python -m benchmarks.search.compare [--trials 100] [--seeds 20] [--jobs 2]
         [--slow | --ways NAME ...]
 
-Random, plain TPE and NSGA-II are Optuna's own with nothing around them, MOASHA is Syne Tune's (left
-out where that is missing: `pip install ".[benchmarks]"`). The others are the study of `sparrow
-search`: as it is, with Gaussian processes, by `--slow` or name only; and with TPE, each of its
-devices switched on or off alone. Time is simulated: what a design takes was recorded with it.
-Prints two tables in Markdown, and writes `docs/search.png` if all that it shows was compared. It
-takes eight minutes on two cores, with `--slow` more than an hour.
+Random, plain TPE and NSGA-II are Optuna's own with nothing around them, MOASHA is Syne Tune's
+(skipped if not installed: `pip install ".[benchmarks]"`). The others are the study of `sparrow
+search`: by default, with Gaussian processes, only with `--slow` or by name; and with TPE, with each
+of its features switched on or off. Time is simulated from recorded durations. Prints two tables in
+Markdown, and writes `docs/search.png` if everything in it was compared. It takes eight minutes on
+two cores, with `--slow` more than an hour.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SLOW: dict[str, dict[str, Any]] = {
     "study": {},
     "study + halving": {"early_stopping": HALVING},
 }
-"""The default, whose searches take a core one to three minutes each."""
+"""The default study, whose searches take one to three minutes of a core each."""
 
 STUDIES: dict[str, dict[str, Any]] = {
     **SLOW,
@@ -88,7 +88,7 @@ SHOWN = {
     "study": "#9467bd",
     "study + halving": "#d62728",
 }
-"""What the figure draws, and in which colors."""
+"""The searches in the figure, with their colours."""
 
 FIGURE = Path("docs/search.png")
 
@@ -98,8 +98,8 @@ class Search:
     """One replayed search.
 
     Attributes:
-        moments: its state whenever a trial came to a result.
-        seconds: what its workers worked in all.
+        moments: its state at each result of a trial.
+        seconds: total time of its workers.
         lost: share of the table's optimal designs that it ended early.
     """
 
@@ -108,12 +108,12 @@ class Search:
     lost: float
 
     def hypervolume_at(self, seconds: float) -> float:
-        """The share of the table's hypervolume that it had after so much device time."""
+        """Its share of the table's hypervolume after this device time."""
         known = [m.hypervolume for m in self.moments if m.device_seconds <= seconds]
         return known[-1] if known else 0.0
 
     def seconds_to(self, hypervolume: float) -> float | None:
-        """The device time in which it reached a hypervolume; None where it did not."""
+        """The device time in which it reached a hypervolume; None if it did not."""
         reached = (m.device_seconds for m in self.moments if m.hypervolume >= hypervolume)
         return next(reached, None)
 
@@ -151,20 +151,20 @@ def _table() -> Table:
 def side_by_side(
     run: Callable[[str, int], T], names: Sequence[str], seeds: int, processes: int
 ) -> dict[str, list[T]]:
-    """What `run` makes of each name with each seed, so many at a time."""
+    """The results of `run` for each name and seed, in parallel processes."""
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         jobs = {name: [pool.submit(run, name, seed) for seed in range(seeds)] for name in names}
         return {name: [job.result() for job in runs] for name, runs in jobs.items()}
 
 
 def median(values: Sequence[float]) -> str:
-    """Median and quartiles, as the tables show them."""
+    """Median and quartiles as text for the tables."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def speeds(searches: dict[str, list[Search]]) -> str:
-    """What each search has at its end and on the way there, as Markdown."""
+    """The hypervolume of each search at its end and before, as Markdown."""
     budget = statistics.median(s.seconds for s in searches["random"])
     goals = {
         b: statistics.median(s.moments[-1].hypervolume for s in searches[b]) for b in BASELINES
@@ -190,7 +190,7 @@ def speeds(searches: dict[str, list[Search]]) -> str:
 
 
 def losses(searches: dict[str, list[Search]]) -> str:
-    """How many of the truly optimal designs were ended early, as Markdown."""
+    """The share of the truly optimal designs that were ended early, as Markdown."""
     lines = ["| | optimal designs ended early | results |", "|---|---:|---:|"]
     for name, runs in searches.items():
         if any(s.lost for s in runs):
@@ -228,10 +228,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=4, help="of a simulated search")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that replay")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel processes")
     ways = [*PLAIN, *([MOASHA] if importlib.util.find_spec("syne_tune") else []), *STUDIES]
-    parser.add_argument("--ways", nargs="+", choices=ways, help="these and the baselines alone")
-    parser.add_argument("--slow", action="store_true", help="the study as it is, too")
+    parser.add_argument("--ways", nargs="+", choices=ways, help="only these and the baselines")
+    parser.add_argument("--slow", action="store_true", help="also the default study")
     arguments = parser.parse_args()
     usual = ways if arguments.slow else [way for way in ways if way not in SLOW]
     names = list(dict.fromkeys((*BASELINES, *(arguments.ways or usual))))

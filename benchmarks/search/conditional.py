@@ -1,13 +1,13 @@
-"""Compare samplers on a space most of whose choices exist under another choice only::
+"""Compare samplers on a space most of whose parameters are conditional::
 
     python -m benchmarks.search.conditional [--space papers] [--trials 100] [--seeds 10] [--jobs 2]
 
-Nothing is trained: what the study takes for AP_small is how closely a design's priors cover small
-boxes (the mean of their best IoU), and for FPS the inverse of its multiplications and additions.
-Both depend on choices under choices, such as the taps of one backbone, the ending of one neck,
-priors as scaled or levelled, and on nothing of the training or the compression, which a sampler has
-to find out. Prints, as Markdown, the hypervolume after some trials, as a share of that of all
-designs that any of the searches met. Each search takes two to four minutes.
+Nothing is trained: AP_small is replaced by how closely a design's priors cover small boxes (the
+mean of their best IoU), FPS by the inverse of its multiply-accumulates. Both depend on conditional
+parameters, such as the taps of one backbone, the end of one neck or the rule of the priors, and not
+on training or compression, which a sampler has to find out. Prints, as Markdown, the hypervolume
+after some trials, as a share of that of all designs that any of the searches found. Each search
+takes two to four minutes.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from searchspace import DetectorConfig, TrialConfig, load_space
 
 BOXES = 64
 SIDES = (1 / 40, 1 / 9)
-"""Of the boxes that shall be covered, as shares of the image: 8 to 33 of 300 pixels."""
+"""Sides of the boxes to be covered, as shares of the image: 8 to 33 of 300 pixels."""
 
 Point = tuple[float, float]
 
 
 @functools.cache
 def small_boxes() -> torch.Tensor:
-    """Boxes [BOXES, 4] as xyxy in fractions of the image, the same for everyone."""
+    """Boxes [BOXES, 4] as xyxy in fractions of the image, always the same."""
     random = torch.Generator().manual_seed(0)
     centres = 0.1 + 0.8 * torch.rand(BOXES, 2, generator=random)
     low, high = map(math.log, SIDES)
@@ -53,7 +53,7 @@ def small_boxes() -> torch.Tensor:
 
 @functools.cache
 def figures(config: DetectorConfig) -> Point:
-    """How closely small boxes are covered, and how often a second 10^12 MACs would do it."""
+    """How closely small boxes are covered, and images per second at 10^12 MACs per second."""
     priors = default_boxes(config.priors(), config.levels(), config.input_size)
     overlap = batched_iou(small_boxes(), box_convert(priors, "cxcywh", "xyxy"))
     return overlap.amax(1).mean().item(), 1e12 / describe(config).macs
@@ -65,7 +65,7 @@ def _recorded() -> TrialResult:
 
 
 def result_of(config: TrialConfig) -> TrialResult:
-    """A result with the figures of a configuration's detector; the rest of it is of no account."""
+    """A result with the figures of a configuration's detector; its other values are arbitrary."""
     coverage, speed = figures(config.detector)
     recorded = _recorded().dense
     metrics = recorded.metrics.model_copy(update={"ap_small": coverage})
@@ -79,7 +79,7 @@ def result_of(config: TrialConfig) -> TrialResult:
 
 
 def search(space: str, sampler: str, seed: int, trials: int) -> list[Point]:
-    """What one study met, in its order: coverage, and the logarithm of its speed."""
+    """The designs of one study in order: coverage, and the logarithm of speed."""
     settings = settings_for(load_space(space), seed, trials, papers=False, sampler=sampler)
     met = []
     with tempfile.TemporaryDirectory() as folder, open_study(Path(folder), settings) as study:
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["random", "tpe", "gp"])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--jobs", type=int, default=2, help="processes that search")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel processes")
     arguments = parser.parse_args()
     run = functools.partial(search, arguments.space, trials=arguments.trials)
     searches = side_by_side(run, arguments.samplers, arguments.seeds, arguments.jobs)

@@ -1,10 +1,10 @@
-"""A real search against plain random, under the same time limit: both fronts in one figure::
+"""A real search compared with random search, in the same time: both fronts in one figure::
 
     python -m benchmarks.search.real --data FOLDER [--minutes 12] [--out runs/real]
 
-Searches `bccd.toml` beside this file twice: by a study with halving and a ladder, and by random
-draws alone. A study that lies in its folder already is read as it is. Prints what each came to and
-writes `docs/bccd.png`.
+Searches `bccd.toml` in this folder twice: by a study with halving and a ladder, and by random
+draws.
+A study that exists already is only read. Prints both results and writes `docs/bccd.png`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLORS = {"study": "#d62728", "random": "#7f7f7f"}
 
 
 def finished(folder: Path) -> list[tuple[float, float]]:
-    """AP_small and FPS of the trials of a study that came to a result."""
+    """AP_small and FPS of the finished trials of a study."""
     results = [r.result for r in read_records(folder) if r.state == "finished"]
     return [(result.figure("ap_small"), result.figure("fps")) for result in results]
 
@@ -60,7 +60,7 @@ def figure(found: dict[str, list[tuple[float, float]]]) -> go.Figure:
 
 
 def table(found: dict[str, list[tuple[float, float]]]) -> Table:
-    """What each search came to; hypervolumes share one reference point."""
+    """The results of both searches; hypervolumes have the same reference point."""
     slowest = min(fps for points in found.values() for _, fps in points)
     made = Table("", "trials", "front", "hypervolume", "best AP_small", "fastest FPS")
     for name, points in found.items():
@@ -87,9 +87,7 @@ def main() -> None:
             search(SPACE, arguments.data, folder, seed=arguments.seed, **limits, **devices)
         found[name] = finished(folder)
         if not found[name]:
-            raise SystemExit(
-                f"{folder}: no trial came to a result; see its report, or give it longer"
-            )
+            raise SystemExit(f"{folder}: no trial finished; see its report, or raise --minutes")
     Console().print(table(found))
     write_png(figure(found), FIGURE)
 

@@ -1,10 +1,10 @@
-"""Record what comes of every design of the benchmark's space, each trained once::
+"""Record the result of every design in the benchmark's space, each trained once::
 
     python -m benchmarks.search.record [--jobs 2] [--out runs/recorded]
 
 Trains all designs of `grid.toml` on generated shapes, scores the dense detectors after each epoch,
-then measures every distinct architecture while nothing else runs, and writes `recorded.parquet`
-beside this file. Takes about an hour of one core's time; an interrupted run goes on where it was.
+then measures every distinct architecture while nothing else runs, and writes `recorded.parquet` in
+this folder. Takes about an hour of one core; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from searchspace.compression import Unpruned
 SHAPES = ShapesConfig(train_images=128, val_images=128, size=128, seed=5)
 CPU = torch.device("cpu")
 BARE = {"timing": None, "circumstances": None, "memory": None}
-"""What of a cost is left out: none of its figures, and most of its size."""
+"""Fields of a cost that are not recorded: not figures, and most of its size."""
 
 
 class Trained(BaseModel):
@@ -51,7 +51,7 @@ class Trained(BaseModel):
 
     Attributes:
         train, snapshot, compress, evaluate: seconds of this core, see `Seconds`.
-        dense, compact: what the detectors score, and in `folders` where they lie.
+        dense, compact: metrics of the detectors; `folders` has their folders.
     """
 
     config: TrialConfig
@@ -68,7 +68,7 @@ class Trained(BaseModel):
 
 
 class Recorder:
-    """Trains designs one after the other, and notes what each takes of this core."""
+    """Trains designs one after the other, and records their CPU time."""
 
     def __init__(self, data: TrialData, out: Path) -> None:
         self.data = data
@@ -77,7 +77,7 @@ class Recorder:
         self.meter = LocalMeter(data, CPU, self.store.folder / SPEEDS)
 
     def family(self, configs: Sequence[TrialConfig]) -> None:
-        """Record a detector and all that is pruned out of it; the unpruned design comes first."""
+        """Record an unpruned design, which comes first, and all its pruned ones."""
         dense = self._once(configs[0], None)
         for config in configs[1:]:
             self._once(config, dense)
@@ -133,7 +133,7 @@ class Recorder:
 
 
 class Speeds:
-    """What architectures cost; each is measured once, while nothing else runs."""
+    """The costs of architectures; each is measured once, while nothing else runs."""
 
     def __init__(self, data: TrialData, folder: Path) -> None:
         self._meter = LocalMeter(data, CPU, folder)
@@ -144,7 +144,7 @@ class Speeds:
         """The cost of a saved detector."""
         detector = Detector.load(folder)
         what = speed_key(detector, config.deployment, CPU)
-        # In this space, priors differ in their sizes alone, not in their number.
+        # In this space, priors differ in size only, not in number.
         del what["detector"]["head"]["priors"]
         key = json.dumps(what, sort_keys=True)
         if key not in self._known:
@@ -157,8 +157,8 @@ class Speeds:
 def measured(space: Space, trained: Sequence[Trained], speeds: Speeds) -> Iterator[Design]:
     """The designs with their speeds.
 
-    A pruned design keeps the same share of every layer, so what was measured before its training is
-    what it comes to: the predicted cost is the final one.
+    A pruned design keeps the same share of every layer, so the cost predicted before training is
+    the final one.
     """
     costs = [[speeds.of(f, t.config) for f in t.folders] for t in track(trained, "Measuring")]
     measuring = fmean(speeds.seconds)
@@ -212,7 +212,7 @@ class _Watch:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """AP_small by epoch; raises KeyError where the training was not seen from its beginning."""
+        """AP_small by epoch; raises KeyError if the training was not seen from its start."""
         return tuple(self._scores[epoch] for epoch in range(1, self._epochs + 1))
 
     @property
@@ -221,7 +221,7 @@ class _Watch:
 
 
 def families(space: Space) -> list[list[TrialConfig]]:
-    """Configurations that differ in their pruning alone, the unpruned one of each first."""
+    """Groups of configurations that differ only in pruning, the unpruned one first."""
     by_parent = defaultdict(list)
     for config in every(space):
         by_parent[config.detector, config.train].append(config)

@@ -12,7 +12,7 @@ from launch.drivers.driver import Proposing
 from launch.records import TrialRecord
 
 PATIENCE = 1.0
-"""Seconds after which a worker without work asks again."""
+"""Seconds after which an idle worker asks again."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Moment:
     """The state of a search when a trial ended.
 
     Attributes:
-        device_seconds: what all workers have worked until then.
-        finished: trials that came to a result.
-        hypervolume: of what they found, as a share of the whole table's.
+        device_seconds: total time of all workers until then.
+        finished: number of finished trials.
+        hypervolume: their hypervolume, as a share of the whole table's.
     """
 
     device_seconds: float
@@ -35,12 +35,12 @@ class Replay:
     """One search in simulated time: a driver that looks up what trials would have come to.
 
     Attributes:
-        study: what is searched by, asked as any driver asks.
-        shares: trials with the same dense detector train it once, as a study's do.
-        worked: seconds that all workers together have worked.
-        found: designs that came to a result, in the order of time.
-        trained: epochs of each dense detector that lie in the store.
-        lost: designs, by the number of their trial, that were ended before or in training.
+        study: the study that proposes trials, used like by any driver.
+        shares: trials with the same dense detector train it once.
+        worked: total seconds of all workers.
+        found: finished designs in order of time.
+        trained: by dense detector, the epochs that are in the store.
+        lost: by trial number, designs that were ended before or during training.
     """
 
     table: Table
@@ -53,7 +53,7 @@ class Replay:
     lost: dict[int, Design] = field(default_factory=dict)
 
     def run(self, workers: int = 4) -> Replay:
-        """Let so many workers run trials until the study proposes no more."""
+        """Let `workers` run trials until the study proposes no more."""
         ties = itertools.count()
         queue = [(0.0, next(ties), self._worker()) for _ in range(workers)]
         while queue:
@@ -64,7 +64,7 @@ class Replay:
         return self
 
     def _worker(self) -> Iterator[float]:
-        """One worker: gives the seconds that each of its steps takes, before what comes of it."""
+        """One worker: yields the seconds of each of its steps, before the step takes effect."""
         while True:
             record = self.study.propose()
             if record is not None:
@@ -106,5 +106,5 @@ class Replay:
                 return
         yield (epochs - done) * costs.train / epochs
         self.trained[design.parent] = epochs
-        # A dense detector that is there has been scored; its share of the time is the parent's.
+        # An existing dense detector has been scored; that time was counted for the other trial.
         yield costs.compress + costs.score

@@ -1,4 +1,4 @@
-"""What the replay compares: Optuna's samplers as they are, and the study with its devices."""
+"""The strategies of the replay: Optuna's plain samplers, and the study with its features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))
 
 
 def settings_for(space: Space, seed: int, trials: int, **devices: Any) -> StudySettings:
-    """Settings of a study whose data nobody reads."""
+    """Settings of a study whose data are never read."""
     return StudySettings(
         space=space.dump(),
         train=NOWHERE,
@@ -44,7 +44,7 @@ def undecided(number: int, config: TrialConfig, params: Mapping[str, Any]) -> Tr
 
 
 class Plain:
-    """Optuna's ask and tell with nothing around it, as a search by Ray Tune's OptunaSearch does."""
+    """Optuna's ask and tell with nothing around it, as in Ray Tune's OptunaSearch."""
 
     workers = 1
     waits = False
@@ -77,7 +77,7 @@ class Plain:
 def ours(
     table: Table, folder: Path, seed: int, trials: int, **devices: Any
 ) -> AbstractContextManager[Study]:
-    """The study of a search, in a folder of its own.
+    """The study of `sparrow search`, in its own folder.
 
     Args:
         devices: settings of the study, such as `gate` or `ladder`.

@@ -20,14 +20,14 @@ from launch.study.failures import Failure
 from launch.trial.result import TrialResult
 
 FACTOR = 3
-"""Of the trials at a rung, one in so many goes on: MOASHA's own default."""
+"""One in this many trials at a rung continues: MOASHA's default."""
 
 
 class SyneTune:
-    """MOASHA (Schmucker et al.) as it comes: random draws, and rungs at epochs 1, 3, 9, ...
+    """MOASHA (Schmucker et al.) with its defaults: random draws, and rungs at epochs 1, 3, 9, ...
 
-    It takes the indices of the sorted trials for their ranks (`NonDominatedPriority`), so which
-    ones it stops has little to do with how good they are.
+    It takes the indices of the sorted trials for their ranks (`NonDominatedPriority`), so the
+    trials it stops have little to do with their quality.
     """
 
     workers = 1
@@ -82,7 +82,7 @@ class SyneTune:
 
 
 def _domains(table: Table) -> dict[str, object]:
-    """Every parameter of the space with its values; those of other choices are drawn in vain."""
+    """Every parameter of the space with its values; inactive ones are drawn but have no effect."""
     values: dict[str, dict[object, None]] = {}
     for design in table.designs:
         for name, value in design.params.items():

@@ -1,4 +1,4 @@
-"""The recorded benchmark: what came of every design of a small space, each trained once."""
+"""The recorded benchmark: the result of every design in a small space, each trained once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Seconds(BaseModel):
-    """What the stages of a design take, in seconds of one core.
+    """Durations of the stages of a design, in seconds of one core.
 
     Attributes:
-        predict: to measure the design before it is trained.
-        train: the dense detector, without scoring its snapshots.
-        snapshot: to score one snapshot.
-        compress: to prune and to fine-tune; 0 where nothing is pruned.
-        score: to evaluate and measure all that comes of it.
+        predict: measuring the design before training.
+        train: training the dense detector, without scoring snapshots.
+        snapshot: scoring one snapshot.
+        compress: pruning and fine-tuning; 0 without pruning.
+        score: evaluating and measuring its detectors.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,13 +47,13 @@ class Seconds(BaseModel):
 
 
 class Design(BaseModel):
-    """One design of the space and all that is known of it.
+    """One design of the space with its recorded result.
 
     Attributes:
-        params: as the space draws it.
-        parent: names the training of its dense detector, which designs may share.
+        params: the parameters that draw it from the space.
+        parent: name of the training of its dense detector, which designs may share.
         curve: AP_small of the dense detector after each epoch.
-        result: the trial's, without the timings that its figures rest on.
+        result: the trial's result, without its timings.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +66,7 @@ class Design(BaseModel):
 
     @property
     def key(self) -> str:
-        """Tells it from all others of its table."""
+        """A key that is unique in its table."""
         return json.dumps(self.params, sort_keys=True)
 
     @property
@@ -84,12 +84,12 @@ class Design(BaseModel):
 
     @property
     def point(self) -> tuple[float, float]:
-        """What a search maximises: AP_small, and FPS by its logarithm."""
+        """The objectives of a search: AP_small, and the logarithm of FPS."""
         return self.ap_small, log_fps(self.fps)
 
 
 class Table:
-    """All designs of a space, found by their configuration."""
+    """All designs of a space, by configuration."""
 
     def __init__(self, space: Space, designs: Iterable[Design]) -> None:
         self.space = space
@@ -100,18 +100,19 @@ class Table:
 
     @classmethod
     def read(cls, file: Path = RECORDED, space: Space | None = None) -> Table:
-        """A table from its file; by default the one that lies in the repository."""
+        """Read a table from a file; by default the one in the repository."""
         return cls(space or load_space(SPACE), map(_from_row, pq.read_table(file).to_pylist()))
 
     def config(self, design: Design) -> TrialConfig:
         return self.space.suggest(FixedTrial(design.params))
 
     def find(self, config: TrialConfig) -> Design:
-        """The design of a configuration; raises KeyError where it was not recorded."""
+        """The design of a configuration; raises KeyError if it was not recorded."""
         return self._by_digest[config.digest()]
 
     def hypervolume(self, designs: Iterable[Design]) -> float:
-        """Of some designs, as a share of that of all; from AP_small 0 at the slowest one's FPS."""
+        """Hypervolume of some designs, as a share of that of all; the reference point is AP_small 0
+        at the slowest one's FPS."""
         return hypervolume([d.point for d in designs], self._floor) / self._whole
 
     def optimal(self) -> tuple[Design, ...]:
@@ -120,7 +121,7 @@ class Table:
 
 
 def write(designs: Iterable[Design], file: Path = RECORDED) -> None:
-    """Write designs as a Parquet file, with the two objectives as columns of their own."""
+    """Write designs as a Parquet file, with the two objectives as separate columns."""
     pq.write_table(pa.Table.from_pylist([_to_row(d) for d in designs]), file, compression="zstd")
 
 

@@ -71,7 +71,7 @@ def test_frames_per_second(shapes: Path) -> None:
         assert row["network FPS"] > 0
         assert row["built in s"] > 0
     notes = {row["form"]: row["note"] for row in rows if "note" in row}
-    assert notes["cudagraphs float16"] == "left out of the brief form"
+    assert notes["cudagraphs float16"] == "skipped with --brief"
     assert len(notes) + 2 == len(available(CPU))
 
 
@@ -99,7 +99,7 @@ def test_a_device_agrees_with_itself(shapes: Path) -> None:
 
 def test_what_has_no_time_left_is_listed(shapes: Path) -> None:
     for row in (row for rows in run(steps, shapes, seconds=0).values() for row in rows):
-        assert row["note"] == "not tried: the part's time was up"
+        assert row["note"] == "not run: the part's time was over"
 
 
 def test_a_case_that_fails_keeps_its_traceback() -> None:
@@ -122,14 +122,14 @@ def test_without_a_gpu_it_says_so(
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path / "out")])
     assert command.main() == 1
     said = capsys.readouterr().out
-    assert said == "There is no GPU that torch can use: give --device cpu to run on the CPU.\n"
+    assert said == "torch finds no GPU: give --device cpu to run on the CPU.\n"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("code", "limit", "why"),
     [
-        ("import time; time.sleep(60)", 0.1, "its 0 s were up"),
+        ("import time; time.sleep(60)", 0.1, "its 0 s were over"),
         ("raise SystemExit(3)", 60, "its process ended with status 3"),
         ("pass", 60, None),
     ],
