@@ -35,8 +35,7 @@ def test_every_form_is_named_once() -> None:
         measured(2, 70, runtime="onnxruntime", precision="int8", batch=8),
     ]
     assert speed_facts(trials)["Deployed as"] == (
-        "openvino bfloat16, onnxruntime int8 in batches of 8: accuracy and speed are of the same "
-        "form"
+        "openvino bfloat16, onnxruntime int8 in batches of 8, for both accuracy and speed"
     )
 
 
