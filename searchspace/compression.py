@@ -1,4 +1,4 @@
-"""`CompressConfig`: what happens to a trained detector."""
+"""`CompressConfig`: pruning, fine-tuning and quantisation of a trained detector."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
 
 
 class ContinuedTraining(Config):
-    """The second part of a training: what follows the pruning, or takes its place.
+    """The second part of the training, after pruning or instead of it.
 
     Attributes:
-        finetune_epochs: epochs of it.
-        finetune_rate: its learning rate, as a factor of the training's.
+        finetune_epochs: number of epochs.
+        finetune_rate: learning rate, as a factor of the first part's.
     """
 
     finetune_epochs: int = Field(default=0, ge=0)
@@ -27,10 +27,10 @@ class ContinuedTraining(Config):
 
 
 class Unpruned(ContinuedTraining):
-    """Remove nothing; train the detector on for as long as a pruned one, if `finetune_epochs` says.
+    """No pruning; the detector is trained for `finetune_epochs` more.
 
     A pruned detector is trained for `train.epochs` and then fine-tuned. Only an unpruned one with
-    the same total shows what pruning costs; with 0, the trained detector stays as it is.
+    the same total shows the cost of pruning; with 0, the trained detector is the final one.
     """
 
     kind: Literal["none"] = "none"
@@ -47,7 +47,7 @@ SHARES_OF: dict[Target, str] = {
     "macs": " of the MACs",
     "latency": " of the time",
 }
-"""What a ratio is a share of, by the target of a pruning."""
+"""By pruning target, the quantity that the ratio is a share of."""
 
 Criterion = Literal["l2", "taylor", "lamp", "random"]
 
@@ -60,17 +60,17 @@ CRITERIA: dict[Criterion, str] = {
 
 
 class ChannelPruning(ContinuedTraining):
-    """What every way of removing channels has; which of them go, the ways say.
+    """The common settings of all kinds of channel pruning; the criteria are in the subclasses.
 
     Attributes:
-        target: what `ratio` is a share of: the prunable channels, the parameters, the
-            multiply-accumulates, or the time that a frame takes.
+        target: the quantity that `ratio` is a share of: the prunable channels, the parameters, the
+            multiply-accumulates, or the latency.
         scope: one threshold for the whole network, or the same share of every layer.
-        round_to: every layer that loses channels keeps a multiple of so many.
-        floor: share of each layer's channels that stays whatever they are worth.
+        round_to: the number of channels kept in a pruned layer is a multiple of this.
+        floor: share of each layer's channels that is kept whatever their scores.
         finetune_epochs: epochs of training after the pruning; with 0, only the statistics of batch
-            norms are taken anew.
-        distillation: who teaches in the fine-tuning, whoever taught in the training.
+            norms are re-estimated.
+        distillation: the teacher of the fine-tuning, independent of that of the training.
     """
 
     target: Target = "channels"
@@ -81,7 +81,7 @@ class ChannelPruning(ContinuedTraining):
     distillation: Distillation = NoDistillation()
 
     def _pruned(self, ratio: float, by: str = "") -> str:
-        """How much goes, by what, and who teaches what is left."""
+        """The ratio, the criterion and the teacher in words."""
         words = f"pruned {percent(ratio)}{SHARES_OF[self.target]}{by}"
         return joined(words, self.distillation.in_words())
 
@@ -89,18 +89,19 @@ class ChannelPruning(ContinuedTraining):
     def _teaches_in_some_epoch(self) -> ChannelPruning:
         if not self.finetune_epochs and not isinstance(self.distillation, NoDistillation):
             raise ValueError(
-                "distillation: with finetune_epochs 0 nobody is taught; set finetune_epochs to 1 "
-                "or more, or leave distillation out"
+                "distillation has no effect with finetune_epochs 0; set finetune_epochs to 1 or "
+                "more, or remove distillation"
             )
         return self
 
 
 class Slimming(ChannelPruning):
-    """Network slimming: L1 on batch-norm scales in training, then the smallest scales go.
+    """Network slimming (Liu et al., 2017): an L1 penalty on batch-norm scales in training, then
+    removal of the channels with the smallest scales.
 
     Attributes:
-        sparsity: strength of the L1 term on the gated batch-norm scales.
-        ratio: share of `target` that goes.
+        sparsity: strength of the L1 penalty.
+        ratio: share of `target` to remove.
     """
 
     kind: Literal["slimming"] = "slimming"
@@ -112,14 +113,15 @@ class Slimming(ChannelPruning):
 
 
 class ImportancePruning(ChannelPruning):
-    """The channels of least importance go, batch norm or not; training needs no preparation.
+    """Removal of the least important channels, with or without batch norm; needs no special
+    training.
 
     Attributes:
-        criterion: `l2`, the norm of all weights that go with a channel; `taylor`, the change of the
-            loss to first order; `lamp`, a weight's share of those of its layer that are no smaller;
-            `random`, the control.
-        steps: how often channels go; what is left is judged anew before each.
-        ratio: share of `target` that goes.
+        criterion: `l2`, the norm of all weights that belong to a channel; `taylor`, the first-order
+            change of the loss; `lamp`, a weight's square as a share of those in its layer that are
+            no smaller; `random`, as a control.
+        steps: number of pruning steps; the remaining channels are scored again before each.
+        ratio: share of `target` to remove.
     """
 
     kind: Literal["importance"] = "importance"
@@ -132,7 +134,7 @@ class ImportancePruning(ChannelPruning):
 
 
 class Unquantised(Config):
-    """Leave the numbers of the trained detector as they are."""
+    """No quantisation."""
 
     kind: Literal["none"] = "none"
 
@@ -144,8 +146,8 @@ class Int8(Config):
     """Post-training quantisation: the trained network's convolutions compute in eight bits.
 
     Attributes:
-        runtime: what quantises the network, and then runs it.
-        images: training images, at most, that the ranges of values are taken from.
+        runtime: the runtime that quantises the network and runs it.
+        images: the most training images for calibration.
     """
 
     kind: Literal["int8"] = "int8"
@@ -157,12 +159,11 @@ class Int8(Config):
 
 
 class CompressConfig(Config):
-    """What happens to a trained detector.
+    """Compression of a trained detector.
 
     Attributes:
-        pruning: which channels go.
-        quantisation: what the deployed detector computes in; a space that does not name its kind
-            leaves it out.
+        pruning: kind and amount of pruning, and the second part of the training.
+        quantisation: int8 or none; a space that does not name its kind has none.
     """
 
     pruning: Unpruned | Slimming | ImportancePruning = Field(
@@ -177,7 +178,7 @@ class CompressConfig(Config):
 
     @property
     def prunes(self) -> bool:
-        """Whether channels go."""
+        """Whether channels are removed."""
         return not isinstance(self.pruning, Unpruned)
 
     @property

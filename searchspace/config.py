@@ -1,4 +1,4 @@
-"""What a configuration is: a frozen value whose fields say how they may be searched."""
+"""The base class of configurations: frozen values whose fields declare how they are searched."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def changed(self, **fields: Any) -> Self:
-        """The same with other values of some fields.
+        """A copy with other values of some fields.
 
         Raises:
-            pydantic.ValidationError: they do not go together with the rest.
+            pydantic.ValidationError: they are not valid with the other fields.
         """
         return type(self)(**{**dict(self), **fields})
 
     def in_words(self) -> str:
-        """What is particular about this, as reports say it; empty where nothing is.
+        """A short description for reports; empty if nothing is particular about it.
 
-        By default its kind, and the fields with another value than their default: `attention
-        (heads 4)`. Reports cannot fail on a class that says no more about itself.
+        By default its kind, and the fields that differ from their defaults: `attention (heads 4)`,
+        so that reports work for any class.
         """
         kind = getattr(self, "kind", "").replace("_", " ")
         changed = joined(
@@ -46,17 +46,17 @@ class Config(BaseModel):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Drawn values with those that follow from them (`Follows`)."""
+        """Drawn values, completed by those derived from them (`Follows`)."""
         return values
 
     def as_drawn(self, domains: Mapping[str, Domain]) -> Self:
-        """This as it was before `completed`, as far as a space does not name what that sets."""
+        """The inverse of `completed`, except for values that a space names."""
         return self
 
     def read_as(self, cls: type[Config]) -> Config | None:
-        """This as a configuration of another kind, which a space may have in its place.
+        """This as a configuration of another kind, which a space may have instead.
 
-        It keeps the fields that both kinds declare alike; None where it has no such form.
+        It keeps the fields that both kinds declare alike; None if it has no equivalent.
         """
         shared = [
             name
@@ -66,7 +66,7 @@ class Config(BaseModel):
         return cls(**{name: getattr(self, name) for name in shared})
 
     def unlike(self, other: Config) -> float:
-        """How much of this another kind does not have: the fields in which they differ."""
+        """How different another kind is: the number of differing fields."""
         fields = [name for name in type(self).model_fields if name != "kind"]
         return sum(getattr(self, name) != getattr(other, name, ...) for name in fields)
 
@@ -86,23 +86,23 @@ def _value_in_words(value: Any) -> str:
 
 
 class OutsideSpace(InputError):
-    """A configuration, or a piece of one, that the space does not hold."""
+    """A configuration, or a part of one, that is not in the space."""
 
 
 @dataclass(frozen=True)
 class Follows:
-    """Marks a field that nobody draws: the owner's `completed` sets it."""
+    """Marks a field that is not drawn: the owner's `completed` sets it."""
 
 
 @dataclass(frozen=True)
 class Through:
-    """Marks a field that is drawn, and read back, by way of one of several models.
+    """Marks a field that is drawn, and read back, through one of several models (forms).
 
     Attributes:
-        forms: the models, told apart by `kind`; of two that could read a value, the first does.
-        build: makes the field's value of a form, given the owner's fields that come before it.
-        read: the inverse: the form of a class that a value has, or None; exact only where `build`
-            makes the value of it again.
+        forms: the models, distinguished by `kind`; if two can read a value, the first does.
+        build: makes the field's value from a form, given the owner's preceding fields.
+        read: the inverse: the form of a given class for a value, or None; valid only if `build`
+            makes the same value from it.
     """
 
     forms: Iterable[type[Config]]

@@ -21,23 +21,23 @@ Side = Annotated[int, Field(ge=64, le=16384)]
 
 
 def _multibox_unless_named(head: Any) -> Any:
-    """A head written down without its kind is SSD's, as when there was no other."""
+    """A head without a kind is SSD's multibox head."""
     return {"kind": "multibox", **head} if isinstance(head, dict) else head
 
 
 class DetectorConfig(Config):
-    """One detector, described by data. Whatever cannot be built is refused here.
+    """A detector as data. A configuration that cannot be built is rejected here.
 
     Attributes:
-        input_size: pixels that images are resized to: the side of a square, or height and width.
+        input_size: pixels that images are resized to: the side of a square, or (height, width).
         num_classes: foreground classes.
-        pixels: what images are normalised to: `imagenet` is mean 0 and deviation 1 (torchvision's
-            ImageNet weights), `inception` -1 to 1 (timm's of MobileNetV1), `caffe` mean 0 in steps
+        pixels: normalisation of images: `imagenet` is mean 0 and deviation 1 (torchvision's
+            ImageNet weights), `inception` -1 to 1 (timm's MobileNetV1), `caffe` mean 0 on the scale
             of 0 to 255 (torchvision's SSD300).
         width: multiplier of every channel count of backbone, neck and the head's towers.
-        backbone: a space without a kind of its own searches MobileNetV1.
-        neck: drawn by way of `neck_forms`; a space without a kind of its own has SSD's.
-        head: a space without a kind of its own searches multibox.
+        backbone: a space that names no kind searches MobileNetV1.
+        neck: drawn through `neck_forms`; a space that names no kind has SSD's.
+        head: a space that names no kind searches multibox.
     """
 
     input_size: Annotated[
@@ -60,7 +60,7 @@ class DetectorConfig(Config):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """There is a second path where the neck reads it."""
+        """Set `second_path` if the neck reads it."""
         reads = any(step.reads_side for step in values["neck"])
         backbone = values["backbone"]
         return values | {"backbone": type(backbone)(**dict(backbone) | {"second_path": reads})}
@@ -71,7 +71,7 @@ class DetectorConfig(Config):
         return both_axes(self.input_size)
 
     def stages(self) -> tuple[Levels, ...]:
-        """The levels behind the backbone, then behind each step of the neck."""
+        """The levels after the backbone, then after each step of the neck."""
         stages = [self.backbone.levels(self.width, self.size)]
         for number, step in enumerate(self.neck):
             try:
@@ -91,17 +91,17 @@ class DetectorConfig(Config):
     def at_input_size(self, size: InputSize) -> DetectorConfig:
         """This detector for inputs of another size.
 
-        Listed priors keep their sizes in pixels; their steps follow the cells, which padding makes
-        slightly larger or smaller.
+        Listed priors keep their sizes in pixels; their steps follow the cells, whose size changes
+        slightly with padding.
 
         Raises:
-            ValueError: it cannot be built for that size, or has another number of levels there.
+            ValueError: it cannot be built for that size, or the number of levels changes.
         """
         moved = self.model_copy(update={"input_size": size})
         before, after = self.levels(), moved.levels()
         if len(before) != len(after):
             maps = ", ".join(shown(level.size) for level in after)
-            raise ValueError(f"{len(after)} levels ({maps}) in place of {len(before)}")
+            raise ValueError(f"{len(after)} levels ({maps}) instead of {len(before)}")
         pairs = zip(before, after, strict=True)
         grown = moved.size[0] / self.size[0]
         changes = tuple(grown * b.height / a.height for b, a in pairs)
@@ -117,7 +117,7 @@ class DetectorConfig(Config):
         )
 
     def _refuse_idle_starts(self, stages: tuple[Levels, ...]) -> None:
-        """What gives growth another start is refused where another step replaces that unread."""
+        """Reject a step that only sets the top, if no later step grows from it."""
         made = list(zip(self.neck, itertools.pairwise(stages), strict=True))
         for number, step in enumerate(self.neck):
             if not step.only_sets_top:
@@ -130,7 +130,7 @@ class DetectorConfig(Config):
             reader = next(users, None)
             if reader is None or not reader.reads_top:
                 raise ValueError(
-                    f"neck.{number}, {step.kind}: nothing grows from it; put a step extend behind "
+                    f"neck.{number}, {step.kind}: no levels grow from it; add a step extend after "
                     "it"
                 )
 

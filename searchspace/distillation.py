@@ -1,4 +1,4 @@
-"""Distillation: what a detector learns from a teacher beside its labels."""
+"""Distillation: learning from a teacher in addition to the labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from searchspace.config import Config
 from searchspace.domains import Choice, FloatRange
 
 PARENT = "parent"
-"""The teacher that is no saved detector: the trial's own one before it was pruned."""
+"""The name of the teacher that is the trial's own detector before pruning."""
 
 Teacher = Annotated[str, Field(min_length=1)]
 """`parent`, or the folder of a saved detector."""
@@ -26,17 +26,17 @@ LOCATIONS: dict[Location, str] = {
     "maps": "maps",
     "both": "class logits and maps",
 }
-"""What a teacher shows, by the location of channel-wise distillation."""
+"""By location of channel-wise distillation, the compared outputs in words."""
 
 
 def taught(teacher: str, lesson: str, weight: float, temperature: float) -> str:
-    """Who teaches what; of a saved detector the end of its path."""
+    """Teacher and lesson in words; a saved detector is named by the end of its path."""
     name = "its parent" if teacher == PARENT else "/".join(PurePath(teacher).parts[-2:])
     return f"taught by {name} ({lesson}, weight {weight:.2g}, temperature {temperature:.2g})"
 
 
 class NoDistillation(Config):
-    """Learn from the labels alone."""
+    """Learn from the labels only."""
 
     kind: Literal["none"] = "none"
 
@@ -47,12 +47,13 @@ class NoDistillation(Config):
 class ChannelWise(Config):
     """Channel-wise distillation (Shu et al., ICCV 2021): teacher and student of any architecture.
 
-    Each channel of a map, made a distribution over the map's positions, is drawn to the teacher's.
+    Each channel of a map, normalised to a distribution over positions, is pulled towards the
+    teacher's.
 
     Attributes:
         teacher: see `Teacher`.
-        location: what is compared: the class logits, the maps that the head reads, or both.
-        temperature: divides the maps; a higher one spreads the attention over more positions.
+        location: the compared outputs: the class logits, the maps that the head reads, or both.
+        temperature: divides the maps; a higher one spreads the weight over more positions.
         weight: factor of the loss of each location.
     """
 
@@ -73,7 +74,7 @@ class Logits(Config):
 
     Attributes:
         teacher: see `Teacher`.
-        temperature: divides the logits; a higher one shows more of what the teacher finds similar.
+        temperature: divides the logits; a higher one gives similar classes more weight.
         weight: factor of the loss.
     """
 

@@ -1,4 +1,4 @@
-"""What one field may be drawn from: a choice, a range, or a single value."""
+"""The domain of a field: a choice, a range, or a single value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 
 class OptunaTrial(Protocol):
-    """What the walk needs of `optuna.Trial` (also met by `optuna.trial.FixedTrial`)."""
+    """The part of `optuna.Trial` that the walk needs (`optuna.trial.FixedTrial` has it too)."""
 
     def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
@@ -21,7 +21,8 @@ class OptunaTrial(Protocol):
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of several values. Optuna is shown sequences as JSON text, which storages can keep."""
+    """One of several values. Sequences are passed to Optuna as JSON text, which storages can
+    keep."""
 
     options: tuple[Any, ...]
 
@@ -38,14 +39,14 @@ class Choice:
         for option in self.options:
             if _same(value, option):
                 return _shown(option)
-        raise ValueError(f"{value!r} is none of {list(self.options)}")
+        raise ValueError(f"{value!r} is not one of {list(self.options)}")
 
     def nearest(self, value: Any) -> Any:
-        """The option that is least apart from `value` (`apart`), the first of equally near ones."""
+        """The option with the least distance (`apart`) from `value`, the first if equal."""
         return min(self.options, key=lambda option: self.apart(value, option))
 
     def apart(self, value: Any, option: Any) -> float:
-        """How far an option is from a value; infinite for things that cannot be compared."""
+        """The distance of an option from a value; infinite if they cannot be compared."""
         if _same(value, option):
             return 0.0
         return _apart(value, option, (value, *self.options))
@@ -143,7 +144,7 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A value that is not searched (any more)."""
+    """A single value, which is not searched."""
 
     value: Any
 
@@ -158,7 +159,7 @@ class Fixed:
         return self.value
 
     def apart(self, value: Any, option: Any) -> float:
-        """How far the only value is from another one."""
+        """The distance of the only value from another one."""
         return Choice(option).apart(value, option)
 
     def size(self) -> float:
@@ -172,7 +173,7 @@ Domain = Choice | IntRange | FloatRange | Fixed
 
 
 def dump_domain(domain: Domain) -> Any:
-    """The TOML form of a domain, as `parse_domain` takes it."""
+    """The TOML form of a domain, which `parse_domain` reads."""
     match domain:
         case Choice(options):
             return {"choice": [_plain(option) for option in options]}
@@ -185,7 +186,7 @@ def dump_domain(domain: Domain) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """How a value is shown to Optuna: numbers, text and booleans as they are, the rest as JSON."""
+    """A value as passed to Optuna: numbers, text and booleans unchanged, others as JSON."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return json.dumps(_plain(value))
@@ -220,12 +221,12 @@ def is_number(value: Any) -> bool:
 
 
 def _apart(a: Any, b: Any, among: tuple[Any, ...]) -> float:
-    """The distance of two values, of which `among` shows what kind of values they are.
+    """The distance of two values; `among` decides which kind of values they are.
 
-    Numbers differ by their difference. Where numbers stand beside tuples of numbers, as a side
-    beside height and width, or where all tuples are of one length, they are points (`_points`).
-    Other sequences differ by the items to take out and to put in, configurations by the fields with
-    different values.
+    The distance of numbers is their difference. A mixture of numbers and tuples of numbers (a side,
+    or height and width), and tuples of equal length, are points (`_points`). The distance of other
+    sequences is the number of items to remove and to add, that of configurations the number of
+    differing fields.
     """
     if is_number(a) and is_number(b) and not any(isinstance(v, list | tuple) for v in among):
         return abs(a - b)
@@ -240,9 +241,9 @@ def _apart(a: Any, b: Any, among: tuple[Any, ...]) -> float:
 
 
 def _points(a: Any, b: Any, among: tuple[Any, ...]) -> float | None:
-    """The distance of two points, on a logarithmic scale for positive ones; None if they are none.
+    """The distance of two points, on a logarithmic scale if positive; None if they are not points.
 
-    A single number stands for a point with that number on all axes.
+    A single number is a point with that number on all axes.
     """
     rows = [value for value in among if isinstance(value, list | tuple)]
     lengths = {len(row) for row in rows}
@@ -257,7 +258,7 @@ def _points(a: Any, b: Any, among: tuple[Any, ...]) -> float | None:
 
 
 def _in_common(a: Sequence[Any], b: Sequence[Any]) -> int:
-    """The length of the longest sequence that two have in common."""
+    """The length of the longest common subsequence."""
     lengths = [0] * (len(b) + 1)
     for item in a:
         before = lengths
@@ -269,7 +270,7 @@ def _in_common(a: Sequence[Any], b: Sequence[Any]) -> int:
 
 
 def _number_for(value: Any) -> float | None:
-    """A number for a value in a range: of sides, the side of a square of their area."""
+    """A value as a number in a range; two sides become the side of a square of the same area."""
     if is_number(value):
         return value
     sides = isinstance(value, list | tuple) and bool(value) and all(map(is_number, value))

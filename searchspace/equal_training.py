@@ -1,9 +1,9 @@
-"""Equal training for equal comparison: what a space says of the epochs that follow the training.
+"""Equal training for a fair comparison: the second part of the training in a space.
 
-Pruned designs are trained, then fine-tuned. If unpruned ones were only trained, a front would show
-what the further epochs bring as if pruning had brought it. So one statement holds for a whole
-space: ways of pruning that it says nothing of take what it says of another, and unpruned designs
-are trained on for as long as any pruned one is fine-tuned.
+Pruned designs are trained, then fine-tuned. If unpruned ones were only trained, a front would
+attribute the gain of the additional epochs to pruning. So a setting holds for a whole space: kinds
+of pruning without it take that of another kind, and unpruned designs are trained for as many more
+epochs as any pruned one is fine-tuned.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ UNPRUNED = Unpruned.model_fields["kind"].default
 
 
 def equal_training(domains: Mapping[str, Domain]) -> dict[str, Domain]:
-    """The domains of a space, with those that it does not give of what follows the training.
+    """The domains of a space, completed by those of the second part of the training.
 
-    Unpruned designs are trained on only where the space has pruned ones besides. Their epochs are
-    not searched: they are the most that a pruned design may get, so that none of these has more.
-    What the space does say stays as it is.
+    Unpruned designs have a second part only if the space has pruned ones as well. Its epochs are
+    not
+    searched: they are the most that a pruned design can have. Domains given by the space are
+    unchanged.
     """
     compress = entries(CompressConfig, domains, "compress")
     pruning = next(entry for entry in compress if entry.members and UNPRUNED in entry.members)
@@ -42,7 +43,7 @@ def equal_training(domains: Mapping[str, Domain]) -> dict[str, Domain]:
 
 
 def _most(domain: Domain) -> int:
-    """The largest number that may be drawn."""
+    """The largest number in a domain."""
     match domain:
         case Fixed(value):
             return value

@@ -1,4 +1,4 @@
-"""Map sizes by arithmetic: what every part of a detector puts out, before any image is seen."""
+"""Map sizes by arithmetic: the outputs of every part of a detector, before any image is seen."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ N = TypeVar("N", int, float)
 
 
 def both_axes(number: N | tuple[N, N]) -> tuple[N, N]:
-    """A number that holds for both axes as one for each: vertical, horizontal."""
+    """A single number or a pair as a pair (vertical, horizontal)."""
     return number if isinstance(number, tuple) else (number, number)
 
 
 def one_if_equal(number: N | tuple[N, N]) -> N | tuple[N, N]:
-    """The inverse: one number where both axes have the same."""
+    """The inverse of `both_axes`: a single number if both are equal."""
     vertical, horizontal = both_axes(number)
     return vertical if vertical == horizontal else (vertical, horizontal)
 
@@ -48,13 +48,13 @@ class Level:
 
 @dataclass(frozen=True)
 class Levels:
-    """What flows through the neck.
+    """The maps that are passed through the neck.
 
     Attributes:
-        maps: what the head may read, finest first.
-        top: where growth continues.
+        maps: the levels that the head may read, finest first.
+        top: the map from which further levels grow.
         side: the taps of the second path, finest first; empty without one.
-        refined: indices of maps that a step has refined for the head; growth does not read that.
+        refined: indices of levels that a step has refined for the head; growth ignores that.
     """
 
     maps: tuple[Level, ...]
@@ -72,13 +72,13 @@ class Levels:
 
 
 def along_axes(rule: Callable[..., int], *sizes: Size) -> Size:
-    """What a rule for one side makes of heights, and of widths."""
+    """A rule for one side, applied to heights and to widths."""
     height, width = (rule(*sides) for sides in zip(*sizes, strict=True))
     return height, width
 
 
 def shown(size: Size) -> str:
-    """A size as messages show it, e.g. `19x19`."""
+    """A size in messages, e.g. `19x19`."""
     return f"{size[0]}x{size[1]}"
 
 
@@ -88,7 +88,7 @@ def conv_size(size: int, kernel: int, stride: int, padding: int, dilation: int =
 
 
 def every_second(size: int) -> int:
-    """How many rows are left when every second one goes, beginning with the second."""
+    """The number of rows when every second one is removed, starting with the second."""
     return conv_size(size, kernel=1, stride=2, padding=0)
 
 
@@ -98,7 +98,7 @@ def ceil_pool_size(size: int, kernel: int, stride: int) -> int:
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times the width multiplier, in multiples of 8 unless the width is 1."""
+    """`channels` times the width multiplier, rounded to multiples of 8 unless the width is 1."""
     if width == 1.0:
         return channels
     return max(8, int(channels * width + 4) // 8 * 8)

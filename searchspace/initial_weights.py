@@ -1,4 +1,4 @@
-"""What backbones start from: which weights there are, and what these presuppose of a detector."""
+"""Initial weights of backbones, and the settings of a detector that they require."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ PRESUPPOSED: dict[str, dict[str, dict[str, object]]] = {
     },
     "shapes": {"mobilenet_v1": {"pixels": "imagenet", "backbone.activation": "relu"}},
 }
-"""Weights -> the kinds of backbones that they are for -> what these were trained with, by path."""
+"""Weights -> kinds of backbones -> the settings that these were trained with, by path."""
 
 WIDEST = {"imagenet": 1.0, "shapes": 0.375}
-"""The width of the widest backbone that there are weights for; of them, a narrower one takes the
-first channels."""
+"""The width of the widest backbone with weights; a narrower one takes their first channels."""
 
 
 def resolved(weights: Weights, detector: DetectorConfig) -> Weights:
-    """The weights that `auto` stands for: ImageNet's where these exist for the backbone."""
+    """The weights, with `auto` replaced: ImageNet's if they exist for the backbone, else none."""
     if weights != "auto":
         return weights
     there = detector.backbone.kind in PRESUPPOSED["imagenet"]
@@ -38,25 +37,26 @@ def resolved(weights: Weights, detector: DetectorConfig) -> Weights:
 
 
 def presupposed(weights: Weights, detector: DetectorConfig) -> Mapping[str, object]:
-    """What a detector must be to start from weights, by path below `detector`."""
+    """The settings that a detector needs to start from weights, by path below `detector`."""
     return PRESUPPOSED.get(weights, {}).get(detector.backbone.kind, {})
 
 
 def check_start(weights: Weights, detector: DetectorConfig) -> None:
-    """Raise ValueError where a detector cannot start from weights, its width included."""
+    """Raise ValueError if a detector cannot start from weights, e.g. because of its width."""
     check_trained_with(weights, detector)
     if detector.width > WIDEST.get(weights, math.inf):
         raise InputError(
-            f"{WEIGHTS} {weights!r} holds width {WIDEST[weights]:g}, not {detector.width}: lower "
-            f"detector.width; to keep width {detector.width}: use 'none'"
+            f"{WEIGHTS} {weights!r} are for width {WIDEST[weights]:g} or less, not "
+            f"{detector.width}: lower detector.width, or use 'none'"
         )
 
 
 def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
-    """Hold a detector to what its initial weights were trained with: they fit by shape elsewhere.
+    """Check that a detector has the settings that its initial weights were trained with: the shapes
+    of the weights do not show these.
 
     Raises:
-        ValueError: there are none for its backbone, or they were trained with something else.
+        ValueError: there are none for its backbone, or they were trained with other settings.
     """
     kind, kinds = detector.backbone.kind, PRESUPPOSED.get(weights)
     if kinds is not None and kind not in kinds:
@@ -65,12 +65,12 @@ def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
         if (found := attrgetter(path)(detector)) != value:
             raise InputError(
                 f"{WEIGHTS} {weights!r}: those of {kind} were trained with detector.{path} "
-                f"{value!r}, not {found!r}: set it so, or use weights 'none'"
+                f"{value!r}, not {found!r}: set it to that, or use weights 'none'"
             )
 
 
 def prepared(weights: Weights, detector: DetectorConfig) -> DetectorConfig:
-    """The detector with what its initial weights presuppose, where it has the fields' defaults."""
+    """The detector with the settings that its initial weights require, if these are at defaults."""
     usual = {p: v for p, v in presupposed(weights, detector).items() if _is_default(p, detector)}
     return _with(detector, usual)
 
@@ -78,7 +78,7 @@ def prepared(weights: Weights, detector: DetectorConfig) -> DetectorConfig:
 def unprepared(
     weights: Weights, detector: DetectorConfig, domains: Mapping[str, Domain]
 ) -> DetectorConfig:
-    """The inverse of `prepared`: the defaults of those fields, but for what a space names."""
+    """The inverse of `prepared`: defaults for those fields, unless a space names them."""
     kind = detector.backbone.kind
     return _with(
         detector,
@@ -91,21 +91,22 @@ def unprepared(
 
 
 def as_named(weights: Weights, detector: DetectorConfig, domain: Domain | None) -> Weights:
-    """Weights as a space names them: `auto`, where it has that and not the weights themselves."""
+    """Weights as named in a space: `auto`, if the space has that and not the weights themselves."""
     if domain is None or holds(domain, weights) or not holds(domain, "auto"):
         return weights
     return "auto" if resolved("auto", detector) == weights else weights
 
 
 def one_whatever_the_start(detector: DetectorConfig) -> DetectorConfig:
-    """The same for all detectors that differ in what initial weights presuppose alone."""
+    """The same value for all detectors that differ only in settings that initial weights
+    require."""
     paths = {path for kinds in PRESUPPOSED.values() for p in kinds.values() for path in p}
     there = [path for path in paths if _default(path, detector) is not None]
     return _with(detector, {path: _default(path, detector) for path in there})
 
 
 def _with(detector: DetectorConfig, values: Mapping[str, object]) -> DetectorConfig:
-    """The same with other values of fields that no shape depends on, by path."""
+    """The detector with other values of fields, by path; no shape may depend on them."""
     own = {path: value for path, value in values.items() if "." not in path}
     below = {p.removeprefix("backbone."): v for p, v in values.items() if "." in p}
     backbone = detector.backbone.model_copy(update=below)
@@ -117,7 +118,7 @@ def _is_default(path: str, detector: DetectorConfig) -> bool:
 
 
 def _default(path: str, detector: DetectorConfig) -> Any:
-    """What a field has by default; None where this backbone has no such field."""
+    """The default of a field; None if this backbone has no such field."""
     owner, name = detector, path
     if path.startswith("backbone."):
         owner, name = detector.backbone, path.removeprefix("backbone.")

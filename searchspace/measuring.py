@@ -11,7 +11,7 @@ from searchspace.runtimes import Precision, Runtime
 from searchspace.words import joined
 
 AUTO = "auto"
-"""The fastest form that is installed for the device; int8, which needs calibration, left out."""
+"""The fastest form installed for the device, without int8, which needs calibration."""
 
 
 MOST_BATCH, MOST_THREADS = 4096, 1024
@@ -20,22 +20,22 @@ MOST_BATCH, MOST_THREADS = 4096, 1024
 class MeasureConfig(Config):
     """How a detector is deployed, and how its frames per second are measured.
 
-    What is timed goes from image tensor to boxes, in turns with a reference network. Accuracy is
-    evaluated in the same form. A space may search any of these fields, `runtime` above all.
+    Times are from image tensor to boxes, in turns with a reference network. Accuracy is evaluated
+    in the same form. A space may search any of these fields, especially `runtime`.
 
     Attributes:
-        runtime: what runs the network; `auto` takes the fastest one that is there, and its
-            precision. A trial that quantises (`compress.quantisation`) names both there.
-        precision: numbers that convolutions compute in; `auto` is float32 under a named runtime.
-        batch: images in a call.
-        threads: CPU threads; a GPU ignores it.
-        candidates: boxes an image that post-processing gets above its threshold, whatever the
-            weights; None for those that the detector finds on the images, which are the weights'.
-        runs: timed calls in a pass, at most.
-        passes: how often detector and reference take turns at first.
-        interval: relative width of the 95 % interval of the median at which that is enough; a wider
-            one gets further passes while `seconds` last.
-        seconds: what the timed calls may take; a slow detector gets fewer runs, then fewer passes.
+        runtime: executes the network; `auto` is the fastest available one, with its precision. A
+            trial that quantises sets both in `compress.quantisation`.
+        precision: precision of convolutions; `auto` is float32 if a runtime is named.
+        batch: images per call.
+        threads: CPU threads; ignored on a GPU.
+        candidates: boxes per image above the threshold that post-processing gets, whatever the
+            weights; None for those that the detector finds, which depend on the weights.
+        runs: the most timed calls in a pass.
+        passes: initial number of turns of detector and reference.
+        interval: further passes are timed, within `seconds`, while the relative width of the 95 %
+            interval of the median is above this.
+        seconds: limit of the timed calls; a slow detector gets fewer runs, then fewer passes.
     """
 
     runtime: Runtime | Literal["auto"] = AUTO
@@ -49,7 +49,7 @@ class MeasureConfig(Config):
     seconds: float = Field(default=10.0, gt=0)
 
     def in_words(self) -> str:
-        """What runs the detector, where a configuration says so."""
+        """Runtime and batch, if they are set."""
         precision = f" in {self.precision}" if self.precision != AUTO else ""
         return joined(
             f"run by {self.runtime}{precision}" if self.runtime != AUTO else "",

@@ -1,4 +1,4 @@
-"""Plugins: modules of users that register members of their own, such as a neck step, when imported.
+"""Plugins: user modules that register their own classes, such as a neck step, when imported.
 
 A plugin is named by its dotted module name or by the path of its file. Installed packages offer
 theirs as entry points of the group `sparrow.plugins`, whose values are module names.
@@ -23,7 +23,7 @@ GROUP = "sparrow.plugins"
 """The group of entry points that name the plugins of installed packages."""
 
 _loaded: dict[str, str] = {}
-"""By its module's name, what each plugin that was loaded in this process is called."""
+"""By module name, the names of the plugins loaded in this process."""
 
 
 class PluginError(InputError):
@@ -36,10 +36,10 @@ def load_plugins(names: Iterable[str | Path] = (), moved: bool = False) -> tuple
     Args:
         names: dotted names of modules, or paths of Python files. Modules are found as Python finds
             them, or in the working folder.
-        moved: a file that is gone may have been loaded from elsewhere already.
+        moved: a missing file may have been loaded from elsewhere already.
 
     Returns:
-        what all plugins loaded in this process are called, for another process to load them:
+        The names of all plugins loaded in this process, with which another process can load them:
         absolute paths of files, and names of modules.
 
     Raises:
@@ -78,7 +78,7 @@ def _load(name: str, moved: bool) -> None:
 
 
 def _file_here(name: str) -> str | None:
-    """The file of a module that lies in the working folder itself: it is found from there alone."""
+    """The file of a module in the working folder, which can only be found from there."""
     file = Path(f"{name}.py").absolute()
     if "." in name or not file.is_file():
         return None
@@ -88,14 +88,14 @@ def _file_here(name: str) -> str | None:
 
 
 def _load_file(file: Path) -> None:
-    """Import a file as a module of its own name, for other processes to find it, too."""
+    """Import a file as a module with its own name, so that other processes can find it too."""
     if not file.is_file():
         raise PluginError(
             f"plugin {file}: no such file; give the path of a Python file, or a module's name"
         )
     if not file.stem.isidentifier():
         raise PluginError(
-            f"plugin {file}: {file.stem!r} is no name of a module; rename the file with letters, "
+            f"plugin {file}: {file.stem!r} is not a module name; rename the file using letters, "
             "digits and underscores"
         )
     _append_to_path(file.parent)
@@ -139,7 +139,7 @@ def _import(module: str, name: str, fix: str) -> ModuleType:
 def _place(error: BaseException) -> str:
     """The line of a plugin that an error comes from."""
     if isinstance(error, SyntaxError):
-        return ""  # It says so itself.
+        return ""  # the message has it already
     between = (__file__, importlib.__file__)
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename not in between and not frame.filename.startswith("<frozen"):

@@ -1,4 +1,4 @@
-"""Files that people write: every way they can be wrong ends in a sentence that names the file."""
+"""Reading of files written by people: every error is a sentence that names the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 MAX_PROBLEMS = 10
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of Unicode whose characters show nothing by themselves."""
+"""Categories of Unicode with invisible characters."""
 
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
@@ -31,11 +31,11 @@ _SHORT.maxlevel = 3
 
 
 class Unreadable(InputError):
-    """A file that cannot be read as what it should be.
+    """A file that cannot be read or has invalid content.
 
     Attributes:
-        file, place: where; `place` is a line, a byte or a field, and may be empty.
-        what, fix: what is wrong, and what to do.
+        file, place: `place` is a line, a byte or a field, and may be empty.
+        what, fix: what is wrong, and how to fix it.
     """
 
     def __init__(self, file: Path | str, place: str, what: str, fix: str) -> None:
@@ -47,21 +47,20 @@ def shown(value: object) -> str:
     """A value as one short line of an error message, whatever it is."""
     try:
         return _SHORT.repr(value)
-    except ValueError:  # Python refuses to write out integers of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"
 
 
 def visible(text: str, keep: str = "") -> str:
-    """A text whose control characters are spelt out, so that it can neither move the cursor nor
-    reorder what stands beside it.
+    """A text with escaped control characters, so that it can neither move the cursor nor reorder
+    the text around it.
 
-    That goes for the categories of Unicode that show nothing by themselves: control characters
-    (Cc), format characters such as those that turn the direction of writing (Cf), lone surrogates
-    (Cs), and separators of lines and paragraphs (Zl, Zp). The two joiners stay: words of some
-    languages need them.
+    Escaped are the invisible categories of Unicode: control characters (Cc), format characters such
+    as those that change the writing direction (Cf), lone surrogates (Cs), and line and paragraph
+    separators (Zl, Zp), except for the two joiners, which some languages need.
 
     Args:
-        keep: control characters that stay, such as the line ends of a text of several lines.
+        keep: control characters to keep, such as the line ends of a text of several lines.
     """
     if text.isprintable():
         return text
@@ -80,7 +79,7 @@ def read_text(path: Path, fix: str | None = None) -> str:
     """A text file in UTF-8 with or without a byte order mark, or in UTF-16 with one.
 
     Args:
-        fix: what to do where it cannot be opened, in place of what is usual.
+        fix: what to do if it cannot be opened, instead of the default.
 
     Raises:
         Unreadable: it cannot be opened, or is in another encoding.
@@ -99,15 +98,15 @@ def read_text(path: Path, fix: str | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; raises `Unreadable`."""
+    """The content of a JSON file; raises `Unreadable`."""
     return parse_json(path, read_text(path))
 
 
 def parse_json(path: Path, text: str, fix: str | None = None) -> Any:
-    """What the text of a JSON file holds; raises `Unreadable`, which names the file.
+    """The content of a JSON file with this text; raises `Unreadable`, which names the file.
 
     Args:
-        fix: what to do about it, in place of what is usual.
+        fix: what to do about an error, instead of the default.
     """
     if not text.strip():
         raise Unreadable(path, "", "is empty", fix or "copy or export the file again")
@@ -122,13 +121,13 @@ def parse_json(path: Path, text: str, fix: str | None = None) -> Any:
     except RecursionError:
         what, usual = "is nested too deeply to be read", "write or export the file again"
         raise Unreadable(path, "", what, fix or usual) from None
-    except ValueError:  # the one other that json.loads has: Python's limit on digits
+    except ValueError:  # the only other one from json.loads: Python's limit on digits
         what, usual = "has a number too long to be read", "correct the number"
         raise Unreadable(path, "", what, fix or usual) from None
 
 
 def parse_toml(path: Path | str, text: str) -> dict[str, Any]:
-    """What the text of a TOML file holds; raises `Unreadable`, which names the file."""
+    """The content of a TOML file with this text; raises `Unreadable`, which names the file."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -136,20 +135,20 @@ def parse_toml(path: Path | str, text: str) -> dict[str, Any]:
     except RecursionError:
         what = "is nested too deeply to be read"
         raise Unreadable(path, "", what, "write the file again") from None
-    except ValueError:  # the one other that tomllib has: Python's limit on digits
+    except ValueError:  # the only other one from tomllib: Python's limit on digits
         what, fix = "has a number too long to be read", "correct the number"
         raise Unreadable(path, "", what, fix) from None
 
 
 def read_model(path: Path, model: type[M], fix: str | None = None, fields: Iterable[str] = ()) -> M:
-    """A model that a JSON file holds.
+    """Read a model from a JSON file.
 
     Args:
-        fix: what to do where the file is not one, in place of what is usual.
+        fix: what to do about an invalid file, instead of the default.
         fields: see `in_words`.
 
     Raises:
-        Unreadable: the file cannot be read, or holds no such model; the message names the fields.
+        Unreadable: the file cannot be read, or is not such a model; the message names the fields.
     """
     return parse_model(path, parse_json(path, read_text(path, fix), fix), model, fix, fields)
 
@@ -157,7 +156,7 @@ def read_model(path: Path, model: type[M], fix: str | None = None, fields: Itera
 def parse_model(
     path: Path, tree: Any, model: type[M], fix: str | None = None, fields: Iterable[str] = ()
 ) -> M:
-    """A model from what a JSON file holds; otherwise as `read_model`."""
+    """A model from the content of a JSON file; otherwise like `read_model`."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -165,10 +164,10 @@ def parse_model(
 
 
 def in_words(error: ValidationError, fields: Iterable[str] = ()) -> str:
-    """Every problem of a configuration with the field that it is about, and what the field holds.
+    """Every problem of a configuration, with the field and its value.
 
     Args:
-        fields: paths that exist; the nearest one is named for one that does not.
+        fields: existing paths; for an unknown one, the most similar of these is suggested.
     """
     found: dict[str, list[str]] = {}
     for problem in _problems(error):
@@ -181,7 +180,7 @@ def in_words(error: ValidationError, fields: Iterable[str] = ()) -> str:
 
 
 def _problems(error: ValidationError) -> list[Any]:
-    """Those of a field of its own; a default that hangs on other fields has none."""
+    """The problems of given fields; those of defaults that depend on other fields are left out."""
     problems = error.errors(include_url=False)
     return [p for p in problems if p["type"] != "default_factory_not_called"]
 
@@ -205,7 +204,7 @@ _MEMBERS = ("int", "float", "str", "bool", "none")
 
 
 def _place(problem: Mapping[str, Any]) -> str:
-    """The path of a field, without the names that pydantic gives to the members of unions."""
+    """The path of a field, without pydantic's names of union members."""
     *above, last = problem["loc"] or ("",)
     names = [part for part in above if isinstance(part, int) or _is_field(part)]
     own = problem["type"] == "extra_forbidden" or isinstance(last, int) or _is_field(last)
@@ -217,7 +216,7 @@ def _is_field(name: str) -> bool:
 
 
 def _said(problem: Mapping[str, Any], fields: Iterable[str]) -> str:
-    """What is wrong, without pydantic's manner of speaking."""
+    """The problem in plain words instead of pydantic's."""
     context = problem.get("ctx", {})
     match problem["type"]:
         case "value_error":
@@ -232,17 +231,17 @@ def _said(problem: Mapping[str, Any], fields: Iterable[str]) -> str:
             near = difflib.get_close_matches(context["tag"], tags.strip("'").split("', '"), n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             meant = meant or "; if a plugin defines it, load that first (--plugin)"
-            return f"{kind} {context['tag']!r} is none of {tags}{meant}"
+            return f"{kind} {context['tag']!r} is not one of {tags}{meant}"
         case "union_tag_not_found":
             return f"must name its {context['discriminator']}"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
-            return "must be a whole number"
+            return "must be an integer"
         case "float_parsing" | "float_type":
             return "must be a number"
         case "bool_parsing" | "bool_type":
             return "must be true or false"
         case "string_type":
-            return "must be a text"
+            return "must be a string"
         case "tuple_type" | "list_type":
             return "must be a list"
         case "model_type" | "model_attributes_type" | "dict_type":

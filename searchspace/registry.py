@@ -1,12 +1,12 @@
-"""Registries: the classes of configurations that a field may hold, told apart by their `kind`.
+"""Registries: the classes of configurations that a field may hold, distinguished by their `kind`.
 
 A field whose members others may add to is annotated with a registry instead of a union::
 
     NECK_STEPS = Registry("neck step", L2Norm, Extend)
     Step = Annotated[NeckStep, NECK_STEPS]
 
-Members are looked up when a value is validated, drawn or described, so that a class counts from the
-moment it is registered, from whatever module::
+Members are looked up when a value is validated, drawn or described, so a class can be used as soon
+as it is registered, from any module::
 
     @NECK_STEPS.register
     class Attention(NeckStep):
@@ -34,11 +34,11 @@ M = TypeVar("M", bound=Config)
 class Registry(Generic[K]):
     """The classes of one extension point, in the order in which they were registered.
 
-    As an annotation of a field it validates and serialises as a pydantic union of its members with
-    the discriminator `kind` does.
+    As an annotation of a field, it validates and serialises like a pydantic union of its members
+    with the discriminator `kind`.
 
     Attributes:
-        what: what a member is, for messages: `neck step`.
+        what: the name of a member in messages: `neck step`.
     """
 
     def __init__(self, what: str, *members: type[K], last: type[K] | None = None) -> None:
@@ -57,16 +57,16 @@ class Registry(Generic[K]):
         """Add a class; usable as a decorator.
 
         Raises:
-            TypeError: the class is no configuration that names its kind, or lacks a method of the
-                contract that it has to fulfil.
+            TypeError: the class is not a configuration with a kind, or lacks a method of the
+                contract.
             InputError: another class has this kind.
         """
         kind = _kind_of(member, self.what)
         known = self._members.get(kind)
         if known is not None and _path(known) != _path(member):
             raise InputError(
-                f"{self.what} {kind!r} of {_path(member)}: {_path(known)} has this kind; give "
-                "yours another one"
+                f"{self.what} {kind!r} of {_path(member)}: {_path(known)} has this kind already; "
+                "choose another one"
             )
         if missing := sorted(getattr(member, "__abstractmethods__", ())):
             raise TypeError(f"{self.what} {_path(member)}: implement {', '.join(missing)}")
@@ -87,7 +87,7 @@ class Registry(Generic[K]):
 
     @property
     def adapter(self) -> TypeAdapter[K]:
-        """Validates a value as the member that its `kind` names."""
+        """Validates a value as the member named by its `kind`."""
         if self._adapter is None:
             union = functools.reduce(operator.or_, self)
             alone = len(self._members) == 1
@@ -97,7 +97,7 @@ class Registry(Generic[K]):
     def _validated(self, value: Any) -> K:
         if isinstance(value, Config) and type(value) not in self._members.values():
             raise ValueError(
-                f"{type(value).__name__} is no registered {self.what}: registered are "
+                f"{type(value).__name__} is not a registered {self.what}: registered are "
                 f"{', '.join(self._members)}; import the module that registers it"
             )
         return self.adapter.validate_python(value)
@@ -116,7 +116,7 @@ class Registry(Generic[K]):
 
 
 def _kind_of(member: Any, what: str) -> str:
-    """The kind that a class names."""
+    """The kind of a class."""
     field = member.model_fields.get("kind") if _is_config(member) else None
     if field is None or get_origin(field.annotation) is not Literal:
         name = getattr(member, "__name__", repr(member))

@@ -1,4 +1,4 @@
-"""The names of what can run a detector, and in which numbers."""
+"""Names of runtimes and precisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Runtime = Literal[
     "openvino",
     "tensorrt",
 ]
-"""PyTorch as it is, with channels innermost, through Inductor, through CUDA graphs; or another."""
+"""PyTorch eager, in channels_last format, compiled by Inductor or with CUDA graphs; or others."""
 
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
-"""The numbers that convolutions are computed in; boxes and scores are always float32."""
+"""The precision of convolutions; boxes and scores are always float32."""

@@ -1,4 +1,4 @@
-"""How the learning rate falls behind its warm-up: half a cosine, or steps."""
+"""Learning-rate schedules after the warm-up: half a cosine, or steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Cosine(Config):
     """Half a cosine from the end of the warm-up to the end of training.
 
     Attributes:
-        floor: where it ends, as a fraction of the learning rate; 0.05 in YOLOX.
+        floor: the final rate, as a fraction of the learning rate; 0.05 in YOLOX.
     """
 
     kind: Literal["cosine"] = "cosine"
@@ -35,9 +35,9 @@ class Steps(Config):
     """A rate that is constant between milestones.
 
     Attributes:
-        milestones: when the rate falls, as fractions of the training, so that they hold for any
-            number of epochs, a fine-tuning's too. The default is epochs 8 and 11 of 12.
-        factor: what the rate is multiplied by at each milestone.
+        milestones: when the rate falls, as fractions of the training, so that they apply to any
+            number of epochs, including a fine-tuning's. The default is epochs 8 and 11 of 12.
+        factor: factor on the rate at each milestone.
     """
 
     kind: Literal["steps"] = "steps"

@@ -17,12 +17,12 @@ from searchspace.trial import TrialConfig
 from searchspace.walk import entries, parse_domain, project, suggest, to_params
 
 STOCK = "ssdmnetv1"
-"""The paper's system that every search is read against."""
+"""The paper's system that is the baseline of every search."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What a search may draw: `TrialConfig`'s own domains, narrowed path by path."""
+    """The domains of a search: `TrialConfig`'s own, narrowed, fixed or widened path by path."""
 
     name: str
     domains: Mapping[str, Domain]
@@ -31,7 +31,7 @@ class Space:
         return suggest(trial, TrialConfig, self.domains)
 
     def to_params(self, config: TrialConfig) -> dict[str, Any]:
-        """Raises `OutsideSpace` where the space does not hold `config`."""
+        """The parameters that draw `config`; raises `OutsideSpace` if it is not in the space."""
         return to_params(config, self.domains)
 
     def holds(self, config: TrialConfig) -> bool:
@@ -42,30 +42,30 @@ class Space:
         return True
 
     def baseline(self) -> TrialConfig:
-        """The unpruned stock SSD-MobileNetV1, as near to the paper's as this space has it."""
+        """The unpruned stock SSD-MobileNetV1, as close to the paper's as the space allows."""
         return self.nearest(papers[STOCK].trial)
 
     def nearest(self, config: TrialConfig) -> TrialConfig:
         """`config` moved into the space, field by field.
 
         Raises:
-            pydantic.ValidationError: the nearest fields do not go together.
+            pydantic.ValidationError: the nearest values are incompatible.
         """
         return project(config, self.domains)
 
     def papers(self) -> dict[str, TrialConfig]:
         """The papers' systems that this space can express, each moved to its sizes.
 
-        Backbone and neck are the paper's own, but for the activation where initial weights decide
-        it; width, input, priors and recipe are the nearest that the space has. Systems that become
-        the same are named once.
+        Backbone and neck are the paper's, except for an activation that initial weights require;
+        width, input size, priors and recipe are the nearest in the space. Systems that become equal
+        are listed once.
         """
         found: dict[TrialConfig, str] = {}
         for name, system in papers.items():
             try:
                 config = self.nearest(system.trial)
             except ValidationError:
-                continue  # parts of it are here, and do not go together without the others
+                continue  # the space has only parts of it, which are incompatible by themselves
             ours, theirs = map(one_whatever_the_start, (config.detector, system.trial.detector))
             if (ours.backbone, ours.neck) == (theirs.backbone, theirs.neck):
                 found.setdefault(config, name)
@@ -86,15 +86,15 @@ class Space:
         return cls(dumped["name"], {p: parse_domain(TrialConfig, p, s) for p, s in specs.items()})
 
     def searched(self) -> Iterator[tuple[str, Domain]]:
-        """Every path that is really drawn, with its domain, in the order of drawing."""
+        """Every path that is drawn, with its domain, in order."""
         return ((path, d) for path, d in self.fields() if not isinstance(d, Fixed))
 
     def fields(self) -> Iterator[tuple[str, Domain]]:
-        """Every path of what may be drawn, with its domain: `Fixed` where it is not searched."""
+        """Every path with its domain, `Fixed` if it is not searched."""
         yield from _fields(TrialConfig, self.domains, "", None)
 
     def size(self, real: float = math.inf) -> float:
-        """How many configurations there are, a real-valued range counted as `real` values."""
+        """The number of configurations, with a real-valued range counted as `real` values."""
         return _size(TrialConfig, self.domains, "", real)
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    extends = "mobile"                          # a named space, or a file beside this one
+    extends = "mobile"                          # a named space, or a file in the same folder
 
     [detector]
     input_size = {choice = [128, 160, 192]}     # options
@@ -49,22 +49,21 @@ def space_names() -> list[str]:
 def load_space(name: str | Path) -> Space:
     """A named space, or one from a TOML file.
 
-    What a file does not say is as in the space that it `extends`, or else as the fields have it;
-    but what follows the training is the same for pruned and unpruned designs (`equal_training`).
-
-    Plugins of installed packages are loaded before.
+    Paths that a file does not set are as in the space that it `extends`, or else as declared by the
+    fields; the second part of the training is equal for pruned and unpruned designs
+    (`equal_training`). Plugins of installed packages are loaded first.
 
     Raises:
-        SpaceError: no such space or file, a path that `TrialConfig` does not have (the nearest
-            valid one is named), a value that does not fit its field, or files that extend each
-            other.
+        SpaceError: there is no such space or file, a path does not exist (the nearest valid one is
+            suggested), a value does not fit its field, or files extend each other.
     """
     load_plugins()
     return Space(Path(name).stem, equal_training(_load(str(name), Path(), ())))
 
 
 def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
-    """The domains of a space; `folder` holds the files that it may be, `above` extends it."""
+    """The domains of a space; a file is looked up in `folder`, and `above` are those extending
+    it."""
     by = f"{above[-1]}: {EXTENDS} = {name!r}" if above else f"space {name!r}"
     file = folder / name
     if name in space_names():
@@ -79,7 +78,7 @@ def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
         raise SpaceError(f"{by}: neither a named space ({known}) nor a TOML file{meant}")
     if source in above:
         chain = " -> ".join((*above[above.index(source) :], source))
-        raise SpaceError(f"{by}: these files extend each other: {chain}; take one {EXTENDS} out")
+        raise SpaceError(f"{by}: these files extend each other: {chain}; remove one {EXTENDS}")
     try:
         tree = parse_toml(source, text)
     except Unreadable as error:
@@ -108,7 +107,7 @@ def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
         leaves = list(_leaves(tree, set(valid), ""))
     except RecursionError:
         raise SpaceError(
-            f"{source}: its tables are nested too deeply; no field lies there"
+            f"{source}: its tables are nested too deeply; there is no such field"
         ) from None
     for path, spec in leaves:
         if path not in valid:

@@ -1,4 +1,4 @@
-"""`TrainConfig`: how a detector is trained, and on what images."""
+"""`TrainConfig`: the recipe of a training, and its augmentation."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ class Augment(Config):
     """The augmentation: probabilities of each part, in the order applied.
 
     All but `mosaic` is SSD's (section 2.2). Whatever happens to an image, an object keeps the area
-    of its original annotation, and by that area it is small or not.
+    of its original annotation, which decides whether it is small.
 
     Attributes:
         mosaic: four images that meet at a random point (YOLOX, section 2.1).
-        mosaic_scale: range of the factor by which the four are scaled, relative to the size in
-            which the network sees an image alone.
+        mosaic_scale: range of the factor by which the four are scaled, relative to the input size.
         photometric: brightness, contrast, saturation, hue.
         zoom_out: shrink onto a canvas of up to `max_zoom` times the side.
         crop: a random crop that keeps a minimal overlap with some object.
@@ -56,34 +55,35 @@ class Augment(Config):
     def _is_a_range(self) -> Augment:
         low, high = self.mosaic_scale
         if low > high:
-            raise ValueError(f"mosaic_scale: [{low}, {high}] is no range; write [{high}, {low}]")
+            raise ValueError(f"mosaic_scale: [{low}, {high}] is not a range; write [{high}, {low}]")
         return self
 
 
 class CopyPaste(Config):
-    """Copy-paste of small objects: each is pasted again at random on vacant ground (Kisantal et
-    al. 2019; Manaiev 2022).
+    """Copy-paste of small objects: copies are pasted at random where there is no object (Kisantal
+    et al. 2019; Manaiev 2022).
 
-    There are two forms. `copies` adds further images to the set, whose pastes are drawn once for a
-    seed and are the same in every epoch, as if they had been written to disk; the originals stay.
-    With `probability`, an original image gets other pastes each time it is read.
+    There are two variants. `copies` adds images to the set, whose pastes are drawn once per seed
+    and are the same in every epoch, as if they were stored; the original images are kept. With
+    `probability`, an original image gets new pastes each time it is read.
 
-    An object is pasted if it is no crowd region, its annotation's area is below `max_area`, and it
-    is whole: its mask, where it is cut by one, is one polygon, or one connected region of a
-    run-length encoding. Manaiev's augmented data are one copy, one paste of each object, by masks.
+    An object is pasted if it is not an ignore region, its annotated area is below `max_area`, and
+    it is whole: a mask must be a single polygon, or one connected region of a run-length encoding.
+    Manaiev's augmented data are one copy, one paste of each object, by masks.
 
     Attributes:
-        copies: further images for each image with small objects; one into which nothing could be
-            pasted is left out.
-        pastes: how often each small object is pasted into an image.
-        probability: of pasting an original image's small objects into itself.
-        source: what is cut out. `mask`: the mask's pixels; objects without a mask are never pasted,
-            and data of which no small object has one are refused. `box`: all pixels of the box.
-            `mask_or_box`: the mask where the annotation has one, otherwise the box.
+        copies: additional images for each image with small objects; one without any paste is left
+            out.
+        pastes: number of pastes of each small object in an image.
+        probability: probability of pasting into an original image.
+        source: the pixels of a paste. `mask`: the mask's pixels; objects without a mask are never
+            pasted, and data without masks of small objects are rejected. `box`: all pixels of the
+            box. `mask_or_box`: the mask if the annotation has one, otherwise the box.
         max_area: in square pixels of the original image.
-        scale_jitter: each paste is scaled by a factor from 1 - `scale_jitter` to 1 + it.
-        rotation: each paste is turned by up to so many degrees either way. What is cut by its box
-            stays upright: turned, the box would no longer be tight around the object.
+        scale_jitter: each paste is scaled by a factor from 1 - `scale_jitter` to 1 +
+        `scale_jitter`.
+        rotation: each paste is rotated by up to this many degrees either way. Pastes cut out by
+            their box are not: the rotated box would not be tight around the object.
     """
 
     copies: Annotated[int, Choice(0, 1, 2, 3), Field(ge=0, le=3)] = 0
@@ -100,7 +100,7 @@ class CopyPaste(Config):
         return self.copies > 0 or self.probability > 0
 
     def in_words(self) -> str:
-        """How often, of how many pastes, and cut by what, unless that is the usual."""
+        """The settings that differ from the default, in words."""
         if not self.active:
             return ""
         stock = CopyPaste()
@@ -122,15 +122,15 @@ class CopyPaste(Config):
 class MultiScale(Config):
     """Training on several input sizes: every few steps, batches are resized to another one.
 
-    The sizes are the detector's input size and those whose shorter side differs from its by a
-    multiple of 32 pixels; the longer one keeps the ratio as far as such steps can. Each is trained
-    with priors or points of its own and with the same weights; priors keep their sizes in pixels. A
-    size at which the detector would have other layers is refused.
+    The sizes are the detector's input size and those whose shorter side differs from it by a
+    multiple of 32 pixels; the longer side keeps the aspect ratio, rounded to such steps. All sizes
+    share the weights and have their own priors or points; priors keep their sizes in pixels. A size
+    at which the detector would have different layers is rejected.
 
     Attributes:
-        smallest: the least factor of the input size.
+        smallest: the smallest factor on the input size.
         largest: the largest factor; with both at 1 there is one size.
-        every: steps between two draws of a size.
+        every: steps between draws of a size.
     """
 
     smallest: float = Field(default=1.0, gt=0, le=1)
@@ -161,7 +161,7 @@ class MultiScale(Config):
             least = SIZE_STEP / shorter
             raise InputError(
                 f"train.multi_scale: from {self.smallest:g} to {self.largest:g} times {shorter} "
-                f"pixels there is no other size, for sizes differ by {SIZE_STEP}; set smallest to "
+                f"pixels there is no other size, as sizes differ by {SIZE_STEP}; set smallest to "
                 f"{1 - least:.3f} or less, largest to {1 + least:.3f} or more, or both to 1"
             )
         height, width = (
@@ -174,21 +174,20 @@ class MultiScale(Config):
 class SmallObjects(Config):
     """The loss of small objects: a * loss + c for them, the loss itself for all others.
 
-    The loss is the head's localisation loss: 1 - IoU^2 (YOLOX), 1 - GIoU (GFL), smooth L1 on coded
-    boxes (multibox, where a acts on the cross-entropy of small objects too).
+    The loss is the head's localisation loss: 1 - IoU^2 (YOLOX), 1 - GIoU (GFL), smooth L1 on
+    encoded boxes (multibox, where a acts on the cross-entropy of small objects too).
 
-    A weight **above 1** is what turns more of the gradient to small objects. The published setting
-    (Manaiev 2022) writes 1 - 0.95 * IoU^2, which is a = 0.95 and c = 0.05: the loss of a small
-    object rises by a constant that no gradient sees, and its gradient becomes 5 % *smaller*. At
-    IoU 0.5 the loss goes from 0.75 to 0.7625, its slope from -1.00 to -0.95. The algebra is in
-    `docs/small_objects.md`.
+    Small objects get more of the gradient with a weight **above 1**. The published setting (Manaiev
+    2022) is 1 - 0.95 * IoU^2, that is a = 0.95 and c = 0.05: the loss of a small object increases
+    by a constant without gradient, and its gradient becomes 5 % *smaller*. At IoU 0.5 the loss
+    changes from 0.75 to 0.7625, its slope from -1.00 to -0.95. See `docs/small_objects.md`.
 
     Attributes:
-        weight: a; 1 for no difference, below 1 weakens small objects.
+        weight: a; 1 for no difference, below 1 small objects count less.
         offset: c; added to logged losses, without effect on training.
-        by: what is small: an `annotation` below 32^2 square pixels in its original image, which is
-            how AP_small counts, or a box below 32^2 in the network's `input`, after resizing and
-            augmentation.
+        by: which objects are small: by their `annotation`, below 32^2 pixels in the original image
+            as for AP_small, or by their box in the network's `input`, below 32^2 pixels after
+            resizing and augmentation.
     """
 
     weight: Annotated[float, FloatRange(0.5, 4.0, log=True), Field(gt=0)] = 1.0
@@ -203,12 +202,12 @@ class SmallObjects(Config):
 
 
 class Frozen(Config):
-    """What of the backbone stays as its initial weights have it.
+    """The parts of the backbone that keep their initial weights.
 
     Attributes:
-        rows: so many rows at the front learn nothing, and their batch norms keep their statistics.
-        statistics: all batch norms of the backbone keep their statistics; their scales and shifts
-            learn.
+        rows: number of rows at the front that are not trained and keep their batch-norm statistics.
+        statistics: all batch norms of the backbone keep their statistics; scales and shifts are
+            trained.
     """
 
     rows: int = Field(default=0, ge=0)
@@ -219,26 +218,26 @@ class TrainConfig(Config):
     """Gradient descent with a linear warm-up, then a schedule.
 
     Attributes:
-        optimizer: `sgd` with `momentum` is what the papers use; `adamw` gets further in few steps.
+        optimizer: `sgd` with `momentum` as in the papers; `adamw` learns more in few steps.
         weights: what the backbone starts from. `none`: random numbers. `shapes`: the backbone
             trained on generated shapes that ships with the package. `imagenet`: the weights that
             torchvision or timm publishes. `auto`: `imagenet` where these exist for the backbone,
             else `none`; a trial says which as soon as it is drawn or run, and the detector's pixels
             and activation become those that the weights were trained with.
-        nesterov: Nesterov's momentum, of `sgd` only.
+        nesterov: Nesterov momentum, for `sgd` only.
         schedule: how the rate falls after the warm-up. A space without a kind of its own keeps
             the cosine.
         warmup_epochs: length of the warm-up in epochs.
-        warmup_steps: length of the warm-up in steps, in place of `warmup_epochs`.
-        plain_epochs: how many epochs at the end go without mosaic, and with YOLOX's L1 term; 15 in
-            YOLOX. A fine-tuning of no more epochs has all of them plain.
+        warmup_steps: length of the warm-up in steps, instead of `warmup_epochs`.
+        plain_epochs: number of epochs at the end without mosaic and with YOLOX's L1 term; 15 in
+            YOLOX. In a fine-tuning of no more epochs, all are plain.
         precision: `auto` is bfloat16 autocast on GPUs and on CPUs that have it in hardware, for
             networks of dense convolutions; float32 otherwise.
         max_gradient: gradients are clipped to this norm.
-        ema: decay d of an exponential average of the weights, which is what is evaluated and saved;
-            none is taken without. After t steps the decay is d * (1 - exp(-t / 2000)), so that the
+        ema: decay d of an exponential moving average of the weights, which is evaluated and saved;
+            None for no average. After t steps the decay is d * (1 - exp(-t / 2000)), so that the
             average follows the first steps closely (YOLOX).
-        distillation: a saved detector that teaches. A space that names none does not search it.
+        distillation: distillation from a saved detector; not searched unless a space names it.
     """
 
     epochs: int = Field(default=100, ge=1, le=100_000)
@@ -264,7 +263,7 @@ class TrainConfig(Config):
     distillation: Annotated[Distillation, Fixed("none")] = NoDistillation()
 
     def in_words(self) -> str:
-        """What makes a training a recipe of its own; lengths and rates are told elsewhere."""
+        """The particular settings in words, without epochs and learning rates."""
         mosaic = self.augment.in_words()
         plain = f" but for {self.plain_epochs} epochs" if mosaic and self.plain_epochs else ""
         return joined(
@@ -278,7 +277,7 @@ class TrainConfig(Config):
         )
 
     def is_plain(self, epoch: int) -> bool:
-        """Whether an epoch, counted from 0, is one of the last, which go without mosaic."""
+        """Whether an epoch, counted from 0, is one of the last, without mosaic."""
         return epoch >= self.epochs - self.plain_epochs
 
     def warmup(self, steps_per_epoch: int) -> float:
@@ -306,8 +305,8 @@ class TrainConfig(Config):
     def _has_a_teacher(cls, distillation: Distillation) -> Distillation:
         if not isinstance(distillation, NoDistillation) and distillation.teacher == PARENT:
             raise ValueError(
-                "teacher 'parent': nothing was trained before, so there is none; name the folder "
-                "of a saved detector"
+                "teacher 'parent': the first training has no parent; give the folder of a saved "
+                "detector"
             )
         return distillation
 
@@ -315,7 +314,7 @@ class TrainConfig(Config):
     def _has_something_to_keep(self) -> TrainConfig:
         if self.weights == "none" and self.frozen != Frozen():
             raise ValueError(
-                "frozen: with weights 'none' the backbone starts from random numbers, which are "
-                "not worth keeping; set weights to 'imagenet' or 'shapes', or leave frozen out"
+                "frozen: with weights 'none' the backbone starts from random weights, which should "
+                "not be frozen; set weights to 'imagenet' or 'shapes', or remove frozen"
             )
         return self

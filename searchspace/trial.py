@@ -1,4 +1,4 @@
-"""`TrialConfig`: the whole cause of a trial, data apart."""
+"""`TrialConfig`: everything except the data that determines a trial."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from searchspace.training import TrainConfig
 from searchspace.words import joined
 
 MOST_SEED = 2**31 - 1
-"""The largest seed that every library below takes, with room for what is added to it."""
+"""The largest seed that all libraries accept, with room for what is added to it."""
 
 
 class TrialConfig(Config):
-    """The whole cause of a trial: with the data, it decides every number that comes out."""
+    """Everything that determines a trial: with the data, it decides every number of the result."""
 
     detector: DetectorConfig = DetectorConfig()
     train: TrainConfig = TrainConfig()
@@ -40,8 +40,8 @@ class TrialConfig(Config):
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
 
     def in_words(self) -> str:
-        """What is particular about it, e.g. `width 0.25, 160 px, S1L6, pruned 40 %`."""
-        quantised = self.deployment is not self.measure  # which says by what
+        """A short description, e.g. `width 0.25, 160 px, S1L6, pruned 40 %`."""
+        quantised = self.deployment is not self.measure  # then the runtime is in the words already
         unsaid = {"runtime": AUTO, "precision": AUTO} if quantised else {}
         return joined(
             self.detector.in_words(),
@@ -52,14 +52,14 @@ class TrialConfig(Config):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Initial weights by name, and the detector as these presuppose it."""
+        """Replace `auto` weights by name, and set the detector as these require."""
         train, detector = values["train"], values["detector"]
         weights = resolved(train.weights, detector)
         detector = prepared(weights, detector)
         return values | {"train": train.changed(weights=weights), "detector": detector}
 
     def as_drawn(self, domains: Mapping[str, Domain]) -> TrialConfig:
-        """This with weights as a space names them, and a detector without what they presuppose."""
+        """With weights as named in a space, and without the settings of a detector they require."""
         detector, weights = self.detector, self.train.weights
         named = as_named(weights, detector, domains.get(WEIGHTS))
         update = {
@@ -69,10 +69,10 @@ class TrialConfig(Config):
         return self.model_copy(update=update)
 
     def started(self) -> TrialConfig:
-        """This with the name of the weights that `train.weights = "auto"` stands for.
+        """The configuration with `train.weights = "auto"` replaced by the name of the weights.
 
         Raises:
-            pydantic.ValidationError: the detector is set to something that these do not go with.
+            pydantic.ValidationError: the detector's settings are incompatible with these.
         """
         if self.train.weights != "auto":
             return self
@@ -99,9 +99,9 @@ class TrialConfig(Config):
         for path, lesson in (("train", self.train.distillation), ("compress.pruning", pruning)):
             if isinstance(lesson, Logits) and self.train.multi_scale.active:
                 raise ValueError(
-                    f"{path}.distillation logits: they are compared prior by prior, which "
-                    "train.multi_scale changes in number; use channel_wise, or set its smallest "
-                    "and largest to 1"
+                    f"{path}.distillation logits: they are compared prior by prior, but "
+                    "train.multi_scale changes the number of priors; use channel_wise, or set its "
+                    "smallest and largest to 1"
                 )
         return self
 
@@ -116,7 +116,7 @@ class TrialConfig(Config):
 
     @property
     def deployment(self) -> MeasureConfig:
-        """How the detector is deployed and measured: as quantised, if it is."""
+        """Deployment and measurement of the final detector, quantised or not."""
         quantisation = self.compress.quantisation
         if isinstance(quantisation, Unquantised):
             return self.measure
@@ -125,7 +125,7 @@ class TrialConfig(Config):
 
     @property
     def epochs(self) -> tuple[int, int]:
-        """Epochs of the training, and of what follows it: fine-tuning, or training on unpruned."""
+        """Epochs of the training, and of its second part, with or without pruning."""
         return self.train.epochs, self.compress.pruning.finetune_epochs
 
     def digest(self) -> str:
@@ -135,7 +135,7 @@ class TrialConfig(Config):
 
 
 def training_cause(config: TrialConfig) -> tuple[Any, ...]:
-    """What of a configuration its training depends on: trials that agree in it share one."""
+    """The parts of a configuration that determine the training: equal ones share a training."""
     return config.detector, config.train, sparsity(config), config.seed
 
 

@@ -5,10 +5,10 @@ A field that may be searched says so where it is declared::
     width: Annotated[float, Choice(0.25, 0.5, 1.0)] = 1.0
 
 One walk over the fields draws a configuration from an Optuna trial (`suggest`), one walks it back
-(`to_params`). A union of models told apart by `kind` is a choice of its own, and its members'
-fields exist only under it; the kind is part of their path, because Optuna refuses a parameter whose
-options change under one name. A field whose own form is no good to draw from, a list for instance,
-names models that it is drawn `Through`.
+(`to_params`). A union of models distinguished by `kind` is itself a choice, and its members' fields
+are conditional on it; the kind is part of their path, because Optuna rejects a parameter whose
+options change under one name. A field whose value cannot be drawn directly, such as a list, names
+models that it is drawn `Through`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from searchspace.registry import Registry
 
 @dataclass(frozen=True)
 class Entry:
-    """One field as the walk meets it: `members` for a union, else `domain` if it is searched.
+    """One field in the walk: `members` for a union, else `domain` if it is searched.
 
     Attributes:
-        default: what its owner has there.
+        default: the owner's default.
         model: the class of a nested configuration.
         members: the classes of a union by kind, `domain` being that of the kind.
     """
@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of a union: the kinds that may be drawn."""
+        """The kinds of a union that can be drawn."""
         return options(self.choice)
 
     @property
@@ -68,10 +68,10 @@ class Entry:
     def member(
         self, value: Any, owner: Mapping[str, Any], kinds: Iterable[str] | None = None
     ) -> Config | None:
-        """The member of the union that a field's value stands for; None where no form has it.
+        """The member of the union that corresponds to a field's value; None if there is none.
 
         Args:
-            kinds: the forms that it may have; by default those that may be drawn.
+            kinds: the kinds to consider; by default those that can be drawn.
         """
         if self.through is None:
             return value
@@ -82,16 +82,16 @@ class Entry:
         return None
 
     def start(self, kind: str | None = None) -> Config | None:
-        """The owner's default, which has the defaults of what lies in it; None for that of a class.
+        """The owner's default, which provides the defaults of nested fields; None for the class's.
 
         Args:
-            kind: of the union's member whose default it is.
+            kind: the kind of a union's member.
         """
         cls = self.model if kind is None else self.members[kind]
         return self.default if type(self.default) is cls else None
 
     def value(self, member: Config, owner: Mapping[str, Any]) -> Any:
-        """The field's value that a member of the union stands for."""
+        """The field's value that corresponds to a member of the union."""
         return member if self.through is None else self.through.build(member, owner)
 
 
@@ -101,10 +101,10 @@ def suggest(trial: OptunaTrial, cls: type[C], domains: Mapping[str, Domain] | No
     Args:
         trial: anything with Optuna's `suggest_*` methods.
         cls: the configuration to draw.
-        domains: path -> domain, taking the place of the field's own (a space's narrowing).
+        domains: path -> domain, replacing the field's own (from a space).
 
     Raises:
-        pydantic.ValidationError: the drawn fields do not go together.
+        pydantic.ValidationError: the drawn values are incompatible.
     """
     return _draw(trial, cls, None, domains or {}, "")
 
@@ -113,7 +113,7 @@ def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> di
     """The parameters with which `suggest` would draw `config`.
 
     Raises:
-        OutsideSpace: a field has a value that no parameters could draw; the message names its path.
+        OutsideSpace: a field has a value that cannot be drawn; the message names its path.
     """
     params: dict[str, Any] = {}
     domains = domains or {}
@@ -122,12 +122,12 @@ def to_params(config: Config, domains: Mapping[str, Domain] | None = None) -> di
 
 
 def project(config: C, domains: Mapping[str, Domain]) -> C:
-    """`config` moved into the space: every field takes the nearest value that may be drawn.
+    """`config` moved into the space: every field takes the nearest value that can be drawn.
 
     A union whose kind cannot be drawn becomes the kind that is least `unlike` it.
 
     Raises:
-        pydantic.ValidationError: the nearest values do not go together.
+        pydantic.ValidationError: the nearest values are incompatible.
     """
     return _project(config.as_drawn(domains), None, domains, "")
 
@@ -135,11 +135,11 @@ def project(config: C, domains: Mapping[str, Domain]) -> C:
 def entries(
     cls: type[Config], domains: Mapping[str, Domain], path: str, owner: Config | None = None
 ) -> Iterator[Entry]:
-    """The fields of `cls` in their order of declaration, with what may be drawn for each.
+    """The fields of `cls` in order of declaration, with their domains.
 
     Args:
-        owner: has the fields' defaults where they are not those of the class: a configuration
-            inside another one is by default what that one says.
+        owner: provides the fields' defaults, if they are not those of the class: the default of a
+            nested configuration is set by its owner.
     """
     for name, info in cls.model_fields.items():
         here = f"{path}.{name}" if path else name
@@ -174,7 +174,7 @@ def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
         case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "step"}:
             low, high = adapt(low), adapt(high)
             if not (is_number(low) and is_number(high)):
-                raise ValueError("the field is no number and has no range; give {choice = [...]}")
+                raise ValueError("the field is not numeric and has no range; give {choice = [...]}")
             if isinstance(low, int):
                 return IntRange(low, high, **rest)
             return FloatRange(low, high, **rest)
@@ -195,7 +195,7 @@ def paths(cls: type[Config], path: str = "") -> Iterator[str]:
 
 
 def field_names(cls: type[Config]) -> tuple[str, ...]:
-    """Every path of `cls`, and the paths that these lie below."""
+    """Every path of `cls`, and all their parent paths."""
     parts = [path.split(".") for path in paths(cls)]
     whole = (".".join(names[:depth]) for names in parts for depth in range(1, len(names) + 1))
     return tuple(dict.fromkeys(whole))
@@ -236,7 +236,7 @@ def _project(config: C, owner: C | None, domains: Mapping[str, Domain], path: st
 def _nearest_member(
     entry: Entry, value: Any, owner: Mapping[str, Any], domains: Mapping[str, Domain]
 ) -> Config:
-    """The member of a union that may be drawn and is nearest to what a field's value stands for."""
+    """The drawable member of a union that is nearest to a field's value."""
 
     def moved(kind: str, form: Config | None) -> Config:
         start = entry.start(kind)
@@ -266,7 +266,7 @@ def _collect(
             member = entry.member(value, dict(config))
             if member is None:
                 raise OutsideSpace(
-                    f"{entry.path}: {value!r} is none of the kinds {', '.join(entry.kinds)}"
+                    f"{entry.path}: {value!r} is not one of the kinds {', '.join(entry.kinds)}"
                 )
             kind = _kind(member)
             _record(entry.choice, f"{entry.path}.kind", kind, params)
@@ -296,9 +296,9 @@ def _kind(member: Config) -> str:
 
 
 def _members(info: FieldInfo) -> dict[str, type[Config]]:
-    """The models of a registry, of the forms that a field is drawn `Through`, or of a union.
+    """The members of a registry, of the forms that a field is drawn `Through`, or of a union.
 
-    A single model with a `kind` counts as a union of one.
+    A single model with a `kind` is a union of one.
     """
     if registry := _marked(info, Registry):
         return dict(registry.by_kind)
@@ -325,12 +325,12 @@ def _own_domain(info: FieldInfo) -> Domain | None:
 
 
 def _marked(info: FieldInfo, kind: Any) -> Any:
-    """The first of a field's annotations that is of a kind; None without one."""
+    """The first of a field's annotations of a given class; None without one."""
     return next((mark for mark in info.metadata if isinstance(mark, kind)), None)
 
 
 def _field_type(cls: type[Config], path: str) -> Any:
-    """The type of the field at `path`, as pydantic's `TypeAdapter` takes it."""
+    """The type of the field at `path`, for pydantic's `TypeAdapter`."""
     owner = cls
     names = path.split(".")
     while names:

@@ -113,7 +113,7 @@ class _Cells:
         text = self._cell(name, empty="" if None in choices else None)
         fitting = [choice for choice in choices if _same(choice, text)]
         if not fitting:
-            raise self.wrong(name, f"is none of {', '.join(map(str, choices))}")
+            raise self.wrong(name, f"is not one of {', '.join(map(str, choices))}")
         return self._draw(name, fitting[0])
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:

@@ -260,15 +260,15 @@ REFUSED = {
     ),
     "a split that nothing grows from": (
         lambda: neck(Extend(), Split(side=1), backbone=DUAL),
-        ["neck.1, split", "extend behind it"],
+        ["neck.1, split", "extend after it"],
     ),
     "a split that a fusion takes back": (
         lambda: neck(Split(side=1), fuse(0, 1), Extend(), backbone=DUAL),
-        ["neck.0, split", "extend behind it"],
+        ["neck.0, split", "extend after it"],
     ),
     "a split that another takes back": (
         lambda: neck(Split(side=1), Extend(), Split(side=0), Split(side=1), backbone=DUAL),
-        ["neck.2, split", "extend behind it"],
+        ["neck.2, split", "extend after it"],
     ),
     "a normalised map that a fusion leaves out": (
         lambda: neck(L2Norm(), fuse(1), Extend()),

@@ -60,9 +60,9 @@ def test_sequences_are_json_text_to_optuna_and_all_else_is_itself() -> None:
 @pytest.mark.parametrize(
     ("domain", "value", "message"),
     [
-        (Choice("a", "b"), "c", "'c' is none of ['a', 'b']"),
-        (Choice(0, 1), True, "True is none of [0, 1]"),
-        (Choice((6,)), [6], "[6] is none of [(6,)]"),
+        (Choice("a", "b"), "c", "'c' is not one of ['a', 'b']"),
+        (Choice(0, 1), True, "True is not one of [0, 1]"),
+        (Choice((6,)), [6], "[6] is not one of [(6,)]"),
         (IntRange(2, 8, step=3), 4, "4 is not in 2..8 step 3"),
         (IntRange(2, 8), 9, "9 is not in 2..8"),
         (IntRange(2, 8), 2.5, "2.5 is not in 2..8"),

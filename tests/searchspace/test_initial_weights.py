@@ -152,7 +152,7 @@ def test_there_are_no_weights_for_wider_backbones(
 ) -> None:
     backbone = ResNet() if weights == "imagenet" else MobileNetV1()
     detector = DetectorConfig(backbone=backbone, width=width, head=RULE)
-    with pytest.raises(ValueError, match=rf"holds width {widest}, not {width}: lower"):
+    with pytest.raises(ValueError, match=rf"are for width {widest} or less, not {width}: lower"):
         check_start(weights, detector)
     check_start(weights, detector.changed(width=widest))
     check_start("none", detector)

@@ -75,7 +75,7 @@ def test_a_file_that_was_moved_is_taken_from_where_it_was_loaded(tmp_path: Path)
         ("forms_bug.py", "x = 1\nx.y\n", r"has no attribute 'y' \(forms_bug.py, line 2\); correct"),
         ("forms_syntax.py", "def", r"SyntaxError: invalid syntax \(forms_syntax.py, line 1\); cor"),
         ("forms_ends.py", "raise SystemExit(3)", r"SystemExit: 3 \(forms_ends.py, line 1\)"),
-        ("forms-dash.py", "", "'forms-dash' is no name of a module; rename"),
+        ("forms-dash.py", "", "'forms-dash' is not a module name; rename"),
         ("json.py", "", "another module is called json"),
     ],
 )

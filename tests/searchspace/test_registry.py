@@ -110,7 +110,8 @@ def test_the_schema_names_all_members() -> None:
     [
         (
             {"kind": "oblongs"},
-            "first: kind 'oblongs' is none of 'disc', 'oblong', 'square'; did you mean 'oblong'?",
+            "first: kind 'oblongs' is not one of 'disc', 'oblong', 'square'; "
+            "did you mean 'oblong'?",
         ),
         ({}, "first: must name its 'kind'"),
         ({"kind": "oblong", "height": "tall"}, "first.oblong.height is 'tall', but must be a"),
@@ -127,7 +128,9 @@ def test_an_object_of_a_class_that_is_not_registered_is_refused() -> None:
     class Stranger(Disc):
         pass
 
-    with pytest.raises(ValidationError, match="Stranger is no registered shape: registered are di"):
+    with pytest.raises(
+        ValidationError, match="Stranger is not a registered shape: registered are di"
+    ):
         Drawing(first=Stranger())
 
 
@@ -135,7 +138,7 @@ def test_a_kind_belongs_to_one_class() -> None:
     class Round(Disc):
         pass
 
-    with pytest.raises(ValueError, match=r"shape 'disc' of .*Round: .*Disc has this kind"):
+    with pytest.raises(ValueError, match=r"shape 'disc' of .*Round: .*Disc has this kind already"):
         SHAPES.register(Round)
     assert SHAPES.register(Disc) is Disc
 

@@ -59,7 +59,7 @@ def test_a_range_without_another_size_is_refused() -> None:
         ({"schedule": {"kind": "steps", "milestones": (0.5, 0.5)}}, "milestones must rise"),
         ({"schedule": {"kind": "steps", "milestones": (8, 11)}}, "less than 1"),
         ({"schedule": {"kind": "cosine", "factor": 0.1}}, "Extra inputs"),
-        ({"augment": {"mosaic_scale": (1.5, 0.5)}}, r"mosaic_scale: \[1.5, 0.5\] is no range"),
+        ({"augment": {"mosaic_scale": (1.5, 0.5)}}, r"mosaic_scale: \[1.5, 0.5\] is not a range"),
         ({"ema": 1.0}, "less than 1"),
         ({"copy_paste": {"copies": 4}}, "less than or equal to 3"),
         ({"copy_paste": {"source": "polygon"}}, "'mask', 'box' or 'mask_or_box'"),

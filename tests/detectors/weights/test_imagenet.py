@@ -111,7 +111,7 @@ def test_a_narrower_mobilenet_takes_the_first_channels(downloaded: list[str]) ->
         (RELU6, {}, r"mobilenet_v1 .* detector\.pixels 'inception', not 'imagenet': set it so"),
         (VGG16(), {"pixels": "caffe"}, r"vgg16 .* detector\.pixels 'imagenet', not 'caffe'"),
         (ResNet(), {"pixels": "inception"}, r"resnet .* detector\.pixels 'imagenet'"),
-        (ResNet(), {"width": 1.25}, r"holds width 1, not 1\.25: lower detector\.width"),
+        (ResNet(), {"width": 1.25}, r"are for width 1 or less, not 1\.25: lower detector\.width"),
     ],
 )
 def test_another_function_than_the_published_one_is_refused(

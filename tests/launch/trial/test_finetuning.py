@@ -157,5 +157,5 @@ def test_a_pruning_that_cannot_be_is_refused_before_training(
 
 
 def test_nobody_is_taught_in_no_epoch() -> None:
-    with pytest.raises(ValueError, match=r"distillation: with finetune_epochs 0 nobody is taught"):
+    with pytest.raises(ValueError, match=r"distillation has no effect with finetune_epochs 0"):
         Slimming(finetune_epochs=0, distillation=Logits(teacher="x"))
