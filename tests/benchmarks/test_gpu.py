@@ -188,5 +188,5 @@ def test_a_part_that_fails_stops_no_other(tmp_path: Path) -> None:
     found = json.loads((out / "results.json").read_text())["parts"]
     assert list(found) == list(parts)
     for part in found.values():
-        assert "Traceback" in part[ERROR]
+        assert 'File "' in part[ERROR]  # The end of a traceback: what came to the terminal is cut.
         assert "its process ended with status 1" in part[ERROR]
