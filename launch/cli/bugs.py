@@ -1,4 +1,4 @@
-"""Errors that no user can mend: a file keeps their traceback, the terminal says where."""
+"""Bugs: their traceback is written to a file, and the terminal says where it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Bug(Exception):
     """A bug that ended a command; its cause is the error itself.
 
     Attributes:
-        file: what keeps the traceback; None where no file could be written.
+        file: the file with the traceback; None if it could not be written.
     """
 
     def __init__(self, error: Exception, file: Path | None) -> None:
@@ -33,7 +33,7 @@ class Bug(Exception):
 
 @contextmanager
 def bugs_kept_in(folder: Path) -> Iterator[None]:
-    """Turn a bug into a `Bug`, whose traceback lies in a command's folder.
+    """Turn a bug into a `Bug`, and write its traceback into a command's folder.
 
     The folder, where it exists already, also keeps the traceback of what ends a command that was
     under way, such as a full disk, but not of input that is refused. A command that ends well
@@ -54,13 +54,13 @@ def bugs_kept_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def evidence_in(folder: Path) -> Iterator[TrialLog]:
-    """Keep the log of a trial that a command runs, and the traceback of what ends it."""
+    """Keep the log of a trial that a command runs, and the traceback of an error."""
     with bugs_kept_in(folder), trial_log(folder) as log:
         yield log
 
 
 def show_failure(error: Exception) -> None:
-    """Print what ended a command: what a user can mend, or which file keeps the bug."""
+    """Print the error that ended a command, or for a bug the file with its traceback."""
     cause = error.__cause__ if isinstance(error, Bug) else error
     if debugging() and cause:
         errors.say_lines(traceback_of(cause))

@@ -1,4 +1,4 @@
-"""Folders of images that int8 takes its ranges of values from, and whether they will do."""
+"""Calibration images of int8 from a folder, and whether they are suitable."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 MOST = 128
-"""Images, at most, that are read of a folder."""
+"""The most images that are read from a folder."""
 
 FEW = 8
-"""Fewer images than this say little of what values the network will meet."""
+"""Fewer images than this show little of the values that the network will see."""
 
 FLAT = 0.02
-"""Standard deviation of each channel, in 0..1, below which an image hardly varies: five levels."""
+"""Standard deviation of each channel, in 0..1, below which an image counts as uniform: five
+levels."""
 
 COLOURS = 32
-"""Colours up to which an image is a mask or a drawing: a photograph has thousands."""
+"""The most colours of a mask or a drawing; a photograph has thousands."""
 
 LOOKED_AT = 2**16
-"""Pixels, about, of which colours are counted."""
+"""Approximate number of pixels whose colours are counted."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images of a folder, spread evenly over the sorted names of it and its subfolders.
+    """Images of a folder and its subfolders, spread evenly over the sorted names.
 
     Attributes:
-        folder: where they were looked for.
-        files: those that are used.
-        images: the same as [M, 3, H, W] in 0..1.
-        left_out: by reason, those that are not.
+        folder: the folder.
+        files: the files that are used.
+        images: their images, [M, 3, H, W] in 0..1.
+        left_out: by reason, the files that are not used.
     """
 
     folder: Path
@@ -56,16 +57,16 @@ class Pictures:
         """Read up to `most` of them.
 
         Args:
-            fit: leave out what hardly varies and what is no photograph.
+            fit: leave out uniform images and masks.
 
         Raises:
-            ValueError: there is no image, none that will do, or a file is none.
+            ValueError: there is no image, none is suitable, or a file is not an image.
         """
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
         if not files:
-            raise InputError(f"{folder}: no images, which int8 is calibrated on")
+            raise InputError(f"{folder}: no images to calibrate int8 on")
         number, resize = min(most, len(files)), evaluation_transform(size)
         used: dict[Path, Tensor] = {}
         left_out: dict[str, tuple[Path, ...]] = {}
@@ -78,8 +79,8 @@ class Pictures:
         if not used:
             reasons = "; ".join(f"{len(out)} {reason}" for reason, out in left_out.items())
             raise InputError(
-                f"{folder}: none of {count(number)} will do: {reasons}. Give images like those "
-                "that the detector was trained on, or use these all the same with --force"
+                f"{folder}: none of {count(number)} is suitable: {reasons}. Give images like those "
+                "that the detector was trained on, or use these anyway with --force"
             )
         return cls(folder, tuple(used), torch.stack(list(used.values())), left_out)
 
@@ -87,19 +88,19 @@ class Pictures:
         return f"{count(len(self.files))} of {self._places(self.files)}"
 
     def warnings(self) -> list[str]:
-        """What was left out and why, and whether few are left."""
+        """Warnings about images left out, and about too few."""
         lines = [
             f"{count(len(files))} of {self._places(files)} left out: {reason}"
             for reason, files in self.left_out.items()
         ]
         if len(self.files) < FEW:
             lines.append(
-                f"{count(len(self.files))} of {self.folder}: few; {FEW} or more are better"
+                f"only {count(len(self.files))} of {self.folder}; {FEW} or more are better"
             )
         return lines
 
     def _places(self, files: Sequence[Path]) -> str:
-        """The folder, and how many lie where in it unless all lie in it itself."""
+        """The folder, with the number of files in each subfolder if there are any."""
         places = Counter(file.parent.relative_to(self.folder) for file in files)
         if set(places) == {Path()}:
             return str(self.folder)
@@ -111,10 +112,10 @@ class Pictures:
 
 
 def unfit(image: Tensor) -> str | None:
-    """Why an image uint8 [3, H, W] is not one to take ranges of values from; None if it is."""
+    """Why an image, uint8 [3, H, W], is unsuitable for calibration; None if it is suitable."""
     if float(image.flatten(1).float().std(1, correction=0).max()) / 255 < FLAT:
-        return "hardly varying, as pictures of one colour do"
+        return "of a single colour"
     pixels = image.flatten(1)[:, :: max(1, image[0].numel() // LOOKED_AT)].long()
     if len(torch.unique(pixels[0] << 16 | pixels[1] << 8 | pixels[2])) <= COLOURS:
-        return f"no photograph ({COLOURS} colours or fewer, as masks have)"
+        return f"a mask or drawing ({COLOURS} colours or fewer)"
     return None

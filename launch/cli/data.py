@@ -28,7 +28,7 @@ from searchspace.training import Augment, CopyPaste
 
 SHARE = option_types.number(low=0, high=1)
 MOST_SIDE = 8192
-"""Pixels of a side; beyond it, a single image takes gigabytes."""
+"""Pixels of a side; a larger image takes gigabytes."""
 
 MOST_COUNT = 10**9
 
@@ -39,20 +39,22 @@ CocoFile = Annotated[
 ]
 
 PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
-"""What `--plain` leaves out."""
+"""The augmentation with `--plain`."""
 
 
 def shapes_command(
     folder: Annotated[
         Path,
         typer.Argument(
-            parser=option_types.out_folder, metavar="FOLDER", help="Where to write the set."
+            parser=option_types.out_folder,
+            metavar="FOLDER",
+            help="Folder to write to.",
         ),
     ],
     train_images: ImageCount = ShapesConfig.train_images,
     val_images: ImageCount = ShapesConfig.val_images,
     size: Annotated[
-        int, typer.Option(min=MIN_SIZE, max=MOST_SIDE, help="Side in pixels.")
+        int, typer.Option(min=MIN_SIZE, max=MOST_SIDE, help="Side of the images in pixels.")
     ] = ShapesConfig.size,
     seed: Seed = ShapesConfig.seed,
 ) -> None:
@@ -83,24 +85,24 @@ def check_command(
 
 def subset_command(
     annotations: CocoFile,
-    classes: Annotated[str, typer.Option(help="Names of the classes that stay: person,car.")],
+    classes: Annotated[str, typer.Option(help="Classes to keep, e.g. person,car.")],
     out: Annotated[
         Path,
         typer.Option(
             parser=option_types.out_file,
             metavar="FILE",
-            help="Annotation file to write; images stay in place.",
+            help="Annotation file to write; images are not copied.",
         ),
     ],
     count: Annotated[
-        int | None, typer.Option(min=1, max=MOST_COUNT, help="How many images; all if none.")
+        int | None, typer.Option(min=1, max=MOST_COUNT, help="Number of images; default: all.")
     ] = None,
     all_images: Annotated[
-        bool, typer.Option("--all-images", help="Also those without an object of the classes.")
+        bool, typer.Option("--all-images", help="Also keep images without such objects.")
     ] = False,
     seed: Seed = 0,
 ) -> None:
-    """Cut an annotation file to some classes and a seeded choice of its images."""
+    """Reduce an annotation file to some classes and a random subset of its images."""
     if out.exists():
         raise FileExistsError(f"{out} exists; choose another file, or delete it")
     names = [name.strip() for name in classes.split(",")]
@@ -118,14 +120,14 @@ def preview_command(
         typer.Option(
             parser=option_types.in_file,
             metavar="FILE",
-            help="A trial as JSON, in place of the options of augmentation.",
+            help="A trial as JSON, instead of augmentation options.",
         ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=1, max=MOST_SIDE, help="Input size in pixels.")
     ] = None,
     copies: Annotated[
-        int | None, typer.Option(min=0, max=3, help="Further images of copy-paste.")
+        int | None, typer.Option(min=0, max=3, help="Additional images of copy-paste.")
     ] = None,
     pastes: Annotated[
         int | None, typer.Option(min=1, max=3, help="Pastes of each small object.")
@@ -137,16 +139,17 @@ def preview_command(
         ),
     ] = None,
     source: Annotated[
-        Literal["mask", "box", "mask_or_box"] | None, typer.Option(help="What is cut out.")
+        Literal["mask", "box", "mask_or_box"] | None,
+        typer.Option(help="Cut out pastes by mask or box."),
     ] = None,
     mosaic: Annotated[
         float | None,
         typer.Option(parser=SHARE, metavar="NUMBER", help="Probability of a mosaic."),
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Without changes of colour, zoom, crop and flip.")
+        bool, typer.Option("--plain", help="No changes of colour, zoom, crop or flip.")
     ] = False,
-    count: Annotated[int, typer.Option(min=1, max=1024, help="How many images.")] = 16,
+    count: Annotated[int, typer.Option(min=1, max=1024, help="Number of images.")] = 16,
     seed: Seed = 0,
     out: Annotated[
         Path,
@@ -172,7 +175,7 @@ def _given(options: dict[str, object]) -> dict[str, object]:
 def _recipe(
     config: Path | None, pasting: dict[str, object], augment: dict[str, object], size: int | None
 ) -> tuple[TrainConfig, InputSize]:
-    """How images are augmented, and the input size."""
+    """The augmentation, and the input size."""
     if config is None:
         try:
             train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
@@ -181,7 +184,7 @@ def _recipe(
         return train, DetectorConfig().input_size if size is None else size
     if pasting or augment or size is not None:
         raise typer.BadParameter(
-            "it says how images are augmented; give it or options, not both",
+            "it sets the augmentation; give either it or augmentation options",
             param_hint="--config",
         )
     trial = read_trial(config)
@@ -189,7 +192,7 @@ def _recipe(
 
 
 def _split(data: Path | None, images: Path | None, annotations: Path | None) -> Split:
-    """The images that the options name; of a folder its training images."""
+    """The split that the options name; for a data folder the training split."""
     if bool(data) == bool(images or annotations):
         raise typer.BadParameter("give --data, or --images and --annotations")
     if data:

@@ -11,19 +11,17 @@ VARIABLE = "SPARROW_DEBUG"
 
 
 def debugging() -> bool:
-    """Whether tracebacks are shown at once."""
+    """Whether tracebacks are shown on the terminal."""
     return os.environ.get(VARIABLE, "") not in ("", "0")
 
 
 def _set(asked: bool) -> bool:
     if asked:
-        os.environ[VARIABLE] = "1"  # for the processes that a search starts, too
+        os.environ[VARIABLE] = "1"  # also for the processes that a search starts
     return asked
 
 
 Debug = Annotated[
     bool,
-    typer.Option(
-        "--debug", callback=_set, help=f"Show tracebacks at once; the same as {VARIABLE}=1."
-    ),
+    typer.Option("--debug", callback=_set, help=f"Show tracebacks; same as {VARIABLE}=1."),
 ]

@@ -37,7 +37,7 @@ def describe_command(
 
 
 def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:
-    """Layers, levels with their priors, and what a paper reports."""
+    """Layers, levels with their priors, and a paper's published figures."""
     detector = skeleton(detector)
     counted = describe(detector)
     parts = [_layer_table(detector, counted), _level_table(detector, counted)]
@@ -63,7 +63,7 @@ def _layer_table(detector: Detector, counted: Description) -> Table:
 
 def _level_table(detector: Detector, counted: Description) -> Table:
     table = Table(title="Levels and their priors, in pixels", header_style="bold")
-    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes a cell", "Priors")
+    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes per cell", "Priors")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     maps = dry_run(detector).maps
@@ -91,7 +91,7 @@ def _sizes(prior: LevelPriors | LevelPoints) -> str:
 
 
 def _reported(published: Published) -> str:
-    """The figures that a paper prints, with their source."""
+    """The figures published by a paper, with their source."""
     figures = {k: v for k, v in asdict(published).items() if v is not None and k != "source"}
     shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
     return f"Published: {shown or 'no figures'} ({published.source})"

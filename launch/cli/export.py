@@ -29,11 +29,13 @@ def export_command(
             help="A saved detector, such as TRIAL/compact.",
         ),
     ],
-    to: Annotated[str, typer.Option(help="onnx, torch-export or openvino.")],
+    to: Annotated[str, typer.Option(help="Format: onnx, torch-export or openvino.")],
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=option_types.out_file, metavar="FILE", help="FOLDER/detector.* by default."
+            parser=option_types.out_file,
+            metavar="FILE",
+            help="Default: FOLDER/detector.*",
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
@@ -42,7 +44,7 @@ def export_command(
         typer.Option(
             parser=option_types.in_folder,
             metavar="FOLDER",
-            help="Training images, on which int8 is calibrated.",
+            help="Training images to calibrate int8 on.",
         ),
     ] = None,
     val_images: Annotated[
@@ -50,19 +52,17 @@ def export_command(
         typer.Option(
             parser=option_types.in_folder,
             metavar="FOLDER",
-            help="Other images, on which int8 is compared with float32, too.",
+            help="Further images to compare int8 with float32 on.",
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Write int8 from any images, and though it finds other things."
-        ),
+        typer.Option("--force", help="Use any images for int8, and write it even if it disagrees."),
     ] = False,
 ) -> None:
     """Write a detector as one model from images to detections, NMS inside.
 
-    int8 is compared with float32 on the images, and refused where it does not find the same.
+    int8 is compared with float32 on the images, and is not written if the detections differ.
     """
     try:
         target, precision = check_target(to, precision)
@@ -98,7 +98,7 @@ def _check_options(
     for option, given in (("--images", images), ("--val-images", val_images), ("--force", force)):
         if given:
             raise typer.BadParameter(
-                f"{precision} needs no calibration; leave it out", param_hint=option
+                f"{precision} needs no calibration; remove this option", param_hint=option
             )
 
 
@@ -110,10 +110,10 @@ def _read(folder: Path, size: InputSize, force: bool) -> Pictures:
 
 
 def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], force: bool) -> None:
-    """Say what int8 finds beside float32, and refuse it where that is not the same.
+    """Print the agreement of int8 with float32, and raise if it is too low.
 
     Raises:
-        ValueError: the two agree too little on some pictures, or find nothing in them.
+        ValueError: they agree too little on some pictures, or find nothing in them.
     """
     console.say(f"int8: calibrated on {read[0]}")
     poor = []
@@ -125,7 +125,7 @@ def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], fo
     if poor and not force:
         raise InputError(
             f"{'; '.join(poor)}. Nothing was written: calibrate on images like those that the "
-            "detector was trained on, or write it all the same with --force"
+            "detector was trained on, or write it anyway with --force"
         )
 
 
@@ -133,6 +133,6 @@ def _objection(found: Agreement, pictures: Pictures) -> str:
     if found.share is None:
         return f"{pictures.folder}: the detector finds nothing there, so int8 cannot be judged"
     return (
-        f"{pictures.folder}: int8 finds {100 * found.share:.0f} % of what float32 does, less than "
-        f"{100 * LEAST:.0f} %"
+        f"{pictures.folder}: int8 agrees with {100 * found.share:.0f} % of the detections of "
+        f"float32, less than {100 * LEAST:.0f} %"
     )

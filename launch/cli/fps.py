@@ -31,12 +31,12 @@ SPEEDS = ("FPS", "95 %", "Network FPS")
 DETAILS = ("p50, ms", "p90", "p99", "MB", LABELS["params"], LABELS["macs"])
 
 CALIBRATION = 8
-"""Images of noise that int8 takes its ranges from; they decide accuracy, not speed."""
+"""Noise images for the calibration of int8, which affects accuracy but not speed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One detector in one form: what it costs, or why it cannot be had."""
+    """One detector in one form: its cost, or why it could not be measured."""
 
     name: str
     runtime: str
@@ -53,22 +53,22 @@ def fps_command(
         ),
     ],
     runtime: Annotated[
-        list[str] | None, typer.Option(help="Give it again for further ones; the best by default.")
+        list[str] | None, typer.Option(help="Repeatable; default: fastest installed.")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")] = AUTO,
-    batch: Annotated[int, typer.Option(min=1, max=MOST_BATCH, help="Images in a call.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=MOST_BATCH, help="Images per call.")] = 1,
     threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
     seconds: Annotated[
         float,
         typer.Option(
             parser=option_types.number(above=0),
             metavar="NUMBER",
-            help="For the timed calls of each detector.",
+            help="Time budget per detector in seconds.",
         ),
     ] = 10,
     device: Device = None,
 ) -> None:
-    """Measure detectors in turns: frames per second from image to boxes, and what they rest on."""
+    """Measure detectors in turns: frames per second from image to boxes, latency, memory, size."""
     forms = [_form(name, precision, batch, threads, seconds) for name in runtime or [AUTO]]
     detectors = {name: find_detector(name) for name in systems}
     where = pick_device(device)
@@ -80,7 +80,7 @@ def fps_command(
 
 
 def _form(runtime: str, precision: str, batch: int, threads: int, seconds: float) -> MeasureConfig:
-    """How detectors are measured; a usage error where there is no such form."""
+    """The measurement's configuration; a usage error if there is no such form."""
     try:
         return MeasureConfig(
             runtime=runtime, precision=precision, batch=batch, threads=threads, seconds=seconds
@@ -108,8 +108,8 @@ def measure_rows(
 
 
 def fps_tables(rows: Sequence[Row], title: str) -> Group:
-    """Speeds, then latency, memory and size: a row for each detector in each form that it could be
-    measured in. Both fit into eighty columns: names are folded, figures are not."""
+    """Speeds, then latency, memory and size: a row for each detector in each form that could be
+    measured. Both tables fit into eighty columns: names are wrapped, figures are not."""
     measured = [(row.name, row.outcome) for row in rows if isinstance(row.outcome, Cost)]
     return Group(
         _table(title, SPEEDS, measured, _speeds),
@@ -118,17 +118,17 @@ def fps_tables(rows: Sequence[Row], title: str) -> Group:
 
 
 def notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What was not measured and why, and which figures are not to be trusted."""
+    """Reasons for detectors that were not measured, and for figures that are not trusted."""
     for row in rows:
         if not isinstance(row.outcome, Cost):
             yield f"{row.name}: {row.outcome}"
         elif not row.outcome.trusted:
             form = f"{row.outcome.runtime} {row.outcome.precision}"
-            yield f"{row.name} ({form}) is not to be trusted: {row.outcome.doubt}"
+            yield f"{row.name} ({form}) is not trusted: {row.outcome.doubt}"
 
 
 def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) -> Candidate | str:
-    """A detector in a form, or why it cannot be had."""
+    """A detector in a form, or why that is not available."""
     random = torch.Generator().manual_seed(0)
     noise = torch.rand(CALIBRATION, 3, *detector.config.size, generator=random)
     try:

@@ -33,7 +33,7 @@ from launch.trial.ladder import ladder, ladder_control
 def ladder_command(
     config: TrialFile,
     ratios: Annotated[
-        str, typer.Option(help="What goes, such as 0.3,0.5,0.7; the trial must prune.")
+        str, typer.Option(help="Pruning ratios, e.g. 0.3,0.5,0.7; the trial must prune.")
     ],
     data: Data = None,
     train_images: Images = None,
@@ -47,8 +47,8 @@ def ladder_command(
     """Train a detector once, and prune and fine-tune it at several ratios."""
     if ancestor_beside(config):
         raise TrialError(
-            f"{config}: its training started from another detector, which no ladder does: copy the "
-            "file into another folder to train it without an ancestor"
+            f"{config}: its training started from an ancestor, which no ladder supports: copy the "
+            "file into another folder to train without an ancestor"
         )
     trial, given = trial_with_weights(read_trial(config), weights)
     rungs = parse_ratios("--ratios", ratios)

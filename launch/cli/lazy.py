@@ -13,20 +13,20 @@ from typer.core import TyperCommand, TyperGroup
 from launch.cli.plugins import plugins_first
 
 Table = Mapping[str, tuple[str, str]]
-"""By the name of a command: `module:name` of the function that is the command, or of a group of
-commands; and one line of help."""
+"""By command name: `module:name` of its function, or of a group of commands, and one line of
+help."""
 
 
 class LazyCommand(TyperCommand):
-    """A command of which only name, place and help are known until it is called."""
+    """A command that is imported when it is called; until then only name and help are known."""
 
     def __init__(self, name: str, where: str, help: str) -> None:
         super().__init__(name, help=help)
         self.where = where
 
     def load(self) -> Any:
-        """The command itself; plugins of installed packages are there before it is imported."""
-        from searchspace.plugins import load_plugins  # More than a help text needs.
+        """The command itself; plugins of installed packages are loaded first."""
+        from searchspace.plugins import load_plugins  # not needed for a help text
 
         load_plugins()
         module, attribute = self.where.split(":")
@@ -42,7 +42,7 @@ class LazyCommand(TyperCommand):
 
 
 class LazyCommands(TyperGroup):
-    """Commands from a table. Usage errors are printed as all other errors are, with status 2."""
+    """Commands from a table. Usage errors are printed like all other errors, with status 2."""
 
     table: ClassVar[Table]
 
@@ -73,7 +73,7 @@ class LazyCommands(TyperGroup):
 def lazy_group(
     help: str, table: Table, callback: Callable[..., None] = lambda: None
 ) -> typer.Typer:
-    """A group of the commands in `table`; `help` is the line that its `--help` begins with.
+    """A group of the commands in `table`; `help` is the first line of its `--help`.
 
     Args:
         callback: its parameters are options of the group.
@@ -89,21 +89,21 @@ def lazy_group(
 
 
 def is_usage(error: Exception) -> bool:
-    """Whether it is a command's way to end: wrong usage, an exit status.
+    """Whether the error is a usage error or an exit of a command.
 
-    Which of Click's classes wrong usage is depends on the release of typer, which brings its own.
+    Newer releases of typer bring their own copy of Click's classes.
     """
     return isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "format_message")
 
 
 def _show_usage(error: Any) -> None:
-    """What is wrong with a command line; a command without arguments has shown its help."""
-    from launch.cli.terminal import errors, show_error  # Loads more than a help text needs.
+    """Print a usage error; for a command without arguments, the help was printed already."""
+    from launch.cli.terminal import errors, show_error  # not needed for a help text
 
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         return
-    # Typer holds numbers to their bounds by pydantic, and speaks as that does.
+    # Typer checks bounds of numbers by pydantic, and uses its wording.
     show_error(error.format_message().replace("Input should be", "must be"))
     if context is not None:
         errors.say(f"Try: {context.command_path} {context.help_option_names[0]}")

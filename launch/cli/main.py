@@ -27,11 +27,11 @@ COMMANDS = {
     ),
     "space": (
         "launch.cli.space:space_command",
-        "Show what a space searches and its size; without a name, the size of every named space.",
+        "Show a space as a tree, with its size; without a name, the sizes of all named spaces.",
     ),
     "fps": (
         "launch.cli.fps:fps_command",
-        "Measure the frames per second of detectors, taking turns.",
+        "Measure the frames per second of detectors in turns.",
     ),
     "export": (
         "launch.cli.export:export_command",
@@ -41,9 +41,9 @@ COMMANDS = {
         "launch.cli.report:report_command",
         "Rebuild the front and the report of a study from what is stored.",
     ),
-    "data": ("launch.cli.main:data", "Generate, check, cut and look at data sets."),
+    "data": ("launch.cli.main:data", "Generate, check, reduce and preview data sets."),
 }
-"""By its name, where each command is and what it is for."""
+"""By name, the place of each command and its help."""
 
 DATA = {
     "shapes": (
@@ -56,7 +56,7 @@ DATA = {
     ),
     "subset": (
         "launch.cli.data:subset_command",
-        "Cut an annotation file to some classes and a seeded choice of its images.",
+        "Reduce an annotation file to some classes and a random subset of its images.",
     ),
     "preview": (
         "launch.cli.data:preview_command",
@@ -72,15 +72,15 @@ data = lazy_group(COMMANDS["data"][1], DATA)
 
 
 def main() -> None:
-    """The command `sparrow`: errors end in a few lines and the exit status 1.
+    """The command `sparrow`: an error prints a few lines and sets the exit status 1.
 
-    They say what the user can mend; or that it is a bug, and which file keeps its traceback.
+    The lines say how to fix it, or that it is a bug and where its traceback is.
     """
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except Exception as error:
-        # Only now: they load what a help text does not need, such as torch.
+        # Imported here because they load e.g. torch, which a help text does not need.
         from launch.cli.bugs import show_failure
 
         show_failure(error)

@@ -1,4 +1,4 @@
-"""What a name on the command line stands for: a system of a paper, a trial, a saved detector."""
+"""Names of detectors on the command line: papers' systems, trials, saved detectors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from searchspace.walk import field_names
 
 
 def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]:
-    """What a paper's system, a trial's file or a saved detector's folder is, and was published.
+    """The detector of a paper's system, a trial's file or a folder, with its published figures.
 
     Raises:
-        ValueError: there is no such system, file or folder, or no detector in it.
+        ValueError: there is no such system, file or folder, or it holds no detector.
     """
     if name in papers:
         return papers[name].trial.detector, papers[name].published
@@ -31,7 +31,7 @@ def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]
 
 
 def find_detector(name: str) -> Detector:
-    """The detector that `find_system` finds, untrained where none was saved."""
+    """The detector of `find_system`, untrained unless it was saved."""
     found, _ = find_system(name)
     if isinstance(found, Detector):
         return found
@@ -41,5 +41,5 @@ def find_detector(name: str) -> Detector:
 
 
 def read_trial(path: Path) -> TrialConfig:
-    """A trial's configuration; raises `Unreadable`, a `ValueError`, where the file holds none."""
+    """A trial's configuration; raises `Unreadable`, a `ValueError`, if the file holds none."""
     return read_model(path, TrialConfig, fields=field_names(TrialConfig))

@@ -1,6 +1,6 @@
-"""What options take: numbers within bounds, and texts and paths that are not empty.
+"""Parsers of options: numbers within bounds, non-empty texts and paths.
 
-Each is a `parser` of an option; whatever it refuses ends the command with status 2.
+A value that a parser rejects ends the command with status 2.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def number(
     """A parser of finite numbers.
 
     Args:
-        above: the number must be larger.
-        low, high: what it must be within, both included.
+        above: the number must be larger than this.
+        low, high: bounds, both included.
     """
 
     def parse(text: str | float) -> float:
@@ -46,7 +46,7 @@ def _bounds(above: float, low: float, high: float) -> str:
 def text(value: str) -> str:
     """A text that is not empty."""
     if not value.strip():
-        raise typer.BadParameter("it is empty; give a value, or leave the option out")
+        raise typer.BadParameter("it is empty; give a value, or remove the option")
     return value
 
 
@@ -54,7 +54,7 @@ def one_of(known: Callable[[], Collection[str]]) -> Callable[[str], str]:
     """A parser of names.
 
     Args:
-        known: gives those that there are, which plugins may add to.
+        known: returns the known names, which plugins may extend.
     """
 
     def parse(value: str) -> str:
@@ -66,12 +66,12 @@ def one_of(known: Callable[[], Collection[str]]) -> Callable[[str], str]:
 
 
 def path(value: str | Path) -> Path:
-    """A path that is not empty: Python takes an empty one for the working folder."""
+    """A non-empty path: Python takes an empty one for the working folder."""
     return Path(text(str(value)))
 
 
 def in_folder(value: str | Path) -> Path:
-    """A folder to read, if something is there at all; what is missing the command reports."""
+    """A folder to read; a missing one is reported by the command."""
     found = path(value)
     if found.exists() and not found.is_dir():
         raise typer.BadParameter(f"{found} is a file; give a folder")
@@ -79,7 +79,7 @@ def in_folder(value: str | Path) -> Path:
 
 
 def in_file(value: str | Path) -> Path:
-    """A file to read, if something is there at all; what is missing the command reports."""
+    """A file to read; a missing one is reported by the command."""
     found = path(value)
     if found.is_dir():
         raise typer.BadParameter(f"{found} is a folder; give a file")
@@ -87,23 +87,21 @@ def in_file(value: str | Path) -> Path:
 
 
 def out_folder(value: str | Path) -> Path:
-    """A folder to write into, which may not be there yet."""
+    """A folder to write to, which need not exist."""
     found = in_folder(value)
     _below_folders(found)
     return found
 
 
 def out_file(value: str | Path) -> Path:
-    """A file to write, which may not be there yet."""
+    """A file to write, which need not exist."""
     found = in_file(value)
     _below_folders(found)
     return found
 
 
 def _below_folders(found: Path) -> None:
-    """Refuse a path below a file."""
+    """Reject a path below a file."""
     there = next((parent for parent in found.parents if parent.exists()), None)
     if there is not None and not there.is_dir():
-        raise typer.BadParameter(
-            f"{found} lies below {there}, which is a file; choose another path"
-        )
+        raise typer.BadParameter(f"{found} is below {there}, which is a file; choose another path")

@@ -1,4 +1,4 @@
-"""What the commands share: options, what they say, and the console."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ Data = Annotated[
 Images = Annotated[
     Path | None,
     typer.Option(
-        parser=option_types.in_folder, metavar="FOLDER", help="Image folder, in place of --data."
+        parser=option_types.in_folder, metavar="FOLDER", help="Image folder, instead of --data."
     ),
 ]
 Annotations = Annotated[
     Path | None,
-    typer.Option(
-        parser=option_types.in_file, metavar="FILE", help="COCO file, in place of --data."
-    ),
+    typer.Option(parser=option_types.in_file, metavar="FILE", help="COCO file, instead of --data."),
 ]
 TrialFile = Annotated[
     Path,
@@ -40,17 +38,19 @@ TrialFile = Annotated[
 ]
 ResultFolder = Annotated[
     Path | None,
-    typer.Option(parser=option_types.out_folder, metavar="FOLDER", help="Folder of its artefacts."),
+    typer.Option(parser=option_types.out_folder, metavar="FOLDER", help="Folder of artefacts."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED)]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop bad entries, count them, go on.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Drop and count bad entries of the data.")
+]
 
 Device = Annotated[
     str | None,
     typer.Option(
         parser=option_types.text,
         metavar="DEVICE",
-        help="cpu or cuda; a GPU is taken if there is one.",
+        help="cpu or cuda; default: a GPU if there is one.",
     ),
 ]
 
@@ -59,7 +59,7 @@ Weights = Annotated[
     typer.Option(
         parser=option_types.text,
         metavar="FOLDER|none",
-        help="Published weights that backbones start from, in place of a download; none: random.",
+        help="Folder or file of published weights, instead of a download; none: random weights.",
     ),
 ]
 
@@ -68,17 +68,15 @@ Ancestor = Annotated[
     typer.Option(
         parser=option_types.in_folder,
         metavar="FOLDER",
-        help="Saved detector whose weights training starts from; default: the one the trial had.",
+        help="Saved detector whose weights training starts from; default: the trial's ancestor.",
     ),
 ]
 
 
 def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
-    """The data that the options name; None where they name none."""
+    """The data that the options name; None if they name none."""
     if data and any(paths):
-        raise typer.BadParameter(
-            "it and the four explicit paths exclude each other", param_hint="--data"
-        )
+        raise typer.BadParameter("give either it or the four explicit paths", param_hint="--data")
     if data:
         return DataSource.from_folder(data)
     if not any(paths):
@@ -92,14 +90,14 @@ def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource
 
 
 def needed_source(source: DataSource | None) -> DataSource:
-    """The same; a usage error where the options name no data."""
+    """The source itself; a usage error if the options name no data."""
     if source is None:
         raise typer.BadParameter("give --data, or the four paths of images and annotations")
     return source
 
 
 def parse_ratios(option: str, text: str) -> list[float]:
-    """Numbers between 0 and 1 with commas between them, as an option has them."""
+    """Comma-separated numbers between 0 and 1 from an option."""
     try:
         ratios = [float(part) for part in text.split(",")]
     except ValueError:

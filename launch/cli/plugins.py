@@ -1,4 +1,4 @@
-"""`--plugin`: an option of every command, which may stand before or after the command's name."""
+"""`--plugin`: an option of every command, before or after the command's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTION = "--plugin"
 def _load(names: list[str] | None) -> list[str] | None:
     """Load plugins while the command line is parsed: commands and options may depend on them."""
     if names:
-        from searchspace.plugins import PluginError, load_plugins  # More than a help text needs.
+        from searchspace.plugins import PluginError, load_plugins  # not needed for a help text
 
         try:
             load_plugins(names)
@@ -31,12 +31,12 @@ def sparrow(
             callback=_load,
             is_eager=True,
             metavar="MODULE|FILE",
-            help="Module or Python file with members of your own, for any command; repeatable.",
+            help="Module or Python file that registers your own classes; repeatable.",
         ),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """What all commands share."""
+    """Options of all commands."""
 
 
 def plugins_first(arguments: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A contact sheet of augmented training images, to look at before training on them."""
+"""A contact sheet of augmented training images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PASTED, SMALL, OTHER = "magenta", "orange", "lime"
 """The colours of boxes: pasted ones, other small ones by the original annotation, the rest."""
 
 LEAST_SIDE = 320
-"""Smaller images are enlarged by a whole factor to at least so many pixels a side."""
+"""Smaller images are enlarged by an integer factor to at least this many pixels per side."""
 
 
 def contact_sheet(
     split: CocoSplit, config: TrainConfig, input_size: int, count: int, seed: int = 0
 ) -> Tensor:
-    """Training images of the first epoch as the network gets them, with boxes and class names.
+    """Training images of the first epoch as seen by the network, with boxes and class names.
 
     Args:
-        count: how many, drawn from all of the epoch, further images of copy-paste included.
+        count: number of images, drawn from the whole epoch, including those of copy-paste.
 
     Returns:
         uint8 [3, H, W].

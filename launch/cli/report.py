@@ -1,4 +1,4 @@
-"""`sparrow report`: front and report of a study, made again."""
+"""`sparrow report`: rebuild the front and the report of a study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def report_command(
         typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
     ],
 ) -> None:
-    """Rebuild front and report of a study from what is stored."""
+    """Rebuild the front and the report of a study from stored results."""
     front = report(folder)
     print_front(folder)
     if not front.members:

@@ -1,4 +1,4 @@
-"""`sparrow space`: one space as a tree of what is searched under what, or all that ship."""
+"""`sparrow space`: one space as a tree, or the sizes of all named spaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launch.cli.terminal import console, styled
 from searchspace import Space, load_space, space_names
 
 LARGE = 1e7
-"""Sizes from here on are told by their first two digits."""
+"""Sizes from here on are shown with two digits."""
 
 
 def space_command(
@@ -23,18 +23,18 @@ def space_command(
         typer.Argument(
             parser=option_types.text,
             metavar="NAME|FILE",
-            help="A named space or a TOML file; all named spaces without one.",
+            help="A named space or a TOML file; default: all named spaces.",
         ),
     ] = None,
 ) -> None:
-    """Show what a space searches, as a tree with its size; or how large all named spaces are."""
+    """Show a space as a tree, with its size; without a name, the sizes of all named spaces."""
     console.print(spaces_table() if name is None else space_tree(load_space(name)))
 
 
 def space_tree(space: Space) -> Tree:
-    """Every path that is drawn, below the fields that it belongs to, with its domain.
+    """Every path that is drawn, below its parent fields, with its domain.
 
-    What exists under one kind of a choice alone says so.
+    Conditional parameters show their condition.
     """
     root = Tree(styled((space.name, "bold"), f": {_size(space)}"))
     nodes = {"": root}
@@ -54,7 +54,7 @@ def space_tree(space: Space) -> Tree:
 def spaces_table() -> Table:
     """The spaces that ship, with their sizes."""
     table = Table(caption="Configurations are counted before real-valued ranges.")
-    # All in eighty columns: a space goes by its whole name.
+    # To fit into eighty columns with full names of spaces.
     table.add_column("Space", no_wrap=True)
     for column in ("Parameters", "Conditional", "Ranges", "Configurations", "Papers"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -64,7 +64,7 @@ def spaces_table() -> Table:
 
 
 def space_row(space: Space) -> tuple[str, str, str, str, str]:
-    """Parameters; of them conditional and real-valued ones; configurations; papers' systems."""
+    """Numbers of parameters, of conditional and real-valued ones, configurations and systems."""
     owners = [path.removesuffix(".kind") for path, _ in space.searched()]
     chosen = tuple(f"{path}." for path in _chosen(space))
     conditional = sum(path.startswith(chosen) for path in owners)
@@ -88,7 +88,7 @@ def _real(space: Space) -> int:
 
 
 def _size(space: Space) -> str:
-    """How many configurations, e.g. `480 configurations, before 2 real-valued ranges`."""
+    """The number of configurations, e.g. `480 configurations, before 2 real-valued ranges`."""
     count = f"{space.size(real=1):,.0f} configurations"
     real = _real(space)
     return f"{count}, before {real} real-valued ranges" if real else count

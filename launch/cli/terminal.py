@@ -1,4 +1,4 @@
-"""What reaches the terminal. Text of users cannot style, move or reorder it."""
+"""Output on the terminal. Text from users cannot style, move or reorder it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from searchspace.reading import visible
 class PlainConsole(Console):
     """A console to which a string is one line of plain text.
 
-    Names of classes, files and folders come from others. Rich would read `[bold]` or `:smile:` in
-    them as markup, and a terminal would obey their control characters; here both are shown as they
-    are written. That holds for whatever is printed and for strings in tables and trees. What shall
-    have a style, or several lines, is a renderable made for it.
+    Names of classes, files and folders come from others. Rich would interpret `[bold]` or `:smile:`
+    in them, and a terminal their control characters; here both are shown literally, also in tables
+    and trees. Styled text and several lines need a renderable.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -26,7 +25,7 @@ class PlainConsole(Console):
         return super().render_str(visible(text), **options)
 
     def say(self, text: str = "") -> None:
-        """Print one line, however long: the terminal wraps it, so that paths can be copied."""
+        """Print one line of any length: the terminal wraps it, so that paths can be copied."""
         self.print(text, soft_wrap=True)
 
     def say_lines(self, text: str) -> None:
@@ -40,7 +39,7 @@ errors = PlainConsole(stderr=True)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """A line of texts, each plain or with its style, for tables and trees."""
+    """A line of texts, each plain or with a style, for tables and trees."""
     return Text.assemble(
         *(visible(p) if isinstance(p, str) else (visible(p[0]), p[1]) for p in parts)
     )

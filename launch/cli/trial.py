@@ -1,4 +1,4 @@
-"""`sparrow trial`: one trial, and what it scores."""
+"""`sparrow trial`: one trial, and its scores."""
 
 from __future__ import annotations
 
@@ -84,4 +84,4 @@ def _print_result(result: TrialResult) -> None:
     if result.quantised:
         console.say(f"int8: {result.quantised}")
         if result.quantised.poor:
-            console.say("warning: int8 finds other things than the detector it was made from")
+            console.say("warning: the int8 detector finds different objects from the float one")

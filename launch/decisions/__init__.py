@@ -1,1 +1,1 @@
-"""What a study decides, from its records alone: no driver, no report."""
+"""The decisions of a study, from its records only: no driver, no report."""

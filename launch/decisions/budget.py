@@ -1,4 +1,4 @@
-"""How much of a search's budget is left, what the next trial costs, what ends the search. Pure."""
+"""The rest of a search's budget, the expected cost of a trial, and the end of the search. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Literal
 Limit = Literal["trials", "minutes", "device-hours"]
 
 DEVIATIONS = 2.0
-"""Median absolute deviations above the median that a trial is reckoned to cost at most: nine of ten
-normally distributed ones stay below. The longest so far, in their place, would let one hiccup end a
-search early."""
+"""The expected upper limit of a trial's time, in median absolute deviations above the median: nine
+of ten normally distributed trials stay below. With the longest trial so far as the limit, a single
+outlier would end a search early."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search may spend.
+    """The limits of a search.
 
     Attributes:
-        trials: how many are proposed in all.
-        minutes: wall time from when the search was begun or resumed; None for no limit.
+        trials: total number of proposed trials.
+        minutes: wall time since the search was started or resumed; None for no limit.
         device_hours: sum of the trials' own times; None for no limit.
     """
 
@@ -32,15 +32,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a search has spent.
+    """What a search has used so far.
 
     Attributes:
-        proposed: trials, those that run included.
-        running: trials that run now.
-        elapsed: seconds since the search was begun or resumed.
-        device: seconds of all trials that ended.
+        proposed: number of trials, running ones included.
+        running: number of running trials.
+        elapsed: seconds since the search was started or resumed.
+        device: total seconds of all ended trials.
         finished: seconds of each finished trial.
-        workers: trials that run side by side.
+        workers: number of trials in parallel.
     """
 
     proposed: int
@@ -53,14 +53,14 @@ class Spent:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is left of a budget, and what is to be expected of it.
+    """The rest of a budget, and the expected end of the search.
 
     Attributes:
-        trials_left: not proposed yet.
-        minutes_left, device_hours_left: at least 0; None where there is no limit.
-        ends_by: the limit that is expected to be met first.
-        more_trials: how many are expected to be proposed until then.
-        seconds: expected until the search ends; None where no trial has finished yet.
+        trials_left: number of trials not proposed yet.
+        minutes_left, device_hours_left: at least 0; None without a limit.
+        ends_by: the limit that is expected to be reached first.
+        more_trials: expected number of further trials.
+        seconds: expected time until the end of the search; None while no trial has finished.
     """
 
     trials_left: int
@@ -72,7 +72,7 @@ class Outlook:
 
 
 def likely_most(seconds: Sequence[float]) -> float:
-    """What the next trial will hardly exceed, by what others took; 0 where none has finished."""
+    """The seconds that the next trial will probably not exceed; 0 while none has finished."""
     if not seconds:
         return 0.0
     typical = statistics.median(seconds)
@@ -80,19 +80,19 @@ def likely_most(seconds: Sequence[float]) -> float:
 
 
 def is_spent(budget: Budget, spent: Spent) -> bool:
-    """Whether no trial may be proposed any more, since it would probably go beyond a limit."""
+    """Whether the next trial would probably exceed a limit, so that none is proposed any more."""
     most = likely_most(spent.finished)
     seconds, device = _seconds_left(budget, spent), _device_left(budget, spent)
     return (
         spent.proposed >= budget.trials
         or (seconds is not None and _falls_short(seconds, most))
-        # Those that run now are reckoned to cost as much.
+        # Running trials are expected to cost as much.
         or (device is not None and _falls_short(device, (spent.running + 1) * most))
     )
 
 
 def share_spent(budget: Budget, spent: Spent) -> float:
-    """The share of the limit that is nearest that is spent; may exceed 1."""
+    """The spent share of the nearest limit; may exceed 1."""
     shares = [spent.proposed / budget.trials]
     if budget.minutes is not None:
         shares.append(spent.elapsed / (60 * budget.minutes))
@@ -102,7 +102,7 @@ def share_spent(budget: Budget, spent: Spent) -> float:
 
 
 def outlook(budget: Budget, spent: Spent) -> Outlook:
-    """What is to be expected, if all other trials take as long as the median of those that did."""
+    """The outlook if all further trials take as long as the median of the finished ones."""
     seconds, device = _seconds_left(budget, spent), _device_left(budget, spent)
     left = max(0, budget.trials - spent.proposed)
     affordable: dict[Limit, float] = {"trials": left}
@@ -116,7 +116,7 @@ def outlook(budget: Budget, spent: Spent) -> Outlook:
     ends_by = min(affordable, key=affordable.__getitem__)
     more = int(affordable[ends_by])
     if spent.finished:
-        # Those that run now are half done on average.
+        # Running trials are half done on average.
         expected = (more + spent.running / 2) * typical / spent.workers
     return Outlook(
         trials_left=left,
@@ -129,12 +129,12 @@ def outlook(budget: Budget, spent: Spent) -> Outlook:
 
 
 def _falls_short(left: float, cost: float) -> bool:
-    """Whether what is left is nothing, or less than a cost; one of 0 is not known yet."""
+    """Whether nothing is left, or less than a cost; a cost of 0 is not known yet."""
     return left <= 0 or left < cost
 
 
 def _turns(seconds: float, most: float, typical: float) -> float:
-    """How many trials may begin one after the other, the last of them in time for its `most`."""
+    """How many trials can start one after the other, if the last one needs `most` seconds."""
     return 0.0 if _falls_short(seconds, most) else 1 + (seconds - most) // max(typical, 1e-9)
 
 

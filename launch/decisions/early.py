@@ -1,4 +1,4 @@
-"""What ends a trial early, and who gets another chance: decisions from a study's records. Pure."""
+"""Early ends of trials, and second chances: decisions from a study's records. Pure."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def before_training(
     gate: Gate | None,
     objectives: Sequence[Figure] = DEFAULT,
 ) -> Ending | None:
-    """How a trial whose cost is predicted ends without training; None where it is trained."""
+    """How a trial with a predicted cost ends without training; None if it is trained."""
     if ENERGY in figures_of(objectives, constraints) and record.figure(ENERGY) is None:
-        # On a cluster, the node that measures may be another than the one that began the search.
+        # On a cluster, another node may measure than the one that checked this at the start.
         read = record.predicted.energy
         return Failed(reason=read.how if read else "its energy was not read")
-    # What a machine cannot tell before training is judged after it.
+    # Figures that are unknown before training are judged after it.
     judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
     if broken:
@@ -40,7 +40,7 @@ def before_training(
         return None
     ceiling = dict(zip(_scores(objectives), gate.ceiling(size, costs, trained), strict=False))
     words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling.items())
-    return Gated(reason=f"the front is better than all it may reach ({words})")
+    return Gated(reason=f"predicted upper bound ({words}) is dominated by the front")
 
 
 def at_rung(
@@ -50,7 +50,7 @@ def at_rung(
     epochs: int,
     objectives: Sequence[Figure] = DEFAULT,
 ) -> Ending | None:
-    """How a trial that was scored after some epochs ends there; None where it is trained on."""
+    """How a trial that was scored at a rung ends there; None if it continues."""
     others = [r for r in records if r.number != record.number]
     rung = rungs([*others, record], objectives).get(epochs, {})
     compared = (
@@ -70,7 +70,7 @@ def at_rung(
 def second_chance(
     records: Sequence[TrialRecord], rule: EarlyStopping, objectives: Sequence[Figure] = DEFAULT
 ) -> tuple[int, int] | None:
-    """The stopped trial to go on with, by what is known now, and the rung that it stands at."""
+    """The stopped trial to resume, by current knowledge, and the rung where it was stopped."""
     stopped = {r.number: max(r.midway) for r in records if r.state == "stopped"}
     for number in rule.second_chances(rungs(records, objectives), stopped):
         return number, stopped[number]
@@ -80,7 +80,7 @@ def second_chance(
 def rungs(
     records: Iterable[TrialRecord], objectives: Sequence[Figure] = DEFAULT
 ) -> dict[int, Rung]:
-    """What the trials scored at each rung, and then what their detectors are to cost."""
+    """By rung and trial, the scores at the rung followed by the predicted costs."""
     ordered = (*_scores(objectives), *_costs(objectives))
     found: dict[int, dict[int, Point]] = {}
     for record in records:
@@ -114,7 +114,7 @@ def _trained(records: Iterable[TrialRecord], objectives: Sequence[Figure]) -> li
 
 
 def _scores(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
-    """Objectives that a training tells; the others are known before it."""
+    """The objectives that are known after training only."""
     return tuple(name for name in objectives if name in Metrics.model_fields)
 
 
@@ -123,6 +123,6 @@ def _costs(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
 
 
 def _point(names: Sequence[Figure], holder: TrialRecord | Outcome) -> Point | None:
-    """Figures on the scales that they are compared on; None where one is not known."""
+    """Figures on the scales for comparison; None if one is not known."""
     figures = tuple(map(holder.figure, names))
     return None if None in figures else heights(names, figures)

@@ -1,10 +1,10 @@
-"""Whether a design can reach the front at all, judged before it is trained. Pure decisions.
+"""The gate: whether a design can reach the front, judged before training. Pure decisions.
 
-What a design may score at most is predicted from trained designs of about as many parameters. How
-far that can be wrong is taken from how wrong it would have been about each of those, had it not
-been there (split conformal prediction by leaving one out, after Barber et al., "Predictive
-inference with the jackknife+", 2021). The guarantee of that supposes designs that are drawn alike,
-which those of a sampler that learns are not; hence a margin that errs on the side of training.
+The upper bound of a design's scores is predicted from trained designs with about as many
+parameters. Its margin comes from the errors of predicting each of these from the others
+(leave-one-out conformal prediction, after Barber et al., "Predictive inference with the
+jackknife+", 2021). The guarantee assumes exchangeable designs, which those of a learning sampler
+are not; hence a margin that errs on the side of training.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from launch.pareto import Point, dominates
 
 @dataclass(frozen=True)
 class Trained:
-    """A design that was trained to its end, all objectives to be maximised.
+    """A fully trained design; all objectives are to be maximised.
 
     Attributes:
-        size: by which designs are neighbours: the logarithm of the number of parameters.
-        scores: the objectives that only a training tells, such as AP_small.
-        costs: the others as they were measured at the end, such as the logarithm of FPS.
-        predicted: the same as they were predicted before training.
-        kept: it keeps to all constraints, so it may be on the front.
+        size: the logarithm of the number of parameters, by which neighbours are found.
+        scores: the objectives known after training only, such as AP_small.
+        costs: the other objectives as measured at the end, such as the logarithm of FPS.
+        predicted: the same as predicted before training.
+        kept: whether it satisfies all constraints and so may be on the front.
     """
 
     size: float
@@ -41,9 +41,9 @@ class Gate:
     """When a design is not worth training.
 
     Attributes:
-        least: trained designs before any is judged.
-        nearest: how many of them, the nearest in size, a design is compared with.
-        confidence: how often at least a ceiling shall hold.
+        least: number of trained designs before any is judged.
+        nearest: number of trained designs, nearest in size, that a design is compared with.
+        confidence: the probability with which an upper bound must hold.
     """
 
     least: int = 10
@@ -51,9 +51,9 @@ class Gate:
     confidence: float = 0.9
 
     def ceiling(self, size: float, predicted: Point, trained: Sequence[Trained]) -> Point | None:
-        """The best that a design may come to: its scores, then its costs.
+        """The predicted upper bound of a design: scores, then costs.
 
-        None while too few designs are trained to tell.
+        None while too few designs are trained.
         """
         if len(trained) < self.least:
             return None
@@ -71,7 +71,7 @@ class Gate:
         return tuple(ceilings)
 
     def closes(self, size: float, predicted: Point, trained: Sequence[Trained]) -> bool:
-        """Whether one trained design beats even the best that a new one may come to."""
+        """Whether a trained design dominates the upper bound of a new one."""
         best = self.ceiling(size, predicted, trained)
         return best is not None and any(
             dominates((*design.scores, *design.costs), best) for design in trained if design.kept
@@ -82,7 +82,7 @@ class Gate:
         return max(design.scores[axis] for design in near)
 
     def _margin(self, errors: Sequence[float]) -> float:
-        """What a new error stays below with the wanted confidence; at least 0."""
+        """The bound of a new error at the given confidence; at least 0."""
         place = math.ceil((len(errors) + 1) * self.confidence)
         if place > len(errors):
             return math.inf

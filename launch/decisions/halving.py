@@ -26,7 +26,7 @@ def ranks(points: Sequence[Point]) -> list[int]:
     """
     found = [0] * len(points)
     ordered = sorted(range(len(points)), key=lambda i: tuple(points[i]), reverse=True)
-    # Whoever dominates a point stands before it in this order.
+    # A point that dominates another comes before it in this order.
     for place, index in enumerate(ordered):
         better = (j for j in ordered[:place] if dominates(points[j], points[index]))
         found[index] = max((found[j] + 1 for j in better), default=0)
@@ -34,7 +34,7 @@ def ranks(points: Sequence[Point]) -> list[int]:
 
 
 def best_first(points: Sequence[Point]) -> list[int]:
-    """Indices of the points by rank; within a rank each next one is farthest from those before."""
+    """Indices of the points by rank; within a rank, each is the farthest from those before it."""
     unit, rank_of = _normalised(points), ranks(points)
     chosen: list[int] = []
     for rank in range(max(rank_of, default=-1) + 1):
@@ -44,12 +44,13 @@ def best_first(points: Sequence[Point]) -> list[int]:
 
 
 def _epsilon_net(points: Sequence[Point], names: Sequence[int]) -> list[int]:
-    """Names of points, the best in the first objective first, then always the farthest left."""
+    """Names of points, the best in the first objective first, then always the farthest
+    remaining."""
     left = sorted(range(len(points)), key=lambda i: tuple(points[i]), reverse=True)
     distance = dict.fromkeys(left, math.inf)
     order = []
     while left:
-        # Equal distances keep the order by value, so that arrival does not decide.
+        # Equal distances keep the order by value, so that the order of arrival has no effect.
         nearest_last = max(left, key=lambda i: distance[i])
         left.remove(nearest_last)
         order.append(names[nearest_last])
@@ -59,7 +60,7 @@ def _epsilon_net(points: Sequence[Point], names: Sequence[int]) -> list[int]:
 
 
 def _normalised(points: Sequence[Point]) -> list[tuple[float, ...]]:
-    """Every objective moved to 0..1 by the points' own least and largest value."""
+    """Every objective normalised to 0..1 by its smallest and largest value among the points."""
     if not points:
         return []
     low, high = (tuple(map(end, zip(*points, strict=True))) for end in (min, max))
@@ -68,10 +69,10 @@ def _normalised(points: Sequence[Point]) -> list[tuple[float, ...]]:
 
 
 class Halving(EarlyStopping):
-    """Asynchronous successive halving on ranks: the front and the best share of a rung go on.
+    """Asynchronous successive halving on ranks: the front and the best share of a rung continue.
 
     Attributes:
-        factor: of the trials that reach a rung, one in so many goes on (eta of ASHA).
+        factor: 1 in `factor` trials that reach a rung continues (eta of ASHA).
     """
 
     kind: Literal["halving"] = "halving"
@@ -88,7 +89,7 @@ class Halving(EarlyStopping):
         return trial in self.survivors(rung)
 
     def survivors(self, rung: Rung) -> frozenset[int]:
-        """The trials that go on after a rung: the best of it, and all of its front."""
+        """The trials that continue after a rung: the best share, and all of its front."""
         numbers = sorted(rung)
         points = [rung[number] for number in numbers]
         best = best_first(points)[: math.ceil(len(points) / self.factor)]
@@ -98,11 +99,11 @@ class Halving(EarlyStopping):
     def second_chances(
         self, rungs: Mapping[int, Rung], stopped: Mapping[int, int]
     ) -> tuple[int, ...]:
-        """Stopped trials that would survive now, those nearest their end first."""
+        """Stopped trials that would survive now, those closest to their end first."""
         going = {budget: self.survivors(rungs[budget]) for budget in set(stopped.values())}
         again = [t for t, budget in stopped.items() if t in going[budget]]
         return tuple(sorted(again, key=lambda t: (-stopped[t], t)))
 
     def in_words(self) -> str:
         rungs = " and ".join(map(str, self.budgets))
-        return f"after {rungs} epochs, but for the front and 1 in {self.factor:g}"
+        return f"after {rungs} epochs, except the front and 1 in {self.factor:g}"

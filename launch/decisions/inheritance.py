@@ -1,4 +1,4 @@
-"""Weight inheritance: a training that starts from the nearest trained relative. Pure decisions."""
+"""Weight inheritance: training from the most similar trained detector. Pure decisions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from searchspace import DetectorConfig, TrialConfig
 from searchspace.trial import training_cause
 
 SHARE = 0.5
-"""Share of its epochs that an heir is trained for."""
+"""Share of the epochs that a trial with inherited weights is trained for."""
 
 
 def descend(config: TrialConfig, records: Sequence[TrialRecord]) -> tuple[TrialConfig, int | None]:
-    """A configuration as it shall be trained, and the number of the trial that it starts from.
+    """The configuration to train, and the number of its parent trial.
 
-    One that differs from another trial only after the training is trained as that one is, so that
-    they share the training.
+    If another trial differs only after the training, its training is shared.
 
     Args:
-        config: as the space draws it.
+        config: as drawn from the space.
         records: the study's trials.
     """
     for record in records:
@@ -32,25 +31,25 @@ def descend(config: TrialConfig, records: Sequence[TrialRecord]) -> tuple[TrialC
     try:
         return (heir(config), parent.number) if parent else (config, None)
     except ValidationError:
-        # So few epochs are no training by this recipe.
+        # The recipe does not allow so few epochs.
         return config, None
 
 
 def heir(config: TrialConfig) -> TrialConfig:
-    """A drawn configuration as it is trained from the weights of a relative.
+    """A drawn configuration with the epochs for training from inherited weights.
 
     Raises:
-        ValidationError: so few epochs are no training by this recipe.
+        ValidationError: the recipe does not allow so few epochs.
     """
     epochs = max(1, round(SHARE * config.train.epochs))
     return config.changed(train=config.train.changed(epochs=epochs))
 
 
 def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The finished trial whose dense detector differs in the fewest fields; None without relatives.
+    """The finished trial whose dense detector differs in the fewest fields; None if there is none.
 
-    A relative has a backbone of the same kind and width. Of equally near ones the one of the
-    highest AP_small is taken, then the first.
+    Only trials with a backbone of the same kind and width are considered. Of equally similar ones,
+    the one with the highest AP_small is taken, then the first.
     """
     relatives = [
         record
@@ -72,7 +71,7 @@ def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRe
 
 
 def distance(a: DetectorConfig, b: DetectorConfig) -> int:
-    """In how many fields two detectors differ; a field that one does not have counts as well."""
+    """The number of fields in which two detectors differ, including fields that only one has."""
     one, two = _leaves(a.model_dump()), _leaves(b.model_dump())
     return sum(one.get(path, ...) != two.get(path, ...) for path in one.keys() | two.keys())
 

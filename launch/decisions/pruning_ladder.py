@@ -1,4 +1,4 @@
-"""The pruning ladder in a search: trained detectors worth having, pruned to further sizes. Pure."""
+"""The pruning ladder in a search: the best trained detectors, pruned at further ratios. Pure."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from searchspace.compression import ImportancePruning, Slimming
 from searchspace.trial import training_cause
 
 PRUNINGS = (ImportancePruning, Slimming)
-"""How an unpruned trial is pruned: by what needs no training of its own, if the space has it."""
+"""How an unpruned trial is pruned: by the first kind in the space, preferably one that needs no
+special training."""
 
 
 WAIT = 1 / 3
-"""Share of its budget after which a search runs rungs, however few trials it has drawn."""
+"""Share of the budget after which a search runs ladder trials, however few draws have ended."""
 
 
 def is_time(records: Sequence[TrialRecord], share_spent: float, startup: int) -> bool:
-    """Whether a search has looked around enough to prune the best of what it has seen.
+    """Whether a search has explored enough to prune its best detectors.
 
-    That is when `startup` draws have ended, as many as the sampler makes at random; rungs of what
-    is planned anyway would delay them (`benchmarks.search.compare`).
+    That is when `startup` draws, the random ones of the sampler, have ended: earlier ladder trials
+    would delay them (`benchmarks.search.compare`).
     """
     drawn = sum(r.origin == "sampler" and r.state != "running" for r in records)
     return drawn >= startup or share_spent >= WAIT
@@ -39,11 +40,11 @@ def next_rung(
     ratios: Sequence[float],
     objectives: Sequence[Figure] = DEFAULT,
 ) -> TrialConfig | None:
-    """The next rung that a study shall run; None where there is none.
+    """The next ladder trial; None if there is none.
 
-    A trained detector is worth a ladder where it finds anything, and no other trained one beats it
-    before pruning in all objectives; constraints do not count, as a rung may keep what its parent
-    breaks. A rung waits while a trial runs that trains the same detector.
+    A trained detector gets a ladder if it finds anything, and no other unpruned one dominates it;
+    constraints are ignored, as a pruned detector may satisfy those that its parent violates. A
+    ladder trial waits while a running trial trains the same detector.
     """
     if not ratios:
         return None
@@ -57,10 +58,10 @@ def next_rung(
 
 
 def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
-    """The same configuration pruned at each ratio, as far as the space holds it.
+    """The same configuration pruned at each ratio, if it is in the space.
 
-    One that prunes is pruned in the same way; another in the first of `PRUNINGS` that the space
-    has, with the values that are nearest to that way's defaults.
+    A configuration that prunes keeps its kind of pruning; another one gets the first of `PRUNINGS`
+    in the space, with the values nearest to the defaults.
     """
     if not config.compress.prunes:
         ways = (_moved(config, kind(), space) for kind in PRUNINGS)
@@ -71,7 +72,7 @@ def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tupl
 
 
 def trainings_saved(records: Sequence[TrialRecord]) -> int:
-    """How many finished trials found their detector trained, for another trial of the study."""
+    """The number of finished trials that reused the training of another trial."""
     finished = [record.training for record in records if record.state == "finished"]
     return len(finished) - len(set(finished))
 
@@ -96,7 +97,7 @@ def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> It
 def _moved(
     config: TrialConfig, pruning: ImportancePruning | Slimming, space: Space
 ) -> TrialConfig | None:
-    """The configuration with a way of pruning as the space has it; None where it has not."""
+    """The configuration with this kind of pruning in the space; None if the space lacks it."""
     compress = config.compress.changed(pruning=pruning)
     try:
         moved = space.nearest(config.changed(compress=compress))

@@ -1,4 +1,4 @@
-"""The early-stopping rules that a search may have; `RULES.register` adds one from any module."""
+"""The early-stopping rules; `RULES.register` adds one from any module."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from searchspace.registry import Registry
 RULES: Registry[EarlyStopping] = Registry("early-stopping rule", Halving)
 
 Rule = Annotated[EarlyStopping, RULES]
-"""A registered rule; a field of this type is stored with the rule's kind and built from it."""
+"""A registered rule; a field of this type is stored with the rule's kind."""

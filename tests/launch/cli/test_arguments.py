@@ -185,7 +185,7 @@ def test_a_file_is_no_folder_and_a_folder_no_file(
         code, text = parse(*COMMANDS[command], "--out", "file")
         assert (code, "is a file; give a folder" in text) == (2, True), (command, text)
         code, text = parse(*COMMANDS[command], "--out", "file/below")
-        assert (code, "lies below" in text) == (2, True), (command, text)
+        assert (code, "is below" in text) == (2, True), (command, text)
     for command in ("data subset", "data preview", "export"):
         code, text = parse(*COMMANDS[command], "--out", "folder")
         assert (code, "is a folder; give a file" in text) == (2, True), (command, text)

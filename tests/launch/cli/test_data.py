@@ -47,7 +47,7 @@ def test_the_command_reads_options_or_a_trial(
         ((), "give --data, or --images and --annotations"),
         (("--images", "x"), "give both --images and --annotations"),
         (("--data", "x", "--images", "x"), "give --data, or"),
-        (("--data", "x", "--config", "y", "--copies", "1"), "give it or options, not both"),
+        (("--data", "x", "--config", "y", "--copies", "1"), "give either it or augmentation"),
         (("--data", "x", "--source", "pixels"), "'mask', 'box', 'mask_or_box'"),
         (("--data", "x", "--copies", "4"), "'--copies': must be less than or equal to 3"),
     ],

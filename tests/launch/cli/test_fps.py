@@ -120,7 +120,7 @@ def test_notes_say_why_a_figure_is_not_to_be_trusted() -> None:
     sure = cost.model_copy(update={"trusted": True, "doubt": None})
     rows = [Row("a", "eager", cost), Row("b", "eager", sure), Row("c", "openvino", "not there")]
     assert list(notes(rows)) == [
-        "a (eager float32) is not to be trusted: it was noisy",
+        "a (eager float32) is not trusted: it was noisy",
         "c: not there",
     ]
 

@@ -72,7 +72,7 @@ def test_a_trial_in_eight_bits_says_what_they_cost(
     result = TrialResult.model_validate_json((out / "result.json").read_text())
     assert result.quantised.images == 8
     assert f"int8: {result.quantised}" in text
-    assert ("warning: int8 finds other things" in text) == result.quantised.poor
+    assert ("warning: the int8 detector finds different objects" in text) == result.quantised.poor
     assert load_quantised(Detector.load(out / "dense"), int8, out / "int8").form.precision == "int8"
 
 
