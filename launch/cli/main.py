@@ -39,7 +39,7 @@ COMMANDS = {
     ),
     "report": (
         "launch.cli.report:report_command",
-        "Rebuild the front and the report of a study from what is stored.",
+        "Rebuild the front and the report of a study from stored results.",
     ),
     "data": ("launch.cli.main:data", "Generate, check, reduce and preview data sets."),
 }

@@ -75,7 +75,7 @@ def test_a_detector_that_is_gone_is_said_to_be_and_made_again_from_its_stages(
     assert "Its detector is gone:" in (study / "report.html").read_text()
     for member in load_front(study).members:
         assert not member.is_there
-        with pytest.raises(ValueError, match=f"{member.detector}: no such folder; run_trial"):
+        with pytest.raises(ValueError, match=f"{member.detector}: there is no such folder; run_trial"):
             member.load()
     stages = {path.name for path in (study / "stages").iterdir()}
     again = run_trial(

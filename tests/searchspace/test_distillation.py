@@ -64,7 +64,7 @@ def test_a_space_names_the_teacher_of_a_plain_training() -> None:
 @pytest.mark.parametrize("kind", [ChannelWise, Logits])
 def test_a_training_has_no_parent(kind: type[ChannelWise | Logits]) -> None:
     assert kind().teacher == PARENT
-    with pytest.raises(ValidationError, match="name the folder of a saved detector"):
+    with pytest.raises(ValidationError, match="give the folder of a saved detector"):
         TrainConfig(distillation=kind())
     assert TrainConfig(distillation=kind(teacher="runs/teacher")).distillation.teacher
 

@@ -112,7 +112,7 @@ def test_what_no_form_can_say_is_outside_and_not_taken_for_another(name: str) ->
     config = DetectorConfig(neck=OTHERS[name], head=Multibox(priors=ScaledPriors()))
     assert read(config) == []
     domains: dict[str, Domain] = {"neck.kind": Choice("ssd", "fused", "pyramid", "aggregate")}
-    with pytest.raises(OutsideSpace, match="none of the kinds ssd, fused, pyramid, aggregate"):
+    with pytest.raises(OutsideSpace, match="not one of the kinds ssd, fused, pyramid, aggregate"):
         to_params(config, domains)
 
 

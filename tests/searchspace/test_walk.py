@@ -216,7 +216,7 @@ def test_outside_space_names_the_path(path: str, value: object) -> None:
     for name in path.split("."):
         assert name in message
     if value == ():
-        assert "none of the kinds ssd" in message
+        assert "not one of the kinds ssd" in message
     elif isinstance(value, tuple):
         assert "detector.neck.ssd.l2norm = False" in message
     else:

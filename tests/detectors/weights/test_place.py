@@ -161,7 +161,7 @@ def test_shapes_weights_are_refused_where_there_are_none(make_detector: MakeDete
 def test_shapes_weights_are_refused_for_another_function(
     make_detector: MakeDetector, fields: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=rf"train\.weights 'shapes'.*{message}: set it so"):
+    with pytest.raises(ValueError, match=rf"train\.weights 'shapes'.*{message}: set it to that"):
         load_shapes_backbone(make_detector(**fields))
 
 

@@ -210,7 +210,7 @@ def test_a_gate_keeps_from_training_what_cannot_reach_the_front(
         assert study.note_prediction(faster.number, cost(51), seconds=2)
         record = study.records[slower.number]
         assert record.state == "gated"
-        assert "the front is better" in record.reason
+        assert "dominated by the front" in record.reason
         assert "0.200" in record.reason
         # A bound that is broken counts first.
         assert study.note_prediction(larger.number, cost(50, params=10**9), seconds=2)
