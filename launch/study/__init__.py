@@ -1,1 +1,1 @@
-"""A study: what was proposed, what came of it."""
+"""A study: its trials, their results, and what the sampler knows of them."""

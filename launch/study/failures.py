@@ -1,4 +1,4 @@
-"""How a trial fails: who is to blame, what can be read of it afterwards, when a search gives up."""
+"""Failures of trials: their causes, their messages, and when a search gives up."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from launch.trial.data import TrialError
 from searchspace.errors import SparrowError
 
 Blame = Literal["design", "passing", "surroundings"]
-"""What a failure is put down to: the `design`, which would fail again and which the sampler learns
-from; something `passing`, such as a lost process or a bug, which the next resume tries again; or
-the `surroundings`, such as a full disk, which stop the search and are no trial's fault."""
+"""The cause of a failure: the `design`, which would fail again and which the sampler learns from;
+something `passing`, such as a lost process or a bug, which is retried on resuming; or the
+`surroundings`, such as a full disk, which stop the search and are not the trial's fault."""
 
 PATIENCE = 3
-"""Trials that fail in a row for one cause before a search gives up."""
+"""Consecutive failures with the same cause after which a search gives up."""
 
 BROKEN_PLACES = {
     errno.ENOSPC: "there is no space left on the device",
@@ -44,23 +44,22 @@ BROKEN_PLACES = {
     errno.ESTALE: "the network file system has lost the file",
     errno.ENOTCONN: "the network file system is not connected",
 }
-"""Errors of the operating system that no design causes, in words."""
+"""Errors of the operating system that no design causes, with their messages."""
 
 LEAST_FREE = 1 << 20
-"""Bytes; with less a disk counts as full."""
+"""Free bytes below which a disk counts as full."""
 
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "ALLOC_FAILED", "out of memory")
-"""What PyTorch and its libraries say where memory cannot be had, in errors of no type of their
-own."""
+"""Texts by which PyTorch and its libraries report a lack of memory in errors of a general type."""
 
 
 class SearchStopped(SparrowError, RuntimeError):
-    """A search that gave up; the message says why, and how to go on."""
+    """A search that gave up; the message says why, and how to resume."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial came to no result.
+    """Why a trial has no result.
 
     Attributes:
         reason: for the report.
@@ -73,10 +72,10 @@ class Failure:
 
 
 def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:
-    """What an error that ended an attempt at a trial means.
+    """Classify an error that ended an attempt at a trial.
 
     Args:
-        folder: the trial's, which tells whether its disk is full.
+        folder: the trial's, to check whether its disk is full.
     """
     if (broken := broken_place(error, folder)) is not None:
         return Failure(broken, "surroundings", seconds)
@@ -92,7 +91,7 @@ def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:
 
 
 def users_fault(error: Exception) -> str | None:
-    """What is wrong where a user, or who runs the machine, can mend it; None for a bug."""
+    """The problem, if the user or the machine's administrator can fix it; None for a bug."""
     if isinstance(error, SparrowError):
         return str(error)
     if isinstance(error, OSError):
@@ -103,10 +102,10 @@ def users_fault(error: Exception) -> str | None:
 
 
 def broken_place(error: BaseException, folder: Path | None = None) -> str | None:
-    """What is wrong with the disk or the file system, if that is the cause of an error.
+    """The problem of the disk or the file system, if that is the cause of an error.
 
-    Libraries that write files themselves wrap the system's error in one of their own, or drop it;
-    then the text, or at last the disk, tells.
+    Libraries that write files themselves wrap the system's error, or drop it; then the text or the
+    disk itself is checked.
     """
     chain = tuple(_chain(error))
     for link in chain:
@@ -134,10 +133,10 @@ def os_error_in_words(error: OSError) -> str:
 
 
 def common_cause(endings: Sequence[TrialRecord]) -> str | None:
-    """Why a search gives up: the reason that its latest trials share; None where it goes on.
+    """Why a search gives up: the common reason of its latest trials; None if it goes on.
 
-    The first trials count, whatever is to blame; later on only failures that are no design's: a
-    sampler may well try several designs in a row that are too large.
+    For the first trials, all causes count; later, failures of designs do not: a sampler may try
+    several designs in a row that are too large.
 
     Args:
         endings: of one run, oldest first.
@@ -154,12 +153,12 @@ def common_cause(endings: Sequence[TrialRecord]) -> str | None:
 
 
 def _kind(reason: str) -> str:
-    """A reason without its names and numbers, which differ from trial to trial."""
+    """A reason without names and numbers, which differ between trials."""
     return re.sub(r"'[^']*'|\d+(\.\d+)?", "#", reason)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what it was raised from."""
+    """An error and its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

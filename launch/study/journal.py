@@ -1,8 +1,8 @@
-"""The journal of a study: the one truth about its trials.
+"""The journal of a study: the authoritative record of its trials.
 
-An append-only file of trial records, one a line; the last line about a trial counts. A line is on
-disk before anything acts on it. Anybody may read a journal at any time; `Journal` writes to it, and
-is for the process alone that holds the study's lock.
+An append-only file of trial records, one per line; the last line about a trial counts. A line is on
+disk before anything acts on it. A journal can be read at any time; `Journal` writes to it, and is
+only for the process that holds the study's lock.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Journal:
 def read_journal(path: Path) -> tuple[TrialRecord, ...]:
     """The latest record of each trial, in order of their numbers; nothing is written.
 
-    While a search writes to the journal, these are the records up to some moment.
+    While a search writes to the journal, these are the records at some moment.
 
     Raises:
         JournalError: a line is damaged.
@@ -65,12 +65,12 @@ def _ordered(records: dict[int, TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def _parsed(path: Path) -> tuple[dict[int, TrialRecord], int]:
-    """The records by number, and how many bytes of the file hold them.
+    """The records by number, and the number of bytes that they occupy in the file.
 
-    What comes after these is a torn line: whoever wrote it was killed, and acted on nothing. A
-    whole record without its newline is none: some editors leave the last line so.
+    The rest is a torn line: its writer was killed before acting on it. A complete record without a
+    newline is not torn: some editors leave the last line like this.
     """
-    # Not splitlines: names of categories may hold characters that it takes for ends of lines.
+    # Not splitlines: names of categories may contain characters that it treats as line ends.
     lines = path.read_bytes().split(b"\n")
     records: dict[int, TrialRecord] = {}
     size = 0
@@ -91,14 +91,14 @@ def _parsed(path: Path) -> tuple[dict[int, TrialRecord], int]:
 
 def _damaged(path: Path, line: int) -> str:
     return (
-        f"{path}, line {line} is damaged (no trial record): put back a copy of the file, or delete "
-        f"that line (sed -i {line}d {shlex.quote(str(path))}) and resume the search, which takes "
+        f"{path}, line {line} is damaged (not a trial record): restore a copy of the file, or "
+        f"delete that line (sed -i {line}d {shlex.quote(str(path))}) and resume the search, which takes "
         "the trial's result from its folder"
     )
 
 
 def _mend_end(path: Path, size: int) -> None:
-    """Cut off what comes after the records, and end their last line."""
+    """Truncate the file after the records, and end the last line."""
     if path.stat().st_size > size:
         os.truncate(path, size)
     if size and path.read_bytes()[-1:] != b"\n":

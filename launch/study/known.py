@@ -1,4 +1,4 @@
-"""Results that are known before a search begins: of an earlier study, or from a CSV file."""
+"""Known results: from an earlier study or a CSV file, before a search begins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class KnownResult(BaseModel):
 
     Attributes:
         params: the parameters that draw its configuration from the space of the search.
-        figures: its objectives, and whatever constraints need, by name.
+        figures: its objectives and the figures of constraints, by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,14 +30,14 @@ class KnownResult(BaseModel):
 
 
 class KnownResults(BaseModel):
-    """What one source gives.
+    """The results of one source.
 
     Attributes:
         source: the study's folder or the CSV file.
-        left_out: how many of its finished trials the sampler is not told of.
-        why: what was wrong with the first of these.
-        fingerprint: of the data behind the results, if known.
-        device: what they were measured on, if known.
+        left_out: number of its finished trials that are not reported to the sampler.
+        why: the reason for the first of these.
+        fingerprint: fingerprint of the data of the results, if known.
+        device: the device that they were measured on, if known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,11 +50,11 @@ class KnownResults(BaseModel):
     device: str | None = None
 
     def in_words(self, fingerprint: str) -> str:
-        """What a reader must know of it; `fingerprint` is that of the search's own data."""
-        text = f"{self.source}: {len(self.results)} known results told to the sampler"
+        """A description for readers; `fingerprint` is that of the search's own data."""
+        text = f"{self.source}: {len(self.results)} known results reported to the sampler"
         if self.left_out:
             text += f", {self.left_out} left out ({self.why})"
         if self.fingerprint is None:
-            return f"{text}; of data unknown"
+            return f"{text}; on unknown data"
         same = self.fingerprint == fingerprint
-        return f"{text}; of {'the same' if same else 'other'} data, measured on {self.device}"
+        return f"{text}; on {'the same' if same else 'other'} data, measured on {self.device}"

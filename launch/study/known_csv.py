@@ -21,7 +21,7 @@ from searchspace.errors import InputError
 from searchspace.reading import Unreadable, in_words, read_text, shown
 
 IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost.model_fields}
-"""Columns that may be there besides, as in a study's `front.csv`."""
+"""Further columns that are allowed, as in a study's `front.csv`."""
 
 Row = tuple[dict[str, Param], dict[str, float]]
 
@@ -33,14 +33,14 @@ class CsvError(InputError):
 def read_rows(file: Path, space: Space, figures: Sequence[str]) -> list[Row]:
     """The parameters and figures of each row; a study's `front.csv` is such a file.
 
-    Cells of parameters that do not exist under a row's choices are empty.
+    Cells of parameters that are inactive in a row are empty.
 
     Args:
         figures: the columns that every row must have a number in.
 
     Raises:
-        CsvError: no such file, no row, a column that is neither a parameter of the space nor a
-            figure (the nearest is named), a column missing, or a cell that does not fit.
+        CsvError: there is no such file or no row, a column is neither a parameter of the space nor
+            a figure (the nearest is suggested), a column is missing, or a cell does not fit.
     """
     try:
         reader = csv.reader(io.StringIO(read_text(file), newline=""))
@@ -57,7 +57,7 @@ def read_rows(file: Path, space: Space, figures: Sequence[str]) -> list[Row]:
 
 
 def _no_rows(file: Path) -> list[Row]:
-    raise CsvError(f"{file}: no results below the line of column names")
+    raise CsvError(f"{file}: there are no results below the line of column names")
 
 
 def _checked(file: Path, names: list[str], space: Space, figures: Sequence[str]) -> list[str]:
@@ -73,7 +73,7 @@ def _checked(file: Path, names: list[str], space: Space, figures: Sequence[str])
                 f"figure; the nearest one is {near}"
             )
         if name in names[: number - 1]:
-            raise CsvError(f"{place}: {name} is there twice; leave one out")
+            raise CsvError(f"{place}: {name} appears twice; remove one of them")
     for name in figures:
         if name not in names:
             raise CsvError(
@@ -87,19 +87,19 @@ def _read(cells: _Cells, space: Space, figures: Sequence[str]) -> Row:
     try:
         space.suggest(cells)
     except ValidationError as error:
-        raise CsvError(f"{cells.place}: no configuration: {in_words(error)}") from None
+        raise CsvError(f"{cells.place}: not a valid configuration: {in_words(error)}") from None
     for path, _ in space.searched():
         if path not in cells.params and cells.filled(path):
-            raise cells.wrong(path, "does not exist under the other values of its row; empty it")
+            raise cells.wrong(path, "is inactive with the other values of its row; empty the cell")
     return cells.params, {name: cells.figure(name) for name in figures}
 
 
 class _Cells:
-    """One row, as a trial of Optuna whose parameters are drawn from its cells.
+    """One row, in the role of an Optuna trial whose parameters are drawn from the cells.
 
     Attributes:
         place: file and line.
-        params: what was drawn.
+        params: the drawn parameters.
     """
 
     def __init__(self, place: str, names: Sequence[str], cells: Sequence[str]) -> None:
@@ -120,13 +120,13 @@ class _Cells:
         value = _number(self._cell(name))
         if not low <= value <= high or value != int(value) or (value - low) % step:
             steps = f" in steps of {step}" if step > 1 else ""
-            raise self.wrong(name, f"is no integer from {low} to {high}{steps}")
+            raise self.wrong(name, f"is not an integer from {low} to {high}{steps}")
         return self._draw(name, int(value))
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
         value = _number(self._cell(name))
         if not low <= value <= high:
-            raise self.wrong(name, f"is no number from {low:g} to {high:g}")
+            raise self.wrong(name, f"is not a number from {low:g} to {high:g}")
         return self._draw(name, value)
 
     def figure(self, name: str) -> float:
@@ -134,7 +134,7 @@ class _Cells:
         by_ratio = SENSES[name].log
         if not math.isfinite(value) or (by_ratio and value <= 0):
             above = " above 0" if by_ratio else ""
-            raise self.wrong(name, f"is no number{above}")
+            raise self.wrong(name, f"is not a number{above}")
         return value
 
     def filled(self, name: str) -> bool:
@@ -144,7 +144,7 @@ class _Cells:
         return CsvError(f"{self.place}, column {name}: {shown(self._cells[name])} {what}")
 
     def _cell(self, name: str, empty: str | None = None) -> str:
-        """The text of a cell; `empty` is what an empty one stands for, if for anything."""
+        """The text of a cell; `empty` is the meaning of an empty one, if it has any."""
         if name not in self._cells:
             raise CsvError(f"{self.place}: needs a value of {name}, but there is no such column")
         text = self._cells[name] or empty
@@ -158,7 +158,7 @@ class _Cells:
 
 
 def _same(choice: Any, text: str) -> bool:
-    """Whether a cell says a choice; numbers count by their value, None is an empty cell."""
+    """Whether a cell equals a choice; numbers are compared by value, None is an empty cell."""
     if choice is None:
         return text == ""
     if isinstance(choice, bool):
@@ -167,7 +167,7 @@ def _same(choice: Any, text: str) -> bool:
 
 
 def _number(text: str) -> float:
-    """The number that a cell says; what is none is not a number and equals nothing."""
+    """The number in a cell; NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Optuna's log of a study, as a storage that one process alone works on."""
+"""Optuna's log of a study, as a storage for a single process."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class LogDamaged(InputError):
 
 
 class OptunaLog(BaseJournalBackend):
-    """Operations in a file of the form that Optuna's `JournalFileBackend` has.
+    """Operations in a file with the format of Optuna's `JournalFileBackend`.
 
-    Other than that, it needs no lock, as the study's is held; it checks every line when it is
-    opened, as Optuna notices a damaged one only when more is written; and what a full disk does
-    not take leaves nothing of itself.
+    In contrast to that, it needs no lock, as the study's is held; it checks every line when opened,
+    as Optuna notices a damaged one only when more is written; and a write that fails on a full disk
+    leaves no partial line.
 
     Raises:
-        LogDamaged: a line is no operation, other than a torn last one, which is cut off.
+        LogDamaged: a line is not an operation, except for a torn last one, which is removed.
     """
 
     def __init__(self, file: Path) -> None:
         file.touch()
         self._file = file
-        # Where each operation begins, and the end of the last one.
+        # The start of each operation, and the end of the last one.
         self._places = [0]
         for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
             if _is_operation(line):
@@ -43,7 +43,7 @@ class OptunaLog(BaseJournalBackend):
                 raise LogDamaged(f"{file}, line {number} is damaged")
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The operations from one of a number on."""
+        """The operations from this number on."""
         with open(self._file, "rb") as file:
             file.seek(self._places[log_number_from])
             for line in file:

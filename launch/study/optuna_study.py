@@ -1,4 +1,4 @@
-"""The Optuna study beside a study's journal: what the sampler is asked, and what it is told."""
+"""The Optuna study next to a study's journal: draws of the sampler, and reports to it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from searchspace.domains import Domain
 CPU = torch.device("cpu")
 
 NAME = "sparrow"
-"""Of the Optuna study in the log of each of ours."""
+"""The name of the Optuna study in each log."""
 
 NUMBER = "number"
-"""The user attribute by which one of Optuna's trials names the study's."""
+"""User attribute of an Optuna trial: the number of the study's trial."""
 
 KNOWN = "known"
-"""The user attribute that numbers what is known from elsewhere."""
+"""User attribute of an Optuna trial: the index of a known result."""
 
 ENDING = "ending"
-"""The user attribute that says in which state of the study's trial one of Optuna's was told."""
+"""User attribute of an Optuna trial: the state of the study's trial when it was reported."""
 
 FigureOf = Callable[[str], float | None]
-"""A figure of a detector by its name."""
+"""Returns a figure of a detector by its name."""
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -51,13 +51,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class Report:
-    """What the sampler is told of a trial.
+    """The report of a trial to the sampler.
 
     Attributes:
-        state: samplers learn from COMPLETE and, but for Gaussian processes, from PRUNED; never
+        state: samplers learn from COMPLETE and, except for Gaussian processes, from PRUNED; never
             from FAIL.
-        values: the objectives, speeds and sizes by their logarithms.
-        constraints: those that can be judged; above 0 where one is broken.
+        values: the objectives, with logarithms of speeds and sizes.
+        constraints: those that can be judged; above 0 if violated.
     """
 
     state: TrialState
@@ -66,7 +66,7 @@ class Report:
 
 
 class OptunaStudy:
-    """An Optuna study in a file, which is mended from the journal's records when it is opened."""
+    """An Optuna study in a file, which is reconciled with the journal's records when opened."""
 
     def __init__(
         self,
@@ -87,29 +87,29 @@ class OptunaStudy:
 
     @property
     def numbers(self) -> set[int]:
-        """The numbers of the study's trials that it knows."""
+        """The numbers of the study's trials that it contains."""
         found = (t.user_attrs.get(NUMBER) for t in self._study.get_trials(deepcopy=False))
         return {number for number in found if number is not None}
 
     def enqueue(self, config: TrialConfig) -> None:
-        """Make the next draw a configuration of the space."""
+        """Make a configuration of the space the next draw."""
         self._study.enqueue_trial(self._space.to_params(config))
 
     def ask(self, sampler: BaseSampler) -> optuna.Trial:
-        """A new draw; a sampler with a model computes for seconds, which no measurement sees."""
+        """A new draw. A sampler with a model may compute for seconds, but not during
+        measurements."""
         self._study.sampler = sampler
         with computing(CPU, "proposing a trial"), threads(1):
             return self._study.ask()
 
     def claim(self, trial: optuna.Trial, number: int) -> None:
-        """Note that one of Optuna's trials became the study's."""
+        """Note that an Optuna trial became a trial of the study."""
         trial.set_user_attr(NUMBER, number)
 
     def end(self, record: TrialRecord) -> None:
         """Report how a trial of the study ended.
 
-        One that got another chance, or was tried again, was reported before; it is reported once
-        more, under a new number.
+        A promoted or retried trial was reported before; it is reported again under a new number.
         """
         reported = [
             trial
@@ -123,17 +123,17 @@ class OptunaStudy:
             self._study.add_trial(self._as_optuna(record))
 
     def tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
-        """Report under a draw what a trial came to: its own draw, or one that repeats it."""
+        """Report a trial's outcome for its draw, or for a duplicate of it."""
         report = self._report(record)
         for name, value in report.constraints.items():
             trial.set_constraint(name, value)
         trial.set_user_attr(ENDING, record.state)
-        # A draw that repeats a trial which still runs is no trial of its own.
+        # Mark duplicates of a running trial as FAIL; the original will report.
         state = TrialState.FAIL if report.state == TrialState.RUNNING else report.state
         self._study.tell(trial.number, report.values, state=state)
 
     def know(self, results: Sequence[KnownResult]) -> None:
-        """Report what is known from elsewhere, each result once."""
+        """Report known results, each once."""
         there = {t.user_attrs.get(KNOWN) for t in self._study.get_trials(deepcopy=False)}
         for index, result in enumerate(results):
             if index not in there:
@@ -150,18 +150,18 @@ class OptunaStudy:
                 )
 
     def repeat_known(self, trial: optuna.Trial, result: KnownResult) -> None:
-        """Report that a draw repeats what is known from elsewhere."""
+        """Report a known result for a draw that repeats it."""
         for name, value in _violations(self._constraints, result.figure).items():
             trial.set_constraint(name, value)
         self._study.tell(trial, self._scaled(result.figure))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
-        """Report that a draw is no configuration."""
+        """Report that a draw is not a valid configuration."""
         trial.set_user_attr("refused", reason)
         self._study.tell(trial, state=TrialState.PRUNED)
 
     def _report(self, record: TrialRecord) -> Report:
-        """What the sampler is told of each way to end."""
+        """The report for a trial, by its ending."""
         match record.ending:
             case None:
                 return Report(TrialState.RUNNING)
@@ -175,23 +175,23 @@ class OptunaStudy:
                 return self._unscored(record.figure, TrialState.PRUNED)
 
     def _scored(self, figure: FigureOf, otherwise: TrialState) -> Report:
-        """A report of all objectives and constraints; of no objective where one is not known."""
+        """A report with all objectives and constraints; without objectives if one is unknown."""
         if None in map(figure, self._objectives):
             return self._unscored(figure, otherwise)
         constraints = _violations(self._constraints, figure)
         return Report(TrialState.COMPLETE, self._scaled(figure), constraints)
 
     def _unscored(self, figure: FigureOf, state: TrialState) -> Report:
-        """A report of the constraints that are known before training."""
+        """A report with the constraints that are known before training."""
         judged = [c for c in self._constraints if c.on_cost and figure(c.figure) is not None]
         return Report(state, constraints=_violations(judged, figure))
 
     def _scaled(self, figure: FigureOf) -> list[float]:
-        """The objectives as the sampler sees them: speeds and sizes by their logarithms."""
+        """The objectives for the sampler, with logarithms of speeds and sizes."""
         return [scaled(name, figure(name)) for name in self._objectives]
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
-        """Make the Optuna study say what the records say."""
+        """Make the Optuna study agree with the records."""
         numbers = {record.number for record in records}
         there = {t.user_attrs.get(NUMBER): t for t in self._study.get_trials(deepcopy=False)}
         for trial in self._study.get_trials(deepcopy=False):
@@ -221,18 +221,18 @@ class OptunaStudy:
 def _opened(
     file: Path, space: Space, directions: list[str], records: Sequence[TrialRecord]
 ) -> optuna.Study:
-    """The Optuna study in a file; one that is damaged or of another search is put aside and made
-    anew."""
+    """The Optuna study in a file; a damaged one, or one of another search, is renamed and
+    rebuilt."""
     try:
         study = _load(file, directions)
         _check(study, space, directions, records)
         return study
     except OSError:
         raise
-    except Exception as error:  # whatever Optuna makes of operations that do not go together
+    except Exception as error:  # Optuna raises all kinds of errors for inconsistent operations
         aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
         os.replace(file, aside)
-        logger.warning(f"{file} is made anew from the journal, kept as {aside.name}: {error}")
+        logger.warning(f"{file} is rebuilt from the journal, old one kept as {aside.name}: {error}")
         return _load(file, directions)
 
 
@@ -246,7 +246,7 @@ def _load(file: Path, directions: list[str]) -> optuna.Study:
 def _check(
     study: optuna.Study, space: Space, directions: list[str], records: Sequence[TrialRecord]
 ) -> None:
-    """Raise `LogDamaged` where an Optuna study is not that of a search."""
+    """Raise `LogDamaged` if an Optuna study does not belong to a search."""
     found = [direction.name.lower() for direction in study.directions]
     if found != directions:
         raise LogDamaged(f"its objectives are to {found}, those of the study to {directions}")
@@ -262,19 +262,19 @@ def _check(
 
 
 def _distribution(domain: Domain, path: str) -> BaseDistribution:
-    """What Optuna draws a parameter from."""
+    """The Optuna distribution of a parameter."""
     trial = FixedTrial({path: domain.param(domain.nearest(None))})
     domain.suggest(trial, path)
     return trial.distributions[path]
 
 
 def _grown(record: TrialRecord, growth: float, name: str) -> float | None:
-    """A figure of a stopped trial; metrics as they would have become with a growth like others'."""
+    """A figure of a stopped trial; metrics are extrapolated by the growth of other trials."""
     figure = record.figure(name)
     grows = figure is not None and name in Metrics.model_fields
     return min(1.0, figure * growth) if grows else figure
 
 
 def _violations(constraints: Sequence[Constraint], figure: FigureOf) -> dict[str, float]:
-    """What the sampler is told of constraints: above 0 where one is broken."""
+    """The constraints for the sampler: above 0 if violated."""
     return {str(c): c.violation(figure(c.figure)) for c in constraints}

@@ -1,4 +1,4 @@
-"""What a study runs next: planned trials first, then what the sampler draws; nothing twice."""
+"""The next trial of a study: planned trials first, then draws of the sampler; no duplicates."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from launch.study.settings import StudySettings
 from searchspace import Space, TrialConfig
 
 MAX_REJECTED = 5
-"""Proposals in a row that may be rejected - duplicates, refused, ended before training - before a
-random one takes their place."""
+"""Consecutive rejected proposals - duplicates, invalid ones, ended before training - after which a
+random one is drawn."""
 
 EXHAUSTED = 200
-"""Draws in a row that may be duplicates or refused before the space counts as exhausted."""
+"""Consecutive duplicate or invalid draws after which the space counts as exhausted."""
 
 First = Mapping[str, tuple[TrialConfig, Origin]]
-"""What is run before anything is drawn, by its digest and in this order."""
+"""The trials that run before anything is drawn, by digest and in order."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Proposal:
     """A trial that a study may run.
 
     Attributes:
-        trial: Optuna's, whose parameters draw the configuration.
-        drawn: the configuration.
-        config: as it is to be trained.
-        parent: the trial from whose trained detector its training starts.
+        trial: the Optuna trial, whose parameters draw the configuration.
+        drawn: the configuration as drawn.
+        config: the configuration to train.
+        parent: the trial whose weights it inherits.
     """
 
     trial: optuna.Trial
@@ -47,10 +47,10 @@ class Proposal:
 
 
 class Proposals:
-    """Finds what to run next.
+    """Finds the next trial.
 
     Attributes:
-        rejected: proposals in a row that came to nothing so far.
+        rejected: number of consecutive rejected proposals.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Proposals:
         self.rejected = 0
 
     def count(self, rejected: bool) -> None:
-        """Note whether a proposal came to nothing."""
+        """Note whether a proposal was rejected."""
         self.rejected = self.rejected + 1 if rejected else 0
 
     def find(self, records: Sequence[TrialRecord], spent: float) -> Proposal | None:
-        """What to run beside and after the study's trials; None where the space has nothing new.
+        """The next trial; None if the space has nothing new.
 
         Args:
             records: the study's trials.
-            spent: share of the budget.
+            spent: spent share of the budget.
         """
         tried = {record.as_drawn.digest(): record for record in records}
         origin = self._enqueue_planned(tried, spent)
@@ -95,7 +95,7 @@ class Proposals:
         return Proposal(trial, origin, drawn, config, parent)
 
     def _enqueue_planned(self, tried: Mapping[str, TrialRecord], spent: float) -> Origin:
-        """Make the next draw what is planned; says what it will be."""
+        """Enqueue a planned configuration, if any; returns the origin of the next draw."""
         config, origin = self._planned(tried, spent) or (None, "sampler")
         if config is not None:
             self._optuna.enqueue(config)
@@ -104,7 +104,7 @@ class Proposals:
     def _planned(
         self, tried: Mapping[str, TrialRecord], spent: float
     ) -> tuple[TrialConfig, Origin] | None:
-        """The baseline, then the papers' systems, then a rung of a ladder; None for a new draw.
+        """The baseline, then the papers' systems, then ladder trials; None for a new draw.
 
         Args:
             tried: the study's trials by the digest of what the space drew.
@@ -121,11 +121,11 @@ class Proposals:
     def _draw(
         self, tried: Mapping[str, TrialRecord], planned: bool
     ) -> tuple[optuna.Trial, TrialConfig] | None:
-        """A configuration that no trial has had; None where none is left.
+        """A configuration that is not a duplicate; None if there is none left.
 
         Args:
             tried: the study's trials by the digest of what the space drew.
-            planned: a study runs what it plans, known from elsewhere or not.
+            planned: whether it is planned; then it runs even if its result is known.
         """
         for _ in range(EXHAUSTED):
             sampler = self._sampler if self.rejected < MAX_REJECTED else self._random
@@ -147,7 +147,7 @@ class Proposals:
 
 
 def first_trials(space: Space, papers: bool) -> First:
-    """The baseline, then the papers' systems where these are wanted."""
+    """The baseline, then the papers' systems if `papers`."""
     baseline = space.baseline()
     planned: dict[str, tuple[TrialConfig, Origin]] = {baseline.digest(): (baseline, "baseline")}
     if papers:
@@ -157,7 +157,7 @@ def first_trials(space: Space, papers: bool) -> First:
 
 
 def rejected_in_a_row(records: Sequence[TrialRecord]) -> int:
-    """How many of the latest trials ended before training; those not judged yet do not count."""
+    """Number of consecutive latest trials that ended before training, without undecided ones."""
     judged = (r for r in reversed(records) if r.state != "running" or r.predicted is not None)
     rejected = itertools.takewhile(lambda record: record.state in UNTRAINED, judged)
     return sum(1 for _ in rejected)

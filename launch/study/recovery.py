@@ -1,4 +1,4 @@
-"""What a study's folder holds that its journal does not: trials whose lines are gone."""
+"""Recovery of trials whose lines are missing in the journal, from the study's folder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from launch.trial.result import RESULT, TrialResult, read_result
 from searchspace import OutsideSpace, Space, TrialConfig
 
 TRIALS = "trials"
-"""The folder of a study where its trials lie, each as `NUMBER-DIGEST`."""
+"""The subfolder of a study with its trials, each as `NUMBER-DIGEST`."""
 
 NAMED = 5
-"""Missing trials that are named one by one."""
+"""The most missing trials that are listed one by one."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A trial that the journal does not know.
+    """A trial that is not in the journal.
 
     Attributes:
-        folder: where its artefacts lie, relative to the study's folder; None without a folder.
+        folder: the folder of its artefacts, relative to the study's; None without a folder.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Missing:
 def trial_folders(study: Path) -> dict[int, str]:
     """The folders of a study's trials by their numbers, relative to the study's.
 
-    A trial is in the journal before it has a folder, so list them before the journal is read.
+    A trial is in the journal before it has a folder, so call this before reading the journal.
     """
     names = sorted(p.name for p in (study / TRIALS).glob("*-*") if p.is_dir())
     numbered = ((re.match(r"(\d{4,})-[0-9a-f]{16}$", name), name) for name in names)
@@ -56,10 +56,10 @@ def trial_folders(study: Path) -> dict[int, str]:
 def missing_trials(
     records: Iterable[TrialRecord], folders: Mapping[int, str], numbers: Iterable[int] = ()
 ) -> tuple[Missing, ...]:
-    """The trials that a study had and its journal does not know.
+    """The trials of a study that are not in its journal.
 
     Args:
-        numbers: further numbers that were given away.
+        numbers: further numbers that were assigned.
     """
     known = {record.number for record in records}
     top = max((*known, *folders, *numbers), default=-1)
@@ -67,13 +67,13 @@ def missing_trials(
 
 
 def read_missing(study: Path) -> tuple[Missing, ...]:
-    """The trials that a study had and its journal does not know, whether or not a search runs."""
+    """The trials of a study that are not in its journal, whether or not a search runs."""
     folders = trial_folders(study)
     return missing_trials(read_journal(study / JOURNAL), folders)
 
 
 def missing_in_words(missing: Sequence[Missing]) -> str:
-    """Which trials are missing, the first few one by one; empty where none is."""
+    """The missing trials in words, the first few one by one; empty if there are none."""
     more = len(missing) - NAMED
     rest = [f"{more} more are missing"] if more > 0 else []
     return "; ".join([*map(str, missing[:NAMED]), *rest])
@@ -87,15 +87,15 @@ def restore(
     space: Space,
     planned: Mapping[str, Origin],
 ) -> None:
-    """Take up the finished trials that a journal has lost, from the results in their folders.
+    """Restore finished trials that a journal has lost, from the results in their folders.
 
-    A trial stays missing without a result, and where the space cannot have drawn it. What only the
-    journal held is lost: what a trial scored at its rungs, and whether the sampler or a ladder
-    proposed it; the sampler is assumed.
+    A trial stays missing if it has no result, or if it is not in the space. Information that only
+    the journal had is lost: scores at rungs, and whether the sampler or a ladder proposed a trial;
+    the sampler is assumed.
 
     Args:
         folders: see `trial_folders`.
-        planned: by the digest of what is run before anything is drawn, what it is.
+        planned: origins of the trials that run before anything is drawn, by digest.
     """
     found = []
     for missing in missing_trials(journal.records, folders):
@@ -125,19 +125,19 @@ def restore(
 
 
 def check_new(study: Path) -> None:
-    """Raise `StudyError` where a folder holds a study, or what is left of one."""
+    """Raise `StudyError` if a folder holds a study, or the rest of one."""
     if (study / SETTINGS).exists():
         raise StudyError(f"{study} holds a study: resume it, or choose another folder")
     journal = study / JOURNAL
     if trial_folders(study) or (journal.exists() and journal.stat().st_size):
         raise StudyError(
-            f"{study} holds the trials of a study whose {SETTINGS} is gone: put that back, or "
+            f"{study} holds the trials of a study without {SETTINGS}: restore that file, or "
             "choose another folder"
         )
 
 
 def journal_gone(study: Path) -> str:
-    """What to do about a study whose journal is gone, in a sentence."""
+    """A sentence on what to do about a study without its journal."""
     count = sum(_result(study / folder) is not None for folder in trial_folders(study).values())
     text = f"{study / JOURNAL} is gone, and with it what is known of the study's trials: "
     if not count:
@@ -150,7 +150,7 @@ def journal_gone(study: Path) -> str:
 
 
 def _result(folder: Path) -> TrialResult | None:
-    """The result of the trial that left a folder, if it has one that is whole."""
+    """The result of the trial in a folder, if it has a valid one."""
     try:
         result = read_result(folder / RESULT)
     except (OSError, ValueError):
@@ -161,7 +161,7 @@ def _result(folder: Path) -> TrialResult | None:
 def _drawn(
     result: TrialResult, space: Space, records: Sequence[TrialRecord]
 ) -> tuple[TrialConfig, int | None] | None:
-    """What a space drew for a trial, and the number of its parent; None for another space's."""
+    """The configuration that a space drew for a trial, and its parent; None if it cannot."""
     try:
         drawn = space.nearest(result.config)
         if space.suggest(FixedTrial(space.to_params(drawn))) != drawn:

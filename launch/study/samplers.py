@@ -1,4 +1,4 @@
-"""What proposes the next configuration of a search. What there is is known without Optuna."""
+"""Samplers, which propose configurations. Their names are known without importing Optuna."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 MakeSampler = Callable[[int], "BaseSampler"]
-"""From a seed to a sampler of Optuna for two or more objectives over a conditional space.
+"""Makes an Optuna sampler from a seed, for two or more objectives over a conditional space.
 
-It is made once for each run of a search, and asked with the study's whole history. Trials that
-ended before their training are PRUNED in it, with the constraints that they broke: a sampler that
-sees COMPLETE alone learns nothing of these. Of one seed and history it makes the same proposals.
+It is called once per run of a search, and the sampler gets the study's whole history. Trials that
+ended before training are PRUNED in it, with the constraints that they violated: a sampler that only
+uses COMPLETE ones learns nothing from these. The same seed and history give the same proposals.
 """
 
 SAMPLERS: dict[str, MakeSampler] = {}
 """By name; `register_sampler` adds one from any module."""
 
 STARTUP_TRIALS = 8
-"""Random proposals before a model is asked."""
+"""Random draws before a model is used."""
 
 POPULATION = 16
-"""Of the genetic samplers: a search of a few hundred trials has no room for Optuna's 50."""
+"""Population of the genetic samplers: Optuna's 50 is too many for a few hundred trials."""
 
 
 def register_sampler(name: str) -> Callable[[MakeSampler], MakeSampler]:
-    """Make a function from a seed to a sampler known by a name, as a decorator.
+    """Register a function from a seed to a sampler under a name, as a decorator.
 
     Raises:
         ValueError: there is another sampler of that name.
@@ -52,18 +52,18 @@ def register_sampler(name: str) -> Callable[[MakeSampler], MakeSampler]:
 
 
 def known_sampler(name: str) -> str:
-    """The name of a sampler; raises ValueError where there is none of that name."""
+    """A sampler's name, checked; raises ValueError if it is unknown."""
     if name not in SAMPLERS:
         raise InputError(f"sampler {name!r}: choose from {', '.join(SAMPLERS)}")
     return name
 
 
 Sampler = Annotated[str, AfterValidator(known_sampler)]
-"""The name of a sampler, as settings store it."""
+"""The name of a sampler in settings."""
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
-    """The sampler of a name; raises ValueError where there is none."""
+    """The sampler with a name; raises ValueError if it is unknown."""
     import optuna
 
     with warnings.catch_warnings():
@@ -72,18 +72,18 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
 
 
 def usual_sampler(judged_early: bool) -> str:
-    """The sampler of a search that names none, by `benchmarks.search.compare`.
+    """The default sampler, by `benchmarks.search.compare`.
 
     Args:
-        judged_early: designs may end before their training, by a constraint or the gate. `gp`
-            learns nothing of those, and would propose their like again and again.
+        judged_early: whether designs may end before training, by a constraint or the gate. `gp`
+            learns nothing from those, and would propose similar ones repeatedly.
     """
     return "tpe" if judged_early else "gp"
 
 
 @register_sampler("tpe")
 def tpe(seed: int) -> BaseSampler:
-    """Multivariate over groups of parameters that occur together."""
+    """Multivariate TPE over groups of parameters that occur together."""
     from optuna.samplers import TPESampler
 
     return TPESampler(multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
@@ -91,8 +91,8 @@ def tpe(seed: int) -> BaseSampler:
 
 @register_sampler("gp")
 def gaussian_process(seed: int) -> BaseSampler:
-    """A Gaussian process over the parameters that every trial has, with TPE for those that exist
-    under a choice only."""
+    """A Gaussian process over the parameters that every trial has, with TPE for conditional
+    ones."""
     from optuna.samplers import GPSampler
 
     return GPSampler(

@@ -1,4 +1,4 @@
-"""The settings of a study: everything that it needs to be resumed."""
+"""The settings of a study: everything that is needed to resume it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_SEED = 2**32 - 1
 
 
 StoppedAs = Literal["pruned", "rescaled"]
-"""How a stopped trial is reported to the sampler: as PRUNED, or COMPLETE with AP_small as it would
-have become if it had grown like that of others."""
+"""How a stopped trial is reported to the sampler: as PRUNED, or as COMPLETE with AP_small
+extrapolated by the growth of other trials."""
 
 TOLD_AS: StoppedAs = "rescaled"
 """The default, by `benchmarks.search.compare`."""
@@ -40,16 +40,16 @@ class StudyError(InputError):
 
 MOST_TRIALS = 1_000_000
 MOST_TIME = 1e7
-"""Minutes or hours; more is a slip."""
+"""Minutes or hours; more is certainly a mistake."""
 
 
 def resume_command(study: Path) -> str:
-    """What to type to go on with a study."""
+    """The command that resumes a study."""
     return f"sparrow search --resume {shlex.quote(str(study))}"
 
 
 class SplitPaths(BaseModel):
-    """Where a split lies, as absolute paths."""
+    """The absolute paths of a split."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,37 +58,36 @@ class SplitPaths(BaseModel):
 
 
 class StudySettings(BaseModel):
-    """Everything that `--resume` needs; lies in `study.json`.
+    """Everything that `--resume` needs; stored in `study.json`.
 
     Attributes:
-        plugins: what is loaded before the rest is read: paths of Python files, names of modules.
+        plugins: paths of Python files and names of modules, loaded before the rest is read.
         space: the space as `Space.dump` gives it.
-        fingerprint: of the data; a resumed study refuses other data.
-        dropped: in words, what `skip_bad` left out of the data.
-        papers: the papers' systems that lie in the space are the first trials.
-        trials: how many are proposed in all, failed ones included.
-        minutes: no trial is proposed that would probably end later than this; None for no limit.
-        device_hours: no trial is proposed with which the trials' own times would probably sum up to
-            more than this; None for no limit.
+        fingerprint: fingerprint of the data; a resumed study rejects other data.
+        dropped: what `skip_bad` dropped from the data, in words.
+        papers: the papers' systems in the space are the first trials.
+        trials: total number of proposed trials, failed ones included.
+        minutes: no trial starts that would probably end later than this; None for no limit.
+        device_hours: budget of the trials' total time; no trial starts that would probably exceed
+            it; None for no limit.
         weights: folder or file of published weights; None downloads them.
         teachers: folders of the teachers that the space names, by these names.
-        trial_timeout: minutes that an attempt at a trial may take before it is ended for good; None
-            for no limit but that of a trial which gives no sign of life.
-        device: what trials run on; None takes a GPU where there is one.
-        measure_on: Ray's resource of the nodes that detectors are scored and measured on; None
-            for where they were trained.
-        sampler: what proposes configurations after the planned ones; by default the usual one.
-        objectives: figures of the finished detector that the front is over, each in its own
-            direction.
-        gate: designs that cannot reach the front any more are not trained.
+        trial_timeout: minutes after which an attempt at a trial is ended as failed; None for no
+            limit except that of trials without a sign of life.
+        device: the device of trials; None for a GPU if there is one.
+        measure_on: Ray resource of the nodes on which detectors are scored and measured; None to
+            measure where they were trained.
+        sampler: proposes configurations after the planned ones.
+        objectives: figures that the search optimises, each in its own direction.
+        gate: designs whose predicted upper bound the front dominates are not trained.
         early_stopping: the rule by which trials are stopped; None trains all to their end.
-        stopped_as: how the sampler is told of a stopped trial.
-        constraints: what a finished detector must keep to; others never come onto the front.
-        ladder: the ratios at which the best of the trained detectors are pruned.
-        inherit: what the sampler draws, and its ladders, are trained for a share of their epochs,
-            from the detector of the nearest relative that is trained.
-        known: results of elsewhere that the sampler is told of before its first proposal. They are
-            not run again, and never come onto the front.
+        stopped_as: how a stopped trial is reported to the sampler.
+        constraints: bounds on the figures of detectors on the front.
+        ladder: the ratios at which the best trained detectors are pruned.
+        inherit: the sampler's draws, and their ladders, start from the most similar trained design
+            and are trained for a share of the epochs.
+        known: results that are reported to the sampler before its first draw. They are not run
+            again, and are never on the front.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -124,26 +123,26 @@ class StudySettings(BaseModel):
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """What it must know of a detector."""
+        """All figures of objectives and constraints."""
         return figures_of(self.objectives, self.constraints)
 
     def broken_by(self, result: TrialResult) -> tuple[str, ...]:
-        """The constraints that a trial's final detector does not keep to."""
+        """The constraints that a trial's final detector violates."""
         return tuple(str(c) for c in self.constraints if c.broken_by(result.figure(c.figure)))
 
 
 def changed(settings: StudySettings, **changes: Any) -> StudySettings:
-    """The settings with some of them changed; None leaves one as it is.
+    """The settings with some of them changed; None keeps a setting.
 
     Raises:
-        SettingsError: they do not hold for a study.
+        SettingsError: they are invalid.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     return settings_of(**settings.model_dump() | given)
 
 
 def settings_of(**fields: Any) -> StudySettings:
-    """Settings from the arguments of a search; raises `SettingsError`, which names them."""
+    """Settings from the arguments of a search; raises `SettingsError` with the invalid ones."""
     try:
         return StudySettings(**fields)
     except ValidationError as error:
@@ -155,12 +154,12 @@ def read_settings(folder: Path) -> StudySettings:
 
     Raises:
         StudyError: there is no study.
-        PluginError: a plugin that it was begun with is missing or broken.
+        PluginError: one of its plugins is missing or broken.
     """
     file = folder / SETTINGS
     if not file.exists():
-        raise StudyError(f"{folder}: no study there (no study.json); give the folder of a study")
-    fix = "put back a copy of the file"
+        raise StudyError(f"{folder}: there is no study (no study.json); give a study's folder")
+    fix = "restore a copy of the file"
     try:
         tree = parse_json(file, read_text(file, fix), fix)
         load_plugins(_plugins(tree), moved=True)
@@ -170,6 +169,6 @@ def read_settings(folder: Path) -> StudySettings:
 
 
 def _plugins(tree: Any) -> list[str]:
-    """The plugins that a study's file names; whatever else it holds is judged afterwards."""
+    """The plugins in a study's file; its other content is checked later."""
     named = tree.get("plugins") if isinstance(tree, dict) else None
     return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []

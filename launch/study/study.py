@@ -1,4 +1,4 @@
-"""The study: what was proposed, what came of it, what the sampler was told. Knows no driver."""
+"""The study: its trials, their endings, and their reports to the sampler. Knows no driver."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ from searchspace import Space
 logger = logging.getLogger(__name__)
 
 OnEnd = Callable[[TrialRecord, Outlook], None]
-"""Told of each trial that ended, and of what is left of the budget."""
+"""Called with each trial that ended, and the outlook of the budget."""
 
 
 class Study:
     """The state of a search, in a folder: `study.json`, `journal.jsonl`, `optuna.log`, `trials/`,
     `stages/`.
 
-    The journal is the truth; the Optuna study is told of it and mended from it when opened.
+    The journal is authoritative; the Optuna study is reconciled with it when opened.
 
     Attributes:
-        workers: how many of its trials run side by side; set by its driver.
+        workers: number of trials in parallel; set by its driver.
     """
 
     def __init__(self, folder: Path, settings: StudySettings, on_end: OnEnd | None = None) -> None:
@@ -74,7 +74,7 @@ class Study:
         restore(self._journal, folder, folders, settings, self.space, planned)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._proposed: set[int] = set()
-        # Nothing can be proposed until something else becomes known.
+        # Nothing can be proposed until a running trial reports something.
         self._idle = False
         self._endings: list[TrialRecord] = []
         self._stopped_by: str | None = None
@@ -109,11 +109,11 @@ class Study:
 
     @property
     def stages(self) -> Path:
-        """Where all its trials find and leave the artefacts of their stages."""
+        """The folder with the stages' artefacts of all its trials."""
         return self.folder / STAGES
 
     def ancestor(self, record: TrialRecord) -> Path | None:
-        """The saved detector whose weights a trial's training starts from, if it inherits any."""
+        """The saved detector whose weights a trial inherits, if any."""
         if record.parent is None:
             return None
         return self.stages / self.record(record.parent).result.trained / DETECTOR
@@ -121,15 +121,15 @@ class Study:
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of training after which a trial is compared with others."""
         rule = self.settings.early_stopping
-        # Inherited weights include the parent's epochs, so the rungs of heirs compare to no others.
+        # Inherited weights include the parent's epochs, so their rungs are not comparable.
         compared = rule is not None and record.parent is None
         return rungs_within(rule.budgets, record.config.train) if compared else ()
 
     def propose(self) -> TrialRecord | None:
-        """The next trial to run: an unfinished one first, then the planned ones, then a new draw,
-        at last a stopped one that is worth more training by what is known now.
+        """The next trial to run: unfinished ones first, then planned ones, then new draws, and
+        finally stopped ones that are promoted.
 
-        None when the budget is spent or the space has nothing new; with `waits`, for the moment.
+        None if the budget is spent or the space has nothing new; with `waits`, only for now.
         """
         if self._idle or self._stopped_by:
             return None
@@ -141,21 +141,21 @@ class Study:
 
     @property
     def waits(self) -> bool:
-        """Whether trials run that may give a stopped one another chance."""
+        """Whether running trials may lead to the promotion of a stopped one."""
         stops = self.settings.early_stopping is not None
         return stops and bool(self._proposed) and not self._stopped_by
 
     @property
     def stopped_by(self) -> str | None:
-        """Why it proposes nothing more: what broke around it, or the cause that its latest trials
-        failed for. None as long as it goes on."""
+        """Why it proposes nothing more: a failure of the surroundings, or the common cause of the
+        latest failed trials. None while it goes on."""
         return self._stopped_by
 
     def try_again(self, lasting: bool) -> int:
-        """Make failed trials unfinished again; returns how many.
+        """Mark failed trials as unfinished, to be retried; returns their number.
 
         Args:
-            lasting: also those whose design was to blame.
+            lasting: also those that failed by their design.
         """
         failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
         for record in failed:
@@ -164,10 +164,10 @@ class Study:
         return len(failed)
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
-        """Note how a trial ended; on disk before the sampler hears of it.
+        """Record how a trial ended, on disk before it is reported to the sampler.
 
-        Where the surroundings are to blame it has not ended: it stays unfinished for the next
-        resume, and the study proposes nothing more.
+        After a failure of the surroundings it stays unfinished, for the next resume, and the study
+        proposes nothing more.
         """
         self._proposals.count(rejected=False)
         running = self._journal.get(number)
@@ -182,9 +182,9 @@ class Study:
         self._conclude(running.ended(ending, outcome.seconds))
 
     def note_prediction(self, number: int, cost: Cost, seconds: float) -> bool:
-        """Note what a trial's detector is to cost; says whether it shall be trained.
+        """Record the predicted cost of a trial's detector; returns whether to train it.
 
-        A trial that shall not be has ended.
+        If not, the trial has ended.
 
         Args:
             seconds: since its attempt began.
@@ -201,9 +201,9 @@ class Study:
         return self._note(record, ending, seconds)
 
     def note_rung(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
-        """Note what a trial's detector scores at a rung; says whether it shall be trained on.
+        """Record a trial's metrics at a rung; returns whether training continues.
 
-        A trial that shall not be has ended, but may be proposed again.
+        If not, the trial has ended, but may be promoted and proposed again.
 
         Args:
             seconds: since its attempt began.
@@ -220,12 +220,12 @@ class Study:
         return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
-        """Change how many trials are proposed in all."""
+        """Change the total number of proposed trials."""
         self._idle = False
         self._change(trials=trials)
 
     def allow(self, minutes: float) -> None:
-        """Change how long a trial may take."""
+        """Change the time limit of a trial."""
         self._change(trial_timeout=minutes)
 
     def _change(self, **changes: object) -> None:
@@ -234,8 +234,7 @@ class Study:
         self.settings = settings
 
     def _note(self, record: TrialRecord, ending: Ending | None, seconds: float) -> bool:
-        """Note what became known of a trial, and that it ended if it did; says whether it goes
-        on."""
+        """Record news of a trial, and its ending if any; returns whether it continues."""
         self._idle = False
         if ending is None:
             self._journal.append(record)
@@ -312,23 +311,23 @@ class Study:
 def open_study(
     folder: Path, settings: StudySettings | None = None, on_end: OnEnd | None = None
 ) -> Iterator[Study]:
-    """A study to work on, held by this process alone.
+    """A study to work on, locked by this process.
 
     Args:
-        settings: makes a new study; None opens one that is there.
+        settings: settings of a new study; None opens an existing one.
 
     Raises:
         StudyError: the folder holds a study already, or none, or another process works on it.
     """
     if settings is None:
-        read_settings(folder)  # nothing is made where there is no study
+        read_settings(folder)  # create nothing if there is no study
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(held(folder / "study.lock", "working on it", wait=False))
         except Busy as error:
             raise StudyError(f"{folder}: another process works on this study: {error}") from None
-        # Only now: another process may have begun the study, or changed it, a moment ago.
+        # Under the lock: another process may have created or changed the study a moment ago.
         if settings is None:
             settings = read_settings(folder)
         else:
@@ -341,7 +340,7 @@ def read_records(folder: Path) -> tuple[TrialRecord, ...]:
     """The records of the study in `folder`, whether or not a search runs on it.
 
     Raises:
-        StudyError: there is no study, or its journal is gone.
+        StudyError: there is no study, or its journal is missing.
         JournalError: the journal is damaged.
     """
     read_settings(folder)

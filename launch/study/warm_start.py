@@ -1,4 +1,4 @@
-"""A warm start: what an earlier study or a CSV file knows, as a search can use it."""
+"""Warm start: known results from an earlier study or a CSV file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ class KnownError(InputError):
 
 
 def read_known(source: Path, space: Space, figures: Sequence[str]) -> KnownResults:
-    """What a study's folder or a CSV file holds; raises `KnownError`, `CsvError`, `StudyError`."""
+    """The known results in a study's folder or a CSV file.
+
+    Raises:
+        KnownError, CsvError, StudyError: there are none that can be used.
+    """
     if source.is_dir():
         return from_study(source, read_settings(source).fingerprint, space, figures)
     return from_csv(source, space, figures)
@@ -32,8 +36,8 @@ def from_study(
     """The finished trials of a study that a space can express.
 
     Args:
-        fingerprint: of the study's data.
-        figures: what must be known of each.
+        fingerprint: fingerprint of the study's data.
+        figures: the figures that each must have.
 
     Raises:
         KnownError: there is none.
@@ -47,7 +51,7 @@ def from_study(
             refused.append(f"trial {record.number}: {error}")
     why = refused[0] if refused else "no trial has finished"
     if not results:
-        raise KnownError(f"{folder}: none of its results can be told in this space ({why})")
+        raise KnownError(f"{folder}: no result fits this search space ({why})")
     return KnownResults(
         source=str(folder),
         results=tuple(results),

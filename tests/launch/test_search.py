@@ -75,7 +75,7 @@ def test_a_detector_that_is_gone_is_said_to_be_and_made_again_from_its_stages(
     assert "Its detector is gone:" in (study / "report.html").read_text()
     for member in load_front(study).members:
         assert not member.is_there
-        with pytest.raises(ValueError, match=f"{member.detector}: there is no such folder; run_trial"):
+        with pytest.raises(ValueError, match=f"{member.detector}: there is no such folder"):
             member.load()
     stages = {path.name for path in (study / "stages").iterdir()}
     again = run_trial(
@@ -318,7 +318,7 @@ def test_a_warm_start_is_told_of_and_shown(
     )  # fmt: skip
     [words] = said
     assert words.startswith(
-        f"{study_folder}: 3 known results told to the sampler; of the same data"
+        f"{study_folder}: 3 known results reported to the sampler; on the same data"
     )
     assert words in html.unescape((out / "report.html").read_text())
     assert len(read_settings(out).known[0].results) == 3

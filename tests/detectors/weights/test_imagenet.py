@@ -108,7 +108,11 @@ def test_a_narrower_mobilenet_takes_the_first_channels(downloaded: list[str]) ->
     ("backbone", "fields", "message"),
     [
         (MobileNetV1(), {"pixels": "inception"}, r"detector\.backbone\.activation 'relu6'"),
-        (RELU6, {}, r"mobilenet_v1 .* detector\.pixels 'inception', not 'imagenet': set it to that"),
+        (
+            RELU6,
+            {},
+            r"mobilenet_v1 .* detector\.pixels 'inception', not 'imagenet': set it to",
+        ),
         (VGG16(), {"pixels": "caffe"}, r"vgg16 .* detector\.pixels 'imagenet', not 'caffe'"),
         (ResNet(), {"pixels": "inception"}, r"resnet .* detector\.pixels 'imagenet'"),
         (ResNet(), {"width": 1.25}, r"are for width 1 or less, not 1\.25: lower detector\.width"),

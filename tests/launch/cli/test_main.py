@@ -249,7 +249,7 @@ def test_search_and_report_end_with_the_front(
     [
         (("search", "--data", "gone", "--out", "x"), "gone", 1),
         (("search", "--space", "gone", "--data", "gone"), "gone", 1),
-        (("search", "--resume", "gone"), "no study there", 1),
+        (("search", "--resume", "gone"), "there is no study", 1),
         (("search", "--resume", "gone", "--data", "gone"), "settled --data for good", 2),
         (("search", "--resume", "gone", "--sampler", "tpe"), "settled --sampler for good", 2),
         (("search", "--resume", "gone", "--no-papers"), "settled --papers for good", 2),
@@ -257,7 +257,7 @@ def test_search_and_report_end_with_the_front(
         (("search", "--resume", "gone", "--seed", "0"), "settled --seed for good", 2),
         (("search", "--train-images", "gone"), "--val-annotations", 2),
         (("trial", "gone.json", "--data", "gone"), "gone.json", 1),
-        (("report", "gone"), "no study there", 1),
+        (("report", "gone"), "there is no study", 1),
     ],
 )
 def test_what_a_user_can_get_wrong_ends_in_a_message(

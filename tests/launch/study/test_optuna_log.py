@@ -164,4 +164,7 @@ def test_a_damaged_log_is_put_aside_and_made_anew_from_the_journal(
 ) -> None:
     [aside] = open_damaged(settings, tmp_path, damage)
     [message] = [r.getMessage() for r in caplog.records]
-    assert f"{tmp_path}/optuna.log is made anew from the journal, kept as {aside.name}" in message
+    assert (
+        f"{tmp_path}/optuna.log is rebuilt from the journal, old one kept as {aside.name}"
+        in message
+    )

@@ -214,7 +214,7 @@ def test_what_is_left_of_a_study_is_not_made_another(
         path = tmp_path / name
         path.unlink() if path.is_file() else shutil.rmtree(path)
     with (
-        pytest.raises(StudyError, match=r"study\.json is gone: put that back"),
+        pytest.raises(StudyError, match=r"without study\.json: restore that file"),
         open_study(tmp_path, settings),
     ):
         pass

@@ -194,14 +194,14 @@ def test_a_folder_with_a_study_is_not_begun_again(settings: StudySettings, tmp_p
 @pytest.mark.parametrize("text", [b"", b"{", b'{"space": {}}', b"\xff\xfe", b"\0" * 99])
 def test_settings_that_cannot_be_read_are_named_in_one_line(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "study.json").write_bytes(text)
-    with pytest.raises(StudyError, match=r"study\.json: .* put back a copy") as error:
+    with pytest.raises(StudyError, match=r"study\.json: .* restore a copy") as error:
         open_study(tmp_path).__enter__()
     assert "\n" not in str(error.value)
     assert {path.name for path in tmp_path.iterdir()} == {"study.json"}
 
 
 def test_a_folder_without_a_study_is_named_and_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no study there"):
+    with pytest.raises(StudyError, match="there is no study"):
         open_study(tmp_path / "nothing").__enter__()
     assert not list(tmp_path.iterdir())
 

@@ -61,15 +61,15 @@ def test_rows_are_results(slim: Space, tmp_path: Path) -> None:
     [
         ([NAMES.replace("input_size", "inputsize"), UNPRUNED], ["line 1, column 1", SIZE]),
         ([NAMES.replace("ap_small", "apsmall"), UNPRUNED], ["column 7", "one is ap_small"]),
-        ([f"{NAMES},fps", f"{UNPRUNED},1"], ["line 1, column 9", "fps is there twice"]),
+        ([f"{NAMES},fps", f"{UNPRUNED},1"], ["line 1, column 9", "fps appears twice"]),
         ([NAMES.removesuffix(",fps"), UNPRUNED], ["line 1", "no column fps", "objective"]),
         ([NAMES, UNPRUNED, "64,[6]"], ["line 3", "2 cells under 8"]),
         ([NAMES, UNPRUNED.replace("64", "65")], [f"line 2, column {SIZE}", "'65' is not one of"]),
         ([NAMES, UNPRUNED.replace("[6]", "[5]")], [STRIDES, "is not one of [], [6]"]),
         ([NAMES, PRUNED.replace("0.5", "")], [f"column {RATIO}", "needs a value there"]),
-        ([NAMES, UNPRUNED.replace("none,", "none,0.5")], [RATIO, "does not exist under", "empty"]),
-        ([NAMES, UNPRUNED.replace(",50", ",0")], ["column fps", "'0' is no number above 0"]),
-        ([NAMES, UNPRUNED.replace("0.1", "nan")], ["column ap_small", "'nan' is no number"]),
+        ([NAMES, UNPRUNED.replace("none,", "none,0.5")], [RATIO, "is inactive with", "empty"]),
+        ([NAMES, UNPRUNED.replace(",50", ",0")], ["column fps", "'0' is not a number above 0"]),
+        ([NAMES, UNPRUNED.replace("0.1", "nan")], ["column ap_small", "'nan' is not a number"]),
         ([NAMES, UNPRUNED.replace("0.1", "")], ["column ap_small", "empty"]),
         ([NAMES.replace(f"{SIZE},", ""), UNPRUNED[3:]], ["line 2", f"{SIZE}, but there is no"]),
         ([NAMES], ["no results"]),
@@ -89,7 +89,7 @@ def test_bad_files_are_refused_by_line_and_column(
 @pytest.mark.parametrize("figure", ["params", "latency_ms"])
 def test_what_counts_by_its_ratio_is_above_0(slim: Space, tmp_path: Path, figure: str) -> None:
     lines = (NAMES.replace("fps", figure), UNPRUNED.replace(",50", ",0"))
-    with pytest.raises(CsvError, match=f"column {figure}: '0' is no number above 0"):
+    with pytest.raises(CsvError, match=f"column {figure}: '0' is not a number above 0"):
         read_rows(write(tmp_path, *lines), slim, ("ap_small", figure))
 
 
@@ -124,9 +124,9 @@ def test_what_a_space_cannot_express_is_left_out(slim: Space, earlier: Path) -> 
     assert all(COPIES not in r.params for r in some.results)
     assert f"{some.left_out} left out (trial" in some.in_words("f")
     assert COPIES in some.in_words("f")
-    assert "of the same data" in some.in_words("f")
-    assert "of other data" in some.in_words("g")
-    with pytest.raises(KnownError, match="none of its results"):
+    assert "on the same data" in some.in_words("f")
+    assert "on other data" in some.in_words("g")
+    with pytest.raises(KnownError, match="no result fits"):
         read_known(earlier, slim.fix("detector.num_classes", 7), FIGURES)
     with pytest.raises(KnownError, match="it has no ap50"):
         read_known(earlier, slim, (*FIGURES, "ap50"))
