@@ -1,6 +1,6 @@
 """Trials, studies and searches.
 
-Only what is asked for is imported: a single trial needs neither Ray nor Optuna.
+Names are imported on first use: a single trial needs neither Ray nor Optuna.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a detector must keep to, whatever its objectives."""
+"""Constraints: bounds on figures of detectors on the front."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
 class Constraint(BaseModel):
-    """A bound of one figure of the finished detector.
+    """A bound on one figure of the finished detector.
 
     Attributes:
-        sense: `min` where the figure must reach the bound, `max` where it must not exceed it.
+        sense: `min` for a lower bound, `max` for an upper bound.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,13 +40,13 @@ class Constraint(BaseModel):
 
     @property
     def on_cost(self) -> bool:
-        """Whether it bounds what a prediction of the cost may tell."""
+        """Whether it bounds a cost, which may be predicted before training."""
         return self.figure not in Metrics.model_fields
 
     def violation(self, value: float | None) -> float:
-        """By how much of the bound it is broken; 0 or less where it is kept.
+        """The violation relative to the bound; 0 or less if it is satisfied.
 
-        A figure that is not defined breaks every bound by all of it.
+        An undefined figure violates every bound by 1.
         """
         if value is None:
             return 1.0
@@ -61,7 +61,7 @@ class Constraint(BaseModel):
 
 
 def bound_fault(figure: Figure, bound: float) -> str | None:
-    """Why no detector can keep to a bound, or none can break it; None for a good one."""
+    """Why a bound cannot be satisfied, or cannot be violated; None for a valid one."""
     if figure in Metrics.model_fields:
         if 0 <= bound <= 1:
             return None
@@ -84,7 +84,7 @@ def constraints_from(bounds: Mapping[str, float | None]) -> tuple[Constraint, ..
 def figures_of(
     objectives: Sequence[Figure], constraints: Sequence[Constraint]
 ) -> tuple[Figure, ...]:
-    """What a search must know of a detector, each figure once."""
+    """The figures of objectives and constraints, each once."""
     return tuple(dict.fromkeys([*objectives, *(c.figure for c in constraints)]))
 
 
@@ -92,7 +92,7 @@ def parse_count(text: str) -> float:
     """A number that may end in k, M or G, e.g. `10M`.
 
     Raises:
-        ValueError: it is no such number, or not above 0.
+        ValueError: it is not such a number, or not above 0.
     """
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG]?)\s*", text)
     value = float(found[1]) * UNITS[found[2]] if found else math.nan

@@ -1,4 +1,4 @@
-"""Files that are never seen half-written, and files that appear in a second place."""
+"""Atomic and durable writing of files, and publishing of folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_atomically(path: Path, text: str) -> None:
     Several processes may write the same file at once: one of them comes last.
 
     Raises:
-        OSError: it could not be written; the message names it. What was there before still is.
+        OSError: it could not be written; the message names it. The old content is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -37,7 +37,7 @@ def append_durably(path: Path, data: bytes) -> None:
     """Add to the end of a file that no other process writes; on disk when this returns.
 
     Raises:
-        OSError: it could not be written; the message names the file, which is as it was before.
+        OSError: it could not be written; the message names the file, which is unchanged.
     """
     with _naming(path), open(path, "ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
@@ -47,7 +47,7 @@ def append_durably(path: Path, data: bytes) -> None:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except BaseException:
-            # A full disk takes the first bytes of a line: the next one would be joined to them.
+            # On a full disk, part of the line may be written; the next line would be joined to it.
             with contextlib.suppress(OSError):
                 file.truncate(end)
             raise
@@ -56,8 +56,8 @@ def append_durably(path: Path, data: bytes) -> None:
 def publish(source: Path, target: Path) -> None:
     """Make every file of the folder `source` appear in the folder `target`.
 
-    As a hard link, so that it takes no room and outlives the removal of `source`; as a copy on file
-    systems that have no links.
+    Files are hard links, which take no space and survive the removal of `source`; copies on file
+    systems without links.
     """
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
@@ -71,19 +71,19 @@ def publish(source: Path, target: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
+    """SHA-256 of a file's content in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _partial(path: Path) -> Path:
-    """A file beside `path` that no other writer of it has."""
+    """A temporary file next to `path`, unique to this writer."""
     return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
 
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors of writing, which carry no file name, get one."""
+    """Add the file name to errors of writing, which have none."""
     try:
         yield
     except OSError as error:

@@ -9,7 +9,7 @@ Point = Sequence[float]
 
 
 def dominates(a: Point, b: Point) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better."""
+    """Whether `a` is at least as good as `b` in all coordinates, and better in one."""
     return all(x >= y for x, y in zip(a, b, strict=True)) and tuple(a) != tuple(b)
 
 
@@ -45,5 +45,5 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 
 def log_fps(value: float) -> float:
-    """Frames per second as the sampler and the hypervolume see them: ratios count, not sums."""
+    """The logarithm of frames per second, for the sampler and the hypervolume: ratios matter."""
     return math.log(value)

@@ -1,4 +1,4 @@
-"""What a study knows of each trial; what reports are made from."""
+"""Records of trials, kept by a study and used for reports."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class _Ending(BaseModel):
     """How a trial ended.
 
     Attributes:
-        early: by the study's decision, before it came to a result.
-        trained: its training had begun.
+        early: ended by the study's decision, without a result.
+        trained: its training had started.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,10 +30,10 @@ class _Ending(BaseModel):
 
 
 class Finished(_Ending):
-    """It came to a result.
+    """It has a result.
 
     Attributes:
-        broken: the constraints of the study that its detector breaks.
+        broken: the study's constraints that its detector violates.
     """
 
     state: Literal["finished"] = "finished"
@@ -42,10 +42,10 @@ class Finished(_Ending):
 
 
 class Failed(_Ending):
-    """It came to no result.
+    """It has no result.
 
     Attributes:
-        lasting: its configuration is to blame, so it would fail again.
+        lasting: caused by its configuration, so it would fail again.
     """
 
     state: Literal["failed"] = "failed"
@@ -54,7 +54,7 @@ class Failed(_Ending):
 
 
 class Infeasible(_Ending):
-    """It was not trained, since by its predicted cost it breaks constraints.
+    """It was not trained, because its predicted cost violates constraints.
 
     Attributes:
         broken: these constraints.
@@ -68,7 +68,7 @@ class Infeasible(_Ending):
 
 
 class Gated(_Ending):
-    """It was not trained, since it could not reach the front any more."""
+    """It was not trained, because the front dominates its predicted upper bound."""
 
     early: ClassVar[bool] = True
     trained: ClassVar[bool] = False
@@ -78,11 +78,11 @@ class Gated(_Ending):
 
 
 class Stopped(_Ending):
-    """It was not worth more training than it had; it may be given another chance.
+    """It was stopped by the early-stopping rule; it may be promoted later.
 
     Attributes:
-        growth: how far AP_small of others had grown from the rung that it was stopped at to their
-            end; None where none had ended.
+        growth: growth factor of AP_small of other trials from this rung to their end; None if none
+            had ended.
     """
 
     early: ClassVar[bool] = True
@@ -95,7 +95,7 @@ class Stopped(_Ending):
 Ending = Annotated[Finished | Failed | Infeasible | Gated | Stopped, Field(discriminator="state")]
 
 State = Literal["finished", "running", "failed", "infeasible", "gated", "stopped"]
-"""Where a trial stands: `running` until it ends, then as its ending says."""
+"""The state of a trial: `running` until it ends, then that of its ending."""
 
 STATES: tuple[State, ...] = get_args(State)
 """In the order of reports."""
@@ -103,43 +103,43 @@ STATES: tuple[State, ...] = get_args(State)
 _ENDINGS = {e.model_fields["state"].default: e for e in get_args(get_args(Ending)[0])}
 
 EARLY: tuple[State, ...] = tuple(state for state, ending in _ENDINGS.items() if ending.early)
-"""States of trials that the study ended before they came to a result."""
+"""States of trials that the study ended without a result."""
 
 UNTRAINED: tuple[State, ...] = tuple(s for s, ending in _ENDINGS.items() if not ending.trained)
 """States of trials that were ended before training."""
 
 TRAINING = ("epochs", "finetune_epochs", "still_rising")
-"""Columns of `front.csv` that say how a trial was trained: no parameters, and no figures."""
+"""Columns of `front.csv` about the training, which are neither parameters nor figures."""
 
 Param = bool | int | float | str | None
-"""A parameter as Optuna has it."""
+"""The value of an Optuna parameter."""
 
 Origin = Literal["baseline", "paper", "ladder", "sampler"]
 
 REFERENCES: tuple[Origin, ...] = ("baseline", "paper")
-"""Origins of trials that a front is read against: they are trained whatever is expected of them."""
+"""Origins of trials that the front is compared with: they are always trained to the end."""
 
 
 class TrialRecord(BaseModel):
     """One trial of a study.
 
     Attributes:
-        number: its place in the study, from 0.
-        folder: where its artefacts lie, relative to the study's folder.
+        number: its number in the study, from 0.
+        folder: folder of its artefacts, relative to the study's.
         origin: `baseline` for the unpruned stock detector, `paper` for a published system moved
             to the space's sizes, `ladder` for a trial's detector pruned at another ratio,
             `sampler` for all others.
         params: the parameters that draw its configuration from the space.
         config: the configuration that is trained.
-        drawn: what the space drew, where that is something else: an heir is trained for fewer
-            epochs.
-        parent: the trial from whose trained detector this one's training starts.
+        drawn: the configuration as drawn, if it differs: with inherited weights, a trial is trained
+            for fewer epochs.
+        parent: the trial whose weights it inherits.
         ending: how it ended; None while it runs, or waits to be run again.
-        predicted: what its detector was to cost, known before training.
-        midway: what a snapshot of its detector scored, by epochs of training; without classes.
-        promoted: the last rung that it stood at when it was given another chance.
-        retries: how often it was tried again after it had failed.
-        seconds: wall time of the attempts that ended it, without waiting for a place to run.
+        predicted: predicted cost of its detector, known before training.
+        midway: metrics of snapshots, by epochs of training; without classes.
+        promoted: the last rung from which it was promoted.
+        retries: how often it was retried after a failure.
+        seconds: wall time of its attempts, without waiting for a place to run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -159,15 +159,15 @@ class TrialRecord(BaseModel):
     seconds: float = 0.0
 
     def ended(self, ending: Ending, seconds: float) -> TrialRecord:
-        """This trial after an attempt of so many seconds that ended it."""
+        """This trial after a final attempt of `seconds`."""
         return self.model_copy(update={"ending": ending, "seconds": self.seconds + seconds})
 
     def promoted_from(self, rung: int) -> TrialRecord:
-        """This stopped trial with another chance, after the rung that it was stopped at."""
+        """This stopped trial, promoted from the rung where it was stopped."""
         return self.model_copy(update={"ending": None, "promoted": rung})
 
     def tried_again(self) -> TrialRecord:
-        """This failed trial, to be run again."""
+        """This failed trial, to be retried."""
         return self.model_copy(update={"ending": None, "retries": self.retries + 1})
 
     @property
@@ -177,7 +177,7 @@ class TrialRecord(BaseModel):
 
     @property
     def training(self) -> tuple[Any, ...]:
-        """What its training depends on: trials of a study that agree in it share one."""
+        """Everything that determines its training: equal values share a training in a study."""
         return *training_cause(self.config), self.parent
 
     @property
@@ -186,43 +186,43 @@ class TrialRecord(BaseModel):
 
     @property
     def result(self) -> TrialResult | None:
-        """What it came to, if it did."""
+        """Its result, if it finished."""
         return self.ending.result if isinstance(self.ending, Finished) else None
 
     @property
     def reason(self) -> str | None:
-        """Why it failed, or was ended early; None for others."""
+        """Why it failed or was ended early; None otherwise."""
         return getattr(self.ending, "reason", None)
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """The constraints of the study that its detector breaks."""
+        """The study's constraints that its detector violates."""
         return getattr(self.ending, "broken", ())
 
     @property
     def lasting(self) -> bool:
-        """Whether it failed by its configuration, so that it would fail again."""
+        """Whether its failure was caused by its configuration, so that it would fail again."""
         return isinstance(self.ending, Failed) and self.ending.lasting
 
     @property
     def again(self) -> bool:
-        """Whether it ran on after it had ended once."""
+        """Whether it was promoted or retried."""
         return bool(self.promoted or self.retries)
 
     @property
     def epochs(self) -> tuple[int, int] | None:
-        """Epochs of training that its detector had, and of what followed; None if not known."""
+        """Epochs of its detector's training, and of the second part; None if unknown."""
         if self.result is not None:
             return self.result.config.epochs
         return (max(self.midway), 0) if self.state == "stopped" and self.midway else None
 
     def values(self, objectives: Sequence[Figure]) -> tuple[float, ...] | None:
-        """The objectives' values; None without a result, or where one is not known."""
+        """The objectives' values; None without a result, or if one is unknown."""
         found = tuple(self.result.figure(name) for name in objectives) if self.result else (None,)
         return None if None in found else found
 
     def figure(self, name: str) -> float | None:
-        """A metric or cost by its name, as far as it is known: measured, else so far, predicted."""
+        """A metric or cost by its name: final, else from the last rung or predicted; else None."""
         if self.result is not None:
             return self.result.figure(name)
         so_far = self.midway[max(self.midway)] if self.midway else None

@@ -1,1 +1,1 @@
-"""What runs a study's trials."""
+"""Drivers, which run a study's trials."""

@@ -1,4 +1,4 @@
-"""One attempt at a trial of a study, with every way it can end as a value."""
+"""One attempt at a trial of a study; every possible ending is a returned value."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def attempt(
     run: Callable[..., TrialResult] = run_trial,
     **given: Unpack[TrialOptions],
 ) -> TrialResult | Failure | Ended:
-    """Run a trial, or go on with it; whatever goes wrong in it does not end the search.
+    """Run or resume a trial; no error in it ends the search.
 
     The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt that failed until a
     later one succeeds.
 
     Args:
-        watch: where it ends the trial, `Ended` comes back: the watch knows why.
+        watch: if it ends the trial, `Ended` is returned: the watch knows why.
         given: further arguments of `run_trial`.
     """
     start = time.monotonic()
@@ -61,12 +61,12 @@ def attempt(
         keep_traceback(error, folder)
         seconds = time.monotonic() - start
         if gone := _gone_image(error, data):
-            return Failure(f"{gone} is gone: put the data back", "surroundings", seconds)
+            return Failure(f"{gone} is missing: restore the data", "surroundings", seconds)
         return failure_of(error, folder, seconds)
 
 
 def given_to(study: Study, record: TrialRecord) -> TrialOptions:
-    """What an attempt at a trial of a study is given beside its configuration and folder."""
+    """The options of an attempt at a trial, besides its configuration and folder."""
     ancestor = study.ancestor(record)
     return TrialOptions(
         stages=study.stages.resolve(),
@@ -77,7 +77,7 @@ def given_to(study: Study, record: TrialRecord) -> TrialOptions:
 
 
 def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
-    """`on_epoch`, after the epoch's losses were logged."""
+    """`on_epoch`, preceded by logging the epoch's losses."""
 
     def note(stage: str, epoch: int, losses: dict[str, float]) -> None:
         log.note_epoch(stage, epoch, losses)
@@ -88,7 +88,7 @@ def _noted(log: TrialLog, on_epoch: OnEpoch | None) -> OnEpoch:
 
 
 def _gone_image(error: Exception, data: TrialData) -> Path | None:
-    """The image of the data that was there when they were read, and whose absence is the error."""
+    """The image that existed when the data were read and whose absence caused the error."""
     if not isinstance(error, FileNotFoundError) or error.filename is None:
         return None
     file = Path(os.fsdecode(error.filename))

@@ -1,4 +1,4 @@
-"""The drivers by their names; one is imported when it is asked for, as Ray takes seconds."""
+"""The drivers by name; each is imported on first use, as importing Ray takes seconds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ DRIVERS = {
     "ray": "launch.drivers.ray_tune:RayTune",
     "local": "launch.drivers.local:LocalDriver",
 }
-"""Where their classes are."""
+"""Modules of their classes."""
 
 
 def make_driver(driver: str | Driver, **options: Any) -> Driver:
-    """The driver of a name, with the options that are given; None is not given.
+    """The driver with a name and these options; an option of None is not set.
 
     Args:
-        driver: its name; a driver that is made already has its own options.
+        driver: its name; a driver object has its options already.
 
     Raises:
-        SettingsError: there is no such driver, or it knows nothing of an option.
-        ValueError: an option's value makes no sense.
+        SettingsError: there is no such driver, or it does not have one of the options.
+        ValueError: an option's value is invalid.
     """
     given = {option: value for option, value in options.items() if value is not None}
     if not isinstance(driver, str):
         for option, value in given.items():
-            raise SettingsError(f"{option} {value}: give it to {type(driver).__name__} itself")
+            raise SettingsError(f"{option} {value}: set it in {type(driver).__name__}(...) instead")
         return driver
     name = driver
     if name not in DRIVERS:
@@ -40,7 +40,7 @@ def make_driver(driver: str | Driver, **options: Any) -> Driver:
         if option not in _options(name):
             who = " or ".join(other for other in DRIVERS if option in _options(other))
             raise SettingsError(
-                f"{option} {value}: only the driver {who} knows of it; leave it out, or take "
+                f"{option} {value}: only the driver {who} has this option; remove it, or use "
                 f"that driver"
             )
     return pkgutil.resolve_name(DRIVERS[name])(**given)

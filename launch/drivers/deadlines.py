@@ -1,7 +1,7 @@
-"""When a running trial counts as hung, and what is said while it is waited for.
+"""When a running trial counts as hung, and messages while waiting for it.
 
 A trial's reports - of an epoch, a rung, a prediction - are its signs of life. How long it may be
-silent follows from what trials have taken so far; how long it may take at all is the user's choice.
+silent depends on the durations of earlier trials; its total time is limited by the user.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from launch.records import TrialRecord
 from launch.study.failures import Failure
 
 FIRST = 12 * 3600.0
-"""Seconds that a trial may be silent while none has finished yet."""
+"""Seconds that a trial may be silent while no trial has finished."""
 
 LEAST = 600.0
-"""Seconds that a trial may be silent in any case."""
+"""The least seconds that a trial may be silent."""
 
 FACTOR = 3.0
-"""How many times as long as the longest trial so far took one may be silent. It may have to wait
-until another one has trained what both need, and then for its turn to measure."""
+"""The permitted silence, as a multiple of the longest trial's duration. A trial may have to wait
+for another one that trains a shared detector, and then for its turn to measure."""
 
 QUIET = 300.0
-"""Seconds of silence after which it is said who is waited for."""
+"""Seconds of silence after which a message names the trials that are waited for."""
 
 TICK = 5.0
-"""Seconds between two looks at the trials."""
+"""Seconds between two checks of the trials."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a trial may go on.
+    """The time limits of a trial.
 
     Attributes:
-        silent: seconds without a sign of life.
-        why: what `silent` follows from, for the report.
-        minutes: in all; None for no limit.
+        silent: permitted seconds without a sign of life.
+        why: the reason for `silent`, for the report.
+        minutes: total time; None for no limit.
     """
 
     silent: float = FIRST
@@ -49,9 +49,9 @@ class Limits:
     minutes: float | None = None
 
     def broken(self, running: float, silent: float) -> Failure | None:
-        """The end of a trial that has run, and been silent, for too many seconds.
+        """The failure of a trial that has run, or been silent, for too long; None if it has not.
 
-        A hang may have come from elsewhere, so a resume tries the trial again.
+        A hang may have an external cause, so the trial is retried on resuming.
         """
         if self.minutes is not None and running > 60 * self.minutes:
             said = f"{self.minutes:g} minute{'' if self.minutes == 1 else 's'}"
@@ -65,10 +65,10 @@ class Limits:
 def limits(
     record: TrialRecord, records: Sequence[TrialRecord], minutes: float | None = None
 ) -> Limits:
-    """The limits of a trial, by what the others of its study took.
+    """The limits of a trial, from the durations of the others in its study.
 
     Args:
-        minutes: that any trial may take in all, by the user's choice.
+        minutes: the user's limit of a trial's total time.
     """
     longest = max(
         (other for other in records if other.state == "finished"),
@@ -83,7 +83,7 @@ def limits(
 
 
 def _work(record: TrialRecord) -> float:
-    """What a trial trains, in multiply-accumulates per image; 0 where that is not known yet."""
+    """Size of the trained network in multiply-accumulates per image; 0 if not known yet."""
     known = record.predicted or (record.result.final.cost if record.result else None)
     return known.macs * sum(record.config.epochs) if known else 0.0
 
@@ -93,7 +93,7 @@ class _Life:
     """A running trial.
 
     Attributes:
-        said: seconds of silence at which it was last said that it is waited for.
+        said: seconds of silence at the last message about it.
     """
 
     limits: Limits
@@ -103,7 +103,7 @@ class _Life:
 
 
 class Vigil:
-    """Watches over running trials, by number. Any thread may ask and tell."""
+    """Watches running trials, by number. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -119,7 +119,7 @@ class Vigil:
             self._changed, self._said = now, 0.0
 
     def hear(self, number: int, limits: Limits) -> None:
-        """A sign of life of a trial; what it may take is known better now."""
+        """Note a sign of life of a trial, and its updated limits."""
         with self._lock:
             if life := self._lives.get(number):
                 now = self._clock()
@@ -132,7 +132,7 @@ class Vigil:
             self._changed, self._said = self._clock(), 0.0
 
     def overruns(self) -> dict[int, Failure]:
-        """The trials that are to be ended."""
+        """The trials that must be ended, with their failures."""
         with self._lock:
             now = self._clock()
             found = {
@@ -142,7 +142,7 @@ class Vigil:
         return {number: overrun for number, overrun in found.items() if overrun}
 
     def words(self) -> str | None:
-        """Who has been silent for so long that it has to be said, or said again."""
+        """A message about trials that have been silent for long; None if there is none due."""
         with self._lock:
             now = self._clock()
             if not self._lives:
@@ -150,7 +150,7 @@ class Vigil:
             silent = {
                 number: now - life.heard
                 for number, life in self._lives.items()
-                # Twice the usual is nothing to speak of; nor is what was said at half the time.
+                # No message below twice the usual silence, or before it has doubled again.
                 if now - life.heard >= max(QUIET, 2 * life.said, 2 * self._usual)
             }
             for number, seconds in silent.items():
@@ -168,12 +168,12 @@ class Vigil:
 
 
 class Watchman:
-    """A thread that looks at trials in turns, for as long as it is entered.
+    """A thread that checks the trials periodically while the context is active.
 
     Attributes:
-        vigil: what is known of the trials.
-        end: ends one that broke a limit, or cannot yet; called until the vigil has its end.
-        say: told who is waited for.
+        vigil: the running trials.
+        end: ends a trial that exceeded a limit; called again until the trial has ended.
+        say: called with messages about trials that are waited for.
     """
 
     def __init__(
@@ -201,8 +201,8 @@ class Watchman:
             try:
                 self._look()
             except Exception as error:
-                # Such as a terminal that is gone; trials are watched over all the same.
-                logger.warning(f"a look at the running trials failed: {error}")
+                # For example the terminal is gone; the trials must still be watched.
+                logger.warning(f"a check of the running trials failed: {error}")
 
     def _look(self) -> None:
         for number, failure in self._vigil.overruns().items():
@@ -212,7 +212,7 @@ class Watchman:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as one says it: 40 seconds, 5 minutes, 2.5 hours."""
+    """A duration in words: 40 seconds, 5 minutes, 2.5 hours."""
     for unit, length in (("hour", 3600), ("minute", 60)):
         if seconds >= length:
             count = f"{seconds / length:.1f}".removesuffix(".0")

@@ -1,4 +1,4 @@
-"""What a driver is: it runs the trials of a study until that proposes no more."""
+"""The contract of a driver, which runs the trials of a study until it proposes no more."""
 
 from __future__ import annotations
 
@@ -20,59 +20,58 @@ Say = Callable[[str], None]
 
 
 class Proposing(Protocol):
-    """What a driver asks of a study, and reports to it; `Study` is one.
+    """The part of a study that a driver uses; `Study` implements it.
 
-    Calls come from one thread, one after the other. Each of them has written what it changes before
-    it returns: a driver may be killed at any moment.
+    Calls come from one thread, one after the other. Each writes its changes to disk before it
+    returns, as a driver may be killed at any moment.
 
     Attributes:
-        workers: how many trials run side by side; the driver sets it before it asks for any.
+        workers: number of trials in parallel; the driver sets it before the first proposal.
     """
 
     workers: int
 
     @property
     def waits(self) -> bool:
-        """Whether there may be another trial once one of those that run has reported."""
+        """Whether there may be another trial after a running one has reported."""
 
     def propose(self) -> TrialRecord | None:
-        """The next trial to run; None where there is none, or with `waits` none for now."""
+        """The next trial to run; None if there is none, or with `waits` none for now."""
 
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of a trial's training after which a snapshot is scored and reported."""
 
     def note_prediction(self, number: int, cost: Cost, seconds: float) -> bool:
-        """Note what a trial's detector is to cost; says whether it is trained."""
+        """Report the predicted cost of a trial's detector; returns whether to train it."""
 
     def note_rung(self, number: int, epochs: int, metrics: Metrics, seconds: float) -> bool:
-        """Note what a snapshot scored at a rung; says whether the trial is trained on."""
+        """Report the metrics of a snapshot at a rung; returns whether training continues."""
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
-        """Note how a trial ended that was not ended by one of the answers above."""
+        """Report the end of a trial that was not ended by one of the answers above."""
 
 
 class Driver(ABC):
-    """Where and how the trials of a study run.
+    """Runs the trials of a study.
 
-    A driver asks the study for trials, as many at once as it has places for, and runs each with
-    `launch.drivers.attempt.attempt`, which turns whatever happens in it into a value. It has to
+    A driver asks the study for as many trials as it has places for, and runs each with
+    `launch.drivers.attempt.attempt`, which returns every ending as a value. It has to
 
     - give each attempt the record's configuration, `study.trial_folder(record)`, `study.stages`,
       `study.ancestor(record)`, and the teachers and published weights that the settings name;
     - report predictions and rungs while the trial waits for the answer, and end an attempt that is
-      answered with False without calling `study.end`: the study has ended the trial by then;
-    - report every other ending with `study.end`, once, a lost process included. A trial whose end
-      is not reported stays unfinished in the journal and runs again when the study is resumed;
-    - end a trial that breaks its limits (`launch.drivers.deadlines`), as far as it can;
-    - go on until `propose` gives None and `waits` is False, and let KeyboardInterrupt through.
+      answered with False, without calling `study.end`: the study has ended the trial already;
+    - report every other ending, including a lost process, with a single call of `study.end`. A
+      trial whose end is not reported stays unfinished in the journal and runs again on resuming;
+    - end a trial that exceeds its limits (`launch.drivers.deadlines`), if it can;
+    - continue until `propose` returns None and `waits` is False, and not catch KeyboardInterrupt.
 
-    Options are fields of the class, named as those of `launch.search`; `launch.drivers.choose` has
-    the drivers by their names.
+    Options are fields of the class, with the names of `launch.search`; `launch.drivers.choose` has
+    the drivers by name.
 
     Attributes:
-        name: as `launch.search(driver=...)` has it.
-        measure_on: the kind of other nodes that detectors are measured on; None measures them where
-            they are trained.
+        name: the name in `launch.search(driver=...)`.
+        measure_on: the kind of nodes on which detectors are measured; None for those that train.
     """
 
     name: ClassVar[str]
@@ -80,29 +79,30 @@ class Driver(ABC):
 
     @property
     def here(self) -> bool:
-        """Whether its trials are certain to run and to be measured on this machine."""
+        """Whether its trials certainly run and are measured on this machine."""
         return True
 
     @abstractmethod
     def on(self, device: str | None) -> Self:
-        """This driver for trials on a device; None takes a GPU where there is one.
+        """This driver for trials on a device; None for a GPU if there is one.
+
+        Called before anything is read or started.
 
         Raises:
-            ValueError: it could never run them; the message says why. Called before anything is
-                read or started.
+            ValueError: it cannot run trials there; the message says why.
         """
 
     def ready(
         self, figures: Sequence[Figure], trial_timeout: float | None
     ) -> AbstractContextManager[None]:
-        """Holds what it runs trials with, such as a connection to a cluster; nothing by default.
+        """Holds the resources for trials, such as a connection to a cluster; by default none.
 
         Args:
-            figures: what must be measured of a detector.
-            trial_timeout: minutes after which a trial has to be ended; None for no such limit.
+            figures: figures that must be measured.
+            trial_timeout: minutes after which a trial must be ended; None for no limit.
 
         Raises:
-            ValueError: it could never run or measure a trial; the message says why.
+            ValueError: it cannot run or measure trials; the message says why.
         """
         return nullcontext()
 
@@ -111,7 +111,7 @@ class Driver(ABC):
         """Run trials until the study proposes no more; called within `ready`.
 
         Args:
-            say: told in words, from any thread, which trials have been silent for long.
+            say: called, from any thread, with messages about trials that have been silent for long.
 
         Raises:
             KeyboardInterrupt: the search was interrupted; it can be resumed.

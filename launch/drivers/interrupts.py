@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a search as Ctrl-C does: what runs is left so that it can be resumed."""
+"""SIGTERM and SIGHUP end a search like Ctrl-C, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 GRACE = 30.0
-"""Seconds after which another signal ends the process at once: its orderly end takes too long."""
+"""Seconds after which a second signal ends the process at once, if its shutdown takes that long."""
 
 DEFAULT = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class _Interrupt:
-    """Raises KeyboardInterrupt at the first signal; others may not cut the orderly end short."""
+    """Raises KeyboardInterrupt at the first signal; later ones do not interrupt the shutdown."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -35,10 +35,10 @@ class _Interrupt:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it, the first of SIGINT, SIGTERM and SIGHUP raises KeyboardInterrupt, others do not.
+    """In this context, the first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt, others do not.
 
-    Signals that are ignored (nohup) or that have a handler of someone else's stay as they are, and
-    so do all in another thread than the main one, where Python knows no signals.
+    Signals that are ignored (nohup) or have another handler are unchanged, and so are all signals
+    outside the main thread, where Python cannot handle them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,7 +53,7 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handlers_kept() -> Iterator[None]:
-    """The signal handlers are at its end what they were, whatever a library installs in it."""
+    """Restore the signal handlers at the end, whatever a library has installed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -62,5 +62,5 @@ def handlers_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # None: not installed by Python, which cannot put it back
+            if handler is not None:  # None: not installed by Python, which cannot restore it
                 signal.signal(number, handler)

@@ -31,8 +31,8 @@ from searchspace.errors import InputError
 class LocalDriver(Driver):
     """One trial after the other, in this process.
 
-    A trial that breaks its limits is ended by an exception in it, which only the main thread can be
-    given, and only where it runs Python's code: for what hangs elsewhere there is `RayTune`.
+    A trial that exceeds its limits is ended by an exception, which can only be raised in the main
+    thread, and only while it executes Python code; `RayTune` can end trials that hang elsewhere.
     """
 
     name: ClassVar[str] = "local"
@@ -47,7 +47,7 @@ class LocalDriver(Driver):
         if trial_timeout is not None and not can_end_trials():
             raise InputError(
                 f"trial_timeout {trial_timeout:g}: with driver local, only a search in the main "
-                "thread, with SIGALRM unused, can end its trials: take driver ray"
+                "thread, with SIGALRM unused, can end its trials: use driver ray"
             )
         return nullcontext()
 
@@ -67,7 +67,7 @@ def can_end_trials() -> bool:
 
 
 class _Overdue(BaseException):
-    """Ends the trial that runs; no handler of errors on the way takes it for one."""
+    """Ends the running trial; a BaseException, so that no error handler catches it."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -102,7 +102,7 @@ def _run(
 
 @contextmanager
 def _watched(vigil: Vigil, say: Callable[[str], None]) -> Iterator[None]:
-    """End trials that break their limits, as far as this thread can be interrupted."""
+    """End trials that exceed their limits, if this thread can be interrupted."""
     if not can_end_trials():
         with Watchman(vigil, lambda number, failure: None, say):
             yield
@@ -113,7 +113,7 @@ def _watched(vigil: Vigil, say: Callable[[str], None]) -> Iterator[None]:
         signal.pthread_kill(main, signal.SIGALRM)
 
     def end(number: int, frame: FrameType | None) -> None:
-        # None where the trial has ended in the meantime.
+        # None if the trial has ended in the meantime.
         for failure in vigil.overruns().values():
             raise _Overdue(failure)
 
@@ -127,7 +127,7 @@ def _watched(vigil: Vigil, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """The study is not left in the middle of what it writes: a trial is ended after it."""
+    """Postpone the end of a trial while the study writes."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
         yield
@@ -137,7 +137,7 @@ def _undisturbed() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _StudyWatch:
-    """Asks the study, which is in this process, whether a trial goes on."""
+    """Asks the study, in this process, whether a trial continues."""
 
     study: Study
     number: int

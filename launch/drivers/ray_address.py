@@ -1,7 +1,7 @@
-"""Which Ray cluster an address means, and whether one answers there.
+"""Finding the Ray cluster of an address, and checking that it answers.
 
-Ray itself waits for minutes, silently, for a cluster that is gone. Here every address is tried for
-seconds first, and what is wrong with it is said with the option or variable that it came from.
+Ray itself waits silently for minutes for a cluster that does not exist. Here every address is tried
+for seconds first, and an error names the option or variable with the address.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from ray._private.services import psutil
 from searchspace.errors import InputError
 
 PATIENCE = 8.0
-"""Seconds that a cluster has to answer each question."""
+"""Seconds within which a cluster must answer each request."""
 
 OWN_RAY = "sparrow-ray"
-"""What the folders of the Rays that searches start for themselves begin with."""
+"""Prefix of the folders of Rays started by searches."""
 
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""The preface of HTTP/2, which Ray's servers speak, with empty settings."""
+"""The connection preface of HTTP/2, which Ray's servers use, with empty settings."""
 
 SETTINGS_FRAME = 4
-"""The type of the frame that every server of HTTP/2 answers with, at the fourth byte."""
+"""The type, at the fourth byte, of the frame with which every HTTP/2 server answers."""
 
-HELP = "check host and port, or leave --address out to start Ray on this machine"
+HELP = "check host and port, or remove --address to start Ray on this machine"
 
 T = TypeVar("T")
 
 
 class RayAddressError(InputError):
-    """No cluster can be joined; the message names the option or variable, and the fix."""
+    """A cluster cannot be joined; the message names the option or variable, and the fix."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a cluster's head is to be found.
+    """The address of a cluster's head.
 
     Attributes:
         text: `HOST:PORT`.
-        named: where that comes from, for messages.
-        fix: what to do if it is wrong.
+        named: its source, for messages.
+        fix: how to correct it.
     """
 
     text: str
@@ -61,12 +61,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Found:
-    """What this machine says of clusters that run on it.
+    """Clusters with a node on this machine.
 
     Attributes:
         variable: the value of RAY_ADDRESS.
-        running: addresses of the heads of the nodes that run here, those of searches left out.
-        noted: what `ray start` noted last, and in which file; None where there is no note.
+        running: addresses of the heads of nodes that run here, without those of searches.
+        noted: the address noted by the last `ray start`, and its file; None if there is none.
     """
 
     variable: str | None
@@ -76,31 +76,31 @@ class Found:
     @classmethod
     def here(cls) -> Found:
         note, text = Path(get_ray_address_file(None)), ""
-        with contextlib.suppress(OSError, UnicodeDecodeError):  # It may be another user's.
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # the file may be another user's
             text = note.read_text().strip()
         variable = os.environ.get("RAY_ADDRESS")
         return cls(variable, running_heads(_command_lines()), (text, note) if text else None)
 
 
 def check_address(address: str | None) -> None:
-    """Raise `RayAddressError` where no cluster answers at what `--address` says."""
+    """Raise `RayAddressError` if no cluster answers at `--address`."""
     if not starts_here(address):
         check_answers(find(address))
 
 
 def starts_here(address: str | None) -> bool:
-    """Whether a search is to start Ray for itself."""
+    """Whether a search starts its own Ray."""
     return address in (None, "local")
 
 
 def find(address: str, here: Callable[[], Found] = Found.here) -> Address:
     """The cluster that `--address` means.
 
-    `auto` is what RAY_ADDRESS names, or else the cluster that a node of this machine belongs to. A
-    Ray that another search has started for itself is none.
+    `auto` is the address in RAY_ADDRESS, or else the cluster of a node on this machine, except for
+    a Ray started by another search.
 
     Raises:
-        RayAddressError: there is no such cluster, or more than one, or it is no address.
+        RayAddressError: there is no such cluster, or more than one, or the address is invalid.
     """
     if address != "auto":
         return _checked(Address(address, f"--address {address}"))
@@ -121,18 +121,18 @@ def find(address: str, here: Callable[[], Found] = Found.here) -> Address:
         )
     stale = f" ({found.noted[1]} names {noted}, which has ended)" if found.noted else ""
     raise RayAddressError(
-        f"--address auto: no node of a Ray cluster runs on this machine{stale}: begin one with "
-        "ray start, or leave --address out to start Ray for this search alone"
+        f"--address auto: no node of a Ray cluster runs on this machine{stale}: start one with "
+        "ray start, or remove --address to start Ray for this search only"
     )
 
 
 def any_node_here() -> bool:
-    """Whether a node of a Ray runs on this machine; a program cannot join a cluster without one."""
+    """Whether a Ray node runs on this machine, which is needed to join a cluster."""
     return any(_is_node(line) for line in _command_lines())
 
 
 def running_heads(command_lines: list[list[str]]) -> frozenset[str]:
-    """Addresses of the clusters whose nodes are among some processes, without Rays of searches."""
+    """Addresses of clusters with nodes among some processes, without Rays of searches."""
     flags = [
         dict(part.split("=", 1) for part in line[1:] if part.startswith("--") and "=" in part)
         for line in command_lines
@@ -146,7 +146,7 @@ def running_heads(command_lines: list[list[str]]) -> frozenset[str]:
 
 
 def check_answers(address: Address) -> None:
-    """Raise `RayAddressError` where nothing that could be Ray answers at an address."""
+    """Raise `RayAddressError` if nothing that could be Ray answers at an address."""
     host, port = _host_and_port(address.text)
     try:
         _in_time(lambda: _greet(host, port))
@@ -161,10 +161,10 @@ def check_answers(address: Address) -> None:
 
 
 def ask_head(address: Address, ask: Callable[[], T]) -> T:
-    """What a question to a cluster's head gives; raises `RayAddressError` where it gives nothing.
+    """The answer of a cluster's head to a request; raises `RayAddressError` if there is none.
 
     Args:
-        ask: may block for long, and is left alone then.
+        ask: the request, which may block for long and is abandoned then.
     """
     try:
         return _in_time(ask)
@@ -182,17 +182,17 @@ def _is_own(folder: str) -> bool:
 
 
 def _command_lines() -> list[list[str]]:
-    """Of every process of this machine that we may see."""
+    """Command lines of all visible processes on this machine."""
     processes = psutil.process_iter(["cmdline"])
     return [process.info["cmdline"] or [] for process in processes]
 
 
 def _checked(address: Address) -> Address:
-    """The same, if it is a host and a port."""
+    """The address itself, if it is a host and a port; raises `RayAddressError` otherwise."""
     text = address.text
     if "://" in text:
         raise RayAddressError(
-            f"{address.named}: a search does not go through Ray's client: run it on a node of the "
+            f"{address.named}: Ray's client is not supported: run the search on a node of the "
             "cluster with --address auto"
         )
     try:
@@ -213,14 +213,14 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 class _NotRay(Exception):
-    """Something else listens."""
+    """Another server listens there."""
 
 
 def _greet(host: str, port: int) -> None:
-    """Raise where nothing answers, or something that does not speak HTTP/2."""
+    """Raise if nothing answers, or something other than HTTP/2."""
     with socket.create_connection((host, port), timeout=PATIENCE) as connection:
         if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):
-            return  # The greeting would have to be encrypted.
+            return  # the server expects an encrypted connection
         try:
             connection.sendall(HELLO)
             answer = b""
@@ -233,10 +233,10 @@ def _greet(host: str, port: int) -> None:
 
 
 def _in_time(ask: Callable[[], T]) -> T:
-    """What a call gives within `PATIENCE`; raises TimeoutError where it takes longer.
+    """The result of a call within `PATIENCE`; raises TimeoutError if it takes longer.
 
-    Name servers and Ray's own calls know no limit that is short enough. The thread that waits for
-    them ends with the process.
+    Name servers and Ray's calls have no sufficiently short timeout. The thread that waits for them
+    ends with the process.
     """
     answers: list[T | BaseException] = []
 

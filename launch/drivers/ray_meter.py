@@ -1,8 +1,8 @@
-"""Detectors are scored and measured on a node of the target's kind, wherever they were trained.
+"""Scoring and measuring of detectors on nodes of the target's kind, wherever they were trained.
 
-Such nodes have a custom resource of Ray, of which each measurement takes one: those of a node come
-one after the other. They take no CPU of Ray's, so that trials which wait for them cannot keep them
-from running; training steps on that node stand still meanwhile (`detectors.quiet`).
+Such nodes have a custom Ray resource, of which each measurement takes one, so that those of a node
+run one after the other. They take no CPUs from Ray, so that waiting trials cannot block them;
+training steps on that node pause meanwhile (`detectors.quiet`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from searchspace.plugins import load_plugins
 M = TypeVar("M", bound=BaseModel)
 
 GPUS_STAY_VISIBLE = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-"""Ray would hide the GPUs from a task that takes none of them."""
+"""Ray hides the GPUs from a task that does not request any, unless this is set."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class TargetMeter:
     Attributes:
         resource: a custom resource of Ray.
         data: the trial's data in Ray's object store.
-        speeds: folder of the speeds that are known, on storage that all nodes share.
-        hardware: what such a node measures on.
+        speeds: folder of cached speeds, on storage that all nodes share.
+        hardware: the device that such a node measures on.
     """
 
     resource: str
@@ -55,7 +55,7 @@ class TargetMeter:
 
     @classmethod
     def on(cls, resource: str, data: TrialData, speeds: Path) -> TargetMeter:
-        """A meter for the nodes that have a resource; waits until one of them answers."""
+        """A meter for the nodes with a resource; waits until one of them answers."""
         return cls(resource, ray.put(data), speeds, ray.get(_placed(_hardware, resource).remote()))
 
     def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
@@ -78,14 +78,13 @@ class TargetMeter:
         try:
             return model.model_validate_json(ray.get(task))
         except RayTaskError as error:
-            # What went wrong there is told as if it had gone wrong here.
+            # Raise the remote error as if it had happened here.
             raise error.cause from None
 
 
 def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
-    """Raise `ValueError` where no node of the cluster has a resource to measure on.
-
-    Also where such a node cannot read one of the figures.
+    """Raise `ValueError` if no node of the cluster has a resource to measure on, or if such a node
+    cannot read one of the figures.
     """
     if ray.cluster_resources().get(resource, 0) < 1:
         raise InputError(
@@ -100,7 +99,7 @@ def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
 
 
 def _placed(task: RemoteFunction, resource: str) -> RemoteFunction:
-    """A task for a node that has the resource, outside of the CPUs that its trial was given."""
+    """A task for a node with the resource, outside the CPUs of its trial."""
     return task.options(
         resources={resource: 1}, scheduling_strategy="DEFAULT", runtime_env=GPUS_STAY_VISIBLE
     )

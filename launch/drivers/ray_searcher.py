@@ -1,4 +1,4 @@
-"""Ray Tune's trials and a study's: which is which, and the answers to those that ask."""
+"""The mapping between Ray Tune's trials and a study's, and the answers to waiting trials."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from launch.study.study import Study
 from launch.trial.result import TrialResult, read_result
 
 RETRIES = 2
-"""How often a trial is started again after its process or node was lost."""
+"""How often a trial is restarted after its process or node was lost."""
 
 RAY_LOG = "ray.log"
-"""What Ray said of a study's trials, in the study's folder."""
+"""File in the study's folder with Ray's log."""
 
 
 class StudySearcher(Searcher):
-    """Hands Tune the study's proposals and the study Tune's endings.
+    """Passes the study's proposals to Tune, and Tune's endings to the study.
 
-    Its own state is only which of Tune's trials is which of the study's; nothing is lost with it.
+    Its only state is the mapping between Tune's trials and the study's, which may be lost.
 
     Attributes:
-        overruns: by Tune's name of a trial, why its process was ended.
+        overruns: by Tune's trial id, why its process was ended.
     """
 
     def __init__(self, study: Study) -> None:
@@ -41,15 +41,15 @@ class StudySearcher(Searcher):
         self.overruns: Mapping[str, Failure] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher; the study, its locks and callbacks stay in this process."""
+        """Tune pickles its searcher; the study with its locks and callbacks is left out."""
         return {}
 
     def number(self, trial_id: str) -> int | None:
-        """The study's number of one of Tune's trials; None where the study has ended it."""
+        """The study's number of a Tune trial; None if the study has ended it."""
         return self._numbers.get(trial_id)
 
     def limits(self, number: int) -> Limits:
-        """What a trial may take by now."""
+        """The current limits of a trial."""
         study = self._study
         return limits(study.record(number), study.records, study.settings.trial_timeout)
 
@@ -70,10 +70,10 @@ class StudySearcher(Searcher):
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Answer a trial that asks whether it goes on.
+        """Answer a trial that asks whether it continues.
 
-        Tune lets it run on when this has returned, so the answer lies there by then. Tune's own way
-        to stop a trial would leave its thread asleep, with the locks that it holds, until another
+        Tune lets the trial continue when this returns, so the answer is available by then. Tune's
+        own way to stop a trial would leave its thread asleep, holding its locks, until another
         trial needs the process.
         """
         if "question" not in result:
@@ -94,7 +94,7 @@ class StudySearcher(Searcher):
         )
 
     def _answers(self, trial_id: str) -> Path:
-        """Where the answers to one of Tune's trials lie."""
+        """The folder of the answers to a Tune trial."""
         return answers_of(self._study) / trial_id
 
     def on_trial_complete(
@@ -107,7 +107,7 @@ class StudySearcher(Searcher):
         if error and trial_id in self.overruns:
             self._study.end(number, self.overruns[trial_id])
         elif error:
-            why = f"its process was lost {RETRIES + 1} times: see {self._study.folder / RAY_LOG}"
+            why = f"its process was lost {RETRIES + 1} times; see {self._study.folder / RAY_LOG}"
             self._study.end(number, Failure(why, "passing"))
         elif result and "failed" in result:
             failure = Failure(result["failed"], result["blame"], result["seconds"])
@@ -117,14 +117,14 @@ class StudySearcher(Searcher):
         # Otherwise the search was interrupted: the trial stays unfinished in the journal.
 
     def save(self, checkpoint_path: str) -> None:
-        """The study lies on disk already."""
+        """Nothing to save: the study is on disk already."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise RuntimeError("a study is resumed from its folder, not from Tune's")
 
 
 def _outcome(file: Path) -> TrialResult | Failure:
-    """The result that a worker says lies in a file."""
+    """The outcome that a worker wrote to a file."""
     try:
         return read_result(file)
     except (OSError, ValueError) as error:
@@ -132,5 +132,5 @@ def _outcome(file: Path) -> TrialResult | Failure:
 
 
 def answers_of(study: Study) -> Path:
-    """Where the answers to all trials lie, for all nodes to see."""
+    """The folder of the answers to all trials, visible to all nodes."""
     return study.folder.resolve() / "ray" / "answers"

@@ -1,7 +1,7 @@
-"""A connection to Ray for one search: a cluster that is joined, or a Ray of the search's own.
+"""A connection to Ray for one search: joining a cluster, or starting its own Ray.
 
-A Ray of its own listens on this machine's loopback interface alone, asks for a token that lies in a
-folder which only this user can read, and is gone with all its processes when the search has ended.
+Its own Ray listens on the loopback interface only, requires a token from a folder that only this
+user can read, and ends with all its processes when the search ends.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from launch.drivers.ray_address import (
 from searchspace.errors import InputError
 
 SOCKET_LENGTH = 107
-"""Bytes of the path of a Unix socket."""
+"""The most bytes of a Unix socket's path."""
 
 BELOW = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
-"""Bytes that Ray adds to its folder's path for a socket."""
+"""Bytes that Ray appends to its folder's path for a socket."""
 
 MARK = "SPARROW_RAY"
-"""The variable by which all processes of a Ray of our own are known; its value is Ray's folder."""
+"""The variable that identifies all processes of our own Ray; its value is Ray's folder."""
 
 GRACE = 3.0
-"""Seconds that Ray's processes have to end by themselves."""
+"""Seconds for Ray's processes to end by themselves."""
 
 
 class RayStartError(InputError):
-    """Ray cannot be had; the message says why, and what to do."""
+    """Ray is not available; the message says why, and what to do."""
 
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """A connection to Ray, ended at the end; one that this process has already is used and kept.
+    """A connection to Ray, closed at the end; an existing one of this process is used and kept.
 
     Args:
         address: `HOST:PORT` or `auto` joins a running cluster; None or `local` starts Ray here.
 
     Raises:
         RayAddressError: no cluster answers at the address.
-        RayStartError: Ray does not start, or does not let us join.
+        RayStartError: Ray does not start, or the cluster cannot be joined.
     """
     if ray.is_initialized():
         yield
@@ -75,8 +75,8 @@ def _joined(address: Address) -> Iterator[None]:
     check_answers(address)
     if not any_node_here():
         raise address.error(
-            "a search can only be run on a machine that is a node of the cluster, and no node runs "
-            "on this one (ray start --address=... makes it one)"
+            "a search must run on a node of the cluster, and this machine is not one (ray start "
+            "--address=... makes it one)"
         )
     _take_token()
     head = services.canonicalize_bootstrap_address(address.text)
@@ -114,14 +114,14 @@ def _own_ray() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logged_to(file: Path) -> Iterator[None]:
-    """What Ray's libraries log and print in this process goes to a file, not to the terminal."""
+    """Redirect the log and output of Ray's libraries in this process to a file."""
     logger = logging.getLogger("ray")
     handlers, level = logger.handlers, logger.level
     handler = logging.FileHandler(file, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
-    # Ray's nodes send errors, such as that of a lost process, to be printed in another thread.
+    # Ray's nodes send errors, e.g. of a lost process, which another thread prints.
     printing = worker.print_to_stdstream
     worker.print_to_stdstream = lambda data, **_: logger.warning("\n".join(data["lines"]))
     try:
@@ -134,10 +134,10 @@ def logged_to(file: Path) -> Iterator[None]:
 
 
 def own_folder() -> Path:
-    """A new folder for Ray, whose path leaves room for the names of Ray's sockets.
+    """A new folder for Ray, with a path short enough for the names of Ray's sockets.
 
     Raises:
-        RayStartError: no folder of temporary files is short enough and can be written.
+        RayStartError: no temporary folder has a short enough path and is writable.
     """
     room = SOCKET_LENGTH - BELOW - len(f"/{OWN_RAY}12345678")
     given = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"]
@@ -147,26 +147,26 @@ def own_folder() -> Path:
                 return Path(tempfile.mkdtemp(prefix=OWN_RAY, dir=os.path.abspath(parent)))
     raise RayStartError(
         f"Ray needs a folder for its sockets with a path of at most {room} bytes, and cannot write "
-        f"to any of {', '.join(dict.fromkeys(filter(None, given)))}: name one by the variable "
-        "RAY_TMPDIR"
+        f"to any of {', '.join(dict.fromkeys(filter(None, given)))}: set the variable RAY_TMPDIR "
+        "to one"
     )
 
 
 def _init(address: str, **more: object) -> None:
-    """`ray.init` without its words, and without its signal handler."""
+    """`ray.init` without its output, and without its signal handler."""
     with handlers_kept():
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
         except SystemExit:
-            # Ray's own answer to SIGTERM, which it sets while it starts.
+            # From Ray's own handler of SIGTERM, which is active while it starts.
             raise KeyboardInterrupt from None
 
 
 def _shut_down() -> None:
-    """`ray.shutdown`, in which signals go on to do what they did.
+    """`ray.shutdown` that keeps our signal handlers.
 
-    Ray's core gives signals their default actions as it ends, unknown to Python, and then Ray takes
-    seconds to end its processes: a further signal would leave these behind.
+    Ray's core resets signals to their default actions when it ends, without Python's knowledge, and
+    then takes seconds to end its processes: a further signal would leave these behind.
     """
     node = worker._global_node
     if node is not None:
@@ -174,7 +174,7 @@ def _shut_down() -> None:
 
         def with_our_handlers(*args: object, **options: object) -> None:
             with handlers_kept():
-                pass  # It installs them anew.
+                pass  # reinstalls them
             end_processes(*args, **options)
 
         node.kill_all_processes = with_our_handlers
@@ -184,13 +184,13 @@ def _shut_down() -> None:
 
 @contextlib.contextmanager
 def _environment(folder: Path) -> Iterator[None]:
-    """What a Ray of our own and its processes find in their environment."""
+    """The environment variables of our own Ray and its processes."""
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
     ours = {
         MARK: str(folder),
-        # Without clusters, Ray binds its ports to the loopback interface.
+        # With clusters disabled, Ray binds its ports to the loopback interface.
         ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
     }
     ours["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "token")
@@ -214,7 +214,8 @@ def _environment(folder: Path) -> Iterator[None]:
 
 
 def _take_token() -> None:
-    """Let Ray show the user's token to a cluster, where there is one and nothing else is said."""
+    """Let Ray use the user's token for a cluster, if there is one and nothing else is
+    configured."""
     with contextlib.suppress(ImportError):  # Older versions of Ray know none.
         from ray._private.authentication.authentication_token_setup import (
             maybe_enable_token_auth_if_token_available as take,
@@ -224,7 +225,7 @@ def _take_token() -> None:
 
 
 def _read_token_anew() -> None:
-    """Make Ray look at the variables on tokens again, which it does once in a process."""
+    """Make Ray read the token variables again, which it does only once per process."""
     with contextlib.suppress(ImportError):  # Older versions of Ray know none.
         from ray._raylet import AuthenticationTokenLoader, Config
 
@@ -233,7 +234,7 @@ def _read_token_anew() -> None:
 
 
 def _end_processes(folder: Path) -> None:
-    """End what is left of the processes of a Ray of our own, stopped ones included."""
+    """End the remaining processes of our own Ray, suspended ones included."""
     left = [process for process in psutil.process_iter() if _is_marked(process, folder)]
     _, left = psutil.wait_procs(left, GRACE)
     for process in left:
@@ -251,7 +252,7 @@ def _is_marked(process: psutil.Process, folder: Path) -> bool:
 
 
 def _kept_logs(folder: Path) -> Path:
-    """A copy of the logs of a Ray of our own that outlives it."""
+    """A permanent copy of the logs of our own Ray."""
     kept = Path(tempfile.mkdtemp(prefix="sparrow-ray-logs-"))
     for logs in folder.glob("session_2*/logs"):
         shutil.copytree(logs, kept, dirs_exist_ok=True)
@@ -259,7 +260,7 @@ def _kept_logs(folder: Path) -> Path:
 
 
 def _words(error: BaseException) -> str:
-    """The first line of an error that says something, and of what caused it."""
+    """The first meaningful line of an error, and of its cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[0] if lines else type(error).__name__
     return f"{words} ({_words(error.__cause__)})" if error.__cause__ else words

@@ -1,4 +1,4 @@
-"""Ray Tune as the driver: it supplies processes, placement and retries; the study decides."""
+"""Ray Tune as the driver: it provides processes, placement and retries; the study decides."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-# Read when ray is imported or started: one log format is enough, trials are given absolute paths,
-# and the study prints its own progress.
+# Read when ray is imported or started: no result files in other formats, no change of the working
+# directory (paths are absolute), and no progress output (the study prints its own).
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# An interrupt ends the search where it stands; Tune would end its step first, which may wait.
+# An interrupt ends the search immediately; Tune would finish its current step first, which may
+# block.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-# Trials are what a machine of the search is for; Ray would run them with the least priority.
+# Ray would run trials with the lowest priority.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -43,21 +44,20 @@ from searchspace.errors import InputError
 
 @dataclass(frozen=True)
 class RayTune(Driver):
-    """Trials side by side in processes of Ray, on this machine or a cluster.
+    """Trials in parallel Ray processes, on this machine or a cluster.
 
-    A study's folder must be visible under the same path to all nodes. What Ray has to say lies in
-    its `ray.log`.
+    All nodes must see the study's folder under the same path. Ray's log is in its `ray.log`.
 
     Attributes:
-        cpus_per_trial: CPUs of a trial.
-        gpus_per_trial: GPUs of a trial, may be a fraction; None takes one where trials run on a
-            GPU, else none.
-        address: of a running cluster; None starts Ray on this machine.
-        measure_on: resource of the nodes that detectors are scored and measured on; None measures
-            where they were trained.
+        cpus_per_trial: CPUs reserved for a trial.
+        gpus_per_trial: GPUs reserved for a trial, may be a fraction; None for one if trials run on
+            a GPU, else none.
+        address: address of a running cluster; None starts Ray on this machine.
+        measure_on: resource of the nodes that score and measure detectors; None to measure where
+            they were trained.
 
     Raises:
-        ValueError: an amount that Ray does not give out.
+        ValueError: Ray does not support such an amount.
     """
 
     name: ClassVar[str] = "ray"
@@ -75,7 +75,7 @@ class RayTune(Driver):
             whole = amount <= 1 or (math.isfinite(amount) and amount == int(amount))
             if not (amount >= least and whole):
                 below = "whole numbers" if least else "whole numbers, 0, or a share of one"
-                raise InputError(f"{option} {amount:g}: Ray gives out {below}")
+                raise InputError(f"{option} {amount:g}: Ray only supports {below}")
 
     @property
     def _gpus(self) -> float:
@@ -98,7 +98,7 @@ class RayTune(Driver):
             yield
 
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
-        # Of a search that was killed: its trials ask anew.
+        # Answers of an earlier search that was killed: its trials ask again.
         shutil.rmtree(answers_of(study), ignore_errors=True)
         study.workers = self.workers()
         searcher = StudySearcher(study)
@@ -111,23 +111,23 @@ class RayTune(Driver):
             raise KeyboardInterrupt
 
     def on_node(self, have: Mapping[str, float]) -> int:
-        """How many trials fit at once on a node that has some resources."""
+        """The number of trials that fit on a node with these resources."""
         fit = have.get("CPU", 0) / self.cpus_per_trial
         return int(min(fit, have.get("GPU", 0) / self._gpus) if self._gpus else fit)
 
     def workers(self) -> int:
-        """How many trials fit into the cluster at once."""
+        """The number of trials that fit into the cluster."""
         return sum(map(self.on_node, _nodes()))
 
     def check(self, figures: Sequence[Figure]) -> None:
-        """Raise ValueError where no node could ever hold a trial, or measure the figures."""
+        """Raise ValueError if no node can run a trial, or measure the figures."""
         nodes = _nodes()
         if not any(map(self.on_node, nodes)):
             gpus = f" and {self._gpus:g} GPUs" if self._gpus else ""
             largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
             raise InputError(
-                f"a trial asks for {self.cpus_per_trial:g} CPUs{gpus}, and no node of the cluster "
-                f"has as much: the largest has {largest.get('CPU', 0):g} CPUs and "
+                f"a trial needs {self.cpus_per_trial:g} CPUs{gpus}, and no node of the cluster "
+                f"has that many: the largest has {largest.get('CPU', 0):g} CPUs and "
                 f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
             )
         if self.measure_on:
@@ -135,7 +135,7 @@ class RayTune(Driver):
 
 
 def _nodes() -> list[Mapping[str, float]]:
-    """What each node of the cluster has."""
+    """The resources of each node of the cluster."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
@@ -150,7 +150,7 @@ def _tuner(
     meter = TargetMeter.on(target, data, study.stages.resolve() / SPEEDS) if target else None
     load = teachers_in(study.settings.teachers)
     teachers = {name: PackedDetector.of(load(name)) for name in named_teachers(study.space)}
-    # Parameters are put into Ray's object store once; a node's workers share its arrays.
+    # Parameters are put into Ray's object store once; workers of a node share the arrays.
     trainable = tune.with_resources(
         tune.with_parameters(
             run_on_worker,

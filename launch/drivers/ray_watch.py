@@ -1,4 +1,4 @@
-"""Ends trials that hang in Ray's processes, whatever those are stuck in."""
+"""Ends trials that hang in Ray's processes, wherever they are stuck."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from launch.study.failures import Failure
 
 
 class HangGuard(Callback):
-    """Hears Tune's trials, and kills the process of one that breaks its limits.
+    """Tracks Tune's trials, and kills the process of one that exceeds its limits.
 
-    That is done by a thread of its own: Tune's loop may itself wait for a lock that the hung trial
-    holds, and which only dies with its process.
+    A separate thread does that: Tune's loop may wait for a lock of the hung trial, which is only
+    released with its process.
 
     Attributes:
-        overruns: by Tune's name of the trial, why it was ended.
+        overruns: by Tune's trial id, why it was ended.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class HangGuard(Callback):
     ) -> None:
         """
         Args:
-            number_of: the study's number of one of Tune's trials; None where it is ended.
-            limits_of: what the study's trial may take by now.
-            say: told who is waited for.
+            number_of: returns the study's number of a Tune trial; None if it has ended.
+            limits_of: returns the current limits of a study's trial.
+            say: called with messages about trials that are waited for.
         """
         self.overruns: dict[str, Failure] = {}
         self._number_of, self._limits_of, self._say = number_of, limits_of, say
@@ -42,7 +42,7 @@ class HangGuard(Callback):
         self._trials: dict[int, Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks; trials are watched over by this process alone."""
+        """Tune pickles its callbacks; only this process watches the trials."""
         return {}
 
     @contextmanager
@@ -84,8 +84,8 @@ class HangGuard(Callback):
         trial = self._trials.get(number)
         actor = trial and trial.temporary_state.ray_actor
         if actor is None:
-            return  # Its process is lost already, or not there yet.
+            return  # its process is lost already, or has not started yet
         self.overruns[trial.trial_id] = overrun
         trial.max_failures = 0
-        # Ray ends the process by SIGKILL where it does not answer, stopped ones included.
+        # Ray kills the process by SIGKILL if it does not answer, suspended ones included.
         ray.kill(actor)

@@ -1,4 +1,4 @@
-"""A trial in one of Ray's processes: it reports to Tune, and asks by reports."""
+"""A trial in a Ray process: it communicates by reports to Tune."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from launch.trial.teachers import PackedDetector
 from searchspace import TrialConfig, load_plugins
 
 GO_ON, END = "go on", "end"
-"""Answers to a trial that asks whether it goes on."""
+"""Answers to a trial that asks whether it continues."""
 
 
 @dataclass
 class _AskingWatch:
-    """Asks the driver whether a trial goes on, by a report; the answer lies in a file.
+    """Asks the driver whether a trial continues, by a report; the answer is a file.
 
     Attributes:
-        answers: folder of the answers, which all nodes see.
+        answers: folder of the answers, visible to all nodes.
         rungs: see `Watch`.
-        start: when the attempt began.
+        start: when the attempt started.
     """
 
     answers: Path
@@ -49,7 +49,7 @@ class _AskingWatch:
         self._ask({"rung": epochs, "metrics": metrics.model_dump_json()})
 
     def _ask(self, about: dict[str, Any]) -> None:
-        # No two questions have one name, so no node can take an old file for the answer.
+        # Each question has a unique name, so no old file can be taken for the answer.
         question = uuid.uuid4().hex
         tune.report(about | {"question": question, "seconds": time.monotonic() - self.start})
         if (self.answers / question).read_text() != GO_ON:
@@ -65,7 +65,7 @@ def run_on_worker(
     weights: Path | None,
     plugins: tuple[str, ...],
 ) -> None:
-    """A trial in Ray's worker process: reports each epoch, and at last how it ended."""
+    """Run a trial in a Ray worker process; it reports each epoch, and finally its ending."""
     load_plugins(plugins)
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
     folder = Path(config["folder"])

@@ -1,4 +1,4 @@
-"""Who is told of a running trial, and may end it."""
+"""Callbacks that may stop a running trial."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from detectors.timing.cost import Cost
 
 
 class Ended(Exception):
-    """The trial shall not go on for now; whoever watches it has noted why."""
+    """The trial was stopped; the watch has recorded why."""
 
 
 class Watch(Protocol):
-    """Told what becomes known of a trial before its end. Each method may raise `Ended`.
+    """Callbacks of a running trial. Each method may raise `Ended`.
 
     Attributes:
-        rungs: epochs of training after which it is told what a snapshot of the detector scores.
+        rungs: numbers of training epochs after which `reached` is called.
     """
 
     rungs: tuple[int, ...]
 
     def predicted(self, cost: Cost) -> None:
-        """What the final detector will cost."""
+        """Called with the predicted cost of the final detector."""
 
     def reached(self, epochs: int, metrics: Metrics) -> None:
-        """What the detector scores after so many epochs."""
+        """Called with the metrics of a snapshot after `epochs`."""

@@ -92,8 +92,8 @@ def _parsed(path: Path) -> tuple[dict[int, TrialRecord], int]:
 def _damaged(path: Path, line: int) -> str:
     return (
         f"{path}, line {line} is damaged (not a trial record): restore a copy of the file, or "
-        f"delete that line (sed -i {line}d {shlex.quote(str(path))}) and resume the search, which takes "
-        "the trial's result from its folder"
+        f"delete that line (sed -i {line}d {shlex.quote(str(path))}) and resume the search, which "
+        "takes the trial's result from its folder"
     )
 
 

@@ -97,14 +97,14 @@ def test_a_driver_takes_its_own_options_alone(name: str) -> None:
     assert made.name == name
     assert made.here
     assert make_driver(made) is made
-    with pytest.raises(SettingsError, match=f"address x: give it to {type(made).__name__} itself"):
+    with pytest.raises(SettingsError, match=f"address x: set it in {type(made).__name__} itself"):
         make_driver(made, address="x")
 
 
 def test_options_of_another_driver_are_refused() -> None:
     with pytest.raises(SettingsError, match="driver 'slurm': choose from ray, local"):
         make_driver("slurm")
-    with pytest.raises(SettingsError, match="measure_on edge: only the driver ray knows of it"):
+    with pytest.raises(SettingsError, match="measure_on edge: only the driver ray has this option"):
         make_driver("local", measure_on="edge")
     assert make_driver("local", measure_on=None).measure_on is None
     assert not make_driver("ray", measure_on="edge").here

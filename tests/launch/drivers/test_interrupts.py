@@ -224,5 +224,5 @@ def test_a_timeout_that_cannot_be_kept_is_refused(
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert "take driver ray" in errors[0]
+    assert "use driver ray" in errors[0]
     assert not (tmp_path / "s").exists()

@@ -43,7 +43,7 @@ def test_data_that_vanish_stop_the_search_and_a_resume_tries_again(
         (data / "train").rename(tmp_path / "away")
         assert driver.wait(PATIENCE) == 1
     text = said.read_text()
-    assert "is gone: put the data back" in text.replace("\n", " ")
+    assert "is missing: restore the data" in text.replace("\n", " ")
     assert "Traceback" not in text
     assert "failed" not in {r.state for r in read_records(out)}
     (tmp_path / "away").rename(data / "train")

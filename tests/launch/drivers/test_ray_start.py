@@ -61,7 +61,7 @@ def test_no_folder_for_sockets_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 def test_amounts_that_ray_does_not_give_out_are_refused(
     cpus: float, gpus: float, option: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"{option}: Ray gives out"):
+    with pytest.raises(ValueError, match=f"{option}: Ray only supports"):
         RayTune(cpus, gpus)
 
 
@@ -79,7 +79,7 @@ def test_a_trial_fits_on_one_node() -> None:
         ({"address": "127.0.0.1:1"}, RayAddressError, "--address 127.0.0.1:1: no Ray"),
         ({"address": "head"}, RayAddressError, "--address head: not HOST:PORT"),
         ({"cpus_per_trial": 1.5}, ValueError, "--cpus-per-trial 1.5"),
-        ({"device": "cuda:99"}, ValueError, "device cuda:99: Ray gives"),
+        ({"device": "cuda:99"}, ValueError, "device cuda:99: Ray assigns"),
         ({"device": "cuda:99", "driver": "local"}, ValueError, "device cuda:99: .* give cpu"),
         ({"device": "quantum"}, ValueError, "device quantum: unknown"),
         ({"device": "meta", "driver": "local"}, ValueError, "device meta: unknown"),
@@ -170,7 +170,7 @@ def test_what_the_ray_of_a_search_cannot_hold_leaves_nothing(
     space: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "study"
-    with pytest.raises(ValueError, match="a trial asks for 999 CPUs, and no node"):
+    with pytest.raises(ValueError, match="a trial needs 999 CPUs, and no node"):
         search(space, shapes_folder, out, trials=1, cpus_per_trial=999, device="cpu")
     with pytest.raises(ValueError, match="no node has the resource 'jetson'"):
         search(space, shapes_folder, out, trials=1, measure_on="jetson", device="cpu")

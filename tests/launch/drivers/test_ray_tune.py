@@ -142,7 +142,7 @@ def test_a_trial_that_no_node_can_hold_is_refused(
     two_nodes: str, space: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
     # Both nodes together have as many, but no trial is spread over two of them.
-    with pytest.raises(ValueError, match=r"asks for 2 CPUs, .* the largest has 1 CPUs"):
+    with pytest.raises(ValueError, match=r"needs 2 CPUs, .* the largest has 1 CPUs"):
         search(space, shapes_folder, tmp_path / "study", trials=1, cpus_per_trial=2)
     assert not (tmp_path / "study").exists()
 

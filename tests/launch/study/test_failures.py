@@ -418,7 +418,7 @@ def test_data_that_vanish_are_named_and_blame_no_trial(
     image = shapes.train.images[0].path
     error = FileNotFoundError(errno.ENOENT, "No such file", str(image))
     failure = attempt(tiny, shapes, tmp_path, "cpu", run=raising(error))
-    assert failure.reason == f"{image} is gone: put the data back"
+    assert failure.reason == f"{image} is missing: restore the data"
     assert failure.blame == "surroundings"
 
 
@@ -433,7 +433,7 @@ def test_the_local_driver_refuses_what_only_ray_knows_of(
         "search", "--data", shapes_folder, "--driver", "local", "--out", out, *option
     )
     assert status == 2
-    assert "only the driver ray knows of it" in text
+    assert "only the driver ray has this option" in text
     assert not out.exists()
 
 
