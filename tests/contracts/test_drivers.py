@@ -97,7 +97,7 @@ def test_a_driver_takes_its_own_options_alone(name: str) -> None:
     assert made.name == name
     assert made.here
     assert make_driver(made) is made
-    with pytest.raises(SettingsError, match=f"address x: set it in {type(made).__name__} itself"):
+    with pytest.raises(SettingsError, match=f"address x: set it in {type(made).__name__}"):
         make_driver(made, address="x")
 
 
