@@ -1,4 +1,4 @@
-"""Heads, and the priors or points that they predict from."""
+"""Heads, and their priors or points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from searchspace.registry import Registry
 
 Positive = Annotated[float, Field(gt=0)]
 Ratios = tuple[Annotated[float, Field(gt=1)], ...]
-"""Each stands for the box that is so many times as wide as high, and for the other way round."""
+"""Each ratio r stands for two boxes, with width / height of r and of 1 / r."""
 
 Cells = Annotated[float, Choice(1.25, 2.0, 2.8, 3.75), Field(gt=0)]
 
@@ -25,18 +25,18 @@ LARGEST = 0.9
 """The largest min size of a scaled prior, as a fraction of the input's shorter side."""
 
 OWN_LEVELS = ("first", "second", "third")
-"""The levels that have a rule of their own among levelled priors."""
+"""The levels with their own rule in levelled priors."""
 
 LEAST_GROWTH = 1.25
-"""Max over min size of a level whose successor has cells of the same size."""
+"""Ratio of max to min size for a level whose successor has cells of the same size."""
 
 
 class LevelPoints(Config):
     """The points of one level: one in the middle of each cell.
 
     Attributes:
-        step: between points, in pixels of the network's input; vertically and horizontally where
-            that differs.
+        step: distance of points, in pixels of the network's input; (vertical, horizontal) if they
+            differ.
     """
 
     step: Positive | tuple[Positive, Positive]
@@ -49,11 +49,11 @@ class LevelPoints(Config):
 class LevelPriors(Config):
     """The default boxes of one level, in pixels of the network's input (SSD, section 2.2).
 
-    Boxes of a cell: a square of side `min_size`, one of side sqrt(min_size * max_size), and for
-    each ratio r two boxes of r:1 and 1:r with the area of the first.
+    The boxes of a cell are a square of side `min_size`, one of side sqrt(min_size * max_size), and
+    for each ratio r two boxes of r:1 and 1:r with the area of the first.
 
     Attributes:
-        step: between the centres of cells; vertically and horizontally where that differs.
+        step: distance of the cells' centres; (vertical, horizontal) if they differ.
     """
 
     step: Positive | tuple[Positive, Positive]
@@ -72,10 +72,10 @@ def even_step(level: Level, size: Size) -> float | tuple[float, float]:
 
 
 class PriorRule(Config, ABC):
-    """Where the priors of a multibox head come from: their sizes and ratios, level by level.
+    """A rule for the sizes and ratios of a multibox head's priors, level by level.
 
     A rule is registered with `@PRIOR_RULES.register`, and a space names it as
-    `detector.head.multibox.priors.kind`. It needs no module: boxes are made from what it returns.
+    `detector.head.multibox.priors.kind`. It needs no module: boxes are computed from its output.
 
     Attributes:
         kind: the name of the rule in files; a `Literal` with itself as default.
@@ -92,26 +92,26 @@ class PriorRule(Config, ABC):
             size: height and width of the network's input in pixels.
 
         Returns:
-            One for each level, in pixels of the input. `even_step` has the step at which the cells
-            of a level cover the input.
+            One for each level, in pixels of the input. `even_step` returns the step at which the
+            cells of a level cover the input.
 
         Raises:
-            ValueError: the rule does not suit these levels; the message says why, and what to
-                change.
+            ValueError: the rule does not suit these levels; the message says why, and how to fix
+                it.
         """
 
     def for_cells(self, changes: tuple[float, ...]) -> Self:
-        """This for an input of another size, whose cells are larger by these factors, level by
-        level: as a rule it says the same there."""
+        """The rule for another input size, whose cells are larger by these factors, level by level;
+        by default the same rule."""
         return self
 
 
 class ListedPriors(PriorRule):
-    """Priors given level by level, as the papers print them.
+    """Priors listed level by level, as published in the papers.
 
     Attributes:
         sizes: pixels; level k uses sizes[k] as min and sizes[k + 1] as max size.
-        steps: pixels between the centres of a level's cells.
+        steps: distance of the centres of a level's cells, in pixels.
         ratios: the aspect ratios of each level besides 1.
     """
 
@@ -129,7 +129,7 @@ class ListedPriors(PriorRule):
                 f"{len(self.sizes)} sizes, {len(self.steps)} steps, {len(self.ratios)} ratios"
             )
         if any(b <= a for a, b in itertools.pairwise(self.sizes)):
-            raise ValueError(f"listed priors: sizes must rise, not {self.sizes}")
+            raise ValueError(f"listed priors: sizes must be ascending, not {self.sizes}")
         return self
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
@@ -146,17 +146,17 @@ class ListedPriors(PriorRule):
         )
 
     def rules(self) -> tuple[LevelRule, ...]:
-        """The rule of each level that its list agrees with."""
+        """The rule of each level that is equivalent to its list."""
         rows = zip(self.sizes, self.steps, self.ratios, strict=False)
         return tuple(LevelRule(cells=size / step, ratios=ratios) for size, step, ratios in rows)
 
     def shares(self) -> tuple[float, ...]:
-        """The share of all priors that each level has."""
+        """The share of each level in all priors."""
         counts = [(2 + 2 * len(r)) / s**2 for r, s in zip(self.ratios, self.steps, strict=True)]
         return tuple(count / sum(counts) for count in counts)
 
     def read_as(self, cls: type[Config]) -> Config | None:
-        """The rule, or the rules level by level, of priors that are most like these."""
+        """The rule, or the rules level by level, with the most similar priors."""
         rules, shares = self.rules(), self.shares()
         if cls is ScaledPriors:
             rule = typical(rules, shares)
@@ -171,7 +171,8 @@ class ListedPriors(PriorRule):
         return LevelledPriors(first=first, second=second, third=third, coarser=coarser)
 
     def unlike(self, other: Config) -> float:
-        """The mean over all priors of how much larger or smaller those of another kind are."""
+        """The mean over all priors of the relative difference in size from those of another
+        kind."""
         if not isinstance(other, ScaledPriors | LevelledPriors):
             return super().unlike(other)
         theirs = other.rules(len(self.steps))
@@ -184,16 +185,16 @@ class ListedPriors(PriorRule):
         return f"listed priors from {self.sizes[0]:g} px"
 
     def for_cells(self, changes: tuple[float, ...]) -> Self:
-        """The same boxes on maps whose cells are larger by these factors, level by level."""
+        """The same boxes on maps with cells larger by these factors, level by level."""
         steps = tuple(s * change for s, change in zip(self.steps, changes, strict=True))
         return self.model_copy(update={"steps": steps})
 
 
 class ScaledPriors(PriorRule):
-    """Priors by a rule that suits any number of levels: a level's size follows its cells.
+    """Priors by a rule for any number of levels: a level's sizes are proportional to its cells.
 
-    A prior much smaller than its cell misses most objects between two centres; the papers' first
-    levels have 1.25 (S1L6, 10 pixels on 8) to 3.75 cells (SSD300, 30 pixels on 8).
+    A prior much smaller than its cell misses most objects between two centres; in the papers, the
+    first level has 1.25 (S1L6, 10 pixels on 8) to 3.75 cells (SSD300, 30 pixels on 8).
 
     Attributes:
         cells: side of a level's smaller square in cells of that level, up to `LARGEST` of the
@@ -213,7 +214,7 @@ class ScaledPriors(PriorRule):
         return (LevelRule(cells=self.cells, ratios=self.ratios),) * levels
 
     def read_as(self, cls: type[Config]) -> Config | None:
-        """The same rule for every level of its own."""
+        """The same rule for each of the separate levels."""
         if cls is not LevelledPriors:
             return super().read_as(cls)
         [rule] = self.rules(1)
@@ -236,10 +237,10 @@ class LevelRule(Config):
 
 
 class LevelledPriors(PriorRule):
-    """The rule of `ScaledPriors` with sizes and ratios of their own for the three finest levels.
+    """The rule of `ScaledPriors` with separate sizes and ratios for the three finest levels.
 
     Attributes:
-        coarser: of all levels after the third.
+        coarser: the rule of all levels after the third.
     """
 
     kind: Literal["levelled"] = "levelled"
@@ -253,7 +254,7 @@ class LevelledPriors(PriorRule):
         return f"priors of {', '.join(f'{rule.cells:g}' for rule in rules)} cells"
 
     def rules(self, levels: int) -> tuple[LevelRule, ...]:
-        """The rule of each of so many levels; raises ValueError for three or fewer."""
+        """The rule of each of `levels` levels; raises ValueError for three or fewer."""
         own = tuple(getattr(self, name) for name in OWN_LEVELS)
         if levels <= len(own):
             raise ValueError(
@@ -273,7 +274,7 @@ class LevelledPriors(PriorRule):
 
 
 def typical(rules: Sequence[LevelRule], shares: Sequence[float]) -> LevelRule:
-    """The rule that half of the priors of several levels lie on either side of, by their size."""
+    """The median rule of several levels by size, weighted by their shares of priors."""
     ordered = sorted(zip(rules, shares, strict=True), key=lambda pair: pair[0].cells)
     passed = itertools.accumulate(share for _, share in ordered)
     half = sum(shares) / 2
@@ -287,7 +288,7 @@ def typical(rules: Sequence[LevelRule], shares: Sequence[float]) -> LevelRule:
 def by_rules(
     rules: tuple[LevelRule, ...], levels: tuple[Level, ...], size: Size
 ) -> tuple[LevelPriors, ...]:
-    """Priors whose larger squares lead to the smaller ones of the next level."""
+    """Priors by rules; the max size of a level is the min size of the next one."""
     steps = [even_step(level, size) for level in levels]
     sizes = [
         min(rule.cells * min(both_axes(step)), LARGEST * min(size))
@@ -309,9 +310,9 @@ class Postprocess(Config):
     """From scores to detections (SSD, section 3.1; evaluated on COCO with at most 100).
 
     Attributes:
-        candidates: boxes an image that reach NMS.
-        level_candidates: at most so many of them from one level; None for no such bound.
-        detections: boxes an image that are kept.
+        candidates: the most boxes per image that enter NMS.
+        level_candidates: the most of them from one level; None for no limit.
+        detections: the most boxes per image that are kept.
     """
 
     score_threshold: float = Field(default=0.01, ge=0, lt=1)
@@ -322,10 +323,10 @@ class Postprocess(Config):
 
 
 class Head(Config, ABC):
-    """What predicts from every cell of every map: default boxes or points, and what they mean.
+    """Predicts from every cell of every level, with priors or points.
 
     A head is two classes. Its configuration, a subclass of this one, is registered with
-    `@HEADS.register` and says what it predicts from. Its module, a subclass of
+    `@HEADS.register` and defines its priors or points. Its module, a subclass of
     `detectors.heads.DenseHead`, is decorated with `@builds(...)` of `detectors.building`; it is
     called with the whole `DetectorConfig`, whose `head` is this, whose `levels()` are the maps
     and whose `num_classes` are the classes without background.
@@ -352,20 +353,20 @@ class Head(Config, ABC):
             size: height and width of the input.
 
         Raises:
-            ValueError: the head cannot read these maps; the message says why, and what to change.
+            ValueError: the head cannot read these maps; the message says why, and how to fix it.
         """
 
     def for_cells(self, changes: tuple[float, ...]) -> Self:
-        """This for an input of another size, whose cells are larger by these factors, level by
-        level: by default nothing of it depends on that."""
+        """The head for another input size, whose cells are larger by these factors, level by level;
+        by default the same head."""
         return self
 
 
 class Multibox(Head):
     """SSD's head: on each level one 3x3 convolution for boxes, one for softmax classes.
 
-    A search draws priors by a rule only: lists hold for one number of levels. A space without a
-    kind of its own has one rule for all levels.
+    A search draws priors by a rule only, as lists apply to one number of levels. A space that names
+    no kind has one rule for all levels.
     """
 
     kind: Literal["multibox"] = "multibox"
@@ -383,12 +384,12 @@ class Multibox(Head):
 
 
 class PointHead(Head):
-    """What heads have in common that predict one box at each point.
+    """The base of heads that predict one box at each point.
 
     Attributes:
-        strides: pixels between the points of each level; by default the points of a level are
-            spread evenly over the input.
-        channels: of the towers' convolutions; the detector's width multiplies them.
+        strides: distance of the points of each level in pixels; by default points are spread
+            evenly over the input.
+        channels: channels of the towers' convolutions, multiplied by the detector's width.
     """
 
     strides: tuple[Positive, ...] | None = None
@@ -402,7 +403,7 @@ class PointHead(Head):
             maps = ", ".join(shown(level.size) for level in levels)
             raise ValueError(
                 f"strides {list(self.strides)} are for {len(self.strides)} levels, but the maps "
-                f"are {maps}: list {len(levels)} strides, or leave them out"
+                f"are {maps}: list {len(levels)} strides, or remove them"
             )
         return tuple(LevelPoints(step=stride) for stride in self.strides)
 
@@ -410,10 +411,10 @@ class PointHead(Head):
 class Points(PointHead):
     """YOLOX's head: on each level a tower for classes and one for the box and its objectness.
 
-    Every level has weights of its own.
+    Every level has its own weights.
 
     Attributes:
-        depth: 3x3 convolutions of a tower.
+        depth: number of 3x3 convolutions in a tower.
     """
 
     kind: Literal["points"] = "points"
@@ -427,11 +428,11 @@ class Points(PointHead):
 class Distributions(PointHead):
     """GFL's head: a box's sides as distributions over their distance from the point.
 
-    All levels share the towers and their outputs; of its own a level has a scale of the sides.
+    All levels share the towers and output layers; each has its own scale of the sides.
 
     Attributes:
-        depth: 3x3 convolutions of a tower.
-        bins: of a side's distribution, at 0, 1, 2, ... strides from the point.
+        depth: number of 3x3 convolutions in a tower.
+        bins: number of bins of a side's distribution, at 0, 1, 2, ... strides from the point.
     """
 
     kind: Literal["distributions"] = "distributions"
@@ -449,7 +450,7 @@ class Distributions(PointHead):
         if len(set(channels)) > 1:
             raise ValueError(
                 f"head distributions: all levels share one tower, but the maps have {channels} "
-                "channels: end the neck in a step pyramid, and extend it by as many channels"
+                "channels: end the neck with a step pyramid, and extend it with as many channels"
             )
         return super().for_levels(levels, size)
 

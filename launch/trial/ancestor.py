@@ -1,4 +1,4 @@
-"""The trained detector that a trial's training starts from: given beside its configuration."""
+"""The ancestor of a trial: the trained detector whose weights its training starts from."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from searchspace.errors import InputError
 from searchspace.reading import Unreadable, read_model
 
 ANCESTOR = "ancestor.json"
-"""Lies beside `trial.json` where the training starts from another detector's weights."""
+"""File next to `trial.json`, if the training starts from another detector's weights."""
 
 
 class Ancestor(BaseModel):
-    """What a trial's training started from.
+    """The detector that a trial's training started from.
 
     Attributes:
-        folder: where the saved detector lay.
-        fingerprint: tells it apart from any other one, wherever it lies.
+        folder: the folder of the saved detector.
+        fingerprint: identifies the detector independently of its folder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,7 +31,7 @@ class Ancestor(BaseModel):
 
 
 def load_ancestor(folder: Path) -> Detector:
-    """The saved detector in a folder; raises `TrialError` where there is none."""
+    """The saved detector in a folder; raises `TrialError` if there is none."""
     try:
         return Detector.load(folder)
     except InputError as error:
@@ -39,16 +39,16 @@ def load_ancestor(folder: Path) -> Detector:
 
 
 def ancestor_beside(trial_file: Path) -> Path | None:
-    """The ancestor of the trial that left a `trial.json`; None where it had none.
+    """The ancestor of the trial with a `trial.json`; None if it had none.
 
     Raises:
-        TrialError: it is not there any more, or is another detector now.
+        TrialError: it is missing, or has been replaced by another detector.
     """
     file = trial_file.parent / ANCESTOR
     if trial_file.name != "trial.json" or not file.exists():
         return None
     fix = (
-        "put it back, give a saved detector with --ancestor, or copy trial.json into another "
+        "restore it, give a saved detector with --ancestor, or copy trial.json into another "
         "folder to train without an ancestor"
     )
     try:
@@ -58,7 +58,7 @@ def ancestor_beside(trial_file: Path) -> Path | None:
     if not there.folder.is_dir():
         raise TrialError(
             f"{trial_file}: its training started from the detector in {there.folder}, which is "
-            f"gone: {fix}"
+            f"missing: {fix}"
         )
     if fingerprint(load_ancestor(there.folder)) != there.fingerprint:
         raise TrialError(

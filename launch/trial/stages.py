@@ -2,7 +2,7 @@
 
 Each leaves one artefact in a store, named by a hash of everything that determines it: the part of
 the configuration that it depends on, the data's fingerprint, the seed, and the name of the artefact
-that it starts from. Trials that differ only later on share the earlier ones.
+that it starts from. Trials that differ only in later stages share the earlier ones.
 """
 
 from __future__ import annotations
@@ -48,42 +48,43 @@ from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig, sparsity
 
 BRIEF_PASSES = 3
-"""Passes of a measurement that only looks for a pruning fast enough."""
+"""Passes of each measurement during the search for a latency target."""
 
 GRADIENT_BATCHES = 8
-"""Training batches whose gradients tell what channels are worth."""
+"""Training batches for the gradients of the pruning criterion."""
 
 STATISTICS_BATCHES = 16
-"""Training batches that batch norms of a pruned detector are set by where it is not fine-tuned."""
+"""Training batches for batch-norm statistics of a pruned detector without fine-tuning."""
 
 WARMUP_SHARE = 0.1
-"""Share of a fine-tuning that its warm-up may take: it starts from a trained network."""
+"""The largest share of the warm-up in a fine-tuning, which starts from a trained network."""
 
 GPU_LOADERS = 4
-"""Processes that load images for a GPU; on a CPU the trial's own one does."""
+"""Processes that load images for a GPU; on a CPU the trial's own process does."""
 
 START = "start.json"
-"""Of an artefact of the training: which initial weights found a place, and which did not."""
+"""File in the artefact of the training: which initial weights were copied, and which were not."""
 
 DETECTOR = "detector"
-"""The folder of an artefact that `Detector.load` takes."""
+"""Subfolder of an artefact, for `Detector.load`."""
 
 CHECKPOINT = "checkpoint"
 
 AGREEMENT = "agreement.json"
-"""What int8 finds beside what it was made from, in the artefact of a quantised detector."""
+"""File in the artefact of a quantised detector: its agreement with the float one."""
 
 COMPARED = 32
-"""Validation images, at most, that int8 is compared on."""
+"""The most validation images for comparing int8 with float."""
 
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
-"""Fields of a pruning that say how it is trained before and after, and not what goes."""
+"""Fields of a pruning that affect the training but not which channels are removed."""
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
-"""Told after each epoch: the detector (`dense` or `compact`), epochs done, mean losses."""
+"""Called after each epoch with the detector (`dense` or `compact`), finished epochs, mean
+losses."""
 
 OnRung = Callable[[int, Metrics], None]
-"""Told at each rung of the training: epochs done, and what a snapshot of the detector scores."""
+"""Called at each rung of the training with the finished epochs and the metrics of a snapshot."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class _Training:
 
     Attributes:
         name: `dense` or `compact`.
-        teacher: whom `distillation` names.
+        teacher: the teacher named by `distillation`.
         sparsity: strength of the sparsity term; 0 for none.
     """
 
@@ -103,7 +104,7 @@ class _Training:
     sparsity: float = 0.0
 
     def inputs(self) -> dict[str, Any]:
-        """What of it determines the outcome; a teacher counts by what it is, not where it lies."""
+        """The inputs that determine its outcome; a teacher counts by content, not by path."""
         taught = self.distillation.model_dump(exclude={"teacher"})
         if self.teacher is not None:
             taught["teacher"] = fingerprint(self.teacher)
@@ -122,14 +123,14 @@ class Stages:
     """The stages of one trial, as functions from artefacts to artefacts.
 
     Attributes:
-        store: where artefacts lie, its own or one that it shares with other trials.
-        device: what detectors are trained on.
-        meter: scores and measures them, there or elsewhere.
-        load_teacher: brings the teachers that the configuration names.
-        rungs: epochs of the training after which a snapshot is scored and `on_rung` is told. What
-            that raises ends the training, which another attempt goes on with.
+        store: the artefacts, of this trial only or shared with others.
+        device: the device for training.
+        meter: scores and measures detectors, there or elsewhere.
+        load_teacher: loads the teachers that the configuration names.
+        rungs: numbers of training epochs after which a snapshot is scored and `on_rung` is called.
+            An exception from it ends the training, which another attempt resumes.
         weights: a folder or file with published weights; None downloads them.
-        ancestor: a saved detector whose weights the training starts from, where they fit.
+        ancestor: a saved detector whose weights the training starts from, if they fit.
     """
 
     config: TrialConfig
@@ -147,7 +148,7 @@ class Stages:
 
     @functools.cached_property
     def start(self) -> Ancestor | None:
-        """What the training starts from, where that is another trained detector."""
+        """The trained detector that the training starts from, if any."""
         if self.ancestor is None:
             return None
         return Ancestor(
@@ -155,7 +156,7 @@ class Stages:
         )
 
     def predict(self) -> Cost:
-        """What the detector will cost, measured before it is trained."""
+        """The predicted cost of the detector, measured before training."""
         pruning = self.config.compress.pruning
         inputs = {
             "detector": self.config.detector.model_dump(mode="json"),
@@ -169,7 +170,7 @@ class Stages:
         return cost
 
     def train(self) -> Artefact:
-        """A detector, trained from the start that the configuration names."""
+        """The trained detector, before pruning."""
         training, inputs = self._dense()
 
         def make(work: Path) -> None:
@@ -186,7 +187,7 @@ class Stages:
         return self.store.once("train", inputs, make)
 
     def check_start(self) -> None:
-        """Raise `WeightsUnavailable` where training needs published weights that cannot be had."""
+        """Raise `WeightsUnavailable` if training needs published weights that are not available."""
         if self.config.train.weights != "imagenet":
             return
         _, inputs = self._dense()
@@ -194,7 +195,7 @@ class Stages:
             make_sure_of(self.config, self.weights)
 
     def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
-        """Which channels of a trained detector go."""
+        """The channels to remove from a trained detector."""
         pruning, training = self.config.compress.pruning, self.config.train
         inputs = {
             "input": dense.key,
@@ -217,12 +218,12 @@ class Stages:
         return self.store.record("prune", inputs, Plan, make)
 
     def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
-        """The trained detector without the channels of a plan, trained on."""
+        """The trained detector without the channels of a plan, fine-tuned."""
         lesson = self.config.compress.pruning.distillation
         return self._train_on(dense, pruned.key, lesson, plan)
 
     def train_on(self, dense: Artefact) -> Artefact:
-        """The trained detector with all of its channels, trained on as a pruned one is."""
+        """The trained detector with all channels, trained further like a pruned one."""
         return self._train_on(dense, dense.key, NoDistillation(), None)
 
     def _train_on(
@@ -231,9 +232,9 @@ class Stages:
         """The second part of the training.
 
         Args:
-            start: key of the artefact that determines what it starts from.
-            lesson: who teaches in it.
-            plan: the channels that it does without.
+            start: key of the artefact that it starts from.
+            lesson: its distillation.
+            plan: the channels to remove first.
         """
         pruning, train = self.config.compress.pruning, self.config.train
         epochs = pruning.finetune_epochs
@@ -263,9 +264,8 @@ class Stages:
         return self.store.once("finetune", inputs | self._samples(), make)
 
     def quantise(self, model: Artefact) -> tuple[Artefact, Agreement]:
-        """A detector in eight bits, as the model that its runtime runs.
-
-        Also how well it agrees with the detector on validation images.
+        """A detector in int8, as a model of its runtime, and its agreement with the detector on
+        validation images.
         """
         config = self.config.compress.quantisation
         inputs = {
@@ -289,7 +289,7 @@ class Stages:
         return artefact, Agreement.model_validate_json(file.read_text(encoding="utf-8"))
 
     def evaluate(self, model: Artefact) -> Metrics:
-        """COCO's metrics of a detector on the validation split, as it is deployed."""
+        """COCO's metrics of the deployed detector on the validation split."""
         config, quantisation = self.config.deployment, self.config.compress.quantisation
         calibration = quantisation.images if isinstance(quantisation, Int8) else 0
         inputs = {
@@ -306,7 +306,7 @@ class Stages:
         return metrics
 
     def measure(self, model: Artefact) -> Cost:
-        """What a detector costs on the meter's hardware."""
+        """The cost of a detector on the meter's hardware."""
         config = self.config.deployment
         inputs = {"input": model.key, "measure": self._measured_on()}
         cost, _ = self.store.record(
@@ -315,7 +315,7 @@ class Stages:
         return cost
 
     def _score_rung(self, inputs: Mapping[str, Any], epochs: int, snapshot: Detector) -> Metrics:
-        """COCO's metrics of a training's snapshot, as PyTorch runs it."""
+        """COCO's metrics of a training's snapshot, in PyTorch."""
         key = self.store.artefact("train", inputs).key
         rung = {"input": key, "epochs": epochs, "data": self.data.val.fingerprint}
         metrics, _ = self.store.record(
@@ -331,21 +331,21 @@ class Stages:
         training = _Training("dense", recipe, recipe.distillation, teacher, strength)
         detector = self.config.detector.model_dump(mode="json")
         inputs = {"detector": detector, **training.inputs()} | self._samples()
-        # Like a teacher it counts by what it is, not where it lies.
+        # Like a teacher, it counts by content, not by path.
         return training, inputs | ({"ancestor": self.start.fingerprint} if self.start else {})
 
     def _load(self, model: Artefact) -> Detector:
         return Detector.load(model.folder / DETECTOR).to(self.device)
 
     def _samples(self) -> dict[str, Any]:
-        """What determines the training batches, the recipe apart."""
+        """The inputs that determine the training batches, besides the recipe."""
         return {"data": self.data.train.fingerprint, "seed": self.config.seed}
 
     def _measured_on(self) -> dict[str, Any]:
-        """What determines a measurement, the detector apart."""
+        """The inputs that determine a measurement, besides the detector."""
         config = self.config.deployment
         inputs = {"config": config.model_dump(mode="json"), "hardware": self.meter.hardware}
-        # What a detector finds on the images decides its speed where the load is not a fixed one.
+        # Without a fixed load, the speed depends on the detections on the images.
         fixed = config.candidates is not None
         return inputs if fixed else inputs | {"data": self.data.val.fingerprint}
 

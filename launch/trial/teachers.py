@@ -1,4 +1,4 @@
-"""Teachers that a configuration or a space names: found, checked, and shared between processes."""
+"""Teachers of a configuration or a space: loading, checking, and sharing between processes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from searchspace.domains import Choice, Fixed, options
 from searchspace.errors import InputError
 
 LoadTeacher = Callable[[str], Detector]
-"""From the name of a teacher, as a configuration gives it, to the detector."""
+"""Loads the teacher with a name in a configuration."""
 
 
 def load_teacher(name: str) -> Detector:
-    """The detector saved in the folder `name`; raises ValueError where it cannot be loaded."""
+    """The detector saved in the folder `name`; raises ValueError if it cannot be loaded."""
     return Detector.load(Path(name))
 
 
@@ -48,7 +48,7 @@ class PackedDetector:
         return cls(detector.config.model_dump_json(), detector.classes, tensors)
 
     def unpack(self) -> Detector:
-        """A detector around the arrays themselves; where they cannot be written, nor can it."""
+        """A detector that uses the arrays themselves; read-only if they are."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
@@ -57,7 +57,7 @@ class PackedDetector:
 
 
 def fingerprint(detector: Detector) -> str:
-    """Sixteen hexadecimal digits that tell apart detectors that teach differently."""
+    """Sixteen hexadecimal digits that differ for detectors with different outputs."""
     digest = hashlib.sha256(detector.config.model_dump_json().encode())
     digest.update(repr(detector.classes).encode())
     for name, tensor in sorted(detector.state_dict().items()):
@@ -69,7 +69,8 @@ def fingerprint(detector: Detector) -> str:
 def check_teachers(
     config: TrialConfig, classes: Sequence[str], load: LoadTeacher = load_teacher
 ) -> None:
-    """Raise `TrialError` where a teacher cannot teach what is trained; names field and reason."""
+    """Raise `TrialError` if a teacher does not suit the trained detector; names field and
+    reason."""
     for path, distillation in _distillations(config):
         try:
             teacher = config.detector
@@ -83,10 +84,10 @@ def check_teachers(
 
 
 def check_named_teachers(folders: Mapping[str, Path], classes: Sequence[str]) -> None:
-    """Raise `TrialError` where a teacher that a space names is missing or of other classes.
+    """Raise `TrialError` if a teacher named by a space is missing or has other classes.
 
     Args:
-        folders: where they lie; see `teacher_folders`.
+        folders: their folders by name; see `teacher_folders`.
     """
     for name, folder in folders.items():
         try:
@@ -96,18 +97,18 @@ def check_named_teachers(folders: Mapping[str, Path], classes: Sequence[str]) ->
 
 
 def named_teachers(space: Space) -> tuple[str, ...]:
-    """The saved detectors that a space may draw as teachers."""
+    """The names of the saved detectors that a space may draw as teachers."""
     names = (name for _, domain in _teacher_domains(space) for name in options(domain))
     return tuple(dict.fromkeys(name for name in names if name != PARENT))
 
 
 def teacher_folders(space: Space) -> dict[str, Path]:
-    """Where the teachers that a space names lie, seen from the working folder."""
+    """The folders of the teachers named by a space, relative to the working folder."""
     return {name: Path(name).resolve() for name in named_teachers(space)}
 
 
 def teachers_in(folders: Mapping[str, Path]) -> LoadTeacher:
-    """Brings teachers by their names, out of the folders where these lie."""
+    """Loads teachers by name from these folders."""
     return functools.partial(_load_from, dict(folders))
 
 
@@ -116,7 +117,7 @@ def _load_from(folders: Mapping[str, Path], name: str) -> Detector:
 
 
 def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
-    """Where a configuration has a teacher."""
+    """The distillations of a configuration that have a teacher, with their paths."""
     pruning = config.compress.pruning
     found = [("train.distillation", config.train.distillation)]
     if config.compress.prunes:

@@ -1,8 +1,9 @@
-"""How a neck is drawn: what the papers vary of its steps, each a field that may be searched.
+"""Searchable forms of necks: the properties that the papers vary, each a field.
 
-A neck is a list of steps, which has no fields of its own. A form is what such a list has in common
-with others of its kind: `steps_of` writes it out for a backbone and an input, `form_of` reads it
-back. Configurations hold the steps, so that what none of the forms can say is a neck as well.
+A neck is a list of steps, which cannot be searched directly. A form has the parameters of such
+lists of one kind: `steps_of` writes the steps for a backbone and an input size, `form_of` reads
+them back.
+Configurations hold the steps, so a neck need not have a form.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from searchspace.registry import Registry
 
 
 class ListedNeck(NeckForm):
-    """A neck as its steps, to be chosen as a whole."""
+    """A neck given by its steps, chosen as a whole."""
 
     kind: Literal["listed"] = "listed"
     steps: tuple[Step, ...] = ()
@@ -37,14 +38,14 @@ class ListedNeck(NeckForm):
 NECK_FORMS = Registry[NeckForm](
     "neck form", SSDNeck, FusedNeck, PyramidNeck, AggregateNeck, last=ListedNeck
 )
-"""Of two that could read the steps of a neck, the first does; a listed neck reads any steps."""
+"""If two forms can read the steps of a neck, the first does; a listed neck reads any steps."""
 
 
 def steps_of(form: Any, owner: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The steps of a form in a detector, of which input size and backbone are known."""
+    """The steps of a form in a detector with a known input size and backbone."""
     return form.write(owner["backbone"], both_axes(owner["input_size"]))
 
 
 def form_of(cls: Any, steps: tuple[Step, ...], owner: Mapping[str, Any]) -> Any:
-    """The form of a class that steps may have been written from; None for certainly none."""
+    """The form of this class from which the steps may have been written, or None."""
     return cls.read(steps)

@@ -1,4 +1,4 @@
-"""MDSSD's fusion of pairs of maps, as a few numbers in place of a list of blocks."""
+"""MDSSD's fusion of pairs of maps, as a few numbers instead of a list of blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from searchspace.necks.deconvolution import Deconvolve, FusionBlock, enlargement
 from searchspace.necks.top_down import Channels
 
 Widths = Literal["even", "rising", "result"]
-"""Channels inside a fusion: the same in all of them; those of the result behind the last transposed
+"""Channels inside a fusion: equal in all of them; those of the result after the last transposed
 convolution and half of that before; those of the result."""
 
 
@@ -31,16 +31,15 @@ class NoDeconvolution(Config):
 
 
 class DeconvolvedPairs(Config):
-    """The finest maps are given the context of as many coarse ones (MDSSD, section 3).
+    """The finest maps get context from coarse ones (MDSSD, section 3).
 
     Attributes:
-        pairs: how many of the finest maps.
-        reach: how many levels further up the map lies that each is fused with.
-        channels: of the finest result; each coarser one has twice as many.
-        inner: channels inside a fusion where these are even, and their least number where they
-            rise.
+        pairs: number of finest maps that are fused.
+        reach: distance in levels to the coarse map that each is fused with.
+        channels: channels of the finest result; each coarser one has twice as many.
+        inner: channels inside a fusion if these are equal, otherwise their minimum.
         transposed: channels of the transposed convolutions.
-        sums: channels of both branches where they are added.
+        sums: channels of both branches when added.
     """
 
     kind: Literal["pairs"] = "pairs"
@@ -69,7 +68,7 @@ class DeconvolvedPairs(Config):
         return (Deconvolve(blocks=tuple(blocks)),)
 
     def has(self, block: FusionBlock) -> bool:
-        """Whether a block's inner channels are of this form."""
+        """Whether a block's inner channels match this form."""
         transposed = self._transposed(block.channels, len(block.deconv_channels))
         found = (block.deconv_channels, block.sum_channels)
         return found == (transposed, self._sums(block.channels))
@@ -91,7 +90,7 @@ Deconvolution = NoDeconvolution | DeconvolvedPairs
 
 
 def deconvolution_of(steps: tuple[Step, ...]) -> Deconvolution | None:
-    """The form of the fusions among steps; None where they are certainly of no such form."""
+    """The form of the fusions among steps; None if they have no such form."""
     found = [step for step in steps if isinstance(step, Deconvolve)]
     if not found:
         return NoDeconvolution()

@@ -1,7 +1,7 @@
-"""What the second path of a backbone with eliminated strides gives to SSD's neck.
+"""The use of the second path of a backbone with eliminated strides in SSD's neck.
 
-The path begins behind the first stride that was eliminated, and its maps have half the cells a side
-of those of the first path.
+The path begins after the first eliminated stride, and its maps have half the cells per side of
+those of the first path.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class NoDualPath(Config):
     kind: Literal["none"] = "none"
 
     def before(self, backbone: Backbone) -> tuple[Step, ...]:
-        """What comes in front of growth."""
+        """The steps before growth."""
         return ()
 
     def behind(self, backbone: Backbone) -> tuple[Step, ...]:
-        """What comes behind it."""
+        """The steps after growth."""
         return ()
 
 
 class DualPathConcat(Config):
-    """The last tap is joined by the second path's map of its size; growth goes on from both.
+    """The second path's map of the same size is joined to the last tap; growth continues from both.
 
     Attributes:
-        grown: the first grown map is joined too, by the last one of the second path.
+        grown: whether the last map of the second path is joined to the first grown map too.
     """
 
     kind: Literal["concat"] = "concat"
@@ -49,7 +49,7 @@ class DualPathConcat(Config):
 
 
 class DualPathSplit(Config):
-    """Growth goes on from the last map of the second path, and the taps stay as they are."""
+    """Growth continues from the last map of the second path; the taps are unchanged."""
 
     kind: Literal["split"] = "split"
 
@@ -64,7 +64,7 @@ DualPath = NoDualPath | DualPathConcat | DualPathSplit
 
 
 def dual_path_of(steps: tuple[Step, ...]) -> DualPath:
-    """What of a second path steps read."""
+    """The use of a second path in these steps."""
     if any(isinstance(step, Split) for step in steps):
         return DualPathSplit()
     joins = sum(isinstance(step, Join) for step in steps)

@@ -1,4 +1,4 @@
-"""FSSD's neck: several maps fused into one, and a pyramid grown on that."""
+"""FSSD's neck: several maps fused into one, from which a pyramid grows."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _START = (512, 256, 256)
 
 
 class NoFurther(Config):
-    """The taps alone are fused."""
+    """Only the taps are fused."""
 
     kind: Literal["none"] = "none"
 
 
 class Further(Config):
-    """A map of half the last tap's cells a side is fused too (FSSD's conv7_2).
+    """A map with half the last tap's cells per side is fused too (FSSD's conv7_2).
 
     Attributes:
-        block, norm: those of the step `extend` that makes it.
+        block, norm: as in the step `extend` that creates it.
     """
 
     kind: Literal["grown"] = "grown"
@@ -41,12 +41,12 @@ class Further(Config):
 
 
 class Even(Config):
-    """All sources have as many channels."""
+    """All sources have the same number of channels."""
 
     kind: Literal["even"] = "even"
 
     def of(self, channels: int, count: int) -> tuple[int, ...]:
-        """The channels of so many sources."""
+        """The channels of `count` sources."""
         return (channels,) * count
 
 
@@ -54,8 +54,8 @@ class Emphasis(Config):
     """One source has more channels than the others (MFSSD's 2:1:1).
 
     Attributes:
-        source: which one, from the finest.
-        factor: how many times as many.
+        source: its index, from the finest.
+        factor: factor on its channels.
     """
 
     kind: Literal["emphasis"] = "emphasis"
@@ -67,14 +67,14 @@ class Emphasis(Config):
 
 
 class Concat(Config):
-    """Sources joined channel by channel; a space that names no ratio has an even one."""
+    """Sources are concatenated; a space that names no ratio has an even one."""
 
     kind: Literal["concat"] = "concat"
     ratio: Annotated[Even | Emphasis, Fixed("even"), Field(discriminator="kind")] = Even()
 
 
 class Sum(Config):
-    """Sources added; all have as many channels."""
+    """Sources are added; all have the same number of channels."""
 
     kind: Literal["sum"] = "sum"
 
@@ -88,12 +88,12 @@ class FusedNeck(NeckForm):
 
     Attributes:
         further: whether a map beyond the taps is fused too.
-        at: the tap whose cells the fused map has.
+        at: the tap whose size the fused map has.
         how: concatenation, in some ratio of channels, or a sum.
-        channels: of each source, before an emphasis.
-        norm_sources, norm: those of the step `fuse`.
-        pyramid: FSSD's three forms. In `a` the fused map is the finest level itself; in `b` a
-            convolution makes that of it; in `c` every convolution has a bottleneck in front.
+        channels: channels of each source, before an emphasis.
+        norm_sources, norm: as in the step `fuse`.
+        pyramid: FSSD's three variants. In `a` the fused map is the finest level; in `b` a
+            convolution turns it into that; in `c` every convolution is preceded by a bottleneck.
         pyramid_norm: batch norm in the pyramid.
         last: channels of the pyramid's last level.
     """
@@ -111,7 +111,7 @@ class FusedNeck(NeckForm):
     last: Channels = 256
 
     def write(self, backbone: Backbone, size: Size) -> tuple[Step, ...]:
-        """The neck behind a backbone, for an input of `size` pixels."""
+        """The neck after a backbone, for an input of `size` pixels."""
         levels = list(range(len(backbone.taps)))
         first: tuple[Step, ...] = ()
         if isinstance(self.further, Further):
@@ -143,7 +143,7 @@ class FusedNeck(NeckForm):
 
     @classmethod
     def read(cls, steps: tuple[Step, ...]) -> FusedNeck | None:
-        """The only form that a neck can have; None for one that is certainly of no such form."""
+        """The only form that a neck can have; None if it has no such form."""
         match steps:
             case (Fuse() as fuse, Extend() as pyramid):
                 further: NoFurther | Further = NoFurther()
@@ -169,7 +169,7 @@ class FusedNeck(NeckForm):
 
 
 def _how(fuse: Fuse) -> tuple[Concat | Sum, int]:
-    """How sources are fused, and the channels of those without an emphasis."""
+    """The kind of fusion, and the channels of sources without emphasis."""
     channels = [source.channels for source in fuse.sources]
     least, most = min(channels), max(channels)
     if fuse.how == "sum":

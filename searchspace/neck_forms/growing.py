@@ -1,4 +1,4 @@
-"""What to grow on a map, told by how it ends."""
+"""Growth on a map, described by its ending."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from searchspace.geometry import Level
 from searchspace.necks.growth import Growth
 
 Ending = Literal["strided", "to_1x1", "unpadded", "kernel4"]
-"""How growth ends: by strides alone (SSD-MobileNetV1); by a stride without padding, which takes
-three or four cells a side to one (the same with a stride eliminated); by two convolutions without
-stride and padding (SSD300); by a 4x4 convolution behind one stride more (SSD512)."""
+"""The end of growth: by strides only (SSD-MobileNetV1); by a stride without padding, which reduces
+three or four cells per side to one (the same with an eliminated stride); by two convolutions
+without stride and padding (SSD300); by a 4x4 convolution after one more stride (SSD512)."""
 
 _ENDS: dict[Ending, tuple[Growth, ...]] = {
     "strided": (Growth(channels=256),) * 2,
@@ -20,13 +20,13 @@ _ENDS: dict[Ending, tuple[Growth, ...]] = {
 }
 
 SSD_START = (512, 256)
-"""Channels of the levels that SSD grows by strides, before an ending."""
+"""Channels of the levels that SSD grows by strides, before the ending."""
 
 
 def grown(
     ending: Ending, last: int, top: Level, start: tuple[int, ...] = SSD_START
 ) -> tuple[Growth, ...]:
-    """Levels to grow on `top`: some by strides, then an ending, its last with `last` channels."""
+    """Levels to grow on `top`: some by strides, then an ending, the last with `last` channels."""
     *ends, end = _ENDS[ending]
     grow = [*(Growth(channels=channels) for channels in start), *ends]
     grow.append(end.model_copy(update={"channels": last}))
@@ -37,7 +37,7 @@ def grown(
 
 
 def _meets_few_cells(grow: list[Growth], top: Level) -> int:
-    """The first growth that is given three or four cells a side; the last if none is."""
+    """The first growth with an input of three or four cells per side; the last if there is none."""
     side = min(top.size)
     for number, growth in enumerate(grow):
         if side in (3, 4):
@@ -47,7 +47,7 @@ def _meets_few_cells(grow: list[Growth], top: Level) -> int:
 
 
 def ending_of(grow: tuple[Growth, ...]) -> Ending:
-    """How growth ends, if it has one of the endings."""
+    """The ending of growth; None if it is none of these."""
     if any(growth.padding == 0 and growth.stride > 1 for growth in grow):
         return "to_1x1"
     if grow[-1].kernel > 3:

@@ -1,4 +1,4 @@
-"""The necks of detectors without priors: a feature pyramid, and YOLOX's way back down."""
+"""The necks of detectors without priors: a feature pyramid, and YOLOX's PAFPN."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class PyramidNeck(NeckForm):
     """FPN, and levels beyond the taps by strides, as in GFL.
 
     Attributes:
-        channels: of every level.
-        coarser: how many levels beyond the taps.
+        channels: channels of every level.
+        coarser: number of levels beyond the taps.
     """
 
     kind: Literal["pyramid"] = "pyramid"
@@ -46,11 +46,11 @@ class AggregateNeck(NeckForm):
     """YOLOX's neck, and levels beyond the taps by strides.
 
     Attributes:
-        channels: of the finest level.
+        channels: channels of the finest level.
         widths: `doubling` gives each coarser level twice as many channels, up to `most`; `equal`
             the same to all, which GFL's head needs.
-        blocks: of each cross-stage-partial stage.
-        coarser: how many levels beyond the taps, with the channels of the coarsest tap.
+        blocks: blocks of each cross-stage-partial stage.
+        coarser: number of levels beyond the taps, with the channels of the coarsest tap.
     """
 
     kind: Literal["aggregate"] = "aggregate"
@@ -83,7 +83,7 @@ class AggregateNeck(NeckForm):
 
 
 def _coarser(channels: int, count: int) -> tuple[Step, ...]:
-    """The step that grows so many levels, if any."""
+    """The step that grows `count` levels, if any."""
     if not count:
         return ()
     return (Extend(block="plain", norm=False, grow=(Growth(channels=channels),) * count),)

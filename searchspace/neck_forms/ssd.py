@@ -26,11 +26,11 @@ class SSDNeck(NeckForm):
     """SSD's neck: levels grown from the last tap.
 
     Attributes:
-        l2norm: the finest map is normalised.
-        block, norm: those of the step `extend`.
+        l2norm: whether the finest map is normalised.
+        block, norm: as in the step `extend`.
         last: channels of the last grown level.
-        dual_path: what a second path gives; a space that names no kind has none.
-        deconvolution: fusions behind growth; a space that names no kind has none.
+        dual_path: use of a second path; a space that names no kind has none.
+        deconvolution: fusions after growth; a space that names no kind has none.
     """
 
     kind: Literal["ssd"] = "ssd"
@@ -45,7 +45,7 @@ class SSDNeck(NeckForm):
     )
 
     def write(self, backbone: Backbone, size: Size) -> tuple[Step, ...]:
-        """The neck behind a backbone, for an input of `size` pixels."""
+        """The neck after a backbone, for an input of `size` pixels."""
         splits = isinstance(self.dual_path, DualPathSplit)
         before = backbone.model_copy(update={"second_path": splits}).levels(1, size)
         top = before.side[-1] if before.side else before.top
@@ -54,7 +54,7 @@ class SSDNeck(NeckForm):
         try:
             maps = (*before.maps, *(level for _, level in extend.grown(top, 1)))
         except ValueError:
-            maps = before.maps  # the configuration says what is wrong with it
+            maps = before.maps  # the configuration raises the error
         return (
             *((L2Norm(),) if self.l2norm else ()),
             *self.dual_path.before(backbone),
@@ -65,7 +65,7 @@ class SSDNeck(NeckForm):
 
     @classmethod
     def read(cls, steps: tuple[Step, ...]) -> SSDNeck | None:
-        """The only form that a neck can have; None for one that is certainly of no such form."""
+        """The only form that a neck can have; None if it has no such form."""
         extends = [step for step in steps if isinstance(step, Extend)]
         deconvolution = deconvolution_of(steps)
         if len(extends) != 1 or deconvolution is None:

@@ -1,4 +1,4 @@
-"""Steps of a neck. Each takes the levels it is given and says what levels it leaves."""
+"""Steps of a neck. Each declares its output levels for given input levels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NECK_STEPS = Registry[NeckStep](
 )
 
 Step = Annotated[NeckStep, NECK_STEPS]
-"""Any step that is registered."""
+"""Any registered step."""
 
 __all__ = [
     "NECK_STEPS",

@@ -1,4 +1,4 @@
-"""MDSSD's step: fine maps get the context of coarse ones."""
+"""MDSSD's step: coarse maps add context to fine ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from searchspace.necks.top_down import Channels
 
 
 class Enlargement(NamedTuple):
-    """A transposed convolution from n cells to stride * n, less what the kernel exceeds the stride.
+    """A transposed convolution from n cells to stride * n - (kernel - stride).
 
-    Its padding is that excess: with stride 2, kernel 2 makes 2n cells, and kernel 3 makes 2n - 1.
-    Both are told for the vertical and the horizontal axis.
+    The padding is kernel - stride: with stride 2, kernel 2 gives 2n cells, and kernel 3 gives
+    2n - 1. Both are (vertical, horizontal).
     """
 
     kernel: Size
@@ -32,14 +32,14 @@ class Enlargement(NamedTuple):
 
 
 class FusionBlock(Config):
-    """One fusion of MDSSD: a coarse map is brought to the cells of a fine one and added to it.
+    """One fusion of MDSSD: a coarse map is enlarged to the size of a fine one and added to it.
 
     Attributes:
-        level: the fine map, whose place the result takes.
-        source: the coarse map; it stays as it is.
-        deconv_channels: of each transposed convolution, coarsest first.
-        sum_channels: of both branches where they are added.
-        channels: of the result.
+        level: the fine map, which is replaced by the result.
+        source: the coarse map, which is unchanged.
+        deconv_channels: channels of each transposed convolution, coarsest first.
+        sum_channels: channels of both branches when added.
+        channels: channels of the result.
     """
 
     level: Index
@@ -55,15 +55,15 @@ class FusionBlock(Config):
         found = enlargements(source, target)
         if not found:
             raise ValueError(
-                f"no doublings or whole factors take level {self.source} of {shown(source)} cells "
-                f"to level {self.level} of {shown(target)}: choose a source with a half, a third, "
-                "a quarter, ... of the cells a side"
+                f"level {self.source} of {shown(source)} cells cannot be enlarged to level "
+                f"{self.level} of {shown(target)} by doublings or integer factors: choose a source "
+                "with a half, a third, a quarter, ... of the cells per side"
             )
         if len(found) != len(self.deconv_channels):
             raise ValueError(
                 f"deconv_channels {list(self.deconv_channels)}: from {shown(source)} to "
-                f"{shown(target)} cells the number of transposed convolutions is {len(found)}; "
-                "give as many channels"
+                f"{shown(target)} cells there are {len(found)} transposed convolutions; give one "
+                "number for each"
             )
         return found
 
@@ -73,14 +73,14 @@ AxisEnlargement = tuple[int, int]
 
 
 def enlargements(source: Size, target: Size) -> tuple[Enlargement, ...]:
-    """The transposed convolutions between two maps, coarsest first; none where none lead there."""
+    """The transposed convolutions between two maps, coarsest first; empty if impossible."""
     return enlarged(doublings, source, target) or enlarged(multiplications, source, target)
 
 
 def enlarged(
     rule: Callable[[int, int], tuple[AxisEnlargement, ...]], source: Size, target: Size
 ) -> tuple[Enlargement, ...]:
-    """A rule for one axis applied to both; none where it takes them unequally many steps."""
+    """A rule for one axis applied to both; empty if the axes need different numbers of steps."""
     vertical, horizontal = (rule(*sides) for sides in zip(source, target, strict=True))
     if len(vertical) != len(horizontal):
         return ()
@@ -89,7 +89,7 @@ def enlarged(
 
 
 def doublings(source: int, target: int) -> tuple[AxisEnlargement, ...]:
-    """Enlargements by 2, coarsest first, none where they do not lead to `target` cells."""
+    """Enlargements by 2, coarsest first; empty if they do not reach `target` cells."""
     found: list[AxisEnlargement] = []
     while target > source:
         found.append((2 + target % 2, 2))
@@ -98,7 +98,7 @@ def doublings(source: int, target: int) -> tuple[AxisEnlargement, ...]:
 
 
 def multiplications(source: int, target: int) -> tuple[AxisEnlargement, ...]:
-    """Enlargements by the prime factors of target / source, none where that is not whole."""
+    """Enlargements by the prime factors of target / source; empty if that is not an integer."""
     factor, rest = divmod(target, source)
     if rest:
         return ()
@@ -114,9 +114,9 @@ def multiplications(source: int, target: int) -> tuple[AxisEnlargement, ...]:
 
 
 class Deconvolve(NeckStep):
-    """Give fine maps the context of coarse ones by transposed convolutions (MDSSD, section 3).
+    """Add context from coarse maps to fine ones by transposed convolutions (MDSSD, section 3).
 
-    Every block reads the maps as they are before this step.
+    Every block reads the maps from before this step.
 
     Attributes:
         scale: initial scale of the L2 norms of both branches.
@@ -130,7 +130,7 @@ class Deconvolve(NeckStep):
     def _one_block_a_level(self) -> Deconvolve:
         levels = [block.level for block in self.blocks]
         if len(set(levels)) < len(levels):
-            raise ValueError(f"blocks at levels {levels}: give each level one block")
+            raise ValueError(f"blocks at levels {levels}: give at most one block per level")
         return self
 
     def levels(self, before: Levels, width: float) -> Levels:

@@ -1,4 +1,4 @@
-"""Steps of dual-path detectors: a map of the second path is joined, or growth continues from it."""
+"""Steps of dual-path detectors: joining a map of the second path, or growing from it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from searchspace.necks.step import NeckStep
 
 
 class Join(NeckStep):
-    """Concatenate a map of the second path behind a map (dual path, section 4: `C`).
+    """Concatenate a map of the second path to a level (dual path, section 4: `C`).
 
     Attributes:
-        level: the map that gets more channels.
-        side: which of the second path's maps.
-        feeds_growth: growth continues from the joined map.
+        level: the level that gets more channels.
+        side: index of the second path's map.
+        feeds_growth: whether growth continues from the joined map.
     """
 
     kind: Literal["join"] = "join"

@@ -23,7 +23,7 @@ from searchspace.necks.top_down import Channels
 
 
 class Source(Config):
-    """A map that is fused, and the channels that a 1x1 convolution gives it first."""
+    """A map to fuse, and its channels after a 1x1 convolution."""
 
     level: Index
     channels: Channels
@@ -32,15 +32,15 @@ class Source(Config):
 class Fuse(NeckStep):
     """Fuse several maps into one, from which growth continues (FSSD, section 3.2).
 
-    Each goes through a 1x1 convolution and ReLU and is brought to the cells of map `at`: coarser
-    ones by bilinear interpolation between the centres of cells, finer ones by max pooling.
+    Each passes a 1x1 convolution and ReLU and is resized to map `at`: coarser ones by bilinear
+    interpolation between the centres of cells, finer ones by max pooling.
 
     Attributes:
-        sources: the maps; the ratio of their channels is that of their say.
-        how: `concat` joins channels; `sum` needs equal ones.
-        at: the map whose cells the fused one has.
-        norm_sources: batch norm in place of the biases of the 1x1 convolutions.
-        norm: batch norm over the fused map.
+        sources: the maps; their channels weight each source.
+        how: `concat` joins channels; `sum` needs equal numbers.
+        at: the map whose size the fused one has.
+        norm_sources: batch norm instead of biases in the 1x1 convolutions.
+        norm: batch norm after the fusion.
     """
 
     kind: Literal["fuse"] = "fuse"
@@ -57,7 +57,9 @@ class Fuse(NeckStep):
             raise ValueError(f"sources {levels}: name each map once")
         channels = [source.channels for source in self.sources]
         if self.how == "sum" and len(set(channels)) > 1:
-            raise ValueError(f"a sum of {channels} channels: give all sources the same, or concat")
+            raise ValueError(
+                f"a sum of {channels} channels: give all sources the same, or use concat"
+            )
         return self
 
     def levels(self, before: Levels, width: float) -> Levels:
@@ -67,13 +69,13 @@ class Fuse(NeckStep):
         last = len(before.maps) - 1
         if last not in [source.level for source in self.sources]:
             raise ValueError(
-                f"nothing would read the last map, level {last}: add it to the sources, or do not "
-                "make it"
+                f"level {last} is never used: add it to the sources, or remove the step that "
+                "creates it"
             )
         if lost := sorted(before.refined - {source.level for source in self.sources}):
             raise ValueError(
-                f"nothing would read levels {lost} as a step before it refines them: add them to "
-                "the sources, or leave that step out"
+                f"levels {lost}, refined by an earlier step, are never used: add them to the "
+                "sources, or remove that step"
             )
         channels = [scaled(source.channels, width) for source in self.sources]
         fused = at.with_channels(channels[0] if self.how == "sum" else sum(channels))
@@ -85,27 +87,27 @@ class Fuse(NeckStep):
 
 
 def pooling(size: Size, target: Size) -> tuple[Size, bool]:
-    """Window (and stride) of the max pooling that takes a map to `target` cells, and its ceil mode.
+    """Window (and stride) of the max pooling from a map to `target` cells, and its ceil mode.
 
-    Along an axis on which the map has no more cells than that, the window is 1.
+    Along an axis where the map is not larger, the window is 1. Raises ValueError if there is none.
     """
     for rule, ceil in ((_ceil_window, True), (_floor_window, False)):
         window = along_axes(rule, size, target)
         if all(window):
             return window, ceil
     raise ValueError(
-        f"no pooling takes {shown(size)} cells to {shown(target)}: fuse at another map, or leave "
-        "this one out"
+        f"no pooling reduces {shown(size)} cells to {shown(target)}: fuse at another map, or "
+        "remove this one"
     )
 
 
 def _ceil_window(size: int, target: int) -> int:
-    """The window that leaves `target` of `size` cells in ceil mode; 0 where none does."""
+    """The window that leaves `target` of `size` cells in ceil mode; 0 if there is none."""
     window = -(-size // target)
     return window if size <= target or ceil_pool_size(size, window, window) == target else 0
 
 
 def _floor_window(size: int, target: int) -> int:
-    """The window that leaves `target` of `size` cells without padding; 0 where none does."""
+    """The window that leaves `target` of `size` cells without padding; 0 if there is none."""
     window = max(1, size // target)
     return window if size <= target or conv_size(size, window, window, padding=0) == target else 0

@@ -36,7 +36,7 @@ class L2Norm(NeckStep):
 
 
 class Growth(Config):
-    """One further pyramid level: the convolution that makes it from `top`."""
+    """One further pyramid level: the convolution that creates it from `top`."""
 
     channels: int = Field(ge=8)
     kernel: int = Field(default=3, ge=1)
@@ -52,13 +52,13 @@ class Extend(NeckStep):
     """Grow further levels from `top`, each from the one before, until a map is one cell.
 
     Attributes:
-        block: what makes a level. `conv` is the convolution of `grow` and ReLU (FSSD's pyramids a
-            and b); `bottleneck` has a 1x1 convolution to half the channels and ReLU in front of
-            it (SSD's extra layers, FSSD's pyramid c); `separable` is pointwise, strided
-            depthwise, pointwise (SSD-MobileNet); `plain` is the convolution without ReLU (GFL).
-        norm: batch norm in place of biases.
-        replaces: the first new level takes the place of the last map (FSSD's pyramids b and c).
-        grow: what to grow, in order; levels behind a map of one cell are not built.
+        block: the layers of a level. `conv` is the convolution of `grow` and ReLU (FSSD's pyramids
+            a and b); `bottleneck` is preceded by a 1x1 convolution to half the channels and ReLU
+            (SSD's extra layers, FSSD's pyramid c); `separable` is pointwise, strided depthwise,
+            pointwise (SSD-MobileNet); `plain` is the convolution without ReLU (GFL).
+        norm: batch norm instead of biases.
+        replaces: the first new level replaces the last map (FSSD's pyramids b and c).
+        grow: the levels in order; those after a map of one cell are not built.
     """
 
     kind: Literal["extend"] = "extend"
@@ -73,7 +73,7 @@ class Extend(NeckStep):
     )  # fmt: skip
 
     def grown(self, top: Level, width: float) -> tuple[tuple[Growth, Level], ...]:
-        """The levels that are really built on `top`, with the convolution of each."""
+        """The levels that are built on `top`, with the convolution of each."""
         built: list[tuple[Growth, Level]] = []
         for growth in self.grow:
             if top.cells == 1:
@@ -82,7 +82,7 @@ class Extend(NeckStep):
             form = f"kernel {growth.kernel} with padding {growth.padding}"
             if min(size) < 1:
                 raise ValueError(
-                    f"{form} leaves nothing of a map of {shown(top.size)} cells; raise the padding"
+                    f"{form} is too large for a map of {shown(top.size)} cells; raise the padding"
                 )
             if any(after > before for after, before in zip(size, top.size, strict=True)):
                 raise ValueError(
@@ -97,8 +97,8 @@ class Extend(NeckStep):
         last = len(before.maps) - 1
         if self.replaces and new and last in before.refined:
             raise ValueError(
-                f"replaces level {last}, which a step before it refines for nobody: leave out one "
-                "of the two"
+                f"would discard level {last}, which an earlier step just refined: remove one of "
+                "the two"
             )
         kept = before.maps[:-1] if self.replaces and new else before.maps
         return replace(before, maps=kept + new, top=(new or (before.top,))[-1])

@@ -1,4 +1,4 @@
-"""How a neck step chooses among the maps before it."""
+"""Choice of maps by a neck step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Index = Annotated[int, Field(ge=0)]
 
 
 def chosen(maps: Sequence[Level], index: int, what: str = "level") -> Level:
-    """Map `index` of those there are."""
+    """Map `index`; raises ValueError if there are not as many."""
     if index >= len(maps):
         raise ValueError(
             f"{what} {index} of {len(maps)} maps: count from 0, or tap the backbone at more rows"
@@ -25,7 +25,7 @@ def chosen(maps: Sequence[Level], index: int, what: str = "level") -> Level:
 
 
 def chosen_side(before: Levels, index: int) -> Level:
-    """Map `index` of the second path."""
+    """Map `index` of the second path; raises ValueError if there is none."""
     if not before.side:
         raise ValueError("there are no side maps: set second_path of the backbone")
     return chosen(before.side, index, "side: map")

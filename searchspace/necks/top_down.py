@@ -1,4 +1,4 @@
-"""Steps of a neck in which coarse maps tell fine ones what they see: FPN and YOLOX's PAFPN."""
+"""Neck steps with a top-down path from coarse to fine maps: FPN and YOLOX's PAFPN."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Channels = Annotated[int, Field(ge=8)]
 
 
 def check_order(maps: Sequence[Level]) -> None:
-    """Raise ValueError where a map has more rows or columns than the one before it."""
+    """Raise ValueError if a map has more rows or columns than the one before it."""
     for number, (fine, coarse) in enumerate(itertools.pairwise(maps), start=1):
         if coarse.height > fine.height or coarse.width > fine.width:
             raise ValueError(
@@ -29,12 +29,12 @@ def check_order(maps: Sequence[Level]) -> None:
 class Pyramid(NeckStep):
     """A feature pyramid network (Lin et al., FPN, 2017, section 3).
 
-    Each map gets its channels by a 1x1 convolution. From the coarsest on, the cells of a map are
-    repeated to those of the next finer one and added to it. A 3x3 convolution finishes each.
-    Growth continues from the coarsest.
+    Each map gets `channels` by a 1x1 convolution. Starting from the coarsest, each map is enlarged
+    to the size of the next finer one (nearest neighbour) and added to it. Each ends with a 3x3
+    convolution. Growth continues from the coarsest.
 
     Attributes:
-        channels: of every map.
+        channels: channels of every map.
     """
 
     kind: Literal["pyramid"] = "pyramid"
@@ -57,8 +57,8 @@ class Aggregate(NeckStep):
     coarsest.
 
     Attributes:
-        channels: of the finest map; each coarser one has twice as many, but no more than `most`.
-        blocks: of each stage.
+        channels: channels of the finest map; each coarser one has twice as many, at most `most`.
+        blocks: blocks of each stage.
     """
 
     kind: Literal["aggregate"] = "aggregate"
@@ -95,6 +95,6 @@ def _stride(fine: Level, coarse: Level) -> int:
         if along_axes(lambda side, s=stride: conv_size(side, 3, s, 1), fine.size) == coarse.size:
             return stride
     raise ValueError(
-        f"no 3x3 convolution of stride 1 or 2 takes {shown(fine.size)} cells to "
+        f"no 3x3 convolution of stride 1 or 2 reduces {shown(fine.size)} cells to "
         f"{shown(coarse.size)}: choose another input_size or other taps, or use a step pyramid"
     )

@@ -60,9 +60,9 @@ HEADS: dict[str, Head] = {
     "distributions": Distributions(),
 }
 REASONS = (
-    "no 3x3 convolution of stride 1 or 2 takes",
-    "no pooling takes",
-    "no doublings",
+    "no 3x3 convolution of stride 1 or 2 reduces",
+    "no pooling reduces",
+    "by doublings or integer factors",
     "all levels share one tower",
     "there are no side maps",
     "join maps of equal size",

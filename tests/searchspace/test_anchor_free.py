@@ -68,7 +68,7 @@ REFUSED = {
     ),
     "other channels behind a pyramid": (
         lambda: with_neck(Pyramid(), Extend(), head=Distributions()),
-        ["[256, 256, 256, 512, 256, 256, 128] channels", "extend it by as many"],
+        ["[256, 256, 256, 512, 256, 256, 128] channels", "extend it with as many"],
     ),
     "strides for other levels": (
         lambda: with_neck(Pyramid(), head=Points(strides=(8, 16))),

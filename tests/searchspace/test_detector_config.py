@@ -187,7 +187,7 @@ REFUSED = {
     ),
     "prior sizes that fall": (
         lambda: ListedPriors(sizes=(45, 90, 135, 130, 225, 270, 315)),
-        ["sizes must rise", "130"],
+        ["sizes must be ascending", "130"],
     ),
     "a prior of no size": (
         lambda: DetectorConfig(head=listed(sizes=(0, 90, 135, 180, 225, 270, 315))),
@@ -282,7 +282,7 @@ REFUSED = {
             L2Norm(level=3),
             Extend(replaces=True),
         ),
-        ["neck.4, extend", "replaces level 3", "leave out one"],
+        ["neck.4, extend", "would discard level 3", "remove one"],
     ),
     "a step on a second path that is not there": (
         lambda: neck(Split(side=0)),
@@ -306,7 +306,7 @@ REFUSED = {
     ),
     "a fusion that leaves out the last map": (
         lambda: neck(fuse(0)),
-        ["nothing would read", "level 1", "add it to the sources"],
+        ["never used", "level 1", "add it to the sources"],
     ),
     "a fusion of nothing": (lambda: Fuse(sources=()), ["sources", "at least 1"]),
     "a map fused twice": (lambda: fuse(0, 0), ["sources [0, 0]", "once"]),
@@ -321,7 +321,7 @@ REFUSED = {
             Extend(block="conv", grow=(Growth(channels=64, stride=1, padding=0),)),
             fuse(0, 1, 2, at=2),
         ),
-        ["neck.1, fuse", "no pooling takes 19x19 cells to 8x8", "another map"],
+        ["neck.1, fuse", "no pooling reduces 19x19 cells to 8x8", "another map"],
     ),
     "a deconvolution to the same cells": (
         lambda: neck(deconvolve(FusionBlock(level=1, source=1, channels=64))),
@@ -336,7 +336,7 @@ REFUSED = {
     ),
     "a deconvolution of other lengths": (
         lambda: neck(deconvolve(FusionBlock(level=0, source=1, channels=64))),
-        ["deconv_channels [256, 256, 256]", "from 10x10 to 19x19 cells", "convolutions is 1"],
+        ["deconv_channels [256, 256, 256]", "from 10x10 to 19x19 cells", "1 transposed"],
     ),
     "a deconvolution that fits one axis alone": (
         lambda: neck(

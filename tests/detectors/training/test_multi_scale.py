@@ -125,7 +125,7 @@ def test_sizes_at_which_layers_would_differ_are_refused() -> None:
             at_input_size(ssd, size)
     assert cells_of(at_input_size(ssd, 332))[0] == 42
     mdssd = Detector(papers["mdssd300"].trial.detector.model_copy(update=narrow))
-    with pytest.raises(ValueError, match=r"size of 332 .*deconvolve: no doublings"):
+    with pytest.raises(ValueError, match=r"size of 332 .*deconvolve: .*by doublings"):
         at_input_size(mdssd, 332)
     with pytest.raises(ValueError, match=r"size of 268 .*kernel of \[3, 3\], not \[2, 2\]"):
         at_input_size(mdssd, 268)

@@ -220,7 +220,7 @@ def test_a_trials_file_knows_its_ancestor_where_that_still_is(
     shutil.copy(file, copied)
     assert ancestor_beside(copied) is None
     shutil.rmtree(ancestor)
-    with pytest.raises(TrialError, match=r"which is gone: put it back, give .* --ancestor"):
+    with pytest.raises(TrialError, match=r"which is missing: restore it, give .* --ancestor"):
         ancestor_beside(file)
     saved(tiny, ancestor, 1)
     with pytest.raises(TrialError, match="is not the one that its training started from"):
