@@ -1,4 +1,4 @@
-"""Heads: what a map's cells predict, and what that means as boxes, scores and losses."""
+"""Heads: predictions from maps, and their boxes, scores and losses."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ __all__ = ["DenseHead", "DistributionsHead", "MultiboxHead", "PointsHead", "buil
 
 
 def build_head(config: DetectorConfig) -> DenseHead:
-    """The head of a detector, by the kind that its configuration names."""
+    """The head of a detector, by the kind in its configuration."""
     return module_for(config.head)(config)

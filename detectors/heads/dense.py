@@ -1,4 +1,4 @@
-"""What all heads have in common."""
+"""The base class of heads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from searchspace.detector import DetectorConfig
 from searchspace.training import SmallObjects
 
 RARE = 0.01
-"""The score of every class that a new head with a sigmoid gives to every point."""
+"""The initial score of every class at every point, for heads with a sigmoid."""
 
 
 class DenseHead(nn.Module, ABC):
@@ -25,8 +25,8 @@ class DenseHead(nn.Module, ABC):
     Attributes:
         priors: [P, 4], (cx, cy, w, h) as fractions of the input: default boxes, or points with the
             strides of their level as sides. Ordered by level, row, column, box of a cell.
-        counts: how many of the P belong to each level.
-        sides: width and height of the input in pixels, twice: what turns fractions into pixels.
+        counts: number of priors of each level.
+        sides: (width, height, width, height) of the input in pixels, to convert fractions.
     """
 
     priors: Tensor
@@ -63,20 +63,20 @@ class DenseHead(nn.Module, ABC):
 
     @abstractmethod
     def scores_of(self, predictions: Predictions) -> Tensor:
-        """[N, P, num_classes], each in 0..1; background is left out."""
+        """[N, P, num_classes], each in 0..1, without background."""
 
     @abstractmethod
     def best_scores_of(self, predictions: Predictions) -> Tensor:
-        """[N, P], the best score of each prior, at less cost than all scores.
+        """[N, P], the best score of each prior, cheaper than all scores.
 
-        Where none is above the threshold of the post-processing, any number that is not.
+        Below the threshold of the post-processing, the value is unspecified (but below it).
         """
 
     @abstractmethod
     def predictions_of(self, scores: Tensor) -> Predictions:
         """Raw predictions with these scores [N, P, num_classes], and the priors as boxes.
 
-        The inverse of `scores_of`; the scores of one prior add up to 1 at most.
+        The inverse of `scores_of`; the scores of one prior sum to at most 1.
         """
 
     @abstractmethod
@@ -90,16 +90,16 @@ class DenseHead(nn.Module, ABC):
         """Named loss terms of a batch; objects' boxes are in fractions of the input.
 
         Args:
-            plain: the epoch is one of the last, which go without mosaic (`plain_epochs`). YOLOX
-                has a further term in these.
+            plain: whether the epoch is one of the last, without mosaic (`plain_epochs`), in which
+                YOLOX has an additional term.
         """
 
     def detections(
         self, predictions: Predictions, survivors: Survivors | None = None
     ) -> Detections:
-        """What is found in each image: best candidates, decoding, NMS.
+        """The detections of each image: best candidates, decoding, NMS.
 
-        Only priors that can have a candidate are decoded and get all their scores.
+        Only priors that can have a candidate are decoded and fully scored.
 
         Args:
             survivors: see `postprocess`.
@@ -121,9 +121,9 @@ def rows(x: Tensor, numbers: int) -> Tensor:
 
 
 def score_conv(channels: int, outputs: int, kernel: int, padding: int = 0) -> nn.Conv2d:
-    """The convolution behind a sigmoid, which starts with a score of `RARE` everywhere.
+    """The convolution before a sigmoid, with an initial score of `RARE` everywhere.
 
-    A point has an object about as rarely; scores of 0.5 would drown all else in their loss (Lin et
+    Objects at a point are about as rare; the loss of initial scores of 0.5 would dominate (Lin et
     al., Focal Loss, 2017, section 4.1).
     """
     conv = nn.Conv2d(channels, outputs, kernel, padding=padding)

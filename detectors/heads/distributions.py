@@ -23,7 +23,7 @@ class DistributionsHead(DenseHead):
     """Towers that all levels share (Li et al., Generalized Focal Loss, 2020, section 3).
 
     A side's distance from its point is the expectation of a distribution over bins that are one
-    stride of the level apart. A class's score tells how well the box fits, too.
+    stride of the level apart. A class's score also predicts the IoU of the box.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -48,7 +48,7 @@ class DistributionsHead(DenseHead):
 
     def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
         bins = torch.arange(self.config.bins, dtype=torch.float32, device=priors.device)
-        # No matrix product: autocast would compute that in half precision, and round distances.
+        # Not a matrix product: autocast would compute it in half precision and round distances.
         distances = (predictions.boxes.float().softmax(-1) * bins).sum(-1)
         return decode_from_sides(distances, priors)
 

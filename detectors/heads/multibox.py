@@ -18,10 +18,10 @@ from searchspace.heads import Multibox
 from searchspace.training import SmallObjects
 
 FEW = 32
-"""Classes up to which a CPU takes a softmax several times faster across rows than along them."""
+"""Up to this many classes, softmax on a CPU is several times faster across rows than along them."""
 
 ROUNDING = 1e-3
-"""More than the logarithm of a score's odds can be off."""
+"""A tolerance larger than the rounding error of a score's log odds."""
 
 
 @builds(Multibox)
@@ -37,7 +37,7 @@ class MultiboxHead(DenseHead):
         self.classes = nn.ModuleList(
             nn.Conv2d(x.channels, outputs * b, 3, padding=1) for x, b in pairs
         )
-        # Small weights: all classes start out equally likely, whatever the scale of the maps.
+        # Small weights: initially all classes are equally likely, whatever the scale of the maps.
         for conv in (*self.boxes, *self.classes):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)
@@ -59,10 +59,10 @@ class MultiboxHead(DenseHead):
     def best_scores_of(self, predictions: Predictions) -> Tensor:
         logits = predictions.classes.float()
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            # A graph had better not have shapes that depend on values.
+            # An exported graph should not have shapes that depend on values.
             return _foreground(logits).amax(-1)
-        # A score above the threshold has odds above the threshold's against the background alone,
-        # and of a trained network nearly all priors are background: few need their softmax.
+        # If a score is above the threshold, so are its odds against the background alone. In a
+        # trained network nearly all priors are background, so few need their softmax.
         odds = logits[..., 1:].amax(-1) - logits[..., 0]
         possible = odds > self._least_odds
         best = torch.zeros_like(odds)
@@ -71,7 +71,7 @@ class MultiboxHead(DenseHead):
 
     @property
     def _least_odds(self) -> float:
-        """Logarithm of the odds that the threshold's score has."""
+        """Log odds of the score threshold."""
         threshold = self.config.postprocess.score_threshold
         return math.log(threshold / (1 - threshold)) - ROUNDING if threshold else -math.inf
 
@@ -92,7 +92,7 @@ class MultiboxHead(DenseHead):
 
 
 def _foreground(logits: Tensor) -> Tensor:
-    """Scores [..., K] without the background's from logits [..., 1 + K]."""
+    """Scores [..., K] without background from logits [..., 1 + K]."""
     if logits.shape[-1] > FEW:
         return logits.softmax(-1)[..., 1:]
     across = logits.transpose(-1, -2).contiguous().softmax(-2)

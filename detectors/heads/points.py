@@ -24,7 +24,7 @@ from searchspace.training import SmallObjects
 class PointsHead(DenseHead):
     """Decoupled towers on each level (Ge et al., YOLOX, 2021, section 2.1).
 
-    A class's score is its probability times that of there being an object at all.
+    A class's score is its probability times the objectness.
     """
 
     def __init__(self, config: DetectorConfig) -> None:

@@ -31,10 +31,10 @@ __all__ = [
 def build_neck(
     steps: tuple[config.Step, ...], stages: tuple[Levels, ...], width: float
 ) -> nn.Sequential:
-    """The steps in order; `stages[k]` is what step k is given.
+    """The modules of the steps in order; `stages[k]` are the input levels of step k.
 
-    A step is named after its kind and counted among those of that kind (`extend1`), so that weights
-    fit whatever other steps there are.
+    A step is named by its kind and its number among those of that kind (`extend1`), so that weights
+    fit independently of other steps.
     """
     neck, seen = nn.Sequential(), Counter[str]()
     for step, before in zip(steps, stages, strict=False):

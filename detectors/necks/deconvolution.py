@@ -1,4 +1,4 @@
-"""MDSSD's step: fine maps get the context of coarse ones."""
+"""MDSSD's step: coarse maps add context to fine ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from searchspace.geometry import Levels, scaled
 
 
 class FusionBlock(nn.Module):
-    """A coarse map, enlarged again and again, added to a fine one (MDSSD, figure 3)."""
+    """A coarse map, enlarged repeatedly and added to a fine one (MDSSD, figure 3)."""
 
     def __init__(
         self, block: config.FusionBlock, before: Levels, width: float, scale: float
@@ -47,7 +47,7 @@ class FusionBlock(nn.Module):
 
 @builds(config.Deconvolve)
 class DeconvolveStep(nn.Module):
-    """Fine maps get the context of coarse ones; all are read as they were before."""
+    """Adds context from coarse maps to fine ones; all maps are read from before this step."""
 
     def __init__(self, step: config.Deconvolve, before: Levels, width: float) -> None:
         super().__init__()

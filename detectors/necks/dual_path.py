@@ -1,4 +1,4 @@
-"""Steps of dual-path detectors: a map of the second path is joined, or growth continues from it."""
+"""Steps of dual-path detectors: joining a map of the second path, or growing from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from searchspace.geometry import Levels
 
 @builds(config.Join)
 class JoinStep(nn.Module):
-    """A map of the second path behind a map, channel by channel."""
+    """Concatenates a map of the second path to a level."""
 
     def __init__(self, step: config.Join, before: Levels, width: float) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class JoinStep(nn.Module):
 
 @builds(config.Split)
 class SplitStep(nn.Module):
-    """Growth continues from a map of the second path."""
+    """Sets the top to a map of the second path."""
 
     def __init__(self, step: config.Split, before: Levels, width: float) -> None:
         super().__init__()

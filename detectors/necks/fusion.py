@@ -18,7 +18,7 @@ from searchspace.necks.fusion import pooling
 
 @builds(config.Fuse)
 class FuseStep(nn.Module):
-    """Several maps become one, which is the only map and where growth continues."""
+    """Fuses several maps into one, which becomes the only level and the top."""
 
     def __init__(self, step: config.Fuse, before: Levels, width: float) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class FuseStep(nn.Module):
 
 
 def resized(x: Tensor, target: Size) -> Tensor:
-    """A map brought to `target` cells: max pooling down, bilinear up."""
-    # While a graph is traced sizes are tensors; those of maps are the same for any batch.
+    """A map [N, C, H, W] resized to `target` cells: max pooling down, bilinear up."""
+    # During tracing sizes are tensors; those of maps do not depend on the batch.
     size, target = (tuple(map(int, cells)) for cells in (x.shape[-2:], target))
     window, ceil = pooling(size, target)
     if max(window) > 1:

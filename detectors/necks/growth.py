@@ -16,7 +16,7 @@ from searchspace.geometry import Levels
 
 @builds(config.L2Norm)
 class L2NormStep(nn.Module):
-    """Normalises one map; growth goes on from the map as it was."""
+    """Normalises one level; growth continues from the original map."""
 
     def __init__(self, step: config.L2Norm, before: Levels, width: float) -> None:
         super().__init__()

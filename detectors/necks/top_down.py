@@ -1,4 +1,4 @@
-"""The modules of the steps in which coarse maps tell fine ones what they see."""
+"""The modules of the steps with a top-down path."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from searchspace.necks import top_down as config
 
 
 def enlarged(x: Tensor, like: Tensor) -> Tensor:
-    """A map with its cells repeated to the size of another one."""
+    """A map [N, C, H, W] enlarged to the size of another one by nearest neighbour."""
     return functional.interpolate(x, like.shape[-2:], mode="nearest")
 
 
 @builds(config.Pyramid)
 class PyramidStep(nn.Module):
-    """Maps of equal channels, each with what all coarser ones see added to it."""
+    """FPN: maps with equal channels, to each of which the coarser ones are added."""
 
     def __init__(self, step: config.Pyramid, before: Levels, width: float) -> None:
         super().__init__()
@@ -47,9 +47,9 @@ class PyramidStep(nn.Module):
 
 @builds(config.Aggregate)
 class AggregateStep(nn.Module):
-    """Maps joined from coarse to fine, then from fine to coarse.
+    """PAFPN: maps are concatenated from coarse to fine, then from fine to coarse.
 
-    The modules of the way down are in its order, coarsest first.
+    The modules of the top-down path are in its order, coarsest first.
     """
 
     def __init__(self, step: config.Aggregate, before: Levels, width: float) -> None:
