@@ -43,7 +43,9 @@ def conv_norm_silu(
     block = conv_norm_relu(
         channels_in, channels, kernel, stride, padding, dilation, activation=nn.SiLU
     )
-    block[1].eps, block[1].momentum = 1e-3, 0.03
+    for layer in block:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps, layer.momentum = 1e-3, 0.03
     return block
 
 

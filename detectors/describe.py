@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
-from detectors.features import Features
+from detectors.features import Features, size_of
 from searchspace.detector import DetectorConfig
 
 
@@ -99,17 +99,18 @@ def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
         def before(name: str) -> None:
             macs[name] -= counter.get_total_flops() // 2
 
-        def after(name: str, given: object, made: Tensor | Features) -> None:
+        def after(name: str, given: Tensor | Features, made: Tensor | Features) -> None:
             macs[name] += counter.get_total_flops() // 2
-            outputs[name] += [tuple(x.shape[1:]) for x in _new_maps(given, made)]
+            outputs[name] += [(x.shape[1], *size_of(x)) for x in _new_maps(given, made)]
 
         for name, module in named:
             module.register_forward_pre_hook(lambda m, i, name=name: before(name))
             module.register_forward_hook(lambda m, i, o, name=name: after(name, i[0], o))
         dry_run(detector)
     return tuple(
-        Layer(*name.split(".", 1), tuple(outputs[name]), count_params(module), macs[name])
+        Layer(part, rest, tuple(outputs[name]), count_params(module), macs[name])
         for name, module in named
+        for part, _, rest in (name.partition("."),)
     )
 
 
@@ -133,10 +134,10 @@ def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield f".{name}", child
 
 
-def _new_maps(given: object, made: Tensor | Features) -> list[Tensor]:
+def _new_maps(given: Tensor | Features, made: Tensor | Features) -> list[Tensor]:
     """The outputs of a layer; for features, only the maps that were not among its inputs."""
     if isinstance(made, Tensor):
         return [made]
-    known = [*given.maps, given.top]
+    known = [given] if isinstance(given, Tensor) else [*given.maps, given.top]
     new = {id(x): x for x in (*made.maps, made.top) if not any(x is old for old in known)}
     return list(new.values())

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import Backbone
 from detectors.dry_run import Network, check_widths
-from detectors.features import Outputs, Predictions
+from detectors.features import Outputs, Predictions, size_of
 from detectors.heads import build_head
 from detectors.losses import EVEN
 from detectors.matching import Objects
@@ -106,8 +106,8 @@ class Detector(Network):
         if self.training:
             if targets is None:
                 raise ValueError("targets are missing: a detector in training mode needs them")
-            sides = [image.shape[-2:] for image in images]
-            objects = padded_objects(targets, sides, batch.shape[-2:], small_objects.by)
+            sides = [size_of(image) for image in images]
+            objects = padded_objects(targets, sides, size_of(batch), small_objects.by)
             return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
         detections = self.detect(batch)
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -52,8 +52,8 @@ class Predictions:
         Args:
             places: [N, R], indices among the P priors.
         """
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Predictions(**{k: x if x is None else _rows(x, places) for k, x in tensors.items()})
+        objectness = None if self.objectness is None else _rows(self.objectness, places)
+        return Predictions(_rows(self.boxes, places), _rows(self.classes, places), objectness)
 
 
 def _rows(x: Tensor, places: Tensor) -> Tensor:

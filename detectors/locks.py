@@ -64,8 +64,9 @@ class Holder:
     @property
     def is_late(self) -> bool:
         """Whether its lease has expired; only known on its own node."""
-        known = self.until is not None and self.host == platform.node()
-        return known and time.monotonic() > self.until
+        if self.until is None or self.host != platform.node():
+            return False
+        return time.monotonic() > self.until
 
     def __str__(self) -> str:
         who = f"process {self.pid}"

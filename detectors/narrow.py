@@ -42,7 +42,7 @@ def _is_narrower(shape: Shape, whole: Shape) -> bool:
 
 
 def _narrow_layer(name: str, layer: nn.Module, shape: Shape) -> None:
-    if tuple(layer.weight.shape) == shape:
+    if tuple(layer.get_parameter("weight").shape) == shape:
         return
     _resize(layer, "weight", shape)
     if isinstance(layer, nn.Conv2d):

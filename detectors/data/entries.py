@@ -166,13 +166,15 @@ def _read_annotation(
 ) -> Annotation | None:
     image_id = _reference(entry, "image_id", images)
     category_id = _reference(entry, "category_id", categories)
-    image = images.records.get(image_id)
+    image = None if image_id is None else images.records.get(image_id)
     box = read_box(entry, image)
     area = read_area(entry, box)
     iscrowd = entry.integer("iscrowd", 0, 1) if "iscrowd" in entry.fields else 0
     segmentation = read_segmentation(entry, image)
     if not entry.ok or image_id in images.broken or category_id in categories.broken:
         return None
+    if key is None or image_id is None or category_id is None or box is None or area is None:
+        return None  # each of these has made the entry one that is not ok
     return Annotation(key, image_id, category_id, box, area, bool(iscrowd), segmentation)
 
 

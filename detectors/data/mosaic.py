@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from detectors.data.transforms import MEAN_COLOUR, Sample
+from detectors.data.transforms import MEAN_COLOUR, Sample, box_tensor
+from detectors.features import size_of
 
 MIN_VISIBLE = 0.25
 """An object is dropped if a smaller share of it is inside the mosaic."""
@@ -48,10 +49,10 @@ def mosaic(
         x = centre_x - (tile if number % 2 == 0 else 0)
         y = centre_y - (tile if number < 2 else 0)
         _place(canvas, functional.resize(image, [tile, tile]), x, y)
-        targets.append(_moved(target, tuple(image.shape[-2:]), tile, (x, y), side))
+        targets.append(_moved(target, size_of(image), tile, (x, y), side))
     boxes = torch.cat([target["boxes"] for target in targets])
     rest = {k: torch.cat([t[k] for t in targets]) for k in targets[0] if k != "boxes"}
-    boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(side, side))
+    boxes = box_tensor(boxes, (side, side))
     return tv_tensors.Image(canvas), {"boxes": boxes, **rest}
 
 

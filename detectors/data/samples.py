@@ -14,7 +14,7 @@ from detectors.data.coco import Annotation, CocoSplit, ImageRecord
 from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
 from detectors.data.images import load_image
 from detectors.data.mosaic import mosaic
-from detectors.data.transforms import Sample, training_transform
+from detectors.data.transforms import Sample, box_tensor, training_transform
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize, both_axes
 from searchspace.training import CopyPaste, TrainConfig
@@ -108,10 +108,9 @@ class TrainingSet(Dataset[Sample]):
         boxes = [a.box for a in objects] + [p.box for p in pastes]
         area = [a.area for a in objects] + [p.area for p in pastes]
         return {
-            "boxes": tv_tensors.BoundingBoxes(
+            "boxes": box_tensor(
                 torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                format="XYXY",
-                canvas_size=(record.height, record.width),
+                (record.height, record.width),
             ),
             "labels": torch.tensor(labels + [labels[p.cutout.index] for p in pastes]).long(),
             "area": torch.tensor(area, dtype=torch.float32),

@@ -159,7 +159,7 @@ def _write_split(folder: Path, split: str, stream: int, count: int, config: Shap
 
 def _draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """One image (size, size, 3), and its objects as COCO annotations without ids."""
-    placed: list[_Object] = []
+    placed, owner = _arrange(rng, size)
     while not placed:
         placed, owner = _arrange(rng, size)
     canvas = background(rng, size)
@@ -261,7 +261,7 @@ def _new_object(rng: np.random.Generator, size_name: str, image_size: int) -> _O
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - centre[1]) / radius
     cos, sin = math.cos(angle), math.sin(angle)
     distance = radius * shape.distance(x * cos + y * sin, y * cos - x * sin)
-    return _Object(category + 1, distance, area=np.count_nonzero(distance <= 0))
+    return _Object(category + 1, distance, area=int(np.count_nonzero(distance <= 0)))
 
 
 # Arrangement ---------------------------------------------------------------------------------
@@ -330,7 +330,8 @@ def _spare(area: int, placed: list[_Object], owner: NDArray[np.int64]) -> Array:
 def _paint(rng: np.random.Generator, canvas: Array, item: _Object) -> None:
     """Draw the object with an anti-aliased edge and a fill that stands out from its rim."""
     rim = canvas[:, *item.window][:, np.abs(item.distance) < 1.5]
-    colour = fill(rng, *item.distance.shape, rim[:, :: 1 + rim.shape[1] // 50])
+    height, width = item.distance.shape
+    colour = fill(rng, height, width, rim[:, :: 1 + rim.shape[1] // 50])
     blend(canvas, item.top, item.left, np.clip(0.5 - item.distance, 0, 1), colour)
 
 

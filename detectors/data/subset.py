@@ -43,9 +43,9 @@ def cut_annotations(
         for section in ("images", "categories", "annotations")
     )
     chosen = _category_ids(file, categories, classes)
-    ids = {entry.integer("id", 0) for entry in images}
+    ids = _integers(images, "id")
     kept = [entry for entry in annotations if entry.integer("category_id", 0) in chosen]
-    holding = {entry.integer("image_id", 0) for entry in kept if not _is_crowd(entry)}
+    holding = _integers((entry for entry in kept if not _is_crowd(entry)), "image_id")
     if problems:
         raise DataError(problems)
     candidates = sorted(ids if all_images else ids & holding)
@@ -64,6 +64,11 @@ def _category_ids(file: Path, entries: Iterable[Entry], classes: Sequence[str]) 
         known = ", ".join(sorted(names.values()))
         raise InputError(f"{file}: no class named {', '.join(unknown)}; it has {known}")
     return {key for key, name in names.items() if name in classes}
+
+
+def _integers(entries: Iterable[Entry], field: str) -> set[int]:
+    """A field of all entries; those in which it is no integer are noted as problems."""
+    return {value for entry in entries if (value := entry.integer(field, 0)) is not None}
 
 
 def _is_crowd(entry: Entry) -> bool:

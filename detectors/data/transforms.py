@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from searchspace.geometry import InputSize, both_axes
+from searchspace.geometry import InputSize, Size, both_axes
 from searchspace.training import Augment
 
 Sample = tuple[Tensor, dict[str, Tensor]]
@@ -66,3 +67,9 @@ def evaluation_transform(input_size: InputSize) -> v2.Transform:
 
 def _per_object(inputs: tuple[Any, dict[str, Tensor]]) -> tuple[Tensor, ...]:
     return tuple(values for name, values in inputs[1].items() if name != "boxes")
+
+
+def box_tensor(boxes: Tensor, size: Size) -> tv_tensors.BoundingBoxes:
+    """Boxes [G, 4] (xyxy, pixels) that transforms know as such; `size`: height and width."""
+    # pyrefly: ignore[unexpected-keyword] (torchvision's `__new__` takes what torch's does not)
+    return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size)

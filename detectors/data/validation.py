@@ -134,13 +134,13 @@ def finite_numbers(value: object) -> list[float] | None:
     """A JSON list of finite numbers as floats; None for anything else."""
     if not isinstance(value, list):
         return None
-    numbers = [finite_number(item) for item in value]
-    return None if None in numbers else numbers
+    numbers = [number for item in value if (number := finite_number(item)) is not None]
+    return numbers if len(numbers) == len(value) else None
 
 
 def finite_number(value: object) -> float | None:
     """A finite JSON number as a float; None for anything else, including true and "1"."""
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         number = float(value)

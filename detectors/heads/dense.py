@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,14 @@ from detectors.matching import Objects
 from detectors.postprocess import Detections, Survivors, likely_priors, postprocess
 from detectors.priors import default_boxes
 from searchspace.detector import DetectorConfig
+from searchspace.heads import Head
 from searchspace.training import SmallObjects
 
 RARE = 0.01
 """The initial score of every class at every point, for heads with a sigmoid."""
+
+
+H = TypeVar("H", bound=Head)
 
 
 class DenseHead(nn.Module, ABC):
@@ -127,6 +132,19 @@ def score_conv(channels: int, outputs: int, kernel: int, padding: int = 0) -> nn
     al., Focal Loss, 2017, section 4.1).
     """
     conv = nn.Conv2d(channels, outputs, kernel, padding=padding)
-    nn.init.normal_(conv.weight, std=0.01)
-    nn.init.constant_(conv.bias, -math.log((1 - RARE) / RARE))
+    start_small(conv, bias=-math.log((1 - RARE) / RARE))
     return conv
+
+
+def start_small(conv: nn.Conv2d, bias: float = 0.0) -> None:
+    """Give a convolution small random weights, and everywhere the same bias."""
+    nn.init.normal_(conv.weight, std=0.01)
+    if conv.bias is not None:
+        nn.init.constant_(conv.bias, bias)
+
+
+def head_of(config: DetectorConfig, kind: type[H]) -> H:
+    """The configuration of a head, which is of a kind; raises `TypeError` where it is not."""
+    if isinstance(config.head, kind):
+        return config.head
+    raise TypeError(f"the head is a {type(config.head).__name__}, not a {kind.__name__}")

@@ -9,7 +9,7 @@ from detectors.blocks import Scale, conv_group_norm_relu
 from detectors.boxes import decode_from_sides
 from detectors.building import builds
 from detectors.features import Predictions
-from detectors.heads.dense import DenseHead, rows, score_conv
+from detectors.heads.dense import DenseHead, head_of, rows, score_conv, start_small
 from detectors.losses import gfl_losses
 from detectors.matching import Objects
 from searchspace.detector import DetectorConfig
@@ -28,14 +28,14 @@ class DistributionsHead(DenseHead):
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__(config)
-        head, levels = config.head, config.levels()
+        head, levels = head_of(config, Distributions), config.levels()
+        self.bins = head.bins
         channels = scaled(head.channels, config.width)
         self.class_tower = _tower(levels[0].channels, channels, head.depth)
         self.box_tower = _tower(levels[0].channels, channels, head.depth)
         self.classes = score_conv(channels, config.num_classes, kernel=3, padding=1)
         self.boxes = nn.Conv2d(channels, 4 * head.bins, 3, padding=1)
-        nn.init.normal_(self.boxes.weight, std=0.01)
-        nn.init.zeros_(self.boxes.bias)
+        start_small(self.boxes)
         self.scales = nn.ModuleList(Scale() for _ in levels)
 
     def forward(self, maps: list[Tensor]) -> Predictions:
@@ -43,11 +43,11 @@ class DistributionsHead(DenseHead):
         for scale, x in zip(self.scales, maps, strict=True):
             sides = scale(self.boxes(self.box_tower(x)))
             classes.append(rows(self.classes(self.class_tower(x)), self.classes.out_channels))
-            boxes.append(rows(sides, 4 * self.config.bins).unflatten(-1, (4, -1)))
+            boxes.append(rows(sides, 4 * self.bins).unflatten(-1, (4, -1)))
         return Predictions(torch.cat(boxes, 1), torch.cat(classes, 1))
 
     def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:
-        bins = torch.arange(self.config.bins, dtype=torch.float32, device=priors.device)
+        bins = torch.arange(self.bins, dtype=torch.float32, device=priors.device)
         # Not a matrix product: autocast would compute it in half precision and round distances.
         distances = (predictions.boxes.float().softmax(-1) * bins).sum(-1)
         return decode_from_sides(distances, priors)
@@ -59,7 +59,7 @@ class DistributionsHead(DenseHead):
         return predictions.classes.amax(-1).float().sigmoid()
 
     def predictions_of(self, scores: Tensor) -> Predictions:
-        boxes = scores.new_zeros(*scores.shape[:2], 4, self.config.bins)
+        boxes = scores.new_zeros(*scores.shape[:2], 4, self.bins)
         return Predictions(boxes, scores.logit())
 
     def losses(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from detectors.boxes import decode
 from detectors.building import builds
 from detectors.features import Predictions
-from detectors.heads.dense import DenseHead, rows
+from detectors.heads.dense import DenseHead, rows, start_small
 from detectors.losses import multibox_loss
 from detectors.matching import Objects, match_max_iou
 from searchspace.detector import DetectorConfig
@@ -33,21 +33,17 @@ class MultiboxHead(DenseHead):
         levels, priors = config.levels(), config.priors()
         pairs = [(x, p.boxes_per_cell) for x, p in zip(levels, priors, strict=True)]
         outputs = 1 + config.num_classes
-        self.boxes = nn.ModuleList(nn.Conv2d(x.channels, 4 * b, 3, padding=1) for x, b in pairs)
-        self.classes = nn.ModuleList(
-            nn.Conv2d(x.channels, outputs * b, 3, padding=1) for x, b in pairs
-        )
+        boxes = [nn.Conv2d(x.channels, 4 * b, 3, padding=1) for x, b in pairs]
+        classes = [nn.Conv2d(x.channels, outputs * b, 3, padding=1) for x, b in pairs]
         # Small weights: initially all classes are equally likely, whatever the scale of the maps.
-        for conv in (*self.boxes, *self.classes):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
+        for conv in (*boxes, *classes):
+            start_small(conv)
+        self.outputs = outputs
+        self.boxes, self.classes = nn.ModuleList(boxes), nn.ModuleList(classes)
 
     def forward(self, maps: list[Tensor]) -> Predictions:
         boxes = [rows(conv(x), 4) for conv, x in zip(self.boxes, maps, strict=True)]
-        classes = [
-            rows(conv(x), conv.out_channels * 4 // box.out_channels)
-            for conv, box, x in zip(self.classes, self.boxes, maps, strict=True)
-        ]
+        classes = [rows(conv(x), self.outputs) for conv, x in zip(self.classes, maps, strict=True)]
         return Predictions(boxes=torch.cat(boxes, 1), classes=torch.cat(classes, 1))
 
     def decoded(self, predictions: Predictions, priors: Tensor) -> Tensor:

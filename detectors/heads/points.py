@@ -11,7 +11,7 @@ from detectors.blocks import conv_norm_silu
 from detectors.boxes import decode_in_cells
 from detectors.building import builds
 from detectors.features import Predictions
-from detectors.heads.dense import DenseHead, rows, score_conv
+from detectors.heads.dense import DenseHead, head_of, rows, score_conv
 from detectors.losses import yolox_losses
 from detectors.matching import Objects
 from searchspace.detector import DetectorConfig
@@ -29,8 +29,9 @@ class PointsHead(DenseHead):
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__(config)
-        levels, depth = config.levels(), config.head.depth
-        channels = scaled(config.head.channels, config.width)
+        levels, head = config.levels(), head_of(config, Points)
+        depth, channels = head.depth, scaled(head.channels, config.width)
+        self.num_classes = config.num_classes
         self.stems = nn.ModuleList(
             conv_norm_silu(x.channels, channels, kernel=1, padding=0) for x in levels
         )
@@ -46,7 +47,7 @@ class PointsHead(DenseHead):
             stem = self.stems[level](x)
             box_map = self.box_towers[level](stem)
             class_map = self.class_towers[level](stem)
-            classes.append(rows(self.classes[level](class_map), self.classes[level].out_channels))
+            classes.append(rows(self.classes[level](class_map), self.num_classes))
             boxes.append(rows(self.boxes[level](box_map), 4))
             objectness.append(rows(self.objectness[level](box_map), 1)[..., 0])
         return Predictions(torch.cat(boxes, 1), torch.cat(classes, 1), torch.cat(objectness, 1))
@@ -55,11 +56,11 @@ class PointsHead(DenseHead):
         return decode_in_cells(predictions.boxes.float(), priors)
 
     def scores_of(self, predictions: Predictions) -> Tensor:
-        objectness = predictions.objectness.float().sigmoid()
+        objectness = _objectness(predictions).float().sigmoid()
         return predictions.classes.float().sigmoid() * objectness[..., None]
 
     def best_scores_of(self, predictions: Predictions) -> Tensor:
-        objectness = predictions.objectness.float().sigmoid()
+        objectness = _objectness(predictions).float().sigmoid()
         return predictions.classes.amax(-1).float().sigmoid() * objectness
 
     def predictions_of(self, scores: Tensor) -> Predictions:
@@ -77,12 +78,18 @@ class PointsHead(DenseHead):
         return yolox_losses(
             self.boxes_of(predictions) * self.sides,
             predictions.classes,
-            predictions.objectness,
+            _objectness(predictions),
             self.priors * self.sides,
             self._in_pixels(objects),
             small_objects,
             coded=predictions.boxes if plain else None,
         )
+
+
+def _objectness(predictions: Predictions) -> Tensor:
+    if predictions.objectness is None:
+        raise ValueError("predictions: this head's have objectness")
+    return predictions.objectness
 
 
 def _tower(channels: int, depth: int) -> nn.Sequential:

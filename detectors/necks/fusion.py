@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import SupportsInt
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from detectors.blocks import conv_norm_relu, init_dense
 from detectors.building import builds
-from detectors.features import Features
+from detectors.features import Features, size_of
 from searchspace import necks as config
 from searchspace.geometry import Levels, Size, scaled
 from searchspace.necks.fusion import pooling
@@ -41,7 +42,7 @@ class FuseStep(nn.Module):
 
     def forward(self, features: Features) -> Features:
         maps = [
-            resized(transform(features.maps[level]), features.maps[self.at].shape[-2:])
+            resized(transform(features.maps[level]), size_of(features.maps[self.at]))
             for transform, level in zip(self.transforms, self.sources, strict=True)
         ]
         fused = torch.cat(maps, 1) if self.how == "concat" else torch.stack(maps).sum(0)
@@ -52,10 +53,14 @@ class FuseStep(nn.Module):
 def resized(x: Tensor, target: Size) -> Tensor:
     """A map [N, C, H, W] resized to `target` cells: max pooling down, bilinear up."""
     # During tracing sizes are tensors; those of maps do not depend on the batch.
-    size, target = (tuple(map(int, cells)) for cells in (x.shape[-2:], target))
+    size, target = _counted(*size_of(x)), _counted(*target)
     window, ceil = pooling(size, target)
     if max(window) > 1:
         x = functional.max_pool2d(x, window, window, ceil_mode=ceil)
-    if x.shape[-2:] == target:
+    if size_of(x) == target:
         return x
     return functional.interpolate(x, target, mode="bilinear", align_corners=False)
+
+
+def _counted(height: SupportsInt, width: SupportsInt) -> Size:
+    return int(height), int(width)

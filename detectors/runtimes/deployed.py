@@ -27,6 +27,13 @@ class Form(NamedTuple):
         return f"{self.runtime} {self.precision}"
 
 
+def calibration_images(given: Tensor | None) -> Tensor:
+    """The images [M, 3, S, S] that int8 takes the ranges of values from; raises `InputError`."""
+    if given is None or not len(given):
+        raise InputError("precision int8: give calibration images")
+    return given
+
+
 class RuntimeUnavailable(InputError):
     """A runtime is not installed, lacks this precision here, or cannot convert the model."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from detectors.detector import Detector
 from detectors.postprocess import class_nms
 from detectors.runtimes import Deployed, Form
+from detectors.runtimes.deployed import calibration_images
 from detectors.runtimes.fold import folded
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
 from detectors.runtimes.onnx_runtime import OnnxGraph
@@ -61,8 +62,8 @@ def export(
         RuntimeUnavailable: the target's library is not installed.
     """
     check_target(target, precision)
-    if precision == "int8" and (calibration is None or not len(calibration)):
-        raise InputError("precision int8: give calibration images")
+    if precision == "int8":
+        calibration_images(calibration)
     path = Path(path)
     if path.suffix != SUFFIXES[target]:
         path = path.with_name(path.name + SUFFIXES[target])
@@ -73,7 +74,7 @@ def export(
         return path
     graph = GRAPHS[target].of(detector)
     if precision == "int8":
-        graph = graph.quantised(calibration)
+        graph = graph.quantised(calibration_images(calibration))
         if judge:
             form = Form(RUN_BY[target], "int8")
             judge(Deployed(detector, form, torch.device("cpu"), graph.network("int8")))

@@ -34,6 +34,7 @@ def _fold_pairs(sequence: nn.Sequential) -> None:
 
 
 def _fold_bottleneck(block: Bottleneck) -> None:
-    block.conv1, block.bn1 = fuse_conv_bn_eval(block.conv1, block.bn1), nn.Identity()
-    block.conv2, block.bn2 = fuse_conv_bn_eval(block.conv2, block.bn2), nn.Identity()
-    block.conv3, block.bn3 = fuse_conv_bn_eval(block.conv3, block.bn3), nn.Identity()
+    for number in "123":
+        conv, norm = getattr(block, f"conv{number}"), getattr(block, f"bn{number}")
+        block.add_module(f"conv{number}", fuse_conv_bn_eval(conv, norm))
+        block.add_module(f"bn{number}", nn.Identity())

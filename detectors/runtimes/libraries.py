@@ -34,5 +34,6 @@ def library(name: str) -> ModuleType:
     """
     if reason := missing(name):
         raise RuntimeUnavailable(reason)
+    # pyrefly: ignore[no-matching-overload] (None is how Python is told that it cannot be)
     sys.modules.setdefault("openvino_telemetry", None)
     return importlib.import_module(name)

@@ -87,7 +87,7 @@ def onnx_graph(detector: Detector) -> bytes:
         torch.onnx.export(
             Inference(copied, _one_operator, raw=True).eval(),
             (example(copied),),
-            buffer,
+            buffer,  # pyrefly: ignore[bad-argument-type] (this exporter writes into buffers, too)
             input_names=[INPUT],
             output_names=outputs,
             dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)},
@@ -108,7 +108,7 @@ def _class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou:
 
 
 def _one_operator(
-    boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, iou: float
+    boxes: Tensor, scores: Tensor, labels: Tensor, classes: int | Tensor, iou: float
 ) -> Tensor:
     # While a graph is traced, sizes are tensors.
     return _class_nms(boxes, scores, labels, int(classes), iou)

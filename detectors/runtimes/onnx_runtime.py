@@ -15,7 +15,7 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable, calibration_images
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import DETECTIONS, INPUT, RAW, onnx_graph, predictions_of
 from searchspace.runtimes import Precision
@@ -39,7 +39,7 @@ def build(
     """The network of a detector in ONNX Runtime."""
     graph = OnnxGraph.of(detector)
     if form.precision == "int8":
-        graph = graph.quantised(calibration)
+        graph = graph.quantised(calibration_images(calibration))
     return graph.network(form.precision)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,8 @@ class _Network(nn.Module):
                 for parameter in layer.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
         self.detector.requires_grad_(False)
-        self.detector.backbone = nn.Sequential(_Cast(dtype), self.detector.backbone)
+        cast = nn.Sequential(_Cast(dtype), self.detector.backbone)
+        self.detector.add_module("backbone", cast)
 
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
         tensors = named_tensors(self.detector.predict(batch))
@@ -98,7 +100,7 @@ def _compiled(network: nn.Module) -> Network:
     return run
 
 
-def _compile(network: nn.Module, batch: Tensor) -> nn.Module:
+def _compile(network: nn.Module, batch: Tensor) -> Callable[[Tensor], dict[str, Tensor]]:
     # Code is loaded from this folder; the default is a predictable name in the temporary folder.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
     try:

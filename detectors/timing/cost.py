@@ -73,10 +73,10 @@ class Cost(BaseModel):
     @property
     def memory_mb(self) -> float | None:
         """Peak memory of a call in 10^6 bytes; `Memory.how` says what was counted."""
-        return self.memory and self.memory.megabytes
+        return None if self.memory is None else self.memory.megabytes
 
     @property
     def energy_mj(self) -> float | None:
         """Energy per image in millijoules; `Energy.how` says what was counted."""
-        read = self.energy and self.energy.millijoules
-        return read and read / self.batch
+        read = None if self.energy is None else self.energy.millijoules
+        return None if read is None else read / self.batch

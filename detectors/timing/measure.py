@@ -77,16 +77,20 @@ def measure_together(
     # If the number of boxes depends on the weights, so does the speed.
     known = None if config.candidates is None else store
     keys = [
-        speed_key(c.detector, config, device, c.deployed and c.deployed.form) for c in candidates
+        speed_key(c.detector, config, device, c.deployed.form if c.deployed else None)
+        for c in candidates
     ]
-    costs = [known and known.find(key, Cost) for key in keys]
+    costs = [known.find(key, Cost) if known else None for key in keys]
     missing = [c for c, cost in zip(candidates, costs, strict=True) if cost is None]
     fresh = iter(_time(missing, config, device, store) if missing else [])
-    for place, key in enumerate(keys):
-        if costs[place] is None:
-            cost = next(fresh)
-            costs[place] = known.keep(key, cost) if known and cost.trusted else cost
-    return costs
+
+    def kept(key: dict[str, Any], cost: Cost) -> Cost:
+        return known.keep(key, cost) if known and cost.trusted else cost
+
+    return [
+        kept(key, next(fresh)) if cost is None else cost
+        for key, cost in zip(keys, costs, strict=True)
+    ]
 
 
 def speed_key(

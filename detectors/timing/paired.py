@@ -44,7 +44,9 @@ class Paired(BaseModel):
 
     @property
     def width(self) -> float | None:
-        return None if self.low is None else (self.high - self.low) / self.ratio
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / self.ratio
 
     @classmethod
     def of(cls, blocks: Blocks, before: Blocks, after: Blocks) -> Paired:

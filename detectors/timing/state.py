@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +79,10 @@ class Watch:
 
     def circumstances(self) -> Circumstances:
         now = CoreTimes.now()
-        counted = self._times is not None and now is not None
         return Circumstances(
             before=self._before,
             after=device_state(self._device),
-            disturbance=self._times.until(now) if counted else None,
+            disturbance=self._times.until(now) if self._times and now else None,
         )
 
 
@@ -156,7 +155,7 @@ class CoreTimes:
         )
 
 
-def _texts(paths: Iterable[Path]) -> Iterable[str]:
+def _texts(paths: Iterable[Path]) -> Iterator[str]:
     for path in paths:
         with contextlib.suppress(OSError):
             yield path.read_text().strip()

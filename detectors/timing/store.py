@@ -62,7 +62,8 @@ class SpeedStore:
         """Store a value unless another process was first; returns the stored one."""
         path = self._path(key)
         self._write(path, value, lambda written: _link_first(written, path))
-        return self.find(key, type(value))
+        kept = self.find(key, type(value))
+        return value if kept is None else kept
 
     def improve(self, key: Mapping[str, Any], value: Nominal) -> Nominal:
         """Store a nominal latency if it is lower than the stored one; returns the lower."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from detectors.detector import Detector
 
@@ -26,7 +25,7 @@ def average(detector: Detector, decay: float) -> AveragedModel:
     `update_parameters(detector)` is called after each step.
     """
 
-    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], step: Tensor) -> None:
+    def update(averaged: PARAM_LIST, current: PARAM_LIST, step: Tensor | int) -> None:
         if torch.is_floating_point(averaged[0]):
             torch._foreach_lerp_(averaged, current, 1 - decay_at(int(step), decay))
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import math
+import operator
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from tqdm import tqdm
 
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
-from detectors.features import Outputs
+from detectors.features import Outputs, size_of
 from detectors.quiet import computing
 from detectors.training.averaging import average
 from detectors.training.multi_scale import InputSizes, resized
@@ -75,7 +77,7 @@ def fit(
         ValueError: the detector cannot be trained at a size of `config.multi_scale`.
     """
     trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
-    trained.to(device, memory_format=torch.channels_last).train()
+    trained.to(device).to(memory_format=torch.channels_last).train()
     detector.backbone.freeze(config.frozen)
     sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
     optimizer = _optimizer(trained, config)
@@ -83,7 +85,7 @@ def fit(
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
     run = _Run(detector, trained, sizes, optimizer, scheduler, device, config, terms)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
-    if first in snapshots:
+    if on_snapshot and first in snapshots:
         on_snapshot(first, run.snapshot())
     for epoch in range(first, config.epochs):
         bar = tqdm(
@@ -99,7 +101,7 @@ def fit(
         if on_epoch:
             means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
             on_epoch(epoch + 1, means)
-        if epoch + 1 in snapshots:
+        if on_snapshot and epoch + 1 in snapshots:
             on_snapshot(epoch + 1, run.snapshot())
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
@@ -145,9 +147,9 @@ class _Run:
             images = batch.images.to(self.device, non_blocking=True).float().div_(255)
             images = resized(images, detector.config.size)
             images = images.contiguous(memory_format=torch.channels_last)
-            sides = [image.shape[-2:] for image in batch.images]
+            sides = [size_of(image) for image in batch.images]
             config, small = self.config, self.config.small_objects
-            objects = padded_objects(batch.targets, sides, images.shape[-2:], small.by)
+            objects = padded_objects(batch.targets, sides, size_of(images), small.by)
             objects = objects.to(self.device)
             with torch.autocast(
                 self.device.type, self.autocast, enabled=self.autocast != torch.float32
@@ -156,7 +158,7 @@ class _Run:
                 losses = detector.losses(outputs, objects, small, config.is_plain(epoch))
                 for term in self.terms:
                     losses |= term(detector, images, outputs)
-            loss = sum(losses.values())
+            loss = functools.reduce(operator.add, losses.values())
             values = {name: value.item() for name, value in losses.items()}
             if not math.isfinite(loss.item()):
                 raise TrainingFailed(
@@ -174,7 +176,10 @@ class _Run:
 
     def snapshot(self) -> Detector:
         """A copy of the detector, in eval mode, that further steps do not change."""
-        return copy.deepcopy(self.average.module if self.average else self.detector).eval()
+        copied = copy.deepcopy(self.detector)
+        if self.average:
+            copied.load_state_dict(self.average.module.state_dict())
+        return copied.eval()
 
     def save(self, path: Path, epochs: int) -> None:
         """Write a checkpoint that is never seen half-written."""

@@ -68,7 +68,8 @@ class Trunk(nn.Module):
         """
         maps = self.backbones[variant](images).maps
         total = images.new_zeros(())
-        for classify, features in zip(self.classifiers[variant], maps, strict=True):
+        for level, features in enumerate(maps):
+            classify = self.get_submodule(f"classifiers.{variant}.{level}")
             size = features.shape[-1]
             cell_weights = _at_centres(weights, size)
             losses = functional.cross_entropy(
@@ -110,6 +111,7 @@ def train(trunk: Trunk, split: CocoSplit, seconds: float) -> None:
     """Train for a while; the learning rate falls to zero with the time."""
     images = torch.cat([batch for _, batch in evaluation_batches(split, INPUT_SIZE, BATCH)])
     labels, weights = pixel_labels(split)
+    mean, std = PIXELS["imagenet"]
     optimizer = torch.optim.AdamW(trunk.parameters(), lr=LEARNING_RATE, weight_decay=0.02)
     start, draw, recent, step = time.monotonic(), random.Random(0), [], 0
     while (past := (time.monotonic() - start) / seconds) < 1:
@@ -118,7 +120,7 @@ def train(trunk: Trunk, split: CocoSplit, seconds: float) -> None:
             group["lr"] = LEARNING_RATE * factor
         chosen = torch.randint(len(images), (BATCH,))
         sample = _flipped([images[chosen], labels[chosen], weights[chosen]], draw)
-        batch = normalize(sample[0].float() / 255, *PIXELS["imagenet"])
+        batch = normalize(sample[0].float() / 255, list(mean), list(std))
         loss = trunk.loss(draw.randrange(len(STRIDES)), batch, sample[1], sample[2])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -85,7 +85,9 @@ class Published:
         """
         if given is not None:
             return _read(self.find(given))
-        return self._from_torchvision() if self.source else _from_timm(MOBILENET_V1)
+        if self.source is None:
+            return _from_timm(MOBILENET_V1)
+        return self._from_torchvision(self.source)
 
     def make_sure(self, given: Path | None) -> None:
         """Download the file if needed; raises `WeightsUnavailable` if it is not available."""
@@ -110,9 +112,9 @@ class Published:
             return (Path(torch.hub.get_dir()) / "checkpoints" / self.name).is_file()
         return _cached_by_timm(MOBILENET_V1) is not None
 
-    def _from_torchvision(self) -> State:
-        with _explained(self.source.url, self.name, HUB), _impatient():
-            return self.source.get_state_dict(progress=False, check_hash=True)
+    def _from_torchvision(self, source: WeightsEnum) -> State:
+        with _explained(source.url, self.name, HUB), _impatient():
+            return source.get_state_dict(progress=False, check_hash=True)
 
 
 def _from_timm(name: str) -> State:
@@ -126,19 +128,26 @@ def _from_timm(name: str) -> State:
 
 def _cached_by_timm(name: str) -> Path | None:
     import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(_repository(name), HUB_FILE)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _repository(name: str) -> str:
+    """Where the weights of one of timm's models lie on its hub."""
     import timm
 
-    repository = timm.get_pretrained_cfg(name).hf_hub_id
-    cached = huggingface_hub.try_to_load_from_cache(repository, HUB_FILE)
-    return Path(cached) if isinstance(cached, str) else None
+    found = timm.get_pretrained_cfg(name)
+    if found is None or not found.hf_hub_id:
+        raise WeightsUnavailable(f"timm {timm.__version__} has no weights of {name}: {WITHOUT}")
+    return found.hf_hub_id
 
 
 def _knock(name: str) -> None:
     """Raise `WeightsUnavailable` if the hub does not answer: its client would try for a minute."""
     import huggingface_hub
-    import timm
 
-    url = huggingface_hub.hf_hub_url(timm.get_pretrained_cfg(name).hf_hub_id, HUB_FILE)
+    url = huggingface_hub.hf_hub_url(_repository(name), HUB_FILE)
     with _explained(f"timm's {name}", f"{name}.safetensors", CACHE), suppress(HTTPError):
         # Any answer will do: the client handles the rest.
         urlopen(Request(url, method="HEAD"), timeout=SECONDS).close()

@@ -90,7 +90,7 @@ def _ssd300_names(detector: Detector, state: State) -> dict[str, str]:
     ]
     modules = dict(zip(layers, theirs, strict=False))
     for ours, their_head in _HEADS.items():
-        for level in range(len(detector.head.boxes)):
+        for level in range(len(detector.config.levels())):
             modules[f"{ours}.{level}"] = f"head.{their_head}.module_list.{level}"
     names = {f"{a}.{p}": f"{b}.{p}" for a, b in modules.items() for p in ("weight", "bias")}
     return {"neck.l2norm1.norm.weight": "backbone.scale_weight"} | names
