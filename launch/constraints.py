@@ -60,7 +60,7 @@ class Constraint(BaseModel):
         return f"{self.figure} {'>=' if self.sense == 'min' else '<='} {self.bound:g}"
 
 
-def bound_fault(figure: Figure, bound: float) -> str | None:
+def bound_fault(figure: str, bound: float) -> str | None:
     """Why a bound cannot be satisfied, or cannot be violated; None for a valid one."""
     if figure in Metrics.model_fields:
         if 0 <= bound <= 1:
@@ -75,8 +75,9 @@ def bound_fault(figure: Figure, bound: float) -> str | None:
 def constraints_from(bounds: Mapping[str, float | None]) -> tuple[Constraint, ...]:
     """Constraints of named bounds, e.g. `{"min_fps": 30, "max_params": None}`: one."""
     return tuple(
-        Constraint(figure=name.split("_", 1)[1], sense=name.split("_", 1)[0], bound=bound)
+        Constraint.model_validate({"figure": figure, "sense": sense, "bound": bound})
         for name, bound in bounds.items()
+        for sense, _, figure in (name.partition("_"),)
         if bound is not None
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator
@@ -59,6 +59,13 @@ ENERGY: Figure = "energy_mj"
 DEFAULT: tuple[Figure, ...] = ("ap_small", "fps")
 
 
+def if_known(values: Iterable[float | None]) -> tuple[float, ...] | None:
+    """All of some values; None where one is not known."""
+    found = tuple(values)
+    known = tuple(value for value in found if value is not None)
+    return known if len(known) == len(found) else None
+
+
 def scaled(name: str, value: float) -> float:
     """A figure on the scale on which its differences count."""
     return math.log(value) if SENSES[name].log else value
@@ -74,7 +81,10 @@ def heights(names: Sequence[str], values: Sequence[float]) -> tuple[float, ...]:
     return tuple(height(name, value) for name, value in zip(names, values, strict=True))
 
 
-def directions(names: Sequence[str]) -> list[str]:
+Direction = Literal["maximize", "minimize"]
+
+
+def directions(names: Sequence[str]) -> list[Direction]:
     """As Optuna calls them."""
     return ["maximize" if SENSES[name].up else "minimize" for name in names]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
-from launch.figures import Figure
+from launch.figures import Figure, if_known
 from launch.trial.result import TrialResult
 from searchspace import TrialConfig
 from searchspace.trial import training_cause
@@ -190,6 +190,13 @@ class TrialRecord(BaseModel):
         return self.ending.result if isinstance(self.ending, Finished) else None
 
     @property
+    def finished(self) -> TrialResult:
+        """The result of a trial that came to one; raises `ValueError` for any other."""
+        if self.result is None:
+            raise ValueError(f"trial {self.number} is {self.state}: it has no result")
+        return self.result
+
+    @property
     def reason(self) -> str | None:
         """Why it failed or was ended early; None otherwise."""
         return getattr(self.ending, "reason", None)
@@ -218,8 +225,21 @@ class TrialRecord(BaseModel):
 
     def values(self, objectives: Sequence[Figure]) -> tuple[float, ...] | None:
         """The objectives' values; None without a result, or if one is unknown."""
-        found = tuple(self.result.figure(name) for name in objectives) if self.result else (None,)
-        return None if None in found else found
+        if self.result is None:
+            return None
+        return if_known(self.result.figure(name) for name in objectives)
+
+    def scores(self, objectives: Sequence[Figure]) -> tuple[float, ...]:
+        """The same of a trial that has them; raises `ValueError` for any other."""
+        found = self.values(objectives)
+        if found is None:
+            raise ValueError(f"trial {self.number} has no {' and '.join(objectives)}")
+        return found
+
+    def score(self, objective: Figure) -> float:
+        """The value of one objective of a trial that has it; see `scores`."""
+        [value] = self.scores((objective,))
+        return value
 
     def figure(self, name: str) -> float | None:
         """A metric or cost by its name: final, else from the last rung or predicted; else None."""

@@ -158,6 +158,9 @@ class Int8(Config):
         return f"int8 by {self.runtime}"
 
 
+Pruning = Slimming | ImportancePruning
+
+
 class CompressConfig(Config):
     """Compression of a trained detector.
 
@@ -185,3 +188,14 @@ class CompressConfig(Config):
     def leaves_dense(self) -> bool:
         """Whether the detector of the first training is the final one."""
         return not self.prunes and not self.pruning.finetune_epochs
+
+    @property
+    def removal(self) -> Pruning:
+        """How the detector is pruned, which it is.
+
+        Raises:
+            TypeError: it is not.
+        """
+        if isinstance(self.pruning, Slimming | ImportancePruning):
+            return self.pruning
+        raise TypeError("compress.pruning is none: there is nothing to prune")

@@ -202,9 +202,18 @@ def _same(a: Any, b: Any) -> bool:
     return (type(a) is type(b) and a == b) or (is_number(a) and is_number(b) and a == b)
 
 
-def options(domain: Choice | Fixed) -> tuple[Any, ...]:
-    """The values of a choice, or the only value."""
-    return domain.options if isinstance(domain, Choice) else (domain.value,)
+def options(domain: Domain) -> tuple[Any, ...]:
+    """The values of a choice, or the only value.
+
+    Raises:
+        TypeError: the domain is a range.
+    """
+    match domain:
+        case Choice(values):
+            return values
+        case Fixed(value):
+            return (value,)
+    raise TypeError(f"{domain} is a range: its values cannot be listed")
 
 
 def holds(domain: Domain, value: Any) -> bool:

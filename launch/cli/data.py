@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +25,6 @@ from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize
 from searchspace.reading import in_words
-from searchspace.training import Augment, CopyPaste
 
 SHARE = option_types.number(low=0, high=1)
 MOST_SIDE = 8192
@@ -168,17 +168,20 @@ def preview_command(
     console.say(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {out}")
 
 
-def _given(options: dict[str, object]) -> dict[str, object]:
+def _given(options: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _recipe(
-    config: Path | None, pasting: dict[str, object], augment: dict[str, object], size: int | None
+    config: Path | None,
+    pasting: Mapping[str, object],
+    augment: Mapping[str, object],
+    size: int | None,
 ) -> tuple[TrainConfig, InputSize]:
     """The augmentation, and the input size."""
     if config is None:
         try:
-            train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
+            train = TrainConfig.model_validate({"copy_paste": pasting, "augment": augment})
         except ValidationError as error:
             raise typer.BadParameter(in_words(error)) from None
         return train, DetectorConfig().input_size if size is None else size

@@ -82,8 +82,14 @@ def fps_command(
 def _form(runtime: str, precision: str, batch: int, threads: int, seconds: float) -> MeasureConfig:
     """The measurement's configuration; a usage error if there is no such form."""
     try:
-        return MeasureConfig(
-            runtime=runtime, precision=precision, batch=batch, threads=threads, seconds=seconds
+        return MeasureConfig.model_validate(
+            {
+                "runtime": runtime,
+                "precision": precision,
+                "batch": batch,
+                "threads": threads,
+                "seconds": seconds,
+            }
         )
     except ValidationError as error:
         raise typer.BadParameter(in_words(error)) from None
@@ -163,10 +169,11 @@ def _speeds(cost: Cost) -> tuple[str, ...]:
 
 
 def _details(cost: Cost) -> tuple[str, ...]:
-    latency = cost.timing.whole.latency
+    latency = cost.timing.whole.latency if cost.timing else None
+    times = (latency.p50, latency.p90, latency.p99) if latency else (None,) * 3
     return (
-        *(show("latency_ms", value) for value in (latency.p50, latency.p90, latency.p99)),
-        MISSING if cost.memory.megabytes is None else f"{cost.memory.megabytes:.0f}",
+        *(show("latency_ms", value) for value in times),
+        MISSING if cost.memory_mb is None else f"{cost.memory_mb:.0f}",
         show("params", cost.params),
         show("macs", cost.macs),
     )

@@ -46,13 +46,13 @@ class LazyCommands(TyperGroup):
 
     table: ClassVar[Table]
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, plugins_first(args))
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(self.table)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> LazyCommand | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> LazyCommand | None:
         return LazyCommand(cmd_name, *self.table[cmd_name]) if cmd_name in self.table else None
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
@@ -66,7 +66,7 @@ class LazyCommands(TyperGroup):
             if not is_usage(error):
                 raise
             _show_usage(error)
-            sys.exit(error.exit_code)
+            sys.exit(getattr(error, "exit_code", 1))
         sys.exit(status if isinstance(status, int) else 0)
 
 

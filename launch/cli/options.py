@@ -81,11 +81,12 @@ def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource
         return DataSource.from_folder(data)
     if not any(paths):
         return None
-    if not all(paths):
+    given = [path for path in paths if path is not None]
+    if len(given) < len(paths):
         raise typer.BadParameter(
             "give all of --train-images, --train-annotations, --val-images, --val-annotations"
         )
-    train_images, train_annotations, val_images, val_annotations = paths
+    train_images, train_annotations, val_images, val_annotations = given
     return DataSource(Split(train_images, train_annotations), Split(val_images, val_annotations))
 
 

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -365,7 +365,8 @@ def _new_folder(space: str) -> Path:
 def _check_resumable(context: typer.Context) -> None:
     """A usage error where an option was given that a study has settled for good."""
     for name in context.params:
-        given = context.get_parameter_source(name).name == "COMMANDLINE"
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE"
         if given and name not in RESUMABLE:
             option = f"--{name.replace('_', '-')}"
             raise typer.BadParameter(
@@ -381,7 +382,8 @@ def _objectives(names: Sequence[str] | None) -> Sequence[Figure]:
                 f"{shown(name)}: the nearest one is {near}; there are {', '.join(SENSES)}",
                 param_hint="--objective",
             )
-    return tuple(names or DEFAULT)
+    known: dict[str, Figure] = {name: name for name in get_args(Figure)}
+    return tuple(known[name] for name in names) if names else DEFAULT
 
 
 def _rule(kind: str | None, rungs: str | None) -> EarlyStopping | str | None:
@@ -392,7 +394,9 @@ def _rule(kind: str | None, rungs: str | None) -> EarlyStopping | str | None:
             "it says when --halving compares; give that, too", param_hint="--rungs"
         )
     try:
-        return RULES.by_kind[kind](budgets=tuple(int(part) for part in rungs.split(",")))
+        return RULES.by_kind[kind].model_validate(
+            {"budgets": tuple(int(part) for part in rungs.split(","))}
+        )
     except ValueError:
         raise typer.BadParameter(
             f"{shown(rungs)}: give rising epochs from 1, such as 2,4", param_hint="--rungs"

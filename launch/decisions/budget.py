@@ -106,7 +106,7 @@ def outlook(budget: Budget, spent: Spent) -> Outlook:
     seconds, device = _seconds_left(budget, spent), _device_left(budget, spent)
     left = max(0, budget.trials - spent.proposed)
     affordable: dict[Limit, float] = {"trials": left}
-    expected = None
+    expected, typical = None, 0.0
     if spent.finished:
         typical, most = statistics.median(spent.finished), likely_most(spent.finished)
         if seconds is not None:

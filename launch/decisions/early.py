@@ -9,7 +9,7 @@ from detectors.evaluate import Metrics
 from launch.constraints import Constraint, figures_of
 from launch.decisions.early_stopping import EarlyStopping, Rung, growth
 from launch.decisions.gate import Gate, Trained
-from launch.figures import DEFAULT, ENERGY, LABELS, Figure, heights, show
+from launch.figures import DEFAULT, ENERGY, LABELS, Figure, heights, if_known, show
 from launch.pareto import Point
 from launch.records import REFERENCES, Ending, Failed, Gated, Infeasible, Stopped, TrialRecord
 from launch.trial.result import Outcome
@@ -25,21 +25,21 @@ def before_training(
     """How a trial with a predicted cost ends without training; None if it is trained."""
     if ENERGY in figures_of(objectives, constraints) and record.figure(ENERGY) is None:
         # On a cluster, another node may measure than the one that checked this at the start.
-        read = record.predicted.energy
+        read = record.predicted.energy if record.predicted else None
         return Failed(reason=read.how if read else "its energy was not read")
     # Figures that are unknown before training are judged after it.
     judged = [c for c in constraints if c.on_cost and record.figure(c.figure) is not None]
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
     if broken:
         return Infeasible(broken=broken)
-    if gate is None or record.origin != "sampler":
+    if gate is None or record.origin != "sampler" or record.predicted is None:
         return None
     size, costs = math.log(record.predicted.params), _point(_costs(objectives), record)
     trained = _trained(records, objectives)
     if costs is None or not gate.closes(size, costs, trained):
         return None
-    ceiling = dict(zip(_scores(objectives), gate.ceiling(size, costs, trained), strict=False))
-    words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling.items())
+    ceiling = zip(_scores(objectives), gate.ceiling(size, costs, trained) or (), strict=False)
+    words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling)
     return Gated(reason=f"predicted upper bound ({words}) is dominated by the front")
 
 
@@ -84,28 +84,30 @@ def rungs(
     ordered = (*_scores(objectives), *_costs(objectives))
     found: dict[int, dict[int, Point]] = {}
     for record in records:
+        if record.predicted is None:
+            continue
         for epochs, metrics in record.midway.items():
             point = _point(ordered, Outcome(metrics=metrics, cost=record.predicted))
             if point is not None:
                 found.setdefault(epochs, {})[record.number] = point
-    return found
+    return dict(found)
 
 
 def _trained(records: Iterable[TrialRecord], objectives: Sequence[Figure]) -> list[Trained]:
     scores, costs = _scores(objectives), _costs(objectives)
     found = []
     for record in records:
-        if record.values(objectives) is None or record.predicted is None:
+        if record.result is None or record.predicted is None:
             continue
-        predicted = _point(
-            costs, Outcome(metrics=record.result.final.metrics, cost=record.predicted)
-        )
-        if predicted is not None:
+        promised = Outcome(metrics=record.result.final.metrics, cost=record.predicted)
+        scored, cost = _point(scores, record), _point(costs, record)
+        predicted = _point(costs, promised)
+        if scored is not None and cost is not None and predicted is not None:
             found.append(
                 Trained(
                     size=math.log(record.predicted.params),
-                    scores=_point(scores, record),
-                    costs=_point(costs, record),
+                    scores=scored,
+                    costs=cost,
                     predicted=predicted,
                     kept=not record.broken,
                 )
@@ -124,5 +126,5 @@ def _costs(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
 
 def _point(names: Sequence[Figure], holder: TrialRecord | Outcome) -> Point | None:
     """Figures on the scales for comparison; None if one is not known."""
-    figures = tuple(map(holder.figure, names))
-    return None if None in figures else heights(names, figures)
+    figures = if_known(map(holder.figure, names))
+    return None if figures is None else heights(names, figures)

@@ -57,7 +57,8 @@ class EarlyStopping(Config, ABC):
         Raises:
             ValueError: the training is too short to compare trials.
         """
-        return cls(budgets=default_budgets(cls.model_fields["kind"].default, train))
+        budgets = default_budgets(cls.model_fields["kind"].default, train)
+        return cls.model_validate({"budgets": budgets})
 
     @abstractmethod
     def survives(self, rung: Rung, trial: int) -> bool:

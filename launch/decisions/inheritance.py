@@ -52,22 +52,14 @@ def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRe
     the one with the highest AP_small is taken, then the first.
     """
     relatives = [
-        record
+        (distance(record.config.detector, detector), -score, record.number, record)
         for record in records
-        if record.state == "finished"
-        and record.result.dense.metrics.ap_small is not None
+        if record.result is not None
+        and (score := record.result.dense.metrics.ap_small) is not None
         and record.config.detector.backbone.kind == detector.backbone.kind
         and record.config.detector.width == detector.width
     ]
-    return min(
-        relatives,
-        key=lambda record: (
-            distance(record.config.detector, detector),
-            -record.result.dense.metrics.ap_small,
-            record.number,
-        ),
-        default=None,
-    )
+    return min(relatives)[-1] if relatives else None
 
 
 def distance(a: DetectorConfig, b: DetectorConfig) -> int:

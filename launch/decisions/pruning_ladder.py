@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import ValidationError
 
 from detectors.evaluate import Metrics
-from launch.figures import DEFAULT, Figure, heights
+from launch.figures import DEFAULT, Figure, heights, if_known
 from launch.pareto import front
 from launch.records import TrialRecord
 from launch.trial.ladder import ladder_configs
@@ -63,12 +63,13 @@ def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tupl
     A configuration that prunes keeps its kind of pruning; another one gets the first of `PRUNINGS`
     in the space, with the values nearest to the defaults.
     """
+    pruned: TrialConfig | None = config
     if not config.compress.prunes:
         ways = (_moved(config, kind(), space) for kind in PRUNINGS)
-        config = next((way for way in ways if way), None)
-    if config is None:
+        pruned = next((way for way in ways if way), None)
+    if pruned is None:
         return ()
-    return tuple(rung for rung in ladder_configs(config, ratios) if space.holds(rung))
+    return tuple(rung for rung in ladder_configs(pruned, ratios) if space.holds(rung))
 
 
 def trainings_saved(records: Sequence[TrialRecord]) -> int:
@@ -79,16 +80,13 @@ def trainings_saved(records: Sequence[TrialRecord]) -> int:
 
 def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> Iterator[TrialRecord]:
     """The trials whose dense detectors are the front of all that score, by their number."""
-    dense = [
-        (record, tuple(record.result.dense.figure(name) for name in objectives))
-        for record in records
-        if record.state == "finished"
-    ]
     scores = [place for place, name in enumerate(objectives) if name in Metrics.model_fields]
     scored = [
         (record, values)
-        for record, values in dense
-        if None not in values and all(values[place] > 0 for place in scores)
+        for record in records
+        if record.result is not None
+        and (values := if_known(map(record.result.dense.figure, objectives)))
+        and all(values[place] > 0 for place in scores)
     ]
     for index in sorted(front([heights(objectives, values) for _, values in scored])):
         yield scored[index][0]

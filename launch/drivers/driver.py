@@ -71,11 +71,14 @@ class Driver(ABC):
 
     Attributes:
         name: the name in `launch.search(driver=...)`.
-        measure_on: the kind of nodes on which detectors are measured; None for those that train.
     """
 
     name: ClassVar[str]
-    measure_on: str | None = None
+
+    @property
+    def measure_on(self) -> str | None:
+        """The kind of nodes on which detectors are measured; None for those that train."""
+        return None
 
     @property
     def here(self) -> bool:

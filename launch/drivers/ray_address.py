@@ -84,7 +84,7 @@ class Found:
 
 def check_address(address: str | None) -> None:
     """Raise `RayAddressError` if no cluster answers at `--address`."""
-    if not starts_here(address):
+    if address is not None and not starts_here(address):
         check_answers(find(address))
 
 

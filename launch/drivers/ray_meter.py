@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
 from pydantic import BaseModel
 from ray.exceptions import RayTaskError
-from ray.remote_function import RemoteFunction
 
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
@@ -98,7 +97,7 @@ def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
             raise InputError(f"{ENERGY} on nodes with {resource!r}: {error.cause}") from None
 
 
-def _placed(task: RemoteFunction, resource: str) -> RemoteFunction:
+def _placed(task: Any, resource: str) -> Any:  # Ray's types of tasks do not know `options`
     """A task for a node with the resource, outside the CPUs of its trial."""
     return task.options(
         resources={resource: 1}, scheduling_strategy="DEFAULT", runtime_env=GPUS_STAY_VISIBLE

@@ -53,6 +53,7 @@ class StudySearcher(Searcher):
         study = self._study
         return limits(study.record(number), study.records, study.settings.trial_timeout)
 
+    # pyrefly: ignore[bad-override] (Ray takes `FINISHED`, which is a text, but does not say so)
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         record = self._study.propose()
         if record is None:

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_constants, services, worker
@@ -64,7 +65,7 @@ def connected(address: str | None) -> Iterator[None]:
         return
     level = logging.getLogger("ray").level
     try:
-        with _own_ray() if starts_here(address) else _joined(find(address)):
+        with _own_ray() if address is None or starts_here(address) else _joined(find(address)):
             yield
     finally:
         logging.getLogger("ray").setLevel(level)
@@ -80,9 +81,10 @@ def _joined(address: Address) -> Iterator[None]:
         )
     _take_token()
     head = services.canonicalize_bootstrap_address(address.text)
+    # pyrefly: ignore[missing-attribute] (a compiled module, of which Ray lists some names only)
     ask_head(address, lambda: ray._raylet.GcsClient(address=head))
     try:
-        _init(head)
+        _init(head or address.text)
     except Exception as error:
         raise RayStartError(f"{address.named}: cannot join the cluster: {_words(error)}") from error
     try:
@@ -123,7 +125,11 @@ def logged_to(file: Path) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     # Ray's nodes send errors, e.g. of a lost process, which another thread prints.
     printing = worker.print_to_stdstream
-    worker.print_to_stdstream = lambda data, **_: logger.warning("\n".join(data["lines"]))
+
+    def log(data: dict[str, Any], ignore_prefix: bool) -> None:
+        logger.warning("\n".join(data["lines"]))
+
+    worker.print_to_stdstream = log
     try:
         yield
     finally:
@@ -152,7 +158,7 @@ def own_folder() -> Path:
     )
 
 
-def _init(address: str, **more: object) -> None:
+def _init(address: str, **more: Any) -> None:
     """`ray.init` without its output, and without its signal handler."""
     with handlers_kept():
         try:
@@ -168,7 +174,7 @@ def _shut_down() -> None:
     Ray's core resets signals to their default actions when it ends, without Python's knowledge, and
     then takes seconds to end its processes: a further signal would leave these behind.
     """
-    node = worker._global_node
+    node: Any = worker._global_node
     if node is not None:
         end_processes = node.kill_all_processes
 
@@ -227,6 +233,7 @@ def _take_token() -> None:
 def _read_token_anew() -> None:
     """Make Ray read the token variables again, which it does only once per process."""
     with contextlib.suppress(ImportError):  # Older versions of Ray know none.
+        # pyrefly: ignore[missing-module-attribute] (a compiled module, as above)
         from ray._raylet import AuthenticationTokenLoader, Config
 
         Config.initialize("")

@@ -82,8 +82,7 @@ class HangGuard(Callback):
 
     def _end(self, number: int, overrun: Failure) -> None:
         trial = self._trials.get(number)
-        actor = trial and trial.temporary_state.ray_actor
-        if actor is None:
+        if trial is None or (actor := trial.temporary_state.ray_actor) is None:
             return  # its process is lost already, or has not started yet
         self.overruns[trial.trial_id] = overrun
         trial.max_failures = 0

@@ -13,13 +13,12 @@ class Ended(Exception):
 
 
 class Watch(Protocol):
-    """Callbacks of a running trial. Each method may raise `Ended`.
+    """Callbacks of a running trial. Each method may raise `Ended`."""
 
-    Attributes:
-        rungs: numbers of training epochs after which `reached` is called.
-    """
-
-    rungs: tuple[int, ...]
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Numbers of training epochs after which `reached` is called."""
+        ...
 
     def predicted(self, cost: Cost) -> None:
         """Called with the predicted cost of the final detector."""

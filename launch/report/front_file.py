@@ -129,9 +129,11 @@ def member_of(record: TrialRecord, objectives: Sequence[Figure]) -> FrontMember:
         number=record.number,
         folder=Path(record.folder),
         origin=record.origin,
-        figures=Figures(**{name: record.result.figure(name) for name in _figures(objectives)}),
+        figures=Figures.model_validate(
+            {name: record.finished.figure(name) for name in _figures(objectives)}
+        ),
         epochs=record.epochs,
-        still_rising=found and found.rising,
+        still_rising=found.rising if found else None,
         config=record.config,
     )
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -104,7 +105,8 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
     )
     environment.finalize = _plain
     environment.filters.update(seconds=show_seconds)
-    environment.globals.update(show=show, labels=LABELS, remade=REMADE)
+    names: dict[str, Any] = environment.globals
+    names.update(show=show, labels=LABELS, remade=REMADE)
     return environment.get_template("page.html").render(
         title=title,
         sentences=headline(view),
@@ -157,7 +159,7 @@ def _evidence(record: TrialRecord, folder: Path) -> tuple[str, ...]:
 def _first_height(view: StudyView, record: TrialRecord) -> float:
     """How good a finished trial is in the first objective; the lowest value if unknown."""
     name = view.objectives[0]
-    value = record.result.figure(name)
+    value = record.finished.figure(name)
     return -math.inf if value is None else height(name, value)
 
 
@@ -179,10 +181,10 @@ def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
         record,
         detector.as_posix(),
         not detector.is_dir(),
-        _stages(record.result),
-        tuple((LABELS[name], _figures(record.result, name)) for name in names),
+        _stages(record.finished),
+        tuple((LABELS[name], _figures(record.finished, name)) for name in names),
         " \N{MIDDLE DOT} ".join(
-            with_name(name, record.result.figure(name)) for name in view.objectives
+            with_name(name, record.finished.figure(name)) for name in view.objectives
         ),
         slope_in_words(slope(record)),
         record.config.model_dump_json(indent=2),
@@ -227,7 +229,7 @@ def _figures(result: TrialResult, name: str) -> tuple[str, ...]:
 
 def _devices(view: StudyView) -> list[str]:
     """The devices that speeds were measured on; with more than one they cannot be compared."""
-    costs = [r.result.final.cost for r in view.in_state("finished")]
+    costs = [r.finished.final.cost for r in view.in_state("finished")]
     return list(dict.fromkeys(map(_device, costs)))
 
 
@@ -239,4 +241,4 @@ def _device(cost: Cost) -> str:
 
 def _small_objects(view: StudyView) -> int | None:
     finished = view.in_state("finished")
-    return finished[0].result.final.metrics.small_objects if finished else None
+    return finished[0].finished.final.metrics.small_objects if finished else None

@@ -58,18 +58,18 @@ def front_figure(view: StudyView) -> go.Figure:
     besides = [record for record in members if record is not view.baseline]
     if besides:
         figure.add_trace(_points(view, besides, "front", color=FRONT, size=12))
-    if view.baseline in view.scored:
-        figure.add_trace(_baseline_point(view))
+    if (baseline := view.baseline) and baseline in view.scored:
+        figure.add_trace(_baseline_point(view, baseline))
     figure.update_layout(_layout(view))
     return figure
 
 
 def _pruned(view: StudyView) -> list[TrialRecord]:
     """The pruned trials, whose dense detector is a point of its own."""
-    return [record for record in view.scored if record.result.config.compress.prunes]
+    return [record for record in view.scored if record.finished.config.compress.prunes]
 
 
-def _axes(view: StudyView, outcomes: Iterable[Outcome]) -> dict[str, list[float]]:
+def _axes(view: StudyView, outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:
     """The second and the first objective of some detectors."""
     vertical, horizontal = view.objectives[:2]
     pairs = [(outcome.figure(horizontal), outcome.figure(vertical)) for outcome in outcomes]
@@ -80,20 +80,20 @@ def _points(
     view: StudyView, records: Sequence[TrialRecord], name: str, **marker: object
 ) -> go.Scatter:
     return go.Scatter(
-        **_axes(view, (record.result.final for record in records)),
+        **_axes(view, (record.finished.final for record in records)),
         mode="markers",
         name=name,
         marker=marker,
-        text=[_hover(view, record, record.result.final) for record in records],
+        text=[_hover(view, record, record.finished.final) for record in records],
         hovertemplate="%{text}<extra></extra>",
         cliponaxis=False,
     )
 
 
-def _baseline_point(view: StudyView) -> go.Scatter:
+def _baseline_point(view: StudyView, baseline: TrialRecord) -> go.Scatter:
     points = _points(
         view,
-        [view.baseline],
+        [baseline],
         "baseline",
         color=BASELINE,
         size=14,
@@ -111,7 +111,7 @@ def _baseline_point(view: StudyView) -> go.Scatter:
 def _front_line(view: StudyView) -> go.Scatter:
     """The edge of the region that the front dominates, as steps between members."""
     return go.Scatter(
-        **_axes(view, (record.result.final for record in view.front)),
+        **_axes(view, (record.finished.final for record in view.front)),
         mode="lines",
         line={"shape": "vh", "color": FRONT, "width": 1.5},
         hoverinfo="skip",
@@ -119,7 +119,7 @@ def _front_line(view: StudyView) -> go.Scatter:
 
 
 def _dense_points(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
-    dense = [record.result.dense for record in pruned]
+    dense = [record.finished.dense for record in pruned]
     return go.Scatter(
         **_axes(view, dense),
         mode="markers",
@@ -137,7 +137,7 @@ def _dense_points(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
 
 def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
     """One trace for all: a None ends each line."""
-    ends = [_axes(view, (record.result.dense, record.result.final)) for record in pruned]
+    ends = [_axes(view, (record.finished.dense, record.finished.final)) for record in pruned]
     return go.Scatter(
         **{axis: [v for line in ends for v in (*line[axis], None)] for axis in ("x", "y")},
         mode="lines",
@@ -161,8 +161,8 @@ def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = 
 
 
 def _layout(view: StudyView) -> go.Layout:
-    dense = [record.result.dense for record in _pruned(view)]
-    shown = _axes(view, [*(record.result.final for record in view.scored), *dense])
+    dense = [record.finished.dense for record in _pruned(view)]
+    shown = _axes(view, [*(record.finished.final for record in view.scored), *dense])
     vertical, horizontal = view.objectives[:2]
     return go.Layout(
         template="none",

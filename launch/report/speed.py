@@ -30,7 +30,7 @@ def prediction_errors(records: Sequence[TrialRecord]) -> dict[int, float]:
 
 
 def _forms(finished: Sequence[TrialRecord]) -> str:
-    costs = [record.result.final.cost for record in finished]
+    costs = [record.finished.final.cost for record in finished]
     forms = dict.fromkeys(
         f"{c.runtime} {c.precision}" + (f" in batches of {c.batch}" if c.batch > 1 else "")
         for c in costs
@@ -39,12 +39,12 @@ def _forms(finished: Sequence[TrialRecord]) -> str:
 
 
 def _trust(finished: Sequence[TrialRecord]) -> str:
-    doubted = [record for record in finished if not record.result.final.cost.trusted]
+    doubted = [record for record in finished if not record.finished.final.cost.trusted]
     if not finished:
         return ""
     if not doubted:
         return "the machine was quiet enough for all of them"
-    reasons = [f"trial {r.number}: {r.result.final.cost.doubt}" for r in doubted[:UNTRUSTED]]
+    reasons = [f"trial {r.number}: {r.finished.final.cost.doubt}" for r in doubted[:UNTRUSTED]]
     more = ["..."] if len(doubted) > UNTRUSTED else []
     return f"{len(doubted)} of {len(finished)} are not trusted: " + "; ".join(reasons + more)
 

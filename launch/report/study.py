@@ -42,7 +42,7 @@ class StudyView:
         ordered = tuple(sorted(records, key=lambda record: record.number))
         scored = tuple(r for r in ordered if r.values(objectives))
         kept = [record for record in scored if not record.broken]
-        indices = front([heights(objectives, record.values(objectives)) for record in kept])
+        indices = front([heights(objectives, record.scores(objectives)) for record in kept])
         return cls(ordered, scored, tuple(kept[i] for i in indices), objectives)
 
     @property
@@ -61,7 +61,7 @@ class StudyView:
 
     def heights(self, record: TrialRecord) -> tuple[float, ...]:
         """A scored trial's objectives on scales on which more is better."""
-        return heights(self.objectives, record.values(self.objectives))
+        return heights(self.objectives, record.scores(self.objectives))
 
     def in_state(self, state: State) -> tuple[TrialRecord, ...]:
         return tuple(record for record in self.records if record.state == state)
@@ -84,12 +84,12 @@ def headline(view: StudyView) -> list[str]:
 
 def changed_by_int8(view: StudyView) -> list[str]:
     """A sentence for each trial whose accuracy was changed by int8."""
-    poor = {r.number: r.result.quantised for r in view.in_state("finished") if r.result.quantised}
+    poor = {r.number: r.finished.quantised for r in view.in_state("finished")}
     return [
         f"Trial {number}: the int8 detector finds different objects from the float one ({found}), "
         "so its accuracy is not that of the design."
         for number, found in poor.items()
-        if found.poor
+        if found and found.poor
     ]
 
 
@@ -157,7 +157,7 @@ def against_baseline(view: StudyView) -> str:
     name = f"the baseline ({_point(baseline, view.objectives)})"
     if baseline.broken:
         return f"{name[0].upper()}{name[1:]} violates a constraint: {', '.join(baseline.broken)}."
-    zero = 0 in baseline.values(view.objectives)
+    zero = 0 in baseline.scores(view.objectives)
     if len(view.objectives) > 2 or (zero and view.objectives[1] != "fps"):
         return _against_many(view, baseline, name)
     return _against_two(view, baseline, name)
@@ -172,7 +172,7 @@ def _against_two(view: StudyView, baseline: TrialRecord, name: str) -> str:
     as_good = max(
         (r for r in view.front if view.heights(r)[0] >= score), key=lambda r: view.heights(r)[1]
     )
-    if baseline.result.figure(first) == 0:
+    if baseline.finished.figure(first) == 0:
         return _against_zero(view, name, as_fast)
     gains = []
     if view.heights(as_fast)[0] > score:
@@ -186,7 +186,7 @@ def _against_two(view: StudyView, baseline: TrialRecord, name: str) -> str:
 
 def _against_zero(view: StudyView, name: str, as_fast: TrialRecord) -> str:
     first = view.objectives[0]
-    if as_fast.result.figure(first) == 0:
+    if as_fast.finished.figure(first) == 0:
         return f"No trial as fast as {name} has {_some(first)} above 0."
     return (
         f"There is no ratio to {name}, as its {LABELS[first]} is 0; at no less speed, the front "
@@ -206,9 +206,9 @@ def _against_many(view: StudyView, baseline: TrialRecord, name: str) -> str:
     )
 
 
-def _gain(record: TrialRecord, baseline: TrialRecord, first: str, second: str) -> str:
+def _gain(record: TrialRecord, baseline: TrialRecord, first: Figure, second: Figure) -> str:
     one, two = (
-        f"{factor(record.result.figure(name), baseline.result.figure(name))} its {LABELS[name]}"
+        f"{factor(record.score(name), baseline.score(name))} its {LABELS[name]}"
         for name in (first, second)
     )
     return f"{one} at {two} (trial {record.number})"
@@ -250,14 +250,14 @@ def _extremes(view: StudyView) -> str:
         return _sentence("; ".join(parts))
     (one, two), (first, second) = bests, names
     return _sentence(
-        f"{_best(first, one)}, at {with_name(second, one.result.figure(second))} "
+        f"{_best(first, one)}, at {with_name(second, one.finished.figure(second))} "
         f"(trial {one.number}); {_best(second, two)} with "
-        f"{with_name(first, two.result.figure(first))} (trial {two.number})"
+        f"{with_name(first, two.finished.figure(first))} (trial {two.number})"
     )
 
 
 def _highest(records: Sequence[TrialRecord], name: Figure) -> TrialRecord:
-    return max(records, key=lambda record: height(name, record.result.figure(name)))
+    return max(records, key=lambda record: height(name, record.score(name)))
 
 
 def _sentence(text: str) -> str:
@@ -265,7 +265,7 @@ def _sentence(text: str) -> str:
 
 
 def _best(name: Figure, record: TrialRecord) -> str:
-    value = show(name, record.result.figure(name))
+    value = show(name, record.finished.figure(name))
     return (
         f"the fastest runs at {value} FPS"
         if name == "fps"
@@ -274,13 +274,13 @@ def _best(name: Figure, record: TrialRecord) -> str:
 
 
 def _point(record: TrialRecord, objectives: Sequence[Figure]) -> str:
-    words = [with_name(name, record.result.figure(name)) for name in objectives]
+    words = [with_name(name, record.finished.figure(name)) for name in objectives]
     return f"trial {record.number}, {(' at ' if len(words) == 2 else ', ').join(words)}"
 
 
 def _missing(record: TrialRecord, objectives: Sequence[Figure]) -> Figure:
     """The first objective for which a finished trial has no value."""
-    return next(name for name in objectives if record.result.figure(name) is None)
+    return next(name for name in objectives if record.finished.figure(name) is None)
 
 
 def _some(name: Figure) -> str:

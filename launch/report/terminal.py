@@ -64,7 +64,7 @@ def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None)
         table.add_row(name, *figures, epochs_in_words(had))
     table.add_section()
     for result in results:
-        ratio = f"{100 * result.config.compress.pruning.ratio:.0f} %"
+        ratio = f"{100 * result.config.compress.removal.ratio:.0f} %"
         changed = _changed(control or parent, result.final)
         table.add_row(ratio, *changed, epochs_in_words(result.config.epochs))
     return table
@@ -83,7 +83,7 @@ def _add(table: Table, record: TrialRecord, names: Sequence[str], is_gone: bool)
     is_baseline = record.origin == "baseline"
     table.add_row(
         str(record.number),
-        *(show(name, record.result.figure(name)) for name in names),
+        *(show(name, record.finished.figure(name)) for name in names),
         marked_epochs(record),
         f"baseline: {words}" if is_baseline else words,
         style="dim" if is_baseline else None,

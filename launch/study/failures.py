@@ -125,7 +125,8 @@ def broken_place(error: BaseException, folder: Path | None = None) -> str | None
 
 def os_error_in_words(error: OSError) -> str:
     """One sentence with the path that an error is about."""
-    words = BROKEN_PLACES.get(error.errno) or error.strerror or str(error) or type(error).__name__
+    known = BROKEN_PLACES.get(error.errno) if error.errno else None
+    words = known or error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         return words
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
@@ -160,11 +161,12 @@ def _kind(reason: str) -> str:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and its causes."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        hidden = None if error.__suppress_context__ else error.__context__
-        error = error.__cause__ or hidden
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        hidden = None if link.__suppress_context__ else link.__context__
+        link = link.__cause__ or hidden
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from detectors.evaluate import Metrics
 from detectors.quiet import computing, threads
 from launch.constraints import Constraint
-from launch.figures import Figure, directions, scaled
+from launch.figures import Direction, Figure, directions, if_known, scaled
 from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRecord
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
@@ -143,7 +143,7 @@ class OptunaStudy:
                     create_trial(
                         params=replay.params,
                         distributions=replay.distributions,
-                        values=self._scaled(result.figure),
+                        values=self._scaled(self._known(result)),
                         constraints=_violations(self._constraints, result.figure),
                         user_attrs={KNOWN: index},
                     )
@@ -153,7 +153,7 @@ class OptunaStudy:
         """Report a known result for a draw that repeats it."""
         for name, value in _violations(self._constraints, result.figure).items():
             trial.set_constraint(name, value)
-        self._study.tell(trial, self._scaled(result.figure))
+        self._study.tell(trial, self._scaled(self._known(result)))
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Report that a draw is not a valid configuration."""
@@ -176,19 +176,24 @@ class OptunaStudy:
 
     def _scored(self, figure: FigureOf, otherwise: TrialState) -> Report:
         """A report with all objectives and constraints; without objectives if one is unknown."""
-        if None in map(figure, self._objectives):
+        values = if_known(map(figure, self._objectives))
+        if values is None:
             return self._unscored(figure, otherwise)
         constraints = _violations(self._constraints, figure)
-        return Report(TrialState.COMPLETE, self._scaled(figure), constraints)
+        return Report(TrialState.COMPLETE, self._scaled(values), constraints)
 
     def _unscored(self, figure: FigureOf, state: TrialState) -> Report:
         """A report with the constraints that are known before training."""
         judged = [c for c in self._constraints if c.on_cost and figure(c.figure) is not None]
         return Report(state, constraints=_violations(judged, figure))
 
-    def _scaled(self, figure: FigureOf) -> list[float]:
+    def _known(self, result: KnownResult) -> list[float]:
+        """The objectives of a result from elsewhere, which has them."""
+        return [result.figure(name) for name in self._objectives]
+
+    def _scaled(self, values: Sequence[float]) -> list[float]:
         """The objectives for the sampler, with logarithms of speeds and sizes."""
-        return [scaled(name, figure(name)) for name in self._objectives]
+        return [scaled(name, value) for name, value in zip(self._objectives, values, strict=True)]
 
     def _reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study agree with the records."""
@@ -219,7 +224,7 @@ class OptunaStudy:
 
 
 def _opened(
-    file: Path, space: Space, directions: list[str], records: Sequence[TrialRecord]
+    file: Path, space: Space, directions: list[Direction], records: Sequence[TrialRecord]
 ) -> optuna.Study:
     """The Optuna study in a file; a damaged one, or one of another search, is renamed and
     rebuilt."""
@@ -236,7 +241,7 @@ def _opened(
         return _load(file, directions)
 
 
-def _load(file: Path, directions: list[str]) -> optuna.Study:
+def _load(file: Path, directions: list[Direction]) -> optuna.Study:
     storage = JournalStorage(OptunaLog(file))
     if NAME in (study.study_name for study in storage.get_all_studies()):
         return optuna.load_study(study_name=NAME, storage=storage)
@@ -244,7 +249,7 @@ def _load(file: Path, directions: list[str]) -> optuna.Study:
 
 
 def _check(
-    study: optuna.Study, space: Space, directions: list[str], records: Sequence[TrialRecord]
+    study: optuna.Study, space: Space, directions: list[Direction], records: Sequence[TrialRecord]
 ) -> None:
     """Raise `LogDamaged` if an Optuna study does not belong to a search."""
     found = [direction.name.lower() for direction in study.directions]

@@ -116,7 +116,7 @@ class Proposals:
         if not is_time(records, spent, STARTUP_TRIALS):
             return None
         rung = next_rung(records, self._space, settings.ladder, settings.objectives)
-        return rung and (rung, "ladder")
+        return None if rung is None else (rung, "ladder")
 
     def _draw(
         self, tried: Mapping[str, TrialRecord], planned: bool

@@ -99,9 +99,10 @@ def restore(
     """
     found = []
     for missing in missing_trials(journal.records, folders):
-        result = missing.folder and _result(study / missing.folder)
-        came_from = result and _drawn(result, space, journal.records)
-        if not came_from:
+        if missing.folder is None or (result := _result(study / missing.folder)) is None:
+            continue
+        came_from = _drawn(result, space, journal.records)
+        if came_from is None:
             continue
         drawn, parent = came_from
         journal.append(

@@ -116,7 +116,7 @@ class Study:
         """The saved detector whose weights a trial inherits, if any."""
         if record.parent is None:
             return None
-        return self.stages / self.record(record.parent).result.trained / DETECTOR
+        return self.stages / self.record(record.parent).finished.trained / DETECTOR
 
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of training after which a trial is compared with others."""
@@ -213,9 +213,9 @@ class Study:
             return False
         slim = metrics.model_copy(update={"classes": {}})
         record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
-        settings = self.settings
-        ending = early.at_rung(
-            record, self.records, settings.early_stopping, epochs, settings.objectives
+        settings, rule = self.settings, self.settings.early_stopping
+        ending = (
+            early.at_rung(record, self.records, rule, epochs, settings.objectives) if rule else None
         )
         return self._note(record, ending, seconds)
 
@@ -263,7 +263,9 @@ class Study:
 
     def _second_chance(self) -> TrialRecord | None:
         rule = self.settings.early_stopping
-        chance = rule and early.second_chance(self.records, rule, self.settings.objectives)
+        if rule is None:
+            return None
+        chance = early.second_chance(self.records, rule, self.settings.objectives)
         if chance is None:
             return None
         number, rung = chance

@@ -58,7 +58,7 @@ def from_study(
         left_out=len(refused),
         why=why if refused else None,
         fingerprint=fingerprint,
-        device=finished[0].result.final.cost.device,
+        device=finished[0].finished.final.cost.device,
     )
 
 
@@ -74,7 +74,7 @@ def from_csv(file: Path, space: Space, figures: Sequence[str]) -> KnownResults:
 
 
 def _of_record(record: TrialRecord, space: Space, figures: Sequence[str]) -> KnownResult:
-    found: dict[str, Any] = {name: record.result.figure(name) for name in figures}
+    found: dict[str, Any] = {name: record.finished.figure(name) for name in figures}
     missing = [name for name, value in found.items() if value is None]
     if missing:
         raise OutsideSpace(f"it has no {missing[0]}")

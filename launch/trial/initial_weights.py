@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ NONE = "none"
 
 DOWNLOADED = ("imagenet", "auto")
 
-BACKBONES: dict[str, tuple[type[Backbone], str | None]] = {
+BACKBONES: dict[str, tuple[Callable[..., Backbone], str | None]] = {
     "mobilenet_v1": (MobileNetV1, None),
     "vgg16": (VGG16, "norm"),
     "resnet": (ResNet, "depth"),

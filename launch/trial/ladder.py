@@ -53,7 +53,7 @@ def ladder(
         run_trial(
             rung,
             data,
-            out / f"ratio-{rung.compress.pruning.ratio:g}",
+            out / f"ratio-{rung.compress.removal.ratio:g}",
             device=device,
             on_epoch=on_epoch,
             progress=progress,

@@ -25,13 +25,12 @@ FRAMES = 8
 
 
 class Meter(Protocol):
-    """Scores and measures detectors in the form that a configuration names.
+    """Scores and measures detectors in the form that a configuration names."""
 
-    Attributes:
-        hardware: the name of the device that it measures on.
-    """
-
-    hardware: str
+    @property
+    def hardware(self) -> str:
+        """The name of the device that it measures on."""
+        ...
 
     def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
         """COCO's metrics on the validation split.

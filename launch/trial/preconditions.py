@@ -26,7 +26,7 @@ from detectors.training.multi_scale import InputSizes
 from launch.trial.data import TrialData, TrialError
 from launch.trial.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace import Space, TrialConfig
-from searchspace.domains import Choice, Domain
+from searchspace.domains import Choice, Domain, Fixed, options
 from searchspace.errors import InputError
 from searchspace.initial_weights import check_start
 from searchspace.reading import in_words, shown
@@ -120,7 +120,7 @@ def _wrong(config: TrialConfig, data: TrialData, load: LoadTeacher) -> str | Non
 
 def _ends(domain: Domain) -> Sequence[Any]:
     """The options of a choice, or the ends of a range."""
-    return domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
+    return options(domain) if isinstance(domain, Choice | Fixed) else (domain.low, domain.high)
 
 
 class _Draw:
@@ -130,7 +130,7 @@ class _Draw:
     """
 
     def __init__(self, forced: Mapping[str, Any], seed: int) -> None:
-        self._forced = {**dict(_kinds(forced)), **forced}
+        self._forced: dict[str, Any] = {**dict(_kinds(forced)), **forced}
         self._random = random.Random(seed)
 
     def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
@@ -225,7 +225,7 @@ def _shares(data: TrialData) -> Iterator[tuple[float, float]]:
 def _pruning(config: TrialConfig, data: TrialData) -> str | None:
     if not config.compress.prunes:
         return None
-    return _message(lambda: check_pruning(config.detector, config.compress.pruning))
+    return _message(lambda: check_pruning(config.detector, config.compress.removal))
 
 
 def _message(check: Callable[[], object]) -> str | None:

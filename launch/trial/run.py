@@ -114,13 +114,12 @@ def run_trial(
     config, data = config.started(), TrialData.of(data)
     check_fits(config, data, load_teacher)
     store = Store(Path(stages or out / STAGES))
-    meter = meter or LocalMeter(data, device, store.folder / SPEEDS)
-    stages = Stages(
+    todo = Stages(
         config,
         data,
         store,
         device,
-        meter,
+        meter or LocalMeter(data, device, store.folder / SPEEDS),
         load_teacher,
         on_epoch,
         progress,
@@ -129,7 +128,7 @@ def run_trial(
         weights,
         ancestor,
     )
-    return _Trial(out, stages, on_predicted).result()
+    return _Trial(out, todo, on_predicted).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:

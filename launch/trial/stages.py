@@ -113,7 +113,7 @@ class _Training:
 
     def terms(self, detector: Detector) -> list[Term]:
         terms = [sparsity_term(detector, self.sparsity)] if self.sparsity else []
-        if self.teacher is not None:
+        if self.teacher is not None and not isinstance(self.distillation, NoDistillation):
             terms.append(distillation_term(self.distillation, detector, self.teacher))
         return terms
 
@@ -176,13 +176,15 @@ class Stages:
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
-            ancestor = self.ancestor and load_ancestor(self.ancestor)
+            ancestor = load_ancestor(self.ancestor) if self.ancestor else None
             start = fill(detector, self.config.train, self.weights, ancestor)
             write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 
         def at_rung(epochs: int, snapshot: Detector) -> None:
-            self.on_rung(epochs, self._score_rung(inputs, epochs, snapshot))
+            metrics = self._score_rung(inputs, epochs, snapshot)
+            if self.on_rung:
+                self.on_rung(epochs, metrics)
 
         return self.store.once("train", inputs, make)
 
@@ -196,7 +198,7 @@ class Stages:
 
     def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
         """The channels to remove from a trained detector."""
-        pruning, training = self.config.compress.pruning, self.config.train
+        pruning, training = self.config.compress.removal, self.config.train
         inputs = {
             "input": dense.key,
             "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
@@ -219,7 +221,7 @@ class Stages:
 
     def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
         """The trained detector without the channels of a plan, fine-tuned."""
-        lesson = self.config.compress.pruning.distillation
+        lesson = self.config.compress.removal.distillation
         return self._train_on(dense, pruned.key, lesson, plan)
 
     def train_on(self, dense: Artefact) -> Artefact:
@@ -268,6 +270,8 @@ class Stages:
         validation images.
         """
         config = self.config.compress.quantisation
+        if not isinstance(config, Int8):
+            raise TypeError("compress.quantisation is none: there is nothing to quantise")
         inputs = {
             "input": model.key,
             "quantisation": config.model_dump(mode="json"),
@@ -357,7 +361,7 @@ class Stages:
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):
             return None
-        if distillation.teacher == PARENT:
+        if distillation.teacher == PARENT and parent is not None:
             return self._load(parent)
         return self.load_teacher(distillation.teacher)
 
@@ -370,9 +374,7 @@ class Stages:
         at_rung: OnSnapshot | None = None,
     ) -> None:
         recipe = training.recipe
-        report = self.on_epoch and (
-            lambda epoch, losses: self.on_epoch(training.name, epoch, losses)
-        )
+        report = functools.partial(self.on_epoch, training.name) if self.on_epoch else None
         fit(
             detector,
             self._loader(recipe),

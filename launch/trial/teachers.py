@@ -16,7 +16,7 @@ from compress import check_classes, check_distillation
 from detectors.detector import Detector
 from launch.trial.data import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
-from searchspace.distillation import PARENT, Distillation, NoDistillation
+from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Choice, Fixed, options
 from searchspace.errors import InputError
 
@@ -116,16 +116,19 @@ def _load_from(folders: Mapping[str, Path], name: str) -> Detector:
     return load_teacher(str(folders.get(name, name)))
 
 
-def _distillations(config: TrialConfig) -> Iterator[tuple[str, Distillation]]:
+def _distillations(config: TrialConfig) -> Iterator[tuple[str, ChannelWise | Logits]]:
     """The distillations of a configuration that have a teacher, with their paths."""
-    pruning = config.compress.pruning
     found = [("train.distillation", config.train.distillation)]
     if config.compress.prunes:
-        found.append(("compress.pruning.distillation", pruning.distillation))
+        found.append(("compress.pruning.distillation", config.compress.removal.distillation))
     for path, distillation in found:
         if not isinstance(distillation, NoDistillation):
             yield path, distillation
 
 
 def _teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
-    return [(path, d) for path, d in space.domains.items() if path.endswith(".teacher")]
+    return [
+        (path, domain)
+        for path, domain in space.domains.items()
+        if path.endswith(".teacher") and isinstance(domain, Choice | Fixed)
+    ]
