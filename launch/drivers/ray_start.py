@@ -126,7 +126,7 @@ def logged_to(file: Path) -> Iterator[None]:
     # Ray's nodes send errors, e.g. of a lost process, which another thread prints.
     printing = worker.print_to_stdstream
 
-    def log(data: dict[str, Any], ignore_prefix: bool) -> None:
+    def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
         logger.warning("\n".join(data["lines"]))
 
     worker.print_to_stdstream = log
