@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,7 +55,7 @@ def at_input_size(detector: Detector, size: InputSize) -> Detector:
             twin = Detector(detector.config.at_input_size(size), detector.classes)
         _check_kernels(twin, tensors)
         narrow(twin, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    except (InputError, ValidationError) as error:
+    except ValueError as error:  # of the configuration, its levels, or `narrow`
         raise InputError(
             f"train.multi_scale: at an input size of {size} instead of "
             f"{detector.config.input_size} pixels, the detector would have different layers: "

@@ -107,7 +107,7 @@ def test_a_member_whose_detector_is_gone_says_so_and_how_it_is_made_again(tmp_pa
     lost, kept = load_front(tmp_path).members
 
     assert (lost.is_there, kept.is_there) == (False, True)
-    with pytest.raises(ValueError, match=r"trials/0001/dense: there is no such folder; run_trial with"):
+    with pytest.raises(ValueError, match=r"0001/dense: there is no such folder; run_trial with"):
         lost.load()
     assert gone(tmp_path, STUDY) == {0, 1, 3}
     page = (tmp_path / "report.html").read_text()
