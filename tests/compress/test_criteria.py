@@ -88,7 +88,7 @@ def test_taylor_is_the_mean_product_with_the_gradient(detector: Detector) -> Non
 
 
 @torch.no_grad()
-def test_what_nothing_reads_is_worth_nothing_to_taylor(detector: Detector) -> None:
+def test_unused_channels_score_zero_by_taylor(detector: Detector) -> None:
     idle = copy.deepcopy(detector)
     unread = [3, 7, 11]
     idle.backbone.conv3_3[0].weight[:, unread] = 0

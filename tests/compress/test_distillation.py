@@ -264,7 +264,7 @@ def test_alignment_is_there_where_channels_differ_and_only_there() -> None:
     assert found == list(zip(channels, wanted, strict=True))
 
 
-def test_the_teacher_is_asked_once_a_batch_and_is_no_part_of_the_term() -> None:
+def test_the_teacher_runs_once_per_batch_and_is_not_part_of_the_term() -> None:
     student, wise = make(), make(width=0.5)
     term = distillation_term(ChannelWise(location="both"), student, wise)
     calls = []
@@ -326,7 +326,7 @@ def test_a_teacher_of_other_classes_is_refused(classes: tuple[str, ...], expecte
         check_classes(teacher, classes)
 
 
-def test_a_teacher_without_names_is_held_to_their_number() -> None:
+def test_a_teacher_without_class_names_is_compared_by_number_of_classes() -> None:
     teacher = Detector(make().config)
     check_classes(teacher, ("any", "two"))
     with pytest.raises(ValueError, match="trained for 2 classes, but the data have 3"):

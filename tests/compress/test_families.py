@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_slimming_removes_what_gates_of_zero_silence(name: str) -> None:
+def test_slimming_removes_channels_that_zero_scales_silence(name: str) -> None:
     detector = built(name)
     pruned = copy.deepcopy(detector)
     plan = prune(pruned, Slimming(ratio=0.4))

@@ -127,7 +127,7 @@ def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
     assert measure(trained, QUICK, CPU, torch.rand(3, 3, 64, 64), store) == predicted
 
 
-def test_what_cannot_be_pruned_is_not_predicted() -> None:
+def test_a_detector_that_cannot_be_pruned_is_not_predicted() -> None:
     with pytest.raises(ValueError, match="nothing can be pruned in this detector"):
         predict_cost(trial(Slimming(ratio=0.5, floor=1.0)), CPU)
 

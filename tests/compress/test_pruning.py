@@ -59,7 +59,7 @@ def test_every_convolution_loses_what_the_plan_says() -> None:
 
 
 @pytest.mark.parametrize("criterion", PRUNINGS)
-def test_the_ratio_is_the_share_that_goes(criterion: str) -> None:
+def test_the_ratio_is_the_share_that_is_removed(criterion: str) -> None:
     detector = trained(width=1.0)
     plan = plan_pruning(detector, PRUNINGS[criterion](ratio=0.3, floor=0.01))
     total = sum(plan.channels.values())
@@ -122,7 +122,7 @@ def test_layers_that_lose_channels_keep_a_multiple(scope: str) -> None:
         assert len(plain.removed[root]) - 8 < len(gone) <= len(plain.removed[root])
 
 
-def test_steps_judge_anew_and_end_at_the_same_share() -> None:
+def test_steps_score_again_and_end_at_the_same_share() -> None:
     detector = trained()
     once = plan_pruning(detector, by_l2(ratio=0.5, steps=1))
     often = plan_pruning(detector, by_l2(ratio=0.5, steps=4))
@@ -136,7 +136,7 @@ def test_steps_judge_anew_and_end_at_the_same_share() -> None:
     )
 
 
-def test_steps_are_prunings_one_behind_the_other() -> None:
+def test_steps_are_consecutive_prunings() -> None:
     """Two steps to one half are one to a quarter, then one of what is left."""
     detector = trained()
     twice = plan_pruning(detector, by_l2(ratio=0.5, steps=2, scope="layer"))

@@ -14,7 +14,7 @@ from detectors.detector import Detector
 from tests.compress.systems import built, by_l2, raw
 
 
-def test_gone_is_what_may_go_rounded_towards_staying() -> None:
+def test_the_number_removed_is_rounded_down() -> None:
     draw = random.Random(0)
     for _ in range(2_000):
         parts = draw.choice((1, 1, 2, 4))
@@ -32,7 +32,7 @@ def test_gone_is_what_may_go_rounded_towards_staying() -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 4])
-def test_the_lowest_go_as_many_of_every_part(parts: int) -> None:
+def test_the_lowest_scores_are_removed_equally_from_every_part(parts: int) -> None:
     scores = torch.rand(40, generator=torch.Generator().manual_seed(0))
     gone = Layer("x", 40, 8, parts, parts).lowest(scores, 12)
     assert len(set(gone)) == 12

@@ -33,7 +33,7 @@ def whole(detector: Detector) -> set[str]:
     return set(found)
 
 
-def test_gates_of_mfssd_are_those_of_backbone_fused_map_and_pyramid() -> None:
+def test_deciding_scales_of_mfssd_are_those_of_backbone_fused_map_and_pyramid() -> None:
     with torch.device("meta"):
         detector = Detector(papers["mfssd_bn"].trial.detector)
     expected = {n for n in norms(detector) if "fuse1.transforms" not in n}
@@ -47,7 +47,7 @@ def test_gates_of_mfssd_are_those_of_backbone_fused_map_and_pyramid() -> None:
     assert graph.fixed.keys() == {f"head.{x}.{k}" for x in ("boxes", "classes") for k in range(6)}
 
 
-def test_gates_of_separable_layers_are_behind_the_depthwise_convolution() -> None:
+def test_deciding_scales_of_separable_layers_are_after_the_depthwise_convolution() -> None:
     detector = built("ssdmnetv1")
     expected = {f"backbone.layer{i}.0.1" for i in range(1, 14)}
     expected |= {"backbone.layer11.1.1", "backbone.layer13.1.1"}  # read by the head as they are
@@ -55,7 +55,7 @@ def test_gates_of_separable_layers_are_behind_the_depthwise_convolution() -> Non
     assert whole(detector) == expected
 
 
-def test_every_branch_behind_a_shortcut_is_gated() -> None:
+def test_every_branch_of_a_shortcut_has_deciding_scales() -> None:
     detector = built("mdssd512_r101")
     assert whole(detector) == norms(detector).keys()
     graph = ChannelGraph(detector)
@@ -65,12 +65,12 @@ def test_every_branch_behind_a_shortcut_is_gated() -> None:
     assert makers == blocks | {"backbone.res3.0.downsample.0"}
 
 
-def test_a_summed_map_is_gated_behind_the_sum() -> None:
+def test_the_deciding_scales_of_a_summed_map_are_after_the_sum() -> None:
     detector = built("fssd300_abl_c3c7_sum_bn_b", norm=False)
     assert whole(detector) == {"neck.fuse1.norm"}
 
 
-def test_a_branch_without_norm_leaves_its_sum_ungated() -> None:
+def test_a_branch_without_norm_leaves_its_sum_without_deciding_scales() -> None:
     detector = built("mdssd512_r101")
     block = detector.backbone.res3[2]
     block.bn3 = nn.Identity()
@@ -84,7 +84,9 @@ def test_a_branch_without_norm_leaves_its_sum_ungated() -> None:
 
 
 @pytest.mark.parametrize("strength", [1e-4, 0.5])
-def test_the_term_is_the_l1_norm_of_the_gates(detector: Detector, strength: float) -> None:
+def test_the_term_is_the_l1_norm_of_the_deciding_scales(
+    detector: Detector, strength: float
+) -> None:
     images = torch.zeros(2, 3, 64, 64)
     term = sparsity_term(detector, strength)
     losses = term(detector, images, detector.outputs(images))

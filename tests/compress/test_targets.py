@@ -34,7 +34,7 @@ def test_a_share_is_met(name: str, what: str, count) -> None:
 
 
 @pytest.mark.parametrize("what", ["params", "macs"])
-def test_a_configured_share_that_goes_is_the_share_that_is_left(what: str) -> None:
+def test_a_configured_share_is_removed(what: str) -> None:
     detector = built("ssdmnetv1", width=WIDE)
     named, configured = copy.deepcopy(detector), copy.deepcopy(detector)
     plan = prune(named, by_l2(), **{f"target_{what}": 0.7})
@@ -59,7 +59,7 @@ def test_frames_per_second_are_met(config) -> None:
     assert fake_fps(detector) == pytest.approx(goal, rel=0.005)
 
 
-def test_a_configured_share_of_the_time_goes() -> None:
+def test_a_configured_share_of_the_latency_is_removed() -> None:
     detector = built("ssdmnetv1", width=WIDE)
     before = fake_fps(detector)
     prune(detector, Slimming(target="latency", ratio=0.25), fps=fake_fps)

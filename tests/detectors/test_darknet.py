@@ -66,7 +66,7 @@ def test_the_second_path_is_the_stock_backbone(eliminated: tuple[int, ...], size
 
 
 @torch.no_grad()
-def test_a_cross_stage_joins_what_went_through_and_what_went_past() -> None:
+def test_a_cross_stage_concatenates_both_branches() -> None:
     stage = CrossStage(8, 16, blocks=2, shortcut=True).eval()
     x = torch.rand(1, 8, 5, 5)
     first, *blocks = stage.through

@@ -166,7 +166,7 @@ def test_small_objects_are_those_that_the_figure_rests_on(val: CocoSplit, area: 
     assert (metrics.small_objects > 0) == (metrics.ap_small is not None)
 
 
-def test_crowds_are_neither_missed_nor_small_objects(val: CocoSplit) -> None:
+def test_ignore_regions_are_neither_missed_nor_small_objects(val: CocoSplit) -> None:
     crowded = with_crowd(val)
     found = perfect(crowded)
     metrics = coco_metrics(crowded, found)

@@ -60,7 +60,7 @@ def test_nobody_else_may_enter(node: Node) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_others_may_enter_is_closed_and_rid_of_what_is_not_ours(node: Node) -> None:
+def test_a_folder_that_others_may_enter_is_closed_and_foreign_files_are_removed(node: Node) -> None:
     victim = node.temporary / "victim"
     victim.write_text("precious")
     node.locks.mkdir()

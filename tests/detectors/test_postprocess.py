@@ -83,7 +83,7 @@ def test_candidates_of_each_level_are_those_of_loops(
         assert rows_of(detections, image) == [pytest.approx(row, abs=1e-6) for row in expected]
 
 
-def test_padding_is_behind_and_empty() -> None:
+def test_padding_is_last_and_empty() -> None:
     boxes, scores = random_output(5, images=2, priors=60, classes=3)
     scores[1] *= 0.02
     detections = postprocess(boxes, scores, Postprocess(score_threshold=0.015))
@@ -96,7 +96,7 @@ def test_padding_is_behind_and_empty() -> None:
         assert not detections.scores[image, count:].any()
 
 
-def test_nothing_above_the_threshold_is_no_detection() -> None:
+def test_without_scores_above_the_threshold_there_is_no_detection() -> None:
     boxes, scores = random_output(6, images=2, priors=30, classes=3)
     detections = postprocess(boxes, scores * 0.001, Postprocess())
     assert not detections.labels.any()

@@ -106,13 +106,15 @@ def test_on_what_a_trained_detector_predicts(trained: tuple[Detector, Tensor]) -
 
 @pytest.mark.parametrize("candidates", [0, 1, 300])
 @pytest.mark.parametrize("threshold", [0.0, 0.01, 0.5])
-def test_a_crowd_has_as_many_candidates_as_asked_for(candidates: int, threshold: float) -> None:
+def test_the_fixed_load_has_the_requested_number_of_candidates(
+    candidates: int, threshold: float
+) -> None:
     scores = fixed_scores(candidates, (3, 500, 20), threshold)
     assert (scores > threshold).sum((1, 2)).tolist() == [candidates] * 3
     assert (scores > threshold).sum(2).max() <= 1
     assert scores.max() <= 1
 
 
-def test_a_crowd_in_a_small_place_is_every_prior() -> None:
+def test_the_fixed_load_of_few_priors_is_all_of_them() -> None:
     scores = fixed_scores(300, (1, 10, 4), 0.01)
     assert (scores > 0.01).sum(2).tolist() == [[1] * 10]

@@ -67,7 +67,7 @@ def test_first_and_last_boxes_of_voc300() -> None:
     assert boxes[-1].tolist() == pytest.approx([0.5, 0.5, 0.622254, 1.0], abs=1e-6)
 
 
-def test_boxes_go_by_row_then_column_then_shape() -> None:
+def test_boxes_are_ordered_by_row_column_shape() -> None:
     priors = LevelPriors(step=10, min_size=4, max_size=16, ratios=())
     boxes = level_priors(priors, Level(1, 2, 2), input_size=20)
     centres = [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)]

@@ -82,7 +82,7 @@ def test_the_sampler_knows_who_breaks_what(settings: StudySettings, tmp_path: Pa
         assert [t.constraints for t in told(tmp_path)] == [t.constraints for t in trials]
 
 
-def test_the_front_keeps_to_all_constraints(settings: StudySettings, tmp_path: Path) -> None:
+def test_the_front_satisfies_all_constraints(settings: StudySettings, tmp_path: Path) -> None:
     records = run(tmp_path, settings, RESULTS)
     write_report(tmp_path, records, title="t", facts={})
     assert [member.number for member in load_front(tmp_path).members] == [2]

@@ -144,7 +144,7 @@ def test_the_sampler_sees_directions_and_logarithms(
         assert told(tmp_path)[0].values == pytest.approx(trial.values)
 
 
-def test_a_trial_without_a_value_of_an_objective_is_told_as_failed(
+def test_a_trial_without_a_value_of_an_objective_is_reported_as_failed(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     light = settings.model_copy(update={"objectives": ("ap_small", "memory_mb")})

@@ -72,7 +72,7 @@ def test_a_trial_ends_with_all_that_its_ending_says(begun: TrialRecord) -> None:
         ("finished", "rescaled", TrialState.COMPLETE, 0.1, [99_999]),
     ],
 )
-def test_the_sampler_is_told_of_each_ending(
+def test_each_ending_is_reported_to_the_sampler(
     begun: TrialRecord, space: Space, tmp_path: Path, ending: Ending | str | None,
     stopped_as: Any, state: TrialState, ap_small: float | None, bounds: list[float],
 ) -> None:  # fmt: skip

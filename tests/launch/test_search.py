@@ -305,7 +305,7 @@ def test_a_ladder_trains_nothing_again(space: Space, shapes_folder: Path, tmp_pa
     assert saved in (out / "report.html").read_text()
 
 
-def test_a_warm_start_is_told_of_and_shown(
+def test_a_warm_start_is_reported_and_shown(
     space: Space, shapes_folder: Path, study_folder: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -324,7 +324,7 @@ def test_a_warm_start_is_told_of_and_shown(
     assert len(read_settings(out).known[0].results) == 3
 
 
-def test_a_search_trains_from_relatives(space: Space, shapes_folder: Path, tmp_path: Path) -> None:
+def test_a_search_inherits_weights(space: Space, shapes_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     front = search(
         space, shapes_folder, out, trials=3, driver="local", device="cpu", papers=False,

@@ -55,7 +55,7 @@ def test_sizes_follow_the_input_and_the_strides(
     assert len(config.priors()) == len(sizes)
 
 
-def test_a_rectangle_goes_by_its_height_and_its_width() -> None:
+def test_a_rectangle_is_described_by_height_and_width() -> None:
     config = DetectorConfig(input_size=(160, 300), head=SCALED)
     assert config.size == (160, 300)
     sizes = [level.size for level in config.levels()]

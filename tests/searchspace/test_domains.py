@@ -27,7 +27,7 @@ IDS = [str(domain) for domain, _, _ in DOMAINS]
 
 
 @pytest.mark.parametrize(("domain", "size", "text"), DOMAINS, ids=IDS)
-def test_a_domain_says_its_size_and_itself(domain: Domain, size: float, text: str) -> None:
+def test_a_domain_has_a_size_and_a_text(domain: Domain, size: float, text: str) -> None:
     assert domain.size() == size
     assert str(domain) == text
 
@@ -132,8 +132,6 @@ def test_the_nearest_value_is_inside_and_no_other_is_nearer(
     ],
     ids=str,
 )
-def test_what_nothing_could_be_drawn_from_is_refused(
-    domain: type[Domain], arguments: dict[str, object]
-) -> None:
+def test_empty_domains_are_rejected(domain: type[Domain], arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"not a range of|needs at least one option"):
         domain(**arguments)

@@ -82,7 +82,7 @@ def test_unpruned_designs_have_the_most_that_a_pruned_one_may_have(
     assert space.baseline().epochs[1] == most
 
 
-def test_what_a_space_says_itself_stays(loaded) -> None:
+def test_domains_given_by_a_space_are_kept(loaded) -> None:
     space = loaded(
         "[compress.pruning.none]\nfinetune_epochs = 1\n"
         "[compress.pruning.slimming]\nfinetune_epochs = 2\n"

@@ -108,7 +108,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_no_form_can_say_is_outside_and_not_taken_for_another(name: str) -> None:
+def test_a_neck_without_a_form_is_outside_the_space(name: str) -> None:
     config = DetectorConfig(neck=OTHERS[name], head=Multibox(priors=ScaledPriors()))
     assert read(config) == []
     domains: dict[str, Domain] = {"neck.kind": Choice("ssd", "fused", "pyramid", "aggregate")}

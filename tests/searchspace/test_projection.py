@@ -244,7 +244,7 @@ def test_there_are_nested_defaults() -> None:
 
 
 @pytest.mark.parametrize(("cls", "name"), with_own_defaults())
-def test_what_lies_in_a_configuration_has_its_owners_defaults(cls: type[Config], name: str) -> None:
+def test_nested_configurations_have_their_owners_defaults(cls: type[Config], name: str) -> None:
     default = getattr(cls(), name)
     entry = next(e for e in entries(cls, {}, "") if e.name == name)
     domains = {f"{name}.kind": Fixed(default.kind)} if entry.members else {}
@@ -314,7 +314,7 @@ def test_heads_are_drawn_with_their_own_postprocessing() -> None:
         (FloatRange(64.0, 2000.0), (800, 1280), math.sqrt(800 * 1280)),
     ],
 )  # fmt: skip
-def test_the_nearest_of_what_is_no_plain_number(
+def test_the_nearest_of_values_other_than_numbers(
     domain: Domain, value: object, nearest: object
 ) -> None:
     found = domain.nearest(value)

@@ -138,7 +138,7 @@ def test_a_file_fixes_narrows_and_widens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_told_what_is_wrong_with_it(tmp_path: Path, name: str) -> None:
+def test_a_bad_file_is_reported_with_its_problem(tmp_path: Path, name: str) -> None:
     text, fragments = BAD[name]
     file = written(tmp_path, text)
     with pytest.raises(SpaceError) as caught:
@@ -157,7 +157,7 @@ def test_what_is_not_toml_or_not_there(tmp_path: Path) -> None:
         load_space(tmp_path / "absent.toml")
 
 
-def test_a_file_that_is_no_text_is_a_space_error(tmp_path: Path) -> None:
+def test_a_binary_file_is_a_space_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpaceError, match=r"mine\.toml"):

@@ -270,7 +270,7 @@ def test_paths_are_unique_and_hold_all_that_is_searched() -> None:
     assert [e.name for e in entries(TrialConfig, {}, "")] == list(TrialConfig.model_fields)
 
 
-def test_a_changed_configuration_is_checked_anew() -> None:
+def test_a_changed_configuration_is_checked_again() -> None:
     stock = TrialConfig()
     assert stock.changed() == stock
     assert stock.changed(seed=3).seed == 3

@@ -44,5 +44,5 @@ def words(**recipe: object) -> str:
         ({"schedule": Cosine(floor=0.05)}, "rate falls to 5 %"),
     ],
 )
-def test_a_recipe_is_told_by_what_differs(recipe: dict[str, object], text: str) -> None:
+def test_a_recipe_is_described_by_its_differences(recipe: dict[str, object], text: str) -> None:
     assert words(**recipe) == text

@@ -263,7 +263,7 @@ def test_bccd_has_the_counts_of_its_source() -> None:
     assert train.skipped == val.skipped == ()
 
 
-def test_coco_mini_has_80_categories_and_keeps_its_crowds() -> None:
+def test_coco_mini_has_80_categories_and_keeps_its_ignore_regions() -> None:
     train, val = shared_data("coco_mini")
 
     for split, counts in ((train, [103, 1079, 14]), (val, [52, 559, 7])):
@@ -293,7 +293,7 @@ def test_boxes_in_fractions_of_the_image_are_refused_with_the_fix(
         read_split(coco_folder.save(), skip_bad)
 
 
-def test_an_object_of_one_pixel_in_the_corner_is_no_fraction(coco_folder: Any) -> None:
+def test_an_object_of_one_pixel_in_the_corner_is_not_a_fraction(coco_folder: Any) -> None:
     for entry in coco_folder.document["annotations"]:
         entry["bbox"] = [0, 0, 1, 1]
     assert len(read_split(coco_folder.save()).annotations[10]) == 2

@@ -107,7 +107,7 @@ def test_boxes_lie_on_their_objects() -> None:
             assert (inside[1] == 10).all()
 
 
-def test_what_no_image_covers_has_the_mean_colour() -> None:
+def test_uncovered_pixels_have_the_mean_colour() -> None:
     four = [sample(np.random.default_rng(k), k, 0) for k in range(4)]
     canvas, _ = mosaic(four, SIDE, (0.25, 0.25), np.random.default_rng(0))
     colours, counts = canvas.flatten(1).unique(dim=1, return_counts=True)

@@ -164,7 +164,7 @@ def test_the_online_form_pastes_into_originals(split: CocoSplit, probability: fl
     assert len(layouts) == pytest.approx(pasted + len(split.images), abs=len(split.images))
 
 
-def test_crowds_are_no_objects_and_are_not_pasted_upon(split: CocoSplit) -> None:
+def test_ignore_regions_are_not_objects_and_are_not_pasted_upon(split: CocoSplit) -> None:
     found = samples(crowded(split), augment=PLAIN, probability=1)
     expected = samples(split, augment=PLAIN)
     spared = split.images.index(next(r for r in split.images if r.id == with_small(split)[0]))
@@ -239,7 +239,7 @@ def test_data_without_masks_refuse_pasting_by_masks(split: CocoSplit) -> None:
     assert len(training_set(boxes_only, copies=1)) > len(split.images)
 
 
-def test_a_folder_with_crowds_masks_and_empty_images_loads(coco_folder: object) -> None:
+def test_a_folder_with_ignore_regions_masks_and_empty_images_loads(coco_folder: object) -> None:
     split = read_split(coco_folder.save())
     # The third image has no object, and in the second a crowd region covers everything.
     found = samples(split, copies=2)

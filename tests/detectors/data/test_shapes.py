@@ -155,7 +155,7 @@ class TestInterruption:
         assert list(tmp_path.iterdir()) == []
         assert len(contents(generate_shapes(tmp_path / "set", TINY))) == 7
 
-    def test_what_a_killed_generation_left_does_no_harm(self, tmp_path: Path) -> None:
+    def test_remains_of_a_killed_generation_do_no_harm(self, tmp_path: Path) -> None:
         clean = contents(generate_shapes(tmp_path / "clean", TINY))
         left = tmp_path / ".set-abc123" / "set" / "train"
         left.mkdir(parents=True)

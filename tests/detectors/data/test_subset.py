@@ -94,7 +94,7 @@ def written(folder: Path, **changes: object) -> Path:
     return file
 
 
-def test_crowd_regions_alone_choose_no_image(tmp_path: Path) -> None:
+def test_an_image_with_ignore_regions_only_is_not_chosen(tmp_path: Path) -> None:
     cut = cut_annotations(written(tmp_path), ["dog"])
     assert image_ids(cut) == [1]
     assert [a["id"] for a in cut["annotations"]] == [1]

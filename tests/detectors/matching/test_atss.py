@@ -131,7 +131,7 @@ def test_levels_have_candidates_of_their_own() -> None:
     assert match_atss(anchors, [9, 9], objects_of(BOX)).tolist() == apart
 
 
-def test_a_contested_anchor_goes_to_the_larger_iou_the_first_of_equals() -> None:
+def test_an_anchor_of_two_objects_is_assigned_to_the_larger_iou() -> None:
     anchors = torch.tensor([HERE, AWAY, AWAY])
     wide = [0.0, 0.0, 10.0, 8.0]
     assert match_atss(anchors, [3], objects_of(wide, BOX))[0, 0] == 1

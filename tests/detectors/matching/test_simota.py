@@ -147,7 +147,7 @@ def test_the_cheapest_points_are_taken(make_points: Callable) -> None:
     assert (matches >= 0).nonzero().flatten().tolist() == [5, 10]
 
 
-def test_a_contested_point_goes_to_the_object_that_it_suits(make_points: Callable) -> None:
+def test_a_point_of_two_objects_is_assigned_to_the_cheaper_one(make_points: Callable) -> None:
     points = make_points(32, (8,))
     box = [8.0, 8.0, 24.0, 24.0]
     boxes, _, objectness = even(points, box)

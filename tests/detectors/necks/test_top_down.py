@@ -91,7 +91,7 @@ def test_maps_of_equal_cells_are_joined_without_a_stride() -> None:
     assert [x.shape[-2:] for x in step(features).maps] == [(8, 12), (4, 6), (4, 6)]
 
 
-def test_what_is_beside_the_maps_is_handed_on() -> None:
+def test_top_and_side_maps_are_passed_on() -> None:
     levels, features = given(EVEN)
     side = [torch.rand(2, 8, 2, 3)]
     for module in (

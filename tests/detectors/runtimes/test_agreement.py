@@ -61,7 +61,7 @@ def test_matched_by_class_and_overlap(
     assert compared(first, second) == expected
 
 
-def test_what_is_found_in_another_image_does_not_match() -> None:
+def test_detections_in_another_image_do_not_match() -> None:
     found = agreement(Finds([[(A, 1, 0.9)], []]), Finds([[], [(A, 1, 0.9)]]), IMAGES)
     assert (found.before, found.after, found.matched) == (1, 1, 0)
 

@@ -56,7 +56,7 @@ def test_packages_are_added_up_and_their_parts_are_not(powercap: Path) -> None:
     assert counter() == 3.5
 
 
-def test_a_counter_that_starts_over_goes_on(powercap: Path) -> None:
+def test_a_counter_may_wrap_around(powercap: Path) -> None:
     zone = Zone(powercap / "intel-rapl:0", "package-0", end=2_000_000)
     zone.set(1_900_000)
     counter = energy_counter(CPU)
@@ -73,7 +73,7 @@ def test_energy_is_that_of_one_call(powercap: Path) -> None:
     assert "packages" in found.how
 
 
-def test_a_counter_that_stands_still_tells_nothing(powercap: Path) -> None:
+def test_a_counter_that_does_not_change_gives_no_energy(powercap: Path) -> None:
     Zone(powercap / "intel-rapl:0", "package-0")
     found = energy(lambda: None, CPU)
     assert (found.millijoules, found.how) == (

@@ -97,7 +97,7 @@ def test_the_form_is_the_one_that_the_configuration_names(detector: Detector) ->
     assert (cost.runtime, cost.precision) == ("eager", "float32")
 
 
-def test_a_form_that_is_there_already_is_what_is_timed(
+def test_a_deployed_form_is_timed_as_given(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed = deploy(detector, "channels_last", "float32", CPU)
@@ -176,7 +176,7 @@ def test_given_images_are_what_is_timed(
     }
 
 
-def test_post_processing_gets_the_crowd_that_was_asked_for(
+def test_post_processing_gets_the_fixed_load(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = []
@@ -262,7 +262,7 @@ def test_boxes_that_depend_on_the_weights_are_timed_each_time(
     assert timings == [1, 1]
 
 
-def test_what_cannot_be_trusted_is_measured_again(
+def test_untrusted_measurements_are_repeated(
     detector: Detector, store: SpeedStore, timings: list[int]
 ) -> None:
     for _ in range(2):

@@ -76,7 +76,7 @@ def test_a_gpu_is_asked_by_its_own_name(gpu: list[list[str]]) -> None:
     assert "--id=GPU-1-2-3" in gpu[0]
 
 
-def test_a_gpu_that_nobody_knows_has_an_empty_state(
+def test_an_unknown_gpu_has_an_empty_state(
     gpu: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -86,7 +86,7 @@ def test_a_gpu_that_nobody_knows_has_an_empty_state(
     assert device_state(GPU) == DeviceState()
 
 
-def test_what_others_do_is_what_this_process_does_not() -> None:
+def test_use_by_others_excludes_this_process() -> None:
     start = CoreTimes(moment=10.0, busy=100.0, stolen=1.0, own=5.0)
     end = CoreTimes(moment=14.0, busy=110.0, stolen=1.4, own=8.0)
     found = start.until(end)
@@ -113,9 +113,7 @@ def test_memory_grows_by_what_a_call_takes() -> None:
     assert small.megabytes < 5
 
 
-def test_memory_that_nobody_tells_has_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_memory_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detectors.timing.memory._SELF", tmp_path / "nowhere")
     found = peak_memory(lambda: None, CPU)
     assert found.megabytes is None

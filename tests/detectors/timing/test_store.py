@@ -21,7 +21,7 @@ def latency(milliseconds: float) -> Nominal:
     return Nominal(milliseconds=milliseconds)
 
 
-def test_what_is_kept_is_found_by_its_key_alone(store: SpeedStore) -> None:
+def test_stored_values_are_found_by_key_only(store: SpeedStore) -> None:
     assert store.find(KEY, Nominal) is None
     assert store.keep(KEY, latency(3.5)) == latency(3.5)
     assert store.find(dict(reversed(KEY.items())), Nominal) == latency(3.5)

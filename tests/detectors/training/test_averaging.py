@@ -34,7 +34,7 @@ def test_weights_and_statistics_are_averaged(make_detector: Callable[..., Detect
     assert {tensor.is_floating_point() for tensor in state.values()} == {True, False}
 
 
-def test_an_average_is_no_part_of_the_detector(make_detector: Callable[..., Detector]) -> None:
+def test_the_average_is_not_part_of_the_detector(make_detector: Callable[..., Detector]) -> None:
     detector = make_detector()
     before = detector.state_dict()["head.boxes.0.weight"].clone()
     averaged = average(detector, decay=0.9)

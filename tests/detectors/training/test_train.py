@@ -262,7 +262,7 @@ def test_the_parameters_of_a_term_resume_with_the_detector(train: Callable, tmp_
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None], ids=["empty", "foreign", "cut"])
-def test_a_damaged_checkpoint_is_warned_of_and_begun_anew(
+def test_training_starts_over_from_a_damaged_checkpoint_with_a_warning(
     train: Callable, tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings, checkpoint = config(epochs=1), tmp_path / "checkpoint.pt"

@@ -87,7 +87,7 @@ def narrow_system(name: str, **changes: object) -> Detector:
 
 
 @pytest.mark.parametrize(("stock", "relative"), RELATIVES)
-def test_relatives_inherit_everything(stock: str, relative: str) -> None:
+def test_detectors_with_equal_shapes_inherit_everything(stock: str, relative: str) -> None:
     torch.manual_seed(0)
     source, target = narrow_system(stock), narrow_system(relative)
     placement = inherit(target, source)
@@ -96,7 +96,7 @@ def test_relatives_inherit_everything(stock: str, relative: str) -> None:
     assert all(torch.equal(t, state[name]) for name, t in target.state_dict().items())
 
 
-def test_a_narrower_relative_inherits_the_first_channels() -> None:
+def test_a_narrower_detector_inherits_the_first_channels() -> None:
     source, target = narrow_system("mfssd_bn", width=0.25), narrow_system("mfssd_bn")
     placement = inherit(target, source)
     assert (placement.unplaced, placement.untouched) == ((), ())

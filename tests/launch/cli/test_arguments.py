@@ -168,7 +168,7 @@ FOLDERS = ("--data", "--train-images", "--val-images", "--images", "--resume")
 FILES = ("--train-annotations", "--val-annotations", "--annotations", "--config")
 
 
-def test_a_file_is_no_folder_and_a_folder_no_file(
+def test_a_file_is_not_a_folder_and_a_folder_not_a_file(
     parse: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -212,7 +212,7 @@ def test_a_file_is_no_folder_and_a_folder_no_file(
         (("trial", "t.json"), "give --data"),
     ],
 )  # fmt: skip
-def test_a_value_that_cannot_be_meant_is_refused_with_what_can(
+def test_an_impossible_value_is_rejected_with_the_possible_ones(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...], expected: str,
 ) -> None:  # fmt: skip

@@ -95,7 +95,7 @@ def test_a_bug_in_a_command_is_reported_in_two_lines_and_kept_in_a_file(
 
 
 @pytest.mark.parametrize("command", ["search", "trial", "ladder"])
-def test_a_bug_lies_in_the_folder_of_its_command(
+def test_the_traceback_of_a_bug_is_in_the_commands_folder(
     run: Run, given: Given, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     line = next(line for line in COMMANDS if line.startswith(command))

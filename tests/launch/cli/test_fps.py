@@ -72,7 +72,7 @@ def test_long_names_leave_all_figures_in_a_narrow_terminal(
     assert "".join(names) == str(saved) * 2
 
 
-def test_a_form_that_cannot_be_had_is_told_beside_those_that_can(run: Run, trial: Path) -> None:
+def test_an_unavailable_form_is_listed_next_to_available_ones(run: Run, trial: Path) -> None:
     forms = ("--runtime", "eager", "--runtime", "tensorrt")
     code, text = run(trial, *forms, "--seconds", 0.1, "--device", "cpu")
     assert code == 0

@@ -44,7 +44,7 @@ def test_the_table_has_every_space_that_ships() -> None:
         assert name in text
 
 
-def test_the_readme_tells_the_sizes_that_there_are() -> None:
+def test_the_readme_has_the_sizes_of_spaces() -> None:
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d]+) \| ([\d.e+,]+) \|$", README.read_text(), re.M)
     found = {name: (parameters, size) for name, parameters, size in rows}
     assert set(found) == set(space_names())

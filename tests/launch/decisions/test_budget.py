@@ -104,7 +104,7 @@ def test_the_limit_that_is_met_first_ends_a_search(
     assert is_spent(budget, spent) == (more == 0)
 
 
-def test_what_is_left_is_never_negative() -> None:
+def test_the_rest_of_a_budget_is_never_negative() -> None:
     late = outlook(Budget(3, minutes=2, device_hours=0.01), FIVE)
     assert (late.trials_left, late.minutes_left, late.device_hours_left) == (0, 0, 0)
 

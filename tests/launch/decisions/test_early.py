@@ -144,7 +144,7 @@ def values(folder: Path) -> dict[int, list[Any]]:
     return found
 
 
-def test_stopped_trials_are_told_as_pruned_and_promoted_ones_once_more(
+def test_stopped_trials_are_reported_as_pruned_and_promoted_ones_again(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     pruned = TrialState.PRUNED
@@ -160,7 +160,7 @@ def test_stopped_trials_are_told_as_pruned_and_promoted_ones_once_more(
         assert values(tmp_path) == {**expected, 2: [0.3]}
 
 
-def test_stopped_trials_may_be_told_as_grown_like_the_others(
+def test_stopped_trials_may_be_reported_with_extrapolated_scores(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     rescaled = settings.model_copy(update={"stopped_as": "rescaled", "trials": 4})
@@ -226,7 +226,7 @@ def test_a_gate_keeps_from_training_what_cannot_reach_the_front(
     ("epochs", "warmup", "budgets"),
     [(4, 1.0, (2,)), (8, 1.0, (2, 4)), (100, 5.0, (25, 50)), (12, 5.0, (6,)), (40, 0.0, (10, 20))],
 )
-def test_trials_are_compared_at_a_quarter_and_half_behind_the_warm_up(
+def test_trials_are_compared_at_a_quarter_and_half_after_the_warm_up(
     epochs: int, warmup: float, budgets: tuple[int, ...]
 ) -> None:
     assert default_budgets("halving", TrainConfig(epochs=epochs, warmup_epochs=warmup)) == budgets

@@ -16,7 +16,7 @@ def line(count: int, error: float = 0.0) -> list[Trained]:
     ]
 
 
-def test_a_ceiling_is_the_best_neighbour_and_what_its_own_kind_was_off_by() -> None:
+def test_the_upper_bound_is_the_best_neighbour_plus_the_margin_of_error() -> None:
     designs = line(12)
     # Each is predicted too high by its larger neighbours; the largest alone, left out, 0.1 too low.
     # That error is the last of twelve: it counts for a confidence of 0.9 and not for one of 0.8.
@@ -42,7 +42,7 @@ def test_nothing_is_judged_until_enough_is_trained() -> None:
     assert not Gate(confidence=0.95).closes(1.0, (-9.0,), good)
 
 
-def test_only_what_the_front_beats_is_kept_from_training() -> None:
+def test_only_dominated_upper_bounds_are_gated() -> None:
     designs = [Trained(k % 3, (0.1 * (k % 3),), (-(k % 3),), (-(k % 3),)) for k in range(15)]
     gate = Gate(nearest=4)
     # As large as the second kind and slower than the third: beaten by what the third scores.
@@ -52,7 +52,7 @@ def test_only_what_the_front_beats_is_kept_from_training() -> None:
     assert not gate.closes(0.0, (0.1,), designs)
 
 
-def test_what_breaks_a_constraint_beats_nothing() -> None:
+def test_a_trial_that_violates_a_constraint_dominates_nothing() -> None:
     fast = [Trained(1.0, (0.5,), (0.0,), (0.0,), kept=False) for _ in range(10)]
     assert not Gate().closes(1.0, (-9.0,), fast)
     slow = Trained(1.0, (0.5,), (-5.0,), (-5.0,))

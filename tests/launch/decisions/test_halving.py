@@ -77,7 +77,7 @@ def test_a_newcomer_on_the_front_is_never_stopped() -> None:
     assert all(halving.survives(rung, trial) for trial in rung)
 
 
-def test_of_a_chain_one_in_factor_goes_on() -> None:
+def test_of_a_chain_one_in_factor_continues() -> None:
     halving = Halving(budgets=(2,), factor=3)
     for count in range(1, 20):
         rung = {k: (k, k) for k in range(count)}

@@ -67,7 +67,7 @@ def test_a_distance_counts_fields_that_differ(base: TrialConfig) -> None:
     assert distance(a, strided) == distance(strided, a) == 1
 
 
-def test_the_nearest_relative_is_of_the_same_kind_and_width(base: TrialConfig) -> None:
+def test_the_parent_is_of_the_same_kind_and_width(base: TrialConfig) -> None:
     far = changed(base, "detector", input_size=96, backbone=MobileNetV1(eliminated_strides=(6,)))
     near = changed(base, "detector", input_size=96)
     wide = changed(base, "detector", width=0.5)
@@ -83,12 +83,12 @@ def test_the_nearest_relative_is_of_the_same_kind_and_width(base: TrialConfig) -
     assert nearest(base.detector, equal).number == 4
 
 
-def test_only_finished_trainings_have_heirs(base: TrialConfig) -> None:
+def test_only_finished_trainings_can_be_inherited(base: TrialConfig) -> None:
     assert nearest(base.detector, [trained(0, base, ending=None)]) is None
     assert nearest(base.detector, [trained(0, base, ap_small=None)]) is None
 
 
-def test_an_heir_is_trained_for_half_its_epochs(base: TrialConfig) -> None:
+def test_with_inherited_weights_half_the_epochs_are_trained(base: TrialConfig) -> None:
     drawn = changed(base, "detector", input_size=96)
     heir, parent = descend(drawn, [trained(0, base)])
     assert (parent, heir.train.epochs) == (0, 4)
@@ -96,7 +96,7 @@ def test_an_heir_is_trained_for_half_its_epochs(base: TrialConfig) -> None:
     assert descend(drawn, []) == (drawn, None)
 
 
-def test_trials_that_differ_behind_the_training_share_it(base: TrialConfig) -> None:
+def test_trials_that_differ_only_after_the_training_share_it(base: TrialConfig) -> None:
     drawn = changed(base, "detector", input_size=96)
     heir, _ = descend(drawn, [trained(0, base)])
     records = [trained(0, base), trained(1, heir, ending=None, parent=0, drawn=drawn)]
@@ -186,7 +186,7 @@ def saved(config: TrialConfig, folder: Path, seed: int) -> Path:
     return Detector(config.detector).save(folder)
 
 
-def test_a_training_is_told_apart_by_what_its_ancestor_is_not_where_it_lies(
+def test_an_ancestor_is_identified_by_content_not_by_path(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("launch.trial.stages.fit", lambda *args, **kwargs: None)

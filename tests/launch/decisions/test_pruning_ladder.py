@@ -142,7 +142,7 @@ def test_a_ladder_waits_for_draws_or_a_third_of_the_budget(
     assert is_time([*planned, *drawn, running(99, tiny)], spent, STARTUP_TRIALS) == expected
 
 
-def test_a_study_runs_rungs_behind_its_first_draws(space: Space, tmp_path: Path) -> None:
+def test_a_study_runs_ladder_trials_after_its_first_draws(space: Space, tmp_path: Path) -> None:
     nowhere = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
     settings = StudySettings(
         space=space.dump(), train=nowhere, val=nowhere, fingerprint="f", trials=7, ladder=(0.3, 0.5)

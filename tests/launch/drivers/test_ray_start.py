@@ -134,7 +134,7 @@ def marked() -> list[psutil.Process]:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-def test_a_ray_of_our_own_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_ray_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o500)
     deep = tmp_path / ("slurm_jobdir_" * 7)

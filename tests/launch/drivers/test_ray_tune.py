@@ -161,7 +161,7 @@ def test_detectors_are_measured_on_the_target_wherever_they_were_trained(
     assert target == {"sparrow", f"sparrow-{platform.node()}"}
 
 
-def test_what_goes_wrong_on_the_target_is_told_as_if_it_went_wrong_here(
+def test_errors_on_the_target_are_raised_here(
     trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
     study, missing = tmp_path / "study", space.fix("measure.runtime", "cudagraphs")

@@ -33,7 +33,7 @@ def end_before_training(study: Study, fps: float = 20) -> TrialRecord:
     return study.records[record.number]
 
 
-def test_a_design_that_is_predicted_too_slow_ends_and_is_told_as_pruned(
+def test_a_design_that_is_predicted_too_slow_ends_and_is_reported_as_pruned(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     ended = []
@@ -67,7 +67,7 @@ def test_a_design_that_keeps_all_bounds_is_trained(settings: StudySettings, tmp_
     assert finished.predicted == cost(30)
 
 
-def test_a_bound_that_no_prediction_tells_of_is_judged_behind_the_training(
+def test_a_constraint_on_an_unpredicted_cost_is_checked_after_training(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     bounds = constraints_from({"max_latency_p99": 40.0, "min_fps": 30.0})
@@ -101,7 +101,7 @@ class Spy(optuna.samplers.RandomSampler):
         return {}
 
 
-def test_behind_five_rejected_designs_a_random_one_takes_the_place(
+def test_after_five_rejected_designs_a_random_one_is_drawn(
     settings: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy(seed=0)

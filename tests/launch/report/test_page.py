@@ -137,7 +137,7 @@ def test_studies_without_a_front_say_so(tmp_path, records, sentence):
     assert (tmp_path / "front.csv").read_text().startswith("number,folder,origin,ap,")
 
 
-def test_a_trial_without_ap_small_is_no_front_member_and_shows_a_dash(tmp_path):
+def test_a_trial_without_ap_small_is_not_on_the_front_and_shows_a_dash(tmp_path):
     page = write(tmp_path, [record(1, 0.2), record(2, None, 500)])
     assert [member.number for member in load_front(tmp_path).members] == [1]
     cells = [a.get("data-value") for tag, a in page.tags if tag == "td"]

@@ -91,7 +91,7 @@ def test_the_last_part_of_a_training_tells(record: TrialRecord, expected: Slope 
     assert slope(record) == expected
 
 
-def test_what_pruning_hides_is_not_called_flat() -> None:
+def test_a_gain_hidden_by_pruning_is_unknown() -> None:
     for pruning in (ImportancePruning, Slimming):
         assert slope(trained((0.10, 0.3), (0.13, 0.3), pruning=pruning)) == RISEN
         assert slope(trained((0.10, 0.3), (0.10, 0.3), pruning=pruning)) is None
@@ -111,7 +111,7 @@ def test_nothing_is_known_of_a_training_without_a_part_or_an_end() -> None:
     assert slope(pruned) is None
 
 
-def test_scores_on_the_way_tell_where_nothing_followed() -> None:
+def test_without_a_second_part_scores_at_rungs_decide() -> None:
     # The last 2 of 4 epochs may bring 0.03, as they are one and a half thirds.
     one = {"epochs": (4, 0)}
     rising = slope(trained((0.10, 0.3), midway={1: (0.0, 0.0), 2: (0.06, 0.3)}, **one))

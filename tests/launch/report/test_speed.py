@@ -39,7 +39,7 @@ def test_every_form_is_named_once() -> None:
     )
 
 
-def test_what_is_not_to_be_trusted_is_told_with_its_reason() -> None:
+def test_untrusted_speeds_are_listed_with_reasons() -> None:
     sure = {"trusted": True, "doubt": None}
     assert speed_facts([measured(0, 50, **sure)])["Speeds"] == (
         "the machine was quiet enough for all of them"

@@ -24,7 +24,7 @@ TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 # ---- sentences
 
 
-def test_headline_tells_counts_best_and_fastest():
+def test_the_headline_has_counts_best_and_fastest():
     counts, best, against = headline(StudyView.of(STUDY))
     assert counts == "4 trials finished (1 failed, 1 still running); 2 are on the front."
     assert "best AP_small is 0.200, at 55.0 FPS (trial 1)" in best
@@ -71,12 +71,12 @@ def test_comparison_with_the_baseline(records, expected):
     assert expected in against_baseline(StudyView.of(records))
 
 
-def test_a_trial_better_in_both_objectives_is_told_once():
+def test_a_trial_better_in_both_objectives_is_mentioned_once():
     text = against_baseline(StudyView.of([baseline(0.1, 50), record(1, 0.2, 100)]))
     assert text.count("trial 1") == 1
 
 
-def test_an_accurate_but_slower_trial_is_no_gain_at_the_baselines_speed():
+def test_an_accurate_but_slower_trial_is_not_a_gain_at_the_baselines_speed():
     records = [baseline(0.1, 50), record(1, 0.15, 60), record(2, 0.9, 49)]
     assert f"1.50{TIMES} its AP_small" in against_baseline(StudyView.of(records))
 

@@ -140,7 +140,7 @@ def test_warnings_of_a_trial_are_logged_and_still_printed(
     assert "look here" in caplog.text
 
 
-def test_a_traceback_goes_once_the_trial_succeeds(
+def test_a_traceback_is_removed_when_the_trial_succeeds(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     attempt(tiny, shapes, tmp_path, "cpu", run=raising(KeyError("x")))
@@ -281,7 +281,7 @@ def test_a_search_in_which_all_fails_ends_with_the_cause(
     assert [(r.state, r.retries) for r in read_records(out)] == [("finished", 1)] * 3
 
 
-def test_two_failures_and_no_front_are_no_success(
+def test_two_failures_and_no_front_are_not_a_success(
     run: Run,
     new_search: tuple[object, ...],
     tmp_path: Path,
@@ -425,7 +425,7 @@ def test_data_that_vanish_are_named_and_blame_no_trial(
 @pytest.mark.parametrize(
     "option", [("--address", "auto"), ("--cpus-per-trial", 2), ("--gpus-per-trial", 1)]
 )
-def test_the_local_driver_refuses_what_only_ray_knows_of(
+def test_the_local_driver_rejects_options_of_ray(
     option: tuple[str, object], run: Run, shapes_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "s"

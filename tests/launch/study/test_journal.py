@@ -60,7 +60,7 @@ def test_a_torn_last_line_is_dropped_and_writing_goes_on(
     assert numbers(path) == [0, 1, 3]
 
 
-def test_a_record_whose_newline_an_editor_took_is_no_torn_line(path: Path, three: bytes) -> None:
+def test_a_record_without_a_newline_is_not_a_torn_line(path: Path, three: bytes) -> None:
     path.write_bytes(three[:-1])
     assert numbers(path) == [0, 1, 2]
     Journal(path).append(record(3))

@@ -76,9 +76,7 @@ def test_wherever_an_operation_is_torn_before_others_it_is_noticed_at_once(
             OptunaLog(tmp_path / "log")
 
 
-def test_what_a_full_disk_does_not_take_leaves_nothing_of_itself(
-    tmp_path: Path, small: bytes
-) -> None:
+def test_a_failed_write_on_a_full_disk_leaves_nothing(tmp_path: Path, small: bytes) -> None:
     log = OptunaLog(tmp_path / "log")
     more = [{"op_code": 8, "worker_id": "w", "trial_id": 9, "user_attr": {"a": "b" * 50}}] * 3
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -159,7 +157,7 @@ def test_a_torn_last_operation_is_made_again_from_the_journal(
 
 
 @pytest.mark.parametrize("damage", PUT_ASIDE.values(), ids=PUT_ASIDE)
-def test_a_damaged_log_is_put_aside_and_made_anew_from_the_journal(
+def test_a_damaged_log_is_renamed_and_rebuilt_from_the_journal(
     settings: StudySettings, tmp_path: Path, damage: Damage, caplog: pytest.LogCaptureFixture
 ) -> None:
     [aside] = open_damaged(settings, tmp_path, damage)

@@ -188,7 +188,7 @@ def test_what_is_no_result_of_the_trial_is_not_taken_for_one(
     assert "trial 2 is missing from journal.jsonl; its folder trials/0002-" in messages(caplog)[0]
 
 
-def test_a_study_without_its_journal_is_no_empty_study(
+def test_a_study_without_its_journal_is_not_taken_for_an_empty_one(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     begun(tmp_path, settings)

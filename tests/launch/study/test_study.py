@@ -56,7 +56,7 @@ def test_a_study_proposes_its_budget_baseline_first_and_nothing_twice(
     assert read_records(tmp_path) == records
 
 
-def test_the_sampler_is_told_objectives_with_fps_as_logarithm(
+def test_objectives_are_reported_with_the_logarithm_of_fps(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     with open_study(tmp_path, settings) as study:
@@ -222,7 +222,7 @@ def test_a_study_that_another_process_extended_a_moment_ago_stays_extended(
     assert read_settings(tmp_path).trials == 9
 
 
-def test_a_study_tells_what_is_left_of_its_budget(settings: StudySettings, tmp_path: Path) -> None:
+def test_a_study_reports_the_rest_of_its_budget(settings: StudySettings, tmp_path: Path) -> None:
     outlooks = []
     hours = settings.model_copy(update={"device_hours": 3.5 / 3600})
     with open_study(tmp_path, hours, on_end=lambda _, outlook: outlooks.append(outlook)) as study:

@@ -87,7 +87,7 @@ def test_bad_files_are_refused_by_line_and_column(
 
 
 @pytest.mark.parametrize("figure", ["params", "latency_ms"])
-def test_what_counts_by_its_ratio_is_above_0(slim: Space, tmp_path: Path, figure: str) -> None:
+def test_figures_compared_by_ratio_are_above_0(slim: Space, tmp_path: Path, figure: str) -> None:
     lines = (NAMES.replace("fps", figure), UNPRUNED.replace(",50", ",0"))
     with pytest.raises(CsvError, match=f"column {figure}: '0' is not a number above 0"):
         read_rows(write(tmp_path, *lines), slim, ("ap_small", figure))
@@ -115,7 +115,7 @@ def test_the_csv_of_a_front_is_a_warm_start(slim: Space, earlier: Path) -> None:
     assert known.results[0].figures == {"ap_small": 0.5, "fps": 50.0}
 
 
-def test_what_a_space_cannot_express_is_left_out(slim: Space, earlier: Path) -> None:
+def test_systems_outside_a_space_are_left_out(slim: Space, earlier: Path) -> None:
     known = read_known(earlier, slim, FIGURES)
     assert (len(known.results), known.left_out, known.device) == (6, 0, "x")
     narrow = slim.fix(COPIES, 0)
@@ -141,7 +141,7 @@ def warm(settings: StudySettings, slim: Space, tmp_path: Path) -> StudySettings:
     return settings.model_copy(update=update)
 
 
-def test_the_sampler_is_told_before_it_proposes_and_nothing_is_run_again(
+def test_known_results_are_reported_before_the_first_draw_and_not_run_again(
     warm: StudySettings, tmp_path: Path
 ) -> None:
     out = tmp_path / "study"
@@ -174,7 +174,7 @@ def test_known_results_survive_a_resume_and_a_lost_log(warm: StudySettings, tmp_
     assert values == pytest.approx([0.1, 0.1, 0.25])
 
 
-def test_what_is_planned_is_run_though_it_is_known(
+def test_planned_trials_run_even_if_their_results_are_known(
     settings: StudySettings, slim: Space, earlier: Path, tmp_path: Path
 ) -> None:
     known: KnownResults = read_known(earlier, slim, FIGURES)

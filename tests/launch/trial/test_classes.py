@@ -56,7 +56,7 @@ def test_a_trial_is_trained_pruned_taught_and_measured_in_onnx(
     "runtime", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("classes", NUMBERS)
-def test_a_trial_in_eight_bits_says_what_they_cost(
+def test_an_int8_trial_reports_the_cost_in_accuracy(
     run: Run, tiny: TrialConfig, shapes_folder: Path, tmp_path: Path, classes: int, runtime: str
 ) -> None:
     data = with_classes(shapes_folder, tmp_path / "data", classes)

@@ -44,7 +44,7 @@ def run(
 
 
 @pytest.mark.parametrize("criterion", ["taylor", "lamp"])
-def test_channels_go_by_importance(
+def test_channels_are_removed_by_importance(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, criterion: str
 ) -> None:
     pruning = ImportancePruning(
@@ -62,7 +62,7 @@ def test_channels_go_by_importance(
     assert all((plan.channels[root] - len(gone)) % 4 == 0 for root, gone in plan.removed.items())
 
 
-def test_a_share_of_the_parameters_goes(
+def test_a_share_of_the_parameters_is_removed(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     pruning = Slimming(target="params", ratio=0.4, finetune_epochs=1)
@@ -156,6 +156,6 @@ def test_a_pruning_that_cannot_be_is_refused_before_training(
     assert not any(tmp_path.iterdir())
 
 
-def test_nobody_is_taught_in_no_epoch() -> None:
+def test_distillation_needs_an_epoch() -> None:
     with pytest.raises(ValueError, match=r"distillation has no effect with finetune_epochs 0"):
         Slimming(finetune_epochs=0, distillation=Logits(teacher="x"))

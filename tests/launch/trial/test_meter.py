@@ -80,7 +80,7 @@ def test_speeds_are_shared_through_their_folder(
     assert another.measure(Detector(tiny.detector), tiny.measure) == cost
 
 
-def test_a_form_that_cannot_be_had_is_refused(
+def test_an_unavailable_form_is_rejected(
     local: LocalMeter, detector: Detector, tiny: TrialConfig
 ) -> None:
     config = tiny.measure.model_copy(update={"runtime": "cudagraphs"})

@@ -99,7 +99,7 @@ def test_each_fault_is_found_alone_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_fits_fits(tiny: TrialConfig, shapes: TrialData) -> None:
+def test_fitting_configurations_pass(tiny: TrialConfig, shapes: TrialData) -> None:
     check_fits(tiny, shapes)
     check_objects(shapes, ("ap_small", "ap", "fps"))
 

@@ -112,7 +112,7 @@ def test_an_interrupted_training_goes_on_and_ends_the_same(
     assert cut.dense.metrics == whole.dense.metrics
 
 
-def test_a_trial_that_is_stopped_at_a_rung_goes_on_behind_it(
+def test_a_trial_stopped_at_a_rung_continues_after_it(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     train = tiny.train.model_copy(update={"epochs": 3})
@@ -169,7 +169,7 @@ def test_the_cost_is_predicted_before_training(
     assert predicted.device == final.device
 
 
-def test_a_form_that_cannot_be_had_ends_a_trial_before_it_is_trained(
+def test_an_unavailable_form_ends_a_trial_before_training(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch.trial.stages, "fit", lambda *a, **k: pytest.fail("trained"))

@@ -148,7 +148,7 @@ def test_the_data_name_the_stages_that_see_them(slim: TrialConfig, shapes: Trial
     assert {stage for stage in ALL if before[stage] != after[stage]} == TRAINED
 
 
-def test_a_teacher_counts_by_what_it_is_and_not_by_where_it_lies(
+def test_a_teacher_is_identified_by_content_not_by_path(
     tiny: TrialConfig, slim: TrialConfig, shapes: TrialData
 ) -> None:
     torch.manual_seed(0)
@@ -229,7 +229,7 @@ def test_trials_that_differ_only_later_on_train_once(
         assert evaluate(deployed, shapes.val, CPU) == result.compact.metrics
 
 
-def test_what_a_trial_shares_equals_what_it_does_alone(
+def test_shared_stages_equal_those_of_a_single_trial(
     slim: TrialConfig, runs: Runs, shapes: TrialData, tmp_path: Path
 ) -> None:
     runs(changed(slim, "compress.pruning.ratio", 0.6), "0")
@@ -267,7 +267,7 @@ def test_a_saved_detector_teaches_in_plain_training(
     assert runs.epochs == {"dense": 3}
 
 
-def test_a_crash_behind_the_training_costs_no_epoch(
+def test_a_crash_after_the_training_repeats_no_epoch(
     slim: TrialConfig, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*args: object, **options: object) -> None:

@@ -57,7 +57,7 @@ def test_all_inputs_count_and_their_order_does_not(tmp_path: Path) -> None:
     assert len(calls) == 4
 
 
-def test_what_failed_leaves_its_files_for_the_next_attempt(tmp_path: Path) -> None:
+def test_a_failed_attempt_leaves_its_files_for_the_next_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def half(folder: Path) -> None:

@@ -69,7 +69,9 @@ def test_a_packed_detector_is_the_same_and_shares_its_memory(
         assert tensor.data_ptr() == packed.tensors[name].ctypes.data, name
 
 
-def test_a_fingerprint_tells_teachers_apart(tiny: TrialConfig, shapes: TrialData) -> None:
+def test_different_teachers_have_different_fingerprints(
+    tiny: TrialConfig, shapes: TrialData
+) -> None:
     detector = build(tiny, shapes.classes)
     found = {fingerprint(detector), fingerprint(build(tiny)), fingerprint(build(tiny, seed=1))}
     next(detector.backbone.buffers())[0] += 1
