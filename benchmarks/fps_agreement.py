@@ -31,7 +31,7 @@ def measured(space: str) -> Cost:
     return measure(Detector(config.detector), config.measure, pick_device())
 
 
-def told(name: str, figures: list[float]) -> float:
+def shown(name: str, figures: list[float]) -> float:
     """Print figures and their spread; returns that."""
     spread = max(figures) / min(figures) - 1
     print(f"{name}: {', '.join(f'{figure:.1f}' for figure in figures)}; spread {spread:.1%}")
@@ -55,10 +55,10 @@ def main() -> int:
     costs = [Cost.model_validate_json(run.stdout.splitlines()[-1]) for run in runs]
     print(f"{costs[0].device}, {costs[0].runtime} {costs[0].precision}: baseline of", end=" ")
     print(f"{arguments.space}, {costs[0].timing.whole.latency.calls} calls in each process")
-    told("raw FPS", [cost.raw_fps for cost in costs])
+    shown("raw FPS", [cost.raw_fps for cost in costs])
     # One nominal latency for all, as in a study: each process has found a different one.
     nominal = min(cost.nominal_ms for cost in costs)
-    spread = told("normalised FPS", [1000 / (c.timing.whole.ratio * nominal) for c in costs])
+    spread = shown("normalised FPS", [1000 / (c.timing.whole.ratio * nominal) for c in costs])
     for cost in costs:
         if not cost.trusted:
             print(f"not trusted: {cost.doubt}")

@@ -48,7 +48,7 @@ SENSES: dict[str, Sense] = {
     "macs": Sense(up=False, log=True),
     "latency_ms": Sense(up=False, log=True),
     "latency_p99": Sense(up=False, log=True),
-    # What a call allocates may be nothing, which has no logarithm.
+    # A call may allocate nothing, and 0 has no logarithm.
     "memory_mb": Sense(up=False, log=False),
     "energy_mj": Sense(up=False, log=True),
 }
@@ -133,7 +133,7 @@ COLUMNS = ("ap_small", "ap", "fps", "params", "macs")
 
 
 RATIOS = ("fps", "latency_ms", "latency_p99", "params", "macs", "memory_mb", "energy_mj")
-"""Figures whose change is told as a factor; that of all others is a difference."""
+"""Figures whose change is shown as a factor; others show a difference."""
 
 
 def show(name: str, value: float | None) -> str:

@@ -86,7 +86,7 @@ class IntRange:
         return int(value)
 
     def nearest(self, value: Any) -> int:
-        """The closest number that may be drawn; the lowest for what is no number."""
+        """The closest number in the range; the lowest if `value` is not a number."""
         number = _number_for(value)
         if number is None:
             return self.low
@@ -127,7 +127,7 @@ class FloatRange:
         return float(value)
 
     def nearest(self, value: Any) -> float:
-        """The closest number that may be drawn; the lowest for what is no number."""
+        """The closest number in the range; the lowest if `value` is not a number."""
         number = _number_for(value)
         return float(self.low if number is None else min(max(number, self.low), self.high))
 

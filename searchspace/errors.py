@@ -1,4 +1,4 @@
-"""What a user can get wrong. Every other error is a bug in Sparrow."""
+"""Errors that a user can fix. Every other error is a bug in Sparrow."""
 
 from __future__ import annotations
 

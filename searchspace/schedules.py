@@ -26,7 +26,7 @@ class Cosine(Config):
         return f"rate falls to {100 * self.floor:.2g} %" if self.floor else ""
 
     def rate(self, step: int, total: int, warm: float) -> float:
-        """The learning rate of a step behind the warm-up, as a fraction of the configured one."""
+        """The learning rate of a step after the warm-up, as a fraction of the configured one."""
         done = (step - warm) / max(total - warm, 1)
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
@@ -56,7 +56,7 @@ class Steps(Config):
         return milestones
 
     def rate(self, step: int, total: int, warm: float) -> float:
-        """The learning rate of a step behind the warm-up, as a fraction of the configured one."""
+        """The learning rate of a step after the warm-up, as a fraction of the configured one."""
         return self.factor ** bisect.bisect_right(self.milestones, step / total)
 
 

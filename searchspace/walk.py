@@ -63,7 +63,7 @@ class Entry:
         """Of a union: what its kind is drawn from."""
         if isinstance(self.domain, Choice | Fixed):
             return self.domain
-        raise TypeError(f"{self.path} is no choice of kinds")
+        raise TypeError(f"{self.path} is not a choice of kinds")
 
     def member(
         self, value: Any, owner: Mapping[str, Any], kinds: Iterable[str] | None = None

@@ -78,7 +78,7 @@ class Design(BaseModel):
         return self.result.figure("fps")
 
     def metrics_at(self, epochs: int) -> Metrics:
-        """What a snapshot of the dense detector scored; AP_small alone is that of the snapshot."""
+        """The metrics of a snapshot of the dense detector; only AP_small is the snapshot's."""
         known = self.result.dense.metrics
         return known.model_copy(update={"ap_small": self.curve[epochs - 1]})
 

@@ -67,7 +67,7 @@ def _category_ids(file: Path, entries: Iterable[Entry], classes: Sequence[str]) 
 
 
 def _integers(entries: Iterable[Entry], field: str) -> set[int]:
-    """A field of all entries; those in which it is no integer are noted as problems."""
+    """A field of all entries; entries where it is not an integer are added to the problems."""
     return {value for entry in entries if (value := entry.integer(field, 0)) is not None}
 
 

@@ -134,7 +134,7 @@ def _cached_by_timm(name: str) -> Path | None:
 
 
 def _repository(name: str) -> str:
-    """Where the weights of one of timm's models lie on its hub."""
+    """The place of a timm model's weights on its hub."""
     import timm
 
     found = timm.get_pretrained_cfg(name)

@@ -54,7 +54,7 @@ def _objectives(settings: StudySettings) -> dict[str, str]:
 
 
 def _early_ends(settings: StudySettings) -> dict[str, str]:
-    """What may end a trial early, apart from constraints."""
+    """The causes of early ends, apart from constraints."""
     ends = []
     if settings.gate:
         ends.append("before training if the predicted upper bound is dominated by the front")

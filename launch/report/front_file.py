@@ -74,7 +74,7 @@ class FrontMember(BaseModel):
 
     @property
     def detector(self) -> Path:
-        """What `Detector.load` takes: the final detector of the trial."""
+        """The folder of the trial's final detector, for `Detector.load`."""
         return self.folder / ("dense" if self.config.compress.leaves_dense else "compact")
 
     @property

@@ -80,7 +80,7 @@ def traceback_of(error: BaseException) -> str:
 
 
 def evidence(folder: Path) -> tuple[Path, ...]:
-    """What a failed trial left in its folder to look at."""
+    """The log files of a failed trial."""
     return tuple(file for name in (TRACEBACK, LOG) if (file := folder / name).exists())
 
 

@@ -45,7 +45,7 @@ OnPredicted = Callable[[Cost], None]
 
 
 class TrialOptions(TypedDict, total=False):
-    """What else a trial of a study is given; see `run_trial`."""
+    """Further options of a study's trial; see `run_trial`."""
 
     stages: Path
     load_teacher: LoadTeacher
@@ -95,8 +95,8 @@ def run_trial(
             resumes there.
         weights: a folder or file with the published weights of the backbone, instead of a
             download.
-        ancestor: the folder of a saved detector whose weights the training starts from, as far as
-            they fit; `out/ancestor.json` records it.
+        ancestor: the folder of a saved detector whose weights the training starts from, if they
+            fit; `out/ancestor.json` records it.
 
     Raises:
         RuntimeUnavailable: the form in which the detector is to be measured is not available.

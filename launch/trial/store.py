@@ -106,7 +106,7 @@ class Store:
 
 
 def _damage(folder: Path) -> str | None:
-    """What keeps an artefact from being used; None for a whole one."""
+    """The damage of an artefact; None if it is intact."""
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())
         differ = [

@@ -24,7 +24,7 @@ class NoDualPath(Config):
         """The steps before growth."""
         return ()
 
-    def behind(self, backbone: Backbone) -> tuple[Step, ...]:
+    def after(self, backbone: Backbone) -> tuple[Step, ...]:
         """The steps after growth."""
         return ()
 
@@ -43,7 +43,7 @@ class DualPathConcat(Config):
         side = max(backbone.side_taps() - 2, 0)
         return (Join(level=len(backbone.taps) - 1, side=side, feeds_growth=True),)
 
-    def behind(self, backbone: Backbone) -> tuple[Step, ...]:
+    def after(self, backbone: Backbone) -> tuple[Step, ...]:
         side = max(backbone.side_taps() - 1, 0)
         return (Join(level=len(backbone.taps), side=side),) if self.grown else ()
 
@@ -56,7 +56,7 @@ class DualPathSplit(Config):
     def before(self, backbone: Backbone) -> tuple[Step, ...]:
         return (Split(side=max(backbone.side_taps() - 1, 0)),)
 
-    def behind(self, backbone: Backbone) -> tuple[Step, ...]:
+    def after(self, backbone: Backbone) -> tuple[Step, ...]:
         return ()
 
 

@@ -28,7 +28,7 @@ class PyramidNeck(NeckForm):
     coarser: Annotated[int, Choice(0, 1, 2), Field(ge=0)] = 2
 
     def write(self, backbone: Backbone, size: Size) -> tuple[Step, ...]:
-        """The neck behind a backbone, for an input of `size` pixels."""
+        """The neck after a backbone, for an input of `size` pixels."""
         return (Pyramid(channels=self.channels), *_coarser(self.channels, self.coarser))
 
     @classmethod
@@ -61,7 +61,7 @@ class AggregateNeck(NeckForm):
     coarser: Annotated[int, Choice(0, 1), Field(ge=0)] = 0
 
     def write(self, backbone: Backbone, size: Size) -> tuple[Step, ...]:
-        """The neck behind a backbone, for an input of `size` pixels."""
+        """The neck after a backbone, for an input of `size` pixels."""
         most = self.channels if self.widths == "equal" else self.most
         step = Aggregate(channels=self.channels, most=most, blocks=self.blocks)
         coarsest = step.channels_of(len(backbone.taps), 1)[-1]

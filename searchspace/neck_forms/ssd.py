@@ -59,7 +59,7 @@ class SSDNeck(NeckForm):
             *((L2Norm(),) if self.l2norm else ()),
             *self.dual_path.before(backbone),
             extend,
-            *self.dual_path.behind(backbone),
+            *self.dual_path.after(backbone),
             *self.deconvolution.write(maps),
         )
 
