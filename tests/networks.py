@@ -1,4 +1,4 @@
-"""What several tests do with networks."""
+"""Helpers for tests with networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an installed package holds besides its modules."""
+"""The content of an installed package besides its modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README shows must run, and what it names must exist."""
+"""Examples in the README run, and the files that it names exist."""
 
 from __future__ import annotations
 

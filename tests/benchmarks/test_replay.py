@@ -62,7 +62,7 @@ def table(space: Space) -> Table:
 
 
 class Script:
-    """Proposes what it is told to, and ends trials at the rungs that it is told to."""
+    """Proposes given trials, and ends them at given rungs."""
 
     def __init__(
         self,

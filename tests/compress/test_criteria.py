@@ -43,7 +43,7 @@ def scored(detector: Detector, criterion: str, seed: int = 0) -> dict[str, Tenso
 
 
 def members(detector: Detector, values: dict[str, Tensor]) -> list[Tensor]:
-    """What goes with each channel of `ROOT`, a row a channel: its rows, its scale, its columns."""
+    """The weights that belong to each channel of `ROOT`, one row each: rows, scale, columns."""
     conv, norm, behind = (
         "backbone.conv3_2.0.weight",
         "backbone.conv3_2.1.weight",

@@ -196,7 +196,7 @@ def test_every_runtime_runs_every_family(family: str, classes: int) -> None:
         if form.runtime == "compile" and family not in HEADS:
             continue  # minutes each, and of one kind
         deployed = deploy(detector, *form, CPU, calibration=images_for(detector, 4, seed=1))
-        # What eight bits make of a random network is no matter of classes.
+        # The effect of int8 on a random network does not depend on classes.
         bound = {"float32": 1e-3, "bfloat16": 0.3}.get(form.precision, 2.0)
         assert relative_error(deployed.network(images), expected) < bound, form
         found = deployed.detect(images)

@@ -1,4 +1,4 @@
-"""What every driver keeps to, and the one of docs/extending.md."""
+"""The contract of every driver, and of the one in docs/extending.md."""
 
 from __future__ import annotations
 

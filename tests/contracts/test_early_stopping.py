@@ -1,4 +1,4 @@
-"""What every early-stopping rule keeps to, and the one of docs/extending.md."""
+"""The contract of every early-stopping rule, and of the one in docs/extending.md."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_rule_decides_by_points_alone(own_rule: Path, kind: str, objectives: i
         rung = dict(enumerate(points))
         going = [rule.survives(rung, trial) for trial in rung]
         assert {type(answer) for answer in going} == {bool}
-        # Someone goes on, whose points and no order of arrival decide it.
+        # Some trial continues, decided by points and not by the order of arrival.
         assert any(going)
         turned = dict(reversed(rung.items()))
         assert [rule.survives(turned, trial) for trial in rung] == going

@@ -85,7 +85,7 @@ def pair(backbone: str, neck: str, head: str, size: Size = (96, 160)) -> Detecto
 
 
 def held(config: DetectorConfig) -> None:
-    """What is declared must be what is there, whatever the composition."""
+    """The declared levels equal the real ones, for any composition."""
     with torch.device("meta"):
         detector = Detector(config)
         outputs = detector.outputs(torch.empty(2, 3, *config.size))

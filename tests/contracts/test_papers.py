@@ -1,4 +1,4 @@
-"""What holds for every system of the papers, and for some between them."""
+"""Properties of every paper's system, and relations between some."""
 
 from __future__ import annotations
 

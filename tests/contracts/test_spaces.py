@@ -1,4 +1,4 @@
-"""What the named spaces draw can be built as it declares, whatever goes together with what."""
+"""Draws from the named spaces can be built as declared, in any combination."""
 
 from __future__ import annotations
 

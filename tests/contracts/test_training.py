@@ -77,7 +77,7 @@ def ten_steps(recipe: TrainConfig) -> TrainConfig:
 
 
 SYSTEMS: dict[tuple[DetectorConfig, TrainConfig], list[str]] = defaultdict(list)
-"""What the papers' systems are at an eighth of the width, with the names that this stands for."""
+"""The distinct papers' systems at an eighth of the width, with their names."""
 for _name, _system in papers.items():
     _small = narrow(_system.trial.detector, EVEN, num_classes=COCO_CLASSES)
     SYSTEMS[_small, ten_steps(_system.trial.train)].append(_name)

@@ -21,7 +21,7 @@ MakeDetector = Callable[..., Detector]
 
 @dataclass
 class Scene:
-    """What an anchor-free head predicts over a small pyramid, and the objects to be learned.
+    """Predictions of an anchor-free head over a small pyramid, and the objects to be learned.
 
     The last image has no object, the one before it a single one. Half of the predicted boxes lie
     on some object, more or less.
@@ -104,7 +104,7 @@ def make_scene() -> Callable[..., Scene]:
 
 
 def with_padding(objects: Objects, pad: int) -> Objects:
-    """The same objects with rubbish behind them."""
+    """The same objects followed by garbage."""
     images = len(objects.valid)
     empty = torch.zeros(images, pad, dtype=torch.bool)
     rubbish = torch.tensor([10.0, 10.0, 40.0, 40.0]).expand(images, pad, 4)

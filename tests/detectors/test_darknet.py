@@ -11,7 +11,7 @@ from searchspace.geometry import Size
 
 
 def pixels(x: Tensor, stride: int) -> Tensor:
-    """What a Focus shows its convolution."""
+    """The input of a Focus' convolution."""
     focus = Focus(x.shape[1], 8, stride)
     seen: list[Tensor] = []
     focus.conv.register_forward_pre_hook(lambda _, given: seen.append(given[0]))

@@ -46,7 +46,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 
 def use() -> None:
-    """What takes every lock of a device."""
+    """Takes every lock of a device."""
     with measuring(CPU):
         pass
     with computing(CPU):

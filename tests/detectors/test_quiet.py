@@ -1,4 +1,4 @@
-"""Locks between processes. Order is told by files, never by the clock."""
+"""Locks between processes. Order is shown by files, never by the clock."""
 
 from __future__ import annotations
 

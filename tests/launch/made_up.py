@@ -1,4 +1,4 @@
-"""Figures of trials that never ran, and what Optuna was told of them."""
+"""Figures of trials that never ran, and their reports to Optuna."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"
 
 
 def settings_for(space: Space, **changes: object) -> StudySettings:
-    """Settings of a study whose data nobody reads."""
+    """Settings of a study whose data are never read."""
     fixed = {"train": NOWHERE, "val": NOWHERE, "fingerprint": "f"}
     return StudySettings(space=space.dump(), **fixed, **changes)
 

@@ -1,4 +1,4 @@
-"""Bounds on figures: what the sampler is told of them, and that the front keeps to them."""
+"""Bounds on figures: they are reported to the sampler, and the front satisfies them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_sampler_knows_who_breaks_what(settings: StudySettings, tmp_path: Pa
     assert all(trial.state == TrialState.COMPLETE for trial in trials)
     assert [t.constraints["fps >= 30"] > 0 for t in trials] == [True, False, False, False]
     assert trials[1].constraints["params <= 2e+06"] == pytest.approx(0.5)
-    # The study says the same where its log is lost and made anew from the journal.
+    # The study reports the same if its log is lost and rebuilt from the journal.
     (tmp_path / "optuna.log").unlink()
     with open_study(tmp_path):
         assert [t.constraints for t in told(tmp_path)] == [t.constraints for t in trials]

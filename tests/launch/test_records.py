@@ -1,4 +1,4 @@
-"""How trials end: one table of states, and what the sampler is told of each."""
+"""How trials end: one table of states, and the report of each to the sampler."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ def test_a_search_inherits_weights(space: Space, shapes_folder: Path, tmp_path: 
     )  # fmt: skip
     assert front.trials["finished"] == 3
     heirs = [r for r in read_records(out) if r.parent is not None]
-    # What differs from another trial behind the training alone shares its training, and no more.
+    # Trials that differ only after the training share it, and nothing else.
     assert [r.result.ancestor.folder.parent.name for r in heirs] == [
         read_records(out)[r.parent].result.trained for r in heirs
     ]

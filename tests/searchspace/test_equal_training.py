@@ -26,7 +26,7 @@ def loaded(tmp_path: Path):
 
 
 def finetuned(space: Space) -> dict[str, str]:
-    """What a space says of the epochs after the training, by the kind of pruning."""
+    """The epochs of the second part of the training in a space, by the kind of pruning."""
     return {
         path.split(".")[2]: str(domain)
         for path, domain in space.domains.items()

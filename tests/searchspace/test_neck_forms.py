@@ -56,7 +56,7 @@ def test_ssd_with_a_second_path() -> None:
         L2Norm(), first, Join(level=2, side=1)
     ]  # fmt: skip
     assert neck((0,), three, dual_path=DualPathSplit(), l2norm=False) == [Split(side=2)]
-    # Behind layer 6 begins a path that layer 5 is no part of.
+    # The path begins after layer 6, so layer 5 is not part of it.
     assert neck((6,), three, dual_path=DualPathConcat()) == [
         L2Norm(), Join(level=2, side=0, feeds_growth=True)
     ]  # fmt: skip

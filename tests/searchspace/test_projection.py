@@ -49,7 +49,7 @@ class Row:
 
 
 def apart(a: Any, b: Any, log: bool = False) -> float:
-    """How far two values are from each other, worked out anew for this test."""
+    """The distance of two values, computed independently for this test."""
     if a == b:
         return 0
     if log:
@@ -65,7 +65,7 @@ def apart(a: Any, b: Any, log: bool = False) -> float:
 
 
 def options(domain: Domain, value: Any) -> tuple[Any, ...]:
-    """What a domain offers near a value."""
+    """The values of a domain near a value."""
     match domain:
         case Choice(found):
             return found

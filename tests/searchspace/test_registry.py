@@ -1,4 +1,4 @@
-"""What is registered counts as if the field were a union of it: validated, dumped, drawn, named."""
+"""A field of a registry behaves like a union of its members: validated, dumped, drawn, named."""
 
 from __future__ import annotations
 

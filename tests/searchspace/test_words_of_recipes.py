@@ -9,7 +9,7 @@ from searchspace.words import TIMES
 
 
 def words(**recipe: object) -> str:
-    """What is said of a recipe, behind what is said of the stock detector."""
+    """The description of a recipe, after that of the stock detector."""
     stock = TrialConfig().in_words()
     text = TrialConfig(train=TrainConfig(**recipe)).in_words()
     assert text.startswith(stock)

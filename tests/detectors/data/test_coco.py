@@ -287,7 +287,7 @@ def test_boxes_in_fractions_of_the_image_are_refused_with_the_fix(
     with pytest.raises(DataError, match=r"4 of 4 boxes lie in 0..1.*in pixels") as failure:
         read_split(coco_folder.save(), skip_bad)
     assert str(coco_folder.json) in str(failure.value)
-    # Most of them is enough: a tool that mixes both is no better.
+    # Most of them is enough: some tools mix both.
     coco_folder.document["annotations"][0]["bbox"] = [1, 2, 10, 20]
     with pytest.raises(DataError, match=r"3 of 4 boxes lie in 0..1"):
         read_split(coco_folder.save(), skip_bad)

@@ -15,7 +15,7 @@ from detectors.data.validation import DataError
 
 
 def assert_valid(split: CocoSplit) -> None:
-    """What the rest of the project takes for granted of any split that was read."""
+    """The properties of a valid split that the rest of the project relies on."""
     assert split.images
     assert split.categories
     labels = {split.label_of(category.id) for category in split.categories}

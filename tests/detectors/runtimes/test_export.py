@@ -99,7 +99,8 @@ def test_every_composition_can_be_exported(tmp_path: Path, name: str) -> None:
     for target, run in RUN.items():
         found = run(export(detector, target, tmp_path / target))(images)
         differences = (found.scores - expected.scores).abs()
-        # Where two boxes overlap as much as NMS allows, rounding decides, and those behind move up.
+        # Where two boxes overlap as much as NMS allows, rounding decides, and the following ones
+        # move up.
         assert (differences < 1e-3).float().mean() > 0.75
         assert differences.max() < 0.05
 

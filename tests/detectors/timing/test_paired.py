@@ -120,6 +120,6 @@ def test_a_wide_interval_gets_further_passes_while_the_time_lasts(
 
     monkeypatch.setattr(paired, "take_turns", take_turns)
     subject = Subject(lambda: None, lambda: None)
-    # The clock starts at 0 and goes on by 1 each time that it is asked.
+    # The clock starts at 0 and advances by 1 on each call.
     (timing,) = time_together([subject], Effort(1, 8, seconds=3.0, interval=interval), CPU)
     assert timing.whole.latency.calls == passes

@@ -34,7 +34,7 @@ def detector_on(backbone: VGG16 | ResNet | MobileNetV1, **fields: object) -> Det
 
 
 def timm_maps(network: torch.nn.Module, images: Tensor) -> list[Tensor]:
-    """What timm's network makes of images in 0..1 behind its stem, 5, 11 and 13 blocks."""
+    """Outputs of timm's network for images in 0..1 after its stem, 5, 11 and 13 blocks."""
     mean, std = (
         torch.tensor(network.pretrained_cfg[part])[:, None, None] for part in ("mean", "std")
     )

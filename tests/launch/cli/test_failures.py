@@ -1,4 +1,4 @@
-"""What ends a command: a sentence for what a user can mend; for a bug, the file that keeps it."""
+"""Errors of commands: a sentence if the user can fix it; for a bug, the file with its traceback."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def given(
     shapes_folder: Path, space_file: Path, tiny: TrialConfig, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Given:  # fmt: skip
-    """What the commands below read, by the names that they have there."""
+    """The inputs of the commands below, by name."""
     monkeypatch.setenv("SPARROW_DEBUG", "0")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -1,4 +1,4 @@
-"""What `sparrow space` prints, and what the README says of it."""
+"""The output of `sparrow space`, and the table in the README."""
 
 from __future__ import annotations
 

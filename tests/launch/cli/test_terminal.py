@@ -132,7 +132,7 @@ def test_nothing_reaches_the_terminal_but_through_the_plain_console(file: Path) 
 
 
 def ways_around(tree: ast.AST) -> list[str]:
-    """What prints by itself, or makes a console that knows markup."""
+    """Code that prints by itself, or creates a console with markup."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):

@@ -135,7 +135,7 @@ def test_a_study_waits_for_those_that_may_promote_others(
 
 
 def values(folder: Path) -> dict[int, list[Any]]:
-    """States and values by trial, as Optuna was told of them one after the other."""
+    """States and values by trial, as reported to Optuna one after the other."""
     found: dict[int, list[Any]] = {}
     for trial in told(folder):
         if "number" in trial.user_attrs and trial.state != TrialState.RUNNING:

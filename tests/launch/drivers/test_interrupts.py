@@ -27,7 +27,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stopped_twice(number: signal.Signals) -> list[str]:
-    """What is reached of an orderly end that other signals fall into."""
+    """The progress of a shutdown during which further signals arrive."""
     reached = []
     with interruptible():
         try:

@@ -1,4 +1,4 @@
-"""Searches on a real Ray whose workers hang, or that are told to end."""
+"""Searches on a real Ray whose workers hang, or that are interrupted."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_a_front_most_of_which_was_rising_says_so_first() -> None:
     shown = " ".join(output.get().split())
     assert shown.startswith(expected)
     assert legend(view.front)[0] in shown
-    # Half of it is not most of it, and nobody knows of an empty one.
+    # Half of it is not most of it, and an empty one is unknown.
     half = StudyView.of([*rising, *settled])
     assert len(half.front) == 6
     assert warning(half.front) == warning([]) == []

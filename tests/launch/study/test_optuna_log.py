@@ -1,4 +1,4 @@
-"""What becomes of a damaged `optuna.log`: it is mended from the journal at once."""
+"""A damaged `optuna.log` is repaired from the journal at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of elsewhere: read, told to the sampler, never run again."""
+"""Known results: read, reported to the sampler, never run again."""
 
 from __future__ import annotations
 

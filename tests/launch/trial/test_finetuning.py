@@ -1,4 +1,4 @@
-"""What happens between a trained detector and the compact one, by configuration."""
+"""The steps between the trained detector and the compact one, by configuration."""
 
 from __future__ import annotations
 

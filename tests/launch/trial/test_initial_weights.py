@@ -32,7 +32,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[object]:
-    """What is asked of the network, which does not answer."""
+    """The requests to the network, which does not answer."""
     asked: list[object] = []
 
     def unreachable(*what: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""What must hold before anything is trained: each check by itself, then of trials and spaces."""
+"""Checks before anything is trained: each by itself, then of trials and spaces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from searchspace.training import CopyPaste, MultiScale
 
 
 def changed(split: CocoSplit, change: Callable[[Annotation], Annotation | None]) -> CocoSplit:
-    """A split with other annotations; what becomes None goes."""
+    """A split with other annotations; those that become None are removed."""
     found = {
         key: tuple(new for a in items if (new := change(a)) is not None)
         for key, items in split.annotations.items()

@@ -60,7 +60,7 @@ def message(name: str, path: Path) -> str:
 
 
 def hold(text: str, path: Path) -> None:
-    """What holds for every message about a file."""
+    """Properties of every message about a file."""
     assert path.name in text or str(path.parent) in text
     assert "://" not in text
     assert "Input should" not in text
