@@ -35,11 +35,14 @@ class Config(BaseModel):
         so that reports work for any class.
         """
         kind = getattr(self, "kind", "").replace("_", " ")
+        fields = (
+            (name, getattr(self, name), info) for name, info in type(self).model_fields.items()
+        )
         changed = joined(
             *(
-                _field_in_words(name.replace("_", " "), getattr(self, name))
-                for name, info in type(self).model_fields.items()
-                if name != "kind" and getattr(self, name) != info.get_default()
+                _field_in_words(name.replace("_", " "), value)
+                for name, value, info in fields
+                if name != "kind" and value != info.get_default(call_default_factory=True)
             )
         )
         return f"{kind} ({changed})" if kind and changed else kind or changed
