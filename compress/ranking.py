@@ -44,7 +44,7 @@ class Layer:
         return self.count - min(self.count, math.ceil(kept / self.multiple) * self.multiple)
 
     def lowest(self, scores: Tensor, gone: int) -> list[int]:
-        """The `gone` channels of lowest score, the same number from every part."""
+        """The `gone` channels with the lowest `scores` [C], the same number from every part."""
         order = scores.view(self.parts, -1).argsort(dim=1, stable=True)[:, : gone // self.parts]
         offsets = torch.arange(self.parts)[:, None] * (self.count // self.parts)
         return sorted((order + offsets).flatten().tolist())

@@ -157,6 +157,8 @@ class Detector(Network):
         """Take widths and weights from `tensors`, and set eval mode.
 
         Args:
+            tensors: by name; each as in the built detector ([out, in, h, w] for a convolution), or
+                with fewer channels.
             share: use the tensors themselves, not copies.
 
         Raises:

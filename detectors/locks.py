@@ -275,7 +275,11 @@ def _no_lock(path: Path) -> OSError:
 
 
 def try_lock(file: int, mode: int) -> bool:
-    """Lock a file if that is possible at once; `mode` is `LOCK_EX` or `LOCK_SH`."""
+    """Lock a file if that is possible at once; `mode` is `LOCK_EX` or `LOCK_SH`.
+
+    Raises:
+        OSError: the file system does not support locks.
+    """
     try:
         fcntl.flock(file, mode | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -31,7 +31,8 @@ class Detections:
     labels: Tensor
 
     def of_image(self, index: int, width: float, height: float) -> dict[str, Tensor]:
-        """One image's detections in its own pixels, in torchvision's format."""
+        """One image's detections in its own pixels, in torchvision's format: `boxes` [M, 4] (xyxy),
+        `scores` [M], `labels` [M], without padding."""
         real = self.labels[index] > 0
         scale = self.boxes.new_tensor((width, height, width, height))
         return {

@@ -71,7 +71,11 @@ class DetectorConfig(Config):
         return both_axes(self.input_size)
 
     def stages(self) -> tuple[Levels, ...]:
-        """The levels after the backbone, then after each step of the neck."""
+        """The levels after the backbone, then after each step of the neck.
+
+        Raises:
+            ValueError: a step cannot be built; the message names it.
+        """
         stages = [self.backbone.levels(self.width, self.size)]
         for number, step in enumerate(self.neck):
             try:

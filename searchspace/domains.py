@@ -36,6 +36,7 @@ class Choice:
         return values[trial.suggest_categorical(path, list(values))]
 
     def param(self, value: Any) -> Any:
+        """The Optuna parameter of a value; raises ValueError if it is not an option."""
         for option in self.options:
             if _same(value, option):
                 return _shown(option)

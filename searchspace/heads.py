@@ -396,7 +396,8 @@ class PointHead(Head):
     channels: int = Field(default=256, ge=8)
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPoints, ...]:
-        """The points of each level, for an input of `size` pixels."""
+        """The points of each level, for an input of `size` pixels; raises ValueError if `strides`
+        are for another number of levels."""
         if self.strides is None:
             return tuple(LevelPoints(step=even_step(level, size)) for level in levels)
         if len(self.strides) != len(levels):

@@ -156,7 +156,8 @@ def read_model(path: Path, model: type[M], fix: str | None = None, fields: Itera
 def parse_model(
     path: Path, tree: Any, model: type[M], fix: str | None = None, fields: Iterable[str] = ()
 ) -> M:
-    """A model from the content of a JSON file; otherwise like `read_model`."""
+    """A model from the content of a JSON file; otherwise like `read_model`, raising
+    `Unreadable`."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:

@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def choice(self) -> Choice | Fixed:
-        """Of a union: what its kind is drawn from."""
+        """The domain of a union's kind; raises TypeError for other fields."""
         if isinstance(self.domain, Choice | Fixed):
             return self.domain
         raise TypeError(f"{self.path} is not a choice of kinds")

@@ -92,9 +92,11 @@ class DenseHead(nn.Module, ABC):
         small_objects: SmallObjects,
         plain: bool = False,
     ) -> dict[str, Tensor]:
-        """Named loss terms of a batch; objects' boxes are in fractions of the input.
+        """Named loss terms of a batch, each a scalar [].
 
         Args:
+            predictions: raw predictions for N images.
+            objects: their objects, with boxes [N, G, 4] in fractions of the input.
             plain: whether the epoch is one of the last, without mosaic (`plain_epochs`), in which
                 YOLOX has an additional term.
         """
@@ -144,7 +146,7 @@ def start_small(conv: nn.Conv2d, bias: float = 0.0) -> None:
 
 
 def head_of(config: DetectorConfig, kind: type[H]) -> H:
-    """The configuration of a head, which is of a kind; raises `TypeError` where it is not."""
+    """The configuration of a head, which must be of class `kind`; raises `TypeError` otherwise."""
     if isinstance(config.head, kind):
         return config.head
     raise TypeError(f"the head is a {type(config.head).__name__}, not a {kind.__name__}")

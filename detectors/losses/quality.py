@@ -14,8 +14,8 @@ def quality_focal_losses(logits: Tensor, quality: Tensor) -> Tensor:
     """|quality - score|^2 times binary cross-entropy (equation 2), element by element.
 
     Args:
-        logits: any shape.
-        quality: the same shape, target scores in 0..1.
+        logits: [...].
+        quality: [...], target scores in 0..1.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
     return entropy * (quality - logits.sigmoid()).abs() ** BETA

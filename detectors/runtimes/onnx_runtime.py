@@ -92,7 +92,11 @@ class OnnxGraph:
         library("onnx").save(self.part(DETECTIONS), path)
 
     def network(self, precision: Precision) -> Network:
-        """The part up to the raw predictions, in the model's own precision."""
+        """The part up to the raw predictions, in the model's own precision.
+
+        Raises:
+            RuntimeUnavailable: ONNX Runtime cannot run it.
+        """
         runtime = library("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

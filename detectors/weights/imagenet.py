@@ -57,7 +57,7 @@ def _as_ours(backbone: Backbone, state: State) -> State:
 
 
 def mobilenet_v1_state(state: State) -> dict[str, Tensor]:
-    """timm's MobileNetV1, without its classifier, as the tensors of our backbone.
+    """timm's MobileNetV1, without its classifier, as the tensors of our backbone ([out, in, h, w]).
 
     Its blocks, counted through all stages, are our rows 1 to 13.
     """

@@ -99,7 +99,7 @@ class Published:
             self.load(None)
 
     def find(self, given: Path) -> Path:
-        """The file `given`, or the file in the folder `given`."""
+        """The file `given`, or the file in the folder `given`; raises `WeightsUnavailable`."""
         file = given / self.name if given.is_dir() else given
         if file.is_file() and file.name == self.name:
             return file

@@ -17,7 +17,7 @@ from searchspace.reading import shown
 def number(
     above: float = -math.inf, low: float = -math.inf, high: float = math.inf
 ) -> Callable[[str | float], float]:
-    """A parser of finite numbers.
+    """A parser of finite numbers, which raises `typer.BadParameter` for others.
 
     Args:
         above: the number must be larger than this.

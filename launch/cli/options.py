@@ -74,7 +74,7 @@ Ancestor = Annotated[
 
 
 def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
-    """The data that the options name; None if they name none."""
+    """The data that the options name; None if they name none. Raises a usage error."""
     if data and any(paths):
         raise typer.BadParameter("give either it or the four explicit paths", param_hint="--data")
     if data:
@@ -98,7 +98,7 @@ def needed_source(source: DataSource | None) -> DataSource:
 
 
 def parse_ratios(option: str, text: str) -> list[float]:
-    """Comma-separated numbers between 0 and 1 from an option."""
+    """Comma-separated numbers between 0 and 1 from an option; raises a usage error for others."""
     try:
         ratios = [float(part) for part in text.split(",")]
     except ValueError:

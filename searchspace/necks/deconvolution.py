@@ -49,7 +49,8 @@ class FusionBlock(Config):
     channels: Channels
 
     def enlargements(self, maps: Sequence[Level]) -> tuple[Enlargement, ...]:
-        """The transposed convolutions, coarsest first."""
+        """The transposed convolutions, coarsest first; raises ValueError if there are none, or if
+        `deconv_channels` has another length."""
         target = chosen(maps, self.level).size
         source = chosen(maps, self.source, "source: level").size
         found = enlargements(source, target)

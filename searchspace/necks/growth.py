@@ -73,7 +73,8 @@ class Extend(NeckStep):
     )  # fmt: skip
 
     def grown(self, top: Level, width: float) -> tuple[tuple[Growth, Level], ...]:
-        """The levels that are built on `top`, with the convolution of each."""
+        """The levels that are built on `top`, with the convolution of each; raises ValueError for a
+        convolution that does not fit its map."""
         built: list[tuple[Growth, Level]] = []
         for growth in self.grow:
             if top.cells == 1:
