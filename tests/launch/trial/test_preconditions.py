@@ -72,7 +72,7 @@ TABLE: dict[str, tuple[Callable[..., TrialConfig], Callable[[TrialData], TrialDa
         lambda c: recipe(c, copy_paste=PASTING), maskless, "copy_paste.source 'mask': none of",
     ),
     "_weights": (
-        lambda c: recipe(built(c, width=1.0), weights="shapes"), same, "weights 'shapes' holds",
+        lambda c: recipe(built(c, width=1.0), weights="shapes"), same, "'shapes' are for width",
     ),
     "_input_sizes": (
         lambda c: recipe(c, multi_scale=MultiScale(smallest=0.9)), same, "there is no other size",
@@ -153,7 +153,7 @@ def narrowed(space: Space, **domains: Any) -> Space:
         ),
         (
             {"train__weights": Fixed("shapes"), "detector__width": Choice(0.25, 1.0)}, same,
-            "space mine, detector.width = 1.0: train.weights 'shapes' holds",
+            "space mine, detector.width = 1.0: train.weights 'shapes' are for width",
         ),
         (
             {
