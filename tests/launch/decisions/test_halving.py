@@ -108,7 +108,7 @@ def test_growth_is_the_median_ratio_of_trials_seen_at_both() -> None:
 
 @pytest.mark.parametrize("budgets", [(), (0, 1), (2, 2), (3, 1)])
 def test_budgets_must_rise(budgets: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="rising"):
+    with pytest.raises(ValueError, match="ascending"):
         Halving(budgets=budgets)
 
 
