@@ -28,10 +28,11 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from detectors.timing.measure import Candidate, hardware_name, measure_together
 from launch.cli.names import read_trial
+from launch.files import DETECTOR, SPEEDS, STAGES
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
-from launch.trial.run import SPEEDS, STAGES, pick_device
-from launch.trial.stages import DETECTOR, Stages
+from launch.trial.run import pick_device
+from launch.trial.stages import Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import load_teacher
 from searchspace.compression import (

@@ -4,7 +4,7 @@ from compress.distillation import check_classes, check_distillation, distillatio
 from compress.plan import Plan, read_plan, replay
 from compress.prediction import planned_detector, predict_cost, predict_cost_by
 from compress.pruning import check_pruning, plan_pruning, prune
-from compress.quantisation import calibration_images, load_quantised, quantise
+from compress.quantisation import calibration_images, quantise
 from compress.recalibration import recalibrate
 from compress.slimming import slimming_scales, sparsity_term
 
@@ -15,7 +15,6 @@ __all__ = [
     "check_distillation",
     "check_pruning",
     "distillation_term",
-    "load_quantised",
     "plan_pruning",
     "planned_detector",
     "predict_cost",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,14 @@ from searchspace.errors import InputError
 from searchspace.geometry import InputSize, Size, both_axes
 from searchspace.plugins import load_plugins
 from searchspace.reading import read_model
+from searchspace.runtimes import Precision
 from searchspace.training import SmallBy, SmallObjects
+
+FORMAT = 1
+"""Of a detector's folder; raised when it is written in another way."""
+
+FACTS, WEIGHTS = "detector.json", "weights.safetensors"
+"""The files of a detector's folder."""
 
 SMALL_AREA = 32.0**2
 """COCO's upper bound of a small object's area, in square pixels."""
@@ -127,10 +133,8 @@ class Detector(Network):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
-        save_file(tensors, folder / "weights.safetensors")
-        facts = {"detector": self.config.model_dump(mode="json"), "classes": self.classes}
-        (folder / "detector.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        return folder
+        save_file(tensors, folder / WEIGHTS)
+        return write_facts(self, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Detector:
@@ -140,8 +144,14 @@ class Detector(Network):
             ValueError: a file is missing or damaged, or the two do not fit each other.
         """
         folder = Path(folder)
-        detector = cls(*_read_facts(folder / "detector.json"))
-        weights = folder / "weights.safetensors"
+        config, classes, form = read_facts(folder)
+        if form is not None:
+            raise ValueError(
+                f"{folder}: a detector in the form {' '.join(form)}, which can only be run: "
+                "detectors.runtimes.load_detector loads it"
+            )
+        detector = cls(config, classes)
+        weights = folder / WEIGHTS
         try:
             tensors = load_file(weights)
         except (OSError, SafetensorError) as error:
@@ -227,16 +237,44 @@ def _resized(image: Tensor, size: Size) -> Tensor:
     )
 
 
-def _read_facts(path: Path) -> tuple[DetectorConfig, tuple[str, ...]]:
+def write_facts(
+    detector: Detector, folder: Path, form: tuple[str, Precision] | None = None
+) -> Path:
+    """Write what a saved detector is, beside its weights, into a folder; returns the folder.
+
+    Args:
+        form: the runtime and its numbers, where a model of that runtime holds the weights.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = _Facts(detector=detector.config, classes=detector.classes, form=form)
+    (folder / FACTS).write_text(facts.model_dump_json(indent=1), encoding="utf-8")
+    return folder
+
+
+def read_facts(
+    folder: Path,
+) -> tuple[DetectorConfig, tuple[str, ...], tuple[str, Precision] | None]:
+    """Configuration, classes and form of the detector saved in a folder.
+
+    Raises:
+        ValueError: there is none, it is damaged, or another version wrote it.
+    """
     load_plugins()
+    path = Path(folder) / FACTS
     facts = read_model(path, _Facts, "give the folder of a saved detector")
     config, classes = facts.detector, facts.classes
+    if facts.format != FORMAT:
+        raise ValueError(
+            f"{path}: a detector of format {facts.format}, and this version of Sparrow reads "
+            f"format {FORMAT}; load it with the version that saved it"
+        )
     if classes and len(classes) != config.num_classes:
         raise InputError(
             f"{path}: num_classes is {config.num_classes}, but there are {len(classes)} classes; "
             "save the detector again"
         )
-    return config, classes
+    return config, classes, facts.form
 
 
 class _Facts(BaseModel):
@@ -244,5 +282,7 @@ class _Facts(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    format: int = FORMAT
     detector: DetectorConfig
     classes: tuple[str, ...]
+    form: tuple[str, Precision] | None = None

@@ -1,91 +1,71 @@
-"""Atomic and durable writing of files, and publishing of folders."""
+"""The layout of what searches and trials leave on disk: every name, once. See `docs/files.md`."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
+from searchspace.compression import Int8
+from searchspace.trial import TrialConfig
+
+FORMAT = 1
+"""Of a study's folder; raised when what lies there is named or written in another way. A study of
+another format is refused by name."""
+
+# A study's folder.
+SETTINGS = "study.json"
+JOURNAL = "journal.jsonl"
+OPTUNA_LOG = "optuna.log"
+LOCK = "study.lock"
+TRIALS = "trials"
+STAGES = "stages"
+RAY = "ray"
+ANSWERS = "answers"
+"""In `RAY`."""
+RAY_LOG = "ray.log"
+REPORT_HTML = "report.html"
+FRONT_JSON = "front.json"
+FRONT_CSV = "front.csv"
+
+# A trial's folder.
+TRIAL = "trial.json"
+PREDICTED = "predicted.json"
+DENSE = "dense"
+COMPACT = "compact"
+"""Folders of the detector after each part of the training, beside which lies a file of the same
+name with its figures."""
+PLAN = "plan.json"
+"""Which channels were removed."""
+INT8 = "int8"
+"""The folder of the quantised detector."""
+RESULT = "result.json"
+LOG = "log.txt"
+TRACEBACK = "traceback.txt"
+
+# A store of stages.
+SPEEDS = "speeds"
+LOCKS = "locks"
+MANIFEST = "stage.json"
+RECORD = "record.json"
+SCRATCH = "scratch"
+"""The folder of an unfinished artefact whose files serve the next attempt alone."""
+DETECTOR = "detector"
+"""The folder of an artefact that `load_detector` takes."""
+CHECKPOINT = "checkpoint"
+"""In `SCRATCH`."""
+START = "start.json"
+"""Which initial weights found a place, and which did not."""
+AGREEMENT = "agreement.json"
+"""How well int8 agrees with what it was made from."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is never seen half-written, and is on disk when this returns.
-
-    Several processes may write the same file at once: one of them comes last.
-
-    Raises:
-        OSError: it could not be written; the message names it. The old content is unchanged.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    with _naming(path):
-        try:
-            with open(partial, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+def final_folder(config: TrialConfig) -> str:
+    """The folder of the detector that a trial's figures were measured on."""
+    return INT8 if isinstance(config.compress.quantisation, Int8) else trained_folder(config)
 
 
-def append_durably(path: Path, data: bytes) -> None:
-    """Add to the end of a file that no other process writes; on disk when this returns.
-
-    Raises:
-        OSError: it could not be written; the message names the file, which is unchanged.
-    """
-    with _naming(path), open(path, "ab", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except BaseException:
-            # On a full disk, part of the line may be written; the next line would be joined to it.
-            with contextlib.suppress(OSError):
-                file.truncate(end)
-            raise
+def trained_folder(config: TrialConfig) -> str:
+    """The folder of a trial's final detector in float32, before it was quantised."""
+    return DENSE if config.compress.leaves_dense else COMPACT
 
 
-def publish(source: Path, target: Path) -> None:
-    """Make every file of the folder `source` appear in the folder `target`.
-
-    Files are hard links, which take no space and survive the removal of `source`; copies on file
-    systems without links.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    for file in source.iterdir():
-        partial = _partial(target / file.name)
-        try:
-            os.link(file, partial)
-        except OSError:
-            shutil.copyfile(file, partial)
-        os.replace(partial, target / file.name)
-        partial.unlink(missing_ok=True)  # replacing a file by a link to itself does nothing
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _partial(path: Path) -> Path:
-    """A temporary file next to `path`, unique to this writer."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Add the file name to errors of writing, which have none."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+def figures_file(detector: str) -> str:
+    """The file with the figures of `DENSE` or `COMPACT`, beside its folder."""
+    return f"{detector}.json"

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from searchspace.config import Config
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
+from searchspace.runtimes import Quantiser
 from searchspace.words import joined, percent
 
 Ratio = Annotated[float, FloatRange(0.1, 0.8), Field(gt=0, lt=1)]
@@ -151,7 +152,7 @@ class Int8(Config):
     """
 
     kind: Literal["int8"] = "int8"
-    runtime: Literal["openvino", "onnxruntime"] = "openvino"
+    runtime: Quantiser = "openvino"
     images: int = Field(default=128, ge=1)
 
     def in_words(self) -> str:

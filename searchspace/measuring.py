@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from searchspace.config import Config
-from searchspace.runtimes import Precision, Runtime
+from searchspace.runtimes import RUNTIMES, Precision
 from searchspace.words import joined
 
 AUTO = "auto"
@@ -15,6 +15,10 @@ AUTO = "auto"
 
 
 MOST_BATCH, MOST_THREADS = 4096, 1024
+
+
+def _known_or_auto(runtime: str) -> str:
+    return runtime if runtime == AUTO else RUNTIMES.check(runtime)
 
 
 class MeasureConfig(Config):
@@ -38,7 +42,7 @@ class MeasureConfig(Config):
         seconds: limit of the timed calls; a slow detector gets fewer runs, then fewer passes.
     """
 
-    runtime: Runtime | Literal["auto"] = AUTO
+    runtime: Annotated[str, AfterValidator(_known_or_auto)] = AUTO
     precision: Precision | Literal["auto"] = AUTO
     batch: int = Field(default=1, ge=1, le=MOST_BATCH)
     threads: int = Field(default=1, ge=1, le=MOST_THREADS)

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from benchmarks.figures import write_png
 from launch import search
+from launch.files import SETTINGS
 from launch.pareto import front, hypervolume, log_fps
-from launch.study.settings import SETTINGS
 from launch.study.study import read_records
 
 SPACE = Path(__file__).with_name("bccd.toml")

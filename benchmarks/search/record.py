@@ -27,14 +27,14 @@ from benchmarks.search.table import SPACE, Design, Seconds, every, write
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
+from detectors.files import write_atomically
 from detectors.timing.cost import Cost
 from detectors.timing.measure import speed_key
-from launch.files import write_atomically
+from launch.files import DETECTOR, SPEEDS
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.result import Outcome, TrialResult
-from launch.trial.run import SPEEDS
-from launch.trial.stages import DETECTOR, Stages
+from launch.trial.stages import Stages
 from launch.trial.store import Store
 from launch.trial.teachers import load_teacher
 from searchspace import Space, TrialConfig, load_space

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from detectors.detector import Detector
-from detectors.runtimes import onnx_runtime, open_vino, pytorch, tensor_rt
+from detectors.detector import Detector, read_facts
+from detectors.runtimes import onnx_runtime, open_vino, pytorch, tensor_rt  # noqa: F401 (register)
+from detectors.runtimes.contract import RUNTIMES, ExportedRuntime
 from detectors.runtimes.deployed import Deployed, Form, RuntimeUnavailable
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
-from searchspace.runtimes import Precision, Runtime
-
-RUNTIMES: dict[Runtime, ModuleType] = {
-    "eager": pytorch,
-    "channels_last": pytorch,
-    "compile": pytorch,
-    "cudagraphs": pytorch,
-    "onnxruntime": onnx_runtime,
-    "openvino": open_vino,
-    "tensorrt": tensor_rt,
-}
-"""By runtime, a module with its `PRECISIONS`, `unavailable` (why not here) and `build`."""
+from searchspace.runtimes import Precision
 
 FASTEST = {
     "cpu": (
@@ -42,7 +32,7 @@ FASTEST = {
 
 def deploy(
     detector: Detector,
-    runtime: Runtime,
+    runtime: str,
     precision: Precision,
     device: torch.device,
     calibration: Tensor | None = None,
@@ -65,24 +55,43 @@ def deploy(
         raise RuntimeUnavailable(f"{form}: {reason}")
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise InputError(f"{form}: give calibration images for the ranges of int8")
-    network = RUNTIMES[runtime].build(detector, form, device, calibration)
+    network = RUNTIMES[runtime].build(detector, precision, device, calibration)
     return Deployed(detector, form, device, network)
 
 
 def unavailable(form: Form, device: torch.device) -> str | None:
     """Why a form cannot run here; None if it can."""
-    module = RUNTIMES[form.runtime]
-    if form.precision not in module.PRECISIONS:
-        return f"{form.precision} is not supported; choose from {', '.join(module.PRECISIONS)}"
-    return module.unavailable(form, device)
+    runtime = RUNTIMES[RUNTIMES.check(form.runtime)]
+    if form.precision not in runtime.precisions:
+        return f"{form.precision} is not supported; choose from {', '.join(runtime.precisions)}"
+    return runtime.unavailable(form.precision, device)
 
 
 def available(device: torch.device) -> dict[Form, str | None]:
     """All forms, each with the reason why it cannot run here, or None if it can."""
-    forms = [Form(runtime, p) for runtime, module in RUNTIMES.items() for p in module.PRECISIONS]
+    forms = [Form(name, p) for name, runtime in RUNTIMES.items() for p in runtime.precisions]
     return {form: unavailable(form, device) for form in forms}
 
 
 def best(detector: Detector | DetectorConfig, device: torch.device) -> Form:
     """The form that is expected to be the fastest here, without int8."""
     return next(form for form in FASTEST[device.type] if unavailable(form, device) is None)
+
+
+def load_detector(folder: Path) -> Detector | Deployed:
+    """What lies in a folder: a detector as `Detector.save` left it, or one in int8, ready to run.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+        RuntimeUnavailable: what runs it in int8 cannot run here.
+    """
+    config, classes, form = read_facts(folder)
+    if form is None:
+        return Detector.load(folder)
+    form, device = Form(*form), torch.device("cpu")
+    if reason := unavailable(form, device):
+        raise RuntimeUnavailable(f"{folder}: {form}: {reason}")
+    runtime = RUNTIMES[form.runtime]
+    if not isinstance(runtime, ExportedRuntime):
+        raise ValueError(f"{folder}: {form.runtime} has no files of its own; save the detector")
+    return Deployed(Detector(config, classes), form, device, runtime.load(folder, form.precision))

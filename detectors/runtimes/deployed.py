@@ -14,13 +14,13 @@ from detectors.features import Predictions
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
-from searchspace.runtimes import Precision, Runtime
+from searchspace.runtimes import Precision
 
 
 class Form(NamedTuple):
     """A runtime and the precision in which it computes convolutions."""
 
-    runtime: Runtime
+    runtime: str
     precision: Precision
 
     def __str__(self) -> str:

@@ -11,14 +11,12 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.postprocess import class_nms
-from detectors.runtimes import Deployed, Form
+from detectors.runtimes import RUNTIMES, Deployed, Form
 from detectors.runtimes.deployed import calibration_images
 from detectors.runtimes.fold import folded
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
-from detectors.runtimes.onnx_runtime import OnnxGraph
-from detectors.runtimes.open_vino import OpenVinoGraph
 from searchspace.errors import InputError
-from searchspace.runtimes import Precision, Runtime
+from searchspace.runtimes import Precision
 
 Target = Literal["onnx", "torch-export", "openvino"]
 
@@ -29,11 +27,13 @@ PRECISIONS: dict[Target, tuple[Precision, ...]] = {
 }
 """Precisions by target; OpenVINO only stores weights as float16, it does not compute in it."""
 
-SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "torch-export": ".pt2", "openvino": ".xml"}
+RUN_BY: dict[Target, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""What runs a graph of a target here, and writes it."""
 
-GRAPHS = {"onnx": OnnxGraph, "openvino": OpenVinoGraph}
-RUN_BY: dict[Target, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""By target, the class that runs its graphs here."""
+SUFFIXES: dict[Target, str] = {
+    "torch-export": ".pt2",
+    **{target: RUNTIMES[runtime].graph.suffix for target, runtime in RUN_BY.items()},
+}
 
 
 def export(
@@ -72,14 +72,14 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(program, path)
         return path
-    graph = GRAPHS[target].of(detector)
+    graph = RUNTIMES[RUN_BY[target]].graph.of(detector)
     if precision == "int8":
         graph = graph.quantised(calibration_images(calibration))
         if judge:
             form = Form(RUN_BY[target], "int8")
             judge(Deployed(detector, form, torch.device("cpu"), graph.network("int8")))
     path.parent.mkdir(parents=True, exist_ok=True)
-    graph.save(path, **({"half": True} if precision == "float16" else {}))
+    graph.save(path, half=precision == "float16")
     return path
 
 

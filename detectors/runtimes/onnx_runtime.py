@@ -15,41 +15,21 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable, calibration_images
+from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime, tensors_of
+from detectors.runtimes.deployed import Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import DETECTIONS, INPUT, RAW, onnx_graph, predictions_of
-from searchspace.runtimes import Precision
+from searchspace.runtimes import RUNTIMES, Precision
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 QUANTISED_OPS = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
 NETWORK = ("/backbone/", "/neck/", "/head/")
 """Prefixes of the names of the network's operators."""
 
 
-def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here; None if it can."""
-    if device.type != "cpu":
-        return f"ONNX Runtime runs on the CPU here, not on {device.type}"
-    return missing("onnx", "onnxruntime")
-
-
-def build(
-    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
-) -> Network:
-    """The network of a detector in ONNX Runtime."""
-    graph = OnnxGraph.of(detector)
-    if form.precision == "int8":
-        graph = graph.quantised(calibration_images(calibration))
-    return graph.network(form.precision)
-
-
-class OnnxGraph:
+class OnnxGraph(ExportedGraph):
     """A detector as an ONNX model that computes both detections and raw predictions."""
 
     suffix = ".onnx"
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
 
     @classmethod
     def of(cls, detector: Detector) -> OnnxGraph:
@@ -57,7 +37,6 @@ class OnnxGraph:
 
     @classmethod
     def load(cls, path: Path) -> OnnxGraph:
-        """Read a file that `save` wrote."""
         return cls(library("onnx").load(path))
 
     def quantised(self, images: Tensor) -> OnnxGraph:
@@ -87,8 +66,9 @@ class OnnxGraph:
             )
             return OnnxGraph(onnx.load(after))
 
-    def save(self, path: Path) -> None:
-        """Write the model from images to detections."""
+    def save(self, path: Path, half: bool = False) -> None:
+        if half:
+            raise ValueError("an ONNX file stores float32 here; leave half out")
         library("onnx").save(self.part(DETECTIONS), path)
 
     def network(self, precision: Precision) -> Network:
@@ -109,7 +89,7 @@ class OnnxGraph:
 
         def run(batch: Tensor) -> Predictions:
             outputs = session.run(names, {INPUT: np.ascontiguousarray(batch)})
-            return predictions_of(dict(zip(names, map(torch.from_numpy, outputs), strict=True)))
+            return predictions_of(tensors_of(names, outputs))
 
         return run
 
@@ -124,6 +104,21 @@ class OnnxGraph:
         model.CopyFrom(self.model)
         model.graph.value_info.extend(model.graph.output)
         return library("onnx").utils.Extractor(model).extract_model([INPUT], list(names))
+
+
+@register_runtime
+class OnnxRuntime(ExportedRuntime):
+    """ONNX Runtime on the CPU."""
+
+    name = "onnxruntime"
+    precisions = RUNTIMES[name]
+    packages = ("onnxruntime",)
+    graph = OnnxGraph
+
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        if device.type != "cpu":
+            return f"ONNX Runtime runs on the CPU here, not on {device.type}"
+        return missing("onnx", "onnxruntime")
 
 
 @contextlib.contextmanager

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable, calibration_images
+from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime, tensors_of
+from detectors.runtimes.deployed import Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import DETECTIONS, RAW, onnx_graph, predictions_of
-from searchspace.runtimes import Precision
+from searchspace.runtimes import RUNTIMES, Precision
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "int8")
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 """By precision, OpenVINO's name of the capability that it needs of a processor."""
@@ -32,39 +32,13 @@ OUTSIDE_NETWORK = r"^(?!/(backbone|neck|head)/)"
 """Names of the operators before and after the network, which are not quantised."""
 
 
-def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here; None if it can."""
-    if device.type != "cpu":
-        return f"OpenVINO runs on the CPU here, not on {device.type}"
-    quantiser = ["nncf"] if form.precision == "int8" else []
-    reason = missing("onnx", "openvino", *quantiser)
-    needed = CAPABILITIES.get(form.precision)
-    if reason is None and needed and needed not in _capabilities():
-        reason = f"OpenVINO cannot compute in {form.precision} on this processor"
-    return reason
-
-
-def build(
-    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
-) -> Network:
-    """The network of a detector in OpenVINO."""
-    graph = OpenVinoGraph.of(detector)
-    if form.precision == "int8":
-        graph = graph.quantised(calibration_images(calibration))
-    return graph.network(form.precision)
-
-
-class OpenVinoGraph:
+class OpenVinoGraph(ExportedGraph):
     """A detector as an OpenVINO model that computes both detections and raw predictions."""
 
     suffix = ".xml"
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
     @classmethod
     def of(cls, detector: Detector) -> OpenVinoGraph:
-        """Convert a detector; raises `RuntimeUnavailable` if OpenVINO cannot."""
         core = _core()
         try:
             return cls(core.read_model(onnx_graph(detector)))
@@ -73,7 +47,6 @@ class OpenVinoGraph:
 
     @classmethod
     def load(cls, path: Path) -> OpenVinoGraph:
-        """Read a file that `save` wrote."""
         return cls(_core().read_model(path))
 
     def quantised(self, images: Tensor) -> OpenVinoGraph:
@@ -96,7 +69,6 @@ class OpenVinoGraph:
         return OpenVinoGraph(model)
 
     def save(self, path: Path, half: bool = False) -> None:
-        """Write the model from images to detections; `half` stores weights as float16."""
         model = self._part(DETECTIONS)
         library("openvino").save_model(model, path, compress_to_fp16=half)
 
@@ -111,8 +83,7 @@ class OpenVinoGraph:
                 part.reshape(list(batch.shape))
                 compiled[batch.shape] = _core().compile_model(part, "CPU", options)
             outputs = compiled[batch.shape](np.ascontiguousarray(batch), share_inputs=True)
-            tensors = (torch.from_numpy(array) for array in outputs.values())
-            return predictions_of(dict(zip(names, tensors, strict=True)))
+            return predictions_of(tensors_of(names, list(outputs.values())))
 
         return run
 
@@ -125,6 +96,26 @@ class OpenVinoGraph:
     def _tensors(self) -> dict[str, Any]:
         outputs = (output for step in self.model.get_ops() for output in step.outputs())
         return {name: output for output in outputs for name in output.names}
+
+
+@register_runtime
+class OpenVino(ExportedRuntime):
+    """OpenVINO on the CPU."""
+
+    name = "openvino"
+    precisions = RUNTIMES[name]
+    packages = ("openvino",)
+    graph = OpenVinoGraph
+
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        if device.type != "cpu":
+            return f"OpenVINO runs on the CPU here, not on {device.type}"
+        quantiser = ["nncf"] if precision == "int8" else []
+        reason = missing("onnx", "openvino", *quantiser)
+        needed = CAPABILITIES.get(precision)
+        if reason is None and needed and needed not in _capabilities():
+            reason = f"OpenVINO cannot compute in {precision} on this processor"
+        return reason
 
 
 @functools.cache

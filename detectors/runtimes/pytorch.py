@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,37 +14,115 @@ from torch import Tensor, nn
 from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.own_folder import cache_folder
-from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from detectors.runtimes.contract import Runtime, register_runtime
+from detectors.runtimes.deployed import Network, RuntimeUnavailable
 from detectors.runtimes.fold import folded
 from detectors.runtimes.onnx_graph import named_tensors, predictions_of
-from searchspace.runtimes import Precision
+from searchspace.runtimes import RUNTIMES, Precision
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARM_UP = 3
 """Passes before a CUDA graph is recorded, for libraries to choose their kernels."""
 
 
-def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here; None if it can."""
-    if device.type == "cuda" and not torch.cuda.is_available():
-        return "there is no CUDA device"
-    if form.runtime == "cudagraphs" and device.type != "cuda":
-        return "CUDA graphs need a CUDA device"
-    if form.precision == "float16" and device.type == "cpu":
-        return "PyTorch has no fast float16 convolutions on the CPU"
-    if form.runtime == "compile" and device.type == "cpu":
+class TorchRuntime(Runtime):
+    """A form of PyTorch's own; `form` turns a network on its device into it."""
+
+    packages = ("torch",)
+
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        if device.type == "cuda" and not torch.cuda.is_available():
+            return "there is no CUDA device"
+        if precision == "float16" and device.type == "cpu":
+            return "PyTorch has no fast float16 convolutions on the CPU"
+        return None
+
+    def build(
+        self,
+        detector: Detector,
+        precision: Precision,
+        device: torch.device,
+        calibration: Tensor | None,
+    ) -> Network:
+        return self.form(_Network(detector, DTYPES[precision]).to(device))
+
+    @abstractmethod
+    def form(self, network: nn.Module) -> Network:
+        """A network on its device, in this form."""
+
+
+@register_runtime
+class Eager(TorchRuntime):
+    """PyTorch as it is."""
+
+    name = "eager"
+    precisions = RUNTIMES[name]
+
+    def form(self, network: nn.Module) -> Network:
+        return lambda batch: predictions_of(network(batch.contiguous()))
+
+
+@register_runtime
+class ChannelsLast(TorchRuntime):
+    """PyTorch with channels innermost."""
+
+    name = "channels_last"
+    precisions = RUNTIMES[name]
+
+    def form(self, network: nn.Module) -> Network:
+        network = network.to(memory_format=torch.channels_last)
+        return lambda batch: predictions_of(network(_innermost(batch)))
+
+
+@register_runtime
+class Compiled(TorchRuntime):
+    """Compiled by Inductor with its weights as constants, once for every size of batch."""
+
+    name = "compile"
+    precisions = RUNTIMES[name]
+
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        if reason := super().unavailable(precision, device):
+            return reason
         compiler = os.environ.get("CXX", "g++")
-        if shutil.which(compiler) is None:
+        if device.type == "cpu" and shutil.which(compiler) is None:
             return f"torch.compile needs a C++ compiler, and {compiler} is not installed"
-    return None
+        return None
+
+    def form(self, network: nn.Module) -> Network:
+        network, compiled = network.to(memory_format=torch.channels_last), {}
+
+        def run(batch: Tensor) -> Predictions:
+            batch = _innermost(batch)
+            if batch.shape not in compiled:
+                compiled[batch.shape] = _compile(network, batch)
+            return predictions_of(compiled[batch.shape](batch))
+
+        return run
 
 
-def build(
-    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
-) -> Network:
-    """The network of a detector in PyTorch."""
-    return FORMS[form.runtime](_Network(detector, DTYPES[form.precision]).to(device))
+@register_runtime
+class CudaGraphs(TorchRuntime):
+    """Recorded once for every size of batch, then replayed without the cost of launching."""
+
+    name = "cudagraphs"
+    precisions = RUNTIMES[name]
+
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        if device.type != "cuda":
+            return "CUDA graphs need a CUDA device"
+        return super().unavailable(precision, device)
+
+    def form(self, network: nn.Module) -> Network:
+        network, recordings = network.to(memory_format=torch.channels_last), {}
+
+        def run(batch: Tensor) -> Predictions:
+            batch = _innermost(batch)
+            if batch.shape not in recordings:
+                recordings[batch.shape] = _Recording.of(network, batch)
+            return predictions_of(recordings[batch.shape].replay(batch))
+
+        return run
 
 
 class _Network(nn.Module):
@@ -76,28 +155,6 @@ class _Cast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.to(self.dtype)
-
-
-def _eager(network: nn.Module) -> Network:
-    return lambda batch: predictions_of(network(batch.contiguous()))
-
-
-def _channels_last(network: nn.Module) -> Network:
-    network = network.to(memory_format=torch.channels_last)
-    return lambda batch: predictions_of(network(_innermost(batch)))
-
-
-def _compiled(network: nn.Module) -> Network:
-    """Compiled with weights as constants, once per batch size."""
-    network, compiled = network.to(memory_format=torch.channels_last), {}
-
-    def run(batch: Tensor) -> Predictions:
-        batch = _innermost(batch)
-        if batch.shape not in compiled:
-            compiled[batch.shape] = _compile(network, batch)
-        return predictions_of(compiled[batch.shape](batch))
-
-    return run
 
 
 def _compile(network: nn.Module, batch: Tensor) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -142,27 +199,5 @@ class _Recording:
         return {name: output.clone() for name, output in self.outputs.items()}
 
 
-def _recorded(network: nn.Module) -> Network:
-    """Recorded once per batch size, then replayed without launch overhead."""
-    network, recordings = network.to(memory_format=torch.channels_last), {}
-
-    def run(batch: Tensor) -> Predictions:
-        batch = _innermost(batch)
-        if batch.shape not in recordings:
-            recordings[batch.shape] = _Recording.of(network, batch)
-        return predictions_of(recordings[batch.shape].replay(batch))
-
-    return run
-
-
 def _innermost(batch: Tensor) -> Tensor:
     return batch.contiguous(memory_format=torch.channels_last)
-
-
-FORMS = {
-    "eager": _eager,
-    "channels_last": _channels_last,
-    "compile": _compiled,
-    "cudagraphs": _recorded,
-}
-"""By runtime, the function that prepares a network on its device."""

@@ -10,38 +10,46 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.runtimes.deployed import Form, Network, RuntimeUnavailable
+from detectors.runtimes.contract import Runtime, register_runtime
+from detectors.runtimes.deployed import Network, RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import INPUT, predictions_of
 from detectors.runtimes.onnx_runtime import OnnxGraph
-from searchspace.runtimes import Precision
-
-PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+from searchspace.runtimes import RUNTIMES, Precision
 
 
-def unavailable(form: Form, device: torch.device) -> str | None:
-    """Why a form cannot run here; None if it can."""
-    if device.type != "cuda":
-        return f"TensorRT runs on CUDA devices, not on {device.type}"
-    return missing("onnx", "tensorrt")
+@register_runtime
+class TensorRT(Runtime):
+    """TensorRT's engines, one for every size of batch that a detector meets."""
 
+    name = "tensorrt"
+    precisions = RUNTIMES[name]
+    packages = ("tensorrt",)
 
-def build(
-    detector: Detector, form: Form, device: torch.device, calibration: Tensor | None
-) -> Network:
-    """The network of a detector as TensorRT engines, one per batch size when first used."""
-    graph = OnnxGraph.of(detector)
-    names = graph.raw()
-    model = graph.part(names).SerializeToString()
-    contexts: dict[torch.Size, Any] = {}
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        if device.type != "cuda":
+            return f"TensorRT runs on CUDA devices, not on {device.type}"
+        return missing("onnx", "tensorrt")
 
-    def run(batch: Tensor) -> Predictions:
-        batch = batch.contiguous()
-        if batch.shape not in contexts:
-            contexts[batch.shape] = _context(model, batch.shape, form.precision)
-        return predictions_of(_run(contexts[batch.shape], batch, names))
+    def build(
+        self,
+        detector: Detector,
+        precision: Precision,
+        device: torch.device,
+        calibration: Tensor | None,
+    ) -> Network:
+        graph = OnnxGraph.of(detector)
+        names = graph.raw()
+        model = graph.part(names).SerializeToString()
+        contexts: dict[torch.Size, Any] = {}
 
-    return run
+        def run(batch: Tensor) -> Predictions:
+            batch = batch.contiguous()
+            if batch.shape not in contexts:
+                contexts[batch.shape] = _context(model, batch.shape, precision)
+            return predictions_of(_run(contexts[batch.shape], batch, names))
+
+        return run
 
 
 def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:

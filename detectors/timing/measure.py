@@ -15,7 +15,7 @@ from torch import Tensor
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
 from detectors.quiet import measuring, threads
-from detectors.runtimes import Deployed, Form
+from detectors.runtimes import RUNTIMES, Deployed, Form
 from detectors.runtimes.deployment import deploy_as, form_of
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy, energy_readable
@@ -26,9 +26,6 @@ from detectors.timing.store import SpeedStore, nominal_ms
 from detectors.timing.subject import subject
 from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
-
-PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
-"""Packages whose version, besides torch's, determines a runtime's speed."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def speed_key(
 ) -> dict[str, Any]:
     """Everything that determines a detector's speed except its weights, as JSON values."""
     form = form or form_of(config, detector, device)
-    packages = ("sparrow-search", "torchvision", PACKAGES.get(form.runtime, "torch"))
+    packages = ("sparrow-search", "torchvision", *RUNTIMES[form.runtime].packages)
     return {
         "detector": detector.config.model_dump(mode="json"),
         "shapes": {name: list(t.shape) for name, t in detector.state_dict().items()},

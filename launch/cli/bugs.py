@@ -10,8 +10,9 @@ from pathlib import Path
 from launch.cli.debug import debugging
 from launch.cli.lazy import is_usage
 from launch.cli.terminal import errors, show_error
+from launch.files import TRACEBACK
 from launch.study.failures import users_fault
-from launch.trial.log import TRACEBACK, TrialLog, keep_traceback, traceback_of, trial_log
+from launch.trial.log import TrialLog, keep_traceback, traceback_of, trial_log
 from searchspace.errors import InputError
 
 

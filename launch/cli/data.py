@@ -15,12 +15,12 @@ from detectors.data.coco import DataSource, Split, read_split
 from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
 from detectors.data.subset import cut_annotations
 from detectors.detector import SMALL_AREA
+from detectors.files import write_atomically
 from launch.cli import option_types
 from launch.cli.names import read_trial
 from launch.cli.options import Annotations, Data, Images, Seed, SkipBad
 from launch.cli.preview import OTHER, PASTED, SMALL, contact_sheet
 from launch.cli.terminal import console
-from launch.files import write_atomically
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize

@@ -34,6 +34,7 @@ from launch.decisions.rules import RULES
 from launch.drivers.choose import DRIVERS
 from launch.drivers.interrupts import interruptible
 from launch.figures import DEFAULT, SENSES, Figure
+from launch.files import SETTINGS
 from launch.records import TrialRecord
 from launch.report import (
     front_table,
@@ -49,7 +50,6 @@ from launch.study.settings import (
     MAX_SEED,
     MOST_TIME,
     MOST_TRIALS,
-    SETTINGS,
     TOLD_AS,
     StoppedAs,
     read_settings,

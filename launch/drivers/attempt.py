@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from launch.drivers.watch import Ended, Watch
+from launch.files import TRACEBACK
 from launch.records import TrialRecord
 from launch.study.failures import Failure, failure_of
 from launch.study.study import Study
 from launch.trial.data import TrialData
-from launch.trial.log import TRACEBACK, TrialLog, keep_traceback, trial_log
+from launch.trial.log import TrialLog, keep_traceback, trial_log
 from launch.trial.result import TrialResult
 from launch.trial.run import TrialOptions, run_trial
 from launch.trial.stages import OnEpoch

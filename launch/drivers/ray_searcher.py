@@ -10,19 +10,17 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from detectors.evaluate import Metrics
+from detectors.files import write_atomically
 from detectors.timing.cost import Cost
 from launch.drivers.deadlines import Limits, limits
 from launch.drivers.ray_worker import END, GO_ON
-from launch.files import write_atomically
+from launch.files import ANSWERS, RAY, RAY_LOG
 from launch.study.failures import Failure
 from launch.study.study import Study
 from launch.trial.result import TrialResult, read_result
 
 RETRIES = 2
 """How often a trial is restarted after its process or node was lost."""
-
-RAY_LOG = "ray.log"
-"""File in the study's folder with Ray's log."""
 
 
 class StudySearcher(Searcher):
@@ -134,4 +132,4 @@ def _outcome(file: Path) -> TrialResult | Failure:
 
 def answers_of(study: Study) -> Path:
     """The folder of the answers to all trials, visible to all nodes."""
-    return study.folder.resolve() / "ray" / "answers"
+    return study.folder.resolve() / RAY / ANSWERS

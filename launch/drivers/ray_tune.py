@@ -29,14 +29,15 @@ from ray.tune.logger import JsonLoggerCallback
 from launch.drivers.driver import Driver, Say
 from launch.drivers.ray_address import check_address, starts_here
 from launch.drivers.ray_meter import TargetMeter, check_target
-from launch.drivers.ray_searcher import RAY_LOG, RETRIES, StudySearcher, answers_of
+from launch.drivers.ray_searcher import RETRIES, StudySearcher, answers_of
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
 from launch.figures import Figure
+from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.study import Study
 from launch.trial.data import TrialData
-from launch.trial.run import SPEEDS, check_for_ray
+from launch.trial.run import check_for_ray
 from launch.trial.teachers import PackedDetector, named_teachers, teachers_in
 from searchspace import load_plugins
 from searchspace.errors import InputError
@@ -173,7 +174,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             storage_path=str(study.folder.resolve()),
-            name="ray",
+            name=RAY,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[JsonLoggerCallback(), guard],
             verbose=0,

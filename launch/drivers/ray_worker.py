@@ -18,9 +18,9 @@ from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_meter import TargetMeter
 from launch.drivers.watch import Ended
+from launch.files import RESULT
 from launch.study.failures import Failure
 from launch.trial.data import TrialData
-from launch.trial.result import RESULT
 from launch.trial.teachers import PackedDetector
 from searchspace import TrialConfig, load_plugins
 

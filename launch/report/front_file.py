@@ -10,17 +10,16 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.detector import Detector
+from detectors.runtimes import Deployed, load_detector
 from launch.figures import Figure
+from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
-from launch.study.settings import SETTINGS, read_settings
+from launch.study.settings import read_settings
 from searchspace import TrialConfig
 from searchspace.errors import InputError
 from searchspace.reading import read_model
-
-FRONT_JSON = "front.json"
-FRONT_CSV = "front.csv"
 
 REMADE = (
     "run_trial with the trial's configuration, its folder as `out` and the study's folder `stages` "
@@ -74,23 +73,29 @@ class FrontMember(BaseModel):
 
     @property
     def detector(self) -> Path:
-        """The folder of the trial's final detector, for `Detector.load`."""
-        return self.folder / ("dense" if self.config.compress.leaves_dense else "compact")
+        """The folder of what the figures were measured on, which `load` reads."""
+        return self.folder / final_folder(self.config)
+
+    @property
+    def trained(self) -> Path:
+        """The folder of the same detector in float32, for `Detector.load`, `sparrow fps|export`."""
+        return self.folder / trained_folder(self.config)
 
     @property
     def is_there(self) -> bool:
         """Whether the folder of its detector still exists."""
         return self.detector.is_dir()
 
-    def load(self) -> Detector:
-        """Its detector, in eval mode.
+    def load(self) -> Detector | Deployed:
+        """Its detector, in eval mode; in the form of its runtime where it was quantised.
 
         Raises:
+            RuntimeUnavailable: what runs a quantised one is not installed here.
             ValueError: its folder is missing or damaged.
         """
         if not self.is_there:
             raise InputError(f"{self.detector}: there is no such folder; {REMADE}")
-        return Detector.load(self.detector)
+        return load_detector(self.detector)
 
 
 class Front(BaseModel):

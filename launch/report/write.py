@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detectors.files import write_atomically
 from launch.figures import DEFAULT, Figure
-from launch.files import write_atomically
+from launch.files import FRONT_CSV, FRONT_JSON, REPORT_HTML
 from launch.records import TrialRecord
-from launch.report.front_file import FRONT_CSV, FRONT_JSON, front_csv, front_json, front_of
+from launch.report.front_file import front_csv, front_json, front_of
 from launch.report.page import page
 from launch.report.study import StudyView
-
-REPORT_HTML = "report.html"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from launch.files import append_durably
+from detectors.files import append_durably
 from launch.records import TrialRecord
 from searchspace.errors import InputError
-
-JOURNAL = "journal.jsonl"
 
 
 class JournalError(InputError):

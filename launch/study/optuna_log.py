@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
-from launch.files import append_durably
+from detectors.files import append_durably
 from searchspace.errors import InputError
 
 

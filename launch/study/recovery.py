@@ -12,14 +12,12 @@ from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from launch.decisions.inheritance import heir
+from launch.files import JOURNAL, RESULT, SETTINGS, TRIALS
 from launch.records import Finished, Origin, TrialRecord
-from launch.study.journal import JOURNAL, Journal, read_journal
-from launch.study.settings import SETTINGS, StudyError, StudySettings, resume_command
-from launch.trial.result import RESULT, TrialResult, read_result
+from launch.study.journal import Journal, read_journal
+from launch.study.settings import StudyError, StudySettings, resume_command
+from launch.trial.result import TrialResult, read_result
 from searchspace import OutsideSpace, Space, TrialConfig
-
-TRIALS = "trials"
-"""The subfolder of a study with its trials, each as `NUMBER-DIGEST`."""
 
 NAMED = 5
 """The most missing trials that are listed one by one."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from launch.constraints import Constraint, figures_of
 from launch.decisions.rules import Rule
 from launch.figures import DEFAULT, Figure, Objectives
+from launch.files import FORMAT, SETTINGS
 from launch.study.known import KnownResults
 from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.data import SettingsError
@@ -18,9 +19,7 @@ from launch.trial.result import TrialResult
 from searchspace.compression import Ratio
 from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
-from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text
-
-SETTINGS = "study.json"
+from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text, shown
 
 MAX_SEED = 2**32 - 1
 """The largest seed that numpy's generators take."""
@@ -61,6 +60,7 @@ class StudySettings(BaseModel):
     """Everything that `--resume` needs; stored in `study.json`.
 
     Attributes:
+        format: of the study's folder, see `launch.files`.
         plugins: paths of Python files and names of modules, loaded before the rest is read.
         space: the space as `Space.dump` gives it.
         fingerprint: fingerprint of the data; a resumed study rejects other data.
@@ -92,6 +92,7 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    format: int = FORMAT
     plugins: tuple[str, ...] = ()
     space: dict[str, Any]
     train: SplitPaths
@@ -162,10 +163,21 @@ def read_settings(folder: Path) -> StudySettings:
     fix = "restore a copy of the file"
     try:
         tree = parse_json(file, read_text(file, fix), fix)
+        _check_format(file, tree)
         load_plugins(_plugins(tree), moved=True)
         return parse_model(file, tree, StudySettings, fix)
     except Unreadable as error:
         raise StudyError(str(error)) from None
+
+
+def _check_format(file: Path, tree: Any) -> None:
+    found = tree.get("format") if isinstance(tree, dict) else FORMAT
+    if found != FORMAT:
+        wrote = "without a format" if found is None else f"of format {shown(found)}"
+        raise StudyError(
+            f"{file}: a study {wrote}, written by another version of Sparrow; this one reads "
+            f"format {FORMAT}: go on with the version that wrote it, or begin another study"
+        )
 
 
 def _plugins(tree: Any) -> list[str]:

@@ -11,20 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from detectors.evaluate import Metrics
+from detectors.files import write_atomically
 from detectors.locks import Busy, held
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
 from launch.decisions.early_stopping import rungs_within
 from launch.decisions.gate import Gate
-from launch.files import write_atomically
+from launch.files import DETECTOR, JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, STAGES, TRIALS
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study.failures import Failure, common_cause
-from launch.study.journal import JOURNAL, Journal, read_journal
+from launch.study.journal import Journal, read_journal
 from launch.study.optuna_study import OptunaStudy
 from launch.study.proposals import Proposals, first_trials, rejected_in_a_row
 from launch.study.recovery import (
-    TRIALS,
     check_new,
     journal_gone,
     missing_in_words,
@@ -32,17 +32,8 @@ from launch.study.recovery import (
     restore,
     trial_folders,
 )
-from launch.study.settings import (
-    MAX_SEED,
-    SETTINGS,
-    StudyError,
-    StudySettings,
-    changed,
-    read_settings,
-)
+from launch.study.settings import MAX_SEED, StudyError, StudySettings, changed, read_settings
 from launch.trial.result import TrialResult
-from launch.trial.run import STAGES
-from launch.trial.stages import DETECTOR
 from searchspace import Space
 
 logger = logging.getLogger(__name__)
@@ -80,7 +71,7 @@ class Study:
         self._stopped_by: str | None = None
         self._opened = time.monotonic()
         self._optuna = OptunaStudy(
-            folder / "optuna.log",
+            folder / OPTUNA_LOG,
             self.space,
             settings.objectives,
             settings.constraints,
@@ -326,7 +317,7 @@ def open_study(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(held(folder / "study.lock", "working on it", wait=False))
+            stack.enter_context(held(folder / LOCK, "working on it", wait=False))
         except Busy as error:
             raise StudyError(f"{folder}: another process works on this study: {error}") from None
         # Under the lock: another process may have created or changed the study a moment ago.

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from detectors.data.coco import DataSource
-from launch.files import publish
+from detectors.files import publish
+from launch.files import DETECTOR, SPEEDS, STAGES
 from launch.trial.data import TrialData, TrialError
 from launch.trial.meter import LocalMeter
 from launch.trial.result import Outcome, TrialResult
-from launch.trial.run import SPEEDS, STAGES, pick_device, run_trial
-from launch.trial.stages import DETECTOR, OnEpoch, Stages
+from launch.trial.run import pick_device, run_trial
+from launch.trial.stages import OnEpoch, Stages
 from launch.trial.store import Store
 from launch.trial.teachers import load_teacher
 from searchspace.trial import TrialConfig

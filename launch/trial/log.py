@@ -8,9 +8,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-LOG = "log.txt"
-
-TRACEBACK = "traceback.txt"
+from launch.files import LOG, TRACEBACK
 
 LAST_LINES = 20
 """Of a log, which are shown where a failure is shown at once."""

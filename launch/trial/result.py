@@ -13,8 +13,6 @@ from launch.trial.ancestor import Ancestor
 from searchspace.reading import read_model
 from searchspace.trial import TrialConfig
 
-RESULT = "result.json"
-
 
 class Outcome(BaseModel):
     """Metrics and cost of a detector."""

@@ -13,14 +13,27 @@ import torch
 from pydantic import BaseModel
 
 from detectors.data.coco import DataSource
+from detectors.files import publish, write_atomically
 from detectors.timing.cost import Cost
-from launch.files import publish, write_atomically
+from launch.files import (
+    COMPACT,
+    DENSE,
+    DETECTOR,
+    INT8,
+    PLAN,
+    PREDICTED,
+    RESULT,
+    SPEEDS,
+    STAGES,
+    TRIAL,
+    figures_file,
+)
 from launch.trial.ancestor import ANCESTOR, Ancestor
 from launch.trial.data import TrialData, TrialError, given_path
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
-from launch.trial.result import RESULT, Outcome, TrialResult, read_result
-from launch.trial.stages import DETECTOR, OnEpoch, OnRung, Stages
+from launch.trial.result import Outcome, TrialResult, read_result
+from launch.trial.stages import OnEpoch, OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
 from searchspace.compression import Int8
@@ -29,17 +42,7 @@ from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, read_model
 from searchspace.trial import TrialConfig
 
-SPEEDS = "speeds"
-"""Subfolder of a store with the speeds of architectures."""
-
-
 DEVICES = ("cpu", "cuda")
-
-INT8 = "int8"
-"""Subfolder of a trial with its int8 model, as its runtime loads it."""
-
-STAGES = "stages"
-"""Subfolder of a trial or a study with the artefacts of stages."""
 
 OnPredicted = Callable[[Cost], None]
 
@@ -193,16 +196,16 @@ class _Trial:
                 return read_result(file)
             except ValueError as error:
                 logger.warning(f"{error}: written again from the stages")
-        self._write("result", self._run())
+        self._write(RESULT, self._run())
         return read_result(file)
 
     def _claim_folder(self) -> None:
-        cause, config, start = self.out / "trial.json", self.stages.config, self.stages.start
+        cause, config, start = self.out / TRIAL, self.stages.config, self.stages.start
         ancestor = self.out / ANCESTOR
         if not cause.exists():
             if start:
                 write_atomically(ancestor, start.model_dump_json(indent=1))
-            self._write("trial", config)
+            self._write(TRIAL, config)
             return
         fix = "remove the file if the folder is this trial's, or choose an empty folder"
         try:
@@ -217,15 +220,15 @@ class _Trial:
     def _run(self) -> TrialResult:
         start = time.monotonic()
         predicted = self.stages.predict()
-        self._write("predicted", predicted)
+        self._write(PREDICTED, predicted)
         if self.on_predicted:
             self.on_predicted(predicted)
         final = dense = self.stages.train()
-        dense_outcome = self._outcome("dense", dense)
+        dense_outcome = self._outcome(DENSE, dense)
         compact, share, quantised = None, 0.0, None
         if not self.stages.config.compress.leaves_dense:
             final, share = self._second_part(dense)
-            compact = self._outcome("compact", final)
+            compact = self._outcome(COMPACT, final)
         if isinstance(self.stages.config.compress.quantisation, Int8):
             int8, quantised = self.stages.quantise(final)
             publish(int8.folder / DETECTOR, self.out / INT8)
@@ -246,14 +249,14 @@ class _Trial:
         if not self.stages.config.compress.prunes:
             return self.stages.train_on(dense), 0.0
         plan, pruned = self.stages.prune(dense)
-        self._write("plan", plan)
+        self._write(PLAN, plan)
         return self.stages.finetune(dense, plan, pruned), plan.share
 
     def _outcome(self, name: str, model: Artefact) -> Outcome:
         publish(model.folder / DETECTOR, self.out / name)
         outcome = Outcome(metrics=self.stages.evaluate(model), cost=self.stages.measure(model))
-        self._write(name, outcome)
+        self._write(figures_file(name), outcome)
         return outcome
 
     def _write(self, name: str, value: BaseModel) -> None:
-        write_atomically(self.out / f"{name}.json", value.model_dump_json(indent=1))
+        write_atomically(self.out / name, value.model_dump_json(indent=1))

@@ -21,7 +21,6 @@ from compress import (
     Plan,
     calibration_images,
     distillation_term,
-    load_quantised,
     plan_pruning,
     predict_cost_by,
     quantise,
@@ -32,15 +31,17 @@ from compress import (
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
+from detectors.files import write_atomically
+from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
 from detectors.timing.cost import Cost
 from detectors.training.train import OnSnapshot, Term, fit
-from launch.files import write_atomically
+from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, make_sure_of
 from launch.trial.meter import Meter
-from launch.trial.store import SCRATCH, Artefact, Store
+from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint
 from searchspace.compression import Int8
 from searchspace.distillation import PARENT, Distillation, NoDistillation
@@ -61,17 +62,6 @@ WARMUP_SHARE = 0.1
 
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own process does."""
-
-START = "start.json"
-"""File in the artefact of the training: which initial weights were copied, and which were not."""
-
-DETECTOR = "detector"
-"""Subfolder of an artefact, for `Detector.load`."""
-
-CHECKPOINT = "checkpoint"
-
-AGREEMENT = "agreement.json"
-"""File in the artefact of a quantised detector: its agreement with the float one."""
 
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
@@ -283,7 +273,7 @@ class Stages:
             images = calibration_images(self.data.train, config.images, size)
             detector = Detector.load(model.folder / DETECTOR)
             quantise(detector, config, images, work / DETECTOR)
-            quantised = load_quantised(detector, config, work / DETECTOR)
+            quantised = load_detector(work / DETECTOR)
             shown = calibration_images(self.data.val, COMPARED, size)
             found = agreement(detector, quantised, shown)
             (work / AGREEMENT).write_text(found.model_dump_json(indent=1), encoding="utf-8")

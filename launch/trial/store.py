@@ -15,16 +15,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from detectors.files import sha256, write_atomically
 from detectors.locks import held
-from launch.files import sha256, write_atomically
+from launch.files import LOCKS, MANIFEST, RECORD, SCRATCH
 
 VERSION = 1
 """Part of every name; increase it when a stage changes its output for the same inputs."""
-
-MANIFEST = "stage.json"
-RECORD = "record.json"
-SCRATCH = "scratch"
-"""Subfolder of an unfinished artefact for files that only the next attempt needs."""
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -79,7 +75,7 @@ class Store:
         """
         artefact = self.artefact(stage, inputs)
         if _damage(artefact.folder):
-            lock = self.folder / "locks" / artefact.key
+            lock = self.folder / LOCKS / artefact.key
             lock.parent.mkdir(parents=True, exist_ok=True)
             with held(lock, f"making {artefact.key}"):
                 if damage := _damage(artefact.folder):

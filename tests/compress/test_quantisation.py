@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.quantisation import calibration_images, load_quantised, quantise
+from compress.quantisation import calibration_images, quantise
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import evaluation_batches
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.runtimes import deploy
+from detectors.runtimes import deploy, load_detector
 from detectors.runtimes.libraries import library
 from searchspace import CompressConfig
 from searchspace.compression import Int8
@@ -25,7 +25,7 @@ def test_a_model_comes_back_as_it_was_quantised(tmp_path: Path, runtime: str) ->
     images = images_for(detector, 4)
     path = quantise(detector, config, images, tmp_path / "int8")
     assert path.parent == tmp_path / "int8"
-    loaded = load_quantised(detector, config, tmp_path / "int8")
+    loaded = load_detector(tmp_path / "int8")
     assert loaded.form == (runtime, "int8")
     direct = deploy(detector, runtime, "int8", CPU, images)
     assert relative_error(loaded.network(images), direct.network(images)) < 1e-6

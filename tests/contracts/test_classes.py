@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress import distillation_term, load_quantised, prune, quantise
+from compress import distillation_term, prune, quantise
 from detectors.data.coco import DataSource, read_source
 from detectors.data.loader import Batch
 from detectors.data.shapes import ShapesConfig, generate_shapes
@@ -21,7 +21,7 @@ from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, evaluate
 from detectors.postprocess import Detections
 from detectors.quiet import threads
-from detectors.runtimes import Form, available, deploy
+from detectors.runtimes import Form, available, deploy, load_detector
 from detectors.runtimes.export import export
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import ImportancePruning, Int8, Slimming
@@ -290,7 +290,7 @@ def test_a_quantised_model_comes_back(tmp_path: Path, runtime: str, classes: int
     detector, config = deployable("ssdmnetv1", classes), Int8(runtime=runtime)
     images = images_for(detector, 4)
     quantise(detector, config, images, tmp_path)
-    found = load_quantised(detector, config, tmp_path).detect(images)
+    found = load_detector(tmp_path).detect(images)
     assert labels_fit(found, classes)
     assert (found.labels > 0).any()
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from launch import load_front, search
+from launch.files import SETTINGS
 from launch.searches import report, resume
-from launch.study.settings import SETTINGS, read_settings
+from launch.study.settings import read_settings
 from searchspace import PluginError, plugins
 
 Run = Callable[..., tuple[int, str]]

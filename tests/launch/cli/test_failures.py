@@ -15,8 +15,8 @@ import torch
 from detectors.data.coco import DataSource
 from detectors.detector import Detector
 from detectors.training.train import TrainingFailed
+from launch.files import LOG, TRACEBACK
 from launch.trial.data import TrialData
-from launch.trial.log import LOG, TRACEBACK
 from searchspace import CompressConfig, Space, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.errors import InputError, SparrowError

@@ -17,9 +17,9 @@ from ray._private.services import psutil
 from launch.drivers import deadlines
 from launch.drivers.deadlines import Limits
 from launch.drivers.ray_searcher import StudySearcher
+from launch.files import LOG
 from launch.searches import search
 from launch.study.study import read_records
-from launch.trial.log import LOG
 from searchspace import load_space
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]

@@ -55,8 +55,8 @@ def test_page_shows_every_trial_in_its_order(tmp_path):
     assert rows == ["front", "front", "finished", "finished", "running", "failed"]
     for text in ("A study", "200 images", "143", "some processor, 1 thread", "not finite"):
         assert text in page.text
-    assert f'Detector.load("{tmp_path}/trials/0001/dense")' in page.text
-    assert f'Detector.load("{tmp_path}/trials/0002/compact")' in page.text
+    assert f'load_detector("{tmp_path}/trials/0001/dense")' in page.text
+    assert f'load_detector("{tmp_path}/trials/0002/compact")' in page.text
     assert "Pruning removed 41 % of the prunable channels" in page.text
 
 

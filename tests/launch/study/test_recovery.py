@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from detectors.files import write_atomically
 from launch.constraints import Constraint
-from launch.files import write_atomically
 from launch.records import TrialRecord
 from launch.study.recovery import missing_trials, trial_folders
 from launch.study.settings import StudyError, StudySettings

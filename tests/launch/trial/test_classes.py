@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compress import load_quantised
 from detectors.detector import Detector
+from detectors.runtimes import load_detector
 from launch.report import load_front
 from launch.searches import search
 from launch.study.study import read_records
@@ -73,7 +73,7 @@ def test_an_int8_trial_reports_the_cost_in_accuracy(
     assert result.quantised.images == 8
     assert f"int8: {result.quantised}" in text
     assert ("warning: the int8 detector finds different objects" in text) == result.quantised.poor
-    assert load_quantised(Detector.load(out / "dense"), int8, out / "int8").form.precision == "int8"
+    assert load_detector(out / "int8").form.precision == "int8"
 
 
 @needs_extra

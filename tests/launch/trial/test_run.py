@@ -10,10 +10,9 @@ import pytest
 import torch
 
 import launch.trial.stages
-from compress import load_quantised
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
-from detectors.runtimes import RuntimeUnavailable, deploy
+from detectors.runtimes import RuntimeUnavailable, deploy, load_detector
 from detectors.runtimes.deployment import deploy_as
 from detectors.training.train import TrainingFailed
 from launch.trial.data import TrialData, TrialError
@@ -200,7 +199,7 @@ def test_a_quantised_trial_is_scored_and_measured_in_eight_bits_and_leaves_its_m
     result = run_trial(config, shapes, tmp_path, device="cpu")
     for cost in (result.predicted, result.final.cost):
         assert (cost.runtime, cost.precision) == ("onnxruntime", "int8")
-    loaded = load_quantised(Detector.load(tmp_path / "dense"), int8, tmp_path / "int8")
+    loaded = load_detector(tmp_path / "int8")
     assert evaluate(loaded, shapes.val, CPU) == result.final.metrics
 
 

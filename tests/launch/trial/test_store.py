@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from launch.trial.store import MANIFEST, SCRATCH, Artefact, Manifest, Store
+from launch.files import MANIFEST, SCRATCH
+from launch.trial.store import Artefact, Manifest, Store
 from tests.processes import process
 
 INPUTS = {"epochs": 3, "data": "abc"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.files import append_durably, publish, write_atomically
+from detectors.files import append_durably, publish, write_atomically
 
 FULL = Path("/dev/full")
 

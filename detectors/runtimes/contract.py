@@ -1,0 +1,176 @@
+"""What a runtime is: the contract, the base of those that run an exported graph, the registry."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from detectors.detector import Detector, write_facts
+from detectors.runtimes.deployed import Form, Network, calibration_images
+from searchspace.names import Names
+from searchspace.runtimes import RUNTIMES as PRECISIONS
+from searchspace.runtimes import Precision
+
+R = TypeVar("R", bound="type[Runtime]")
+
+
+class Runtime(ABC):
+    """What runs a detector's network; post-processing is the same for all.
+
+    A runtime is a class with these three attributes and two methods, registered by
+    `@register_runtime`. It can then be named by `measure.runtime`, `sparrow fps --runtime` and in
+    spaces; `auto` never takes one of a user's module. One that runs int8 is an `ExportedRuntime`.
+
+    Attributes:
+        name: what configurations call it.
+        precisions: the numbers that it can compute convolutions in, on some device.
+        packages: names of the installed distributions whose versions decide how fast it is. They
+            are part of the key under which speeds are kept.
+    """
+
+    name: ClassVar[str]
+    precisions: ClassVar[tuple[Precision, ...]]
+    packages: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def unavailable(self, precision: Precision, device: torch.device) -> str | None:
+        """Why it cannot run here in one of its precisions, as a clause; None where it can.
+
+        Imports nothing that may be missing: see `detectors.runtimes.libraries.missing`.
+        """
+
+    @abstractmethod
+    def build(
+        self,
+        detector: Detector,
+        precision: Precision,
+        device: torch.device,
+        calibration: Tensor | None,
+    ) -> Network:
+        """A function from images [N, 3, H, W], float32 in 0..1 on `device`, to raw predictions.
+
+        It takes any size of batch, gives float32 tensors on `device`, and leaves the detector as it
+        is. On a CPU it computes with `torch.get_num_threads()` threads, as they are now.
+
+        Args:
+            calibration: float images [M, 3, H, W] in 0..1; given for int8.
+
+        Raises:
+            RuntimeUnavailable: the runtime refuses the detector.
+        """
+
+
+class ExportedGraph(ABC):
+    """A detector as the model of a runtime, with both detections and raw predictions as outputs.
+
+    Attributes:
+        suffix: of the file that `save` writes.
+        model: the runtime's own object.
+    """
+
+    suffix: ClassVar[str]
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @classmethod
+    @abstractmethod
+    def of(cls, detector: Detector) -> Self:
+        """Raises `RuntimeUnavailable` where the runtime refuses the detector."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote."""
+
+    @abstractmethod
+    def save(self, path: Path, half: bool = False) -> None:
+        """Write the model from images to detections, which other programs run, too.
+
+        Args:
+            half: store weights as float16, where the runtime can.
+        """
+
+    @abstractmethod
+    def quantised(self, images: Tensor) -> Self:
+        """The same in int8, its ranges of values taken from images [M, 3, H, W] in 0..1.
+
+        The network alone is quantised; box decoding and NMS stay as they are.
+        """
+
+    @abstractmethod
+    def network(self, precision: Precision) -> Network:
+        """The part from images to raw predictions, ready to run on the CPU."""
+
+
+class ExportedRuntime(Runtime):
+    """A runtime of the CPU that runs a graph which a detector is exported to, int8 among its forms.
+
+    Attributes:
+        graph: the class of its graphs.
+    """
+
+    graph: ClassVar[type[ExportedGraph]]
+
+    def build(
+        self,
+        detector: Detector,
+        precision: Precision,
+        device: torch.device,
+        calibration: Tensor | None,
+    ) -> Network:
+        graph = self.graph.of(detector)
+        if precision == "int8":
+            graph = graph.quantised(calibration_images(calibration))
+        return graph.network(precision)
+
+    def quantise(self, detector: Detector, images: Tensor, folder: Path) -> Path:
+        """Write a detector in int8 into a folder, which `load` reads; returns the model's file.
+
+        Args:
+            images: float [M, 3, H, W] in 0..1 that the ranges of values are taken from.
+        """
+        path = self._file(folder)
+        write_facts(detector, folder, Form(self.name, "int8"))
+        self.graph.of(detector).quantised(images).save(path)
+        return path
+
+    def load(self, folder: Path, precision: Precision) -> Network:
+        """The network of a detector that was saved in a folder."""
+        return self.graph.load(self._file(folder)).network(precision)
+
+    def _file(self, folder: Path) -> Path:
+        return Path(folder) / f"detector{self.graph.suffix}"
+
+
+RUNTIMES: Names[Runtime] = Names("runtime")
+"""Every runtime by its name."""
+
+
+def register_runtime(runtime: R) -> R:
+    """Class decorator: add a runtime.
+
+    Raises:
+        TypeError: the class does not fulfil the contract of `Runtime`.
+        ValueError: another runtime has its name.
+    """
+    missing = [name for name in ("name", "precisions", "packages") if not hasattr(runtime, name)]
+    missing += sorted(getattr(runtime, "__abstractmethods__", ()))
+    if missing:
+        raise TypeError(f"runtime {runtime.__name__}: implement {', '.join(missing)}")
+    known = RUNTIMES.get(runtime.name)
+    if known is not None and type(known).__qualname__ == runtime.__qualname__:
+        return runtime  # Its module was imported again.
+    PRECISIONS.register(runtime.name, tuple(runtime.precisions))
+    RUNTIMES.register(runtime.name, runtime())
+    return runtime
+
+
+def tensors_of(names: Sequence[str], arrays: Sequence[Any]) -> dict[str, Tensor]:
+    """Outputs of a graph, as numpy arrays, by their names."""
+    return dict(zip(names, map(torch.from_numpy, arrays), strict=True))

@@ -1,0 +1,54 @@
+"""Names that a field of a configuration may hold, each with what stands for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for a name that is not among those known; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class Names(Mapping[str, T], Generic[T]):
+    """A registry of values by their names, in the order of their registration.
+
+    `Annotated[str, AfterValidator(NAMES.check)]` is a field that holds one of the names.
+
+    Attributes:
+        what: what a value is, for messages: `runtime`.
+    """
+
+    def __init__(self, what: str, values: Mapping[str, T] | None = None) -> None:
+        self.what = what
+        self._values = dict(values or {})
+
+    def register(self, name: str, value: T) -> T:
+        """Add a value; raises ValueError where another one has its name."""
+        if self._values.setdefault(name, value) != value:
+            raise ValueError(f"there is a {self.what} {name!r} already; give yours another name")
+        return value
+
+    def check(self, name: str) -> str:
+        """The name itself; raises ValueError, which lists all names, where there is none such."""
+        if name not in self._values:
+            near = nearest(name, self._values)
+            hint = near or "; if a plugin defines it, load that first (--plugin)"
+            raise ValueError(
+                f"there is no {self.what} {name!r}; choose from {', '.join(self._values)}{hint}"
+            )
+        return name
+
+    def __getitem__(self, name: str) -> T:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
