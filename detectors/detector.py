@@ -146,7 +146,7 @@ class Detector(Network):
         folder = Path(folder)
         config, classes, form = read_facts(folder)
         if form is not None:
-            raise ValueError(
+            raise InputError(
                 f"{folder}: a detector in the form {' '.join(form)}, which can only be run: "
                 "detectors.runtimes.load_detector loads it"
             )
@@ -265,7 +265,7 @@ def read_facts(
     facts = read_model(path, _Facts, "give the folder of a saved detector")
     config, classes = facts.detector, facts.classes
     if facts.format != FORMAT:
-        raise ValueError(
+        raise InputError(
             f"{path}: a detector of format {facts.format}, and this version of Sparrow reads "
             f"format {FORMAT}; load it with the version that saved it"
         )

@@ -93,5 +93,5 @@ def load_detector(folder: Path) -> Detector | Deployed:
         raise RuntimeUnavailable(f"{folder}: {form}: {reason}")
     runtime = RUNTIMES[form.runtime]
     if not isinstance(runtime, ExportedRuntime):
-        raise ValueError(f"{folder}: {form.runtime} has no files of its own; save the detector")
+        raise InputError(f"{folder}: {form.runtime} has no files of its own; save the detector")
     return Deployed(Detector(config, classes), form, device, runtime.load(folder, form.precision))

@@ -19,8 +19,9 @@ from detectors.files import sha256, write_atomically
 from detectors.locks import held
 from launch.files import LOCKS, MANIFEST, RECORD, SCRATCH
 
-VERSION = 1
-"""Part of every name; increase it when a stage changes its output for the same inputs."""
+VERSIONS = {"quantise": 2}
+"""By stage, what is part of its artefacts' names; 1 for those not here. Raised when a stage begins
+to do something else with the same inputs."""
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -84,8 +85,10 @@ class Store:
         return artefact
 
     def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:
-        """The artefact of a stage, whether it exists yet or not."""
-        text = json.dumps({"version": VERSION, "stage": stage, "inputs": inputs}, sort_keys=True)
+        """Where the artefact of a stage lies or will lie."""
+        text = json.dumps(
+            {"version": VERSIONS.get(stage, 1), "stage": stage, "inputs": inputs}, sort_keys=True
+        )
         key = f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         return Artefact(key, self.folder / key)
 

@@ -15,6 +15,7 @@ from detectors.evaluate import Metrics, evaluate
 from detectors.runtimes import RuntimeUnavailable, deploy, load_detector
 from detectors.runtimes.deployment import deploy_as
 from detectors.training.train import TrainingFailed
+from launch.files import final_folder, trained_folder
 from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
@@ -201,6 +202,9 @@ def test_a_quantised_trial_is_scored_and_measured_in_eight_bits_and_leaves_its_m
         assert (cost.runtime, cost.precision) == ("onnxruntime", "int8")
     loaded = load_detector(tmp_path / "int8")
     assert evaluate(loaded, shapes.val, CPU) == result.final.metrics
+    assert (final_folder(config), trained_folder(config)) == ("int8", "dense")
+    with pytest.raises(ValueError, match="onnxruntime int8, which can only be run"):
+        Detector.load(tmp_path / "int8")
 
 
 def test_a_folder_of_another_trial_is_refused(

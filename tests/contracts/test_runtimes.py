@@ -1,0 +1,100 @@
+"""What holds for every runtime that is registered."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from detectors.detector import Detector
+from detectors.runtimes import (
+    RUNTIMES,
+    Deployed,
+    Form,
+    Runtime,
+    choosing,
+    deploy,
+    libraries,
+    register_runtime,
+)
+from detectors.runtimes.contract import ExportedRuntime
+from searchspace import DetectorConfig, MeasureConfig
+from searchspace.runtimes import RUNTIMES as PRECISIONS
+
+CPU = torch.device("cpu")
+TOLERANCES = {"float32": 2e-3, "bfloat16": 0.15, "float16": 0.05, "int8": 0.5}
+"""Of raw predictions, in units of their deviation, on the average."""
+
+FORMS = [Form(name, p) for name, runtime in RUNTIMES.items() for p in runtime.precisions]
+
+
+def detector(classes: int) -> Detector:
+    torch.manual_seed(0)
+    return Detector(DetectorConfig(input_size=64, num_classes=classes, width=0.25)).eval()
+
+
+def deployed(form: Form, made: Detector, images: torch.Tensor) -> Deployed:
+    if reason := choosing.unavailable(form, CPU):
+        pytest.skip(reason)
+    return deploy(made, *form, CPU, images if form.precision == "int8" else None)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_form_says_what_eager_pytorch_says_for_any_batch_and_any_number_of_classes(
+    form: Form,
+) -> None:
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    for classes in (1, 2, 80) if form.runtime != "compile" else (2,):
+        made = detector(classes)
+        before = copy.deepcopy(made.state_dict())
+        runs = deployed(form, made, images)
+        assert runs.form == form
+        with torch.inference_mode():
+            for batch in (images[:1], images):
+                found, wanted = runs.network(batch), made.predict(batch)
+                for name in ("classes", "boxes"):
+                    a, b = getattr(found, name), getattr(wanted, name)
+                    assert a.dtype == torch.float32
+                    assert a.shape == b.shape
+                    assert (a - b).abs().mean() <= TOLERANCES[form.precision] * b.std()
+        runs.close()
+        after = made.state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_fulfils_its_contract(name: str) -> None:
+    runtime = RUNTIMES[name]
+    assert isinstance(runtime, Runtime)
+    assert type(runtime).__doc__
+    assert PRECISIONS[name] == runtime.precisions
+    assert runtime.packages
+    assert ("int8" in runtime.precisions) == isinstance(runtime, ExportedRuntime)
+    assert MeasureConfig(runtime=name).runtime == name
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "tensorrt"])
+def test_what_is_not_installed_is_named_with_the_remedy(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda package: None)
+    device = torch.device("cuda" if name == "tensorrt" else "cpu")
+    reason = choosing.unavailable(Form(name, "float32"), device)
+    assert reason is not None
+    assert "not installed" in reason
+    assert "\n" not in reason
+
+
+def test_an_unknown_runtime_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"there is no runtime 'openvin'.*did you mean 'openvino'"):
+        MeasureConfig(runtime="openvin")
+
+
+def test_a_class_that_is_no_runtime_is_refused() -> None:
+    class Half(Runtime):
+        name = "half"
+        precisions = ("float32",)
+
+    with pytest.raises(TypeError, match="runtime Half: implement packages, build, unavailable"):
+        register_runtime(Half)
