@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from typing import ClassVar, TypeVar
 
 import torch
 import torch_pruning as tp
@@ -14,8 +16,10 @@ from compress.slimming import largest_scales, why_unscaled
 from detectors.data.loader import Batch
 from detectors.detector import Detector, padded_objects
 from detectors.features import size_of
+from searchspace.compression import CRITERIA as NAMED
 from searchspace.compression import ImportancePruning, Slimming
 from searchspace.errors import InputError
+from searchspace.names import Names
 
 Pruning = Slimming | ImportancePruning
 Scores = dict[str, Tensor]
@@ -51,47 +55,132 @@ def scores(
     if isinstance(config, Slimming):
         found = {root: largest_scales(graph, root) for root in roots}
     else:
-        found = CRITERIA[config.criterion](detector, graph, batches, seed)
+        criterion = CRITERIA[config.criterion]
+        if criterion.gradients and batches is None:
+            raise InputError(
+                f"compress.pruning.importance.criterion {criterion.name!r} needs gradients: give "
+                "batches"
+            )
+        found = criterion.scores(detector, graph, batches, seed)
     for root, values in found.items():
         if not values.isfinite().all():
             raise InputError(f"{root}: the scores of its channels are not finite")
     return found
 
 
-def _l2(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int) -> Scores:
+class Criterion(ABC):
+    """What channels are worth; the lowest scores go first.
+
+    A criterion is a class with a name and one method, registered by `@register_criterion`. It can
+    then be named by `compress.pruning.importance.criterion`.
+
+    Attributes:
+        name: what configurations call it.
+        words: what channels are ranked by, as a report says it after "by".
+        gradients: whether it needs training batches.
+    """
+
+    name: ClassVar[str]
+    words: ClassVar[str]
+    gradients: ClassVar[bool] = False
+
+    @abstractmethod
+    def scores(
+        self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
+    ) -> Scores:
+        """By group of `graph.groups`, a finite score for each of its `graph.count(root)` channels.
+
+        It leaves the detector as it is. Scores are compared with each other across groups unless
+        the pruning's `scope` is `layer`.
+
+        Args:
+            batches: gives training batches, the same ones at each call; None only where
+                `gradients` is False.
+            seed: of whatever is drawn.
+        """
+
+
+CRITERIA = Names[Criterion]("criterion")
+"""Every criterion by its name."""
+
+C = TypeVar("C", bound=type[Criterion])
+
+
+def register_criterion(criterion: C) -> C:
+    """Class decorator: add a criterion.
+
+    Raises:
+        TypeError: the class does not fulfil the contract of `Criterion`.
+        ValueError: another criterion has its name.
+    """
+    missing = [name for name in ("name", "words") if not hasattr(criterion, name)]
+    missing += sorted(getattr(criterion, "__abstractmethods__", ()))
+    if missing:
+        raise TypeError(f"criterion {criterion.__name__}: implement {', '.join(missing)}")
+    NAMED.register(criterion.name, criterion.words)
+    CRITERIA.register(criterion.name, criterion())
+    return criterion
+
+
+@register_criterion
+class L2(Criterion):
     """Sum of squares of all weights of a channel, relative to its group's mean (DepGraph)."""
-    return _by(tp.importance.GroupMagnitudeImportance(p=2), graph)
+
+    name = "l2"
+    words = NAMED[name]
+
+    def scores(
+        self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
+    ) -> Scores:
+        return _by(tp.importance.GroupMagnitudeImportance(p=2), graph)
 
 
-def _lamp(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int) -> Scores:
+@register_criterion
+class Lamp(Criterion):
     """Sum of squares as a share of the sum over channels no smaller (LAMP, equation 4)."""
-    return _by(tp.importance.LAMPImportance(p=2), graph)
+
+    name = "lamp"
+    words = NAMED[name]
+
+    def scores(
+        self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
+    ) -> Scores:
+        return _by(tp.importance.LAMPImportance(p=2), graph)
 
 
-def _taylor(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int) -> Scores:
+@register_criterion
+class Taylor(Criterion):
     """Mean over batches of |weight * gradient|, over all weights of a channel.
 
-    The gradient is that of the detection loss, with small objects weighted like all others
-    (Molchanov et al., Importance Estimation for Neural Network Pruning, 2019, equation 8, without
-    the square).
+    The gradient is that of the detection loss, in which small objects weigh as all others do.
+    Importance estimation for neural network pruning, equation 8, before its square.
     """
-    if batches is None:
-        raise InputError(
-            "compress.pruning.importance.criterion 'taylor' needs gradients: give batches"
-        )
-    # torch-pruning's own Taylor score skips batch norms and misorders indices; the magnitude of the
-    # products is the same score without these flaws.
-    weighed = _weighed(detector, batches)
-    return _by(tp.importance.GroupMagnitudeImportance(p=1, normalizer=None), ChannelGraph(weighed))
+
+    name = "taylor"
+    words = NAMED[name]
+    gradients = True
+
+    def scores(
+        self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
+    ) -> Scores:
+        # torch-pruning's own Taylor score skips batch norms and misorders indices; the magnitude of
+        # the products is the same score without these flaws.
+        weighed = ChannelGraph(_weighed(detector, batches or tuple))
+        return _by(tp.importance.GroupMagnitudeImportance(p=1, normalizer=None), weighed)
 
 
-def _random(detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int) -> Scores:
+@register_criterion
+class Random(Criterion):
     """The control: every criterion should do better."""
-    generator = torch.Generator().manual_seed(seed)
-    return {root: torch.rand(graph.count(root), generator=generator) for root in graph.groups}
 
+    name = "random"
+    words = NAMED[name]
 
-CRITERIA = {"l2": _l2, "lamp": _lamp, "taylor": _taylor, "random": _random}
+    def scores(
+        self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
+    ) -> Scores:
+        generator = torch.Generator().manual_seed(seed)
+        return {root: torch.rand(graph.count(root), generator=generator) for root in graph.groups}
 
 
 def _by(importance: tp.importance.Importance, graph: ChannelGraph) -> Scores:

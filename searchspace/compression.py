@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from searchspace.config import Config
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
+from searchspace.names import Names
 from searchspace.runtimes import Quantiser
 from searchspace.words import joined, percent
 
@@ -50,14 +51,20 @@ SHARES_OF: dict[Target, str] = {
 }
 """By pruning target, the quantity that the ratio is a share of."""
 
-Criterion = Literal["l2", "taylor", "lamp", "random"]
+CRITERIA = Names[str](
+    "criterion",
+    {
+        "l2": "L2 norm",
+        "taylor": "Taylor expansion",
+        "lamp": "LAMP",
+        "random": "chance",
+    },
+)
+"""What channels are ranked by, in words. How is in `compress.criteria`, which adds those of users'
+modules."""
 
-CRITERIA: dict[Criterion, str] = {
-    "l2": "L2 norm",
-    "taylor": "Taylor expansion",
-    "lamp": "LAMP",
-    "random": "chance",
-}
+Criterion = Annotated[str, AfterValidator(CRITERIA.check)]
+"""The name of a criterion."""
 
 
 class ChannelPruning(ContinuedTraining):
@@ -126,7 +133,7 @@ class ImportancePruning(ChannelPruning):
     """
 
     kind: Literal["importance"] = "importance"
-    criterion: Annotated[Criterion, Choice("l2", "taylor", "lamp", "random")] = "taylor"
+    criterion: Annotated[Criterion, Choice(*CRITERIA)] = "taylor"
     steps: Annotated[int, Choice(1, 4), Field(ge=1)] = 4
     ratio: Ratio = 0.5
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress import plan_pruning, prune
+from compress import criteria, plan_pruning, prune
 from compress.channels import ChannelGraph
 from compress.criteria import scores
 from detectors.data.loader import Batch
 from detectors.detector import Detector, padded_objects
+from searchspace.compression import CRITERIA as NAMED
 from searchspace.compression import ImportancePruning, Slimming
 from tests.compress.systems import batch_for, built, by_l2
 
@@ -143,3 +144,24 @@ def test_a_weight_that_is_not_finite_names_its_layer(detector: Detector, criteri
     nn.init.constant_(broken.backbone.conv3_2[1].weight, torch.nan)
     with pytest.raises(ValueError, match=r"backbone\.conv3_\S+ .*not finite"):
         prune(broken, Slimming() if criterion == "slimming" else by_l2())
+
+
+@pytest.mark.parametrize("name", criteria.CRITERIA)
+def test_a_criterion_fulfils_its_contract(name: str) -> None:
+    criterion = criteria.CRITERIA[name]
+    assert type(criterion).__doc__
+    assert NAMED[name] == criterion.words
+    assert ImportancePruning(criterion=name).in_words().count(criterion.words) == 1
+
+
+def test_a_class_that_is_no_criterion_is_refused() -> None:
+    class Nothing(criteria.Criterion):
+        name = "nothing"
+
+    with pytest.raises(TypeError, match="criterion Nothing: implement words, scores"):
+        criteria.register_criterion(Nothing)
+
+
+def test_an_unknown_criterion_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no criterion 'lam'; choose from l2, .*mean 'lamp'"):
+        ImportancePruning(criterion="lam")
