@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from detectors.data.loader import Batch
 from detectors.detector import Detector, padded_objects
 from searchspace.compression import CRITERIA as NAMED
 from searchspace.compression import ImportancePruning, Slimming
+from searchspace.plugins import load_plugins
 from tests.compress.systems import batch_for, built, by_l2
+from tests.documents import example
 
 ROOT = "backbone.conv3_2.0"
 CRITERIA = ("l2", "lamp", "taylor", "random")
@@ -165,3 +168,15 @@ def test_a_class_that_is_no_criterion_is_refused() -> None:
 def test_an_unknown_criterion_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"no criterion 'lam'; choose from l2, .*mean 'lamp'"):
         ImportancePruning(criterion="lam")
+
+
+def test_the_worked_example_ranks_channels(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for registry in (criteria.CRITERIA, NAMED):
+        monkeypatch.setattr(registry, "_values", dict(registry))
+    file = tmp_path / "my_criterion_example.py"
+    file.write_text(example("A pruning criterion"))
+    load_plugins([file])
+    plan = plan_pruning(detector, ImportancePruning(criterion="l1", ratio=0.3, steps=1))
+    assert plan.share > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +20,9 @@ from detectors.runtimes import (
     register_runtime,
 )
 from detectors.runtimes.contract import ExportedRuntime
-from searchspace import DetectorConfig, MeasureConfig
+from searchspace import DetectorConfig, MeasureConfig, load_plugins
 from searchspace.runtimes import RUNTIMES as PRECISIONS
+from tests.documents import example
 
 CPU = torch.device("cpu")
 TOLERANCES = {"float32": 2e-3, "bfloat16": 0.15, "float16": 0.05, "int8": 0.5}
@@ -98,3 +100,19 @@ def test_a_class_that_is_no_runtime_is_refused() -> None:
 
     with pytest.raises(TypeError, match="runtime Half: implement packages, build, unavailable"):
         register_runtime(Half)
+
+
+def test_the_worked_example_runs_a_detector(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for registry in (RUNTIMES, PRECISIONS):
+        monkeypatch.setattr(registry, "_values", dict(registry))
+    file = tmp_path / "my_runtime_example.py"
+    file.write_text(example("A runtime"))
+    load_plugins([file])
+    form, made = Form(MeasureConfig(runtime="autocast").runtime, "bfloat16"), detector(2)
+    images = torch.rand(2, 3, 64, 64)
+    found = deploy(made, *form, CPU).network(images)
+    with torch.inference_mode():
+        wanted = made.predict(images)
+    assert (found.classes - wanted.classes).abs().mean() <= 0.15 * wanted.classes.std()
