@@ -10,7 +10,7 @@ from torch import Tensor
 from detectors.data.coco import CocoSplit
 from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
-from detectors.runtimes import RUNTIMES
+from detectors.runtimes.contract import exported_runtime
 from searchspace.compression import Int8
 from searchspace.geometry import InputSize
 
@@ -25,7 +25,7 @@ def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> 
     Raises:
         RuntimeUnavailable: the runtime is not installed, or cannot convert the detector.
     """
-    return RUNTIMES[config.runtime].quantise(detector, images, folder)
+    return exported_runtime(config.runtime).quantise(detector, images, folder)
 
 
 def calibration_images(split: CocoSplit, most: int, size: InputSize) -> Tensor:

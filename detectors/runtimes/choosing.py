@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detectors.detector import Detector, read_facts
 from detectors.runtimes import onnx_runtime, open_vino, pytorch, tensor_rt  # noqa: F401 (register)
-from detectors.runtimes.contract import RUNTIMES, ExportedRuntime
+from detectors.runtimes.contract import RUNTIMES, exported_runtime
 from detectors.runtimes.deployed import Deployed, Form, RuntimeUnavailable
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
@@ -91,7 +91,5 @@ def load_detector(folder: Path) -> Detector | Deployed:
     form, device = Form(*form), torch.device("cpu")
     if reason := unavailable(form, device):
         raise RuntimeUnavailable(f"{folder}: {form}: {reason}")
-    runtime = RUNTIMES[form.runtime]
-    if not isinstance(runtime, ExportedRuntime):
-        raise InputError(f"{folder}: {form.runtime} has no files of its own; save the detector")
-    return Deployed(Detector(config, classes), form, device, runtime.load(folder, form.precision))
+    network = exported_runtime(form.runtime).load(folder, form.precision)
+    return Deployed(Detector(config, classes), form, device, network)

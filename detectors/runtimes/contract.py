@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detectors.detector import Detector, write_facts
 from detectors.runtimes.deployed import Form, Network, calibration_images
+from searchspace.errors import InputError
 from searchspace.names import Names
 from searchspace.runtimes import RUNTIMES as PRECISIONS
 from searchspace.runtimes import Precision
@@ -150,6 +151,14 @@ class ExportedRuntime(Runtime):
 
 RUNTIMES: Names[Runtime] = Names("runtime")
 """Every runtime by its name."""
+
+
+def exported_runtime(name: str) -> ExportedRuntime:
+    """A runtime that runs files of its own, by its name; raises `InputError` for any other."""
+    runtime = RUNTIMES[RUNTIMES.check(name)]
+    if not isinstance(runtime, ExportedRuntime):
+        raise InputError(f"runtime {name!r} has no model files, which int8 and exports need")
+    return runtime
 
 
 def register_runtime(runtime: R) -> R:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from detectors.detector import Detector
 from detectors.postprocess import class_nms
-from detectors.runtimes import RUNTIMES, Deployed, Form
+from detectors.runtimes import Deployed, Form
+from detectors.runtimes.contract import exported_runtime
 from detectors.runtimes.deployed import calibration_images
 from detectors.runtimes.fold import folded
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
@@ -32,7 +33,7 @@ RUN_BY: dict[Target, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 SUFFIXES: dict[Target, str] = {
     "torch-export": ".pt2",
-    **{target: RUNTIMES[runtime].graph.suffix for target, runtime in RUN_BY.items()},
+    **{target: exported_runtime(runtime).graph.suffix for target, runtime in RUN_BY.items()},
 }
 
 
@@ -72,7 +73,7 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(program, path)
         return path
-    graph = RUNTIMES[RUN_BY[target]].graph.of(detector)
+    graph = exported_runtime(RUN_BY[target]).graph.of(detector)
     if precision == "int8":
         graph = graph.quantised(calibration_images(calibration))
         if judge:
