@@ -44,6 +44,7 @@ from launch.trial.meter import Meter
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint
 from searchspace.compression import Int8
+from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig, sparsity
@@ -149,7 +150,7 @@ class Stages:
         """The predicted cost of the detector, measured before training."""
         pruning = self.config.compress.pruning
         inputs = {
-            "detector": self.config.detector.model_dump(mode="json"),
+            **self._described(),
             "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
             "seed": self.config.seed,
             "measure": self._measured_on(),
@@ -323,10 +324,15 @@ class Stages:
         teacher = self._teacher(recipe.distillation, None)
         strength = sparsity(self.config)
         training = _Training("dense", recipe, recipe.distillation, teacher, strength)
-        detector = self.config.detector.model_dump(mode="json")
-        inputs = {"detector": detector, **training.inputs()} | self._samples()
+        inputs = self._described() | training.inputs() | self._samples()
         # Like a teacher, it counts by content, not by path.
         return training, inputs | ({"ancestor": self.start.fingerprint} if self.start else {})
+
+    def _described(self) -> dict[str, Any]:
+        """What determines the detector before its training: its configuration, and users' code."""
+        inputs: dict[str, Any] = {"detector": self.config.detector.model_dump(mode="json")}
+        code = own_code(self.config)
+        return inputs | ({"code": code} if code else {})
 
     def _load(self, model: Artefact) -> Detector:
         return Detector.load(model.folder / DETECTOR).to(self.device)

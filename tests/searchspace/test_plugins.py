@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from searchspace import PluginError, load_plugins
+from searchspace import DetectorConfig, PluginError, load_plugins
 from searchspace import plugins as module
+from searchspace.config import own_code
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,3 +121,14 @@ def test_a_broken_installed_plugin_names_its_package(tmp_path: Path) -> None:
     *_, last = installed(tmp_path, "forms_entry", "1 / 0")
     assert "plugin forms_entry of forms_entry: its import failed: ZeroDivisionError" in last
     assert "repair or uninstall forms_entry" in last
+
+
+def test_the_code_of_a_users_class_belongs_to_what_is_made_of_it(tmp_path: Path) -> None:
+    text = "from searchspace.config import Config\nclass Own(Config):\n    x: int = 1\n"
+    file = plugin(tmp_path / "forms_step.py", text)
+    load_plugins([file])
+    assert own_code(DetectorConfig()) == {}
+    [(name, before)] = own_code(sys.modules["forms_step"].Own()).items()
+    assert name == "forms_step"
+    file.write_text(f"{text}    y: int = 2\n")
+    assert own_code(sys.modules["forms_step"].Own())[name] != before
