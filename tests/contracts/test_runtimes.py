@@ -21,19 +21,23 @@ from detectors.runtimes import (
 )
 from detectors.runtimes.contract import ExportedRuntime
 from searchspace import DetectorConfig, MeasureConfig, load_plugins
+from searchspace.heads import Multibox, ScaledPriors
 from searchspace.runtimes import RUNTIMES as PRECISIONS
 from tests.documents import example
 
 CPU = torch.device("cpu")
-TOLERANCES = {"float32": 2e-3, "bfloat16": 0.15, "float16": 0.05, "int8": 0.5}
-"""Of raw predictions, in units of their deviation, on the average."""
+TOLERANCES = {"float32": 2e-3, "bfloat16": 0.15, "float16": 0.05, "int8": 1.0}
+"""Of raw predictions, in units of their deviation, on the average. What int8 loses of an untrained
+network is large in OpenVINO; that of trained ones is judged by `agreement` in every trial."""
 
 FORMS = [Form(name, p) for name, runtime in RUNTIMES.items() for p in runtime.precisions]
 
 
 def detector(classes: int) -> Detector:
     torch.manual_seed(0)
-    return Detector(DetectorConfig(input_size=64, num_classes=classes, width=0.25)).eval()
+    head = Multibox(priors=ScaledPriors())
+    config = DetectorConfig(input_size=64, num_classes=classes, width=0.25, head=head)
+    return Detector(config).eval()
 
 
 def deployed(form: Form, made: Detector, images: torch.Tensor) -> Deployed:
