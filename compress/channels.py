@@ -8,9 +8,9 @@ from dataclasses import fields
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from torch_pruning.dependency import Group, Node
+from torch_pruning.dependency import Dependency, Group, Node
 
-from detectors.blocks import L2Norm
+from detectors.blocks import L2Norm, is_depthwise
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from detectors.features import Predictions
@@ -44,7 +44,7 @@ class ChannelGraph:
 
     def remove(self, root: str, channels: Sequence[int]) -> None:
         """Remove output channels of a convolution, and everything that depends on them."""
-        self._group(root, channels).prune()
+        self.group(root, channels).prune()
 
     def count(self, root: str) -> int:
         """Number of channels of a group."""
@@ -55,8 +55,7 @@ class ChannelGraph:
         return [
             dependency.layer
             for dependency, _ in self.groups[root]
-            if isinstance(dependency.layer, CONVOLUTIONS)
-            and self._graph.is_out_channel_pruning_fn(dependency.pruning_fn)
+            if isinstance(dependency.layer, CONVOLUTIONS) and self.makes(dependency)
         ]
 
     def next_layers(self, layer: nn.Module) -> Iterator[nn.Module | None]:
@@ -85,7 +84,12 @@ class ChannelGraph:
         makers = [self.names[maker] for maker in self.makers(root) if is_dense(maker)]
         return {n: reason if n == root else f"pruned with {root}: {reason}" for n in makers}
 
-    def _group(self, root: str, channels: Iterable[int]) -> Group:
+    def makes(self, dependency: Dependency) -> bool:
+        """Whether a part of a group is output channels of its layer, not channels it reads."""
+        return self._graph.is_out_channel_pruning_fn(dependency.pruning_fn)
+
+    def group(self, root: str, channels: Iterable[int]) -> Group:
+        """All that goes with some output channels of a convolution."""
         return self._graph.get_pruning_group(
             self.modules[root], tp.prune_conv_out_channels, list(channels)
         )
@@ -106,7 +110,7 @@ class ChannelGraph:
         for name, layer in self.modules.items():
             if not is_dense(layer) or layer in placed or name in self.fixed:
                 continue
-            self.groups[name] = self._group(name, range(self.count(name)))
+            self.groups[name] = self.group(name, range(self.count(name)))
             makers = self.makers(name)
             placed.update(makers)
             stuck = [self.names[m] for m in makers if self.names[m] in self.fixed]
@@ -123,11 +127,6 @@ def _convolution(layer: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d:
     if not isinstance(layer, CONVOLUTIONS):
         raise TypeError(f"{name} is a {type(layer).__name__}, not a convolution")
     return layer
-
-
-def is_depthwise(layer: nn.Module) -> bool:
-    """Whether every output channel of a convolution depends on the same input channel only."""
-    return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
 
 
 def is_dense(layer: nn.Module) -> bool:

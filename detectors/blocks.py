@@ -61,6 +61,13 @@ def conv_group_norm_relu(channels_in: int, channels: int) -> nn.Sequential:
     )
 
 
+def is_depthwise(layer: nn.Module) -> bool:
+    """Whether every channel of a convolution is made of the same channel before it."""
+    if not isinstance(layer, nn.Conv2d):
+        return False
+    return 1 < layer.groups == layer.in_channels == layer.out_channels
+
+
 class L2Norm(nn.Module):
     """Each position of a map divided by the L2 norm of its channels, times a learned scale.
 

@@ -16,7 +16,7 @@ _MODULES: dict[type[Config], type[nn.Module]] = {}
 
 
 def builds(*configs: type[Config]) -> Callable[[N], N]:
-    """Register a module as built from one or several classes of configurations.
+    """Register a module as built from classes of configurations, and from their subclasses.
 
     ::
 
@@ -38,9 +38,10 @@ def module_for(config: Config) -> type[nn.Module]:
         InputError: none is registered.
     """
     cls = type(config)
-    if cls not in _MODULES:
+    found = next((_MODULES[base] for base in cls.__mro__ if base in _MODULES), None)
+    if found is None:
         raise InputError(
             f"no module is built from {cls.__module__}.{cls.__name__}: decorate one with "
             f"@builds({cls.__name__}) of detectors.building, and import it"
         )
-    return _MODULES[cls]
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detectors.detector import Detector
-from detectors.dry_run import dry_run
+from detectors.dry_run import called_layers, dry_run
 from detectors.features import Features, size_of
 from searchspace.detector import DetectorConfig
 
@@ -91,7 +91,7 @@ def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
     """Size of each layer of a detector, pruned or not, or of the one that a configuration
     builds."""
     detector = skeleton(detector)
-    named = list(_layers(detector))
+    named = list(_layers(detector, called_layers(detector)))
     outputs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in named}
     macs = dict.fromkeys(outputs, 0)
     with FlopCounterMode(display=False) as counter:
@@ -114,15 +114,29 @@ def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
     )
 
 
-def _layers(detector: Detector) -> Iterator[tuple[str, nn.Module]]:
-    """Rows, then the pieces of each step, then the convolutions of the head."""
-    for name, row in detector.backbone.named_children():
-        yield f"backbone.{name}", row
+def _layers(detector: Detector, called: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Rows of the backbone, then the pieces of each step, then the convolutions of the head."""
+    name, backbone = "backbone", detector.backbone
+    while len(children := dict(backbone.named_children())) == 1:
+        [(child, backbone)] = children.items()
+        name = f"{name}.{child}"
+    yield from _uppermost(name, backbone, called)
     for name, part in (("neck", detector.neck), ("head", detector.head)):
         for child, module in part.named_children():
             pieces = dict(_pieces(module))
             for piece, layer in pieces.items() or [("", module)]:
                 yield f"{name}.{child}{piece}", layer
+
+
+def _uppermost(
+    name: str, module: nn.Module, called: set[nn.Module]
+) -> Iterator[tuple[str, nn.Module]]:
+    """The modules below one that are called by themselves: containers may be read alone."""
+    for child, below in module.named_children():
+        if below in called:
+            yield f"{name}.{child}", below
+        else:
+            yield from _uppermost(f"{name}.{child}", below, called)
 
 
 def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -134,10 +148,12 @@ def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield f".{name}", child
 
 
-def _new_maps(given: Tensor | Features, made: Tensor | Features) -> list[Tensor]:
+def _new_maps(
+    given: Tensor | Features, made: Tensor | Sequence[Tensor] | Features
+) -> list[Tensor]:
     """The outputs of a layer; for features, only the maps that were not among its inputs."""
-    if isinstance(made, Tensor):
-        return [made]
+    if not isinstance(made, Features):
+        return [made] if isinstance(made, Tensor) else list(made)
     known = [given] if isinstance(given, Tensor) else [*given.maps, given.top]
     new = {id(x): x for x in (*made.maps, made.top) if not any(x is old for old in known)}
     return list(new.values())

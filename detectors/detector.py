@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from detectors.backbones import Backbone
+from detectors.backbones import build_backbone
 from detectors.dry_run import Network, check_widths
 from detectors.features import Outputs, Predictions, size_of
 from detectors.heads import build_head
@@ -43,6 +43,12 @@ SMALL_AREA = 32.0**2
 PIXELS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "dpn": (
+        (0.48627450980392156, 0.4588235294117647, 0.40784313725490196),
+        (0.23482446870963955, 0.23482446870963955, 0.23482446870963955),
+    ),
     "caffe": ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
 }
 """Mean and standard deviation of RGB in 0..1, by which images are normalised."""
@@ -67,7 +73,7 @@ class Detector(Network):
             raise InputError(f"num_classes is {config.num_classes}, but {len(classes)} are named")
         self.config = config
         self.classes = tuple(classes)
-        self.backbone = Backbone(config.backbone, config.width)
+        self.backbone = build_backbone(config.backbone, config.width)
         self.neck = build_neck(config.neck, config.stages(), config.width)
         self.head = build_head(config)
         mean, std = PIXELS[config.pixels]

@@ -67,6 +67,21 @@ def check_widths(detector: Network) -> None:
             hook.remove()
 
 
+def called_layers(detector: Network) -> set[nn.Module]:
+    """The modules below a detector that are called; of some containers, the parts alone are."""
+    called: set[nn.Module] = set()
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given: called.add(layer))
+        for layer in detector.modules()
+    ]
+    try:
+        dry_run(detector)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called
+
+
 def norms_of_one_cell(detector: Network) -> tuple[str, ...]:
     """The batch norms in training mode whose maps have a single cell: one image gives them one
     value per channel, which is too few for statistics."""

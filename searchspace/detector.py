@@ -33,8 +33,10 @@ class DetectorConfig(Config):
         num_classes: foreground classes.
         pixels: normalisation of images: `imagenet` is mean 0 and deviation 1 (torchvision's
             ImageNet weights), `inception` -1 to 1 (timm's MobileNetV1), `caffe` mean 0 on the scale
-            of 0 to 255 (torchvision's SSD300).
-        width: multiplier of every channel count of backbone, neck and the head's towers.
+            of 0 to 255 (torchvision's SSD300), `unit` 0 to 1, `clip` and `dpn` those of timm's
+            weights of that name.
+        width: multiplier of every channel count of neck and the head's towers, and of backbones
+            whose kind has one.
         backbone: a space that names no kind searches MobileNetV1.
         neck: drawn through `neck_forms`; a space that names no kind has SSD's.
         head: a space that names no kind searches multibox.
@@ -44,7 +46,7 @@ class DetectorConfig(Config):
         Side | tuple[Side, Side], Choice(160, 224, 300, 512), AfterValidator(one_if_equal)
     ] = 300
     num_classes: int = Field(default=80, ge=1, le=10_000)
-    pixels: Literal["imagenet", "inception", "caffe"] = "imagenet"
+    pixels: Literal["imagenet", "inception", "caffe", "unit", "clip", "dpn"] = "imagenet"
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
     backbone: Annotated[Backbone, BACKBONES, Fixed("mobilenet_v1")] = MobileNetV1()
     neck: Annotated[tuple[Step, ...], Through(NECK_FORMS, steps_of, form_of), Fixed("ssd")] = (
@@ -62,8 +64,7 @@ class DetectorConfig(Config):
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Set `second_path` if the neck reads it."""
         reads = any(step.reads_side for step in values["neck"])
-        backbone = values["backbone"]
-        return values | {"backbone": type(backbone)(**dict(backbone) | {"second_path": reads})}
+        return values | {"backbone": values["backbone"].with_second_path(reads)}
 
     @property
     def size(self) -> Size:
@@ -140,11 +141,12 @@ class DetectorConfig(Config):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> DetectorConfig:
+        self.backbone.check_size(self.size)
         stages = self.stages()
         for level in stages[-1].maps:
             if min(level.size) < 1:
                 raise ValueError(f"input_size {self.input_size} leaves an empty map; raise it")
-        if self.backbone.second_path and not any(step.reads_side for step in self.neck):
+        if stages[0].side and not any(step.reads_side for step in self.neck):
             raise ValueError("second_path: nothing reads it; add a step join or split to the neck")
         self._refuse_idle_starts(stages)
         self.priors()

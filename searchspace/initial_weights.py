@@ -7,22 +7,13 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
+from searchspace.backbones import BACKBONES
 from searchspace.detector import DetectorConfig
 from searchspace.domains import Domain, holds
 from searchspace.errors import InputError
 from searchspace.training import Weights
 
 WEIGHTS = "train.weights"
-
-PRESUPPOSED: dict[str, dict[str, dict[str, object]]] = {
-    "imagenet": {
-        "vgg16": {"pixels": "imagenet"},
-        "resnet": {"pixels": "imagenet"},
-        "mobilenet_v1": {"pixels": "inception", "backbone.activation": "relu6"},
-    },
-    "shapes": {"mobilenet_v1": {"pixels": "imagenet", "backbone.activation": "relu"}},
-}
-"""Weights -> kinds of backbones -> the settings that these were trained with, by path."""
 
 WIDEST = {"imagenet": 1.0, "shapes": 0.375}
 """The width of the widest backbone with weights; a narrower one takes their first channels."""
@@ -32,19 +23,19 @@ def resolved(weights: Weights, detector: DetectorConfig) -> Weights:
     """The weights, with `auto` replaced: ImageNet's if they exist for the backbone, else none."""
     if weights != "auto":
         return weights
-    there = detector.backbone.kind in PRESUPPOSED["imagenet"]
-    return "imagenet" if there and detector.width <= WIDEST["imagenet"] else "none"
+    there = "imagenet" in detector.backbone.starts()
+    return "imagenet" if there and _is_narrow_enough("imagenet", detector) else "none"
 
 
 def presupposed(weights: Weights, detector: DetectorConfig) -> Mapping[str, object]:
     """The settings that a detector needs to start from weights, by path below `detector`."""
-    return PRESUPPOSED.get(weights, {}).get(detector.backbone.kind, {})
+    return detector.backbone.starts().get(weights, {})
 
 
 def check_start(weights: Weights, detector: DetectorConfig) -> None:
     """Raise ValueError if a detector cannot start from weights, e.g. because of its width."""
     check_trained_with(weights, detector)
-    if detector.width > WIDEST.get(weights, math.inf):
+    if not _is_narrow_enough(weights, detector):
         raise InputError(
             f"{WEIGHTS} {weights!r} are for width {WIDEST[weights]:g} or less, not "
             f"{detector.width}: lower detector.width, or use 'none'"
@@ -58,13 +49,16 @@ def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
     Raises:
         ValueError: there are none for its backbone, or they were trained with other settings.
     """
-    kind, kinds = detector.backbone.kind, PRESUPPOSED.get(weights)
-    if kinds is not None and kind not in kinds:
-        raise InputError(f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {kind}: use 'none'")
+    family = detector.backbone.family
+    if weights in WIDEST and weights not in detector.backbone.starts():
+        kinds = [kind for kind, cls in BACKBONES.by_kind.items() if weights in cls().starts()]
+        raise InputError(
+            f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {family}: use 'none'"
+        )
     for path, value in presupposed(weights, detector).items():
         if (found := attrgetter(path)(detector)) != value:
             raise InputError(
-                f"{WEIGHTS} {weights!r}: those of {kind} were trained with detector.{path} "
+                f"{WEIGHTS} {weights!r}: those of {family} were trained with detector.{path} "
                 f"{value!r}, not {found!r}: set it to that, or use weights 'none'"
             )
 
@@ -100,9 +94,9 @@ def as_named(weights: Weights, detector: DetectorConfig, domain: Domain | None) 
 def one_whatever_the_start(detector: DetectorConfig) -> DetectorConfig:
     """The same value for all detectors that differ only in settings that initial weights
     require."""
-    paths = {path for kinds in PRESUPPOSED.values() for p in kinds.values() for path in p}
-    there = [path for path in paths if _default(path, detector) is not None]
-    return _with(detector, {path: _default(path, detector) for path in there})
+    starts = detector.backbone.starts().values()
+    paths = {"pixels", *(path for presupposed in starts for path in presupposed)}
+    return _with(detector, {path: _default(path, detector) for path in paths})
 
 
 def _with(detector: DetectorConfig, values: Mapping[str, object]) -> DetectorConfig:
@@ -111,6 +105,10 @@ def _with(detector: DetectorConfig, values: Mapping[str, object]) -> DetectorCon
     below = {p.removeprefix("backbone."): v for p, v in values.items() if "." in p}
     backbone = detector.backbone.model_copy(update=below)
     return detector.model_copy(update=own | {"backbone": backbone})
+
+
+def _is_narrow_enough(weights: Weights, detector: DetectorConfig) -> bool:
+    return not detector.backbone.scales or detector.width <= WIDEST.get(weights, math.inf)
 
 
 def _is_default(path: str, detector: DetectorConfig) -> bool:

@@ -205,7 +205,8 @@ class Frozen(Config):
     """The parts of the backbone that keep their initial weights.
 
     Attributes:
-        rows: number of rows at the front that are not trained and keep their batch-norm statistics.
+        rows: number of rows at the front that are not trained and keep their batch-norm statistics;
+            for a backbone without rows, all that this number of its taps depends on, finest first.
         statistics: all batch norms of the backbone keep their statistics; scales and shifts are
             trained.
     """

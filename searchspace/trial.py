@@ -85,11 +85,22 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _rows_that_freeze_are_there(self) -> TrialConfig:
-        rows, built = self.train.frozen.rows, len(self.detector.backbone.built_rows())
-        if rows > built:
+        rows, backbone = self.train.frozen.rows, self.detector.backbone
+        if rows > backbone.stages:
             raise ValueError(
-                f"train.frozen.rows {rows}: the backbone {self.detector.backbone.kind} has "
-                f"{built} rows up to its last tap"
+                f"train.frozen.rows {rows}: the backbone {backbone.family} has "
+                f"{backbone.stages} rows up to its last tap"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_pruned_can_be(self) -> TrialConfig:
+        backbone, pruning = self.detector.backbone, self.compress.pruning
+        if self.compress.prunes and (reason := backbone.unprunable()):
+            raise ValueError(
+                f"compress.pruning {pruning.kind!r}: no channels can be removed from the backbone "
+                f"{backbone.family} ({reason}): set compress.pruning to kind 'none', or use "
+                "another detector.backbone"
             )
         return self
 

@@ -3,38 +3,93 @@
 from __future__ import annotations
 
 import copy
-import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from detectors.blocks import Bottleneck
 from detectors.detector import Detector
+from detectors.dry_run import dry_run
 
 
 def folded(detector: Detector) -> Detector:
     """A copy in eval mode whose convolutions include the batch norms after them.
 
-    Its detections equal the original's up to rounding; it cannot be trained or pruned.
+    Branches that can be one convolution (RepVGG, MobileOne) become one. Its detections equal the
+    original's up to rounding; it cannot be trained or pruned.
     """
     copied = copy.deepcopy(detector).eval()
     for module in list(copied.modules()):
-        if isinstance(module, nn.Sequential):
-            _fold_pairs(module)
-        elif isinstance(module, Bottleneck):
-            _fold_bottleneck(module)
+        if hasattr(module, "reparameterize"):  # timm's name for it
+            module.reparameterize()
+    pairs = dict(_pairs(copied))
+    for name, norm in list(copied.named_modules()):
+        if norm in pairs:
+            owner, _, child = name.rpartition(".")
+            conv = fuse_conv_bn_eval(pairs[norm], norm)
+            pairs[norm].weight, pairs[norm].bias = conv.weight, conv.bias
+            setattr(copied.get_submodule(owner), child, _what_is_left(norm))
     return copied
 
 
-def _fold_pairs(sequence: nn.Sequential) -> None:
-    for index, (first, second) in enumerate(itertools.pairwise(list(sequence))):
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-            sequence[index] = fuse_conv_bn_eval(first, second)
-            sequence[index + 1] = nn.Identity()
+def _pairs(detector: Detector) -> Iterator[tuple[nn.BatchNorm2d, nn.Conv2d]]:
+    """Each batch norm that reads one convolution's output, which nothing else reads.
+
+    Found in the history of gradients of a run on shapes: whoever reads an output leads back to it.
+    """
+    makers: dict[Node | None, nn.Conv2d] = {}
+    made = Counter[nn.Conv2d]()
+    read: dict[nn.BatchNorm2d, list[Node | None]] = {}
+
+    def after(conv: nn.Conv2d, given: Any, output: Tensor) -> None:
+        makers[output.grad_fn] = conv
+        made[conv] += 1
+
+    def before(norm: nn.BatchNorm2d, given: tuple[Tensor]) -> None:
+        read.setdefault(norm, []).append(given[0].grad_fn)
+
+    hooks = [
+        layer.register_forward_hook(after)
+        if isinstance(layer, nn.Conv2d)
+        else layer.register_forward_pre_hook(before)
+        for layer in detector.modules()
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)
+    ]
+    try:
+        predictions = dry_run(detector).predictions
+    finally:
+        for hook in hooks:
+            hook.remove()
+    made_of = [getattr(predictions, field.name) for field in fields(predictions)]
+    readers = _readers([x.grad_fn for x in made_of if x is not None])
+    for norm, nodes in read.items():
+        convs = {makers.get(node) for node in nodes}
+        alone = all(readers[node] == 1 for node in nodes)
+        conv = convs.pop()
+        if conv and not convs and alone and made[conv] == len(nodes):
+            yield norm, conv
 
 
-def _fold_bottleneck(block: Bottleneck) -> None:
-    for number in "123":
-        conv, norm = getattr(block, f"conv{number}"), getattr(block, f"bn{number}")
-        block.add_module(f"conv{number}", fuse_conv_bn_eval(conv, norm))
-        block.add_module(f"bn{number}", nn.Identity())
+def _readers(ends: list[Node | None]) -> Counter[Node | None]:
+    """How often the output of each step of a computation is read, up to its ends."""
+    readers = Counter[Node | None]()
+    seen, ahead = set(ends), list(ends)
+    while ahead:
+        node = ahead.pop()
+        for before, _ in node.next_functions if node else ():
+            readers[before] += 1
+            if before not in seen:
+                seen.add(before)
+                ahead.append(before)
+    return readers
+
+
+def _what_is_left(norm: nn.BatchNorm2d) -> nn.Module:
+    """What a layer does after its normalisation: timm's have an activation in them."""
+    if type(norm) is nn.BatchNorm2d:
+        return nn.Identity()
+    return nn.Sequential(norm.drop, norm.act)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from detectors.blocks import is_depthwise
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs, size_of
@@ -243,6 +244,6 @@ def autocast_type(precision: str, detector: Detector, device: torch.device) -> t
         # Older GPUs emulate bfloat16, which takes longer than float32.
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float32
-    depthwise = any(row.op == "separable" for row in detector.config.backbone.stock_rows())
+    depthwise = any(is_depthwise(layer) for layer in detector.backbone.modules())
     amx = torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if amx and not depthwise else torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -11,11 +12,8 @@ from detectors.detector import Detector
 from detectors.weights.place import Placement, place
 from detectors.weights.published import MOBILENET_V1, Published, State, WeightsUnavailable
 from detectors.weights.torchvision import resnet_state, vgg16_state
-from searchspace.backbones import VGG16, Backbone, ResNet
-from searchspace.initial_weights import PRESUPPOSED, check_start
-
-TRAINED_WITH = PRESUPPOSED["imagenet"]
-"""By kind of backbone, the fields of a detector (by path) that its published weights require."""
+from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet, Timm
+from searchspace.initial_weights import check_start
 
 
 def load_imagenet_backbone(detector: Detector, given: Path | None = None) -> Placement:
@@ -33,10 +31,10 @@ def load_imagenet_backbone(detector: Detector, given: Path | None = None) -> Pla
     """
     config = detector.config
     check_start("imagenet", config)
-    file, wrong = Published.of(config.backbone), f"not the weights of {config.backbone.kind}"
+    file, wrong = Published.of(config.backbone), f"not the weights of {config.backbone.family}"
     state = file.load(given)
     try:
-        ours = _as_ours(config.backbone, state)
+        ours = as_ours(config.backbone, state)
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise WeightsUnavailable(f"{file.name}: {wrong} ({error})") from None
     with torch.no_grad():
@@ -46,14 +44,45 @@ def load_imagenet_backbone(detector: Detector, given: Path | None = None) -> Pla
     return placement
 
 
-def _as_ours(backbone: Backbone, state: State) -> State:
-    """The weights as the tensors of our backbone."""
-    match backbone:
-        case VGG16():
-            return vgg16_state(state)
-        case ResNet():
-            return resnet_state(state)
+@singledispatch
+def as_ours(backbone: Backbone, state: State) -> State:
+    """Published weights as the tensors of our backbone; each kind registers its own.
+
+    Raises:
+        TypeError: it has none.
+        KeyError, IndexError, ValueError, RuntimeError: they are not its own.
+    """
+    raise TypeError(f"no weights are published for {backbone.family}")
+
+
+@as_ours.register
+def _(backbone: VGG16, state: State) -> State:
+    return vgg16_state(state)
+
+
+@as_ours.register
+def _(backbone: ResNet, state: State) -> State:
+    return resnet_state(state)
+
+
+@as_ours.register
+def _(backbone: MobileNetV1, state: State) -> State:
     return mobilenet_v1_state(state)
+
+
+@as_ours.register
+def _(backbone: Timm, state: State) -> State:
+    """timm itself makes the state of a feature extractor of that of the whole network."""
+    import timm
+
+    net = timm.create_model(
+        backbone.weights,
+        pretrained=True,
+        features_only=True,
+        out_indices=backbone.indices,
+        pretrained_cfg_overlay={"state_dict": dict(state)},
+    )
+    return {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
 
 
 def mobilenet_v1_state(state: State) -> dict[str, Tensor]:
@@ -76,4 +105,4 @@ def mobilenet_v1_state(state: State) -> dict[str, Tensor]:
     return placed
 
 
-__all__ = ["MOBILENET_V1", "TRAINED_WITH", "load_imagenet_backbone", "mobilenet_v1_state"]
+__all__ = ["MOBILENET_V1", "as_ours", "load_imagenet_backbone", "mobilenet_v1_state"]

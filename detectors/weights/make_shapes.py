@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2.functional import normalize
 
-from detectors.backbones import Backbone
+from detectors.backbones import build_backbone
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.loader import evaluation_batches
 from detectors.data.shapes import ShapesConfig, generate_shapes
@@ -50,7 +50,7 @@ class Trunk(nn.Module):
     def __init__(self, width: float, num_classes: int) -> None:
         super().__init__()
         configs = [MobileNetV1(eliminated_strides=strides, taps=TAPS) for strides in STRIDES]
-        self.backbones = nn.ModuleList(Backbone(config, width) for config in configs)
+        self.backbones = nn.ModuleList(build_backbone(config, width) for config in configs)
         for other in self.backbones[1:]:
             _share(self.backbones[0], other)
         maps = configs[0].levels(width, both_axes(INPUT_SIZE)).maps

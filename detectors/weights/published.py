@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import singledispatch
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -24,7 +25,7 @@ from torchvision.models import (
     WeightsEnum,
 )
 
-from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
+from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet, Timm
 from searchspace.errors import InputError
 
 State = Mapping[str, Tensor]
@@ -62,15 +63,15 @@ class Published:
     @classmethod
     def of(cls, backbone: Backbone) -> Published:
         """The weights of a backbone; raises `TypeError` if none are published."""
-        match backbone:
-            case VGG16(norm=norm):
-                source = (VGG16_BN_Weights if norm else VGG16_Weights).IMAGENET1K_V1
-            case ResNet(depth=depth):
-                source = {50: ResNet50_Weights, 101: ResNet101_Weights}[depth].IMAGENET1K_V1
-            case MobileNetV1():
-                return cls(f"{MOBILENET_V1}.safetensors")
-            case _:
-                raise TypeError(f"no weights are published for {backbone.kind}")
+        return published(backbone)
+
+    @classmethod
+    def by_timm(cls, name: str) -> Published:
+        """Weights of timm, by their name with its tag."""
+        return cls(f"{name}.safetensors")
+
+    @classmethod
+    def by_torchvision(cls, source: WeightsEnum) -> Published:
         return cls(Path(source.url).name, source)
 
     def load(self, given: Path | None) -> State:
@@ -86,7 +87,7 @@ class Published:
         if given is not None:
             return _read(self.find(given))
         if self.source is None:
-            return _from_timm(MOBILENET_V1)
+            return _from_timm(self.hub_name)
         return self._from_torchvision(self.source)
 
     def make_sure(self, given: Path | None) -> None:
@@ -95,7 +96,7 @@ class Published:
             self.find(given)
         elif not self._is_cached():
             if self.source is None:
-                _knock(MOBILENET_V1)
+                _knock(self.hub_name)
             self.load(None)
 
     def find(self, given: Path) -> Path:
@@ -107,14 +108,53 @@ class Published:
             f"--weights {given}: there is no {self.name}: put it there, or {WITHOUT}"
         )
 
+    @property
+    def hub_name(self) -> str:
+        """timm's name of its own weights."""
+        return self.name.removesuffix(".safetensors")
+
     def _is_cached(self) -> bool:
         if self.source:
             return (Path(torch.hub.get_dir()) / "checkpoints" / self.name).is_file()
-        return _cached_by_timm(MOBILENET_V1) is not None
+        return _cached_by_timm(self.hub_name) is not None
 
     def _from_torchvision(self, source: WeightsEnum) -> State:
         with _explained(source.url, self.name, HUB), _impatient():
             return source.get_state_dict(progress=False, check_hash=True)
+
+
+@singledispatch
+def published(backbone: Backbone) -> Published:
+    """The weights of a backbone that has some; each kind registers its own.
+
+    Raises:
+        TypeError: it has none.
+    """
+    raise TypeError(f"no weights are published for {backbone.family}")
+
+
+@published.register
+def _(backbone: VGG16) -> Published:
+    weights = VGG16_BN_Weights if backbone.norm else VGG16_Weights
+    return Published.by_torchvision(weights.IMAGENET1K_V1)
+
+
+@published.register
+def _(backbone: ResNet) -> Published:
+    weights = {50: ResNet50_Weights, 101: ResNet101_Weights}[backbone.depth]
+    return Published.by_torchvision(weights.IMAGENET1K_V1)
+
+
+@published.register
+def _(backbone: MobileNetV1) -> Published:
+    return Published.by_timm(MOBILENET_V1)
+
+
+@published.register
+def _(backbone: Timm) -> Published:
+    if backbone.weights is None:
+        raise TypeError(f"no weights are published for {backbone.family}")
+    return Published.by_timm(backbone.weights)
 
 
 def _from_timm(name: str) -> State:

@@ -48,15 +48,15 @@ def heir(config: TrialConfig) -> TrialConfig:
 def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRecord | None:
     """The finished trial whose dense detector differs in the fewest fields; None if there is none.
 
-    Only trials with a backbone of the same kind and width are considered. Of equally similar ones,
-    the one with the highest AP_small is taken, then the first.
+    Only trials with a backbone of the same family and width are considered. Of equally similar
+    ones, the one with the highest AP_small is taken, then the first.
     """
     relatives = [
         (distance(record.config.detector, detector), -score, record.number, record)
         for record in records
         if record.result is not None
         and (score := record.result.dense.metrics.ap_small) is not None
-        and record.config.detector.backbone.kind == detector.backbone.kind
+        and record.config.detector.backbone.family == detector.backbone.family
         and record.config.detector.width == detector.width
     ]
     return min(relatives)[-1] if relatives else None

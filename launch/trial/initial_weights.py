@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from detectors.weights.published import Published
 from detectors.weights.shapes import load_shapes_backbone
 from launch.trial.data import TrialError
 from searchspace import Space, TrialConfig
-from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet
+from searchspace.backbones import BACKBONES
 from searchspace.domains import options
 from searchspace.initial_weights import WEIGHTS, WIDEST
 from searchspace.reading import in_words
@@ -29,13 +30,6 @@ NONE = "none"
 """Value of `--weights`: backbones start from random weights."""
 
 DOWNLOADED = ("imagenet", "auto")
-
-BACKBONES: dict[str, tuple[Callable[..., Backbone], str | None]] = {
-    "mobilenet_v1": (MobileNetV1, None),
-    "vgg16": (VGG16, "norm"),
-    "resnet": (ResNet, "depth"),
-}
-"""Kinds of backbones with published weights, and the field that selects among these."""
 
 
 def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | None]:
@@ -130,14 +124,16 @@ def fill(
 def _needed(space: Space) -> Iterator[Published]:
     """The files of published weights that a space may need, each once."""
     fields = dict(space.fields())
-    narrowest = fields["detector.width"].nearest(0)
-    if narrowest > WIDEST["imagenet"] or not set(options(fields[WEIGHTS])) & set(DOWNLOADED):
+    if not set(options(fields[WEIGHTS])) & set(DOWNLOADED):
         return
-    for kind, (cls, field) in BACKBONES.items():
-        if kind not in options(fields["detector.backbone.kind"]):
+    too_wide = fields["detector.width"].nearest(0) > WIDEST["imagenet"]
+    kinds = options(fields["detector.backbone.kind"])
+    for kind, cls in BACKBONES.by_kind.items():
+        if kind not in kinds or (cls.scales and too_wide):
             continue
-        if field is None:
-            yield Published.of(cls())
-            continue
-        for value in options(fields[f"detector.backbone.{kind}.{field}"]):
-            yield Published.of(cls(**{field: value}))
+        values = (options(fields[f"detector.backbone.{kind}.{name}"]) for name in cls.weights_by)
+        for own in itertools.product(*values):
+            # Which other fields a draw gives it plays no part here, and need not go with these.
+            backbone = cls.model_construct(**dict(zip(cls.weights_by, own, strict=True)))
+            if "imagenet" in backbone.starts():
+                yield Published.of(backbone)

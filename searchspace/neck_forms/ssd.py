@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -47,7 +48,9 @@ class SSDNeck(NeckForm):
     def write(self, backbone: Backbone, size: Size) -> tuple[Step, ...]:
         """The neck after a backbone, for an input of `size` pixels."""
         splits = isinstance(self.dual_path, DualPathSplit)
-        before = backbone.model_copy(update={"second_path": splits}).levels(1, size)
+        with suppress(ValueError):  # the configuration says what is wrong with it
+            backbone = backbone.with_second_path(splits)
+        before = backbone.levels(1, size)
         top = before.side[-1] if before.side else before.top
         grow = grown(self.ending, self.last, top)
         extend = Extend(block=self.block, norm=self.norm, grow=grow)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detectors.backbones import Backbone
+from detectors.backbones import build_backbone
 from detectors.darknet import CrossStage, DarknetBlock, Focus, PyramidPooling
 from searchspace.backbones import CSPDarknet
 from searchspace.geometry import Size
@@ -55,8 +55,8 @@ def test_focus_without_its_stride_computes_the_same_at_every_second_cell(size: S
 @pytest.mark.parametrize("size", [(96, 64), (101, 67)])
 def test_the_second_path_is_the_stock_backbone(eliminated: tuple[int, ...], size: Size) -> None:
     torch.manual_seed(0)
-    stock = Backbone(CSPDarknet(), 0.125).eval()
-    dual = Backbone(CSPDarknet(eliminated_strides=eliminated, second_path=True), 0.125).eval()
+    stock = build_backbone(CSPDarknet(), 0.125).eval()
+    dual = build_backbone(CSPDarknet(eliminated_strides=eliminated, second_path=True), 0.125).eval()
     dual.load_state_dict(stock.state_dict())
     images = torch.rand(1, 3, *size)
     expected, made = stock(images).maps, dual(images)
@@ -92,7 +92,8 @@ def test_pooling_takes_the_maxima_of_three_windows() -> None:
 
 
 def test_batch_norms_have_yoloxs_constants() -> None:
-    norms = [m for m in Backbone(CSPDarknet(), 0.125).modules() if isinstance(m, nn.BatchNorm2d)]
+    backbone = build_backbone(CSPDarknet(), 0.125)
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.03)}
 
@@ -101,6 +102,6 @@ def test_batch_norms_have_yoloxs_constants() -> None:
     ("depth", "blocks"), [(0.33, [1, 3, 3, 1]), (0.67, [2, 6, 6, 2]), (0.05, [1, 1, 1, 1])]
 )
 def test_depth_multiplies_the_blocks(depth: float, blocks: list[int]) -> None:
-    backbone = Backbone(CSPDarknet(depth=depth), 0.125)
+    backbone = build_backbone(CSPDarknet(depth=depth), 0.125)
     stages = [layer for layer in backbone.children() if isinstance(layer, CrossStage)]
     assert [len(stage.through) - 1 for stage in stages] == blocks

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detectors.backbones import Backbone
+from detectors.backbones import build_backbone
 from detectors.data.coco import CocoSplit, DataSource, read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.weights.make_shapes import TAPS, Trunk, pixel_labels, train
@@ -45,7 +45,7 @@ def test_a_trained_trunk_fills_backbones_of_any_stride(split: CocoSplit, tmp_pat
     assert all(other.layer5[1][0].weight is first.layer5[1][0].weight for other in others)
 
     save_backbone(first, tmp_path / "backbone.safetensors")
-    fresh = Backbone(MobileNetV1(eliminated_strides=(4,), taps=TAPS), 0.125)
+    fresh = build_backbone(MobileNetV1(eliminated_strides=(4,), taps=TAPS), 0.125)
     placement = place(fresh, load_file(tmp_path / "backbone.safetensors"))
     assert (placement.unplaced, placement.sliced) == ((), ())
     assert torch.allclose(fresh.layer5[1][0].weight, first.layer5[1][0].weight, atol=1e-3)

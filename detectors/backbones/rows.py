@@ -7,12 +7,12 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from detectors.backbones.contract import Backbone
 from detectors.blocks import Bottleneck, conv_norm_relu, conv_norm_silu, init_without_norm
+from detectors.building import builds
 from detectors.darknet import CrossStage, Focus, PyramidPooling
 from detectors.features import Features
-from searchspace.backbones import Backbone as BackboneConfig
-from searchspace.backbones import Row
-from searchspace.training import Frozen
+from searchspace.backbones import Row, RowBackbone
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
@@ -69,45 +69,29 @@ def every_second(x: Tensor) -> Tensor:
     return x[:, :, ::2, ::2]
 
 
-class Backbone(nn.Module):
+@builds(RowBackbone)
+class RowNetwork(Backbone):
     """Rows in sequence; the outputs of the tapped ones are handed on.
 
     Layers are named after their rows, so that weights fit whatever strides were eliminated. The
     second path runs through the same layers; their batch norms see both paths, one after the other.
     """
 
-    def __init__(self, config: BackboneConfig, width: float) -> None:
+    def __init__(self, config: RowBackbone, width: float) -> None:
         super().__init__()
         self.taps = config.taps
         self.halved = config.halved_rows()
-        self.frozen = Frozen()
         channels = 3
         for row in config.rows(width):
             self.add_module(row.name, build_row(row, channels))
             channels = row.channels
         init_without_norm(self)
 
-    def freeze(self, frozen: Frozen) -> None:
-        """Set what learns nothing from now on; all else learns again."""
-        self.frozen = frozen
-        for index, row in enumerate(self.children()):
-            row.requires_grad_(index >= frozen.rows)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Set the mode of all but frozen batch norms, which are always in eval mode."""
-        super().train(mode)
-        for index, row in enumerate(self.children()):
-            if index < self.frozen.rows:
-                row.eval()
-        if self.frozen.statistics:
-            for layer in self.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.eval()
-        return self
+    def first(self, stages: int) -> list[str]:
+        rows = [name for name, _ in self.named_children()][:stages]
+        return [name for name, _ in self.named_modules() if name.partition(".")[0] in rows]
 
     def forward(self, images: Tensor) -> Features:
-        """Images [N, 3, H, W] to the tapped maps, finest first."""
         maps, side = [], []
         x, second = images, None
         for name, layer in self.named_children():

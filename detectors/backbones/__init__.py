@@ -1,0 +1,16 @@
+"""The modules of backbones."""
+
+from __future__ import annotations
+
+from detectors.backbones.contract import Backbone
+from detectors.backbones.rows import RowNetwork
+from detectors.backbones.timm_models import TimmNetwork
+from detectors.building import module_for
+from searchspace import backbones as config
+
+__all__ = ["Backbone", "RowNetwork", "TimmNetwork", "build_backbone"]
+
+
+def build_backbone(backbone: config.Backbone, width: float) -> Backbone:
+    """The module of a backbone at a width multiplier."""
+    return module_for(backbone)(backbone, width)
