@@ -102,7 +102,7 @@ class ChannelGraph:
                 yield name, "the predictions do not depend on it"
             elif None in self.next_layers(layer):
                 yield name, "its outputs are the predictions"
-            elif layer.groups > 1 and not is_depthwise(layer):
+            elif is_grouped(layer):
                 yield name, f"a convolution in {layer.groups} groups"
 
     def _find_groups(self) -> None:
@@ -113,7 +113,11 @@ class ChannelGraph:
             self.groups[name] = self.group(name, range(self.count(name)))
             makers = self.makers(name)
             placed.update(makers)
-            stuck = [self.names[m] for m in makers if self.names[m] in self.fixed]
+            stuck = [
+                self.names[layer]
+                for layer in dict.fromkeys(dependency.layer for dependency, _ in self.groups[name])
+                if self.names.get(layer) in self.fixed and (layer in makers or is_grouped(layer))
+            ]
             if stuck:
                 del self.groups[name]
                 self.fixed |= {
@@ -127,6 +131,11 @@ def _convolution(layer: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d:
     if not isinstance(layer, CONVOLUTIONS):
         raise TypeError(f"{name} is a {type(layer).__name__}, not a convolution")
     return layer
+
+
+def is_grouped(layer: nn.Module) -> bool:
+    """Whether a convolution mixes channels within groups, which have to stay equal in size."""
+    return isinstance(layer, CONVOLUTIONS) and layer.groups > 1 and not is_depthwise(layer)
 
 
 def is_dense(layer: nn.Module) -> bool:

@@ -81,7 +81,7 @@ class Sides:
         multiple: what the sides of an image have to be multiples of.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         """Raises `Refused`: it takes one size of images only, or its maps follow no such rule."""
         self.net = net
         self.reductions: list[int] = net.feature_info.reduction()
@@ -136,7 +136,7 @@ def facts(name: str) -> dict[str, Any]:
     Raises:
         Refused: it cannot be a backbone.
     """
-    net = extractor(name)
+    net: Any = extractor(name)
     sides = Sides(net)
     if len(set(sides.reductions)) < 2:
         raise Refused("all of its maps have one size")
@@ -154,9 +154,9 @@ def tags(name: str) -> dict[str, str]:
     """A model's pretrained weights that timm can fetch, the default ones first, by their pixels."""
     whole = timm.models.get_arch_pretrained_cfgs(name)
     own = {full.partition(".")[2]: cfg for full, cfg in whole.items()}
-    default = timm.get_pretrained_cfg(name).tag
+    default = timm.get_pretrained_cfg(name)
     found = {}
-    for tag in sorted(own, key=lambda tag: tag != default):
+    for tag in sorted(own, key=lambda tag: default is None or tag != default.tag):
         cfg = own[tag]
         pixels = [kind for kind, of in PIXELS.items() if of == (tuple(cfg.mean), tuple(cfg.std))]
         if cfg.hf_hub_id and pixels:
@@ -177,7 +177,7 @@ def why_whole(config: Timm) -> str:
         signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
         graph = ChannelGraph(detector)
         removed = {
-            root: range(0, graph.count(root), 2)
+            root: torch.randperm(graph.count(root))[::2].sort().values.tolist()
             for root in graph.groups
             if root.startswith("backbone.") and graph.count(root) > 1
         }

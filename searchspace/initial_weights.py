@@ -51,7 +51,11 @@ def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
     """
     family = detector.backbone.family
     if weights in WIDEST and weights not in detector.backbone.starts():
-        kinds = [kind for kind, cls in BACKBONES.by_kind.items() if weights in cls().starts()]
+        kinds = [
+            kind
+            for kind, cls in BACKBONES.by_kind.items()
+            if weights in cls.model_validate({}).starts()
+        ]
         raise InputError(
             f"{WEIGHTS} {weights!r} holds {', '.join(kinds)}, not {family}: use 'none'"
         )

@@ -171,8 +171,8 @@ class Timm(Backbone):
     def check_size(self, size: Size) -> None:
         step = self.model.multiple
         if any(side % step for side in size):
-            below = tuple(side // step * step for side in size)
-            above = tuple(-(-side // step) * step for side in size)
+            below = along_axes(lambda side: side // step * step, size)
+            above = along_axes(lambda side: -(-side // step) * step, size)
             raise ValueError(
                 f"input_size {shown(size)}: {self.name} takes sides that are multiples of {step}: "
                 f"set it to {shown(below)} or {shown(above)}"

