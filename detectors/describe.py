@@ -148,9 +148,7 @@ def _pieces(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield f".{name}", child
 
 
-def _new_maps(
-    given: Tensor | Features, made: Tensor | Sequence[Tensor] | Features
-) -> list[Tensor]:
+def _new_maps(given: Tensor | Features, made: Tensor | Sequence[Tensor] | Features) -> list[Tensor]:
     """The outputs of a layer; for features, only the maps that were not among its inputs."""
     if not isinstance(made, Features):
         return [made] if isinstance(made, Tensor) else list(made)

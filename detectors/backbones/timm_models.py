@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from detectors.backbones.contract import Backbone
@@ -23,7 +25,7 @@ class TimmNetwork(Backbone):
         import timm  # here, because detectors without it need not wait for it
 
         try:
-            self.net = timm.create_model(
+            net: Any = timm.create_model(
                 config.name.partition(".")[0],
                 pretrained=False,
                 features_only=True,
@@ -31,22 +33,23 @@ class TimmNetwork(Backbone):
             )
         except RuntimeError as error:
             raise ValueError(_differs(config, str(error))) from None
-        found = self.net.feature_info.channels(), self.net.feature_info.reduction()
+        self.net: nn.Module = net
+        found = net.feature_info.channels(), net.feature_info.reduction()
         declared = [level.channels for level in config.levels(width, (1, 1)).maps]
         if found != (declared, list(config.taps)):
             raise ValueError(_differs(config, f"channels and strides are {found}"))
-        self._drop_unread()
+        self._drop_unread(len(declared))
 
     def forward(self, images: Tensor) -> Features:
         maps = list(self.net(images))
         return Features(maps=maps, top=maps[-1])
 
-    def _drop_unread(self) -> None:
+    def _drop_unread(self, maps: int) -> None:
         """Leave out the stages after the last tap, where timm itself does not."""
         blocks = getattr(self.net, "blocks", None)
         if not isinstance(blocks, nn.Sequential):
             return
-        read = self._read_by(len(self.net.feature_info.channels()))
+        read = self._read_by(maps)
         last = max(int(name.split(".")[2]) for name in read if name.startswith("net.blocks."))
         del blocks[last + 1 :]
 

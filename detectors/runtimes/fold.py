@@ -24,8 +24,8 @@ def folded(detector: Detector) -> Detector:
     """
     copied = copy.deepcopy(detector).eval()
     for module in list(copied.modules()):
-        if hasattr(module, "reparameterize"):  # timm's name for it
-            module.reparameterize()
+        if callable(merge := getattr(module, "reparameterize", None)):  # timm's name for it
+            merge()
     pairs = dict(_pairs(copied))
     for name, norm in list(copied.named_modules()):
         if norm in pairs:
@@ -90,6 +90,5 @@ def _readers(ends: list[Node | None]) -> Counter[Node | None]:
 
 def _what_is_left(norm: nn.BatchNorm2d) -> nn.Module:
     """What a layer does after its normalisation: timm's have an activation in them."""
-    if type(norm) is nn.BatchNorm2d:
-        return nn.Identity()
-    return nn.Sequential(norm.drop, norm.act)
+    after = [getattr(norm, name, None) for name in ("drop", "act")]
+    return nn.Sequential(*(layer for layer in after if layer is not None))

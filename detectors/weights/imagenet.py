@@ -76,7 +76,7 @@ def _(backbone: Timm, state: State) -> State:
     import timm
 
     net = timm.create_model(
-        backbone.weights,
+        backbone.weights or backbone.name,
         pretrained=True,
         features_only=True,
         out_indices=backbone.indices,
