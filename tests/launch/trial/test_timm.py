@@ -48,9 +48,9 @@ def test_a_trial_goes_from_training_to_measurement(
     ("runtime", "precision", "tolerance"),
     [
         ("eager", "float32", 1e-3),
-        pytest.param("onnxruntime", "float32", 1e-3, marks=needs_extra("onnxruntime")),
-        pytest.param("openvino", "float32", 1e-3, marks=needs_extra("openvino")),
-        pytest.param("openvino", "int8", 0.6, marks=needs_extra("openvino")),
+        pytest.param("onnxruntime", "float32", 1e-3, marks=needs_extra),
+        pytest.param("openvino", "float32", 1e-3, marks=needs_extra),
+        pytest.param("openvino", "int8", 0.6, marks=needs_extra),
     ],
 )
 def test_it_is_deployed_as_others_are(runtime: str, precision: str, tolerance: float) -> None:
