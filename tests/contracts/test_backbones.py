@@ -180,7 +180,7 @@ def pruning(ratio: float = 0.4) -> CompressConfig:
 @pytest.mark.parametrize("name", [name for name in SAMPLE if known(name).whole])
 def test_models_that_cannot_be_pruned_say_so_at_once(name: str) -> None:
     step = known(name).multiple
-    detector = on(Timm(name=name), input_size=-(-64 // step) * step)
+    detector = on(Timm(name=name), input_size=-(-96 // step) * step)
     with pytest.raises(ValidationError, match=rf"compress\.pruning 'importance'.*timm {name} \("):
         TrialConfig(detector=detector, compress=pruning())
     assert TrialConfig(detector=detector).detector == detector
