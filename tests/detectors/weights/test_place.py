@@ -144,7 +144,7 @@ def test_a_saved_backbone_fits_one_of_its_width_and_is_sliced_for_narrower(
 
 def test_shapes_weights_are_refused_where_there_are_none(make_detector: MakeDetector) -> None:
     width = SHAPES_WIDTHS[-1] + 0.125
-    with pytest.raises(ValueError, match=rf"train\.weights 'shapes'.*width {width}: use 'none'"):
+    with pytest.raises(ValueError, match=rf"train\.weights 'shapes'.*not {width}: lower .*'none'"):
         load_shapes_backbone(make_detector(width=width))
 
 
