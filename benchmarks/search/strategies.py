@@ -15,7 +15,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
 from launch.study.failures import Failure
-from launch.study.settings import SplitPaths, StudySettings
+from launch.study.settings import SplitPaths, StudySettings, settings_of
 from launch.study.study import Study, open_study
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
@@ -25,7 +25,7 @@ NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))
 
 def settings_for(space: Space, seed: int, trials: int, **devices: Any) -> StudySettings:
     """Settings of a study whose data are never read."""
-    return StudySettings(
+    return settings_of(
         space=space.dump(),
         train=NOWHERE,
         val=NOWHERE,

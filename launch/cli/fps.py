@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 import typer
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from rich.console import Group
 from rich.table import Table
 
@@ -18,8 +18,9 @@ from detectors.runtimes.deployment import deploy_as
 from detectors.timing.cost import Cost
 from detectors.timing.measure import Candidate, hardware_name, measure_together
 from launch.cli import option_types
+from launch.cli.from_fields import with_options
 from launch.cli.names import find_detector
-from launch.cli.options import Device
+from launch.cli.options import DeviceOption, Options
 from launch.cli.terminal import console
 from launch.figures import LABELS, MISSING, show
 from launch.trial.run import pick_device
@@ -43,6 +44,21 @@ class Row:
     outcome: Cost | str
 
 
+class FormOptions(Options):
+    """In which form detectors are measured, and for how long."""
+
+    runtime: tuple[str, ...] = Field(
+        default=(), description="Runtime; by default the fastest that is installed."
+    )
+    precision: str = Field(default=AUTO, description="float32, bfloat16, float16 or int8.")
+    batch: int = Field(default=1, ge=1, le=MOST_BATCH, description="Images per call.")
+    threads: int = Field(default=1, ge=1, le=MOST_THREADS, description="CPU threads.")
+    seconds: float = Field(
+        default=10, gt=0, description="Time budget per detector in seconds."
+    )
+
+
+@with_options
 def fps_command(
     systems: Annotated[
         list[str],
@@ -52,45 +68,23 @@ def fps_command(
             help="Papers' systems, trials as JSON, or folders of saved detectors.",
         ),
     ],
-    runtime: Annotated[
-        list[str] | None, typer.Option(help="Repeatable; default: fastest installed.")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")] = AUTO,
-    batch: Annotated[int, typer.Option(min=1, max=MOST_BATCH, help="Images per call.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
-    seconds: Annotated[
-        float,
-        typer.Option(
-            parser=option_types.number(above=0),
-            metavar="NUMBER",
-            help="Time budget per detector in seconds.",
-        ),
-    ] = 10,
-    device: Device = None,
+    form: FormOptions,
+    where: DeviceOption,
 ) -> None:
-    """Measure detectors in turns: frames per second from image to boxes, latency, memory, size."""
-    forms = [_form(name, precision, batch, threads, seconds) for name in runtime or [AUTO]]
+    forms = [_form(name, form) for name in form.runtime or [AUTO]]
     detectors = {name: find_detector(name) for name in systems}
-    where = pick_device(device)
-    rows = measure_rows(detectors, forms, where)
-    on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if where.type == "cpu" else ""
-    console.print(fps_tables(rows, f"{hardware_name(where)}{on_cpu}, batch {batch}"))
+    device, threads = pick_device(where.device), form.threads
+    rows = measure_rows(detectors, forms, device)
+    on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else ""
+    console.print(fps_tables(rows, f"{hardware_name(device)}{on_cpu}, batch {form.batch}"))
     for note in notes(rows):
         console.say(note)
 
 
-def _form(runtime: str, precision: str, batch: int, threads: int, seconds: float) -> MeasureConfig:
-    """The measurement's configuration; a usage error if there is no such form."""
+def _form(runtime: str, form: FormOptions) -> MeasureConfig:
+    """How detectors are measured; a usage error if there is no such form."""
     try:
-        return MeasureConfig.model_validate(
-            {
-                "runtime": runtime,
-                "precision": precision,
-                "batch": batch,
-                "threads": threads,
-                "seconds": seconds,
-            }
-        )
+        return MeasureConfig(**{**dict(form), "runtime": runtime})
     except ValidationError as error:
         raise typer.BadParameter(in_words(error)) from None
 

@@ -59,7 +59,7 @@ DATA = {
         "Reduce an annotation file to some classes and a random subset of its images.",
     ),
     "preview": (
-        "launch.cli.data:preview_command",
+        "launch.cli.preview:preview_command",
         "Draw augmented training images with their boxes and class names.",
     ),
 }

@@ -6,7 +6,7 @@ A value that a parser rejects ends the command with status 2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -48,21 +48,6 @@ def text(value: str) -> str:
     if not value.strip():
         raise typer.BadParameter("it is empty; give a value, or remove the option")
     return value
-
-
-def one_of(known: Callable[[], Collection[str]]) -> Callable[[str], str]:
-    """A parser of names.
-
-    Args:
-        known: returns the known names, which plugins may extend.
-    """
-
-    def parse(value: str) -> str:
-        if value not in known():
-            raise typer.BadParameter(f"{shown(value)}: choose from {', '.join(known())}")
-        return value
-
-    return parse
 
 
 def path(value: str | Path) -> Path:

@@ -1,104 +1,121 @@
-"""Options shared by several commands."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from detectors.data.coco import DataSource, Split
 from launch.cli import option_types
+from launch.study.search_settings import Device, Option, Weights
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        parser=option_types.in_folder,
-        metavar="FOLDER",
-        help="COCO folder: train/, val/, annotations/instances_{train,val}.json.",
-    ),
+if TYPE_CHECKING:
+    from detectors.data.coco import DataSource
+
+InFolder = Annotated[Path, BeforeValidator(option_types.in_folder)]
+InFile = Annotated[Path, BeforeValidator(option_types.in_file)]
+OutFolder = Annotated[Path, BeforeValidator(option_types.out_folder)]
+OutFile = Annotated[Path, BeforeValidator(option_types.out_file)]
+"""Fields of the models of options that are paths."""
+
+_images = Annotated[
+    InFolder | None,
+    Option("FOLDER"),
+    Field(description="Folder of images, in place of --data."),
 ]
-Images = Annotated[
-    Path | None,
-    typer.Option(
-        parser=option_types.in_folder, metavar="FOLDER", help="Image folder, instead of --data."
-    ),
+_annotations = Annotated[
+    InFile | None, Option("FILE"), Field(description="COCO file, in place of --data.")
 ]
-Annotations = Annotated[
-    Path | None,
-    typer.Option(parser=option_types.in_file, metavar="FILE", help="COCO file, instead of --data."),
-]
+
+
+class Options(BaseModel):
+    """Options of a command, by which `launch.cli.from_fields` makes them."""
+
+    model_config = ConfigDict(frozen=True, title="Options", allow_inf_nan=False)
+
+
+class DataPaths(Options):
+    """Where training and validation data lie."""
+
+    model_config = ConfigDict(title="Data")
+
+    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None,
+        description="COCO folder: train/, val/, annotations/instances_{train,val}.json.",
+    )
+    train_images: _images = None
+    train_annotations: _annotations = None
+    val_images: _images = None
+    val_annotations: _annotations = None
+
+    def source(self) -> DataSource | None:
+        """The data that the options name; None where they name none."""
+        # Only here: a help text needs no torch.
+        from detectors.data.coco import DataSource, Split
+
+        train, val = (
+            (self.train_images, self.train_annotations),
+            (self.val_images, self.val_annotations),
+        )
+        paths = (*train, *val)
+        if self.data and any(paths):
+            raise typer.BadParameter(
+                "it and the four explicit paths exclude each other", param_hint="--data"
+            )
+        if self.data:
+            return DataSource.from_folder(self.data)
+        if not any(paths):
+            return None
+        if not all(paths):
+            raise typer.BadParameter(
+                "give all of --train-images, --train-annotations, --val-images, --val-annotations"
+            )
+        return DataSource(Split(*train), Split(*val))
+
+    def needed_source(self) -> DataSource:
+        """The same; a usage error where the options name no data."""
+        source = self.source()
+        if source is None:
+            raise typer.BadParameter("give --data, or the four paths of images and annotations")
+        return source
+
+
+class DeviceOption(Options):
+    device: Device = None
+
+
+class RunOptions(DeviceOption):
+    """Where a trial runs, begins and leaves its files."""
+
+    weights: Weights = None
+    out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Folder of its artefacts; a new one in runs/ by default."
+    )
+
+
+class AncestorOption(Options):
+    ancestor: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None,
+        description="Saved detector whose weights training starts from; by default the one that "
+        "the trial had, if any.",
+    )
+
+
 TrialFile = Annotated[
     Path,
     typer.Argument(
         parser=option_types.in_file, metavar="CONFIG", help="A trial configuration as JSON."
     ),
 ]
-ResultFolder = Annotated[
-    Path | None,
-    typer.Option(parser=option_types.out_folder, metavar="FOLDER", help="Folder of artefacts."),
-]
-Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED)]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Drop and count bad entries of the data.")
-]
-
-Device = Annotated[
-    str | None,
-    typer.Option(
-        parser=option_types.text,
-        metavar="DEVICE",
-        help="cpu or cuda; default: a GPU if there is one.",
-    ),
-]
-
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        parser=option_types.text,
-        metavar="FOLDER|none",
-        help="Folder or file of published weights, instead of a download; none: random weights.",
-    ),
-]
-
-Ancestor = Annotated[
-    Path | None,
-    typer.Option(
-        parser=option_types.in_folder,
-        metavar="FOLDER",
-        help="Saved detector whose weights training starts from; default: the trial's ancestor.",
-    ),
-]
-
-
-def data_source(data: Path | None, paths: tuple[Path | None, ...]) -> DataSource | None:
-    """The data that the options name; None if they name none. Raises a usage error."""
-    if data and any(paths):
-        raise typer.BadParameter("give either it or the four explicit paths", param_hint="--data")
-    if data:
-        return DataSource.from_folder(data)
-    if not any(paths):
-        return None
-    given = [path for path in paths if path is not None]
-    if len(given) < len(paths):
-        raise typer.BadParameter(
-            "give all of --train-images, --train-annotations, --val-images, --val-annotations"
-        )
-    train_images, train_annotations, val_images, val_annotations = given
-    return DataSource(Split(train_images, train_annotations), Split(val_images, val_annotations))
-
-
-def needed_source(source: DataSource | None) -> DataSource:
-    """The source itself; a usage error if the options name no data."""
-    if source is None:
-        raise typer.BadParameter("give --data, or the four paths of images and annotations")
-    return source
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of random draws.")]
 
 
 def parse_ratios(option: str, text: str) -> list[float]:
-    """Comma-separated numbers between 0 and 1 from an option; raises a usage error for others."""
+    """Numbers between 0 and 1 with commas between them, as an option has them."""
     try:
         ratios = [float(part) for part in text.split(",")]
     except ValueError:

@@ -1,65 +1,117 @@
-"""A contact sheet of augmented training images."""
+"""`sparrow data preview`: augmented training images, to look at before training on them."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
+from typing import Annotated, Literal
 
-import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional
-from torchvision.utils import draw_bounding_boxes, make_grid
+import typer
+from pydantic import Field
+from torchvision.io import encode_png
 
-from detectors.data.coco import CocoSplit
-from detectors.data.samples import TrainingSet
-from detectors.data.transforms import Sample
-from detectors.detector import SMALL_AREA
+from detectors.data.coco import DataSource, Split, read_split
+from launch.cli.contact_sheet import OTHER, PASTED, SMALL, contact_sheet
+from launch.cli.from_fields import usage_errors, with_options
+from launch.cli.names import read_trial
+from launch.cli.options import InFile, InFolder, Options, OutFile, Seed
+from launch.cli.terminal import console
+from launch.study.search_settings import DataOptions, Option
+from searchspace import TrainConfig
+from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize
-from searchspace.training import TrainConfig
+from searchspace.training import Augment, CopyPaste
 
-PASTED, SMALL, OTHER = "magenta", "orange", "lime"
-"""The colours of boxes: pasted ones, other small ones by the original annotation, the rest."""
+MOST_SIDE = 8192
+"""Pixels of a side; a larger image takes gigabytes."""
 
-LEAST_SIDE = 320
-"""Smaller images are enlarged by an integer factor to at least this many pixels per side."""
-
-
-def contact_sheet(
-    split: CocoSplit, config: TrainConfig, input_size: InputSize, count: int, seed: int = 0
-) -> Tensor:
-    """Training images of the first epoch as seen by the network, with boxes and class names.
-
-    Args:
-        count: number of images, drawn from the whole epoch, including those of copy-paste.
-
-    Returns:
-        uint8 [3, H, W].
-    """
-    samples = TrainingSet(split, config, input_size, seed)
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
-    names = [category.name for category in split.categories]
-    tiles = [_drawn(samples[int(index)], names) for index in order[:count]]
-    return make_grid(tiles, nrow=math.ceil(math.sqrt(len(tiles))), padding=4, pad_value=255)
+PASTING = ("copies", "pastes", "probability", "source")
+PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
+"""What `--plain` leaves out."""
 
 
-def _drawn(sample: Sample, names: list[str]) -> Tensor:
-    """An image with its objects, enlarged so that their names can be read."""
-    image, target = sample
-    height, width = image.shape[-2:]
-    factor = math.ceil(LEAST_SIDE / min(height, width))
-    image = functional.resize(
-        image, [factor * height, factor * width], functional.InterpolationMode.NEAREST_EXACT
+class PreviewSource(Options):
+    """The images that are drawn from; of a folder its training images."""
+
+    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="COCO folder, whose training images are shown."
     )
-    if not len(target["labels"]):
-        return image
-    return draw_bounding_boxes(
-        image,
-        target["boxes"].as_subclass(Tensor) * factor,
-        labels=[names[label - 1] for label in target["labels"].tolist()],
-        colors=_colours(target),
-        width=2,
+    images: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Folder of images, in place of --data."
+    )
+    annotations: Annotated[InFile | None, Option("FILE")] = Field(
+        default=None, description="COCO file, in place of --data."
     )
 
+    def split(self) -> Split:
+        if bool(self.data) == bool(self.images or self.annotations):
+            raise typer.BadParameter("give --data, or --images and --annotations")
+        if self.data:
+            return DataSource.from_folder(self.data).train
+        if not (self.images and self.annotations):
+            raise typer.BadParameter("give both --images and --annotations")
+        return Split(self.images, self.annotations)
 
-def _colours(target: dict[str, Tensor]) -> list[str | tuple[int, int, int]]:
-    flags = zip(target["pasted"].tolist(), (target["area"] < SMALL_AREA).tolist(), strict=True)
-    return [PASTED if pasted else SMALL if small else OTHER for pasted, small in flags]
+
+class Recipe(Options):
+    """How images are augmented: as in a trial, or by options."""
+
+    config: Annotated[InFile | None, Option("FILE")] = Field(
+        default=None, description="Trial as JSON, in place of the other options of augmentation."
+    )
+    size: int | None = Field(default=None, ge=1, le=MOST_SIDE, description="Input size in pixels.")
+    copies: int | None = Field(
+        default=None, ge=0, le=3, description="Additional images of copy-paste."
+    )
+    pastes: int | None = Field(default=None, ge=1, le=3, description="Pastes of each small object.")
+    probability: float | None = Field(
+        default=None, ge=0, le=1, description="Probability of pasting into an original image."
+    )
+    source: Literal["mask", "box", "mask_or_box"] | None = Field(
+        default=None, description="Cut out pastes by mask or box."
+    )
+    mosaic: float | None = Field(
+        default=None, ge=0, le=1, description="Probability of a mosaic of four images."
+    )
+    plain: bool = Field(
+        default=False, description="No changes of colour, zoom, crop or flip."
+    )
+
+    def read(self) -> tuple[TrainConfig, InputSize]:
+        """How images are augmented, and the input size."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"plain"}}
+        if self.config is None:
+            pasting = {name: value for name, value in given.items() if name in PASTING}
+            augment = PLAIN if self.plain else {}
+            if self.mosaic is not None:
+                augment = augment | {"mosaic": self.mosaic}
+            with usage_errors():
+                train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
+            return train, self.size or DetectorConfig().input_size
+        if self.plain or given.keys() - {"config"}:
+            raise typer.BadParameter(
+                "it sets the augmentation; give either it or augmentation options",
+                param_hint="--config",
+            )
+        trial = read_trial(self.config)
+        return trial.train, trial.detector.input_size
+
+
+class SheetOptions(Options):
+    """What is drawn, and where it is written."""
+
+    count: int = Field(default=16, ge=1, le=1024, description="Number of images.")
+    out: Annotated[OutFile, Option("FILE")] = Field(
+        default=Path("preview.png"), description="PNG to write."
+    )
+
+
+@with_options
+def preview_command(
+    source: PreviewSource, recipe: Recipe, data: DataOptions, sheet: SheetOptions, seed: Seed = 0
+) -> None:
+    train, input_size = recipe.read()
+    split = read_split(source.split(), data.skip_bad)
+    drawn = contact_sheet(split, train, input_size, sheet.count, seed)
+    sheet.out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.out.write_bytes(encode_png(drawn).numpy().tobytes())
+    console.say(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {sheet.out}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from launch.cli import option_types
-from launch.cli.search import print_front, print_no_front
+from launch.cli.search_output import print_front, print_no_front
 from launch.searches import report
 
 

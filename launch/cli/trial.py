@@ -6,19 +6,9 @@ import sys
 from pathlib import Path
 
 from launch.cli.bugs import evidence_in
+from launch.cli.from_fields import with_options
 from launch.cli.names import read_trial
-from launch.cli.options import (
-    Ancestor,
-    Annotations,
-    Data,
-    Device,
-    Images,
-    ResultFolder,
-    TrialFile,
-    Weights,
-    data_source,
-    needed_source,
-)
+from launch.cli.options import AncestorOption, DataPaths, RunOptions, TrialFile
 from launch.cli.terminal import console
 from launch.report.epochs import epochs_in_words
 from launch.trial.ancestor import ancestor_beside
@@ -27,36 +17,26 @@ from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
 
 
+@with_options
 def trial_command(
     config: TrialFile,
-    data: Data = None,
-    train_images: Images = None,
-    train_annotations: Annotations = None,
-    val_images: Images = None,
-    val_annotations: Annotations = None,
-    out: ResultFolder = None,
-    device: Device = None,
-    weights: Weights = None,
-    ancestor: Ancestor = None,
+    data: DataPaths,
+    options: RunOptions,
+    start: AncestorOption,
 ) -> None:
-    """Run one trial without Ray: train, prune, fine-tune, evaluate, measure."""
-    trial, given = trial_with_weights(read_trial(config), weights)
-    source = needed_source(
-        data_source(data, (train_images, train_annotations, val_images, val_annotations))
-    )
-    folder = out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
-    progress = sys.stderr.isatty()
-    start = ancestor or ancestor_beside(config)
+    trial, given = trial_with_weights(read_trial(config), options.weights)
+    source = data.needed_source()
+    folder = options.out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
     with evidence_in(folder) as log:
         result = run_trial(
             trial,
             source,
             folder,
-            device=device,
+            device=options.device,
             on_epoch=log.note_epoch,
-            progress=progress,
+            progress=sys.stderr.isatty(),
             weights=given,
-            ancestor=start,
+            ancestor=start.ancestor or ancestor_beside(config),
         )
     _print_result(result)
     console.say(f"Artefacts: {folder}")

@@ -72,7 +72,7 @@ def given_to(study: Study, record: TrialRecord) -> TrialOptions:
     return TrialOptions(
         stages=study.stages.resolve(),
         load_teacher=teachers_in(study.settings.teachers),
-        weights=study.settings.weights,
+        weights=study.settings.start.weights,
         ancestor=ancestor and ancestor.resolve(),
     )
 

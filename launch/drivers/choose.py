@@ -6,7 +6,7 @@ import dataclasses
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from launch.trial.data import SettingsError
+from launch.trial.errors import SettingsError
 
 if TYPE_CHECKING:
     from launch.drivers.driver import Driver

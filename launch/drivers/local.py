@@ -77,7 +77,7 @@ class _Overdue(BaseException):
 def _run(
     study: Study, record: TrialRecord, data: TrialData, vigil: Vigil
 ) -> TrialResult | Failure | Ended:
-    number, minutes = record.number, study.settings.trial_timeout
+    number, minutes = record.number, study.settings.budget.trial_timeout
 
     def heard() -> None:
         vigil.hear(number, limits(study.record(number), study.records, minutes))
@@ -89,7 +89,7 @@ def _run(
             record.config,
             data,
             study.trial_folder(record),
-            study.settings.device,
+            study.settings.resources.device,
             on_epoch=lambda stage, epoch, losses: heard(),
             watch=watch,
             **given_to(study, record),

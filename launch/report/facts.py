@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from launch.decisions.inheritance import SHARE
 from launch.decisions.pruning_ladder import trainings_saved
-from launch.figures import DEFAULT, LABELS, SENSES
+from launch.figures import LABELS, SENSES
 from launch.records import TrialRecord
 from launch.report.speed import speed_facts
+from launch.study.search_settings import SearchSettings, options_in, options_of
 from launch.study.settings import StudySettings
 
 
 def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> dict[str, str]:
-    """The facts that a reader needs to judge the figures, by name."""
+    """The facts that a reader needs to judge the figures, by name.
+
+    Options of a search are among them wherever they are not as usual.
+    """
     measured = next((r.result.final.cost for r in records if r.result), None)
     device = measured.device if measured else "nothing yet"
     threads = f", {measured.threads} thread" if measured and measured.threads else ""
@@ -28,50 +34,52 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
         **({"Dropped by skip_bad": "; ".join(settings.dropped)} if settings.dropped else {}),
         "Speed measured on": device + threads,
         **speed_facts(records),
-        "Trials requested": str(settings.trials),
-        "Sampler": settings.sampler,
-        **_objectives(settings),
-        **_early_ends(settings),
-        **({"Pruning ladder": _ladder(settings, records)} if settings.ladder else {}),
-        **({"Weight inheritance": _inheritance(records)} if settings.inherit else {}),
-        **_warm_start(settings),
-        **(
-            {"Constraints": ", ".join(map(str, settings.constraints))}
-            if settings.constraints
-            else {}
-        ),
-        "Seed": str(settings.seed),
+        **dict(_options(settings, records)),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
     }
 
 
-def _objectives(settings: StudySettings) -> dict[str, str]:
-    """The objectives, if they are not the default ones."""
-    if settings.objectives == DEFAULT:
-        return {}
-    words = (f"{'more' if SENSES[n].up else 'less'} {LABELS[n]}" for n in settings.objectives)
-    return {"Objectives": ", ".join(words)}
+ALWAYS = ("trials", "sampler", "seed")
+"""Options that are shown even where they are as usual."""
+
+SAID_ELSEWHERE = ("skip_bad", "stopped_as")
 
 
-def _early_ends(settings: StudySettings) -> dict[str, str]:
-    """The causes of early ends, apart from constraints."""
-    ends = []
-    if settings.gate:
-        ends.append("before training if the predicted upper bound is dominated by the front")
-    if settings.early_stopping:
-        ends.append(settings.early_stopping.in_words())
-    return {"Ended early": "; ".join(ends)} if ends else {}
+def _options(
+    settings: StudySettings, records: tuple[TrialRecord, ...]
+) -> Iterator[tuple[str, str]]:
+    """Headings and words for the options of a search."""
+    own = {
+        "objectives": lambda: ", ".join(map(_direction, settings.goal.objectives)),
+        "early_stopping": lambda: settings.early_stopping.in_words(),
+        "inherit": lambda: _inheritance(records),
+        "ladder": lambda: _ladder(settings, records),
+        "warm_start": lambda: "; ".join(
+            results.in_words(settings.fingerprint) for results in settings.known
+        ),
+    }
+    values = options_in(settings)
+    for _, name, field in options_of(SearchSettings):
+        value = values[name]
+        usual = value == field.default or field.exclude or name in SAID_ELSEWHERE
+        if name in ALWAYS or not usual:
+            heading = field.title or name.replace("_", " ").capitalize()
+            yield heading, own[name]() if name in own else _value(value)
 
 
-def _warm_start(settings: StudySettings) -> dict[str, str]:
-    """The results that the sampler knew before the search began."""
-    words = [results.in_words(settings.fingerprint) for results in settings.known]
-    return {"Warm start": "; ".join(words)} if words else {}
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _direction(name: str) -> str:
+    return f"{'more' if SENSES[name].up else 'less'} {LABELS[name]}"
 
 
 def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:
     """The ratios of the ladder, and the number of trainings saved."""
-    ratios = ", ".join(f"{100 * ratio:g} %" for ratio in settings.ladder)
+    ratios = ", ".join(f"{100 * ratio:g} %" for ratio in settings.start.ladder)
     finished = sum(record.state == "finished" for record in records)
     return f"{ratios}; {trainings_saved(records)} of {finished} trials shared a training"
 

@@ -24,7 +24,7 @@ from launch.figures import Direction, Figure, directions, if_known, scaled
 from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRecord
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
-from launch.study.settings import TOLD_AS, StoppedAs
+from launch.study.search_settings import TOLD_AS, StoppedAs
 from searchspace import Space, TrialConfig
 from searchspace.domains import Domain
 

@@ -90,7 +90,7 @@ class Proposals:
             return None
         trial, drawn = found
         config, parent = drawn, None
-        if self._settings.inherit and origin not in REFERENCES:
+        if self._settings.start.inherit and origin not in REFERENCES:
             config, parent = descend(drawn, records)
         return Proposal(trial, origin, drawn, config, parent)
 
@@ -115,7 +115,7 @@ class Proposals:
         records, settings = tuple(tried.values()), self._settings
         if not is_time(records, spent, STARTUP_TRIALS):
             return None
-        rung = next_rung(records, self._space, settings.ladder, settings.objectives)
+        rung = next_rung(records, self._space, settings.start.ladder, settings.goal.objectives)
         return None if rung is None else (rung, "ladder")
 
     def _draw(

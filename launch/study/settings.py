@@ -1,54 +1,33 @@
-"""The settings of a study: everything that is needed to resume it."""
+"""The settings of a study: what was asked for, and what else it needs to be resumed."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from launch.constraints import Constraint, figures_of
-from launch.decisions.rules import Rule
-from launch.figures import DEFAULT, Figure, Objectives
 from launch.files import FORMAT, SETTINGS
 from launch.study.known import KnownResults
-from launch.study.samplers import Sampler, usual_sampler
-from launch.trial.data import SettingsError
+from launch.study.search_settings import HOMES, SearchSettings, changed
+from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult
-from searchspace.compression import Ratio
 from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text, shown
-
-MAX_SEED = 2**32 - 1
-"""The largest seed that numpy's generators take."""
-
-
-StoppedAs = Literal["pruned", "rescaled"]
-"""How a stopped trial is reported to the sampler: as PRUNED, or as COMPLETE with AP_small
-extrapolated by the growth of other trials."""
-
-TOLD_AS: StoppedAs = "rescaled"
-"""The default, by `benchmarks.search.compare`."""
-
 
 class StudyError(InputError):
     """A study folder that cannot be used as asked; the message names it and the fix."""
 
 
-MOST_TRIALS = 1_000_000
-MOST_TIME = 1e7
-"""Minutes or hours; more is certainly a mistake."""
-
-
 def resume_command(study: Path) -> str:
-    """The command that resumes a study."""
+    """What to type to go on with a study."""
     return f"sparrow search --resume {shlex.quote(str(study))}"
 
 
 class SplitPaths(BaseModel):
-    """The absolute paths of a split."""
+    """Where a split lies, as absolute paths."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,41 +35,20 @@ class SplitPaths(BaseModel):
     annotations: Path
 
 
-class StudySettings(BaseModel):
-    """Everything that `--resume` needs; stored in `study.json`.
+class StudySettings(SearchSettings):
+    """Everything that `--resume` needs; lies in `study.json`: what was asked for, and what was
+    found when the study was begun.
 
     Attributes:
         format: of the study's folder, see `launch.files`.
-        plugins: paths of Python files and names of modules, loaded before the rest is read.
+        plugins: what is loaded before the rest is read: paths of Python files, names of modules.
         space: the space as `Space.dump` gives it.
-        fingerprint: fingerprint of the data; a resumed study rejects other data.
-        dropped: what `skip_bad` dropped from the data, in words.
-        papers: the papers' systems in the space are the first trials.
-        trials: total number of proposed trials, failed ones included.
-        minutes: no trial starts that would probably end later than this; None for no limit.
-        device_hours: budget of the trials' total time; no trial starts that would probably exceed
-            it; None for no limit.
-        weights: folder or file of published weights; None downloads them.
+        fingerprint: of the data; a resumed study refuses other data.
+        dropped: in words, what `skip_bad` left out of the data.
         teachers: folders of the teachers that the space names, by these names.
-        trial_timeout: minutes after which an attempt at a trial is ended as failed; None for no
-            limit except that of trials without a sign of life.
-        device: the device of trials; None for a GPU if there is one.
-        measure_on: Ray resource of the nodes on which detectors are scored and measured; None to
-            measure where they were trained.
-        sampler: proposes configurations after the planned ones.
-        objectives: figures that the search optimises, each in its own direction.
-        gate: designs whose predicted upper bound the front dominates are not trained.
-        early_stopping: the rule by which trials are stopped; None trains all to their end.
-        stopped_as: how a stopped trial is reported to the sampler.
-        constraints: bounds on the figures of detectors on the front.
-        ladder: the ratios at which the best trained detectors are pruned.
-        inherit: the sampler's draws, and their ladders, start from the most similar trained design
-            and are trained for a share of the epochs.
-        known: results that are reported to the sampler before its first draw. They are not run
-            again, and are never on the front.
+        known: results of elsewhere that the sampler is told of before its first proposal. They are
+            not run again, and never come onto the front.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: int = FORMAT
     plugins: tuple[str, ...] = ()
@@ -98,54 +56,34 @@ class StudySettings(BaseModel):
     train: SplitPaths
     val: SplitPaths
     fingerprint: str
-    skip_bad: bool = False
     dropped: tuple[str, ...] = ()
-    papers: bool = True
-    trials: int = Field(ge=1, le=MOST_TRIALS)
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    minutes: float | None = Field(default=None, gt=0, le=MOST_TIME)
-    device_hours: float | None = Field(default=None, gt=0, le=MOST_TIME)
-    weights: Path | None = None
-    teachers: dict[str, Path] = {}
-    trial_timeout: float | None = Field(default=None, gt=0, le=MOST_TIME)
-    device: str | None = Field(default=None, min_length=1)
-    measure_on: str | None = Field(default=None, min_length=1)
-    objectives: Objectives = DEFAULT
-    constraints: tuple[Constraint, ...] = ()
-    gate: bool = False
-    sampler: Sampler = Field(
-        default_factory=lambda read: usual_sampler(bool(read["constraints"]) or read["gate"])
-    )
-    early_stopping: Rule | None = None
-    stopped_as: StoppedAs = TOLD_AS
-    ladder: tuple[Ratio, ...] = ()
-    inherit: bool = False
+    teachers: dict[str, Path] = Field(default_factory=dict)
     known: tuple[KnownResults, ...] = ()
 
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """All figures of objectives and constraints."""
-        return figures_of(self.objectives, self.constraints)
-
     def broken_by(self, result: TrialResult) -> tuple[str, ...]:
-        """The constraints that a trial's final detector violates."""
-        return tuple(str(c) for c in self.constraints if c.broken_by(result.figure(c.figure)))
+        """The constraints that a trial's final detector does not keep to."""
+        bounds = self.goal.constraints
+        return tuple(str(c) for c in bounds if c.broken_by(result.figure(c.figure)))
 
 
-def changed(settings: StudySettings, **changes: Any) -> StudySettings:
-    """The settings with some of them changed; None keeps a setting.
+def settings_of(asked: SearchSettings | None = None, **fields: Any) -> StudySettings:
+    """The settings of a new study.
+
+    Args:
+        asked: what was asked for; all as usual by default.
+        fields: what was found, and options by name, which replace those of `asked`.
 
     Raises:
-        SettingsError: they are invalid.
+        SettingsError: a field or an option does not take its value; the message names it.
     """
-    given = {name: value for name, value in changes.items() if value is not None}
-    return settings_of(**settings.model_dump() | given)
-
-
-def settings_of(**fields: Any) -> StudySettings:
-    """Settings from the arguments of a search; raises `SettingsError` with the invalid ones."""
+    asked = asked or SearchSettings()
+    found = {name: fields.pop(name) for name in list(fields) if name not in HOMES}
+    asked = changed(asked, **fields)
+    # What was not asked for is stored, too: another version may have other defaults.
+    asked = changed(asked, sampler=asked.sampler)
+    groups = {name: getattr(asked, name) for name in SearchSettings.model_fields}
     try:
-        return StudySettings(**fields)
+        return StudySettings(**groups, **found)
     except ValidationError as error:
         raise SettingsError(in_words(error)) from None
 

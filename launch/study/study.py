@@ -32,7 +32,8 @@ from launch.study.recovery import (
     restore,
     trial_folders,
 )
-from launch.study.settings import MAX_SEED, StudyError, StudySettings, changed, read_settings
+from launch.study.search_settings import MAX_SEED, changed
+from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.trial.result import TrialResult
 from searchspace import Space
 
@@ -60,7 +61,7 @@ class Study:
         self.workers = 1
         self._journal = Journal(folder / JOURNAL)
         folders = trial_folders(folder)
-        first = first_trials(self.space, settings.papers)
+        first = first_trials(self.space, settings.start.papers)
         planned = {digest: origin for digest, (_, origin) in first.items()}
         restore(self._journal, folder, folders, settings, self.space, planned)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
@@ -73,16 +74,16 @@ class Study:
         self._optuna = OptunaStudy(
             folder / OPTUNA_LOG,
             self.space,
-            settings.objectives,
-            settings.constraints,
+            settings.goal.objectives,
+            settings.goal.constraints,
             self._journal.records,
-            settings.stopped_as,
+            settings.early.told_as,
         )
         missing = missing_trials(self.records, folders, self._optuna.numbers)
         if missing:
             logger.warning(f"{folder}: {missing_in_words(missing)}")
         self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
-        seed = (settings.seed + self._next_number) % (MAX_SEED + 1)
+        seed = (settings.sampling.seed + self._next_number) % (MAX_SEED + 1)
         self._proposals = Proposals(self.space, settings, self._optuna, first, seed)
         self._proposals.rejected = rejected_in_a_row(self.records)
 
@@ -184,9 +185,9 @@ class Study:
         if record.state != "running":
             return False
         record, settings = record.model_copy(update={"predicted": cost}), self.settings
-        gate = Gate() if settings.gate else None
+        gate = Gate() if settings.early.gate else None
         ending = early.before_training(
-            record, self.records, settings.constraints, gate, settings.objectives
+            record, self.records, settings.goal.constraints, gate, settings.goal.objectives
         )
         self._proposals.count(rejected=ending is not None)
         return self._note(record, ending, seconds)
@@ -204,10 +205,8 @@ class Study:
             return False
         slim = metrics.model_copy(update={"classes": {}})
         record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
-        settings, rule = self.settings, self.settings.early_stopping
-        ending = (
-            early.at_rung(record, self.records, rule, epochs, settings.objectives) if rule else None
-        )
+        rule, objectives = self.settings.early_stopping, self.settings.goal.objectives
+        ending = early.at_rung(record, self.records, rule, epochs, objectives) if rule else None
         return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
@@ -256,7 +255,7 @@ class Study:
         rule = self.settings.early_stopping
         if rule is None:
             return None
-        chance = early.second_chance(self.records, rule, self.settings.objectives)
+        chance = early.second_chance(self.records, rule, self.settings.goal.objectives)
         if chance is None:
             return None
         number, rung = chance
@@ -285,8 +284,8 @@ class Study:
         return record
 
     def _budget(self) -> Budget:
-        settings = self.settings
-        return Budget(settings.trials, settings.minutes, settings.device_hours)
+        given = self.settings.budget
+        return Budget(given.trials, given.minutes, given.device_hours)
 
     def _spent(self) -> Spent:
         running = sum(record.state == "running" for record in self.records)

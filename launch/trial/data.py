@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.coco import CocoSplit, DataSource, read_source
+from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 
 
 class TrialError(InputError):
     """A configuration that does not fit the data; names field, value and fix."""
-
-
-class SettingsError(InputError):
-    """An argument that cannot be used as given; the message names it and the fix."""
 
 
 def given_path(name: str, value: Path | str) -> Path:

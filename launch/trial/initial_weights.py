@@ -45,7 +45,7 @@ def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | 
         WeightsUnavailable: published weights that the space may need are not available.
         TrialError: a folder is given, but the space does not use published weights.
     """
-    if asked == NONE:
+    if str(asked) == NONE:
         return space.fix(WEIGHTS, NONE), None
     given = None if asked is None else Path(asked).resolve()
     if given and not any(True for _ in _needed(space)):
@@ -73,7 +73,7 @@ def trial_with_weights(
             configuration is incompatible with its initial weights.
     """
     try:
-        if asked == NONE:
+        if str(asked) == NONE:
             return config.changed(train=config.train.changed(weights=NONE)), None
         started = config.started()
     except ValidationError as error:

@@ -17,7 +17,7 @@ from launch.drivers.driver import Driver
 from launch.records import TrialRecord
 from launch.searches import search
 from launch.study.study import read_records
-from launch.trial.data import SettingsError
+from launch.trial.errors import SettingsError
 from searchspace import Space
 from tests.documents import example
 from tests.launch.conftest import shapes_folder, space, space_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -11,17 +12,24 @@ from optuna.storages.journal import JournalFileBackend
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
-from launch.study.settings import SplitPaths, StudySettings
+from launch.study.search_settings import HOMES, changed
+from launch.study.settings import SplitPaths, StudySettings, settings_of
 from launch.trial.result import Outcome, TrialResult
 from searchspace import Space
 
 NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
 
 
+def altered(settings: StudySettings, **changes: Any) -> StudySettings:
+    """Settings with other options, or with other things found when the study was begun."""
+    options = {name: changes.pop(name) for name in list(changes) if name in HOMES}
+    return changed(settings, **options).model_copy(update=changes)
+
+
 def settings_for(space: Space, **changes: object) -> StudySettings:
     """Settings of a study whose data are never read."""
     fixed = {"train": NOWHERE, "val": NOWHERE, "fingerprint": "f"}
-    return StudySettings(space=space.dump(), **fixed, **changes)
+    return settings_of(space=space.dump(), **fixed, **changes)
 
 
 def cost(fps: float, params: int = 10**6) -> Cost:

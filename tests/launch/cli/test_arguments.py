@@ -20,6 +20,7 @@ from launch.cli import main as cli
 from launch.cli.export import export_command
 from launch.cli.fps import fps_command
 from launch.cli.ladder import ladder_command
+from launch.cli.preview import preview_command
 from launch.cli.search import search_command
 from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
@@ -27,7 +28,8 @@ from launch.searches import resume, search
 from launch.study.settings import SplitPaths, settings_of
 from launch.study.study import open_study
 from launch.trial import ladder as ladders
-from launch.trial.data import SettingsError, TrialData
+from launch.trial.data import TrialData
+from launch.trial.errors import SettingsError
 from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig
 from tests.launch.made_up import result
@@ -60,7 +62,7 @@ FUNCTIONS = {
     "data shapes": cli_data.shapes_command,
     "data check": cli_data.check_command,
     "data subset": cli_data.subset_command,
-    "data preview": cli_data.preview_command,
+    "data preview": preview_command,
 }
 
 
@@ -71,7 +73,9 @@ def options() -> Iterator[tuple[str, str, str]]:
             info = getattr(hint, "__metadata__", ())
             if not any(isinstance(mark, typer.models.OptionInfo) for mark in info):
                 continue
-            option = "--resume" if name == "resume_from" else f"--{name.replace('_', '-')}"
+            [mark] = (mark for mark in info if isinstance(mark, typer.models.OptionInfo))
+            usual = f"--{name.replace('_', '-')}"
+            option = mark.default if isinstance(mark.default, str) else usual
             types = get_args(hint.__origin__) or (hint.__origin__,)
             if bool not in types:
                 yield command, option, "number" if {int, float} & set(types) else "text"
@@ -259,7 +263,7 @@ def test_settings_hold_the_same_bounds(field: str, value: Any) -> None:
         ({"cpus_per_trial": 0}, "cpus_per_trial"),
         ({"cpus_per_trial": math.nan}, "cpus_per_trial"),
         ({"gpus_per_trial": -1}, "gpus_per_trial"),
-        ({"address": ""}, "address is empty"),
+        ({"address": ""}, "address: it is empty"),
         ({"measure_on": "edge"}, "only the driver ray"),
         ({"stopped_as": "rescaled"}, "without a rule"),
     ],
@@ -329,9 +333,9 @@ def test_a_study_lies_under_runs_wherever_its_space_lies(
     monkeypatch.chdir(tmp_path)
     seen, front = [], SimpleNamespace(members=[None])
     monkeypatch.setattr(
-        "launch.cli.search.search", lambda space, data, out, **more: seen.append(out) or front
+        "launch.cli.run_search.search", lambda space, data, out, **more: seen.append(out) or front
     )
-    monkeypatch.setattr("launch.cli.search.print_front", lambda folder: None)
+    monkeypatch.setattr("launch.cli.run_search.print_front", lambda folder: None)
     run("search", "--space", space_file.resolve(), "--data", shapes_folder)
     assert seen[0].parent == Path("runs")
     assert seen[0].name.startswith("tiny-")

@@ -8,7 +8,7 @@ import torch
 from torchvision.io import read_image
 
 from detectors.data.coco import DataSource, Split, read_split
-from launch.cli.preview import contact_sheet
+from launch.cli.contact_sheet import contact_sheet
 from searchspace.training import Augment, CopyPaste, TrainConfig
 
 SIZE = 160

@@ -19,7 +19,7 @@ from launch.searches import search
 from launch.study.study import Study, StudySettings, open_study, read_records
 from searchspace import Space, TrainConfig
 from tests.launch.conftest import Run
-from tests.launch.made_up import cost, metrics, result, settings_for, told
+from tests.launch.made_up import altered, cost, metrics, result, settings_for, told
 
 SCORES = {0: 0.2, 1: 0.1, 2: 0.15, 3: 0.05}
 """At the rung: the baseline is best. The third is the second best, which counts among four."""
@@ -108,7 +108,7 @@ def test_a_trial_that_begins_again_gets_the_answer_that_it_had(
 
 
 def test_planned_trials_are_never_stopped(settings: StudySettings, tmp_path: Path) -> None:
-    with open_study(tmp_path, settings.model_copy(update={"papers": True})) as study:
+    with open_study(tmp_path, altered(settings, papers=True)) as study:
         first, second = study.propose(), study.propose()
         assert [first.origin, second.origin] == ["baseline", "paper"]
         assert play(study, second, {1: 0.9})
@@ -129,7 +129,7 @@ def test_a_study_waits_for_those_that_may_promote_others(
         assert not study.waits
         assert study.propose().number == 2
     with open_study(tmp_path) as study:
-        study.settings = study.settings.model_copy(update={"early_stopping": None})
+        study.settings = altered(study.settings, early_stopping=None, stopped_as=None)
         study.propose()
         assert not study.waits
 
@@ -163,7 +163,7 @@ def test_stopped_trials_are_reported_as_pruned_and_promoted_ones_again(
 def test_stopped_trials_may_be_reported_with_extrapolated_scores(
     settings: StudySettings, tmp_path: Path
 ) -> None:
-    rescaled = settings.model_copy(update={"stopped_as": "rescaled", "trials": 4})
+    rescaled = altered(settings, stopped_as="rescaled", trials=4)
     with open_study(tmp_path, rescaled) as study:
         baseline = study.propose()
         early = study.propose()
@@ -199,7 +199,7 @@ def test_the_report_shows_what_was_stopped_and_what_that_saved(
 def test_a_gate_keeps_from_training_what_cannot_reach_the_front(
     settings: StudySettings, tmp_path: Path
 ) -> None:
-    gated = settings.model_copy(update={"gate": True, "early_stopping": None, "trials": 14})
+    gated = altered(settings, gate=True, early_stopping=None, stopped_as=None, trials=14)
     with open_study(tmp_path, gated) as study:
         for _ in range(10):
             record = study.propose()
@@ -281,9 +281,9 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     ("arguments", "expected"),
     [
         (("--halving",), "halving: 1 epochs of training (train.epochs)"),
-        (("--halving", "--rungs", "4,2"), "--rungs: '4,2': give rising epochs from 1"),
-        (("--halving", "--rungs", "two"), "--rungs: 'two': give rising epochs"),
-        (("--rungs", "2"), "--rungs: it says when --halving compares"),
+        (("--halving", "--rungs", "4,2"), "--rungs: budgets [4, 2]: give rising epochs from 1"),
+        (("--halving", "--rungs", "two"), "must be a whole number, and not 'two'"),
+        (("--rungs", "2"), "--rungs: (2,): nothing is stopped without a rule"),
         (("--stopped-as", "pruned"), "nothing is stopped without a rule"),
     ],
 )
@@ -318,7 +318,7 @@ def test_a_study_that_waits_draws_nothing_until_something_becomes_known(
     ):
         space = space.fix(path, value)
     assert space.size() == 2
-    with open_study(tmp_path, settings.model_copy(update={"space": space.dump()})) as study:
+    with open_study(tmp_path, altered(settings, space=space.dump())) as study:
         running = [study.propose(), study.propose()]
         assert study.propose() is None
         drawn = len(told(tmp_path))

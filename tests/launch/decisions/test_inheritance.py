@@ -24,7 +24,7 @@ from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig, papers
 from searchspace.backbones import MobileNetV1
 from tests.launch.decisions.test_pruning_ladder import pruned
-from tests.launch.made_up import result
+from tests.launch.made_up import altered, result
 from tests.launch.report.studies import outcome
 from tests.launch.study.test_study import settings
 
@@ -118,9 +118,7 @@ def test_a_study_lets_what_the_sampler_draws_inherit(
     longer = Space.restore(settings.space).fix("train.epochs", 4).dump()
     update = {"inherit": True, "trials": 8, "ladder": (0.3, 0.5), "space": longer}
     halving = Halving(budgets=(1,))
-    with open_study(
-        tmp_path, settings.model_copy(update=update | {"early_stopping": halving})
-    ) as study:
+    with open_study(tmp_path, altered(settings, **update, early_stopping=halving)) as study:
         while (record := study.propose()) is not None:
             ended = result(record, ap_small=0.3 - record.number / 100)
             ended = ended.model_copy(update={"trained": f"train-{record.number}"})

@@ -196,9 +196,9 @@ def test_a_timeout_is_kept_and_may_be_changed_on_resume(
     monkeypatch.setattr(local, "attempt", hang(local.attempt, 2))
     more = {"driver": "local", "device": "cpu"}
     search(space, shapes_folder, out, trials=1, trial_timeout=0.01, **more)
-    assert read_settings(out).trial_timeout == 0.01
+    assert read_settings(out).budget.trial_timeout == 0.01
     resume(out, trials=2, trial_timeout=0.02, driver="local")
-    assert read_settings(out).trial_timeout == 0.02
+    assert read_settings(out).budget.trial_timeout == 0.02
     reasons = [record.reason for record in read_records(out)]
     assert reasons == [
         "longer than 0.01 minutes (--trial-timeout)",
@@ -207,7 +207,7 @@ def test_a_timeout_is_kept_and_may_be_changed_on_resume(
     for wrong in (0, -1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="trial_timeout"):
             resume(out, trial_timeout=wrong, driver="local")
-    assert read_settings(out).trial_timeout == 0.02
+    assert read_settings(out).budget.trial_timeout == 0.02
 
 
 def test_a_timeout_that_cannot_be_kept_is_refused(

@@ -16,7 +16,7 @@ from launch.study.proposals import MAX_REJECTED, rejected_in_a_row
 from launch.study.settings import StudySettings
 from launch.study.study import Study, open_study, read_records
 from searchspace import Space
-from tests.launch.made_up import cost, result, settings_for, told
+from tests.launch.made_up import altered, cost, result, settings_for, told
 
 BOUNDS = constraints_from({"min_fps": 30.0, "min_ap_small": 0.9, "max_params": 2e6})
 
@@ -71,7 +71,7 @@ def test_a_constraint_on_an_unpredicted_cost_is_checked_after_training(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     bounds = constraints_from({"max_latency_p99": 40.0, "min_fps": 30.0})
-    with open_study(tmp_path, settings.model_copy(update={"constraints": bounds})) as study:
+    with open_study(tmp_path, altered(settings, constraints=bounds)) as study:
         record = study.propose()
         assert study.note_prediction(record.number, cost(30), seconds=2)
         slow = end_before_training(study)
@@ -137,7 +137,7 @@ def test_rejected_designs_count_up_to_the_latest_that_was_trained(
 def test_the_report_shows_and_counts_what_was_not_trained(
     settings: StudySettings, tmp_path: Path
 ) -> None:
-    kept = settings.model_copy(update={"constraints": BOUNDS[:1]})
+    kept = altered(settings, constraints=BOUNDS[:1])
     with open_study(tmp_path, kept) as study:
         record = study.propose()
         study.note_prediction(record.number, cost(50), seconds=2)

@@ -18,7 +18,7 @@ from launch.study.study import Study, open_study, read_records
 from launch.trial.ancestor import Ancestor
 from launch.trial.result import TrialResult
 from searchspace import Space
-from tests.launch.made_up import result, settings_for, told
+from tests.launch.made_up import altered, result, settings_for, told
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_results_in_folders_are_restored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bound = Constraint(figure="ap_small", sense="min", bound=0.25)
-    asked = settings.model_copy(update={"inherit": inherit, "constraints": (bound,)})
+    asked = altered(settings, inherit=inherit, constraints=(bound,))
     before = begun(tmp_path, asked)
     assert any(r.parent is not None for r in before) == inherit
     assert {bool(r.broken) for r in before} == {True, False}

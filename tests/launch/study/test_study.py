@@ -20,7 +20,7 @@ from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.study.study import Study, open_study, read_records
 from searchspace import Space
 from searchspace.compression import Unpruned
-from tests.launch.made_up import result, settings_for, told
+from tests.launch.made_up import altered, result, settings_for, told
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_an_exhausted_space_ends_the_study(settings: StudySettings, tmp_path: Pa
     for path, value in fixed.items():
         small = small.fix(path, value)
     assert small.size() == 8
-    many = settings.model_copy(update={"space": small.dump(), "trials": 50})
+    many = altered(settings, space=small.dump(), trials=50)
     with open_study(tmp_path, many) as study:
         finish_all(study)
         assert len(study.records) == 8
@@ -166,11 +166,11 @@ def test_more_trials_can_be_asked_for(settings: StudySettings, tmp_path: Path) -
         finish_all(study)
     assert len(read_records(tmp_path)) == 8
     with open_study(tmp_path) as study:
-        assert study.settings.trials == 8
+        assert study.settings.budget.trials == 8
 
 
 def test_a_spent_time_limit_proposes_nothing(settings: StudySettings, tmp_path: Path) -> None:
-    short = settings.model_copy(update={"minutes": 1e-9})
+    short = altered(settings, minutes=1e-9)
     with open_study(tmp_path, short) as study:
         assert study.propose() is None
 
@@ -218,13 +218,13 @@ def test_a_study_that_another_process_extended_a_moment_ago_stays_extended(
         lambda folder: next(stale, None) or read_settings(folder),
     )
     with open_study(tmp_path) as study:
-        assert study.settings.trials == 9
+        assert study.settings.budget.trials == 9
     assert read_settings(tmp_path).trials == 9
 
 
 def test_a_study_reports_the_rest_of_its_budget(settings: StudySettings, tmp_path: Path) -> None:
     outlooks = []
-    hours = settings.model_copy(update={"device_hours": 3.5 / 3600})
+    hours = altered(settings, device_hours=3.5 / 3600)
     with open_study(tmp_path, hours, on_end=lambda _, outlook: outlooks.append(outlook)) as study:
         finish_all(study)
         # Each takes a second.
@@ -240,7 +240,7 @@ def test_the_same_seed_and_figures_give_the_same_sequence(
     settings: StudySettings, tmp_path: Path
 ) -> None:
     def sequence(folder: Path, seed: int) -> list[str]:
-        asked = settings.model_copy(update={"trials": 16, "seed": seed})
+        asked = altered(settings, trials=16, seed=seed)
         with open_study(folder, asked) as study:
             while (record := study.propose()) is not None:
                 score = int(record.config.digest()[:4], 16) / 16**4

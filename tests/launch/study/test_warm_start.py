@@ -16,7 +16,7 @@ from launch.study.study import Study, open_study
 from launch.study.warm_start import KnownError, read_known
 from searchspace import Space
 from searchspace.domains import Choice
-from tests.launch.made_up import result, told
+from tests.launch.made_up import altered, result, told
 from tests.launch.study.test_study import finish_all, settings
 
 __all__ = ["settings"]
@@ -102,7 +102,7 @@ def test_a_file_that_is_not_there_is_named(slim: Space, tmp_path: Path) -> None:
 def earlier(settings: StudySettings, slim: Space, tmp_path: Path) -> Path:
     """A study of six finished trials, with its report."""
     folder = tmp_path / "earlier"
-    with open_study(folder, settings.model_copy(update={"space": slim.dump()})) as study:
+    with open_study(folder, altered(settings, space=slim.dump())) as study:
         finish_all(study)
         write_report(folder, study.records, title="t", facts={})
     return folder
@@ -138,7 +138,7 @@ def warm(settings: StudySettings, slim: Space, tmp_path: Path) -> StudySettings:
     known = read_known(write(tmp_path, NAMES, UNPRUNED, PRUNED), slim, FIGURES)
     fast = Constraint(figure="fps", sense="min", bound=80)
     update = {"space": slim.dump(), "known": (known,), "constraints": (fast,)}
-    return settings.model_copy(update=update)
+    return altered(settings, **update)
 
 
 def test_known_results_are_reported_before_the_first_draw_and_not_run_again(
@@ -146,7 +146,7 @@ def test_known_results_are_reported_before_the_first_draw_and_not_run_again(
 ) -> None:
     out = tmp_path / "study"
     # Any sampler will do to exhaust a space; the others take seconds for each draw.
-    everything = warm.model_copy(update={"trials": 100, "sampler": "random"})
+    everything = altered(warm, trials=100, sampler="random")
     with open_study(out, everything) as study:
         first, second = told(out)
         finish_all(study)
@@ -178,7 +178,7 @@ def test_planned_trials_run_even_if_their_results_are_known(
     settings: StudySettings, slim: Space, earlier: Path, tmp_path: Path
 ) -> None:
     known: KnownResults = read_known(earlier, slim, FIGURES)
-    again = settings.model_copy(update={"space": slim.dump(), "known": (known,), "trials": 4})
+    again = altered(settings, space=slim.dump(), known=(known,), trials=4)
 
     def origins(study: Study) -> list[str]:
         finish_all(study)

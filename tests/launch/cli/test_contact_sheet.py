@@ -10,7 +10,7 @@ from torch import Tensor
 from detectors.data.coco import CocoSplit
 from detectors.data.samples import TrainingSet
 from detectors.detector import SMALL_AREA
-from launch.cli.preview import contact_sheet
+from launch.cli.contact_sheet import contact_sheet
 from launch.trial.data import TrialData
 from searchspace.training import Augment, CopyPaste, TrainConfig
 

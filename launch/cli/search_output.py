@@ -1,0 +1,93 @@
+"""What `sparrow search` and `sparrow report` print: trials as they end, and the front."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from launch.cli.debug import debugging
+from launch.cli.terminal import console
+from launch.decisions.budget import Outlook
+from launch.figures import Figure, with_name
+from launch.files import SETTINGS
+from launch.records import TrialRecord
+from launch.report import (
+    front_table,
+    gone,
+    gone_in_words,
+    outlook_in_words,
+)
+from launch.study.recovery import missing_in_words, read_missing
+from launch.study.settings import read_settings, resume_command
+from launch.study.study import OnEnd, read_records
+from launch.trial.log import evidence, last_lines
+
+
+def printer(objectives: Sequence[Figure], folder: Path) -> OnEnd:
+    """What prints each trial of a study when it ends, and what is left of the budget."""
+
+    def print_end(record: TrialRecord, outlook: Outlook) -> None:
+        _print_trial(record, objectives, folder)
+        console.say(f"  {outlook_in_words(outlook)}")
+
+    return print_end
+
+
+def _print_trial(record: TrialRecord, objectives: Sequence[Figure], folder: Path) -> None:
+    words = record.config.in_words()
+    if record.result is None:
+        why = record.reason or f"not {', not '.join(record.broken)}"
+        console.say(f"trial {record.number} {record.state}: {why} ({words})")
+        if record.state == "failed":
+            _print_evidence(folder / record.folder)
+        return
+    figures = ", ".join(with_name(name, record.result.figure(name)) for name in objectives)
+    console.say(f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})")
+
+
+def _print_evidence(folder: Path) -> None:
+    """Where a failed trial left its traceback and its log; with --debug, also what they say."""
+    for file in evidence(folder):
+        console.say(f"  see {file}")
+        if debugging():
+            console.say_lines(last_lines(file))
+
+
+def print_no_front(folder: Path) -> None:
+    """Why a study has no front."""
+    records = read_records(folder)
+    failed = [record for record in records if record.state == "failed"]
+    broken = dict.fromkeys(bound for record in records for bound in record.broken)
+    if broken and not failed:
+        console.say(f"No trial keeps to {' and '.join(broken)}, so there is no front.")
+        return
+    if not failed:
+        lost = bool(read_missing(folder))
+        again = f": restore them with {resume_command(folder)}" if lost else ""
+        console.say(f"No trial has finished{again}.")
+        return
+    first = failed[0]
+    text = f"No trial gives a front: {len(failed)} failed, trial {first.number}: {first.reason}"
+    console.say(text)
+    _print_evidence(folder / first.folder)
+
+
+def print_front(folder: Path) -> None:
+    """The front of a study as a table, and where its report lies."""
+    records, objectives = read_records(folder), read_settings(folder).goal.objectives
+    lost = gone(folder, records)
+    console.print(front_table(records, objectives, lost))
+    for warning in filter(None, (gone_in_words(lost), missing_in_words(read_missing(folder)))):
+        console.say(warning)
+    console.say(f"Report: {folder / 'report.html'}")
+
+
+def print_interrupted(folder: Path) -> None:
+    """That a search was interrupted, and how to go on with it."""
+    with contextlib.suppress(OSError):  # The terminal may be what has gone.
+        console.say()
+        if (folder / SETTINGS).exists():
+            console.say(f"Interrupted. Go on with: {resume_command(folder)}")
+        else:
+            console.say("Interrupted before the search began; nothing was written.")

@@ -1,0 +1,387 @@
+"""What may be said of a search: each option is one field, from which all else derives.
+
+`launch.search` takes the fields by name, `sparrow search` has an option for each, `study.json`
+stores them, and the report shows those that are not as usual. A further option is a further field
+here, and the place that uses it. Nothing heavy is imported: help texts come from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+
+from launch.constraints import Constraint, figures_of
+from launch.decisions.early_stopping import EarlyStopping
+from launch.decisions.rules import RULES, Rule
+from launch.figures import DEFAULT, Figure, Objectives
+from launch.study.samplers import Sampler, usual_sampler
+from launch.trial.errors import SettingsError
+from searchspace.compression import Ratio
+from searchspace.reading import in_words, shown
+
+StoppedAs = Literal["pruned", "rescaled"]
+"""How a stopped trial is reported to the sampler: as PRUNED, or COMPLETE with AP_small as it would
+have become if it had grown like that of others."""
+
+TOLD_AS: StoppedAs = "rescaled"
+"""The default, by `benchmarks.search.compare`."""
+
+MAX_SEED = 2**32 - 1
+"""The largest seed that numpy's generators take."""
+
+MOST_TRIALS = 1_000_000
+MOST_TIME = 1e7
+"""Minutes or hours; more is a slip."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is given on the command line, where that does not follow from its type.
+
+    Attributes:
+        metavar: what stands for the value in help texts.
+        name: the option, if it is not called as the field is.
+        comma: several values are one text with commas between them; else the option is repeated.
+        resumable: it may be given anew when a study is resumed.
+    """
+
+    metavar: str | None = None
+    name: str | None = None
+    comma: bool = False
+    resumable: bool = False
+
+
+def _not_empty(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("it is empty; give a value, or leave it out")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_not_empty)]
+GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
+"""A path that is not empty, which Python takes for the working folder."""
+
+Time = Annotated[float, Field(gt=0, le=MOST_TIME)]
+"""Minutes or hours."""
+
+
+def _known_rule(rule: Any) -> Any:
+    if isinstance(rule, str) and rule not in RULES.by_kind:
+        raise ValueError(f"early_stopping {rule!r}: choose from {', '.join(RULES.by_kind)}")
+    return rule
+
+
+AskedRule = Annotated[Rule | str, BeforeValidator(_known_rule)]
+
+Device = Annotated[
+    Text | None,
+    Option("DEVICE"),
+    Field(title="Trials run on", description="cpu or cuda; by default a GPU if there is one."),
+]
+Weights = Annotated[
+    GivenPath | None,
+    Option("FOLDER|none"),
+    Field(
+        title="Weights from",
+        description="Folder of published weights that backbones start from, in place of a "
+        "download; none starts from random numbers. All nodes must see it under the same path.",
+    ),
+]
+
+
+class Group(BaseModel):
+    """Options that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataOptions(Group):
+    skip_bad: bool = Field(
+        default=False, description="Drop bad entries of the data, count them, and go on."
+    )
+
+
+class BudgetOptions(Group):
+    trials: Annotated[int, Option(resumable=True)] = Field(
+        default=20,
+        ge=1,
+        le=MOST_TRIALS,
+        title="Trials requested",
+        description="Number of trials in all, the baseline and failed ones included.",
+    )
+    minutes: Time | None = Field(
+        default=None,
+        title="Minutes at most",
+        description="Time limit: no trial starts that would probably end later.",
+    )
+    device_hours: Time | None = Field(
+        default=None,
+        title="Device-hours at most",
+        description="Limit on the sum of the trials' own times, in hours: no trial starts that "
+        "would probably exceed it.",
+    )
+    trial_timeout: Annotated[Time | None, Option("MINUTES", resumable=True)] = Field(
+        default=None,
+        title="Minutes a trial may take",
+        description="End a trial that takes longer, as failed. One without any sign of life for "
+        "far longer than trials take is ended in any case.",
+    )
+
+
+class GoalOptions(Group):
+    objectives: Annotated[Objectives, Option("FIGURE", "--objective")] = Field(
+        default=DEFAULT,
+        description="Figure that the front is over, the most important first; give at least two.",
+    )
+    constraints: tuple[Constraint, ...] = Field(
+        default=(), description="Bounds that every detector of the front keeps."
+    )
+
+
+class SamplingOptions(Group):
+    sampler: Annotated[Sampler | None, Option("NAME")] = Field(
+        default=None,
+        description="What proposes configurations after the planned ones; gp by default, tpe if "
+        "bounds or --gate may end designs before training.",
+    )
+    seed: int = Field(
+        default=0, ge=0, le=MAX_SEED, description="Seed of the sampler's random draws."
+    )
+
+
+class EarlyOptions(Group):
+    gate: bool = Field(
+        default=False,
+        description="Do not train designs that cannot reach the front, by their predicted cost and "
+        "the highest AP_small that is likely.",
+    )
+    halving: bool = Field(
+        default=False,
+        description="The same as --early-stopping halving: successive halving.",
+    )
+    early_stopping: Annotated[AskedRule | None, Option("NAME")] = Field(
+        default=None,
+        description="Rule that stops trials that do worse than others, such as halving.",
+    )
+    rungs: Annotated[tuple[int, ...] | None, Option("EPOCHS", comma=True)] = Field(
+        default=None,
+        description="Epochs after which trials are compared, such as 2,4; by default a quarter and "
+        "half of the training.",
+    )
+    stopped_as: StoppedAs | None = Field(
+        default=None,
+        description=f"How stopped trials are reported to the sampler; {TOLD_AS} by default.",
+    )
+
+    @property
+    def asked(self) -> EarlyStopping | str | None:
+        """The rule that is asked for, or its name."""
+        return "halving" if self.halving else self.early_stopping
+
+    def check(self) -> None:
+        """Raise `SettingsError` where options of early stopping do not go together."""
+        for name in ("rungs", "stopped_as"):
+            value = getattr(self, name)
+            if value is not None and self.asked is None:
+                raise SettingsError(
+                    f"{name} {shown(value)}: nothing is stopped without a rule; give halving, too"
+                )
+        if self.halving and self.early_stopping not in (None, "halving"):
+            raise SettingsError("early_stopping: there is halving already; give one of them")
+        if self.rungs is not None:
+            self.built(self.rungs)
+
+    def built(self, budgets: tuple[int, ...]) -> EarlyStopping:
+        """The rule of the name that is asked for; raises `SettingsError`."""
+        if not isinstance(self.asked, str):
+            raise SettingsError("rungs: the rule has its own budgets; leave rungs out")
+        try:
+            return RULES.by_kind[self.asked](budgets=budgets)
+        except ValidationError as error:
+            raise SettingsError(f"rungs: {in_words(error).removeprefix('budgets: ')}") from None
+
+    @property
+    def told_as(self) -> StoppedAs:
+        """How stopped trials are reported to the sampler."""
+        return self.stopped_as or TOLD_AS
+
+
+class StartOptions(Group):
+    papers: bool = Field(
+        default=True, description="Begin with the papers' systems that the space can express."
+    )
+    weights: Weights = None
+    inherit: bool = Field(
+        default=False,
+        title="Weight inheritance",
+        description="Start trainings from the most similar trained design, and take half the "
+        "epochs.",
+    )
+    ladder: Annotated[tuple[Ratio, ...], Option("RATIOS", comma=True)] = Field(
+        default=(),
+        title="Pruning ladder",
+        description="Prune the best trained detectors at these ratios, too, such as 0.3,0.5.",
+    )
+    warm_start: Annotated[tuple[GivenPath, ...], Option("PATH")] = Field(
+        default=(),
+        description="Earlier study, or CSV file, whose results the sampler learns from first.",
+    )
+
+
+class ResourceOptions(Group):
+    """What trials run on, and the options of the driver; see `launch.drivers.choose`.
+
+    A driver may be given as an object. Whoever resumes a study says anew which driver runs it.
+    """
+
+    driver: Annotated[Any, BeforeValidator(_not_empty), Option("NAME", resumable=True)] = Field(
+        default="ray",
+        exclude=True,
+        description="ray runs trials side by side, local one after the other in this process.",
+    )
+    cpus_per_trial: Annotated[float | None, Option(resumable=True)] = Field(
+        default=None,
+        ge=1,
+        exclude=True,
+        description="CPU cores that Ray reserves for a trial; 1 by default.",
+    )
+    gpus_per_trial: Annotated[float | None, Option(resumable=True)] = Field(
+        default=None,
+        ge=0,
+        exclude=True,
+        description="GPUs that Ray reserves for a trial; one by default where trials run on GPUs.",
+    )
+    address: Annotated[Text | None, Option("ADDRESS", resumable=True)] = Field(
+        default=None,
+        exclude=True,
+        description="Running Ray cluster to join: HOST:PORT, or auto for RAY_ADDRESS or this "
+        "machine's. The study must then lie on storage that all nodes share. By default, Ray is "
+        "started for this search alone.",
+    )
+    device: Device = None
+    measure_on: Annotated[Text | None, Option("RESOURCE")] = Field(
+        default=None,
+        title="Measured on nodes with",
+        description="Custom resource of the Ray nodes that are the target device: detectors are "
+        "scored and measured there, wherever they were trained.",
+    )
+
+
+class SearchSettings(BaseModel):
+    """All that may be said of a search beside space, data and folder, by group.
+
+    `SearchSettings(budget=BudgetOptions(trials=8))` is the same as `SearchSettings.of(trials=8)`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    data: DataOptions = Field(default=DataOptions(), title="Data")
+    budget: BudgetOptions = Field(default=BudgetOptions(), title="Budget")
+    goal: GoalOptions = Field(default=GoalOptions(), title="Goal")
+    sampling: SamplingOptions = Field(default=SamplingOptions(), title="Sampler")
+    early: EarlyOptions = Field(default=EarlyOptions(), title="Early stopping")
+    start: StartOptions = Field(default=StartOptions(), title="Start")
+    resources: ResourceOptions = Field(default=ResourceOptions(), title="Resources")
+
+    @classmethod
+    def of(cls, **options: Any) -> SearchSettings:
+        """Settings from options by name; raises `SettingsError`, which names them."""
+        return changed(cls(), **options)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What it must know of a detector."""
+        return figures_of(self.goal.objectives, self.goal.constraints)
+
+    @property
+    def early_stopping(self) -> EarlyStopping | None:
+        """The rule by which trials are stopped; None trains all to their end."""
+        asked = self.early.asked
+        return asked if isinstance(asked, EarlyStopping) else None
+
+    @property
+    def sampler(self) -> str:
+        """The sampler that is asked for, or else the usual one."""
+        may_end = bool(self.goal.constraints) or self.early.gate
+        return self.sampling.sampler or usual_sampler(may_end)
+
+
+S = TypeVar("S", bound=SearchSettings)
+
+
+def options_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Each option of a model with the title of its group: fields, and those of groups in it."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            for own, leaf in field.annotation.model_fields.items():
+                yield field.title or name, own, leaf
+        else:
+            yield model.model_config.get("title") or "Options", name, field
+
+
+def marked(field: FieldInfo) -> Option:
+    """What is said of a field as an option."""
+    return next((mark for mark in field.metadata if isinstance(mark, Option)), Option())
+
+
+HOMES = {
+    name: group
+    for group, field in SearchSettings.model_fields.items()
+    for name in field.annotation.model_fields
+}
+"""The group of each option."""
+
+RESUMABLE = tuple(name for _, name, field in options_of(SearchSettings) if marked(field).resumable)
+"""The options that may be given when a study is resumed."""
+
+
+def changed(settings: S, **options: Any) -> S:
+    """The settings with some options changed, which are given by name whatever their group.
+
+    Raises:
+        SettingsError: there is no such option, or it does not take the value.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        if name not in HOMES:
+            near = difflib.get_close_matches(name, HOMES, n=1, cutoff=0.0)[0]
+            raise SettingsError(f"{name}: a search has no such option; the nearest one is {near}")
+        groups.setdefault(HOMES[name], {})[name] = value
+    return settings.model_copy(
+        update={name: _group(getattr(settings, name), given) for name, given in groups.items()}
+    )
+
+
+def _group(before: Group, given: Mapping[str, Any]) -> Group:
+    there = {name: getattr(before, name) for name in before.model_fields_set}
+    try:
+        return type(before)(**{**there, **given})
+    except ValidationError as error:
+        raise SettingsError(in_words(error)) from None
+
+
+def options_in(settings: SearchSettings) -> dict[str, Any]:
+    """All options with their values, by name."""
+    return {name: getattr(getattr(settings, group), name) for name, group in HOMES.items()}
+
+
+def given_options(settings: SearchSettings) -> dict[str, Any]:
+    """The options that were given, by name."""
+    return {
+        name: value
+        for name, value in options_in(settings).items()
+        if name in getattr(settings, HOMES[name]).model_fields_set
+    }
