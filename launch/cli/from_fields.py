@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import inspect
 import re
@@ -19,7 +20,7 @@ from launch.cli.bounds import bound_options
 from launch.constraints import Constraint, constraints_from
 from launch.study.search_settings import Option, SearchSettings, marked, options_of
 from launch.trial.errors import SettingsError
-from searchspace.reading import in_words
+from searchspace.reading import in_words, shown
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -118,7 +119,9 @@ def _option(name: str, field: FieldInfo, panel: str) -> tuple[Any, typer.models.
     several = get_origin(kind) is tuple
     item = get_args(kind)[0] if several else Annotated[field.annotation, mark, *field.metadata]
     shared["metavar"] = mark.metavar or _metavar(kind)
-    parse = _parser(TypeAdapter(item, config=ConfigDict(allow_inf_nan=False)))
+    named = item if several else kind
+    names = get_args(named) if get_origin(named) is Literal else ()
+    parse = _parser(TypeAdapter(item, config=ConfigDict(allow_inf_nan=False)), names)
     if several and mark.comma:
         return str | None, typer.Option(declared, parser=_split(parse), **shared)
     if several:
@@ -152,8 +155,15 @@ def _help(field: FieldInfo, mark: Option) -> str:
     return " ".join(filter(None, words))
 
 
-def _parser(adapter: TypeAdapter[Any]) -> Callable[[Any], Any]:
+def _parser(adapter: TypeAdapter[Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """What reads an option's text; `names` are its choices, if there are only these."""
+
     def parse(text: Any) -> Any:
+        if names and text not in names:
+            [near] = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
+            raise typer.BadParameter(
+                f"{shown(text)}: the nearest one is {near}; there are {', '.join(names)}"
+            )
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
