@@ -14,15 +14,16 @@ def conv_norm_relu(
     kernel: int = 3,
     stride: int = 1,
     padding: int = 1,
-    dilation: int = 1,
-    groups: int = 1,
     norm: bool = True,
     activation: type[nn.Module] | None = nn.ReLU,
+    **more: int,
 ) -> nn.Sequential:
-    """Convolution, batch norm (then without bias) and activation; norm or activation may be off."""
-    conv = nn.Conv2d(
-        channels_in, channels, kernel, stride, padding, dilation, groups, bias=not norm
-    )
+    """Convolution, batch norm (then without bias) and activation; norm or activation may be off.
+
+    Args:
+        more: `dilation` or `groups` of the convolution.
+    """
+    conv = nn.Conv2d(channels_in, channels, kernel, stride, padding, bias=not norm, **more)
     layers: list[nn.Module] = [conv]
     if norm:
         layers.append(nn.BatchNorm2d(channels))

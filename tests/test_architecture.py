@@ -220,3 +220,36 @@ def test_workers_load_nothing_that_only_reports_need(driver: str) -> None:
     loaded = loaded_with(f"import {driver}")
     assert "torch" in loaded
     assert loaded & {"plotly", "jinja2", "typer"} == set()
+
+
+MOST_LINES, MOST_PARAMETERS = 60, 8
+TAKES_MANY = {
+    "detectors/training/train.py:fit", "launch/searches.py:search", "launch/trial/run.py:run_trial",
+}  # fmt: skip
+"""Entry points whose parameters are given by name."""
+
+
+def functions(file: str) -> Iterator[tuple[str, int, int]]:
+    """Name, lines and number of parameters (without `self`) of every function of a file."""
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args
+            names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            names += [a.arg for a in (given.vararg, given.kwarg) if a]
+            number = len([name for name in names if name not in ("self", "cls")])
+            yield f"{file}:{node.name}", _lines(node), number
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a function without those of its docstring."""
+    lines = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    return lines - (first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_functions_are_short_and_take_few_parameters(file: str) -> None:
+    found = list(functions(file))
+    assert [name for name, lines, _ in found if lines > MOST_LINES] == []
+    many = {name for name, _, number in found if number > MOST_PARAMETERS}
+    assert many <= TAKES_MANY

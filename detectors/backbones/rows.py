@@ -24,10 +24,11 @@ def build_row(row: Row, channels_in: int) -> nn.Module:
 
 def conv_row(row: Row, channels_in: int) -> nn.Sequential:
     """A convolution with what follows it."""
-    shape = (channels_in, row.channels, row.kernel, row.stride, row.padding, row.dilation)
+    shape = (channels_in, row.channels, row.kernel, row.stride, row.padding)
     if row.activation == "silu":
-        return conv_norm_silu(*shape)
-    return conv_norm_relu(*shape, norm=row.norm, activation=ACTIVATIONS[row.activation])
+        return conv_norm_silu(*shape, row.dilation)
+    activation = ACTIVATIONS[row.activation]
+    return conv_norm_relu(*shape, norm=row.norm, activation=activation, dilation=row.dilation)
 
 
 def separable_row(row: Row, channels_in: int) -> nn.Sequential:

@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 
 from launch.cli.bounds import bound_options
 from launch.constraints import Constraint, constraints_from
-from launch.study.search_settings import Option, SearchSettings, marked, options_of
+from launch.study.options import Option, marked, options_of
+from launch.study.search_settings import SearchSettings
 from launch.trial.errors import SettingsError
 from searchspace.reading import in_words, shown
 

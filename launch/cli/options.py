@@ -9,7 +9,8 @@ import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from launch.cli import option_types
-from launch.study.search_settings import Device, Option, Weights
+from launch.study.options import Option
+from launch.study.search_settings import Device, Weights
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 

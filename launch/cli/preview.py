@@ -15,7 +15,8 @@ from launch.cli.from_fields import usage_errors, with_options
 from launch.cli.names import read_trial
 from launch.cli.options import InFile, InFolder, Options, OutFile, Seed
 from launch.cli.terminal import console
-from launch.study.search_settings import DataOptions, Option
+from launch.study.options import Option
+from launch.study.search_settings import DataOptions
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from launch.cli.from_fields import usage_errors, with_options
 from launch.cli.options import DataPaths, InFolder, OutFolder
-from launch.study.search_settings import RESUMABLE, Option, SearchSettings, Text
+from launch.study.options import Option, Text
+from launch.study.search_settings import RESUMABLE, SearchSettings
 
 SHAPES_FOLDER = Path("runs/shapes")
 SHAPES_MINUTES = 7.5

@@ -13,7 +13,8 @@ from launch.decisions.pruning_ladder import trainings_saved
 from launch.figures import LABELS, SENSES
 from launch.records import TrialRecord
 from launch.report.speed import speed_facts
-from launch.study.search_settings import SearchSettings, options_in, options_of
+from launch.study.options import options_of
+from launch.study.search_settings import SearchSettings, options_in
 from launch.study.settings import StudySettings
 
 

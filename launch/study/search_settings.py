@@ -8,25 +8,22 @@ here, and the place that uses it. Nothing heavy is imported: help texts come fro
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
 )
-from pydantic.fields import FieldInfo
 
 from launch.constraints import Constraint, figures_of
 from launch.decisions.early_stopping import EarlyStopping
 from launch.decisions.rules import RULES, Rule
 from launch.figures import DEFAULT, Figure, Objectives
+from launch.study.options import GivenPath, Group, Option, Text, marked, not_empty, options_of
 from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.errors import SettingsError
 from searchspace.compression import Ratio
@@ -46,33 +43,6 @@ MOST_TRIALS = 1_000_000
 MOST_TIME = 1e7
 """Minutes or hours; more is a slip."""
 
-
-@dataclass(frozen=True)
-class Option:
-    """How a field is given on the command line, where that does not follow from its type.
-
-    Attributes:
-        metavar: what stands for the value in help texts.
-        name: the option, if it is not called as the field is.
-        comma: several values are one text with commas between them; else the option is repeated.
-        resumable: it may be given anew when a study is resumed.
-    """
-
-    metavar: str | None = None
-    name: str | None = None
-    comma: bool = False
-    resumable: bool = False
-
-
-def _not_empty(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("it is empty; give a value, or leave it out")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_not_empty)]
-GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
-"""A path that is not empty, which Python takes for the working folder."""
 
 Time = Annotated[float, Field(gt=0, le=MOST_TIME)]
 """Minutes or hours."""
@@ -100,12 +70,6 @@ Weights = Annotated[
         "download; none starts from random numbers. All nodes must see it under the same path.",
     ),
 ]
-
-
-class Group(BaseModel):
-    """Options that belong together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataOptions(Group):
@@ -247,7 +211,7 @@ class ResourceOptions(Group):
     A driver may be given as an object. Whoever resumes a study says anew which driver runs it.
     """
 
-    driver: Annotated[Any, BeforeValidator(_not_empty), Option("NAME", resumable=True)] = Field(
+    driver: Annotated[Any, BeforeValidator(not_empty), Option("NAME", resumable=True)] = Field(
         default="ray",
         exclude=True,
         description="ray runs trials side by side, local one after the other in this process.",
@@ -320,21 +284,6 @@ class SearchSettings(BaseModel):
 
 
 S = TypeVar("S", bound=SearchSettings)
-
-
-def options_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
-    """Each option of a model with the title of its group: fields, and those of groups in it."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
-            for own, leaf in field.annotation.model_fields.items():
-                yield field.title or name, own, leaf
-        else:
-            yield model.model_config.get("title") or "Options", name, field
-
-
-def marked(field: FieldInfo) -> Option:
-    """What is said of a field as an option."""
-    return next((mark for mark in field.metadata if isinstance(mark, Option)), Option())
 
 
 HOMES = {
