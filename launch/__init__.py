@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launch.report import Front, load_front
     from launch.searches import resume, search
+    from launch.study.search_settings import SearchSettings
     from launch.trial.data import TrialData, TrialError
     from launch.trial.ladder import ladder
     from launch.trial.result import Outcome, TrialResult
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Front": "launch.report",
     "Outcome": "launch.trial.result",
+    "SearchSettings": "launch.study.search_settings",
     "TrialData": "launch.trial.data",
     "TrialError": "launch.trial.data",
     "TrialResult": "launch.trial.result",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "Front",
     "Outcome",
+    "SearchSettings",
     "TrialData",
     "TrialError",
     "TrialResult",

@@ -13,6 +13,7 @@ from detectors.data.coco import CocoSplit
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample
 from detectors.detector import SMALL_AREA
+from searchspace.geometry import InputSize
 from searchspace.training import TrainConfig
 
 PASTED, SMALL, OTHER = "magenta", "orange", "lime"
@@ -23,7 +24,7 @@ LEAST_SIDE = 320
 
 
 def contact_sheet(
-    split: CocoSplit, config: TrainConfig, input_size: int, count: int, seed: int = 0
+    split: CocoSplit, config: TrainConfig, input_size: InputSize, count: int, seed: int = 0
 ) -> Tensor:
     """Training images of the first epoch as the network gets them, with boxes and class names.
 
@@ -59,6 +60,6 @@ def _drawn(sample: Sample, names: list[str]) -> Tensor:
     )
 
 
-def _colours(target: dict[str, Tensor]) -> list[str]:
+def _colours(target: dict[str, Tensor]) -> list[str | tuple[int, int, int]]:
     flags = zip(target["pasted"].tolist(), (target["area"] < SMALL_AREA).tolist(), strict=True)
     return [PASTED if pasted else SMALL if small else OTHER for pasted, small in flags]

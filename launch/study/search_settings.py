@@ -91,7 +91,7 @@ class BudgetOptions(Group):
         title="Minutes at most",
         description="Time limit: no trial starts that would probably end later.",
     )
-    device_hours: Time | None = Field(
+    device_hours: Annotated[Time | None, Option("HOURS")] = Field(
         default=None,
         title="Device-hours at most",
         description="Limit on the sum of the trials' own times, in hours: no trial starts that "
