@@ -30,6 +30,7 @@ CocoFile = Annotated[
     typer.Option(parser=option_types.in_file, metavar="FILE", help="COCO annotation file."),
 ]
 
+
 def shapes_command(
     folder: Annotated[
         Path,

@@ -53,9 +53,7 @@ class FormOptions(Options):
     precision: str = Field(default=AUTO, description="float32, bfloat16, float16 or int8.")
     batch: int = Field(default=1, ge=1, le=MOST_BATCH, description="Images per call.")
     threads: int = Field(default=1, ge=1, le=MOST_THREADS, description="CPU threads.")
-    seconds: float = Field(
-        default=10, gt=0, description="Time budget per detector in seconds."
-    )
+    seconds: float = Field(default=10, gt=0, description="Time budget per detector in seconds.")
 
 
 @with_options

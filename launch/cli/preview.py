@@ -73,9 +73,7 @@ class Recipe(Options):
     mosaic: float | None = Field(
         default=None, ge=0, le=1, description="Probability of a mosaic of four images."
     )
-    plain: bool = Field(
-        default=False, description="No changes of colour, zoom, crop or flip."
-    )
+    plain: bool = Field(default=False, description="No changes of colour, zoom, crop or flip.")
 
     def read(self) -> tuple[TrainConfig, InputSize]:
         """How images are augmented, and the input size."""

@@ -22,12 +22,12 @@ class StudyError(InputError):
 
 
 def resume_command(study: Path) -> str:
-    """What to type to go on with a study."""
+    """The command that resumes a study."""
     return f"sparrow search --resume {shlex.quote(str(study))}"
 
 
 class SplitPaths(BaseModel):
-    """Where a split lies, as absolute paths."""
+    """The absolute paths of a split."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -204,7 +204,7 @@ def test_a_file_is_not_a_folder_and_a_folder_not_a_file(
         (("search", "--ladder", ""), "--ladder"),
         (("search", "--ladder", "0.3,nan"), "--ladder"),
         (("search", "--halving", "--rungs", ""), "--rungs"),
-        (("search", "--halving", "--rungs", "4,2"), "rising epochs"),
+        (("search", "--halving", "--rungs", "4,2"), "ascending epochs"),
         (("search", "--objective", ""), "the nearest one is"),
         (("ladder", "t.json", "--ratios", "0.3,1.5", "--data", "d"), "between 0 and 1"),
         (("ladder", "t.json", "--ratios", "0.3,0.3", "--data", "d"), "each once"),

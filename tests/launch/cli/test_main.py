@@ -274,4 +274,4 @@ def test_what_a_user_can_get_wrong_ends_in_a_message(
 def test_an_unknown_objective_is_refused_with_the_nearest(run: Run, shapes_folder: Path) -> None:
     code, text = run("search", "--data", shapes_folder, "--objective", "ap-small")
     assert code == 2
-    assert "--objective: 'ap-small': the nearest one is ap_small" in text
+    assert "'ap-small': the nearest one is ap_small" in text

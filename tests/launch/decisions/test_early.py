@@ -281,8 +281,8 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     ("arguments", "expected"),
     [
         (("--halving",), "halving: 1 epochs of training (train.epochs)"),
-        (("--halving", "--rungs", "4,2"), "--rungs: budgets [4, 2]: give rising epochs from 1"),
-        (("--halving", "--rungs", "two"), "must be a whole number, and not 'two'"),
+        (("--halving", "--rungs", "4,2"), "--rungs: budgets [4, 2]: give ascending epochs from 1"),
+        (("--halving", "--rungs", "two"), "must be an integer, and not 'two'"),
         (("--rungs", "2"), "--rungs: (2,): nothing is stopped without a rule"),
         (("--stopped-as", "pruned"), "nothing is stopped without a rule"),
     ],
