@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ def conv_norm_relu(
     padding: int = 1,
     norm: bool = True,
     activation: type[nn.Module] | None = nn.ReLU,
-    **more: int,
+    **more: Any,
 ) -> nn.Sequential:
     """Convolution, batch norm (then without bias) and activation; norm or activation may be off.
 
@@ -41,9 +42,8 @@ def conv_norm_silu(
     dilation: int = 1,
 ) -> nn.Sequential:
     """Convolution, batch norm with YOLOX's constants, and SiLU."""
-    block = conv_norm_relu(
-        channels_in, channels, kernel, stride, padding, dilation, activation=nn.SiLU
-    )
+    shape = (channels_in, channels, kernel, stride, padding)
+    block = conv_norm_relu(*shape, activation=nn.SiLU, dilation=dilation)
     for layer in block:
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps, layer.momentum = 1e-3, 0.03

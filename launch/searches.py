@@ -12,8 +12,7 @@ from detectors.data.coco import DataSource, Split
 from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
-from launch.decisions.early_stopping import EarlyStopping, rungs_within
-from launch.decisions.rules import RULES
+from launch.decisions.early_stopping import rungs_within
 from launch.drivers.choose import make_driver
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
@@ -24,7 +23,6 @@ from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
 from launch.study.search_settings import (
     RESUMABLE,
-    EarlyOptions,
     SearchSettings,
     changed,
 )
@@ -44,7 +42,7 @@ from launch.trial.initial_weights import make_sure, with_weights
 from launch.trial.preconditions import check_objects, check_space
 from launch.trial.run import pick_device
 from launch.trial.teachers import check_named_teachers, teacher_folders
-from searchspace import Space, TrainConfig, load_plugins, load_space
+from searchspace import Space, load_plugins, load_space
 from searchspace.errors import InputError
 
 NUM_CLASSES = "detector.num_classes"
@@ -154,8 +152,8 @@ def resume(
             # Only now: what its journal had lost is back.
             _check_more(study, settings.budget.trials)
             study.extend(settings.budget.trials)
-        if "trial_timeout" in options:
-            study.allow(settings.budget.trial_timeout)
+        if "trial_timeout" in options and (limit := settings.budget.trial_timeout):
+            study.allow(limit)
         study.try_again(lasting=retry_failed)
         return _drive(driver, study, data, on_wait)
 
@@ -317,12 +315,12 @@ def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
         SettingsError: it cannot.
     """
     early, train = asked.early, space.baseline().train
-    if early.asked is None:
-        return {}
     try:
-        rule = asked.early_stopping or _named_rule(early, train)
+        rule = early.rule(train)
     except InputError as error:
         raise SettingsError(str(error)) from None
+    if rule is None:
+        return {}
     if rungs_within(rule.budgets, train) != rule.budgets:
         raise SettingsError(
             f"{rule.kind}: rungs {', '.join(map(str, rule.budgets))} must lie after the warm-up "
@@ -334,10 +332,6 @@ def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
         "rungs": None,
         "stopped_as": early.told_as,
     }
-
-
-def _named_rule(early: EarlyOptions, train: TrainConfig) -> EarlyStopping:
-    return early.built(early.rungs) if early.rungs else RULES.by_kind[early.asked].usual(train)
 
 
 def _fingerprint(data: TrialData) -> str:

@@ -82,7 +82,7 @@ def fps_command(
 def _form(runtime: str, form: FormOptions) -> MeasureConfig:
     """How detectors are measured; a usage error if there is no such form."""
     try:
-        return MeasureConfig(**{**dict(form), "runtime": runtime})
+        return MeasureConfig.model_validate({**dict(form), "runtime": runtime})
     except ValidationError as error:
         raise typer.BadParameter(in_words(error)) from None
 

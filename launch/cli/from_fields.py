@@ -118,7 +118,8 @@ def _option(name: str, field: FieldInfo, panel: str) -> tuple[Any, typer.models.
         return bool | None, typer.Option(flag, **shared)
     kind = str if str in kinds else next(iter(kinds))
     several = get_origin(kind) is tuple
-    item = get_args(kind)[0] if several else Annotated[field.annotation, mark, *field.metadata]
+    whole: Any = field.annotation
+    item = get_args(kind)[0] if several else Annotated[whole, mark, *field.metadata]
     shared["metavar"] = mark.metavar or _metavar(kind)
     named = item if several else kind
     names = get_args(named) if get_origin(named) is Literal else ()

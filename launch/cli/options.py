@@ -58,24 +58,21 @@ class DataPaths(Options):
         # Only here: a help text needs no torch.
         from detectors.data.coco import DataSource, Split
 
-        train, val = (
-            (self.train_images, self.train_annotations),
-            (self.val_images, self.val_annotations),
-        )
-        paths = (*train, *val)
-        if self.data and any(paths):
+        paths = (self.train_images, self.train_annotations, self.val_images, self.val_annotations)
+        given = [path for path in paths if path is not None]
+        if self.data and given:
             raise typer.BadParameter(
-                "it and the four explicit paths exclude each other", param_hint="--data"
+                "give either it or the four explicit paths", param_hint="--data"
             )
         if self.data:
             return DataSource.from_folder(self.data)
-        if not any(paths):
+        if not given:
             return None
-        if not all(paths):
+        if len(given) < len(paths):
             raise typer.BadParameter(
                 "give all of --train-images, --train-annotations, --val-images, --val-annotations"
             )
-        return DataSource(Split(*train), Split(*val))
+        return DataSource(Split(*given[:2]), Split(*given[2:]))
 
     def needed_source(self) -> DataSource:
         """The same; a usage error where the options name no data."""

@@ -20,7 +20,6 @@ from launch.study.search_settings import DataOptions
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import InputSize
-from searchspace.training import Augment, CopyPaste
 
 MOST_SIDE = 8192
 """Pixels of a side; a larger image takes gigabytes."""
@@ -84,7 +83,7 @@ class Recipe(Options):
             if self.mosaic is not None:
                 augment = augment | {"mosaic": self.mosaic}
             with usage_errors():
-                train = TrainConfig(copy_paste=CopyPaste(**pasting), augment=Augment(**augment))
+                train = TrainConfig.model_validate({"copy_paste": pasting, "augment": augment})
             return train, self.size or DetectorConfig().input_size
         if self.plain or given.keys() - {"config"}:
             raise typer.BadParameter(

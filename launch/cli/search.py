@@ -90,7 +90,8 @@ def _check_resumable(context: typer.Context) -> None:
     """A usage error where an option was given that a study has settled for good."""
     for parameter in context.command.params:
         name = parameter.name
-        given = context.get_parameter_source(name).name == "COMMANDLINE"
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE"
         if given and name not in (*RESUMABLE, "resume", "retry_failed"):
             raise typer.BadParameter(
                 f"the study has settled {parameter.opts[0]} for good; leave it out",

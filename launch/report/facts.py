@@ -50,9 +50,10 @@ def _options(
     settings: StudySettings, records: tuple[TrialRecord, ...]
 ) -> Iterator[tuple[str, str]]:
     """Headings and words for the options of a search."""
+    rule = settings.early_stopping
     own = {
         "objectives": lambda: ", ".join(map(_direction, settings.goal.objectives)),
-        "early_stopping": lambda: settings.early_stopping.in_words(),
+        "early_stopping": lambda: rule.in_words() if rule else "",
         "inherit": lambda: _inheritance(records),
         "ladder": lambda: _ladder(settings, records),
         "warm_start": lambda: "; ".join(

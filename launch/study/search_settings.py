@@ -28,6 +28,7 @@ from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.errors import SettingsError
 from searchspace.compression import Ratio
 from searchspace.reading import in_words, shown
+from searchspace.training import TrainConfig
 
 StoppedAs = Literal["pruned", "rescaled"]
 """How a stopped trial is reported to the sampler: as PRUNED, or COMPLETE with AP_small as it would
@@ -168,12 +169,18 @@ class EarlyOptions(Group):
         if self.rungs is not None:
             self.built(self.rungs)
 
+    def rule(self, train: TrainConfig) -> EarlyStopping | None:
+        """The rule that is asked for, for a training; raises `InputError`."""
+        if self.rungs is not None:
+            return self.built(self.rungs)
+        return RULES.by_kind[self.asked].usual(train) if isinstance(self.asked, str) else self.asked
+
     def built(self, budgets: tuple[int, ...]) -> EarlyStopping:
         """The rule of the name that is asked for; raises `SettingsError`."""
         if not isinstance(self.asked, str):
             raise SettingsError("rungs: the rule has its own budgets; leave rungs out")
         try:
-            return RULES.by_kind[self.asked](budgets=budgets)
+            return RULES.by_kind[self.asked].model_validate({"budgets": budgets})
         except ValidationError as error:
             raise SettingsError(f"rungs: {in_words(error).removeprefix('budgets: ')}") from None
 
@@ -288,8 +295,8 @@ S = TypeVar("S", bound=SearchSettings)
 
 HOMES = {
     name: group
-    for group, field in SearchSettings.model_fields.items()
-    for name in field.annotation.model_fields
+    for group in SearchSettings.model_fields
+    for name in type(getattr(SearchSettings(), group)).model_fields
 }
 """The group of each option."""
 
