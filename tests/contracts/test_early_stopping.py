@@ -88,7 +88,7 @@ def test_a_rule_is_stored_with_its_kind_and_built_from_it(
     assert again.early_stopping == rule
     assert type(again.early_stopping) is type(rule)
     assert "2 and 4 epochs" in rule.in_words()
-    with pytest.raises(ValueError, match="rising epochs"):
+    with pytest.raises(ValueError, match="ascending epochs"):
         type(rule)(budgets=(4, 2))
 
 
