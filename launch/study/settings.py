@@ -17,6 +17,7 @@ from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text, shown
 
+
 class StudyError(InputError):
     """A study folder that cannot be used as asked; the message names it and the fix."""
 
