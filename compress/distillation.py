@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
-from detectors.features import Outputs, size_of
+from detectors.features import Outputs, resized, size_of
 from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
@@ -126,7 +126,7 @@ class ChannelWiseTerm(nn.Module):
         """The weighted sum over all pairs of levels."""
         divergences = [
             channel_divergence(
-                align(ours[s]), _resized(theirs[t], size_of(ours[s])), self.config.temperature
+                align(ours[s]), resized(theirs[t], size_of(ours[s])), self.config.temperature
             )
             for (s, t), align in zip(self.pairs, alignments, strict=True)
         ]
@@ -220,12 +220,6 @@ def _channels(detector: Detector) -> dict[str, list[int]]:
 
 def _alignment(channels: int, wanted: int) -> nn.Module:
     return nn.Identity() if channels == wanted else nn.Conv2d(channels, wanted, 1)
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if size_of(maps) == size:
-        return maps
-    return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def _check_logits(student: DetectorConfig, teacher: DetectorConfig) -> None:

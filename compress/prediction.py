@@ -8,6 +8,7 @@ import torch
 
 from compress.criteria import Pruning
 from compress.pruning import prune
+from compress.targets import brief
 from detectors.detector import Detector
 from detectors.timing.cost import Cost
 from detectors.timing.measure import measure
@@ -15,10 +16,6 @@ from detectors.timing.store import SpeedStore
 from searchspace.compression import ImportancePruning, Unpruned
 from searchspace.measuring import MeasureConfig
 from searchspace.trial import TrialConfig
-
-BRIEF_PASSES = 3
-"""Passes of each measurement during the search for a latency target."""
-
 
 Measure = Callable[[Detector, MeasureConfig], Cost]
 
@@ -55,8 +52,8 @@ def planned_detector(config: TrialConfig, measure: Measure) -> Detector:
         detector = Detector(config.detector).eval()
         pruning = config.compress.pruning
         if not isinstance(pruning, Unpruned):
-            brief = config.deployment.model_copy(update={"passes": BRIEF_PASSES})
-            prune(detector, _even(pruning), fps=lambda pruned: measure(pruned, brief).fps)
+            how = brief(config.deployment)
+            prune(detector, _even(pruning), fps=lambda pruned: measure(pruned, how).fps)
     return detector
 
 

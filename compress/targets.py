@@ -16,6 +16,9 @@ from searchspace.measuring import MeasureConfig
 TOLERANCE = 0.005
 """Tolerance of a pruning target, as a share of it."""
 
+BRIEF_PASSES = 3
+"""Passes of each measurement during the search for a latency target."""
+
 COUNTS = {"params": count_params, "macs": count_macs}
 WORDS = {"params": "parameters", "macs": "multiply-accumulates"}
 
@@ -104,6 +107,11 @@ def given_target(
     return replace(target, goal=goal)
 
 
+def brief(how: MeasureConfig) -> MeasureConfig:
+    """The same measurement with few passes, for the search for a latency target."""
+    return how.model_copy(update={"passes": BRIEF_PASSES})
+
+
 def nearest_cut(
     figure: Callable[[int], float], low: int, high: int, goal: float, close: float = 0
 ) -> tuple[int, float]:
@@ -142,4 +150,4 @@ def _as_it_is(name: str, figure: str, detector: Detector, fps: Fps | None) -> Ta
 
 
 def _few_passes(detector: Detector) -> float:
-    return measure(detector, MeasureConfig(passes=3), detector.device).fps
+    return measure(detector, MeasureConfig(passes=BRIEF_PASSES), detector.device).fps

@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import build_backbone
 from detectors.dry_run import Network, check_widths
-from detectors.features import Outputs, Predictions, size_of
+from detectors.features import Outputs, Predictions, resized, size_of
 from detectors.heads import build_head
 from detectors.losses import EVEN
 from detectors.matching import Objects
@@ -25,7 +24,7 @@ from detectors.necks import build_neck
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
-from searchspace.geometry import InputSize, Size, both_axes
+from searchspace.geometry import InputSize, both_axes
 from searchspace.plugins import load_plugins
 from searchspace.reading import read_model
 from searchspace.runtimes import Precision
@@ -132,7 +131,7 @@ class Detector(Network):
         size = self.config.size
         if isinstance(images, Tensor) and images.shape[-2:] == size:
             return images
-        return torch.cat([_resized(image, size) for image in images])
+        return torch.cat([resized(image[None], size, antialias=True) for image in images])
 
     def save(self, folder: Path) -> Path:
         """Write `detector.json` and `weights.safetensors` into `folder`."""
@@ -232,15 +231,6 @@ def _padded(rows: list[Tensor]) -> Tensor:
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values)[:, None, None]
-
-
-def _resized(image: Tensor, size: Size) -> Tensor:
-    """Resize [3, H, W] to [1, 3, *size]."""
-    if image.shape[-2:] == size:
-        return image[None]
-    return functional.interpolate(
-        image[None], size, mode="bilinear", align_corners=False, antialias=True
-    )
 
 
 def write_facts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch.nn import functional
 
 from searchspace.geometry import Size
 
@@ -13,6 +14,15 @@ def size_of(maps: Tensor) -> Size:
     """Height and width of maps or images, [..., H, W]."""
     height, width = maps.shape[-2:]
     return height, width
+
+
+def resized(x: Tensor, size: Size, antialias: bool = False) -> Tensor:
+    """Maps or images [N, C, H, W] resized bilinearly to [N, C, *size]."""
+    if size_of(x) == size:
+        return x
+    return functional.interpolate(
+        x, size, mode="bilinear", align_corners=False, antialias=antialias
+    )
 
 
 @dataclass(frozen=True)

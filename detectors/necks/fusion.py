@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from detectors.blocks import conv_norm_relu, init_dense
 from detectors.building import builds
-from detectors.features import Features, size_of
+from detectors.features import Features, resized, size_of
 from searchspace import necks as config
 from searchspace.geometry import Levels, Size, scaled
 from searchspace.necks.fusion import pooling
@@ -42,7 +42,7 @@ class FuseStep(nn.Module):
 
     def forward(self, features: Features) -> Features:
         maps = [
-            resized(transform(features.maps[level]), size_of(features.maps[self.at]))
+            _fitted(transform(features.maps[level]), size_of(features.maps[self.at]))
             for transform, level in zip(self.transforms, self.sources, strict=True)
         ]
         fused = torch.cat(maps, 1) if self.how == "concat" else torch.stack(maps).sum(0)
@@ -50,16 +50,14 @@ class FuseStep(nn.Module):
         return replace(features, maps=[fused], top=fused)
 
 
-def resized(x: Tensor, target: Size) -> Tensor:
+def _fitted(x: Tensor, target: Size) -> Tensor:
     """A map [N, C, H, W] resized to `target` cells: max pooling down, bilinear up."""
     # During tracing sizes are tensors; those of maps do not depend on the batch.
     size, target = _counted(*size_of(x)), _counted(*target)
     window, ceil = pooling(size, target)
     if max(window) > 1:
         x = functional.max_pool2d(x, window, window, ceil_mode=ceil)
-    if size_of(x) == target:
-        return x
-    return functional.interpolate(x, target, mode="bilinear", align_corners=False)
+    return resized(x, target)
 
 
 def _counted(height: SupportsInt, width: SupportsInt) -> Size:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from detectors.detector import Detector
 from detectors.narrow import narrow
 from searchspace.errors import InputError
-from searchspace.geometry import InputSize, Size
+from searchspace.geometry import InputSize
 from searchspace.training import MultiScale
 
 
@@ -68,15 +67,6 @@ def at_input_size(detector: Detector, size: InputSize) -> Detector:
         owner, _, leaf = name.rpartition(".")
         setattr(twin.get_submodule(owner), leaf, tensor)
     return twin
-
-
-def resized(images: Tensor, size: Size) -> Tensor:
-    """Resize [N, 3, H, W] to [N, 3, *size], bilinearly."""
-    if images.shape[-2:] == size:
-        return images
-    return functional.interpolate(
-        images, size, mode="bilinear", align_corners=False, antialias=True
-    )
 
 
 def _check_kernels(twin: Detector, tensors: dict[str, Tensor]) -> None:

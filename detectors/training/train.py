@@ -19,10 +19,10 @@ from tqdm import tqdm
 from detectors.blocks import is_depthwise
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
-from detectors.features import Outputs, size_of
+from detectors.features import Outputs, resized, size_of
 from detectors.quiet import computing
 from detectors.training.averaging import average
-from detectors.training.multi_scale import InputSizes, resized
+from detectors.training.multi_scale import InputSizes
 from searchspace.errors import SparrowError
 from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
@@ -146,7 +146,7 @@ class _Run:
         detector = self.sizes.at(self.scheduler.last_epoch)
         with computing(self.device):
             images = batch.images.to(self.device, non_blocking=True).float().div_(255)
-            images = resized(images, detector.config.size)
+            images = resized(images, detector.config.size, antialias=True)
             images = images.contiguous(memory_format=torch.channels_last)
             sides = [size_of(image) for image in batch.images]
             config, small = self.config, self.config.small_objects

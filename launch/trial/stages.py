@@ -28,6 +28,7 @@ from compress import (
     replay,
     sparsity_term,
 )
+from compress.targets import brief
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate
@@ -48,9 +49,6 @@ from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig, sparsity
-
-BRIEF_PASSES = 3
-"""Passes of each measurement during the search for a latency target."""
 
 GRADIENT_BATCHES = 8
 """Training batches for the gradients of the pruning criterion."""
@@ -196,7 +194,7 @@ class Stages:
         }
         if pruning.target == "latency":
             inputs["measure"] = self._measured_on()
-        brief = self.config.deployment.model_copy(update={"passes": BRIEF_PASSES})
+        how = brief(self.config.deployment)
 
         def make() -> Plan:
             loader = self._loader(training)
@@ -204,7 +202,7 @@ class Stages:
                 self._load(dense),
                 pruning,
                 batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
-                fps=lambda pruned: self.meter.measure(pruned, brief).fps,
+                fps=lambda pruned: self.meter.measure(pruned, how).fps,
                 seed=self.config.seed,
             )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress import planned_detector, predict_cost, predict_cost_by, prediction, prune
+from compress import planned_detector, predict_cost, predict_cost_by, prune, targets
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
 from detectors.timing.cost import Cost
@@ -113,7 +113,7 @@ def test_a_share_of_the_latency_is_sought_by_measuring() -> None:
     whole = count_macs(Detector(DETECTOR)) / 1e9
     assert cost.latency_ms == pytest.approx(600 * whole, rel=0.02)
     assert passes[-1] == 15
-    assert set(passes[:-1]) == {prediction.BRIEF_PASSES}
+    assert set(passes[:-1]) == {targets.BRIEF_PASSES}
 
 
 def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
