@@ -60,7 +60,7 @@ BAD = {
         ["detector.width", "wide"],
     ),
     "out of the field's bounds": ("[detector]\nwidth = 3", ["detector.width", "3", "2"]),
-    "a fraction of an integer": ("[train]\nepochs = 1.5", ["train.epochs", "1.5", "must be an integer"]),
+    "a fraction of an integer": ("[train]\nepochs = 1.5", ["train.epochs", "1.5", "an integer"]),
     "unknown literal": ('[train]\nprecision = "int3"', ["train.precision", "int3", "bfloat16"]),
     "half a range": ("[train]\nepochs = { low = 1 }", ["train.epochs", "low", "high", "choice"]),
     "choice and range": (
