@@ -1,4 +1,4 @@
-"""A search from its settings to its front: begins, resumes, reports."""
+"""A search from its settings to its front: start, resume, report."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def search(
         out: the folder of the study, which must be new or empty.
         settings: all options by group; those of `SearchSettings()` by default.
         on_end: called with each trial that ends, and what is left of the budget.
-        on_known: called with what is known before the search begins, in words: which bad entries
+        on_known: called with facts known before the search starts, in words: which bad entries
             `skip_bad` dropped, and what each warm start holds.
         on_wait: called, from another thread, with words on trials that have been silent for long.
         plugins: names or files of modules that register members of their own, see `load_plugins`.
@@ -82,14 +82,14 @@ def search(
             `halving=True`; they replace those of `settings`. `sparrow search --help` lists them.
 
     Raises:
-        SettingsError: there is no such option, or it does not take the value.
+        SettingsError: there is no such option, or its value is invalid.
         DataError, PluginError, SpaceError, StudyError, TrialError, KnownError: bad input, before
             anything is trained.
         WeightsUnavailable: published weights that the space needs cannot be had.
-        EnergyUnreadable: `energy_mj` is asked for, and this machine cannot read it.
+        EnergyUnreadable: `energy_mj` is requested, but this machine cannot read it.
         SearchStopped: its latest trials all failed for one cause, or the disk is full or cannot be
-            written; the message says how to go on.
-        KeyboardInterrupt: interrupted; `resume(out)` goes on.
+            written; the message says how to resume.
+        KeyboardInterrupt: interrupted; `resume(out)` continues.
     """
     load_plugins(plugins)  # First: options may name their members.
     asked = changed(settings or SearchSettings(), **options)
@@ -160,14 +160,14 @@ def resume(
 
 @dataclass(frozen=True)
 class _Found:
-    """What a new study is begun with."""
+    """The inputs of a new study."""
 
     data: TrialData
     settings: StudySettings
 
 
 def _driver(settings: SearchSettings) -> Driver:
-    """The driver that is asked for, ready for the device; raises `SettingsError`, `ValueError`."""
+    """The requested driver, ready for the device; raises `SettingsError`, `ValueError`."""
     options = dict(settings.resources)
     driver, device = options.pop("driver"), options.pop("device")
     return make_driver(driver, **options).on(device)
@@ -290,7 +290,7 @@ def _report_if_possible(folder: Path) -> None:
 
 
 def _how_to_go_on(study: Study, reason: str) -> str:
-    """Why a search stopped, and the command that goes on with it."""
+    """Why a search stopped, and the command that resumes it."""
     finished = sum(record.state == "finished" for record in study.records)
     kept = f"{finished} trial{'' if finished == 1 else 's'} finished; nothing that finished is lost"
     again = " --retry-failed" if any(record.lasting for record in study.records) else ""

@@ -1,4 +1,4 @@
-"""What a backbone's module is to the rest of a detector."""
+"""The contract of a backbone's module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `sparrow search` does: begins or resumes a study, and prints what comes of it."""
+"""`sparrow search`: start or resume a study, and print its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from launch.study.settings import read_settings
 
 
 def run_search(context: typer.Context, asked: Asked) -> None:
-    """Run the search that is asked for; ends with status 1 where there is no front."""
+    """Run the requested search; ends with status 1 if there is no front."""
     context.with_resource(bugs_kept_in(asked.folder))
     context.with_resource(interruptible())
     try:

@@ -1,4 +1,4 @@
-"""`sparrow search`: its options. What it does is in `launch.cli.run_search`."""
+"""`sparrow search`: its options. The search itself is in `launch.cli.run_search`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StudyOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """The request of a command line."""
 
     study: StudyOptions
     data: DataPaths
@@ -82,7 +82,7 @@ def search_command(
 
 
 def _new_folder(space: str) -> Path:
-    """Where a study lies that was given no folder: named by its space, not beside its file."""
+    """The default folder of a study, named by its space."""
     return Path("runs") / f"{Path(space).stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 

@@ -1,4 +1,4 @@
-"""What `sparrow search` and `sparrow report` print: trials as they end, and the front."""
+"""Output of `sparrow search` and `sparrow report`: trials as they end, and the front."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from launch.trial.log import evidence, last_lines
 
 
 def printer(objectives: Sequence[Figure], folder: Path) -> OnEnd:
-    """What prints each trial of a study when it ends, and what is left of the budget."""
+    """A callback that prints each trial when it ends, and the rest of the budget."""
 
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
         _print_trial(record, objectives, folder)
@@ -74,7 +74,7 @@ def print_no_front(folder: Path) -> None:
 
 
 def print_front(folder: Path) -> None:
-    """The front of a study as a table, and where its report lies."""
+    """The front of a study as a table, and the path of its report."""
     records, objectives = read_records(folder), read_settings(folder).goal.objectives
     lost = gone(folder, records)
     console.print(front_table(records, objectives, lost))
@@ -84,7 +84,7 @@ def print_front(folder: Path) -> None:
 
 
 def print_interrupted(folder: Path) -> None:
-    """That a search was interrupted, and how to go on with it."""
+    """Print that a search was interrupted, and how to resume it."""
     with contextlib.suppress(OSError):  # The terminal may be what has gone.
         console.say()
         if (folder / SETTINGS).exists():

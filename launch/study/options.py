@@ -19,7 +19,7 @@ class Option:
         metavar: what stands for the value in help texts.
         name: the option, if it is not called as the field is.
         comma: several values are one text with commas between them; else the option is repeated.
-        resumable: it may be given anew when a study is resumed.
+        resumable: whether it may be given when a study is resumed.
     """
 
     metavar: str | None = None
@@ -57,5 +57,5 @@ def options_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
 
 
 def marked(field: FieldInfo) -> Option:
-    """What is said of a field as an option."""
+    """The option of a field."""
     return next((mark for mark in field.metadata if isinstance(mark, Option)), Option())

@@ -1,4 +1,4 @@
-"""What may be said of a search: each option is one field, from which all else derives.
+"""The options of a search: each is one field, from which everything else derives.
 
 `launch.search` takes the fields by name, `sparrow search` has an option for each, `study.json`
 stores them, and the report shows those that are not as usual. A further option is a further field
@@ -67,7 +67,7 @@ Weights = Annotated[
     Option("FOLDER|none"),
     Field(
         title="Weights from",
-        description="Folder of published weights that backbones start from, in place of a "
+        description="Folder of published weights that backbones start from, instead of a "
         "download; none starts from random numbers. All nodes must see it under the same path.",
     ),
 ]
@@ -119,7 +119,7 @@ class GoalOptions(Group):
 class SamplingOptions(Group):
     sampler: Annotated[Sampler | None, Option("NAME")] = Field(
         default=None,
-        description="What proposes configurations after the planned ones; gp by default, tpe if "
+        description="Proposes configurations after the planned ones; gp by default, tpe if "
         "bounds or --gate may end designs before training.",
     )
     seed: int = Field(
@@ -153,7 +153,7 @@ class EarlyOptions(Group):
 
     @property
     def asked(self) -> EarlyStopping | str | None:
-        """The rule that is asked for, or its name."""
+        """The requested rule, or its name."""
         return "halving" if self.halving else self.early_stopping
 
     def check(self) -> None:
@@ -170,13 +170,13 @@ class EarlyOptions(Group):
             self.built(self.rungs)
 
     def rule(self, train: TrainConfig) -> EarlyStopping | None:
-        """The rule that is asked for, for a training; raises `InputError`."""
+        """The requested rule for a training; raises `InputError`."""
         if self.rungs is not None:
             return self.built(self.rungs)
         return RULES.by_kind[self.asked].usual(train) if isinstance(self.asked, str) else self.asked
 
     def built(self, budgets: tuple[int, ...]) -> EarlyStopping:
-        """The rule of the name that is asked for; raises `SettingsError`."""
+        """The rule with the requested name; raises `SettingsError`."""
         if not isinstance(self.asked, str):
             raise SettingsError("rungs: the rule has its own budgets; leave rungs out")
         try:
@@ -213,9 +213,9 @@ class StartOptions(Group):
 
 
 class ResourceOptions(Group):
-    """What trials run on, and the options of the driver; see `launch.drivers.choose`.
+    """Devices of trials, and the options of the driver; see `launch.drivers.choose`.
 
-    A driver may be given as an object. Whoever resumes a study says anew which driver runs it.
+    A driver may be given as an object. It is chosen again when a study is resumed.
     """
 
     driver: Annotated[Any, BeforeValidator(not_empty), Option("NAME", resumable=True)] = Field(
@@ -274,7 +274,7 @@ class SearchSettings(BaseModel):
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """What it must know of a detector."""
+        """All figures of objectives and constraints."""
         return figures_of(self.goal.objectives, self.goal.constraints)
 
     @property
@@ -285,7 +285,7 @@ class SearchSettings(BaseModel):
 
     @property
     def sampler(self) -> str:
-        """The sampler that is asked for, or else the usual one."""
+        """The requested sampler, or else the default one."""
         may_end = bool(self.goal.constraints) or self.early.gate
         return self.sampling.sampler or usual_sampler(may_end)
 
@@ -308,7 +308,7 @@ def changed(settings: S, **options: Any) -> S:
     """The settings with some options changed, which are given by name whatever their group.
 
     Raises:
-        SettingsError: there is no such option, or it does not take the value.
+        SettingsError: there is no such option, or its value is invalid.
     """
     groups: dict[str, dict[str, Any]] = {}
     for name, value in options.items():

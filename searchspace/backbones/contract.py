@@ -1,4 +1,4 @@
-"""What a backbone is to everything that reads configurations."""
+"""The contract of a backbone's configuration."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Backbone(Config):
 
     @abstractmethod
     def in_words(self) -> str:
-        """What is particular about it, for people; empty for the stock detector's."""
+        """A short description; empty for the stock detector's."""
 
     @property
     def family(self) -> str:

@@ -42,7 +42,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Model:
-    """What the table says of a model.
+    """The table's entry of a model.
 
     Attributes:
         maps: by their strides; of several of one stride, the deepest.
@@ -65,7 +65,7 @@ def _table() -> Mapping[str, Any]:
 
 @functools.cache
 def known(name: str) -> Model:
-    """What the table says of a model, a tag of its weights apart.
+    """The table's entry of a model, without the tag of its weights.
 
     Raises:
         ValueError: timm has no such model or weights, or the model cannot be a backbone.
@@ -99,7 +99,7 @@ def models() -> tuple[str, ...]:
 
 
 def forget() -> None:
-    """Read the table anew when it is needed next."""
+    """Discard the table, so that it is read again when needed."""
     _table.cache_clear()
     known.cache_clear()
     refusals.cache_clear()
@@ -131,7 +131,7 @@ class Timm(Backbone):
 
     @property
     def model(self) -> Model:
-        """What is known of it."""
+        """Its entry in the table."""
         return known(self.name)
 
     @property

@@ -15,7 +15,7 @@ class VGG16(RowBackbone):
     Rows are counted with the poolings, as in the stride-elimination paper: row 2 is `pool1`.
 
     Attributes:
-        norm: batch norm in place of the biases of the 13 convolutions before `pool5`.
+        norm: batch norm instead of the biases of the 13 convolutions before `pool5`.
     """
 
     kind: Literal["vgg16"] = "vgg16"
