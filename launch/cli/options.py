@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from launch.cli import option_types
-from launch.study.options import Option
+from launch.study.options import Option, Text
 from launch.study.search_settings import Device, Weights
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
@@ -80,6 +80,27 @@ class DataPaths(Options):
         if source is None:
             raise typer.BadParameter("give --data, or the four paths of images and annotations")
         return source
+
+
+class StudyOptions(Options):
+    """Which study is begun or resumed."""
+
+    model_config = ConfigDict(title="Study")
+
+    space: Annotated[Text, Option("NAME|FILE")] = Field(
+        default="quick", description="Named space, or a TOML file."
+    )
+    out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Folder of the study; a new one in runs/ by default."
+    )
+    resume: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Resume the study in this folder."
+    )
+    retry_failed: bool = Field(
+        default=False,
+        description="With --resume: also run again the trials that failed by their design, such "
+        "as for want of memory.",
+    )
 
 
 class DeviceOption(Options):
