@@ -7,8 +7,9 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -19,18 +20,41 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: it could not be written; the message names it. The old content is unchanged.
     """
+    with written(path) as file:
+        file.write(text.encode())
+
+
+def write_first(path: Path, text: str) -> None:
+    """Write a file as `write_atomically` does, unless it is there already.
+
+    Raises:
+        OSError: it could not be written; the message names it.
+    """
+    with written(path, _link_first) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def written(path: Path, place: Callable[[Path, Path], None] = os.replace) -> Iterator[BinaryIO]:
+    """A file to write bytes into, which becomes `path` when the block ends without an error.
+
+    Args:
+        place: gives the whole file, which is on disk, its name.
+
+    Raises:
+        OSError: it could not be written; the message names it. The old content is unchanged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     with _naming(path):
         try:
-            with open(partial, "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(partial, "wb") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
+            place(partial, path)
+        finally:
             partial.unlink(missing_ok=True)
-            raise
 
 
 def append_durably(path: Path, data: bytes) -> None:
@@ -74,6 +98,16 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _link_first(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # On storage without hard links the last writer wins, which is as good.
+        os.replace(partial, path)
 
 
 def _partial(path: Path) -> Path:

@@ -17,3 +17,15 @@ class InputError(SparrowError, ValueError):
     A `ValueError` too, as callers expect of a bad argument. What a validator of a configuration
     raises becomes pydantic's `ValidationError` instead.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line with text of an error's message; the name of its class if there is none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def named_line(error: BaseException) -> str:
+    """The class of an error and the first line of its message: `KeyError: 'x'`."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"

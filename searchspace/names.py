@@ -15,6 +15,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def closest(name: str, known: Iterable[str]) -> str:
+    """`; the nearest one is x` for a name that is not among those known, however far; empty where
+    there are none."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
+    return f"; the nearest one is {near[0]}" if near else ""
+
+
 class Names(Mapping[str, T], Generic[T]):
     """A registry of values by their names, in the order of their registration.
 

@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from searchspace.errors import InputError
+from searchspace.errors import InputError, named_line
 
 GROUP = "sparrow.plugins"
 """The group of entry points that name the plugins of installed packages."""
@@ -130,10 +130,8 @@ def _import(module: str, name: str, fix: str) -> ModuleType:
             f"{Path.cwd()}; correct the name, install it, or give the path of its file"
         ) from None
     except (Exception, SystemExit) as error:
-        what = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        raise PluginError(
-            f"plugin {name}: its import failed: {what}{_place(error)}; {fix}"
-        ) from error
+        what = f"{named_line(error)}{_place(error)}"
+        raise PluginError(f"plugin {name}: its import failed: {what}; {fix}") from error
 
 
 def _place(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import json
 import reprlib
 import tomllib
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from searchspace.errors import InputError
+from searchspace.names import closest, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -225,12 +225,10 @@ def _said(problem: Mapping[str, Any], fields: Iterable[str]) -> str:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            near = difflib.get_close_matches(_place(problem), list(fields), n=1, cutoff=0.0)
-            return "there is no such field" + (f"; the nearest one is {near[0]}" if near else "")
+            return f"there is no such field{closest(_place(problem), fields)}"
         case "union_tag_invalid":
             kind, tags = context["discriminator"].strip("'"), context["expected_tags"]
-            near = difflib.get_close_matches(context["tag"], tags.strip("'").split("', '"), n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = nearest(context["tag"], tags.strip("'").split("', '"))
             meant = meant or "; if a plugin defines it, load that first (--plugin)"
             return f"{kind} {context['tag']!r} is not one of {tags}{meant}"
         case "union_tag_not_found":

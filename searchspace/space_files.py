@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from importlib import resources
@@ -26,6 +25,7 @@ from pydantic import ValidationError
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
 from searchspace.errors import InputError
+from searchspace.names import closest, nearest
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import Space
@@ -72,8 +72,7 @@ def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
     elif file.is_file():
         text, source = _read(file), os.path.normpath(file)
     else:
-        near = difflib.get_close_matches(name, space_names(), n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = nearest(name, space_names())
         known = ", ".join(space_names())
         raise SpaceError(f"{by}: neither a named space ({known}) nor a TOML file{meant}")
     if source in above:
@@ -111,8 +110,7 @@ def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
         ) from None
     for path, spec in leaves:
         if path not in valid:
-            near = difflib.get_close_matches(path, valid, n=1, cutoff=0.0)[0]
-            raise SpaceError(f"{source}: there is no field {path}; the nearest one is {near}")
+            raise SpaceError(f"{source}: there is no field {path}{closest(path, valid)}")
         try:
             domains[path] = parse_domain(TrialConfig, path, spec)
         except (TypeError, ValueError) as error:

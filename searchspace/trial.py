@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +10,7 @@ from pydantic import Field, model_validator
 from searchspace.compression import CompressConfig, Slimming, Unquantised
 from searchspace.config import Config
 from searchspace.detector import DetectorConfig
+from searchspace.digests import digest_of
 from searchspace.distillation import Logits
 from searchspace.domains import Domain
 from searchspace.initial_weights import (
@@ -141,8 +140,7 @@ class TrialConfig(Config):
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this configuration."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.model_dump(mode="json"))
 
 
 def training_cause(config: TrialConfig) -> tuple[Any, ...]:

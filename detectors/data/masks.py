@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pycocotools import mask as coco_mask
+from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from detectors.data.records import Annotation
 
@@ -34,10 +35,5 @@ def tight_box(mask: Tensor) -> tuple[int, int, int, int] | None:
 
 def is_connected(mask: Tensor) -> bool:
     """Whether the True pixels of [H, W] are connected (8-neighbourhood)."""
-    region = torch.zeros_like(mask)
-    region[tuple(mask.nonzero()[:1].T)] = True
-    while True:
-        grown = functional.max_pool2d(region[None].float(), 3, stride=1, padding=1)[0].bool() & mask
-        if torch.equal(grown, region):
-            return torch.equal(region, mask)
-        region = grown
+    _, regions = ndimage.label(mask.numpy(), structure=np.ones((3, 3)))
+    return regions <= 1

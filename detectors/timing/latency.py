@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -35,23 +36,15 @@ class Latency(BaseModel):
     @classmethod
     def of(cls, blocks: Blocks) -> Latency:
         """From at least one call."""
-        calls = sorted(1000 * seconds for block in blocks for seconds in block)
+        calls = [1000 * seconds for block in blocks for seconds in block]
         low, high = median_interval([1000 * m for m in medians(blocks)]) or (None, None)
-        p50, p90, p99 = (quantile(calls, share) for share in (0.5, 0.9, 0.99))
+        p50, p90, p99 = np.quantile(calls, (0.5, 0.9, 0.99)).tolist()
         return cls(p50=p50, p90=p90, p99=p99, low=low, high=high, calls=len(calls))
 
 
 def medians(blocks: Blocks) -> list[float]:
     """The median of each block: calls of one block share disturbances, blocks hardly do."""
     return [statistics.median(block) for block in blocks]
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which `share` of ascending values lie, with linear interpolation."""
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def median_interval(
@@ -64,10 +57,6 @@ def median_interval(
     probability 2 P(X < k). None where even the extremes miss it too often: below 6 values at 95 %.
     """
     ordered, n = sorted(values), len(values)
-    missed, rank = 0.0, 0
-    while rank < n // 2:
-        missed += 2 * math.comb(n, rank) / 2**n
-        if missed > 1 - confidence:
-            break
-        rank += 1
+    missed = 2 * special.bdtr(np.arange(n // 2), n, 0.5)
+    rank = int((missed <= 1 - confidence).sum())
     return (ordered[rank - 1], ordered[n - rank]) if rank else None

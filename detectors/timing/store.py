@@ -6,19 +6,17 @@ This is also safe on storage shared by several nodes.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from detectors.files import write_atomically, write_first
 from detectors.own_folder import cache_folder
 from detectors.timing.reference import REFERENCE_VERSION
+from searchspace.digests import digest_of
 from searchspace.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
@@ -61,7 +59,7 @@ class SpeedStore:
     def keep(self, key: Mapping[str, Any], value: M) -> M:
         """Store a value unless another process was first; returns the stored one."""
         path = self._path(key)
-        self._write(path, value, lambda written: _link_first(written, path))
+        write_first(path, value.model_dump_json(indent=1))
         kept = self.find(key, type(value))
         return value if kept is None else kept
 
@@ -70,32 +68,11 @@ class SpeedStore:
         known = self.find(key, Nominal)
         if known is not None and known.milliseconds <= value.milliseconds:
             return known
-        path = self._path(key)
-        self._write(path, value, lambda written: os.replace(written, path))
+        write_atomically(self._path(key), value.model_dump_json(indent=1))
         return value
 
     def _path(self, key: Mapping[str, Any]) -> Path:
-        text = json.dumps(key, sort_keys=True)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-
-    def _write(self, path: Path, value: BaseModel, place: Callable[[Path], None]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        written = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-        written.write_text(value.model_dump_json(indent=1), encoding="utf-8")
-        try:
-            place(written)
-        finally:
-            written.unlink(missing_ok=True)
-
-
-def _link_first(written: Path, path: Path) -> None:
-    try:
-        os.link(written, path)
-    except FileExistsError:
-        pass
-    except OSError:
-        # On storage without hard links the last writer wins, which is as good.
-        os.replace(written, path)
+        return self.folder / f"{digest_of(key)}.json"
 
 
 def nominal_ms(hardware: Mapping[str, Any], best_ms: float, store: SpeedStore | None) -> float:

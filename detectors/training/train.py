@@ -7,7 +7,6 @@ import functools
 import logging
 import math
 import operator
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from detectors.blocks import is_depthwise
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs, resized, size_of
+from detectors.files import written
 from detectors.quiet import computing
 from detectors.training.averaging import average
 from detectors.training.multi_scale import InputSizes
@@ -192,12 +192,9 @@ class _Run:
         }
         if self.average:
             state["average"] = self.average.state_dict()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
-        with open(partial, "wb") as file:
+        with written(path) as file:
             torch.save(state, file)
-        os.replace(partial, path)
 
     def restore(self, path: Path) -> int:
         """Resume from a checkpoint; returns its number of finished epochs."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 from ray._common.utils import get_ray_address_file
 from ray._private.services import psutil
 
-from searchspace.errors import InputError
+from searchspace.errors import InputError, first_line
 
 PATIENCE = 8.0
 """Seconds within which a cluster must answer each request."""
@@ -169,7 +169,7 @@ def ask_head(address: Address, ask: Callable[[], T]) -> T:
     try:
         return _in_time(ask)
     except Exception as error:
-        what = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
+        what = "no answer" if isinstance(error, TimeoutError) else first_line(error)
         raise address.error(f"something answers there, but not as a head of Ray ({what})") from None
 
 
@@ -255,7 +255,3 @@ def _in_time(ask: Callable[[], T]) -> T:
     if isinstance(answer, BaseException):
         raise answer
     return answer
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -30,7 +30,7 @@ from launch.drivers.ray_address import (
     find,
     starts_here,
 )
-from searchspace.errors import InputError
+from searchspace.errors import InputError, first_line
 
 SOCKET_LENGTH = 107
 """The most bytes of a Unix socket's path."""
@@ -268,6 +268,5 @@ def _kept_logs(folder: Path) -> Path:
 
 def _words(error: BaseException) -> str:
     """The first meaningful line of an error, and of its cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    words = lines[0] if lines else type(error).__name__
+    words = first_line(error)
     return f"{words} ({_words(error.__cause__)})" if error.__cause__ else words

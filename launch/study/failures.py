@@ -20,7 +20,7 @@ from detectors.training.train import TrainingFailed
 from detectors.weights.published import WeightsUnavailable
 from launch.records import UNTRAINED, TrialRecord
 from launch.trial.data import TrialError
-from searchspace.errors import SparrowError
+from searchspace.errors import SparrowError, first_line, named_line
 
 Blame = Literal["design", "passing", "surroundings"]
 """The cause of a failure: the `design`, which would fail again and which the sampler learns from;
@@ -84,10 +84,10 @@ def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:
     if isinstance(error, TrialError | TrainingFailed | RuntimeUnavailable):
         return Failure(str(error), "design", seconds)
     if _is_out_of_memory(error):
-        return Failure(f"out of memory: {_first_line(error)}", "design", seconds)
+        return Failure(f"out of memory: {first_line(error)}", "design", seconds)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return Failure(f"{type(error).__name__}: {_first_line(error)}{place}", "passing", seconds)
+    return Failure(f"{named_line(error)}{place}", "passing", seconds)
 
 
 def users_fault(error: Exception) -> str | None:
@@ -97,7 +97,7 @@ def users_fault(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return os_error_in_words(error)
     if _is_out_of_memory(error):
-        return f"out of memory: {_first_line(error)}"
+        return f"out of memory: {first_line(error)}"
     return broken_place(error)
 
 
@@ -173,10 +173,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(mark in str(error) for mark in OUT_OF_MEMORY)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
 
 
 def _is_full(place: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from launch.figures import SENSES
 from launch.records import TRAINING, Param
 from searchspace import Space
 from searchspace.errors import InputError
+from searchspace.names import closest
 from searchspace.reading import Unreadable, in_words, read_text, shown
 
 IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost.model_fields}
@@ -67,10 +67,9 @@ def _checked(file: Path, names: list[str], space: Space, figures: Sequence[str])
     for number, name in enumerate(names, 1):
         place = f"{file}, line 1, column {number}"
         if name not in known:
-            near = difflib.get_close_matches(name, [*params, *figures], n=1, cutoff=0.0)[0]
             raise CsvError(
                 f"{place}: {shown(name)} is neither a parameter of the space {space.name} nor a "
-                f"figure; the nearest one is {near}"
+                f"figure{closest(name, [*params, *figures])}"
             )
         if name in names[: number - 1]:
             raise CsvError(f"{place}: {name} appears twice; remove one of them")

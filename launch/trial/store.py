@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from detectors.files import sha256, write_atomically
 from detectors.locks import held
 from launch.files import LOCKS, MANIFEST, RECORD, SCRATCH
+from searchspace.digests import digest_of
 
 VERSIONS = {"quantise": 2}
 """By stage, what is part of its artefacts' names; 1 for those not here. Raised when a stage begins
@@ -86,10 +85,8 @@ class Store:
 
     def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:
         """Where the artefact of a stage lies or will lie."""
-        text = json.dumps(
-            {"version": VERSIONS.get(stage, 1), "stage": stage, "inputs": inputs}, sort_keys=True
-        )
-        key = f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        cause = {"version": VERSIONS.get(stage, 1), "stage": stage, "inputs": inputs}
+        key = f"{stage}-{digest_of(cause)}"
         return Artefact(key, self.folder / key)
 
     def record(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.timing.latency import Latency, median_interval, medians, quantile
+from detectors.timing.latency import Latency, median_interval, medians
 
 
 def missed(n: int, rank: int) -> float:
@@ -55,11 +55,12 @@ def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
 
 def test_quantiles_are_those_of_the_standard_library() -> None:
     draw = random.Random(2)
-    values = sorted(draw.random() for _ in range(101))
+    values = [draw.random() for _ in range(101)]
+    latency = Latency.of([[value / 1000] for value in values])
     inclusive = statistics.quantiles(values, n=100, method="inclusive")
-    assert quantile(values, 0.5) == pytest.approx(inclusive[49])
-    assert quantile(values, 0.99) == pytest.approx(inclusive[98])
-    assert quantile([3.0], 0.9) == 3.0
+    assert latency.p50 == pytest.approx(inclusive[49])
+    assert latency.p99 == pytest.approx(inclusive[98])
+    assert Latency.of([[0.003]]).p90 == 3.0
 
 
 def test_a_latency_is_in_milliseconds_over_all_calls() -> None:
