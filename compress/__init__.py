@@ -2,7 +2,7 @@
 
 from compress.distillation import check_classes, check_distillation, distillation_term
 from compress.plan import Plan, read_plan, replay
-from compress.prediction import planned_detector, predict_cost, predict_cost_by
+from compress.prediction import planned_detector, predict_cost
 from compress.pruning import check_pruning, plan_pruning, prune
 from compress.quantisation import calibration_images, quantise
 from compress.recalibration import recalibrate
@@ -18,7 +18,6 @@ __all__ = [
     "plan_pruning",
     "planned_detector",
     "predict_cost",
-    "predict_cost_by",
     "prune",
     "quantise",
     "read_plan",

@@ -11,8 +11,6 @@ from compress.pruning import prune
 from compress.targets import brief
 from detectors.detector import Detector
 from detectors.timing.cost import Cost
-from detectors.timing.measure import measure
-from detectors.timing.store import SpeedStore
 from searchspace.compression import ImportancePruning, Unpruned
 from searchspace.measuring import MeasureConfig
 from searchspace.trial import TrialConfig
@@ -20,9 +18,7 @@ from searchspace.trial import TrialConfig
 Measure = Callable[[Detector, MeasureConfig], Cost]
 
 
-def predict_cost(
-    config: TrialConfig, device: torch.device, store: SpeedStore | None = None
-) -> Cost:
+def predict_cost(config: TrialConfig, measure: Measure) -> Cost:
     """Measure an untrained network of the size that is planned for a trial's detector.
 
     Frames per second depend on architecture and widths, and post-processing gets
@@ -33,11 +29,6 @@ def predict_cost(
         ValueError: the detector cannot be pruned as planned.
         RuntimeUnavailable: the form that the configuration names is not available here.
     """
-    return predict_cost_by(config, lambda d, how: measure(d, how, device, store=store))
-
-
-def predict_cost_by(config: TrialConfig, measure: Measure) -> Cost:
-    """`predict_cost` with another function that measures."""
     return measure(planned_detector(config, measure), config.deployment)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 Point = Sequence[float]
@@ -42,8 +41,3 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
         area += (x - reference[0]) * (y - height)
         height = y
     return area
-
-
-def log_fps(value: float) -> float:
-    """The logarithm of frames per second, for the sampler and the hypervolume: ratios matter."""
-    return math.log(value)

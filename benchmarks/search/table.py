@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from optuna.trial import FixedTrial
 from pydantic import BaseModel, ConfigDict
 
 from detectors.evaluate import Metrics
-from launch.pareto import front, hypervolume, log_fps
+from launch.pareto import front, hypervolume
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig, load_space
 
@@ -85,7 +86,7 @@ class Design(BaseModel):
     @property
     def point(self) -> tuple[float, float]:
         """The objectives of a search: AP_small, and the logarithm of FPS."""
-        return self.ap_small, log_fps(self.fps)
+        return self.ap_small, math.log(self.fps)
 
 
 class Table:
@@ -95,7 +96,7 @@ class Table:
         self.space = space
         self.designs = tuple(designs)
         self._by_digest = {self.config(d).digest(): d for d in self.designs}
-        self._floor = (0.0, log_fps(min(d.fps for d in self.designs)))
+        self._floor = (0.0, math.log(min(d.fps for d in self.designs)))
         self._whole = hypervolume([d.point for d in self.designs], self._floor)
 
     @classmethod

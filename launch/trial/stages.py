@@ -22,7 +22,7 @@ from compress import (
     calibration_images,
     distillation_term,
     plan_pruning,
-    predict_cost_by,
+    predict_cost,
     quantise,
     recalibrate,
     replay,
@@ -154,7 +154,7 @@ class Stages:
             "measure": self._measured_on(),
         }
         cost, _ = self.store.record(
-            "predict", inputs, Cost, lambda: predict_cost_by(self.config, self.meter.measure)
+            "predict", inputs, Cost, lambda: predict_cost(self.config, self.meter.measure)
         )
         return cost
 

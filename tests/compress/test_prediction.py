@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress import planned_detector, predict_cost, predict_cost_by, prune, targets
+from compress import planned_detector, predict_cost, prune, targets
 from detectors.describe import count_macs, count_params
 from detectors.detector import Detector
 from detectors.timing.cost import Cost
@@ -84,6 +84,10 @@ def test_an_unpruned_trial_is_planned_whole() -> None:
     assert widths(planned_detector(trial(), unmeasured)) == widths(Detector(DETECTOR))
 
 
+def measured(detector: Detector, how: MeasureConfig) -> Cost:
+    return measure(detector, how, CPU)
+
+
 def test_planning_leaves_the_random_state() -> None:
     before = torch.get_rng_state()
     planned_detector(trial(Slimming(ratio=0.3)), unmeasured)
@@ -92,7 +96,7 @@ def test_planning_leaves_the_random_state() -> None:
 
 def test_a_prediction_is_the_cost_of_the_planned_detector() -> None:
     config = trial(Slimming(ratio=0.5))
-    cost, planned = predict_cost(config, CPU), planned_detector(config, unmeasured)
+    cost, planned = predict_cost(config, measured), planned_detector(config, unmeasured)
     assert (cost.params, cost.macs) == (count_params(planned), count_macs(planned))
     assert cost.fps > 0
     assert cost.candidates == QUICK.candidates
@@ -109,7 +113,7 @@ def test_a_share_of_the_latency_is_sought_by_measuring() -> None:
 
     config = trial(ImportancePruning(ratio=0.4, target="latency"))
     config = config.model_copy(update={"measure": MeasureConfig(passes=15)})
-    cost = predict_cost_by(config, by_macs)
+    cost = predict_cost(config, by_macs)
     whole = count_macs(Detector(DETECTOR)) / 1e9
     assert cost.latency_ms == pytest.approx(600 * whole, rel=0.02)
     assert passes[-1] == 15
@@ -121,7 +125,7 @@ def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
 ) -> None:
     monkeypatch.setattr("detectors.timing.measure.doubt", lambda *_: None)
     store = SpeedStore(tmp_path / "speeds")
-    predicted = predict_cost(trial(), CPU, store)
+    predicted = predict_cost(trial(), lambda d, how: measure(d, how, CPU, store=store))
     torch.manual_seed(7)
     trained = Detector(DETECTOR, classes=("a", "b", "c", "d"))
     assert measure(trained, QUICK, CPU, torch.rand(3, 3, 64, 64), store) == predicted
@@ -129,7 +133,7 @@ def test_the_speed_of_an_unpruned_trial_is_known_when_it_has_been_trained(
 
 def test_a_detector_that_cannot_be_pruned_is_not_predicted() -> None:
     with pytest.raises(ValueError, match="nothing can be pruned in this detector"):
-        predict_cost(trial(Slimming(ratio=0.5, floor=1.0)), CPU)
+        predict_cost(trial(Slimming(ratio=0.5, floor=1.0)), measured)
 
 
 def test_evenly_pruned_detectors_have_the_size_of_those_pruned_at_random() -> None:
