@@ -122,7 +122,7 @@ def trained(
         start = f"{parent[0]}, {copied} of {len(detector.state_dict())} tensors"
     training = recipe(epochs)
     loader = TrainingLoader(splits[0], training, config.input_size, seed)
-    fit(detector, loader, training, CPU, progress=sys.stderr.isatty())
+    fit(detector, loader, training, progress=sys.stderr.isatty())
     metrics = evaluate(detector, splits[1], CPU)
     figures = (metrics.ap_small, metrics.ap, time.process_time() - begun)
     return Run(name, start, epochs, epochs * len(loader), *figures), detector

@@ -63,10 +63,9 @@ def train(shapes: Path, started: Path, locked: bool) -> None:
     )
     with contextlib.nullcontext() if locked else unlocked:
         fit(
-            Detector(config.detector),
+            Detector(config.detector).to(pick_device()),
             loader,
             recipe,
-            pick_device(),
             on_epoch=lambda epoch, losses: started.touch(),
         )
 

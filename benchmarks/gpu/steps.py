@@ -210,6 +210,6 @@ def _train(
 ) -> None:
     """Train until `on_epoch` raises `Enough`."""
     try:
-        fit(detector, loader, recipe, device, on_epoch=on_epoch)
+        fit(detector.to(device), loader, recipe, on_epoch=on_epoch)
     except Enough:
         return

@@ -9,6 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,19 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 """Called after each epoch with the number of finished epochs and the epoch's mean losses."""
 
 OnSnapshot = Callable[[int, Detector], None]
-"""Called after some epochs with the number of finished epochs and a copy of the detector as it
-would be if training ended now."""
+"""Called with the number of finished epochs and a copy of the detector as it would be if training
+ended now."""
+
+
+class Snapshots(NamedTuple):
+    """The numbers of epochs after which a training calls a function with a snapshot.
+
+    An exception from it ends the training, which can be resumed from its checkpoint. If training
+    resumes exactly at one of these epochs, the call is repeated.
+    """
+
+    after: Collection[int]
+    call: OnSnapshot
 
 
 class TrainingFailed(SparrowError, RuntimeError):
@@ -51,15 +63,14 @@ def fit(
     detector: Detector,
     loader: TrainingLoader,
     config: TrainConfig,
-    device: torch.device,
     terms: Sequence[Term] = (),
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = False,
-    snapshots: Collection[int] = (),
-    on_snapshot: OnSnapshot | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Detector:
-    """Train in place: linear warm-up, then `config.schedule`; weight decay on weights only.
+    """Train in place, on the detector's device: linear warm-up, then `config.schedule`; weight
+    decay on weights only.
 
     With `config.ema`, the detector ends with the average of its weights.
 
@@ -69,25 +80,22 @@ def fit(
         terms: losses in addition to the detection loss.
         checkpoint: file written after each epoch; if it exists, training resumes from it. An
             unreadable one is logged as a warning, and training starts over.
-        snapshots: the numbers of epochs after which `on_snapshot` is called. An exception from it
-            ends the training; the checkpoint allows to resume. If training resumes exactly at one
-            of these epochs, the call is repeated.
 
     Raises:
         TrainingFailed: a loss is not finite.
         ValueError: the detector cannot be trained at a size of `config.multi_scale`.
     """
     trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
-    trained.to(device).to(memory_format=torch.channels_last).train()
+    trained.to(detector.device).to(memory_format=torch.channels_last).train()
     detector.backbone.freeze(config.frozen)
     sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
     optimizer = _optimizer(trained, config)
     total, warm = config.epochs * len(loader), config.warmup(len(loader))
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
-    run = _Run(detector, trained, sizes, optimizer, scheduler, device, config, terms)
+    run = _Run(detector, trained, sizes, optimizer, scheduler, config, terms)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
-    if on_snapshot and first in snapshots:
-        on_snapshot(first, run.snapshot())
+    if snapshots and first in snapshots.after:
+        snapshots.call(first, run.snapshot())
     for epoch in range(first, config.epochs):
         bar = tqdm(
             loader.epoch(epoch),
@@ -102,8 +110,8 @@ def fit(
         if on_epoch:
             means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
             on_epoch(epoch + 1, means)
-        if on_snapshot and epoch + 1 in snapshots:
-            on_snapshot(epoch + 1, run.snapshot())
+        if snapshots and epoch + 1 in snapshots.after:
+            snapshots.call(epoch + 1, run.snapshot())
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()
@@ -126,7 +134,6 @@ class _Run:
         sizes: InputSizes,
         optimizer: torch.optim.Optimizer,
         scheduler: LambdaLR,
-        device: torch.device,
         config: TrainConfig,
         terms: Sequence[Term],
     ) -> None:
@@ -136,10 +143,10 @@ class _Run:
         self.average = average(detector, config.ema) if config.ema else None
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.device = device
+        self.device = detector.device
         self.config = config
         self.terms = terms
-        self.autocast = autocast_type(config.precision, detector, device)
+        self.autocast = autocast_type(config.precision, detector, self.device)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, float]:
         """One step of gradient descent; returns the losses."""

@@ -36,7 +36,7 @@ from detectors.files import write_atomically
 from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
 from detectors.timing.cost import Cost
-from detectors.training.train import OnSnapshot, Term, fit
+from detectors.training.train import OnSnapshot, Snapshots, Term, fit
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.data import TrialData
@@ -373,12 +373,10 @@ class Stages:
             detector,
             self._loader(recipe),
             recipe,
-            self.device,
             terms=training.terms(detector.to(self.device)),
             checkpoint=work / SCRATCH / CHECKPOINT,
             on_epoch=report,
             progress=self.progress,
-            snapshots=rungs,
-            on_snapshot=at_rung,
+            snapshots=Snapshots(rungs, at_rung) if at_rung else None,
         )
         detector.save(work / DETECTOR)

@@ -54,10 +54,9 @@ def train(
     loader = TrainingLoader(few, recipe, config.input_size, seed=0)
     assert len(loader) == 1
     detector = fit(
-        Detector(config),
+        Detector(config).to(device),
         loader,
         recipe,
-        device,
         on_epoch=lambda epoch, terms: losses.append(sum(terms.values())),
     )
     return detector, losses

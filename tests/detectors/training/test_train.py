@@ -13,7 +13,7 @@ from detectors.data.coco import CocoSplit
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
-from detectors.training.train import TrainingFailed, autocast_type, fit, rate_factor
+from detectors.training.train import Snapshots, TrainingFailed, autocast_type, fit, rate_factor
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale, SmallObjects, TrainConfig
 
@@ -44,7 +44,7 @@ def train(shapes: tuple[CocoSplit, CocoSplit], make_detector: MakeDetector) -> C
         loader = TrainingLoader(shapes[0], settings, SIZE, seed=0)
         history: list[dict[str, float]] = []
         options.setdefault("on_epoch", lambda _, losses: history.append(losses))
-        fit(detector, loader, settings, CPU, **options)
+        fit(detector, loader, settings, **options)
         return detector, history
 
     return run
@@ -104,7 +104,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
 def test_a_snapshot_is_the_detector_that_a_training_so_far_leaves(train: Callable) -> None:
     taken: dict[int, Detector] = {}
     recipe = {"schedule": Steps(), "ema": 0.9}
-    whole, _ = train(config(epochs=3, **recipe), snapshots=(1, 3), on_snapshot=taken.__setitem__)
+    whole, _ = train(config(epochs=3, **recipe), snapshots=Snapshots((1, 3), taken.__setitem__))
     plain, _ = train(config(epochs=3, **recipe))
     assert list(taken) == [1, 3]
     assert not any(snapshot.training for snapshot in taken.values())

@@ -38,7 +38,7 @@ def trained(detector: Detector, split: CocoSplit, **recipe: object) -> History:
     )
     loader = TrainingLoader(split, settings, detector.config.input_size, seed=0)
     history: History = []
-    fit(detector, loader, settings, CPU, on_epoch=lambda _, losses: history.append(losses))
+    fit(detector, loader, settings, on_epoch=lambda _, losses: history.append(losses))
     return history
 
 
