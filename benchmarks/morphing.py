@@ -27,8 +27,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
 from detectors.data.loader import TrainingLoader
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
@@ -106,7 +108,7 @@ class Run:
 
 
 def trained(
-    splits: tuple[CocoSplit, CocoSplit],
+    splits: tuple[Dataset, Dataset],
     config: DetectorConfig,
     epochs: int,
     seed: int,
@@ -128,7 +130,7 @@ def trained(
     return Run(name, start, epochs, epochs * len(loader), *figures), detector
 
 
-def repetition(splits: tuple[CocoSplit, CocoSplit], epochs: int, seed: int) -> list[Run]:
+def repetition(splits: tuple[Dataset, Dataset], epochs: int, seed: int) -> list[Run]:
     """Each system from scratch, then each pair."""
     made = {name: trained(splits, config, epochs, seed, name) for name, config in SYSTEMS.items()}
     morphs = [

@@ -27,8 +27,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detectors.data.coco import DataSource, read_source
 from detectors.data.loader import TrainingLoader
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.timing.cost import Cost

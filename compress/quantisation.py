@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
 from detectors.runtimes.contract import exported_runtime
@@ -28,7 +28,7 @@ def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> 
     return exported_runtime(config.runtime).quantise(detector, images, folder)
 
 
-def calibration_images(split: CocoSplit, most: int, size: InputSize) -> Tensor:
+def calibration_images(split: Dataset, most: int, size: InputSize) -> Tensor:
     """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most `most`."""
     every, count = len(split.images), min(most, len(split.images))
     chosen = tuple(split.images[place * every // count] for place in range(count))

@@ -1,6 +1,6 @@
 """Detectors built from configurations, their data, training, evaluation and measurement."""
 
-from detectors.data.coco import DataSource, Split
+from detectors.data.readers import DataSource, Split
 from detectors.describe import Description, describe
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, evaluate

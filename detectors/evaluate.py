@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit, ImageRecord
+from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
 from detectors.quiet import computing
@@ -56,7 +56,7 @@ class Metrics(BaseModel):
     classes: dict[str, ClassMetrics]
 
 
-def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
+def evaluate(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Metrics:
     """COCO's metrics of a detector, deployed or not, on a split.
 
     Raises:
@@ -67,7 +67,7 @@ def evaluate(detector: Detector | Deployed, split: CocoSplit, device: torch.devi
 
 @torch.inference_mode()
 def detect_split(
-    detector: Detector | Deployed, split: CocoSplit, device: torch.device
+    detector: Detector | Deployed, split: Dataset, device: torch.device
 ) -> list[dict[str, Any]]:
     """All detections on a split in COCO's result format (boxes as x, y, width, height).
 
@@ -92,7 +92,7 @@ def detect_split(
     return results
 
 
-def _check_classes(detector: Detector | Deployed, split: CocoSplit) -> None:
+def _check_classes(detector: Detector | Deployed, split: Dataset) -> None:
     """If a detector does not name its classes, only their number is compared."""
     names = tuple(category.name for category in split.categories)
     if detector.classes and detector.classes != names:
@@ -108,7 +108,7 @@ def _check_classes(detector: Detector | Deployed, split: CocoSplit) -> None:
 
 
 def _coco_rows(
-    found: dict[str, Tensor], record: ImageRecord, split: CocoSplit
+    found: dict[str, Tensor], record: ImageRecord, split: Dataset
 ) -> list[dict[str, Any]]:
     """One image's detections in COCO's result format."""
     rows = zip(*(found[k].tolist() for k in ("boxes", "labels", "scores")), strict=True)
@@ -123,7 +123,7 @@ def _coco_rows(
     ]
 
 
-def coco_metrics(split: CocoSplit, results: list[dict[str, Any]]) -> Metrics:
+def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
     """COCO's metrics of detections in COCO's result format."""
     truth = split.ground_truth()
     # COCO's range of small areas includes its upper end.
@@ -166,7 +166,7 @@ def _defined(value: float) -> float | None:
     return float(value) if value > -1 else None
 
 
-def _nothing(split: CocoSplit) -> Any:
+def _nothing(split: Dataset) -> Any:
     empty = split.ground_truth()
     empty.dataset["annotations"] = []
     empty.createIndex()

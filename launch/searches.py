@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detectors.data.coco import DataSource, Split
+from detectors.data.readers import DataSource
 from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
@@ -27,7 +27,6 @@ from launch.study.search_settings import (
     changed,
 )
 from launch.study.settings import (
-    SplitPaths,
     StudyError,
     StudySettings,
     read_settings,
@@ -65,8 +64,8 @@ def search(
 
     Args:
         space: a space, the name of one that ships, or a TOML file.
-        data: a COCO folder (`train/`, `val/`, `annotations/instances_{train,val}.json`) or the
-            explicit paths.
+        data: a folder that one of `detectors.data.readers` recognises, such as COCO's (`train/`,
+            `val/`, `annotations/instances_{train,val}.json`), or the explicit paths.
         out: the folder of the study, which must be new or empty.
         settings: all options by group; those of `SearchSettings()` by default.
         on_end: called with each trial that ends, and what is left of the budget.
@@ -203,8 +202,8 @@ def _found(
         asked,
         plugins=load_plugins(),
         space=space.dump(),
-        train=SplitPaths(**vars(source.train)),
-        val=SplitPaths(**vars(source.val)),
+        train=source.train,
+        val=source.val,
         fingerprint=fingerprint,
         dropped=dropped,
         teachers=teachers,
@@ -228,11 +227,11 @@ def _check_resumable(options: dict[str, Any]) -> None:
 
 def _same_data(folder: Path, settings: StudySettings) -> TrialData:
     """The data of a study; raises `StudyError` where they have changed."""
-    source = DataSource(Split(**dict(settings.train)), Split(**dict(settings.val)))
+    source = DataSource(settings.train, settings.val)
     data = TrialData.read(source, settings.data.skip_bad)
     if _fingerprint(data) != settings.fingerprint:
         raise StudyError(
-            f"{folder}: the data at {settings.train.annotations.parent.parent} have changed since "
+            f"{folder}: the data at {settings.train.images.parent} have changed since "
             "the study began: put them back, or begin another study"
         )
     return data

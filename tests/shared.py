@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def shared_data(name: str) -> tuple[CocoSplit, CocoSplit]:
+def shared_data(name: str) -> tuple[Dataset, Dataset]:
     """Training and validation split of a set; skips the test where the set is missing."""
     if not (SHARED / name).is_dir():
         pytest.skip(f"../shared/data/{name} is not there")

@@ -11,16 +11,17 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from benchmarks.search.table import Table
+from detectors.data.readers import Split
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
 from launch.study.failures import Failure
-from launch.study.settings import SplitPaths, StudySettings, settings_of
+from launch.study.settings import StudySettings, settings_of
 from launch.study.study import Study, open_study
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
 
-NOWHERE = SplitPaths(images=Path("recorded"), annotations=Path("recorded"))
+NOWHERE = Split(images=Path("recorded"), annotations=Path("recorded"))
 
 
 def settings_for(space: Space, seed: int, trials: int, **devices: Any) -> StudySettings:

@@ -1,11 +1,11 @@
-"""The lists of a COCO annotation file, entry by entry, into records."""
+"""Lists of entries into records, entry by entry."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -61,13 +61,17 @@ def read_categories(entries: Iterable[Entry]) -> Table[Category]:
     return table
 
 
-def read_images(entries: Iterable[Entry], folder: Path) -> Table[ImageRecord]:
-    """The image entries, without opening their files; `folder` (resolved) has the files."""
+def read_images(entries: Iterable[Entry], folder: Path, sized: bool = True) -> Table[ImageRecord]:
+    """The image entries, without opening their files; `folder` (resolved) has the files.
+
+    Args:
+        sized: each entry has a width and a height; otherwise they are 0 until the file is opened.
+    """
     table: Table[ImageRecord] = Table()
     owners: dict[Path, str] = {}
     for entry in entries:
         key, path = entry.integer("id", 0), _image_path(entry, folder)
-        width, height = entry.integer("width", 1), entry.integer("height", 1)
+        width, height = (entry.integer(side, 1) if sized else 0 for side in ("width", "height"))
         if path is not None and owners.setdefault(path, entry.label) != entry.label:
             _reject_taken(entry, "file_name", entry.fields["file_name"], owners[path])
         if key is not None:
@@ -107,19 +111,28 @@ def _image_path(entry: Entry, folder: Path) -> Path | None:
 def inspect_images(table: Table[ImageRecord], folder: Path) -> dict[int, ImageFile]:
     """Read each image file once, to its end: decode it, compare its size, hash its content.
 
+    A record without a size gets that of the image as displayed, or is removed with its file.
+
     Pillow and hashlib release the interpreter lock, so threads use all cores.
     """
     files: dict[int, ImageFile] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        paths = (record.path for record in table.records.values())
-        for record, facts in zip(table.records.values(), pool.map(_inspect, paths), strict=True):
+        records = list(table.records.values())
+        paths = (record.path for record in records)
+        for record, facts in zip(records, pool.map(_inspect, paths), strict=True):
             if isinstance(facts, ImageFacts):
-                _check_size(table, record, facts)
+                if record.width:
+                    _check_size(table, record, facts)
+                else:
+                    width, height = facts.displayed
+                    table.records[record.id] = replace(record, width=width, height=height)
                 name = record.path.relative_to(folder).as_posix()
                 files[record.id] = ImageFile(name, facts.bytes, facts.sha256)
             else:
                 fix = "replace it by an intact image, or remove the entry and its annotations"
                 table.reject(record.id, str(facts), fix)
+                if not record.width:  # Boxes cannot be compared with it.
+                    del table.records[record.id]
     return files
 
 

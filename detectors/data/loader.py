@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from detectors.data.coco import CocoSplit, ImageRecord
+from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample, evaluation_transform
@@ -35,7 +35,7 @@ class TrainingLoader:
 
     def __init__(
         self,
-        split: CocoSplit,
+        split: Dataset,
         config: TrainConfig,
         input_size: InputSize,
         seed: int,
@@ -64,7 +64,7 @@ class TrainingLoader:
 
 
 def evaluation_batches(
-    split: CocoSplit, input_size: InputSize, batch_size: int
+    split: Dataset, input_size: InputSize, batch_size: int
 ) -> Iterator[tuple[list[ImageRecord], Tensor]]:
     """The split's images in order, resized, as uint8 batches [N, 3, H, W]."""
     resize = evaluation_transform(input_size)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils import data
 from torchvision import tv_tensors
 
-from detectors.data.coco import Annotation, CocoSplit, ImageRecord
 from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
+from detectors.data.dataset import Annotation, Dataset, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.mosaic import mosaic
 from detectors.data.transforms import Sample, box_tensor, training_transform
@@ -40,7 +40,7 @@ class ImageCache:
         return image
 
 
-class TrainingSet(Dataset[Sample]):
+class TrainingSet(data.Dataset[Sample]):
     """Augmented training images of one epoch, followed by the additional images of copy-paste.
 
     A sample depends only on seed, epoch and index, not on the worker or the order of loading. Its
@@ -55,7 +55,7 @@ class TrainingSet(Dataset[Sample]):
     """
 
     def __init__(
-        self, split: CocoSplit, config: TrainConfig, input_size: InputSize, seed: int
+        self, split: Dataset, config: TrainConfig, input_size: InputSize, seed: int
     ) -> None:
         check_sources(split, config.copy_paste)
         self.split = split
@@ -131,7 +131,7 @@ class TrainingSet(Dataset[Sample]):
         return plan_pastes(cutouts, occupied, size, config, rng)
 
 
-def check_sources(split: CocoSplit, config: CopyPaste) -> None:
+def check_sources(split: Dataset, config: CopyPaste) -> None:
     """Raise `ValueError` if objects are to be pasted by masks, but no small object has one."""
     if config.source != "mask" or not config.active:
         return

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from detectors.data.entries import read_categories
-from detectors.data.validation import DataError, Entry, Problem, read_document, read_entries
+from detectors.data.readers.coco import read_document, read_entries
+from detectors.data.validation import DataError, Entry, Problem
 from searchspace.errors import InputError
 
 Fields = dict[str, Any]

@@ -1,16 +1,15 @@
-"""Problems of a data set, each with its fix, and strict reading of JSON fields (true and "7" are
-not numbers, NaN is not a coordinate)."""
+"""Problems of a data set, each with its fix, and entries whose fields are read strictly (true and
+"7" are not numbers, NaN is not a coordinate)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from searchspace.errors import InputError
-from searchspace.reading import Unreadable, read_json, shown, visible
+from searchspace.reading import Unreadable, shown, visible
 
 __all__ = [
     "DataError",
@@ -18,13 +17,9 @@ __all__ = [
     "Problem",
     "finite_number",
     "finite_numbers",
-    "read_document",
-    "read_entries",
-    "read_sections",
     "shown",
 ]
 
-SECTIONS = ("images", "annotations", "categories")
 MAX_SHOWN = 50
 MAX_INTEGER = 2**63 - 1  # ids pass through int64 arrays in pycocotools and torch
 
@@ -37,6 +32,11 @@ class Problem:
     entry: str
     what: str
     fix: str
+
+    @classmethod
+    def of(cls, error: Unreadable) -> Problem:
+        """The problem of a file that cannot be read."""
+        return cls(error.file, error.place or "file", error.what, error.fix)
 
     def __str__(self) -> str:
         return f"{self.entry}: {self.what}; {self.fix}"
@@ -65,10 +65,14 @@ class DataError(InputError):
 
 
 class Entry:
-    """One entry of a list of the annotation file.
+    """One image, category or annotation as a reader found it.
 
     Fields are checked for type and range. One that is missing or wrong is added to the problems of
-    the file, is returned as None, and sets `ok` to False.
+    the data, is returned as None, and sets `ok` to False.
+
+    Attributes:
+        label: where in the file it stands, for messages: `images[3] id 17`, `line 4`.
+        fields: what it says, by the keys that `detectors.data.readers.Entries` lists.
     """
 
     def __init__(
@@ -115,21 +119,6 @@ class Entry:
         return None
 
 
-def read_entries(
-    file: Path, section: str, values: list[object], problems: list[Problem]
-) -> Iterator[Entry]:
-    """The JSON objects of one list; anything else in the list is added to the problems."""
-    for index, value in enumerate(values):
-        label = f"{section}[{index}]"
-        if not isinstance(value, dict):
-            found = f"is {shown(value)} ({type(value).__name__}), not an object"
-            problems.append(Problem(str(file), label, found, "remove it or write it as {...}"))
-            continue
-        if type(value.get("id")) is int:
-            label += f" id {shown(value['id'])}"
-        yield Entry(file, label, value, problems)
-
-
 def finite_numbers(value: object) -> list[float] | None:
     """A JSON list of finite numbers as floats; None for anything else."""
     if not isinstance(value, list):
@@ -147,55 +136,6 @@ def finite_number(value: object) -> float | None:
     except OverflowError:  # an integer beyond 1e308
         return None
     return number if math.isfinite(number) else None
-
-
-def read_sections(path: Path) -> dict[str, list[object]]:
-    """The lists `images`, `annotations` and `categories` of a COCO annotation file.
-
-    Raises:
-        DataError: as `read_document`.
-    """
-    document = read_document(path)
-    return {key: document[key] for key in SECTIONS}
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """A COCO annotation file: its lists are checked to be lists, their entries are not read yet.
-
-    UTF-8 with or without a byte order mark, and UTF-16 with one.
-
-    Raises:
-        DataError: the file cannot be read or is not a JSON object, or one of the lists is missing,
-            is not a list, or (images and categories) is empty.
-    """
-    try:
-        document = read_json(path)
-    except Unreadable as error:
-        place = error.place or "file"
-        raise DataError([Problem(error.file, place, error.what, error.fix)]) from None
-    if not isinstance(document, dict):
-        found = f"is {shown(document)} ({type(document).__name__}), not an object"
-        keys = ", ".join(f'"{key}": [...]' for key in SECTIONS)
-        raise DataError([Problem(str(path), "top level", found, f"write it as {{{keys}}}")])
-    problems = []
-    for key in SECTIONS:
-        what = _section_flaw(document, key)
-        if what:
-            fix = f"add {key} as a list of objects, as in COCO's instances_*.json"
-            problems.append(Problem(str(path), key, what, fix))
-    if problems:
-        raise DataError(problems)
-    return document
-
-
-def _section_flaw(document: dict[str, object], key: str) -> str | None:
-    if key not in document:
-        return "is missing"
-    if not isinstance(document[key], list):
-        return f"is {shown(document[key])} ({type(document[key]).__name__}), not a list"
-    if not document[key] and key != "annotations":
-        return "is an empty list"
-    return None
 
 
 def _is_unicode(value: str) -> bool:

@@ -25,8 +25,10 @@ from torch.nn import functional
 from torchvision.transforms.v2.functional import normalize
 
 from detectors.backbones import build_backbone
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import PIXELS
 from detectors.weights.shapes import SHAPES_WIDTHS, save_backbone, shapes_file
@@ -91,7 +93,7 @@ def _at_centres(pixels: Tensor, size: int) -> Tensor:
     return pixels[:, centres][:, :, centres]
 
 
-def pixel_labels(split: CocoSplit) -> tuple[Tensor, Tensor]:
+def pixel_labels(split: Dataset) -> tuple[Tensor, Tensor]:
     """The label of the smallest object on each pixel and its weight, each [N, S, S]."""
     coco: COCO = split.ground_truth()
     labels, weights = [], []
@@ -107,7 +109,7 @@ def pixel_labels(split: CocoSplit) -> tuple[Tensor, Tensor]:
     return torch.stack(labels), torch.stack(weights)
 
 
-def train(trunk: Trunk, split: CocoSplit, seconds: float) -> None:
+def train(trunk: Trunk, split: Dataset, seconds: float) -> None:
     """Train for a while; the learning rate falls to zero with the time."""
     images = torch.cat([batch for _, batch in evaluation_batches(split, INPUT_SIZE, BATCH)])
     labels, weights = pixel_labels(split)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 from torchvision.utils import draw_bounding_boxes, make_grid
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample
 from detectors.detector import SMALL_AREA
@@ -24,7 +24,7 @@ LEAST_SIDE = 320
 
 
 def contact_sheet(
-    split: CocoSplit, config: TrainConfig, input_size: InputSize, count: int, seed: int = 0
+    split: Dataset, config: TrainConfig, input_size: InputSize, count: int, seed: int = 0
 ) -> Tensor:
     """Training images of the first epoch as the network gets them, with boxes and class names.
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from detectors.data.coco import Split, read_split
+from detectors.data.readers import Split
+from detectors.data.reading import read_split
 from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
 from detectors.data.subset import cut_annotations
 from detectors.detector import SMALL_AREA

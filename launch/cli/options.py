@@ -15,7 +15,7 @@ from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 
 if TYPE_CHECKING:
-    from detectors.data.coco import DataSource
+    from detectors.data.readers import DataSource
 
 InFolder = Annotated[Path, BeforeValidator(option_types.in_folder)]
 InFile = Annotated[Path, BeforeValidator(option_types.in_file)]
@@ -46,7 +46,8 @@ class DataPaths(Options):
 
     data: Annotated[InFolder | None, Option("FOLDER")] = Field(
         default=None,
-        description="COCO folder: train/, val/, annotations/instances_{train,val}.json.",
+        description="Folder of a known layout, such as COCO's: train/, val/, "
+        "annotations/instances_{train,val}.json.",
     )
     train_images: _images = None
     train_annotations: _annotations = None
@@ -56,7 +57,7 @@ class DataPaths(Options):
     def source(self) -> DataSource | None:
         """The data that the options name; None where they name none."""
         # Only here: a help text needs no torch.
-        from detectors.data.coco import DataSource, Split
+        from detectors.data.readers import DataSource, Split
 
         paths = (self.train_images, self.train_annotations, self.val_images, self.val_annotations)
         given = [path for path in paths if path is not None]

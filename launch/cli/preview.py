@@ -9,7 +9,8 @@ import typer
 from pydantic import Field
 from torchvision.io import encode_png
 
-from detectors.data.coco import DataSource, Split, read_split
+from detectors.data.readers import DataSource, Split
+from detectors.data.reading import read_split
 from launch.cli.contact_sheet import OTHER, PASTED, SMALL, contact_sheet
 from launch.cli.from_fields import usage_errors, with_options
 from launch.cli.names import read_trial
@@ -33,7 +34,7 @@ class PreviewSource(Options):
     """The images that are drawn from; of a folder its training images."""
 
     data: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="COCO folder, whose training images are shown."
+        default=None, description="Data folder, whose training images are shown."
     )
     images: Annotated[InFolder | None, Option("FOLDER")] = Field(
         default=None, description="Folder of images, in place of --data."

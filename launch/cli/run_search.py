@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from detectors.data.coco import DataSource
+from detectors.data.readers import DataSource
 from detectors.data.shapes import generate_shapes
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.from_fields import usage_errors

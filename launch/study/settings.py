@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from detectors.data.readers import Split
 from launch.files import FORMAT, SETTINGS
 from launch.study.known import KnownResults
 from launch.study.search_settings import HOMES, SearchSettings, changed
@@ -27,15 +28,6 @@ def resume_command(study: Path) -> str:
     return f"sparrow search --resume {shlex.quote(str(study))}"
 
 
-class SplitPaths(BaseModel):
-    """The absolute paths of a split."""
-
-    model_config = ConfigDict(frozen=True)
-
-    images: Path
-    annotations: Path
-
-
 class StudySettings(SearchSettings):
     """Everything that `--resume` needs; lies in `study.json`: what was asked for, and what was
     found when the study was begun.
@@ -44,6 +36,7 @@ class StudySettings(SearchSettings):
         format: of the study's folder, see `launch.files`.
         plugins: what is loaded before the rest is read: paths of Python files, names of modules.
         space: the space as `Space.dump` gives it.
+        train, val: where the data lie, and the name of the reader of their format.
         fingerprint: of the data; a resumed study refuses other data.
         dropped: in words, what `skip_bad` left out of the data.
         teachers: folders of the teachers that the space names, by these names.
@@ -54,8 +47,8 @@ class StudySettings(SearchSettings):
     format: int = FORMAT
     plugins: tuple[str, ...] = ()
     space: dict[str, Any]
-    train: SplitPaths
-    val: SplitPaths
+    train: Split
+    val: Split
     fingerprint: str
     dropped: tuple[str, ...] = ()
     teachers: dict[str, Path] = Field(default_factory=dict)

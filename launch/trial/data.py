@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 
@@ -35,8 +37,8 @@ def dropped_in_words(data: TrialData) -> tuple[str, ...]:
 class TrialData:
     """Both splits, read and checked once and then used by any number of trials."""
 
-    train: CocoSplit
-    val: CocoSplit
+    train: Dataset
+    val: Dataset
 
     @classmethod
     def read(cls, source: DataSource, skip_bad: bool = False) -> TrialData:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from detectors.data.coco import DataSource
+from detectors.data.readers import DataSource
 from detectors.files import publish
 from launch.files import DETECTOR, SPEEDS, STAGES
 from launch.trial.data import TrialData, TrialError

@@ -12,7 +12,7 @@ from typing import TypedDict
 import torch
 from pydantic import BaseModel
 
-from detectors.data.coco import DataSource
+from detectors.data.readers import DataSource
 from detectors.files import publish, write_atomically
 from detectors.timing.cost import Cost
 from launch.files import (

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from compress.quantisation import calibration_images, quantise
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.runtimes import deploy, load_detector
 from detectors.runtimes.libraries import library
@@ -48,7 +50,7 @@ def test_the_network_is_quantised_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
+def split(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     config = ShapesConfig(train_images=10, val_images=1, size=64, seed=1)
     folder = generate_shapes(tmp_path_factory.mktemp("shapes") / "set", config)
     return read_source(DataSource.from_folder(folder))[0]
@@ -58,7 +60,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
     ("most", "places"), [(4, [0, 2, 5, 7]), (10, range(10)), (99, range(10)), (1, [0])]
 )
 def test_calibration_images_are_spread_over_a_split(
-    split: CocoSplit, most: int, places: list[int]
+    split: Dataset, most: int, places: list[int]
 ) -> None:
     images = calibration_images(split, most, (48, 64))
     _, every = next(evaluation_batches(split, (48, 64), 10))

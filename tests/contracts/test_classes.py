@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from compress import distillation_term, prune, quantise
-from detectors.data.coco import DataSource, read_source
 from detectors.data.loader import Batch
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, evaluate

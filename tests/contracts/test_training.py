@@ -9,7 +9,7 @@ from statistics import mean
 import pytest
 import torch
 
-from detectors.data.coco import CocoSplit, ImageRecord
+from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
@@ -27,11 +27,11 @@ AS_THEY_ARE = Augment(photometric=0, zoom_out=0, crop=0, flip=0)
 
 
 @pytest.fixture(scope="module")
-def split() -> CocoSplit:
+def split() -> Dataset:
     return shared_data("coco_mini")[0]
 
 
-def first(split: CocoSplit, count: int, least: float = 0) -> CocoSplit:
+def first(split: Dataset, count: int, least: float = 0) -> Dataset:
     """The first images of a split without an object narrower than `least` pixels, nor a crowd."""
 
     def suits(image: ImageRecord) -> bool:
@@ -46,7 +46,7 @@ def first(split: CocoSplit, count: int, least: float = 0) -> CocoSplit:
 
 
 def train(
-    config: DetectorConfig, recipe: TrainConfig, few: CocoSplit, device: torch.device
+    config: DetectorConfig, recipe: TrainConfig, few: Dataset, device: torch.device
 ) -> tuple[Detector, list[float]]:
     """A detector trained on the same batch again and again, and its losses before each step."""
     losses: list[float] = []
@@ -91,7 +91,7 @@ for _name, _system in papers.items():
     ],
 )
 def test_ten_steps_lower_the_loss(
-    config: DetectorConfig, recipe: TrainConfig, split: CocoSplit
+    config: DetectorConfig, recipe: TrainConfig, split: Dataset
 ) -> None:
     _, losses = train(config, recipe, first(split, 4), torch.device("cpu"))
     assert len(losses) == 10
@@ -111,7 +111,7 @@ ON_CPU, ON_GPU = 0.25, 1.0
 
 
 @pytest.mark.parametrize("name", BY_HEART)
-def test_eight_images_of_coco_are_learned_by_heart(name: str, split: CocoSplit) -> None:
+def test_eight_images_of_coco_are_learned_by_heart(name: str, split: Dataset) -> None:
     device = pick_device()
     few = first(split, 8, least=16)
     width = ON_GPU if device.type == "cuda" else ON_CPU

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.matching import Objects
@@ -140,7 +142,7 @@ def make_detector() -> MakeDetector:
 
 
 @pytest.fixture(scope="session")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> tuple[CocoSplit, CocoSplit]:
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
     """Eight training and six validation images of generated shapes, 96 pixels a side."""
     config = ShapesConfig(train_images=8, val_images=6, size=96, seed=1)
     folder: Path = generate_shapes(tmp_path_factory.mktemp("shapes") / "set", config)

@@ -13,7 +13,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, detect_split, evaluate
 from searchspace.heads import Multibox, Postprocess, ScaledPriors
@@ -27,11 +27,11 @@ Results = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def val(shapes: tuple[CocoSplit, CocoSplit]) -> CocoSplit:
+def val(shapes: tuple[Dataset, Dataset]) -> Dataset:
     return shapes[1]
 
 
-def perfect(split: CocoSplit) -> Results:
+def perfect(split: Dataset) -> Results:
     return [
         {
             "image_id": a.image_id,
@@ -45,7 +45,7 @@ def perfect(split: CocoSplit) -> Results:
     ]
 
 
-def noisy(split: CocoSplit, seed: int) -> Results:
+def noisy(split: Dataset, seed: int) -> Results:
     """Shifted boxes, some of another class, some of no object, some left out."""
     rng = np.random.default_rng(seed)
     ids = [category.id for category in split.categories]
@@ -63,7 +63,7 @@ def noisy(split: CocoSplit, seed: int) -> Results:
     return results
 
 
-def by_files(split: CocoSplit, results: Results, folder: Path) -> list[float]:
+def by_files(split: Dataset, results: Results, folder: Path) -> list[float]:
     """COCO's twelve figures from two JSON files."""
     truth = {
         "images": [{"id": i.id, "width": i.width, "height": i.height} for i in split.images],
@@ -92,7 +92,7 @@ def by_files(split: CocoSplit, results: Results, folder: Path) -> list[float]:
     return run.stats.tolist()
 
 
-def with_crowd(split: CocoSplit) -> CocoSplit:
+def with_crowd(split: Dataset) -> Dataset:
     """The first small object of the split is a crowd region."""
     found = next(a for image in split.images for a in split.annotations[image.id] if a.area < 1024)
     crowd = replace(found, iscrowd=True, segmentation=None)
@@ -103,7 +103,7 @@ def with_crowd(split: CocoSplit) -> CocoSplit:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("change", [lambda split: split, with_crowd], ids=["plain", "crowd"])
 def test_the_figures_are_pycocotools_own(
-    val: CocoSplit, change: Callable[[CocoSplit], CocoSplit], seed: int, tmp_path: Path
+    val: Dataset, change: Callable[[Dataset], Dataset], seed: int, tmp_path: Path
 ) -> None:
     split = change(val)
     results = noisy(val, seed)
@@ -116,7 +116,7 @@ def test_the_figures_are_pycocotools_own(
     assert 0 < metrics.ap < 1
 
 
-def test_figures_by_class_are_those_of_the_class_alone(val: CocoSplit, tmp_path: Path) -> None:
+def test_figures_by_class_are_those_of_the_class_alone(val: Dataset, tmp_path: Path) -> None:
     results = noisy(val, 5)
     metrics = coco_metrics(val, results)
     assert list(metrics.classes) == [category.name for category in val.categories]
@@ -134,7 +134,7 @@ def test_figures_by_class_are_those_of_the_class_alone(val: CocoSplit, tmp_path:
         assert figures.ap_small == pytest.approx(expected.ap_small)
 
 
-def test_perfect_detections_are_one_and_none_are_zero(val: CocoSplit) -> None:
+def test_perfect_detections_are_one_and_none_are_zero(val: Dataset) -> None:
     best, worst = coco_metrics(val, perfect(val)), coco_metrics(val, [])
     for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ar", "ar_small"):
         assert getattr(best, name) == pytest.approx(1.0)
@@ -142,7 +142,7 @@ def test_perfect_detections_are_one_and_none_are_zero(val: CocoSplit) -> None:
     assert all(figures.ap in (None, pytest.approx(1.0)) for figures in best.classes.values())
 
 
-def resized(split: CocoSplit, area: float) -> CocoSplit:
+def resized(split: Dataset, area: float) -> Dataset:
     annotations = {
         image: tuple(replace(a, area=area) for a in items)
         for image, items in split.annotations.items()
@@ -150,7 +150,7 @@ def resized(split: CocoSplit, area: float) -> CocoSplit:
     return replace(split, annotations=annotations)
 
 
-def test_a_size_that_no_object_has_has_no_figure(val: CocoSplit) -> None:
+def test_a_size_that_no_object_has_has_no_figure(val: Dataset) -> None:
     metrics = coco_metrics(resized(val, 5000.0), perfect(val))
     assert metrics.ap == pytest.approx(1.0)
     assert metrics.ap_medium == pytest.approx(1.0)
@@ -161,12 +161,12 @@ def test_a_size_that_no_object_has_has_no_figure(val: CocoSplit) -> None:
 
 
 @pytest.mark.parametrize("area", [1023.0, 1024.0, 1025.0])
-def test_small_objects_are_those_that_the_figure_rests_on(val: CocoSplit, area: float) -> None:
+def test_small_objects_are_those_that_the_figure_rests_on(val: Dataset, area: float) -> None:
     metrics = coco_metrics(resized(val, area), perfect(val))
     assert (metrics.small_objects > 0) == (metrics.ap_small is not None)
 
 
-def test_ignore_regions_are_neither_missed_nor_small_objects(val: CocoSplit) -> None:
+def test_ignore_regions_are_neither_missed_nor_small_objects(val: Dataset) -> None:
     crowded = with_crowd(val)
     found = perfect(crowded)
     metrics = coco_metrics(crowded, found)
@@ -188,13 +188,13 @@ def test_ignore_regions_are_neither_missed_nor_small_objects(val: CocoSplit) -> 
     assert coco_metrics(crowded, [*found, elsewhere]).ap < 1
 
 
-def test_measuring_twice_gives_the_same(val: CocoSplit) -> None:
+def test_measuring_twice_gives_the_same(val: Dataset) -> None:
     results = noisy(val, 3)
     assert coco_metrics(val, results) == coco_metrics(val, results)
 
 
 def test_a_detectors_results_are_its_detections(
-    val: CocoSplit, make_detector: Callable[..., Detector]
+    val: Dataset, make_detector: Callable[..., Detector]
 ) -> None:
     postprocess = Postprocess(score_threshold=0.0, detections=15)
     detector = make_detector(head=Multibox(priors=ScaledPriors(), postprocess=postprocess)).train()
@@ -211,7 +211,7 @@ def test_a_detectors_results_are_its_detections(
 
 
 def test_an_untrained_detector_scores_nothing(
-    make_detector: Callable[..., Detector], val: CocoSplit
+    make_detector: Callable[..., Detector], val: Dataset
 ) -> None:
     metrics = evaluate(make_detector(), val, torch.device("cpu"))
     assert metrics.small_objects > 0
@@ -219,7 +219,7 @@ def test_an_untrained_detector_scores_nothing(
 
 
 def test_data_of_other_classes_are_refused(
-    make_detector: Callable[..., Detector], val: CocoSplit
+    make_detector: Callable[..., Detector], val: Dataset
 ) -> None:
     names = [category.name for category in val.categories]
     detector = make_detector(num_classes=len(names))

@@ -12,7 +12,7 @@ from torchvision.models.detection import _utils
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_convert
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Predictions
@@ -81,7 +81,7 @@ def test_on_random_predictions(
 
 @pytest.fixture(scope="module")
 def trained(
-    make_detector: Callable[..., Detector], shapes: tuple[CocoSplit, CocoSplit]
+    make_detector: Callable[..., Detector], shapes: tuple[Dataset, Dataset]
 ) -> tuple[Detector, Tensor]:
     """A detector after some steps on generated shapes, and images that it has learnt."""
     plain = Augment(photometric=0, zoom_out=0, crop=0, flip=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.data.coco import DataSource
+from detectors.data.readers import DataSource
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.quiet import threads
 from launch.cli import main as cli

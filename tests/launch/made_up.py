@@ -9,15 +9,16 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from detectors.data.readers import Split
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
 from launch.study.search_settings import HOMES, changed
-from launch.study.settings import SplitPaths, StudySettings, settings_of
+from launch.study.settings import StudySettings, settings_of
 from launch.trial.result import Outcome, TrialResult
 from searchspace import Space
 
-NOWHERE = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
+NOWHERE = Split(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
 
 
 def altered(settings: StudySettings, **changes: Any) -> StudySettings:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectors.data.coco import Split
+from detectors.data.readers import Split
 
 # Image 10 has an object with polygons and one without; 20 a crowd region and an object; 30 nothing.
 DOCUMENT = {

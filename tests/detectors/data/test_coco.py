@@ -14,16 +14,9 @@ from PIL import Image
 from pycocotools import mask
 from pycocotools.cocoeval import COCOeval
 
-from detectors.data.coco import (
-    Annotation,
-    Category,
-    CocoSplit,
-    DataSource,
-    ImageRecord,
-    Split,
-    read_source,
-    read_split,
-)
+from detectors.data.dataset import Annotation, Category, Dataset, ImageRecord
+from detectors.data.readers import DataSource, Split
+from detectors.data.reading import read_source, read_split
 from detectors.data.validation import DataError
 from tests.shared import shared_data
 
@@ -250,7 +243,7 @@ def test_training_data_without_boxes_is_refused(source: DataSource, skip_bad: bo
 
 
 def test_bccd_has_the_counts_of_its_source() -> None:
-    def boxes(split: CocoSplit) -> dict[str, int]:
+    def boxes(split: Dataset) -> dict[str, int]:
         names = {category.id: category.name for category in split.categories}
         every = (item for items in split.annotations.values() for item in items)
         return Counter(names[item.category_id] for item in every)

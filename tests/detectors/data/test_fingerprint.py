@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from detectors.data.coco import Category, CocoSplit, ImageRecord, read_split
+from detectors.data.dataset import Category, Dataset, ImageRecord
+from detectors.data.reading import read_split
 
 
 def shuffle_everything(folder: Any) -> None:
@@ -102,7 +103,7 @@ def test_what_was_skipped_does_not_count_for_the_fingerprint(coco_folder: Any) -
 
 def test_a_split_made_by_hand_has_no_fingerprint() -> None:
     image = ImageRecord(1, Path("/a.png"), 4, 4)
-    split = CocoSplit((image,), (Category(1, "a"),), {1: ()})
+    split = Dataset((image,), (Category(1, "a"),), {1: ()})
 
     with pytest.raises(ValueError, match=r"image id 1 \(/a\.png\)"):
         _ = split.fingerprint

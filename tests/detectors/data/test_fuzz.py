@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.data.coco import CocoSplit, Split, read_split
+from detectors.data.dataset import Dataset
+from detectors.data.readers import Split
+from detectors.data.reading import read_split
 from detectors.data.validation import DataError
 
 
-def assert_valid(split: CocoSplit) -> None:
+def assert_valid(split: Dataset) -> None:
     """The properties of a valid split that the rest of the project relies on."""
     assert split.images
     assert split.categories

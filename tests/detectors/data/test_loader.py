@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.loader import Batch, TrainingLoader, evaluation_batches
 from detectors.data.samples import TrainingSet
 from searchspace.training import Augment, CopyPaste, TrainConfig
@@ -15,7 +15,7 @@ SIZE = 64
 
 
 @pytest.fixture
-def split(shapes: tuple[CocoSplit, CocoSplit]) -> CocoSplit:
+def split(shapes: tuple[Dataset, Dataset]) -> Dataset:
     return shapes[0]
 
 
@@ -29,7 +29,7 @@ def equal(first: tuple[Tensor, dict[str, Tensor]], second: tuple[Tensor, dict]) 
     )
 
 
-def test_a_rectangular_input(split: CocoSplit) -> None:
+def test_a_rectangular_input(split: Dataset) -> None:
     plain = config(augment=Augment(photometric=0, zoom_out=0, crop=0, flip=0))
     image, target = TrainingSet(split, plain, (48, 96), seed=0)[0]
     square, expected = TrainingSet(split, plain, SIZE, seed=0)[0]
@@ -46,7 +46,7 @@ def batches(loader: TrainingLoader, epoch: int) -> Iterator[tuple[Tensor, dict[s
         yield from zip(batch.images, batch.targets, strict=True)
 
 
-def test_batches_repeat_with_seed_and_epoch_and_differ_without(split: CocoSplit) -> None:
+def test_batches_repeat_with_seed_and_epoch_and_differ_without(split: Dataset) -> None:
     def epoch(seed: int, number: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
         loader = TrainingLoader(split, config(copies=1, batch_size=3), SIZE, seed)
         return list(batches(loader, number))
@@ -58,7 +58,7 @@ def test_batches_repeat_with_seed_and_epoch_and_differ_without(split: CocoSplit)
         assert not any(equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_worker_processes_give_the_same_batches(split: CocoSplit) -> None:
+def test_worker_processes_give_the_same_batches(split: Dataset) -> None:
     here, there = (
         TrainingLoader(split, config(copies=1, batch_size=4), SIZE, seed=2, workers=workers)
         for workers in (0, 1)
@@ -68,7 +68,7 @@ def test_worker_processes_give_the_same_batches(split: CocoSplit) -> None:
         assert all(equal(a, b) for a, b in pairs)
 
 
-def test_batches_are_whole_and_what_training_takes(split: CocoSplit) -> None:
+def test_batches_are_whole_and_what_training_takes(split: Dataset) -> None:
     loader = TrainingLoader(split, config(batch_size=3), SIZE, seed=0)
     found: list[Batch] = list(loader.epoch(0))
     assert len(found) == len(loader) == len(split.images) // 3
@@ -81,7 +81,7 @@ def test_batches_are_whole_and_what_training_takes(split: CocoSplit) -> None:
     assert [len(batch.targets) for batch in small.epoch(0)] == [len(split.images)]
 
 
-def test_evaluation_images_come_in_order_and_resized(shapes: tuple[CocoSplit, CocoSplit]) -> None:
+def test_evaluation_images_come_in_order_and_resized(shapes: tuple[Dataset, Dataset]) -> None:
     val = shapes[1]
     found = list(evaluation_batches(val, SIZE, batch_size=4))
     assert [record for records, _ in found for record in records] == list(val.images)

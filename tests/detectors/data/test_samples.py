@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit, read_split
+from detectors.data.dataset import Dataset
+from detectors.data.reading import read_split
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample
 from searchspace.training import Augment, CopyPaste, TrainConfig
@@ -21,7 +22,7 @@ LARGEST = 1400
 
 
 def training_set(
-    split: CocoSplit,
+    split: Dataset,
     seed: int = 0,
     augment: Augment = STOCK,
     epochs: int = 100,
@@ -37,7 +38,7 @@ def training_set(
     return TrainingSet(split, config, SIZE, seed)
 
 
-def samples(split: CocoSplit, epoch: int = 0, **fields: object) -> list[Sample]:
+def samples(split: Dataset, epoch: int = 0, **fields: object) -> list[Sample]:
     """All samples of an epoch in the order of their index."""
     dataset = training_set(split, **fields)
     dataset.epoch = epoch
@@ -51,7 +52,7 @@ def equal(first: Sample, second: Sample) -> bool:
 
 
 @pytest.fixture(scope="session")
-def split(shapes: tuple[CocoSplit, CocoSplit]) -> CocoSplit:
+def split(shapes: tuple[Dataset, Dataset]) -> Dataset:
     """The training images with room to paste: their largest objects are not annotated.
 
     Every object has an area of its own that tells its label.
@@ -70,7 +71,7 @@ def split(shapes: tuple[CocoSplit, CocoSplit]) -> CocoSplit:
     return replace(train, annotations=annotations)
 
 
-def with_small(split: CocoSplit) -> list[int]:
+def with_small(split: Dataset) -> list[int]:
     """The images that have a small object."""
     return [
         image.id
@@ -79,7 +80,7 @@ def with_small(split: CocoSplit) -> list[int]:
     ]
 
 
-def crowded(split: CocoSplit) -> CocoSplit:
+def crowded(split: Dataset) -> Dataset:
     """The split with a crowd region over each image but the first that has a small object."""
     spared = with_small(split)[0]
     annotations = {
@@ -94,7 +95,7 @@ def crowded(split: CocoSplit) -> CocoSplit:
     return replace(split, annotations=annotations)
 
 
-def test_a_sample_does_not_depend_on_who_asks_or_when(split: CocoSplit) -> None:
+def test_a_sample_does_not_depend_on_who_asks_or_when(split: Dataset) -> None:
     recipe = {"copies": 2, "probability": 0.5, "seed": 3, "augment": Augment(mosaic=0.5)}
     dataset = training_set(split, **recipe)
     dataset.epoch = 5
@@ -110,7 +111,7 @@ def test_a_sample_does_not_depend_on_who_asks_or_when(split: CocoSplit) -> None:
 
 
 @pytest.mark.parametrize("copies", [0, 1, 3])
-def test_copies_add_entries_for_images_with_small_objects(split: CocoSplit, copies: int) -> None:
+def test_copies_add_entries_for_images_with_small_objects(split: Dataset, copies: int) -> None:
     images = with_small(split)
     assert images
     found = samples(split, copies=copies, augment=PLAIN)
@@ -129,7 +130,7 @@ def test_copies_add_entries_for_images_with_small_objects(split: CocoSplit, copi
         assert not torch.equal(pixels, image)
 
 
-def test_copies_are_the_same_in_every_epoch_and_differ_by_seed(split: CocoSplit) -> None:
+def test_copies_are_the_same_in_every_epoch_and_differ_by_seed(split: Dataset) -> None:
     first, later, other = (
         samples(split, copies=2, augment=PLAIN, **fields)[len(split.images) :]
         for fields in ({}, {"epoch": 7}, {"seed": 1})
@@ -140,7 +141,7 @@ def test_copies_are_the_same_in_every_epoch_and_differ_by_seed(split: CocoSplit)
     assert not any(torch.equal(a[0], b[0]) for a, b in zip(first[:half], first[half:], strict=True))
 
 
-def test_a_copy_without_a_paste_is_left_out(split: CocoSplit) -> None:
+def test_a_copy_without_a_paste_is_left_out(split: Dataset) -> None:
     found = samples(crowded(split), copies=2, augment=PLAIN)
     assert len(found) == len(split.images) + 2
     plain = samples(split, augment=PLAIN)
@@ -149,7 +150,7 @@ def test_a_copy_without_a_paste_is_left_out(split: CocoSplit) -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_the_online_form_pastes_into_originals(split: CocoSplit, probability: float) -> None:
+def test_the_online_form_pastes_into_originals(split: Dataset, probability: float) -> None:
     plain = dict(zip([r.id for r in split.images], samples(split, augment=PLAIN), strict=True))
     pasted, layouts = 0, set()
     for epoch in range(5):
@@ -164,7 +165,7 @@ def test_the_online_form_pastes_into_originals(split: CocoSplit, probability: fl
     assert len(layouts) == pytest.approx(pasted + len(split.images), abs=len(split.images))
 
 
-def test_ignore_regions_are_not_objects_and_are_not_pasted_upon(split: CocoSplit) -> None:
+def test_ignore_regions_are_not_objects_and_are_not_pasted_upon(split: Dataset) -> None:
     found = samples(crowded(split), augment=PLAIN, probability=1)
     expected = samples(split, augment=PLAIN)
     spared = split.images.index(next(r for r in split.images if r.id == with_small(split)[0]))
@@ -176,7 +177,7 @@ def test_ignore_regions_are_not_objects_and_are_not_pasted_upon(split: CocoSplit
     "augment",
     [STOCK, Augment(zoom_out=1), Augment(crop=1), PLAIN, Augment(mosaic=1, crop=0, zoom_out=0)],
 )
-def test_objects_stay_whole_whatever_is_dropped(split: CocoSplit, augment: Augment) -> None:
+def test_objects_stay_whole_whatever_is_dropped(split: Dataset, augment: Augment) -> None:
     known = {a.area for items in split.annotations.values() for a in items}
     uniform = {"source": "box", "scale_jitter": 0}  # pastes have their source's area
     kept = 0
@@ -196,13 +197,13 @@ def test_objects_stay_whole_whatever_is_dropped(split: CocoSplit, augment: Augme
     assert kept > 0
 
 
-def test_without_augmentation_boxes_only_follow_the_resize(split: CocoSplit) -> None:
+def test_without_augmentation_boxes_only_follow_the_resize(split: Dataset) -> None:
     for image, (_, target) in zip(split.images, samples(split, augment=PLAIN), strict=True):
         boxes = torch.tensor([a.box for a in split.annotations[image.id]]).reshape(-1, 4)
         assert torch.allclose(torch.as_tensor(target["boxes"]), boxes * SIZE / SIDE, atol=1e-4)
 
 
-def test_mosaic_stops_for_the_last_epochs(split: CocoSplit) -> None:
+def test_mosaic_stops_for_the_last_epochs(split: Dataset) -> None:
     recipe = {"augment": PLAIN.model_copy(update={"mosaic": 1.0}), "epochs": 5, "plain_epochs": 2}
     plain = samples(split, augment=PLAIN)
     for epoch in range(5):
@@ -211,7 +212,7 @@ def test_mosaic_stops_for_the_last_epochs(split: CocoSplit) -> None:
         assert same == [epoch >= 3] * len(plain)
 
 
-def test_mosaic_is_made_with_its_probability(split: CocoSplit) -> None:
+def test_mosaic_is_made_with_its_probability(split: Dataset) -> None:
     plain = samples(split, augment=PLAIN)
     recipe = PLAIN.model_copy(update={"mosaic": 0.4})
     made = [
@@ -222,7 +223,7 @@ def test_mosaic_is_made_with_its_probability(split: CocoSplit) -> None:
     assert sum(made) / len(made) == pytest.approx(0.4, abs=0.15)
 
 
-def test_data_without_masks_refuse_pasting_by_masks(split: CocoSplit) -> None:
+def test_data_without_masks_refuse_pasting_by_masks(split: Dataset) -> None:
     boxes_only = replace(
         split,
         annotations={

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from detectors.data.coco import Split, read_split
+from detectors.data.readers import Split
+from detectors.data.reading import read_split
 from detectors.data.subset import cut_annotations
 from detectors.data.validation import DataError
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from detectors.data.coco import Split, read_split
+from detectors.data.readers import Split
+from detectors.data.reading import read_split
 from detectors.data.validation import DataError, Problem
 
 IMAGE_IDS = {10, 20, 30}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
 from detectors.features import Predictions
@@ -240,7 +240,7 @@ def test_signals_reach_a_process_that_has_run_openvino() -> None:
 
 def test_a_deployed_detector_is_scored_like_its_detector(
     make_detector: Callable[..., Detector],
-    shapes: tuple[CocoSplit, CocoSplit],
+    shapes: tuple[Dataset, Dataset],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     detector, batches = make_detector(), []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
@@ -36,7 +36,7 @@ def config(**fields: object) -> TrainConfig:
 
 
 @pytest.fixture
-def train(shapes: tuple[CocoSplit, CocoSplit], make_detector: MakeDetector) -> Callable:
+def train(shapes: tuple[Dataset, Dataset], make_detector: MakeDetector) -> Callable:
     """Trains a fresh detector on the eight images; gives it and its mean losses by epoch."""
 
     def run(settings: TrainConfig, **options: object) -> tuple[Detector, list[dict[str, float]]]:

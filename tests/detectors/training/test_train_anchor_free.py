@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.evaluate import evaluate
@@ -32,7 +32,7 @@ def reduced(name: str, width: float, input_size: int | tuple[int, int]) -> Detec
     return Detector(config.model_copy(update=small))
 
 
-def trained(detector: Detector, split: CocoSplit, **recipe: object) -> History:
+def trained(detector: Detector, split: Dataset, **recipe: object) -> History:
     settings = TrainConfig(
         **{"optimizer": "adamw", "batch_size": 8, "precision": "float32", "augment": PLAIN} | recipe
     )
@@ -51,7 +51,7 @@ def trained(detector: Detector, split: CocoSplit, **recipe: object) -> History:
     ],
 )
 def test_the_loss_falls(
-    name: str, terms: set[str], precision: str, shapes: tuple[CocoSplit, CocoSplit]
+    name: str, terms: set[str], precision: str, shapes: tuple[Dataset, Dataset]
 ) -> None:
     detector = reduced(name, 0.125, (64, 96))
     recipe = {"epochs": 10, "learning_rate": 0.01, "batch_size": 4, "precision": precision}
@@ -67,7 +67,7 @@ def test_the_loss_falls(
     ("name", "width", "rate"), [("yolox_tiny", 0.25, 5e-3), ("gfl_r50", 0.125, 0.01)]
 )
 def test_eight_images_are_learned_by_heart(
-    name: str, width: float, rate: float, shapes: tuple[CocoSplit, CocoSplit]
+    name: str, width: float, rate: float, shapes: tuple[Dataset, Dataset]
 ) -> None:
     detector = reduced(name, width, 128)
     # All eight are one batch, so that batch norms see in training what they see in evaluation.
@@ -89,9 +89,7 @@ def changed(before: dict[str, torch.Tensor], detector: Detector) -> set[str]:
     return {n for n, t in detector.state_dict().items() if not torch.equal(t, before[n])}
 
 
-def test_frozen_rows_and_statistics_stay(
-    resnet: Detector, shapes: tuple[CocoSplit, CocoSplit]
-) -> None:
+def test_frozen_rows_and_statistics_stay(resnet: Detector, shapes: tuple[Dataset, Dataset]) -> None:
     before = {name: t.clone() for name, t in resnet.state_dict().items()}
     frozen = Frozen(rows=3, statistics=True)
     trained(resnet, shapes[0], epochs=1, weights="imagenet", frozen=frozen, weight_decay=0.1)
@@ -104,7 +102,7 @@ def test_frozen_rows_and_statistics_stay(
 
 
 def test_nothing_is_frozen_unless_asked_for(
-    resnet: Detector, shapes: tuple[CocoSplit, CocoSplit]
+    resnet: Detector, shapes: tuple[Dataset, Dataset]
 ) -> None:
     before = {name: t.clone() for name, t in resnet.state_dict().items()}
     resnet.backbone.freeze(Frozen(rows=6, statistics=True))

@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from detectors.backbones import build_backbone
-from detectors.data.coco import CocoSplit, DataSource, read_source
+from detectors.data.dataset import Dataset
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.weights.make_shapes import TAPS, Trunk, pixel_labels, train
 from detectors.weights.place import place
@@ -16,13 +18,13 @@ from searchspace.backbones import MobileNetV1
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
+def split(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     config = ShapesConfig(train_images=3, val_images=1, size=96, seed=1)
     folder = generate_shapes(tmp_path_factory.mktemp("shapes") / "set", config)
     return read_source(DataSource.from_folder(folder))[0]
 
 
-def test_pixels_of_objects_are_labelled_and_small_ones_weigh_more(split: CocoSplit) -> None:
+def test_pixels_of_objects_are_labelled_and_small_ones_weigh_more(split: Dataset) -> None:
     labels, weights = pixel_labels(split)
     assert labels.shape == weights.shape == (3, 96, 96)
     for index, image in enumerate(split.images):
@@ -35,7 +37,7 @@ def test_pixels_of_objects_are_labelled_and_small_ones_weigh_more(split: CocoSpl
         assert weights[index][labels[index] == 0].unique().tolist() == pytest.approx([0.3])
 
 
-def test_a_trained_trunk_fills_backbones_of_any_stride(split: CocoSplit, tmp_path: Path) -> None:
+def test_a_trained_trunk_fills_backbones_of_any_stride(split: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
     trunk = Trunk(0.125, split.num_classes)
     before = trunk.backbones[0].layer5[1][0].weight.detach().clone()

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
-from detectors.data.coco import DataSource
+from detectors.data.readers import DataSource
 from detectors.data.shapes import ShapesConfig
 from launch.cli import data as cli_data
 from launch.cli import main as cli
@@ -25,7 +25,7 @@ from launch.cli.search import search_command
 from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
 from launch.searches import resume, search
-from launch.study.settings import SplitPaths, settings_of
+from launch.study.settings import settings_of
 from launch.study.study import open_study
 from launch.trial import ladder as ladders
 from launch.trial.data import TrialData
@@ -307,8 +307,8 @@ def test_a_study_is_not_resumed_with_fewer_trials_than_it_holds(
     source = DataSource.from_folder(shapes_folder)
     settings = settings_of(
         space=space.dump(),
-        train=SplitPaths(**vars(source.train)),
-        val=SplitPaths(**vars(source.val)),
+        train=source.train,
+        val=source.val,
         fingerprint=f"{shapes.train.fingerprint}-{shapes.val.fingerprint}",
         trials=6,
         device="cpu",

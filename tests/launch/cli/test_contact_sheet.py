@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.samples import TrainingSet
 from detectors.detector import SMALL_AREA
 from launch.cli.contact_sheet import contact_sheet
@@ -23,7 +23,7 @@ COLOURS = {"pasted": (255, 0, 255), "small": (255, 165, 0), "other": (0, 255, 0)
 
 
 @pytest.fixture(scope="module")
-def split(shapes: TrialData) -> CocoSplit:
+def split(shapes: TrialData) -> Dataset:
     return replace(shapes.train, images=shapes.train.images[:5])
 
 
@@ -42,7 +42,7 @@ def edges(image: Tensor, box: Tensor) -> list[Tensor]:
     return [image[:, y2 - 1, x1:x2], image[:, y1:y2, x2 - 1]]
 
 
-def test_every_box_is_drawn_where_the_sample_has_it(split: CocoSplit) -> None:
+def test_every_box_is_drawn_where_the_sample_has_it(split: Dataset) -> None:
     config = TrainConfig(augment=PLAIN, copy_paste=CopyPaste(copies=1))
     samples = TrainingSet(split, config, SIZE, seed=4)
     count = len(samples)
@@ -64,14 +64,14 @@ def test_every_box_is_drawn_where_the_sample_has_it(split: CocoSplit) -> None:
     assert kinds == set(COLOURS)
 
 
-def test_images_without_objects_and_fewer_than_asked_for(split: CocoSplit) -> None:
-    empty = CocoSplit(split.images[:2], split.categories, {r.id: () for r in split.images[:2]})
+def test_images_without_objects_and_fewer_than_asked_for(split: Dataset) -> None:
+    empty = Dataset(split.images[:2], split.categories, {r.id: () for r in split.images[:2]})
     sheet = contact_sheet(empty, TrainConfig(augment=PLAIN), 400, count=9)
     assert sheet.shape == (3, 400 + 8, 2 * 400 + 12)
     assert sheet.dtype == torch.uint8
 
 
-def test_a_seed_shows_the_same(split: CocoSplit) -> None:
+def test_a_seed_shows_the_same(split: Dataset) -> None:
     first, again, other = (
         contact_sheet(split, TrainConfig(), SIZE, count=4, seed=seed) for seed in (0, 0, 1)
     )

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torchvision.io import read_image
 
-from detectors.data.coco import DataSource, Split, read_split
+from detectors.data.readers import DataSource, Split
+from detectors.data.reading import read_split
 from launch.cli.contact_sheet import contact_sheet
 from searchspace.training import Augment, CopyPaste, TrainConfig
 

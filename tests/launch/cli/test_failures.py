@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.data.coco import DataSource
+from detectors.data.readers import DataSource
 from detectors.detector import Detector
 from detectors.training.train import TrainingFailed
 from launch.files import LOG, TRACEBACK

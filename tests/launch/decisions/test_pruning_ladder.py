@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from detectors.data.readers import Split
 from launch.decisions.pruning_ladder import is_time, next_rung, rungs_of, trainings_saved
 from launch.records import Finished, TrialRecord
 from launch.study.samplers import STARTUP_TRIALS
-from launch.study.settings import SplitPaths, settings_of
+from launch.study.settings import settings_of
 from launch.study.study import open_study
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
@@ -143,7 +144,7 @@ def test_a_ladder_waits_for_draws_or_a_third_of_the_budget(
 
 
 def test_a_study_runs_ladder_trials_after_its_first_draws(space: Space, tmp_path: Path) -> None:
-    nowhere = SplitPaths(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
+    nowhere = Split(images=Path("/nowhere"), annotations=Path("/nowhere/x.json"))
     settings = settings_of(
         space=space.dump(), train=nowhere, val=nowhere, fingerprint="f", trials=7, ladder=(0.3, 0.5)
     )

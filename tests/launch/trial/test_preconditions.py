@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.records import Annotation
 from launch.trial import preconditions
 from launch.trial.data import TrialData, TrialError
@@ -21,7 +21,7 @@ from searchspace.domains import Choice, Fixed, IntRange
 from searchspace.training import CopyPaste, MultiScale
 
 
-def changed(split: CocoSplit, change: Callable[[Annotation], Annotation | None]) -> CocoSplit:
+def changed(split: Dataset, change: Callable[[Annotation], Annotation | None]) -> Dataset:
     """A split with other annotations; those that become None are removed."""
     found = {
         key: tuple(new for a in items if (new := change(a)) is not None)
@@ -30,7 +30,7 @@ def changed(split: CocoSplit, change: Callable[[Annotation], Annotation | None])
     return dataclasses.replace(split, annotations=found)
 
 
-def of_images(split: CocoSplit, count: int) -> CocoSplit:
+def of_images(split: Dataset, count: int) -> Dataset:
     images = split.images[:count]
     return dataclasses.replace(
         split, images=images, annotations={i.id: split.annotations[i.id] for i in images}

@@ -1,0 +1,133 @@
+"""A data set in memory: one split after validation, whatever format it was read from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pycocotools.coco import COCO
+
+from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
+from detectors.data.validation import Problem
+
+__all__ = ["Annotation", "Category", "Dataset", "ImageFile", "ImageRecord"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One valid split: images and categories by ascending id, and for every image its annotations
+    by ascending id. Ignore regions and images without annotations are kept.
+
+    `skipped` has the entries that `read_split` left out, `listed` the numbers of images and
+    annotations that there were (skipped ones included), and `files` the content of each image file
+    by image id.
+    """
+
+    images: tuple[ImageRecord, ...]
+    categories: tuple[Category, ...]
+    annotations: dict[int, tuple[Annotation, ...]]
+    skipped: tuple[Problem, ...] = ()
+    files: Mapping[int, ImageFile] = field(default_factory=dict, repr=False)
+    listed: tuple[int, int] | None = None
+
+    def dropped_in_words(self) -> str:
+        """How many entries were dropped, and how many are left."""
+        bad = f"{len(self.skipped)} bad entries dropped"
+        if self.listed is None:
+            return bad
+        images, annotations = self.listed
+        left = sum(map(len, self.annotations.values()))
+        return (
+            f"{bad}; {len(self.images)} of {images} images and {left} of {annotations} annotations "
+            "are left"
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Foreground classes."""
+        return len(self.categories)
+
+    def label_of(self, category_id: int) -> int:
+        """The label 1..num_classes of a category; raises KeyError for an unknown id."""
+        return self._labels[category_id]
+
+    def category_of(self, label: int) -> int:
+        """The category id of a label 1..num_classes; raises ValueError for any other label."""
+        if not 1 <= label <= self.num_classes:
+            raise ValueError(f"label {label} is not in 1..{self.num_classes}")
+        return self.categories[label - 1].id
+
+    @cached_property
+    def _labels(self) -> dict[int, int]:
+        return {category.id: label for label, category in enumerate(self.categories, start=1)}
+
+    def ground_truth(self) -> COCO:
+        """The split as pycocotools' object, boxes as [x, y, width, height] in pixels."""
+        coco = COCO()
+        coco.dataset = {
+            "info": {},  # loadRes of some releases copies it
+            "images": [_image_entry(image) for image in self.images],
+            "categories": [{"id": item.id, "name": item.name} for item in self.categories],
+            "annotations": [
+                _annotation_entry(annotation)
+                for image in self.images
+                for annotation in self.annotations[image.id]
+            ],
+        }
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco.createIndex()
+        return coco
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over everything that training and evaluation see: categories, images
+        (name, size, content), annotations. It does not depend on the folder's path or on the order
+        of the file's entries.
+
+        Raises:
+            ValueError: the content of an image is not known, as it was not read by `read_split`.
+        """
+        digest = hashlib.sha256()
+        _update(digest, [[category.id, category.name] for category in self.categories])
+        for image in self.images:
+            if image.id not in self.files:
+                raise ValueError(f"image id {image.id} ({image.path}) has no entry in `files`")
+            file = self.files[image.id]
+            content = [file.name, file.bytes, file.sha256]
+            _update(digest, [image.id, image.width, image.height, *content])
+            _update(digest, [_annotation_entry(item) for item in self.annotations[image.id]])
+        return digest.hexdigest()
+
+
+def _image_entry(image: ImageRecord) -> dict[str, object]:
+    return {
+        "id": image.id,
+        "file_name": image.path.name,
+        "width": image.width,
+        "height": image.height,
+    }
+
+
+def _annotation_entry(annotation: Annotation) -> dict[str, object]:
+    x1, y1, x2, y2 = annotation.box
+    entry: dict[str, object] = {
+        "id": annotation.id,
+        "image_id": annotation.image_id,
+        "category_id": annotation.category_id,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": annotation.area,
+        "iscrowd": int(annotation.iscrowd),
+    }
+    if annotation.segmentation is not None:
+        entry["segmentation"] = annotation.segmentation
+    return entry
+
+
+def _update(digest: hashlib._Hash, value: object) -> None:
+    digest.update(json.dumps(value, sort_keys=True).encode())
+    digest.update(b"\n")  # JSON has none outside strings: no two sequences run together

@@ -1,0 +1,98 @@
+"""COCO's format: a folder of images and a JSON file with images, categories and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from detectors.data.readers.contract import DataSource, Entries, Reader, Split, register_reader
+from detectors.data.validation import DataError, Entry, Problem
+from searchspace.reading import Unreadable, read_json, shown
+
+SECTIONS = ("images", "annotations", "categories")
+
+
+@register_reader
+class Coco(Reader):
+    """COCO's instances, one file for each split (Lin et al., Microsoft COCO, 2014)."""
+
+    name = "coco"
+    layout = (
+        "train/ and val/ with the images, annotations/instances_train.json and "
+        "annotations/instances_val.json"
+    )
+
+    def recognises(self, folder: Path) -> bool:
+        source = self.source(folder)
+        return source.train.annotations.is_file() or source.val.annotations.is_file()
+
+    def source(self, folder: Path) -> DataSource:
+        return DataSource(
+            *(
+                Split(folder / name, folder / "annotations" / f"instances_{name}.json", self.name)
+                for name in ("train", "val")
+            )
+        )
+
+    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+        document = read_document(split.annotations)
+        images, categories, annotations = (
+            list(read_entries(split.annotations, section, document[section], problems))
+            for section in ("images", "categories", "annotations")
+        )
+        given = (len(document["images"]), len(document["annotations"]))
+        return Entries(images, categories, annotations, given)
+
+
+def read_entries(
+    file: Path, section: str, values: list[object], problems: list[Problem]
+) -> Iterator[Entry]:
+    """The JSON objects of one list; anything else in the list is added to the problems."""
+    for index, value in enumerate(values):
+        label = f"{section}[{index}]"
+        if not isinstance(value, dict):
+            found = f"is {shown(value)} ({type(value).__name__}), not an object"
+            problems.append(Problem(str(file), label, found, "remove it or write it as {...}"))
+            continue
+        if type(value.get("id")) is int:
+            label += f" id {shown(value['id'])}"
+        yield Entry(file, label, value, problems)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A COCO annotation file: its lists are checked to be lists, their entries are not read yet.
+
+    UTF-8 with or without a byte order mark, and UTF-16 with one.
+
+    Raises:
+        DataError: the file cannot be read or is not a JSON object, or one of the lists is missing,
+            is not a list, or (images and categories) is empty.
+    """
+    try:
+        document = read_json(path)
+    except Unreadable as error:
+        raise DataError([Problem.of(error)]) from None
+    if not isinstance(document, dict):
+        found = f"is {shown(document)} ({type(document).__name__}), not an object"
+        keys = ", ".join(f'"{key}": [...]' for key in SECTIONS)
+        raise DataError([Problem(str(path), "top level", found, f"write it as {{{keys}}}")])
+    problems = []
+    for key in SECTIONS:
+        what = _section_flaw(document, key)
+        if what:
+            fix = f"add {key} as a list of objects, as in COCO's instances_*.json"
+            problems.append(Problem(str(path), key, what, fix))
+    if problems:
+        raise DataError(problems)
+    return document
+
+
+def _section_flaw(document: dict[str, object], key: str) -> str | None:
+    if key not in document:
+        return "is missing"
+    if not isinstance(document[key], list):
+        return f"is {shown(document[key])} ({type(document[key]).__name__}), not a list"
+    if not document[key] and key != "annotations":
+        return "is an empty list"
+    return None
