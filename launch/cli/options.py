@@ -73,7 +73,10 @@ class DataPaths(Options):
             raise typer.BadParameter(
                 "give all of --train-images, --train-annotations, --val-images, --val-annotations"
             )
-        return DataSource(Split(*given[:2]), Split(*given[2:]))
+        train_images, train_annotations, val_images, val_annotations = given
+        return DataSource(
+            Split(train_images, train_annotations), Split(val_images, val_annotations)
+        )
 
     def needed_source(self) -> DataSource:
         """The same; a usage error where the options name no data."""
