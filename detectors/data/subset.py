@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detectors.data.entries import read_categories
-from detectors.data.readers.coco import read_document, read_entries
+from detectors.data.coco import read_document, read_entries
 from detectors.data.validation import DataError, Entry, Problem
 from searchspace.errors import InputError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compress.plan import read_plan
-from detectors.data.readers.coco import read_document
+from detectors.data.coco import read_document
 from detectors.detector import Detector
 from launch.cli.names import read_trial
 from launch.report import load_front

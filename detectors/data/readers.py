@@ -1,7 +1,7 @@
 """Data readers: the formats of annotated images that can be found in a folder and read."""
 
-from detectors.data.readers import coco
-from detectors.data.readers.contract import (
+from detectors.data import coco
+from detectors.data.reader import (
     READERS,
     DataSource,
     Entries,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from detectors.data.readers.contract import DataSource, Entries, Reader, Split, register_reader
+from detectors.data.reader import DataSource, Entries, Reader, Split, register_reader
 from detectors.data.validation import DataError, Entry, Problem
 from searchspace.reading import Unreadable, read_json, shown
 
