@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from detectors.data.entries import read_categories
 from detectors.data.coco import read_document, read_entries
+from detectors.data.entries import read_categories
 from detectors.data.validation import DataError, Entry, Problem
 from searchspace.errors import InputError
 
