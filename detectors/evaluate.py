@@ -38,6 +38,7 @@ class Metrics(BaseModel):
     Attributes:
         small_objects: number of ground-truth boxes that `ap_small` is computed from.
         classes: average precision by class name.
+        own: figures that modules of users compute, by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +55,7 @@ class Metrics(BaseModel):
     ar_large: float | None
     small_objects: int
     classes: dict[str, ClassMetrics]
+    own: dict[str, float | None] = {}
 
 
 def evaluate(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Metrics:
@@ -138,14 +140,12 @@ def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
     names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
     recalls = dict(zip(("ar", "ar_small", "ar_medium", "ar_large"), run.stats[8:12], strict=True))
     figures = dict(zip(names, run.stats[:6], strict=True)) | recalls
-    return Metrics(
-        **{name: _defined(value) for name, value in figures.items()},
-        small_objects=small,
-        classes={
-            category.name: _class_metrics(run.eval["precision"], run.params, index)
-            for index, category in enumerate(split.categories)
-        },
-    )
+    classes = {
+        category.name: _class_metrics(run.eval["precision"], run.params, index)
+        for index, category in enumerate(split.categories)
+    }
+    scores = {name: _defined(value) for name, value in figures.items()}
+    return Metrics.model_validate({**scores, "small_objects": small, "classes": classes})
 
 
 def _class_metrics(precision: np.ndarray, params: Any, index: int) -> ClassMetrics:

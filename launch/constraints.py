@@ -9,12 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from detectors.evaluate import Metrics
-from launch.figures import Figure
+from launch.figures import FIGURES, FigureName
 from searchspace.errors import InputError
-
-MAY_BE_NONE = frozenset({"memory_mb"})
-"""Costs that may be 0: a call may allocate nothing."""
 
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -28,7 +24,7 @@ class Constraint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    figure: Figure
+    figure: FigureName
     sense: Literal["min", "max"]
     bound: float
 
@@ -41,7 +37,7 @@ class Constraint(BaseModel):
     @property
     def on_cost(self) -> bool:
         """Whether it bounds a cost, which may be predicted before training."""
-        return self.figure not in Metrics.model_fields
+        return FIGURES[self.figure].source == "cost"
 
     def violation(self, value: float | None) -> float:
         """The violation relative to the bound; 0 or less if it is satisfied.
@@ -62,12 +58,13 @@ class Constraint(BaseModel):
 
 def bound_fault(figure: str, bound: float) -> str | None:
     """Why a bound cannot be satisfied, or cannot be violated; None for a valid one."""
-    if figure in Metrics.model_fields:
+    row = FIGURES[figure]
+    if row.fraction:
         if 0 <= bound <= 1:
             return None
         meant = f", such as {bound / 100:g}" if 1 < bound <= 100 else ""
         return f"{bound:g}: {figure} is a fraction; give a number from 0 to 1{meant}"
-    if bound < 0 or (bound == 0 and figure not in MAY_BE_NONE):
+    if bound < 0 or (bound == 0 and not row.may_be_zero):
         return f"{bound:g}: {figure} is always above 0; give a number above 0"
     return None
 
@@ -83,8 +80,8 @@ def constraints_from(bounds: Mapping[str, float | None]) -> tuple[Constraint, ..
 
 
 def figures_of(
-    objectives: Sequence[Figure], constraints: Sequence[Constraint]
-) -> tuple[Figure, ...]:
+    objectives: Sequence[FigureName], constraints: Sequence[Constraint]
+) -> tuple[FigureName, ...]:
     """The figures of objectives and constraints, each once."""
     return tuple(dict.fromkeys([*objectives, *(c.figure for c in constraints)]))
 

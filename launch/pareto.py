@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 Point = Sequence[float]
 
 
@@ -27,14 +29,30 @@ def front(points: Sequence[Point]) -> list[int]:
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Area between the front of two-dimensional points and a reference point below them.
+    """Volume between the front of points of two or more coordinates and a reference point.
+
+    Points that are not above the reference in every coordinate do not count.
 
     Raises:
-        ValueError: points of other than two coordinates.
+        ValueError: the reference has fewer than two coordinates, or a point another number.
     """
-    if any(len(p) != 2 for p in (*points, reference)):
-        raise ValueError("hypervolume: points of two coordinates")
-    above = [p for p in points if p[0] > reference[0] and p[1] > reference[1]]
+    if len(reference) < 2 or any(len(p) != len(reference) for p in points):
+        raise ValueError(
+            "hypervolume: give points of two or more coordinates, as many as the reference's"
+        )
+    above = [p for p in points if all(x > least for x, least in zip(p, reference, strict=True))]
+    if len(reference) == 2:
+        return _area(above, reference)
+    if not above:
+        return 0.0
+    # Imported here: a search of two objectives does without.
+    from moocore import hypervolume as volume
+
+    return float(volume(np.asarray(above, dtype=float), ref=list(reference), maximise=True))
+
+
+def _area(above: Sequence[Point], reference: Point) -> float:
+    """`hypervolume` of points of two coordinates, all of which are above the reference."""
     area, height = 0.0, reference[1]
     for index in front(above):
         x, y = above[index]

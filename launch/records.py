@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
-from launch.figures import Figure, if_known
-from launch.trial.result import TrialResult
+from launch.figures import FigureName, if_known
+from launch.trial.result import TrialResult, figure_of
 from searchspace import TrialConfig
 from searchspace.trial import training_cause
 
@@ -223,20 +223,20 @@ class TrialRecord(BaseModel):
             return self.result.config.epochs
         return (max(self.midway), 0) if self.state == "stopped" and self.midway else None
 
-    def values(self, objectives: Sequence[Figure]) -> tuple[float, ...] | None:
+    def values(self, objectives: Sequence[FigureName]) -> tuple[float, ...] | None:
         """The objectives' values; None without a result, or if one is unknown."""
         if self.result is None:
             return None
         return if_known(self.result.figure(name) for name in objectives)
 
-    def scores(self, objectives: Sequence[Figure]) -> tuple[float, ...]:
+    def scores(self, objectives: Sequence[FigureName]) -> tuple[float, ...]:
         """The same of a trial that has them; raises `ValueError` for any other."""
         found = self.values(objectives)
         if found is None:
             raise ValueError(f"trial {self.number} has no {' and '.join(objectives)}")
         return found
 
-    def score(self, objective: Figure) -> float:
+    def score(self, objective: FigureName) -> float:
         """The value of one objective of a trial that has it; see `scores`."""
         [value] = self.scores((objective,))
         return value
@@ -246,4 +246,4 @@ class TrialRecord(BaseModel):
         if self.result is not None:
             return self.result.figure(name)
         so_far = self.midway[max(self.midway)] if self.midway else None
-        return getattr(so_far if name in Metrics.model_fields else self.predicted, name, None)
+        return figure_of(name, so_far, self.predicted)

@@ -28,6 +28,7 @@ from benchmarks.search.table import Table
 from detectors.boxes import batched_iou
 from detectors.describe import describe
 from detectors.priors import default_boxes
+from launch.figures import DEFAULT, heights
 from launch.pareto import hypervolume
 from launch.study.samplers import SAMPLERS
 from launch.study.study import open_study
@@ -86,7 +87,7 @@ def search(space: str, sampler: str, seed: int, trials: int) -> list[Point]:
         while record := study.propose():
             result = result_of(record.config)
             study.end(record.number, result)
-            met.append((result.figure("ap_small"), math.log(result.figure("fps"))))
+            met.append(heights(DEFAULT, [result.figure(name) for name in DEFAULT]))
     return met
 
 

@@ -10,7 +10,6 @@ A study that exists already is only read. Prints both results and writes `docs/b
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.figures import write_png
 from launch import search
+from launch.figures import DEFAULT, heights
 from launch.files import SETTINGS
 from launch.pareto import front, hypervolume
 from launch.study.study import read_records
@@ -65,7 +65,7 @@ def table(found: dict[str, list[tuple[float, float]]]) -> Table:
     slowest = min(fps for points in found.values() for _, fps in points)
     made = Table("", "trials", "front", "hypervolume", "best AP_small", "fastest FPS")
     for name, points in found.items():
-        area = hypervolume([(ap, math.log(fps)) for ap, fps in points], (0.0, math.log(slowest)))
+        area = hypervolume([heights(DEFAULT, p) for p in points], heights(DEFAULT, (0.0, slowest)))
         best, fastest = map(max, zip(*points, strict=True))
         made.add_row(
             name, str(len(points)), str(len(front(points))), f"{area:.3f}", f"{best:.3f}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from optuna.trial import FixedTrial
 from pydantic import BaseModel, ConfigDict
 
 from detectors.evaluate import Metrics
+from launch.figures import DEFAULT, heights
 from launch.pareto import front, hypervolume
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig, load_space
@@ -84,9 +84,9 @@ class Design(BaseModel):
         return known.model_copy(update={"ap_small": self.curve[epochs - 1]})
 
     @property
-    def point(self) -> tuple[float, float]:
+    def point(self) -> tuple[float, ...]:
         """The objectives of a search: AP_small, and the logarithm of FPS."""
-        return self.ap_small, math.log(self.fps)
+        return heights(DEFAULT, (self.ap_small, self.fps))
 
 
 class Table:
@@ -96,7 +96,7 @@ class Table:
         self.space = space
         self.designs = tuple(designs)
         self._by_digest = {self.config(d).digest(): d for d in self.designs}
-        self._floor = (0.0, math.log(min(d.fps for d in self.designs)))
+        self._floor = heights(DEFAULT, (0.0, min(d.fps for d in self.designs)))
         self._whole = hypervolume([d.point for d in self.designs], self._floor)
 
     @classmethod

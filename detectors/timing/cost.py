@@ -34,6 +34,7 @@ class Cost(BaseModel):
             width) in pixels.
         memory: peak memory of a call.
         energy: energy of a call, if it can be read.
+        own: figures that modules of users compute, by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +62,7 @@ class Cost(BaseModel):
     energy: Energy | None = None
     timing: Timing | None = None
     circumstances: Circumstances | None = None
+    own: dict[str, float | None] = {}
 
     @property
     def latency_p99(self) -> float | None:

@@ -22,14 +22,14 @@ from launch.cli.from_fields import with_options
 from launch.cli.names import find_detector
 from launch.cli.options import DeviceOption, Options
 from launch.cli.terminal import console
-from launch.figures import LABELS, MISSING, show
+from launch.figures import FIGURES, MISSING, show
 from launch.trial.run import pick_device
 from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
 from searchspace.reading import in_words
 
 NAMES = ("Detector", "Runtime")
 SPEEDS = ("FPS", "95 %", "Network FPS")
-DETAILS = ("p50, ms", "p90", "p99", "MB", LABELS["params"], LABELS["macs"])
+DETAILS = ("p50, ms", "p90", "p99", "MB", FIGURES["params"].label, FIGURES["macs"].label)
 
 CALIBRATION = 8
 """Noise images for the calibration of int8, which affects accuracy but not speed."""

@@ -69,7 +69,7 @@ def _built(model: type[BaseModel], given: dict[str, Any]) -> BaseModel:
     values: dict[str, Any] = {}
     for _, name, field in options_of(model):
         if _bounds(field):
-            bounds = {p.name: given.pop(p.name) for p in bound_options()}
+            bounds = {p.name: given.pop(p.name, None) for p in bound_options()}
             value = constraints_from(bounds) or None
         else:
             value = given.pop(name)

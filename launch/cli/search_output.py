@@ -9,7 +9,7 @@ from pathlib import Path
 from launch.cli.debug import debugging
 from launch.cli.terminal import console
 from launch.decisions.budget import Outlook
-from launch.figures import Figure, with_name
+from launch.figures import FigureName, with_name
 from launch.files import SETTINGS
 from launch.records import TrialRecord
 from launch.report import (
@@ -24,7 +24,7 @@ from launch.study.study import OnEnd, read_records
 from launch.trial.log import evidence, last_lines
 
 
-def printer(objectives: Sequence[Figure], folder: Path) -> OnEnd:
+def printer(objectives: Sequence[FigureName], folder: Path) -> OnEnd:
     """A callback that prints each trial when it ends, and the rest of the budget."""
 
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
@@ -34,7 +34,7 @@ def printer(objectives: Sequence[Figure], folder: Path) -> OnEnd:
     return print_end
 
 
-def _print_trial(record: TrialRecord, objectives: Sequence[Figure], folder: Path) -> None:
+def _print_trial(record: TrialRecord, objectives: Sequence[FigureName], folder: Path) -> None:
     words = record.config.in_words()
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"

@@ -10,6 +10,7 @@ from launch.cli.from_fields import with_options
 from launch.cli.names import read_trial
 from launch.cli.options import AncestorOption, DataPaths, RunOptions, TrialFile
 from launch.cli.terminal import console
+from launch.figures import shown_in, with_name
 from launch.report.epochs import epochs_in_words
 from launch.trial.ancestor import ancestor_beside
 from launch.trial.initial_weights import trial_with_weights
@@ -52,15 +53,12 @@ def _print_result(result: TrialResult) -> None:
     for name, outcome in outcomes.items():
         if outcome is None:
             continue
-        m, c = outcome.metrics, outcome.cost
-        figures = ((k, getattr(m, k)) for k in ("ap", "ap50", "ap_small", "ar_small"))
-        shown = ", ".join(f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in figures)
-        console.say(
-            f"{name}: {shown}, {c.fps:.1f} FPS, {c.params:,} parameters, {c.macs / 1e6:.0f} MMAC"
-        )
-        for label, scores in m.classes.items():
+        figures = (with_name(figure, outcome.figure(figure)) for figure in shown_in("file"))
+        console.say(f"{name}: {', '.join(figures)}")
+        for label, scores in outcome.metrics.classes.items():
             if scores.ap is not None:
-                console.say(f"  {label}: ap {scores.ap:.3f}, ap50 {scores.ap50:.3f}")
+                words = (with_name(figure, getattr(scores, figure)) for figure in ("ap", "ap50"))
+                console.say(f"  {label}: {', '.join(words)}")
     if result.quantised:
         console.say(f"int8: {result.quantised}")
         if result.quantised.poor:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from detectors.evaluate import Metrics
 from launch.constraints import Constraint, figures_of
 from launch.decisions.early_stopping import EarlyStopping, Rung, growth
 from launch.decisions.gate import Gate, Trained
-from launch.figures import DEFAULT, ENERGY, LABELS, Figure, heights, if_known, show
+from launch.figures import (
+    DEFAULT,
+    ENERGY,
+    FigureName,
+    at_height,
+    heights,
+    if_known,
+    of_source,
+    with_name,
+)
 from launch.pareto import Point
 from launch.records import REFERENCES, Ending, Failed, Gated, Infeasible, Stopped, TrialRecord
 from launch.trial.result import Outcome
@@ -20,7 +28,7 @@ def before_training(
     records: Sequence[TrialRecord],
     constraints: Sequence[Constraint],
     gate: Gate | None,
-    objectives: Sequence[Figure] = DEFAULT,
+    objectives: Sequence[FigureName] = DEFAULT,
 ) -> Ending | None:
     """How a trial with a predicted cost ends without training; None if it is trained."""
     if ENERGY in figures_of(objectives, constraints) and record.figure(ENERGY) is None:
@@ -39,7 +47,7 @@ def before_training(
     if costs is None or not gate.closes(size, costs, trained):
         return None
     ceiling = zip(_scores(objectives), gate.ceiling(size, costs, trained) or (), strict=False)
-    words = ", ".join(f"{LABELS[name]} {show(name, value)}" for name, value in ceiling)
+    words = ", ".join(with_name(name, at_height(name, top)) for name, top in ceiling)
     return Gated(reason=f"predicted upper bound ({words}) is dominated by the front")
 
 
@@ -48,7 +56,7 @@ def at_rung(
     records: Sequence[TrialRecord],
     rule: EarlyStopping,
     epochs: int,
-    objectives: Sequence[Figure] = DEFAULT,
+    objectives: Sequence[FigureName] = DEFAULT,
 ) -> Ending | None:
     """How a trial that was scored at a rung ends there; None if it continues."""
     others = [r for r in records if r.number != record.number]
@@ -68,7 +76,7 @@ def at_rung(
 
 
 def second_chance(
-    records: Sequence[TrialRecord], rule: EarlyStopping, objectives: Sequence[Figure] = DEFAULT
+    records: Sequence[TrialRecord], rule: EarlyStopping, objectives: Sequence[FigureName] = DEFAULT
 ) -> tuple[int, int] | None:
     """The stopped trial to resume, by current knowledge, and the rung where it was stopped."""
     stopped = {r.number: max(r.midway) for r in records if r.state == "stopped"}
@@ -78,7 +86,7 @@ def second_chance(
 
 
 def rungs(
-    records: Iterable[TrialRecord], objectives: Sequence[Figure] = DEFAULT
+    records: Iterable[TrialRecord], objectives: Sequence[FigureName] = DEFAULT
 ) -> dict[int, Rung]:
     """By rung and trial, the scores at the rung followed by the predicted costs."""
     ordered = (*_scores(objectives), *_costs(objectives))
@@ -93,7 +101,7 @@ def rungs(
     return dict(found)
 
 
-def _trained(records: Iterable[TrialRecord], objectives: Sequence[Figure]) -> list[Trained]:
+def _trained(records: Iterable[TrialRecord], objectives: Sequence[FigureName]) -> list[Trained]:
     scores, costs = _scores(objectives), _costs(objectives)
     found = []
     for record in records:
@@ -115,16 +123,16 @@ def _trained(records: Iterable[TrialRecord], objectives: Sequence[Figure]) -> li
     return found
 
 
-def _scores(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
+def _scores(objectives: Sequence[FigureName]) -> tuple[FigureName, ...]:
     """The objectives that are known after training only."""
-    return tuple(name for name in objectives if name in Metrics.model_fields)
+    return of_source("metrics", objectives)
 
 
-def _costs(objectives: Sequence[Figure]) -> tuple[Figure, ...]:
-    return tuple(name for name in objectives if name not in Metrics.model_fields)
+def _costs(objectives: Sequence[FigureName]) -> tuple[FigureName, ...]:
+    return of_source("cost", objectives)
 
 
-def _point(names: Sequence[Figure], holder: TrialRecord | Outcome) -> Point | None:
+def _point(names: Sequence[FigureName], holder: TrialRecord | Outcome) -> Point | None:
     """Figures on the scales for comparison; None if one is not known."""
     figures = if_known(map(holder.figure, names))
     return None if figures is None else heights(names, figures)

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
-from detectors.evaluate import Metrics
-from launch.figures import DEFAULT, Figure, heights, if_known
+from launch.figures import DEFAULT, FIGURES, FigureName, heights, if_known
 from launch.pareto import front
 from launch.records import TrialRecord
 from launch.trial.ladder import ladder_configs
@@ -38,7 +37,7 @@ def next_rung(
     records: Sequence[TrialRecord],
     space: Space,
     ratios: Sequence[float],
-    objectives: Sequence[Figure] = DEFAULT,
+    objectives: Sequence[FigureName] = DEFAULT,
 ) -> TrialConfig | None:
     """The next ladder trial; None if there is none.
 
@@ -78,9 +77,12 @@ def trainings_saved(records: Sequence[TrialRecord]) -> int:
     return len(finished) - len(set(finished))
 
 
-def _parents(records: Sequence[TrialRecord], objectives: Sequence[Figure]) -> Iterator[TrialRecord]:
+def _parents(
+    records: Sequence[TrialRecord], objectives: Sequence[FigureName]
+) -> Iterator[TrialRecord]:
     """The trials whose dense detectors are the front of all that score, by their number."""
-    scores = [place for place, name in enumerate(objectives) if name in Metrics.model_fields]
+    rows = [FIGURES[name] for name in objectives]
+    scores = [i for i, row in enumerate(rows) if row.source == "metrics" and row.better == "up"]
     scored = [
         (record, values)
         for record in records

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, Self
 
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
-from launch.figures import Figure
+from launch.figures import FigureName
 from launch.records import TrialRecord
 from launch.study.failures import Failure
 from launch.study.study import Study
@@ -96,7 +96,7 @@ class Driver(ABC):
         """
 
     def ready(
-        self, figures: Sequence[Figure], trial_timeout: float | None
+        self, figures: Sequence[FigureName], trial_timeout: float | None
     ) -> AbstractContextManager[None]:
         """Holds the resources for trials, such as a connection to a cluster; by default none.
 

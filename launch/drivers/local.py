@@ -17,7 +17,7 @@ from launch.drivers.attempt import attempt, given_to
 from launch.drivers.deadlines import Vigil, Watchman, limits
 from launch.drivers.driver import Driver, Say
 from launch.drivers.watch import Ended
-from launch.figures import Figure
+from launch.figures import FigureName
 from launch.records import TrialRecord
 from launch.study.failures import Failure
 from launch.study.study import Study
@@ -42,7 +42,7 @@ class LocalDriver(Driver):
         return self
 
     def ready(
-        self, figures: Sequence[Figure], trial_timeout: float | None
+        self, figures: Sequence[FigureName], trial_timeout: float | None
     ) -> AbstractContextManager[None]:
         if trial_timeout is not None and not can_end_trials():
             raise InputError(

@@ -21,7 +21,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy_counter
 from detectors.timing.measure import hardware_name
-from launch.figures import ENERGY, Figure
+from launch.figures import ENERGY, FigureName
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.run import pick_device
@@ -81,7 +81,7 @@ class TargetMeter:
             raise error.cause from None
 
 
-def check_target(resource: str, figures: Sequence[Figure] = ()) -> None:
+def check_target(resource: str, figures: Sequence[FigureName] = ()) -> None:
     """Raise `ValueError` if no node of the cluster has a resource to measure on, or if such a node
     cannot read one of the figures.
     """

@@ -33,7 +33,7 @@ from launch.drivers.ray_searcher import RETRIES, StudySearcher, answers_of
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
-from launch.figures import Figure
+from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.study import Study
 from launch.trial.data import TrialData
@@ -93,7 +93,7 @@ class RayTune(Driver):
         return replace(self, gpus_per_trial=float(picked.type == "cuda") if gpus is None else gpus)
 
     @contextlib.contextmanager
-    def ready(self, figures: Sequence[Figure], trial_timeout: float | None) -> Iterator[None]:
+    def ready(self, figures: Sequence[FigureName], trial_timeout: float | None) -> Iterator[None]:
         with connected(self.address):
             self.check(figures)
             yield
@@ -120,7 +120,7 @@ class RayTune(Driver):
         """The number of trials that fit into the cluster."""
         return sum(map(self.on_node, _nodes()))
 
-    def check(self, figures: Sequence[Figure]) -> None:
+    def check(self, figures: Sequence[FigureName]) -> None:
         """Raise ValueError if no node can run a trial, or measure the figures."""
         nodes = _nodes()
         if not any(map(self.on_node, nodes)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launch.figures import LABELS, MISSING
+from launch.figures import FIGURES, MISSING
 from launch.records import TrialRecord
 from launch.report.rising import BOUND, Slope, slope
 
@@ -30,7 +30,7 @@ def slope_in_words(found: Slope | None) -> str:
     if found is None:
         return "not known whether it was still rising"
     state = "still rising" if found.rising else "settled"
-    first, gain = found.begun + 1, f"{LABELS[found.figure]} {found.gain:+.3f}"
+    first, gain = found.begun + 1, f"{FIGURES[found.figure].label} {found.gain:+.3f}"
     return f"{state}: {gain} in epoch{f's {first} to' if first < found.ended else ''} {found.ended}"
 
 
@@ -58,6 +58,6 @@ def warning(front: Sequence[TrialRecord]) -> list[str]:
     part = most.ended - most.begun
     last = "epoch" if part == 1 else f"{part} epochs"
     return [
-        f"{who} still rising when training ended ({LABELS[most.figure]} by up to "
+        f"{who} still rising when training ended ({FIGURES[most.figure].label} by up to "
         f"{most.gain:+.2f} in {last}): train longer before reading small differences."
     ]

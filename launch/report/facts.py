@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.decisions.inheritance import SHARE
 from launch.decisions.pruning_ladder import trainings_saved
-from launch.figures import LABELS, SENSES
+from launch.figures import FIGURES
 from launch.records import TrialRecord
 from launch.report.speed import speed_facts
 from launch.study.options import options_of
@@ -76,7 +76,8 @@ def _value(value: Any) -> str:
 
 
 def _direction(name: str) -> str:
-    return f"{'more' if SENSES[name].up else 'less'} {LABELS[name]}"
+    row = FIGURES[name]
+    return f"{'more' if row.better == 'up' else 'less'} {row.label}"
 
 
 def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:

@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from detectors.detector import Detector
 from detectors.runtimes import Deployed, load_detector
-from launch.figures import Figure
+from launch.figures import FigureName, shown_in
 from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
@@ -29,23 +30,25 @@ REMADE = (
 
 
 class Figures(BaseModel):
-    """Metrics and costs of a front member; AP as fractions, None if undefined.
+    """Metrics and costs of a front member: each figure that files show, and the objectives.
 
-    Objectives that are not among these fields are added to them.
+    They are attributes, such as `ap_small`, `fps` and `params`; AP as a fraction; None if a
+    figure is undefined, or the file is older than it.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    ap: float | None
-    ap50: float | None
-    ap_small: float | None
-    ap_medium: float | None
-    ap_large: float | None
-    ar_small: float | None
-    fps: float
-    latency_ms: float
-    params: int
-    macs: int
+    # pyrefly: ignore[bad-override] (how pydantic has extra fields validated by type)
+    __pydantic_extra__: dict[str, int | float | None]
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> float | None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_those_of_later_versions(cls, given: Any) -> Any:
+        return dict.fromkeys(shown_in("file")) | given if isinstance(given, dict) else given
 
 
 class FrontMember(BaseModel):
@@ -103,7 +106,7 @@ class Front(BaseModel):
 
     Attributes:
         objectives: the objectives of the front.
-        hypervolume: area of the front in AP_small times the logarithm of FPS, above AP_small 0
+        hypervolume: of AP_small and the logarithm of FPS, the area of the front above AP_small 0
             and one frame a second; of other objectives, see `StudyView.hypervolume`.
         trials: number of trials in each state; states of early ends only if there are any.
         members: best in the first objective first.
@@ -127,16 +130,14 @@ def front_of(view: StudyView) -> Front:
     )
 
 
-def member_of(record: TrialRecord, objectives: Sequence[Figure]) -> FrontMember:
+def member_of(record: TrialRecord, objectives: Sequence[FigureName]) -> FrontMember:
     """The front's view of a scored trial."""
-    found = slope(record)
+    found, names = slope(record), shown_in("file", objectives)
     return FrontMember(
         number=record.number,
         folder=Path(record.folder),
         origin=record.origin,
-        figures=Figures.model_validate(
-            {name: record.finished.figure(name) for name in _figures(objectives)}
-        ),
+        figures=Figures.model_validate({name: record.finished.figure(name) for name in names}),
         epochs=record.epochs,
         still_rising=found.rising if found else None,
         config=record.config,
@@ -183,7 +184,7 @@ def load_front(folder: Path | str) -> Front:
 def front_csv(view: StudyView) -> str:
     """The text of `front.csv`: for each member a row with figures, epochs, searched parameters."""
     params = dict.fromkeys(name for record in view.front for name in record.params)
-    names = ["number", "folder", "origin", *_figures(view.objectives), *TRAINING, *params]
+    names = ["number", "folder", "origin", *shown_in("file", view.objectives), *TRAINING, *params]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
@@ -192,7 +193,3 @@ def front_csv(view: StudyView) -> str:
         epochs = dict(zip(TRAINING[:2], member.pop("epochs"), strict=True))
         writer.writerow({**member.pop("figures"), **member, **epochs, **record.params})
     return text.getvalue()
-
-
-def _figures(objectives: Sequence[Figure]) -> list[str]:
-    return list(dict.fromkeys([*Figures.model_fields, *objectives]))

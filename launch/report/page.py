@@ -15,13 +15,12 @@ from markupsafe import Markup
 from detectors.timing.cost import Cost
 from launch.figures import (
     DEFAULT,
-    LABELS,
-    RARE,
-    SENSES,
+    FIGURES,
     columns,
     height,
     show,
     show_change,
+    shown_in,
     with_name,
 )
 from launch.records import STATES, TrialRecord
@@ -105,8 +104,9 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
     )
     environment.finalize = _plain
     environment.filters.update(seconds=show_seconds)
+    headings = {name: row.heading for name, row in FIGURES.items()}
     names: dict[str, Any] = environment.globals
-    names.update(show=show, labels=LABELS, remade=REMADE)
+    names.update(show=show, headings=headings, remade=REMADE)
     return environment.get_template("page.html").render(
         title=title,
         sentences=headline(view),
@@ -175,14 +175,16 @@ def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
 
 
 def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
-    names = [name for name in LABELS if name not in RARE or name in view.objectives]
     detector = folder / member_of(record, view.objectives).detector
     return Member(
         record,
         detector.as_posix(),
         not detector.is_dir(),
         _stages(record.finished),
-        tuple((LABELS[name], _figures(record.finished, name)) for name in names),
+        tuple(
+            (FIGURES[name].heading, _figures(record.finished, name))
+            for name in shown_in("page", view.objectives)
+        ),
         " \N{MIDDLE DOT} ".join(
             with_name(name, record.finished.figure(name)) for name in view.objectives
         ),
@@ -192,20 +194,20 @@ def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
 
 
 def _reading(view: StudyView) -> Reading:
-    vertical, horizontal = view.objectives[:2]
-    first, second = LABELS[vertical], LABELS[horizontal]
+    vertical, horizontal = (FIGURES[name] for name in view.objectives[:2])
+    first, second = vertical.heading, horizontal.heading
+    labels = ", ".join(FIGURES[name].label for name in view.objectives)
     usual = view.objectives == DEFAULT
     beyond = (
         "no finished trial lies beyond the line"
         if len(view.objectives) == 2
-        else f"the front is over {', '.join(LABELS[name] for name in view.objectives)}, so that "
-        "not all of it lies outside"
+        else f"the front is over {labels}, so that not all of it lies outside"
     )
     return Reading(
         heading="Accuracy on small objects against speed" if usual else f"{first} against {second}",
         axes=f"{first} against {second}",
-        better=f"{'Up' if SENSES[vertical].up else 'Down'} and to the "
-        f"{'right' if SENSES[horizontal].up else 'left'} is better; {beyond}.",
+        better=f"{vertical.better.capitalize()} and to the "
+        f"{'right' if horizontal.better == 'up' else 'left'} is better; {beyond}.",
         nothing="an AP_small" if usual else "a value of each objective",
     )
 

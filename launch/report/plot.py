@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from plotly import graph_objects as go
 
-from launch.figures import LABELS, SENSES, Figure, show
+from launch.figures import FIGURES, FigureName, columns, show
 from launch.records import TrialRecord
 from launch.report.study import StudyView
 from launch.trial.result import Outcome
@@ -154,8 +154,8 @@ def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = 
     if record.parent is not None:
         mark = f" (from trial {record.parent})"
     numbers = "<br>".join(
-        f"{LABELS[name]} {show(name, outcome.figure(name))}"
-        for name in dict.fromkeys(("ap_small", "ap", "fps", "params", *view.objectives))
+        f"{FIGURES[name].heading} {show(name, outcome.figure(name))}"
+        for name in columns(view.objectives)
     )
     return f"<b>Trial {record.number}{mark}{stage}</b><br>{words}<br><br>{numbers}"
 
@@ -185,17 +185,17 @@ def _layout(view: StudyView) -> go.Layout:
     )
 
 
-def _axis(name: Figure, values: Sequence[float | None]) -> dict[str, object]:
+def _axis(name: FigureName, values: Sequence[float | None]) -> dict[str, object]:
     """An axis for all values of an objective: from 0, or logarithmic if ratios matter."""
     known = [value for value in values if value is not None]
     axis = {"gridcolor": FAINT, "linecolor": INK, "ticks": "outside", "tickcolor": FAINT}
-    if SENSES[name].log:
+    if FIGURES[name].scale == "log":
         low, high = math.log10(min(known)), math.log10(max(known))
         pad = max(0.06 * (high - low), 0.04)
         return {
             **axis,
             "type": "log",
-            "title": {"text": f"{LABELS[name]} (logarithmic)"},
+            "title": {"text": f"{FIGURES[name].heading} (logarithmic)"},
             "range": [low - pad, high + pad],
             "tickvals": _log_ticks(min(known), max(known)),
             "showline": True,
@@ -203,7 +203,7 @@ def _axis(name: Figure, values: Sequence[float | None]) -> dict[str, object]:
     top = max(known) or 0.1
     return {
         **axis,
-        "title": {"text": LABELS[name]},
+        "title": {"text": FIGURES[name].heading},
         "range": [-0.04 * top, 1.08 * top],
         "zerolinecolor": FAINT,
         "zerolinewidth": 1,

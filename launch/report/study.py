@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from launch.figures import DEFAULT, LABELS, SENSES, Figure, factor, height, heights, show, with_name
+from launch.figures import (
+    DEFAULT,
+    FIGURES,
+    FigureName,
+    factor,
+    height,
+    heights,
+    if_known,
+    with_name,
+    with_unit,
+)
 from launch.pareto import dominates, front, hypervolume
 from launch.records import EARLY, STATES, UNTRAINED, State, TrialRecord
 from launch.report.epochs import warning
 from launch.report.words import show_seconds
-
-REFERENCE = (0.0, 0.0)
-"""The hypervolume's reference point: an AP of 0, the logarithm of one frame per second."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,11 @@ class StudyView:
     records: tuple[TrialRecord, ...]
     scored: tuple[TrialRecord, ...]
     front: tuple[TrialRecord, ...]
-    objectives: tuple[Figure, ...] = DEFAULT
+    objectives: tuple[FigureName, ...] = DEFAULT
 
     @classmethod
     def of(
-        cls, records: Sequence[TrialRecord], objectives: tuple[Figure, ...] = DEFAULT
+        cls, records: Sequence[TrialRecord], objectives: tuple[FigureName, ...] = DEFAULT
     ) -> StudyView:
         ordered = tuple(sorted(records, key=lambda record: record.number))
         scored = tuple(r for r in ordered if r.values(objectives))
@@ -51,13 +58,13 @@ class StudyView:
 
     @property
     def hypervolume(self) -> float | None:
-        """Area of the front above `REFERENCE`, speeds by their logarithms.
-
-        None for other than two objectives, and where one is to be small: nothing bounds that area.
-        """
-        if len(self.objectives) != 2 or not all(SENSES[name].up for name in self.objectives):
+        """Hypervolume of the front above the objectives' references, by logarithms where ratios
+        count; None where an objective has no reference."""
+        references = if_known(FIGURES[name].reference for name in self.objectives)
+        if references is None:
             return None
-        return hypervolume([self.heights(record) for record in self.front], REFERENCE)
+        points = [self.heights(record) for record in self.front]
+        return hypervolume(points, heights(self.objectives, references))
 
     def heights(self, record: TrialRecord) -> tuple[float, ...]:
         """A scored trial's objectives on scales on which more is better."""
@@ -134,8 +141,8 @@ def _result(view: StudyView) -> list[str]:
         return [_counts(view), "None of them satisfies all constraints, so there is no front."]
     if view.in_state("finished"):
         missing = _missing(view.in_state("finished")[0], view.objectives)
-        small = missing in ("ap_small", "ar_small")
-        why = ": the validation split has no small objects." if small else "."
+        size = FIGURES[missing].objects
+        why = f": the validation split has no {size} objects." if size not in (None, "any") else "."
         return [_counts(view), f"None has {_some(missing)}, so there is no front{why}"]
     return [_counts(view)]
 
@@ -153,7 +160,7 @@ def against_baseline(view: StudyView) -> str:
         return f"The baseline was not trained: not {', not '.join(baseline.broken)}."
     if baseline not in view.scored:
         missing = _missing(baseline, view.objectives)
-        return f"The baseline has no {LABELS[missing]} to compare with."
+        return f"The baseline has no {FIGURES[missing].label} to compare with."
     name = f"the baseline ({_point(baseline, view.objectives)})"
     if baseline.broken:
         return f"{name[0].upper()}{name[1:]} violates a constraint: {', '.join(baseline.broken)}."
@@ -189,8 +196,8 @@ def _against_zero(view: StudyView, name: str, as_fast: TrialRecord) -> str:
     if as_fast.finished.figure(first) == 0:
         return f"No trial as fast as {name} has {_some(first)} above 0."
     return (
-        f"There is no ratio to {name}, as its {LABELS[first]} is 0; at no less speed, the front "
-        f"reaches {_point(as_fast, view.objectives)}."
+        f"There is no ratio to {name}, as its {FIGURES[first].label} is 0; at no less speed, the "
+        f"front reaches {_point(as_fast, view.objectives)}."
     )
 
 
@@ -206,9 +213,9 @@ def _against_many(view: StudyView, baseline: TrialRecord, name: str) -> str:
     )
 
 
-def _gain(record: TrialRecord, baseline: TrialRecord, first: Figure, second: Figure) -> str:
+def _gain(record: TrialRecord, baseline: TrialRecord, first: FigureName, second: FigureName) -> str:
     one, two = (
-        f"{factor(record.score(name), baseline.score(name))} its {LABELS[name]}"
+        f"{factor(record.score(name), baseline.score(name))} its {FIGURES[name].label}"
         for name in (first, second)
     )
     return f"{one} at {two} (trial {record.number})"
@@ -256,7 +263,7 @@ def _extremes(view: StudyView) -> str:
     )
 
 
-def _highest(records: Sequence[TrialRecord], name: Figure) -> TrialRecord:
+def _highest(records: Sequence[TrialRecord], name: FigureName) -> TrialRecord:
     return max(records, key=lambda record: height(name, record.score(name)))
 
 
@@ -264,27 +271,27 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _best(name: Figure, record: TrialRecord) -> str:
-    value = show(name, record.finished.figure(name))
+def _best(name: FigureName, record: TrialRecord) -> str:
+    value = with_unit(name, record.finished.figure(name))
     return (
-        f"the fastest runs at {value} FPS"
+        f"the fastest runs at {value}"
         if name == "fps"
-        else f"the best {LABELS[name]} is {value}"
+        else f"the best {FIGURES[name].label} is {value}"
     )
 
 
-def _point(record: TrialRecord, objectives: Sequence[Figure]) -> str:
+def _point(record: TrialRecord, objectives: Sequence[FigureName]) -> str:
     words = [with_name(name, record.finished.figure(name)) for name in objectives]
     return f"trial {record.number}, {(' at ' if len(words) == 2 else ', ').join(words)}"
 
 
-def _missing(record: TrialRecord, objectives: Sequence[Figure]) -> Figure:
+def _missing(record: TrialRecord, objectives: Sequence[FigureName]) -> FigureName:
     """The first objective for which a finished trial has no value."""
     return next(name for name in objectives if record.finished.figure(name) is None)
 
 
-def _some(name: Figure) -> str:
-    label = LABELS[name]
+def _some(name: FigureName) -> str:
+    label = FIGURES[name].label
     return f"an {label}" if label.startswith("A") else f"a value of {label}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from rich.table import Table
 
-from launch.figures import COLUMNS, DEFAULT, LABELS, Figure, columns, show, show_change
+from launch.figures import DEFAULT, FIGURES, FigureName, columns, show, show_change
 from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
@@ -15,7 +15,7 @@ from launch.trial.result import Outcome, TrialResult
 
 def front_table(
     records: Sequence[TrialRecord],
-    objectives: tuple[Figure, ...] = DEFAULT,
+    objectives: tuple[FigureName, ...] = DEFAULT,
     gone: Collection[int] = (),
 ) -> Table:
     """The front, best in the first objective first; below it the baseline, if it finished and is
@@ -28,7 +28,7 @@ def front_table(
     table = Table(header_style="bold", caption_justify="left", title_justify="left")
     table.add_column("Trial", justify="right")
     for name in names:
-        table.add_column(LABELS[name], justify="right", no_wrap=True)
+        table.add_column(FIGURES[name].heading, justify="right", no_wrap=True)
     table.add_column("Epochs", no_wrap=True)
     table.add_column("Design")
     shown = list(view.front)
@@ -52,15 +52,15 @@ def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None)
     """
     table = Table(header_style="bold")
     table.add_column("Pruned", justify="right", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(LABELS[name], justify="right")
+    for name in columns():
+        table.add_column(FIGURES[name].heading, justify="right")
     table.add_column("Epochs", no_wrap=True)
     parent, epochs = results[0].dense, results[0].config.epochs
     whole = [("parent", parent, (epochs[0], 0))]
     if control is not None:
         whole.append(("unpruned", control, epochs))
     for name, outcome, had in whole:
-        figures = (show(figure, outcome.figure(figure)) for figure in COLUMNS)
+        figures = (show(figure, outcome.figure(figure)) for figure in columns())
         table.add_row(name, *figures, epochs_in_words(had))
     table.add_section()
     for result in results:
@@ -72,7 +72,7 @@ def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None)
 
 def _changed(parent: Outcome, child: Outcome) -> list[str]:
     """Each figure of a child, and how it changed."""
-    figures = [(name, parent.figure(name), child.figure(name)) for name in COLUMNS]
+    figures = [(name, parent.figure(name), child.figure(name)) for name in columns()]
     return [f"{show(name, new)} ({show_change(name, old, new)})" for name, old, new in figures]
 
 

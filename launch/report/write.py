@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.files import write_atomically
-from launch.figures import DEFAULT, Figure
+from launch.figures import DEFAULT, FigureName
 from launch.files import FRONT_CSV, FRONT_JSON, REPORT_HTML
 from launch.records import TrialRecord
 from launch.report.front_file import front_csv, front_json, front_of
@@ -30,7 +30,7 @@ def write_report(
     *,
     title: str,
     facts: Mapping[str, str],
-    objectives: tuple[Figure, ...] = DEFAULT,
+    objectives: tuple[FigureName, ...] = DEFAULT,
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 

@@ -11,17 +11,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from detectors.evaluate import Metrics
-from detectors.timing.cost import Cost
-from launch.figures import SENSES
+from launch.figures import FIGURES
 from launch.records import TRAINING, Param
 from searchspace import Space
 from searchspace.errors import InputError
 from searchspace.names import closest
 from searchspace.reading import Unreadable, in_words, read_text, shown
 
-IGNORED = {"number", "folder", "origin", *TRAINING, *Metrics.model_fields, *Cost.model_fields}
-"""Further columns that are allowed, as in a study's `front.csv`."""
+IGNORED = ("number", "folder", "origin", *TRAINING)
+"""Further columns, besides figures, that are allowed, as in a study's `front.csv`."""
 
 Row = tuple[dict[str, Param], dict[str, float]]
 
@@ -63,7 +61,7 @@ def _no_rows(file: Path) -> list[Row]:
 def _checked(file: Path, names: list[str], space: Space, figures: Sequence[str]) -> list[str]:
     """The names of columns, each valid and there once."""
     params = [path for path, _ in space.searched()]
-    known = {*params, *figures, *IGNORED}
+    known = {*params, *FIGURES, *IGNORED}
     for number, name in enumerate(names, 1):
         place = f"{file}, line 1, column {number}"
         if name not in known:
@@ -130,7 +128,7 @@ class _Cells:
 
     def figure(self, name: str) -> float:
         value = _number(self._cell(name))
-        by_ratio = SENSES[name].log
+        by_ratio = FIGURES[name].scale == "log"
         if not math.isfinite(value) or (by_ratio and value <= 0):
             above = " above 0" if by_ratio else ""
             raise self.wrong(name, f"is not a number{above}")

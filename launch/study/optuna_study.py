@@ -17,10 +17,9 @@ from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from detectors.evaluate import Metrics
 from detectors.quiet import computing, threads
 from launch.constraints import Constraint
-from launch.figures import Direction, Figure, directions, if_known, scaled
+from launch.figures import FIGURES, Direction, FigureName, directions, if_known, scaled
 from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRecord
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
@@ -72,7 +71,7 @@ class OptunaStudy:
         self,
         file: Path,
         space: Space,
-        objectives: Sequence[Figure],
+        objectives: Sequence[FigureName],
         constraints: Sequence[Constraint],
         records: Iterable[TrialRecord],
         stopped_as: StoppedAs = TOLD_AS,
@@ -275,9 +274,10 @@ def _distribution(domain: Domain, path: str) -> BaseDistribution:
 
 def _grown(record: TrialRecord, growth: float, name: str) -> float | None:
     """A figure of a stopped trial; metrics are extrapolated by the growth of other trials."""
-    figure = record.figure(name)
-    grows = figure is not None and name in Metrics.model_fields
-    return min(1.0, figure * growth) if grows else figure
+    figure, row = record.figure(name), FIGURES[name]
+    if figure is None or row.source == "cost" or row.better == "down":
+        return figure
+    return min(1.0, figure * growth) if row.fraction else figure * growth
 
 
 def _violations(constraints: Sequence[Constraint], figure: FigureOf) -> dict[str, float]:

@@ -22,7 +22,7 @@ from pydantic import (
 from launch.constraints import Constraint, figures_of
 from launch.decisions.early_stopping import EarlyStopping
 from launch.decisions.rules import RULES, Rule
-from launch.figures import DEFAULT, Figure, Objectives
+from launch.figures import DEFAULT, FigureName, Objectives
 from launch.study.options import GivenPath, Group, Option, Text, marked, not_empty, options_of
 from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.errors import SettingsError
@@ -273,7 +273,7 @@ class SearchSettings(BaseModel):
         return changed(cls(), **options)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[FigureName, ...]:
         """All figures of objectives and constraints."""
         return figures_of(self.goal.objectives, self.goal.constraints)
 

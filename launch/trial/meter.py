@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from compress import calibration_images
+from detectors.data.coco import CocoSplit
 from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
-from detectors.evaluate import Metrics, evaluate
+from detectors.evaluate import Metrics, coco_metrics, detect_split
+from detectors.runtimes import Deployed
 from detectors.runtimes.deployment import deploy_as
 from detectors.timing.cost import Cost
 from detectors.timing.measure import hardware_name, measure
 from detectors.timing.store import SpeedStore
+from launch.figures import own_figures
 from launch.trial.data import TrialData
 from searchspace.measuring import MeasureConfig
 
@@ -43,6 +46,18 @@ class Meter(Protocol):
         """The cost of a detector."""
 
 
+def score(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
+    """COCO's metrics on a split, and the registered ones.
+
+    Raises:
+        FigureError: a registered one gives what is no value of a figure.
+        ValueError: the split has other classes than the detector was trained for.
+    """
+    detections = detect_split(detector, split, device)
+    own = own_figures("metrics", detections, split)
+    return coco_metrics(split, detections).model_copy(update={"own": own})
+
+
 @dataclass(frozen=True)
 class LocalMeter:
     """Scores and measures on a device of this node.
@@ -63,14 +78,15 @@ class LocalMeter:
         images = self._spread(detector, calibration) if calibration else None
         deployed = deploy_as(config, detector, self.device, images)
         try:
-            return evaluate(deployed, self.data.val, self.device)
+            return score(deployed, self.data.val, self.device)
         finally:
             deployed.close()
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
         size = detector.config.input_size
         frames = next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
-        return measure(detector, config, self.device, frames, SpeedStore(self.speeds))
+        cost = measure(detector, config, self.device, frames, SpeedStore(self.speeds))
+        return cost.model_copy(update={"own": own_figures("cost", detector, cost)})
 
     def _spread(self, detector: Detector, most: int) -> Tensor:
         return calibration_images(self.data.train, most, detector.config.input_size)

@@ -8,6 +8,7 @@ configuration is refused.
 from __future__ import annotations
 
 import functools
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +22,8 @@ from detectors.data.transforms import CLOSEST_CROP, least_side
 from detectors.describe import skeleton
 from detectors.detector import SMALL_AREA
 from detectors.dry_run import norms_of_one_cell
-from detectors.evaluate import Metrics
 from detectors.training.multi_scale import InputSizes
+from launch.figures import FIGURES
 from launch.trial.data import TrialData, TrialError
 from launch.trial.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace import Space, TrialConfig
@@ -33,6 +34,17 @@ from searchspace.reading import in_words, shown
 
 Fault = Callable[[TrialConfig, TrialData], str | None]
 """Returns what is wrong with a configuration on data, with the field and the fix, or None."""
+
+LARGE_AREA = 96.0**2
+"""In pixels, COCO's."""
+
+SIZES = {
+    "any": (0.0, math.inf, ""),
+    "small": (0.0, SMALL_AREA, " below 32x32 pixels"),
+    "medium": (SMALL_AREA, LARGE_AREA, " between 32x32 and 96x96 pixels"),
+    "large": (LARGE_AREA, math.inf, " above 96x96 pixels"),
+}
+"""The areas of the objects that a figure needs, both ends included as COCO does, and in words."""
 
 DRAWS = 25
 """Configurations that are tried before an option counts as unusable."""
@@ -53,23 +65,22 @@ def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
     """Raise `TrialError` if the validation data leave all scores, or one of `figures`,
     undefined."""
     objects = [a for found in data.val.annotations.values() for a in found if not a.iscrowd]
+    rows = [FIGURES[name] for name in figures]
     if not objects:
-        score = next((_label(name) for name in figures if name in Metrics.model_fields), "AP")
+        score = next((row.label for row in rows if row.objects), "AP")
         raise TrialError(
             f"the validation data have no objects, so {score} is undefined: add images with "
             "annotated objects"
         )
-    of_small = next((name for name in figures if name in ("ap_small", "ar_small")), None)
-    if of_small and not any(a.area < SMALL_AREA for a in objects):
-        raise TrialError(
-            f"the validation data have no objects below 32x32 pixels, so {_label(of_small)} is "
-            "undefined: add images with small objects, or choose other objectives"
-        )
-
-
-def _label(metric: str) -> str:
-    """A metric's label in reports, e.g. `AP_small`."""
-    return metric[:2].upper() + metric[2:]
+    for row in rows:
+        if row.objects is None:
+            continue
+        least, most, size = SIZES[row.objects]
+        if not any(least <= a.area <= most for a in objects):
+            raise TrialError(
+                f"the validation data have no objects{size}, so {row.label} is undefined: add "
+                f"images with {row.objects} objects, or choose other objectives"
+            )
 
 
 def check_space(space: Space, data: TrialData) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from detectors.evaluate import Metrics
 from detectors.runtimes.agreement import Agreement
 from detectors.timing.cost import Cost
+from launch.figures import FIGURES, is_own
 from launch.trial.ancestor import Ancestor
 from searchspace.reading import read_model
 from searchspace.trial import TrialConfig
@@ -24,7 +25,15 @@ class Outcome(BaseModel):
 
     def figure(self, name: str) -> float | None:
         """A metric or cost by its name, e.g. `ap_small` or `fps`; None if it is not known."""
-        return getattr(self.metrics if name in Metrics.model_fields else self.cost, name)
+        return figure_of(name, self.metrics, self.cost)
+
+
+def figure_of(name: str, metrics: Metrics | None, cost: Cost | None) -> float | None:
+    """A figure by its name, from what is known of a detector; None if it is not known."""
+    holder = metrics if FIGURES[name].source == "metrics" else cost
+    if holder is None:
+        return None
+    return holder.own.get(name) if is_own(name) else getattr(holder, name)
 
 
 class TrialResult(BaseModel):

@@ -31,17 +31,18 @@ from compress import (
 from compress.targets import brief
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
-from detectors.evaluate import Metrics, evaluate
+from detectors.evaluate import Metrics
 from detectors.files import write_atomically
 from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
 from detectors.timing.cost import Cost
 from detectors.training.train import OnSnapshot, Snapshots, Term, fit
+from launch.figures import Source, own_versions
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, make_sure_of
-from launch.trial.meter import Meter
+from launch.trial.meter import Meter, score
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint
 from searchspace.compression import Int8
@@ -152,6 +153,7 @@ class Stages:
             "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
             "seed": self.config.seed,
             "measure": self._measured_on(),
+            **_own("cost"),
         }
         cost, _ = self.store.record(
             "predict", inputs, Cost, lambda: predict_cost(self.config, self.meter.measure)
@@ -289,6 +291,7 @@ class Stages:
             "input": model.key,
             "data": self.data.val.fingerprint,
             "form": (config.runtime, config.precision, calibration, self.meter.hardware),
+            **_own("metrics"),
         }
         metrics, _ = self.store.record(
             "evaluate",
@@ -301,7 +304,7 @@ class Stages:
     def measure(self, model: Artefact) -> Cost:
         """The cost of a detector on the meter's hardware."""
         config = self.config.deployment
-        inputs = {"input": model.key, "measure": self._measured_on()}
+        inputs = {"input": model.key, "measure": self._measured_on(), **_own("cost")}
         cost, _ = self.store.record(
             "measure", inputs, Cost, lambda: self.meter.measure(self._load(model), config)
         )
@@ -311,8 +314,9 @@ class Stages:
         """COCO's metrics of a training's snapshot, in PyTorch."""
         key = self.store.artefact("train", inputs).key
         rung = {"input": key, "epochs": epochs, "data": self.data.val.fingerprint}
+        rung |= _own("metrics")
         metrics, _ = self.store.record(
-            "rung", rung, Metrics, lambda: evaluate(snapshot, self.data.val, self.device)
+            "rung", rung, Metrics, lambda: score(snapshot, self.data.val, self.device)
         )
         return metrics
 
@@ -380,3 +384,9 @@ class Stages:
             snapshots=Snapshots(rungs, at_rung) if at_rung else None,
         )
         detector.save(work / DETECTOR)
+
+
+def _own(source: Source) -> dict[str, Any]:
+    """What determines the figures that modules of users registered; nothing where there is none."""
+    versions = own_versions(source)
+    return {"own": versions} if versions else {}

@@ -28,7 +28,11 @@ def space() -> Space:
 
 
 def design(space: Space, config: TrialConfig, ap_small: float, fps: float) -> Design:
-    names = dict.fromkeys(Metrics.model_fields, ap_small) | {"small_objects": 9, "classes": {}}
+    names = dict.fromkeys(Metrics.model_fields, ap_small) | {
+        "small_objects": 9,
+        "classes": {},
+        "own": {},
+    }
     cost = Cost(fps=fps, latency_ms=1 / fps, spread=0, params=9, macs=9, device="none", threads=1)
     outcome = Outcome(metrics=Metrics(**names), cost=cost)
     pruned = config.compress.pruning.kind != "none"

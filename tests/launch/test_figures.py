@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from optuna.study import StudyDirection
@@ -19,7 +18,7 @@ from detectors.timing.memory import Memory
 from detectors.timing.paired import Paired, Timing
 from launch.constraints import Constraint
 from launch.decisions.pruning_ladder import next_rung
-from launch.figures import SENSES, Figure, height, scaled
+from launch.figures import FIGURES, height, scaled
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
 from launch.report.plot import front_figure
@@ -54,10 +53,10 @@ SIZED = [
 """Trials 1, 2 and 4 are the front."""
 
 
-def test_every_figure_has_a_sense() -> None:
-    assert set(SENSES) == set(get_args(Figure))
-    assert {name for name, sense in SENSES.items() if sense.up} == {
-        "ap", "ap50", "ap_small", "ar_small", "fps",
+def test_accuracy_and_speed_are_to_be_high_and_all_other_costs_low() -> None:
+    assert {name for name, row in FIGURES.items() if row.better == "up"} == {
+        "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+        "ar", "ar_small", "ar_medium", "ar_large", "fps",
     }  # fmt: skip
 
 
@@ -173,7 +172,10 @@ def test_ladders_are_for_what_is_best_in_the_objectives(space: Space, tiny: Tria
 def test_the_front_is_over_the_objectives() -> None:
     view = StudyView.of(SIZED, SMALL)
     assert [r.number for r in view.front] == [1, 2, 4]
-    assert view.hypervolume is None
+    # Above AP 0, and below 1 G parameters by their logarithm.
+    room = [math.log(1e9 / params) for params in (8e6, 3e6, 1e6)]
+    by_hand = 0.30 * room[0] + 0.25 * (room[1] - room[0]) + 0.10 * (room[2] - room[1])
+    assert view.hypervolume == pytest.approx(by_hand)
     both_up = StudyView.of(SIZED, ("ap", "ap50"))
     assert [r.number for r in both_up.front] == [1]
     assert both_up.hypervolume == pytest.approx(0.30 * 0.5)
@@ -213,7 +215,8 @@ def test_the_files_of_a_report_hold_the_objectives(tmp_path: Path) -> None:
     assert front.objectives == names
     assert [m.number for m in front.members] == [0, 1]
     assert [m.figures.memory_mb for m in front.members] == [30.0, 50.0]
-    assert json.loads((tmp_path / "front.json").read_text())["hypervolume"] is None
+    area = json.loads((tmp_path / "front.json").read_text())["hypervolume"]
+    assert area == pytest.approx(0.2 * (1e4 - 30) + 0.1 * (1e4 - 50))
     assert "macs,memory_mb" in (tmp_path / "front.csv").read_text().splitlines()[0]
     page = (tmp_path / "report.html").read_text()
     assert "Memory, MB against AP" in page

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 
 import pytest
@@ -62,6 +63,47 @@ def test_hypervolume_of_hand_counted_points(points: list[tuple[int, int]], area:
         assert hypervolume(order, (0, 0)) == area
 
 
-def test_hypervolume_refuses_three_coordinates() -> None:
-    with pytest.raises(ValueError, match="two coordinates"):
-        hypervolume([(1, 2, 3)], (0, 0, 0))
+@pytest.mark.parametrize(
+    ("points", "volume"),
+    [
+        ([], 0),
+        ([(2, 3, 4)], 24),
+        ([(1, 1, 3), (1, 3, 1), (3, 1, 1)], 7),  # Three bars of 3 that share one cube.
+        ([(2, 2, 1), (1, 1, 2), (1, 1, 1)], 5),
+        ([(5, 5, -1), (5, 0, 5), (1, 2, 3)], 6),  # Two lie below the reference or beside it.
+        ([(1, 1, 1, 2), (2, 1, 1, 1)], 3),
+        ([(1, 2, 3, 4)], 24),
+    ],
+)
+def test_hypervolume_of_more_objectives(points: list[tuple[int, ...]], volume: float) -> None:
+    for order in itertools.permutations(points):
+        zero = (0,) * len(points[0] if points else (0, 0, 0))
+        assert hypervolume(order, zero) == pytest.approx(volume)
+
+
+@pytest.mark.parametrize("coordinates", [2, 3, 4])
+def test_hypervolume_is_that_of_inclusion_and_exclusion(coordinates: int) -> None:
+    draw = random.Random(coordinates)
+    floor = tuple(draw.uniform(-1, 0.3) for _ in range(coordinates))
+    points = [tuple(draw.random() for _ in range(coordinates)) for _ in range(8)]
+    assert hypervolume(points, floor) == pytest.approx(union(points, floor))
+
+
+def union(points: list[tuple[float, ...]], floor: tuple[float, ...]) -> float:
+    """The volume of all boxes between the floor and a point: that of each intersection, counted by
+    turns as gained and lost."""
+    total = 0.0
+    for size in range(1, len(points) + 1):
+        for some in itertools.combinations(points, size):
+            sides = (
+                max(0.0, min(axis) - low)
+                for axis, low in zip(zip(*some, strict=True), floor, strict=True)
+            )
+            total -= (-1) ** size * math.prod(sides)
+    return total
+
+
+def test_hypervolume_refuses_points_of_another_number_of_coordinates() -> None:
+    for points, reference in ([(1, 2, 3)], (0, 0)), ([(1, 2)], (0, 0, 0)), ([(1,)], (0,)):
+        with pytest.raises(ValueError, match="two or more coordinates"):
+            hypervolume(points, reference)

@@ -24,6 +24,7 @@ from launch.cli.preview import preview_command
 from launch.cli.search import search_command
 from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
+from launch.figures import FIGURES
 from launch.searches import resume, search
 from launch.study.settings import settings_of
 from launch.study.study import open_study
@@ -90,8 +91,8 @@ OTHERS = [
 ]
 
 ZERO_ALLOWED = {
-    "--seed", "--gpus-per-trial", "--min-ap", "--min-ap50", "--min-ap-small", "--min-ar-small",
-    "--max-memory-mb", "--min-fps", "--copies", "--probability", "--mosaic",
+    "--seed", "--gpus-per-trial", "--min-fps", "--copies", "--probability", "--mosaic",
+    *(f"--{row.bound.replace('_', '-')}" for row in FIGURES.values() if row.may_be_zero),
 }  # fmt: skip
 
 

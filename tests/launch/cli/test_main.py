@@ -181,7 +181,7 @@ def test_trial_runs_from_a_file(
     config.write_text(tiny.model_dump_json())
     code, text = run("trial", config, "--data", shapes_folder, "--out", tmp_path / "out")
     assert code == 0
-    assert "ap_small" in text
+    assert "AP_small" in text
     assert (tmp_path / "out" / "result.json").exists()
 
 

@@ -259,7 +259,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
         return fit(*args, **kwargs | {"on_epoch": lambda epoch, _: epochs[-1].append(epoch)})
 
     monkeypatch.setattr(launch.trial.stages, "fit", counting)
-    monkeypatch.setattr(launch.trial.stages, "evaluate", lambda *_: metrics(next(scores)))
+    monkeypatch.setattr(launch.trial.stages, "score", lambda *_: metrics(next(scores)))
     monkeypatch.setattr(launch.trial.stages, "predict_cost", lambda *_: cost(50))
     space = space.fix("train.epochs", 4).fix("compress.pruning.kind", "none")
     space = space.fix("compress.pruning.none.finetune_epochs", 0)

@@ -275,7 +275,7 @@ def test_a_crash_after_the_training_repeats_no_epoch(
 
     for place in (
         "launch.trial.stages.Detector.save",
-        "launch.trial.meter.evaluate",
+        "launch.trial.meter.score",
         "launch.trial.stages.plan_pruning",
     ):
         with monkeypatch.context() as patched:
