@@ -24,7 +24,7 @@ from searchspace.reading import shown
 from searchspace.words import TIMES
 
 if TYPE_CHECKING:
-    from detectors.data.coco import CocoSplit
+    from detectors.data.dataset import Dataset
     from detectors.detector import Detector
     from detectors.timing.cost import Cost
 
@@ -271,7 +271,7 @@ def _count(value: float) -> str:
 
 # ---- figures of users
 
-OfMetrics = Callable[["list[dict[str, Any]]", "CocoSplit"], "float | None"]
+OfMetrics = Callable[["list[dict[str, Any]]", "Dataset"], "float | None"]
 """Computes a figure from all detections on the validation split, in COCO's result form
 (`image_id`, `category_id`, `bbox` as x, y, width, height in pixels, `score`), and that split."""
 

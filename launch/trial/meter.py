@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compress import calibration_images
-from detectors.data.coco import CocoSplit
+from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, coco_metrics, detect_split
@@ -46,7 +46,7 @@ class Meter(Protocol):
         """The cost of a detector."""
 
 
-def score(detector: Detector | Deployed, split: CocoSplit, device: torch.device) -> Metrics:
+def score(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Metrics:
     """COCO's metrics on a split, and the registered ones.
 
     Raises:
