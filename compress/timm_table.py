@@ -28,7 +28,8 @@ from detectors.detector import PIXELS, Detector
 from searchspace.backbones import Timm, timm_models
 from searchspace.backbones.timm_models import forget
 from searchspace.detector import DetectorConfig
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 
 TABLE = Path(timm_models.__file__).with_name("timm.json")
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from searchspace.geometry import InputSize, Level, both_axes
-from searchspace.heads import LevelPoints, LevelPriors
+from searchspace.heads import LevelPoints
+from searchspace.priors import LevelPriors
 
 
 def level_priors(priors: LevelPriors, level: Level, input_size: InputSize) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 Point = Sequence[float]
 
 
@@ -46,6 +44,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     if not above:
         return 0.0
     # Imported here: a search of two objectives does without.
+    import numpy as np
     from moocore import hypervolume as volume
 
     return float(volume(np.asarray(above, dtype=float), ref=list(reference), maximise=True))

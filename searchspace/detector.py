@@ -11,10 +11,11 @@ from searchspace.backbones import BACKBONES, Backbone, MobileNetV1
 from searchspace.config import Config, Through
 from searchspace.domains import Choice, Fixed
 from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_if_equal, shown
-from searchspace.heads import HEADS, Head, LevelPoints, LevelPriors, Multibox
+from searchspace.heads import HEADS, Head, LevelPoints, Multibox
 from searchspace.neck_forms import NECK_FORMS, form_of, steps_of
 from searchspace.necks import Step
 from searchspace.necks.growth import Extend, L2Norm
+from searchspace.priors import LevelPriors
 from searchspace.words import joined, on_axes
 
 Side = Annotated[int, Field(ge=64, le=16384)]

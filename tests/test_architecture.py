@@ -206,8 +206,10 @@ HEAVY = {"torch", "ray", "optuna", "plotly", "pandas", "timm", "jinja2", "numpy"
         "try: main()\nexcept SystemExit: pass",
         "from launch.cli.main import main; import sys; sys.argv = ['sparrow', 'data', '--help']\n"
         "try: main()\nexcept SystemExit: pass",
+        "from launch.cli.main import main; import sys; sys.argv = ['sparrow', 'search', '--help']\n"
+        "try: main()\nexcept SystemExit: pass",
     ],
-    ids=["import launch", "sparrow --help", "sparrow data --help"],
+    ids=["import launch", "sparrow --help", "sparrow data --help", "sparrow search --help"],
 )
 def test_help_and_the_face_of_launch_load_no_heavy_library(statement: str) -> None:
     loaded = loaded_with(statement)

@@ -17,7 +17,8 @@ from launch.cli import option_types
 from launch.cli.names import find_system
 from launch.cli.terminal import console
 from searchspace import DetectorConfig, Published
-from searchspace.heads import LevelPoints, LevelPriors
+from searchspace.heads import LevelPoints
+from searchspace.priors import LevelPriors
 from searchspace.words import TIMES, on_axes
 
 

@@ -6,7 +6,6 @@ from typing import Literal
 
 from searchspace.backbones import VGG16
 from searchspace.compression import CompressConfig, Slimming
-from searchspace.heads import Ratios
 from searchspace.necks import Step
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth
@@ -17,6 +16,7 @@ from searchspace.papers.ssd import (
     voc_system,
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.priors import Ratios
 from searchspace.schedules import Steps
 from searchspace.training import TrainConfig
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from searchspace.backbones import VGG16, ResNet
 from searchspace.detector import DetectorConfig
-from searchspace.heads import ListedPriors, Multibox, Postprocess
+from searchspace.heads import Multibox, Postprocess
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.growth import Extend
 from searchspace.papers.ssd import (
@@ -23,6 +23,7 @@ from searchspace.papers.ssd import (
     ratios,
 )
 from searchspace.papers.system import PaperSystem, Published
+from searchspace.priors import ListedPriors
 from searchspace.trial import TrialConfig
 
 _LETTER = "MDSSD letter"

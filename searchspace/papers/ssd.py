@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from searchspace.backbones import VGG16
 from searchspace.detector import DetectorConfig
-from searchspace.heads import ListedPriors, Multibox, Postprocess, Ratios
+from searchspace.heads import Multibox, Postprocess
 from searchspace.necks import Step
 from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.priors import ListedPriors, Ratios
 from searchspace.schedules import Steps
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig

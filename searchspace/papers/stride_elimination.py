@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from searchspace.backbones import VGG16, MobileNetV1
 from searchspace.detector import DetectorConfig
-from searchspace.heads import ListedPriors, Multibox, Postprocess, Ratios
+from searchspace.heads import Multibox, Postprocess
 from searchspace.necks import Step
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.growth import Extend, Growth, L2Norm
@@ -21,6 +21,7 @@ from searchspace.papers.ssd import (
     ratios,
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.priors import ListedPriors, Ratios
 from searchspace.training import Augment, TrainConfig
 from searchspace.trial import TrialConfig
 

@@ -23,7 +23,8 @@ from searchspace.backbones import MobileNetV1
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
 from searchspace.geometry import Level
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 
 
 def make(

@@ -15,8 +15,9 @@ from searchspace import TrialConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import CompressConfig, ImportancePruning, Slimming
 from searchspace.detector import DetectorConfig
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
 from searchspace.measuring import MeasureConfig
+from searchspace.priors import ScaledPriors
 
 CPU = torch.device("cpu")
 DETECTOR = DetectorConfig(

@@ -16,7 +16,8 @@ from detectors.detector import Detector
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import Slimming
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 from tests.compress.systems import as_trained, built, by_l2, narrowed, norms, widths
 
 PRUNINGS = {

@@ -10,7 +10,8 @@ from compress.slimming import why_unscaled
 from detectors.detector import Detector
 from detectors.training.train import _optimizer
 from searchspace import DetectorConfig, TrainConfig, papers
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 from tests.compress.systems import built, norms
 
 

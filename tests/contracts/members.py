@@ -9,11 +9,12 @@ from pydantic.fields import FieldInfo
 
 from searchspace import TrialConfig
 from searchspace.config import Config, Through
-from searchspace.heads import LevelPoints, LevelPriors
+from searchspace.heads import LevelPoints
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Growth
+from searchspace.priors import LevelPriors
 from searchspace.registry import Registry
 from searchspace.training import CopyPaste, MultiScale, SmallObjects
 

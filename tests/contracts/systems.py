@@ -11,13 +11,14 @@ from torch import Tensor
 from detectors.detector import Detector
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, MobileNetV1, ResNet
-from searchspace.heads import Multibox, PointHead, ScaledPriors
+from searchspace.heads import Multibox, PointHead
 from searchspace.necks import Step
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.anchor_free import THESIS_RUNS
+from searchspace.priors import ScaledPriors
 
 RULE = Multibox(priors=ScaledPriors())
 

@@ -29,8 +29,9 @@ from searchspace.backbones import BACKBONES, Backbone, Timm
 from searchspace.backbones.timm_models import known, models, refusals
 from searchspace.compression import CompressConfig, ImportancePruning
 from searchspace.detector import DetectorConfig
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
 from searchspace.necks.growth import Extend
+from searchspace.priors import ScaledPriors
 from searchspace.training import Frozen
 from tests.documents import example
 from tests.networks import with_statistics

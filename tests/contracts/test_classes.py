@@ -28,7 +28,8 @@ from searchspace.backbones import MobileNetV1
 from searchspace.compression import ImportancePruning, Int8, Slimming
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
-from searchspace.heads import Postprocess, ScaledPriors
+from searchspace.heads import Postprocess
+from searchspace.priors import ScaledPriors
 from tests.classes import with_classes
 from tests.contracts.systems import CONFIGS, EVEN, built, narrow
 from tests.detectors.deployable import (

@@ -27,12 +27,13 @@ from searchspace import DetectorConfig, TrialConfig, load_space, project, sugges
 from searchspace.backbones import MobileNetV1
 from searchspace.domains import Fixed
 from searchspace.geometry import Level, Levels
-from searchspace.heads import HEADS, PRIOR_RULES, Head, Multibox, ScaledPriors
+from searchspace.heads import HEADS, Head, Multibox
 from searchspace.neck_forms import NECK_FORMS
 from searchspace.necks import NECK_STEPS, Extend, Growth, NeckStep, Pyramid, Step
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
+from searchspace.priors import PRIOR_RULES, ScaledPriors
 from searchspace.training import SmallObjects
 from tests.documents import example, plugin
 

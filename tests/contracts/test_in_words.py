@@ -15,10 +15,11 @@ from searchspace.compression import Int8
 from searchspace.config import Config
 from searchspace.distillation import ChannelWise
 from searchspace.domains import Choice, FloatRange, IntRange
-from searchspace.heads import HEADS, PRIOR_RULES, LevelRule
+from searchspace.heads import HEADS
 from searchspace.neck_forms import NECK_FORMS
 from searchspace.necks import NECK_STEPS
 from searchspace.necks.growth import Extend, L2Norm
+from searchspace.priors import PRIOR_RULES, LevelRule
 from searchspace.schedules import Steps
 from searchspace.training import CopyPaste
 from tests.contracts.members import classes, fields, held_by, sample

@@ -15,12 +15,13 @@ from detectors.matching import Objects
 from searchspace import DetectorConfig
 from searchspace.backbones import VGG16, Backbone, CSPDarknet, MobileNetV1, ResNet
 from searchspace.geometry import Size
-from searchspace.heads import Distributions, Head, Multibox, Points, ScaledPriors
+from searchspace.heads import Distributions, Head, Multibox, Points
 from searchspace.necks import Aggregate, Pyramid, Step
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth, L2Norm
+from searchspace.priors import ScaledPriors
 from searchspace.training import SmallObjects
 
 BACKBONES: dict[str, Backbone] = {

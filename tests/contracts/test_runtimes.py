@@ -21,7 +21,8 @@ from detectors.runtimes import (
 )
 from detectors.runtimes.contract import ExportedRuntime
 from searchspace import DetectorConfig, MeasureConfig, load_plugins
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 from searchspace.runtimes import RUNTIMES as PRECISIONS
 from tests.documents import example
 

@@ -16,7 +16,8 @@ from detectors.detector import Detector
 from detectors.matching import Objects
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 
 MakeDetector = Callable[..., Detector]
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from detectors.detector import Detector, padded_objects
 from detectors.postprocess import Detections
-from searchspace.heads import Multibox, Postprocess, ScaledPriors
+from searchspace.heads import Multibox, Postprocess
+from searchspace.priors import ScaledPriors
 from searchspace.training import SmallObjects
 
 MakeDetector = Callable[..., Detector]

@@ -16,7 +16,8 @@ from pycocotools.cocoeval import COCOeval
 from detectors.data.dataset import Dataset
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, detect_split, evaluate
-from searchspace.heads import Multibox, Postprocess, ScaledPriors
+from searchspace.heads import Multibox, Postprocess
+from searchspace.priors import ScaledPriors
 
 FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",

@@ -7,7 +7,8 @@ import torch
 
 from detectors.priors import default_boxes, level_priors
 from searchspace.geometry import Level
-from searchspace.heads import LevelPoints, LevelPriors
+from searchspace.heads import LevelPoints
+from searchspace.priors import LevelPriors
 
 STEPS_300 = (8, 16, 32, 64, 100, 300)
 MAPS_300 = (38, 19, 10, 5, 3, 1)

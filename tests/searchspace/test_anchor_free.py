@@ -8,11 +8,12 @@ from pydantic import ValidationError
 from searchspace import DetectorConfig, TrainConfig, TrialConfig, papers
 from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.geometry import Level, Levels
-from searchspace.heads import Distributions, Multibox, Points, ScaledPriors
+from searchspace.heads import Distributions, Multibox, Points
 from searchspace.necks import Aggregate, Pyramid, Step
 from searchspace.necks.growth import Extend, Growth
 from searchspace.papers import on_coco
 from searchspace.papers.anchor_free import THESIS_RUNS
+from searchspace.priors import ScaledPriors
 from searchspace.training import CopyPaste, Frozen, SmallObjects
 
 SCALED = Multibox(priors=ScaledPriors())

@@ -6,19 +6,13 @@ from pydantic import ValidationError
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, MobileNetV1, ResNet, Row
 from searchspace.geometry import Level, ceil_pool_size, conv_size, scaled
-from searchspace.heads import (
-    LevelledPriors,
-    LevelPriors,
-    LevelRule,
-    ListedPriors,
-    Multibox,
-    ScaledPriors,
-)
+from searchspace.heads import Multibox
 from searchspace.necks import Step
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth, L2Norm
+from searchspace.priors import LevelledPriors, LevelPriors, LevelRule, ListedPriors, ScaledPriors
 
 CHANNELS = (512, 1024, 512, 256, 256, 128)
 SIZES = {

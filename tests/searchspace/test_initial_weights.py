@@ -12,9 +12,10 @@ from searchspace import OutsideSpace, Space, TrainConfig, TrialConfig, load_spac
 from searchspace.backbones import CSPDarknet, MobileNetV1, ResNet
 from searchspace.detector import DetectorConfig
 from searchspace.domains import Choice, Fixed
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
 from searchspace.initial_weights import check_start
 from searchspace.necks import Aggregate
+from searchspace.priors import ScaledPriors
 from searchspace.training import Frozen
 
 STARTS_OF = {"vgg16": "imagenet", "resnet": "imagenet", "mobilenet_v1": "imagenet"}

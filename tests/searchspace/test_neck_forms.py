@@ -12,7 +12,7 @@ from searchspace import DetectorConfig, OutsideSpace, load_space, papers, to_par
 from searchspace.backbones import VGG16, MobileNetV1
 from searchspace.domains import Choice, Domain
 from searchspace.geometry import Level
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
 from searchspace.neck_forms import NECK_FORMS, SSDNeck, form_of, steps_of
 from searchspace.neck_forms.dual_path import DualPathConcat, DualPathSplit
 from searchspace.neck_forms.fused import Concat, Emphasis, Further, FusedNeck, Sum
@@ -21,6 +21,7 @@ from searchspace.necks import Step
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth, L2Norm
+from searchspace.priors import ScaledPriors
 
 SIZE = (300, 300)
 NECK = "detector.neck"

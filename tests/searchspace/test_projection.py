@@ -21,7 +21,7 @@ from searchspace import (
 )
 from searchspace.config import Config
 from searchspace.domains import Choice, Domain, Fixed, FloatRange, IntRange
-from searchspace.heads import LevelledPriors, ListedPriors, ScaledPriors
+from searchspace.priors import LevelledPriors, ListedPriors, ScaledPriors
 from searchspace.walk import entries, project
 
 PRIORS = "detector.head.multibox.priors"

@@ -11,8 +11,9 @@ from detectors.detector import Detector
 from detectors.features import Predictions
 from detectors.heads import DenseHead
 from detectors.postprocess import Detections, postprocess
-from searchspace.heads import Distributions, Head, Multibox, Points, Postprocess, ScaledPriors
+from searchspace.heads import Distributions, Head, Multibox, Points, Postprocess
 from searchspace.necks import Pyramid
+from searchspace.priors import ScaledPriors
 
 CLASSES = (3, 40)
 """Softmax takes another way above 32."""

@@ -11,7 +11,8 @@ from detectors.detector import Detector
 from detectors.training.multi_scale import InputSizes, at_input_size
 from searchspace import papers
 from searchspace.compression import Slimming
-from searchspace.heads import ListedPriors, Multibox
+from searchspace.heads import Multibox
+from searchspace.priors import ListedPriors
 from searchspace.training import MultiScale
 
 MakeDetector = Callable[..., Detector]

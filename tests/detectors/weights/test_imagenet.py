@@ -20,7 +20,8 @@ from detectors.weights.imagenet import (
 from detectors.weights.place import place
 from searchspace import DetectorConfig
 from searchspace.backbones import VGG16, MobileNetV1, ResNet
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
+from searchspace.priors import ScaledPriors
 from tests.networks import with_statistics
 
 RELU6 = MobileNetV1(taps=("layer0", "layer5", "layer11", "layer13"), activation="relu6")

@@ -10,9 +10,10 @@ from detectors.weights.place import place
 from detectors.weights.torchvision import load_ssd300, resnet_state, vgg16_state
 from searchspace import DetectorConfig, papers
 from searchspace.backbones import VGG16, ResNet
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
 from searchspace.necks.growth import Extend
 from searchspace.papers import on_coco
+from searchspace.priors import ScaledPriors
 from tests.networks import with_statistics
 
 RULE = Multibox(priors=ScaledPriors())

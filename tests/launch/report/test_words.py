@@ -14,7 +14,8 @@ from launch.report.words import show_seconds
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
-from searchspace.heads import LevelledPriors, LevelRule, Multibox
+from searchspace.heads import Multibox
+from searchspace.priors import LevelledPriors, LevelRule
 from searchspace.training import CopyPaste, SmallObjects, TrainConfig
 from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
 

@@ -15,8 +15,9 @@ from launch.trial.run import run_trial
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, load_space
 from searchspace.backbones import Timm
 from searchspace.compression import Slimming
-from searchspace.heads import Multibox, ScaledPriors
+from searchspace.heads import Multibox
 from searchspace.necks.growth import Extend
+from searchspace.priors import ScaledPriors
 from tests.detectors.deployable import needs_extra, relative_error
 from tests.documents import example
 from tests.launch.conftest import TINY_SPACE
