@@ -143,3 +143,19 @@ def _place(error: BaseException) -> str:
         if frame.filename not in between and not frame.filename.startswith("<frozen"):
             return f" ({Path(frame.filename).name}, line {frame.lineno})"
     return ""
+
+
+def plugin_at_fault(error: BaseException) -> str | None:
+    """The loaded plugin in whose code an error arose, or was last passed through, in words."""
+    files = {
+        os.path.abspath(module.__file__): name
+        for module, name in ((sys.modules.get(key), name) for key, name in _loaded.items())
+        if module is not None and module.__file__ is not None
+    }
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if name := files.get(os.path.abspath(frame.filename)):
+            return (
+                f"plugin {name} failed: {named_line(error)} "
+                f"({Path(frame.filename).name}, line {frame.lineno})"
+            )
+    return None

@@ -14,10 +14,11 @@ from launch.files import TRACEBACK
 from launch.study.failures import users_fault
 from launch.trial.log import TrialLog, keep_traceback, traceback_of, trial_log
 from searchspace.errors import InputError
+from searchspace.plugins import plugin_at_fault
 
 
 class Bug(Exception):
-    """A bug that ended a command; its cause is the error itself.
+    """A bug of Sparrow or of a plugin that ended a command; its cause is the error itself.
 
     Attributes:
         file: the file with the traceback; None if it could not be written.
@@ -26,9 +27,13 @@ class Bug(Exception):
     def __init__(self, error: Exception, file: Path | None) -> None:
         self.file = file
         where = f"The traceback is in {file}" if file else "No file could keep the traceback"
+        shown = f"{where}; --debug shows it at once."
+        if fault := plugin_at_fault(error):
+            super().__init__(f"{fault}\n{shown}")
+            return
         super().__init__(
             f"this is a bug in Sparrow: {type(error).__name__}: {error}\n"
-            f"{where}; --debug shows it at once. Please report it with the command that you ran."
+            f"{shown} Please report it with the command that you ran."
         )
 
 

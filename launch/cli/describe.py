@@ -10,6 +10,7 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
+from detectors.declared import check_declared
 from detectors.describe import Description, describe, describe_layers, skeleton
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
@@ -34,6 +35,8 @@ def describe_command(
 ) -> None:
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
     detector, published = find_system(system)
+    if not isinstance(detector, Detector):
+        check_declared(detector)
     console.print(description(detector, published))
 
 

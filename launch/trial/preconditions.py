@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from compress import check_pruning
 from detectors.data.samples import check_sources
 from detectors.data.transforms import CLOSEST_CROP, least_side
+from detectors.declared import check_declared
 from detectors.describe import skeleton
 from detectors.detector import SMALL_AREA
 from detectors.dry_run import norms_of_one_cell
@@ -55,7 +56,7 @@ def check_fits(
 ) -> None:
     """Raise `TrialError` if a configuration does not fit the data or its teachers."""
     check_objects(data)
-    for fault in (*FAULTS, _pruning):
+    for fault in (*FAULTS, _declaration, _pruning):
         if found := fault(config, data):
             raise TrialError(found)
     check_teachers(config, data.classes, load_teacher)
@@ -87,7 +88,7 @@ def check_space(space: Space, data: TrialData) -> None:
     """Raise `TrialError` if an option of a space works in no configuration on the data.
 
     Combinations of options are not checked: a trial that draws two incompatible ones is refused
-    then. Nor is pruning, which needs a graph of each detector; the trial checks it.
+    then. Nor is what needs each detector to be run, such as pruning; the trial checks it.
     """
     judge = functools.partial(_wrong, data=data, load=functools.cache(load_teacher))
     if found := _hopeless(space, {}, judge):
@@ -231,6 +232,11 @@ def _shares(data: TrialData) -> Iterator[tuple[float, float]]:
             x1, y1, x2, y2 = item.box
             if not item.iscrowd:
                 yield (x2 - x1) / image.width, (y2 - y1) / image.height
+
+
+def _declaration(config: TrialConfig, data: TrialData) -> str | None:
+    """Modules of a user's own may not return what their configurations declare."""
+    return _message(lambda: check_declared(config.detector))
 
 
 def _pruning(config: TrialConfig, data: TrialData) -> str | None:

@@ -12,7 +12,7 @@ from launch import load_front, search
 from launch.files import SETTINGS
 from launch.searches import report, resume
 from launch.study.settings import read_settings
-from searchspace import PluginError, plugins
+from searchspace import PluginError, Space, plugins
 
 Run = Callable[..., tuple[int, str]]
 
@@ -109,3 +109,28 @@ def test_rays_processes_load_the_plugins_of_a_study(
     assert front.trials["finished"] == 1
     assert loads(plugin) == 2  # this process, and the one that ran the trial
     assert str(plugin) in (out / SETTINGS).read_text()
+
+
+BROKEN = """
+from searchspace import Space
+
+def searched(self):
+    raise KeyError("mine")
+
+Space.searched = searched
+"""
+
+
+def test_an_error_in_a_plugins_code_is_not_called_a_bug_of_sparrow(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Space, "searched", Space.searched)  # the plugin replaces it
+    file = tmp_path / "forms_broken.py"
+    file.write_text(BROKEN)
+    code, text = run("space", "quick", "--plugin", str(file))
+    sys.modules.pop("forms_broken")
+    assert code == 1
+    line = 1 + BROKEN.splitlines().index('    raise KeyError("mine")')
+    assert f"forms_broken.py failed: KeyError: 'mine' (forms_broken.py, line {line})" in text
+    assert "The traceback is in" in text
+    assert "bug in Sparrow" not in text
