@@ -83,7 +83,7 @@ def test_a_trial_fits_on_one_node() -> None:
         ({"device": "cuda:99", "driver": "local"}, ValueError, "device cuda:99: .* give cpu"),
         ({"device": "quantum"}, ValueError, "device quantum: unknown"),
         ({"device": "meta", "driver": "local"}, ValueError, "device meta: unknown"),
-        ({"device": ""}, ValueError, "device : unknown"),
+        ({"device": ""}, ValueError, "device: it is empty"),
         ({"seed": 2**32, "driver": "local"}, ValueError, "seed"),
         ({"seed": -1, "driver": "local"}, ValueError, "seed"),
     ],

@@ -41,8 +41,8 @@ def test_a_trial_is_trained_pruned_taught_and_measured_in_onnx(
     out = tmp_path / "out"
     code, text = run("trial", tmp_path / "trial.json", "--data", data, "--out", out)
     assert code == 0, text
-    assert re.search(r"dense\b.*: ap \d.*FPS", text)
-    assert re.search(r"pruned\b.*: ap \d.*FPS", text)
+    assert re.search(r"dense\b.*: AP \d.*FPS", text)
+    assert re.search(r"pruned\b.*: AP \d.*FPS", text)
     result = TrialResult.model_validate_json((out / "result.json").read_text())
     names = [f"kind {k + 1}" for k in range(classes)]
     assert list(result.final.metrics.classes) == names
