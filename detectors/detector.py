@@ -258,6 +258,11 @@ def read_facts(
     """
     load_plugins()
     path = Path(folder) / FACTS
+    if not path.exists() and (below := sorted(Path(folder).glob(f"*/{FACTS}"))):
+        raise InputError(
+            f"{folder}: this is a folder of detectors, such as a trial's; give its detector "
+            f"{' or '.join(str(file.parent) for file in below)}"
+        )
     facts = read_model(path, _Facts, "give the folder of a saved detector")
     config, classes = facts.detector, facts.classes
     if facts.format != FORMAT:

@@ -261,7 +261,14 @@ def report(folder: Path | str) -> Front:
     facts = study_facts(settings, records)
     if missing := read_missing(folder):
         facts["Missing trials"] = missing_in_words(missing)
-    write_report(folder, records, title=title, facts=facts, objectives=settings.goal.objectives)
+    write_report(
+        folder,
+        records,
+        title=title,
+        facts=facts,
+        objectives=settings.goal.objectives,
+        plugins=load_plugins() if settings.plugins else (),  # Where they lie now.
+    )
     return load_front(folder)
 
 

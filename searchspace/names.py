@@ -8,6 +8,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+LOAD_PLUGIN = (
+    "; if a plugin defines it, load that first (--plugin, or searchspace.load_plugins in Python)"
+)
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for a name that is not among those known; empty where none is near."""
@@ -20,6 +24,12 @@ def closest(name: str, known: Iterable[str]) -> str:
     there are none."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
     return f"; the nearest one is {near[0]}" if near else ""
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What to do about a name that is not among those known: take the nearest one, or load the
+    plugin that defines it."""
+    return nearest(name, known) or LOAD_PLUGIN
 
 
 class Names(Mapping[str, T], Generic[T]):
@@ -44,8 +54,7 @@ class Names(Mapping[str, T], Generic[T]):
     def check(self, name: str) -> str:
         """The name itself; raises ValueError, which lists all names, where there is none such."""
         if name not in self._values:
-            near = nearest(name, self._values)
-            hint = near or "; if a plugin defines it, load that first (--plugin)"
+            hint = unknown(name, self._values)
             raise ValueError(
                 f"there is no {self.what} {name!r}; choose from {', '.join(self._values)}{hint}"
             )

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from searchspace.errors import InputError
-from searchspace.names import closest, nearest
+from searchspace.names import LOAD_PLUGIN, closest, unknown
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -35,12 +35,13 @@ class Unreadable(InputError):
 
     Attributes:
         file, place: `place` is a line, a byte or a field, and may be empty.
-        what, fix: what is wrong, and how to fix it.
+        what, fix: what is wrong, and how to fix it; `fix` is empty where `what` says it.
     """
 
     def __init__(self, file: Path | str, place: str, what: str, fix: str) -> None:
         self.file, self.place, self.what, self.fix = str(file), place, what, fix
-        super().__init__(": ".join(filter(None, (self.file, place, f"{what}; {fix}"))))
+        advice = f"{what}; {fix}" if fix else what
+        super().__init__(": ".join(filter(None, (self.file, place, advice))))
 
 
 def shown(value: object) -> str:
@@ -161,7 +162,9 @@ def parse_model(
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise Unreadable(path, "", in_words(error, fields), fix or "correct the file") from None
+        what = in_words(error, fields)
+        fix = "" if what.endswith(_ADVICE) else fix or "correct the file"
+        raise Unreadable(path, "", what, fix) from None
 
 
 def in_words(error: ValidationError, fields: Iterable[str] = ()) -> str:
@@ -201,6 +204,8 @@ def _lines(found: Mapping[str, list[str]], error: ValidationError) -> Iterator[s
 
 
 _WITHOUT_VALUE = ("value_error", "missing", "extra_forbidden", "union_tag_invalid")
+_ADVICE = (LOAD_PLUGIN, "'?")
+"""Ends of problems that say what to do themselves, see `searchspace.names.unknown`."""
 _MEMBERS = ("int", "float", "str", "bool", "none")
 
 
@@ -228,8 +233,7 @@ def _said(problem: Mapping[str, Any], fields: Iterable[str]) -> str:
             return f"there is no such field{closest(_place(problem), fields)}"
         case "union_tag_invalid":
             kind, tags = context["discriminator"].strip("'"), context["expected_tags"]
-            meant = nearest(context["tag"], tags.strip("'").split("', '"))
-            meant = meant or "; if a plugin defines it, load that first (--plugin)"
+            meant = unknown(context["tag"], tags.strip("'").split("', '"))
             return f"{kind} {context['tag']!r} is not one of {tags}{meant}"
         case "union_tag_not_found":
             return f"must name its {context['discriminator']}"

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
 from searchspace.errors import InputError
-from searchspace.names import closest, nearest
+from searchspace.names import closest, nearest, unknown
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import Space
@@ -114,9 +115,17 @@ def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
         try:
             domains[path] = parse_domain(TrialConfig, path, spec)
         except (TypeError, ValueError) as error:
-            what = in_words(error) if isinstance(error, ValidationError) else str(error)
+            what = _wrong(path, error) if isinstance(error, ValidationError) else str(error)
             raise SpaceError(f"{source}: {path} = {shown(spec)}: {what}") from None
     return domains
+
+
+def _wrong(path: str, error: ValidationError) -> str:
+    """The problem of a field; of an unknown kind, with the kind meant or the hint at plugins."""
+    first, words = error.errors()[0], in_words(error)
+    if not path.endswith(".kind") or not isinstance(first["input"], str):
+        return words
+    return words + unknown(first["input"], re.findall("'(.+?)'", first["ctx"]["expected"]))
 
 
 def _leaves(tree: dict[str, Any], valid: set[str], path: str) -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from detectors.runtimes.agreement import LEAST, Agreement, agreement
 from detectors.runtimes.export import check_target, export
 from launch.cli import option_types
 from launch.cli.calibration import Pictures
+from launch.cli.names import saved_detector
 from launch.cli.terminal import console
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize
@@ -69,7 +70,7 @@ def export_command(
     except InputError as error:
         raise typer.BadParameter(f"{error}") from None
     _check_options(precision, images, val_images, force)
-    detector = Detector.load(folder)
+    detector = saved_detector(folder)
     size = detector.config.input_size
     read = [_read(given, size, force) for given in (images, val_images) if given]
 

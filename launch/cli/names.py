@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from detectors.detector import Detector
+from launch.files import SETTINGS, TRIALS
+from launch.study.settings import load_study_plugins
 from searchspace import DetectorConfig, Published, TrialConfig, papers
 from searchspace.errors import InputError
 from searchspace.reading import read_model
@@ -23,7 +25,7 @@ def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]
     if name in papers:
         return papers[name].trial.detector, papers[name].published
     if Path(name).is_dir():
-        return Detector.load(Path(name)), None
+        return saved_detector(Path(name)), None
     if Path(name).exists():
         return read_trial(Path(name)).detector, None
     near = ", ".join(difflib.get_close_matches(name, papers, n=5, cutoff=0.0))
@@ -40,6 +42,26 @@ def find_detector(name: str) -> Detector:
         return Detector(found).eval()
 
 
+def saved_detector(folder: Path) -> Detector:
+    """The detector saved in a folder; raises `ValueError` if there is none.
+
+    If it lies in a study, the study's plugins are loaded first.
+    """
+    _load_plugins_around(folder)
+    return Detector.load(folder)
+
+
 def read_trial(path: Path) -> TrialConfig:
-    """A trial's configuration; raises `Unreadable`, a `ValueError`, if the file holds none."""
+    """A trial's configuration; raises `Unreadable`, a `ValueError`, if the file holds none.
+
+    If it lies in a study, the study's plugins are loaded first.
+    """
+    _load_plugins_around(path)
     return read_model(path, TrialConfig, fields=field_names(TrialConfig))
+
+
+def _load_plugins_around(path: Path) -> None:
+    """Load the plugins of the study whose trials a path lies among, if there is one."""
+    for folder in path.absolute().parents:
+        if folder.name == TRIALS and (folder.parent / SETTINGS).exists():
+            load_study_plugins(folder.parent)

@@ -30,6 +30,7 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
     versions = [f"{name} {metadata.version(name)}" for name in names]
     return {
         "Space": settings.space["name"],
+        **({"Plugins": _plugins(settings.plugins)} if settings.plugins else {}),
         "Training data": _shown(settings.train.annotations),
         "Validation data": _shown(settings.val.annotations),
         **({"Dropped by skip_bad": "; ".join(settings.dropped)} if settings.dropped else {}),
@@ -93,6 +94,10 @@ def _inheritance(records: tuple[TrialRecord, ...]) -> str:
         f"{heirs} of {len(records)} trials start from the most similar trained design, with "
         f"{100 * SHARE:g} % of the epochs"
     )
+
+
+def _plugins(names: tuple[str, ...]) -> str:
+    return ", ".join(_shown(Path(name)) for name in names)
 
 
 def _shown(path: Path) -> str:

@@ -93,7 +93,13 @@ class Reading:
     nothing: str
 
 
-def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) -> str:
+def page(
+    view: StudyView,
+    folder: Path,
+    title: str,
+    facts: Mapping[str, str],
+    plugins: Sequence[str] = (),
+) -> str:
     """The whole page as one HTML document."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -111,6 +117,7 @@ def page(view: StudyView, folder: Path, title: str, facts: Mapping[str, str]) ->
         title=title,
         sentences=headline(view),
         facts=facts,
+        plugins=plugins,
         plot=Markup(front_plot(view)) if view.scored else None,
         devices=_devices(view),
         columns=columns(view.objectives),

@@ -31,6 +31,7 @@ def write_report(
     title: str,
     facts: Mapping[str, str],
     objectives: tuple[FigureName, ...] = DEFAULT,
+    plugins: Sequence[str] = (),
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
@@ -42,11 +43,12 @@ def write_report(
         records: all trials, in any state.
         title: the page's heading.
         objectives: the objectives of the front.
+        plugins: what must be loaded before the detectors, see `searchspace.load_plugins`.
         facts: further facts for the reader by name, e.g. data, space and hardware.
     """
     folder, view = Path(folder), StudyView.of(records, objectives)
     files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
     write_atomically(files.json, front_json(front_of(view)))
     write_atomically(files.csv, front_csv(view))
-    write_atomically(files.html, page(view, folder, title, facts))
+    write_atomically(files.html, page(view, folder, title, facts, plugins))
     return files

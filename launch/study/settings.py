@@ -15,8 +15,10 @@ from launch.study.search_settings import HOMES, SearchSettings, changed
 from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.errors import InputError
-from searchspace.plugins import load_plugins
+from searchspace.plugins import PluginError, load_plugins
 from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text, shown
+
+_FIX = "restore a copy of the file"
 
 
 class StudyError(InputError):
@@ -89,17 +91,36 @@ def read_settings(folder: Path) -> StudySettings:
         StudyError: there is no study.
         PluginError: one of its plugins is missing or broken.
     """
+    tree = load_study_plugins(folder)
+    try:
+        return parse_model(folder / SETTINGS, tree, StudySettings, _FIX)
+    except Unreadable as error:
+        raise StudyError(str(error)) from None
+
+
+def load_study_plugins(folder: Path) -> Any:
+    """Load the plugins of the study in `folder`; returns the unchecked content of its file.
+
+    Raises:
+        StudyError: there is no study.
+        PluginError: one of its plugins is missing or broken.
+    """
     file = folder / SETTINGS
     if not file.exists():
         raise StudyError(f"{folder}: there is no study (no study.json); give a study's folder")
-    fix = "restore a copy of the file"
     try:
-        tree = parse_json(file, read_text(file, fix), fix)
-        _check_format(file, tree)
-        load_plugins(_plugins(tree), moved=True)
-        return parse_model(file, tree, StudySettings, fix)
+        tree = parse_json(file, read_text(file, _FIX), _FIX)
     except Unreadable as error:
         raise StudyError(str(error)) from None
+    _check_format(file, tree)
+    try:
+        load_plugins(_plugins(tree), moved=True)
+    except PluginError as error:
+        raise PluginError(
+            f"{error}; the study {folder} names it: if it was moved, give its new path with "
+            "--plugin"
+        ) from error
+    return tree
 
 
 def _check_format(file: Path, tree: Any) -> None:

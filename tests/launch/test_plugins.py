@@ -76,7 +76,7 @@ def test_a_missing_plugin_is_a_usage_error(run: Run) -> None:
 
 
 def test_a_study_stores_its_plugins_and_whatever_reads_it_loads_them(
-    plugin: Path, space_file: Path, shapes_folder: Path, tmp_path: Path
+    plugin: Path, space_file: Path, shapes_folder: Path, tmp_path: Path, run: Run
 ) -> None:
     out = tmp_path / "study"
     search(space_file, shapes_folder, out, trials=1, driver="local", plugins=[plugin])
@@ -85,10 +85,27 @@ def test_a_study_stores_its_plugins_and_whatever_reads_it_loads_them(
         forget(plugin)
         read(out)
         assert loads(plugin) == 1
+    page = (out / "report.html").read_text()
+    assert f'from searchspace import load_plugins\n\nload_plugins(["{plugin}"])\ndetector' in page
+    assert f"<dt>Plugins</dt><dd>{plugin}</dd>" in page
+    trial = load_front(out).members[0].folder
+    for given in (trial / "dense", trial / "trial.json"):
+        forget(plugin)
+        code, text = run("describe", given)
+        assert code == 0, text
+        assert loads(plugin) == 1
+    code, text = run("export", trial, "--to", "onnx")
+    assert code == 1
+    assert f"such as a trial's; give its detector {trial / 'compact'} or {trial / 'dense'}" in text
     forget(plugin)
     plugin.unlink()
-    with pytest.raises(PluginError, match=r"forms_noting\.py: no such file"):
+    with pytest.raises(
+        PluginError, match=r"forms_noting\.py: no such file.*; the study .*study na"
+    ):
         report(out)
+    code, text = run("export", trial / "dense", "--to", "onnx")
+    assert code == 1
+    assert f"the study {out} names it: if it was moved, give its new path with --plugin" in text
 
 
 def test_a_bad_plugin_is_refused_before_anything_is_written(

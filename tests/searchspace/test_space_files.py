@@ -89,3 +89,20 @@ def test_what_cannot_be_extended_is_refused(
         load_space(write(tmp_path, **files))
     message = str(caught.value)
     assert [fragment for fragment in fragments if fragment not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("'context'", "and not 'context'; if a plugin defines it, load that first (--plugin, or"),
+        ("{choice = ['fused', 'fuzed']}", "and not 'fuzed'; did you mean 'fused'?"),
+        ("7", "and not 7$"),
+    ],
+)
+def test_an_unknown_kind_names_plugins_or_the_kind_meant(
+    spec: str, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(f"detector.neck.kind = {spec}\n")
+    with pytest.raises(SpaceError, match=words.replace("(", r"\(").replace("?", r"\?")):
+        load_space(file)

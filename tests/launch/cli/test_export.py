@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,17 @@ def test_what_cannot_be_exported_is_said(
     code, text = run("export", saved, *options)
     assert code == 2
     assert message in text
+
+
+def test_an_unknown_kind_names_plugins_and_no_other_fix(run: Run, tmp_path: Path) -> None:
+    saved = deployable("ssdmnetv1").save(tmp_path)
+    file = saved / "detector.json"
+    facts = json.loads(file.read_text())
+    facts["detector"]["backbone"]["kind"] = "quokka"
+    file.write_text(json.dumps(facts))
+    code, text = run("export", saved, "--to", "onnx")
+    assert code == 1
+    assert text.strip().endswith("(--plugin, or searchspace.load_plugins in Python)")
 
 
 def test_a_folder_without_a_detector_is_named(run: Run, tmp_path: Path) -> None:
