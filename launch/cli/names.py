@@ -9,7 +9,6 @@ import torch
 
 from detectors.detector import Detector
 from launch.files import SETTINGS, TRIALS
-from launch.study.settings import load_study_plugins
 from searchspace import DetectorConfig, Published, TrialConfig, papers
 from searchspace.errors import InputError
 from searchspace.reading import read_model
@@ -64,4 +63,6 @@ def _load_plugins_around(path: Path) -> None:
     """Load the plugins of the study whose trials a path lies among, if there is one."""
     for folder in path.absolute().parents:
         if folder.name == TRIALS and (folder.parent / SETTINGS).exists():
+            from launch.study.settings import load_study_plugins  # Optuna: only for a study's.
+
             load_study_plugins(folder.parent)
