@@ -12,7 +12,7 @@ from detectors.data.readers import DataSource
 from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
-from launch.decisions.early_stopping import rungs_within
+from launch.decisions.early_stopping import check_rungs
 from launch.drivers.choose import make_driver
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
@@ -119,7 +119,8 @@ def resume(
     Trials that failed for a passing cause, such as a lost process, are tried again.
 
     Args:
-        retry_failed: also those that failed by their design, such as for want of memory.
+        retry_failed: also those that failed because of their design, for example by running
+                out of memory.
         on_end, on_wait: see `search`.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
@@ -323,15 +324,12 @@ def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
     early, train = asked.early, space.baseline().train
     try:
         rule = early.rule(train)
+        if rule is not None:
+            check_rungs(rule.budgets, train)
     except InputError as error:
         raise SettingsError(str(error)) from None
     if rule is None:
         return {}
-    if rungs_within(rule.budgets, train) != rule.budgets:
-        raise SettingsError(
-            f"{rule.kind}: rungs {', '.join(map(str, rule.budgets))} must lie after the warm-up "
-            f"and before the last of train.epochs ({train.epochs})"
-        )
     return {
         "early_stopping": rule,
         "halving": False,

@@ -102,8 +102,8 @@ class StudyOptions(Options):
     )
     retry_failed: bool = Field(
         default=False,
-        description="With --resume: also run again the trials that failed by their design, such "
-        "as for want of memory.",
+        description="With --resume: also run again the trials that failed because of their "
+        "design, for example by running out of memory.",
     )
 
 

@@ -53,7 +53,7 @@ def space_tree(space: Space) -> Tree:
 
 def spaces_table() -> Table:
     """The spaces that ship, with their sizes."""
-    table = Table(caption="Configurations are counted before real-valued ranges.")
+    table = Table(caption="Configurations, not counting real-valued ranges.")
     # To fit into eighty columns with full names of spaces.
     table.add_column("Space", no_wrap=True)
     for column in ("Parameters", "Conditional", "Ranges", "Configurations", "Papers"):
@@ -88,7 +88,8 @@ def _real(space: Space) -> int:
 
 
 def _size(space: Space) -> str:
-    """The number of configurations, e.g. `480 configurations, before 2 real-valued ranges`."""
+    """How many there are, e.g. `480 configurations, not counting 2 real-valued ranges`."""
     count = f"{space.size(real=1):,.0f} configurations"
     real = _real(space)
-    return f"{count}, before {real} real-valued ranges" if real else count
+    ranges = f"real-valued range{'' if real == 1 else 's'}"
+    return f"{count}, not counting {real} {ranges}" if real else count

@@ -70,7 +70,7 @@ def at_rung(
     final = {r.number: point for r in others if (point := r.values(scores))}
     comparable = rung.keys() & final.keys()
     return Stopped(
-        reason=f"stopped after {epochs} of {record.config.train.epochs} epochs",
+        reason=f"after {epochs} of {record.config.train.epochs} epochs",
         growth=growth(rung, final) if comparable else None,
     )
 

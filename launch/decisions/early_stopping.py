@@ -110,6 +110,21 @@ def rungs_within(budgets: Sequence[int], train: TrainConfig) -> tuple[int, ...]:
     return tuple(budget for budget in budgets if _warmup(train) < budget < train.epochs)
 
 
+def check_rungs(budgets: Sequence[int], train: TrainConfig) -> None:
+    """Raise `InputError` where some budgets are not between the warm-up and the end."""
+    if rungs_within(budgets, train) == tuple(budgets):
+        return
+    if train.warmup_steps is None:
+        warmup = f"train.warmup_epochs ({train.warmup_epochs:g})"
+        fix = "train longer, or lower train.warmup_epochs"
+    else:
+        warmup, fix = "1 (train.warmup_steps count as one epoch)", "or train longer"
+    raise InputError(
+        f"rungs {', '.join(map(str, budgets))}: must be above {warmup} and below train.epochs "
+        f"({train.epochs}); give others, {fix}"
+    )
+
+
 def _warmup(train: TrainConfig) -> float:
     """The warm-up in epochs. Step-based warm-ups (a few hundred steps) count as one epoch."""
     return train.warmup_epochs if train.warmup_steps is None else 1.0

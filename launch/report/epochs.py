@@ -56,8 +56,9 @@ def warning(front: Sequence[TrialRecord]) -> list[str]:
     who = f"{len(rising)} of the {len(front)} on the front were" if len(front) > 1 else "It was"
     most = max(rising, key=lambda found: found.gain)
     part = most.ended - most.begun
-    last = "epoch" if part == 1 else f"{part} epochs"
+    last = "the last epoch" if part == 1 else f"the last {part} epochs"
+    gain = f"{'by up to ' if len(rising) > 1 else ''}{most.gain:+.2f}"
     return [
-        f"{who} still rising when training ended ({FIGURES[most.figure].label} by up to "
-        f"{most.gain:+.2f} in {last}): train longer before reading small differences."
+        f"{who} still rising when training ended ({FIGURES[most.figure].label} "
+        f"{gain} in {last}): train longer before reading small differences."
     ]

@@ -78,7 +78,7 @@ def _value(value: Any) -> str:
 
 def _direction(name: str) -> str:
     row = FIGURES[name]
-    return f"{'more' if row.better == 'up' else 'less'} {row.label}"
+    return f"{'high' if row.better == 'up' else 'low'} {row.label}"
 
 
 def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:

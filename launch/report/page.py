@@ -203,12 +203,13 @@ def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
 def _reading(view: StudyView) -> Reading:
     vertical, horizontal = (FIGURES[name] for name in view.objectives[:2])
     first, second = vertical.heading, horizontal.heading
-    labels = ", ".join(FIGURES[name].label for name in view.objectives)
+    *others, last = (FIGURES[name].label for name in view.objectives)
     usual = view.objectives == DEFAULT
     beyond = (
         "no finished trial lies beyond the line"
         if len(view.objectives) == 2
-        else f"the front is over {labels}, so that not all of it lies outside"
+        else f"the front is over {', '.join(others)} and {last}, so some members lie inside the "
+        "line"
     )
     return Reading(
         heading="Accuracy on small objects against speed" if usual else f"{first} against {second}",
@@ -221,7 +222,7 @@ def _reading(view: StudyView) -> Reading:
 
 def _stages(result: TrialResult) -> tuple[str, ...]:
     epochs = result.config.epochs
-    dense = f"dense, {epochs_in_words((epochs[0], 0))} epochs"
+    dense = f"dense, {epochs_in_words((epochs[0], 0))} epoch{'' if epochs[0] == 1 else 's'}"
     if result.compact is None:
         return (dense,)
     name = "pruned" if result.config.compress.prunes else "trained on"

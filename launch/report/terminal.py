@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import copy
+from collections.abc import Collection, Iterable, Sequence
 
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from launch.figures import DEFAULT, FIGURES, FigureName, columns, show, show_change
 from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.study import StudyView
 from launch.trial.result import Outcome, TrialResult
+from searchspace.reading import visible
+
+DESIGN = 30
+"""The fewest columns of a terminal in which a design is shown beside the figures of its trial."""
 
 
 def front_table(
@@ -25,8 +34,8 @@ def front_table(
         gone: the trials whose detectors are missing; they are marked.
     """
     view, names = StudyView.of(records, objectives), columns(objectives)
-    table = Table(header_style="bold", caption_justify="left", title_justify="left")
-    table.add_column("Trial", justify="right")
+    table = FrontTable(header_style="bold", caption_justify="left", title_justify="left")
+    table.add_column("Trial", justify="right", no_wrap=True)
     for name in names:
         table.add_column(FIGURES[name].heading, justify="right", no_wrap=True)
     table.add_column("Epochs", no_wrap=True)
@@ -39,9 +48,39 @@ def front_table(
         table.add_section()
         _add(table, baseline, names, baseline.number in gone)
         shown.append(baseline)
-    table.title = "\n".join(warning(view.front)) or None
-    table.caption = "\n".join(legend(shown)) or None
+    table.title = _lines(warning(view.front), "table.title")
+    table.caption = _lines(legend(shown), "table.caption")
     return table
+
+
+class FrontTable(Table):
+    """A table whose last column, the designs, is printed below it where the terminal is narrow."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        *figures, designs = self.columns
+        words = [console.render_str(str(cell)) for cell in (designs.header, *designs.cells)]
+        alone = copy.copy(self)
+        alone.columns = figures
+        unbounded = options.update_width(sum(map(len, words)) + 1000)
+        widths = [Measurement.get(console, unbounded, text) for text in words]
+        needed = max(max(width.minimum, min(DESIGN, width.maximum)) for width in widths)
+        margin = sum(self.padding[1::2]) + 1
+        beside = Measurement.get(console, unbounded, alone).maximum + margin + needed
+        if beside <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        alone.box, alone.show_edge, alone.pad_edge = box.SIMPLE_HEAD, False, False
+        alone.padding = 0
+        yield from Table.__rich_console__(alone, console, options)
+        for number, text, row in zip(figures[0].cells, words[1:], self.rows, strict=True):
+            style = row.style or ""
+            yield Text.assemble(f"trial {number}: ", text, style=style, overflow="fold")
+
+
+def _lines(texts: Iterable[str], style: str) -> Text | None:
+    """Lines above or below a table, if any."""
+    text = "\n".join(map(visible, texts))
+    return Text(text, style) if text else None
 
 
 def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None) -> Table:

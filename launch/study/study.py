@@ -147,7 +147,7 @@ class Study:
         """Mark failed trials as unfinished, to be retried; returns their number.
 
         Args:
-            lasting: also those that failed by their design.
+            lasting: also those that failed because of their design.
         """
         failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
         for record in failed:

@@ -75,8 +75,8 @@ def known(name: str) -> Model:
     if reason := refusals().get(base):
         raise ValueError(f"{base!r} of timm cannot be a backbone: {reason}")
     if base not in table["models"]:
-        near = difflib.get_close_matches(base, table["models"], n=3, cutoff=0)
-        raise ValueError(f"{base!r} is no model of timm {table['timm']}: nearest are {near}")
+        near = ", ".join(difflib.get_close_matches(base, table["models"], n=3, cutoff=0))
+        raise ValueError(f"{base!r} is not a model of timm {table['timm']}; the nearest are {near}")
     facts = table["models"][base]
     rows = enumerate(facts["maps"], start=facts.get("first", 0))
     maps = {stride: Map(index, channels, stride, off) for index, (channels, stride, off) in rows}

@@ -63,7 +63,7 @@ def test_space_shows_the_tree_and_its_size(run: Run, tmp_path: Path) -> None:
     code, text = run("space", file)
     assert code == 0
     # Two sizes, three sets of strides; unpruned or one of two ratios.
-    assert "mine: 18 configurations, before 1 real-valued ranges" in text
+    assert "mine: 18 configurations, not counting 1 real-valued range\n" in text
     for words in ("mobilenet_v1", "eliminated_strides  {[], [6], [0]}", "ratio  {0.3, 0.5}"):
         assert words in text
     assert "width" not in text

@@ -53,7 +53,7 @@ def test_stopped_trials_that_are_good_by_what_is_known_at_the_end_get_another_ch
         assert ran == [True, False, False, False]
         stopped = study.records[2]
         assert (stopped.state, stopped.seconds) == ("stopped", 20)
-        assert stopped.reason == "stopped after 2 of 8 epochs"
+        assert stopped.reason == "after 2 of 8 epochs"
         assert stopped.midway[2].ap_small == 0.15
         # Of three trials one went on, of four two do.
         again = study.propose()
@@ -192,7 +192,7 @@ def test_the_report_shows_what_was_stopped_and_what_that_saved(
     page = (tmp_path / "report.html").read_text()
     assert "1 trial finished (3 stopped)" in page
     assert "3 trials stopped early; saved 21 epochs of training." in page
-    assert "stopped after 2 of 8 epochs" in page
+    assert ">after 2 of 8 epochs<" in page
     assert '<td class="num" data-value="0.15">0.150</td>' in page
 
 
@@ -241,7 +241,7 @@ def test_a_training_too_short_to_compare_is_refused() -> None:
 def test_a_search_refuses_rungs_that_no_trial_reaches(
     space: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"rungs 2, 9 must lie .* train.epochs \(4\)"):
+    with pytest.raises(ValueError, match=r"rungs 2, 9: must be .* train.epochs \(4\);"):
         search(
             space.fix("train.epochs", 4), shapes_folder, tmp_path / "study", driver="local",
             early_stopping=Halving(budgets=(2, 9)),
@@ -283,6 +283,11 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
         (("--halving",), "halving: 1 epochs of training (train.epochs)"),
         (("--halving", "--rungs", "4,2"), "--rungs: budgets [4, 2]: give ascending epochs from 1"),
         (("--halving", "--rungs", "two"), "must be an integer, and not 'two'"),
+        (
+            ("--halving", "--rungs", "1"),
+            "--rungs: 1: must be above train.warmup_epochs (1) and below train.epochs (1); give "
+            "others, train longer, or lower train.warmup_epochs",
+        ),
         (("--rungs", "2"), "--rungs: (2,): nothing is stopped without a rule"),
         (("--stopped-as", "pruned"), "nothing is stopped without a rule"),
     ],

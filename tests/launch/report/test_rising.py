@@ -151,7 +151,7 @@ def test_a_front_most_of_which_was_rising_says_so_first() -> None:
     ]
     expected = (
         "3 of the 5 on the front were still rising when training ended (AP_small by up to +0.09 in "
-        "2 epochs): train longer before reading small differences."
+        "the last 2 epochs): train longer before reading small differences."
     )
     view = StudyView.of([*rising, *settled[:2]])
     assert len(view.front) == 5

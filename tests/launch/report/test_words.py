@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rich.console import Console
 
 from detectors.runtimes.agreement import Agreement
-from launch.figures import show, show_change
+from launch.cli.terminal import PlainConsole
+from launch.figures import DEFAULT, show, show_change
 from launch.records import Finished, TrialRecord
 from launch.report import front_table
+from launch.report.rising import Slope
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show_seconds
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
@@ -190,6 +194,48 @@ def test_front_table_marks_the_baseline_below_the_front():
 
 def test_front_table_has_a_baseline_on_the_front_once():
     assert rendered([baseline(0.1, 50)]).count("baseline") == 1
+
+
+def test_legend_and_warning_are_lines_of_their_own(monkeypatch):
+    """On the console of commands, which shows new lines within strings as `\\n`."""
+    rising, unknown = Slope(True, "ap_small", 0.05, 2, 4), None
+    found = {1: rising, 2: unknown, 3: rising, 0: unknown}
+    monkeypatch.setattr("launch.report.epochs.slope", lambda record: found[record.number])
+    records = [baseline(0.2, 40), *(record(n, 0.2 + n / 100, 60.0 - n) for n in (1, 2, 3))]
+    text = on_a_terminal(records, 200)
+    assert "\\n" not in text
+    lines = text.splitlines()
+    assert lines[0].startswith("2 of the 3 on the front were still rising")
+    assert [line[:2] for line in lines[-2:]] == ["\N{NORTH EAST ARROW} ", "? "]
+
+
+def test_a_narrow_terminal_shows_each_trial_and_its_whole_design():
+    more = (*DEFAULT, "latency_ms", "memory_mb")
+    costs = {"memory_mb": 12.5}
+    records = [
+        record(number, ap_small, fps, figures=costs, **fields)
+        for number, ap_small, fps, fields in (
+            (0, 0.1, 50.0, {"origin": "baseline"}), (7, 0.3, 60.0, {}), (1234, 0.2, 90.0, {}),
+        )
+    ]  # fmt: skip
+    text = on_a_terminal(records, 80, more)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    table, *designs = re.split(r"^trial ", text, flags=re.MULTILINE)
+    assert re.findall(r"^ *(\d+) +0\.", table, flags=re.MULTILINE) == ["1234", "7", "0"]
+    assert [" ".join(design.split()) for design in designs] == [
+        f"7: {records[1].config.in_words()}",
+        f"1234: {records[2].config.in_words()}",
+        f"0: baseline: {records[0].config.in_words()}",
+    ]
+    assert "\ntrial " not in on_a_terminal(records, 200, more)
+
+
+def on_a_terminal(records: list[TrialRecord], width: int, objectives=DEFAULT) -> str:
+    console = PlainConsole(width=width)
+    with console.capture() as capture:
+        console.print(front_table(records, objectives))
+    return capture.get()
 
 
 def test_front_table_of_an_empty_study_has_its_heading():
