@@ -99,7 +99,7 @@ def test_describe_reads_a_pruned_detector(run: Run, tiny: TrialConfig, tmp_path:
     assert f"{detector.backbone.layer13[1][0].out_channels}{TIMES}2{TIMES}2" in text
     code, text = run("describe", tmp_path)
     assert code == 1
-    assert "detector.json" in text
+    assert f"give its detector {tmp_path / 'compact'}" in text
 
 
 def test_check_accepts_a_good_set(run: Run, shapes_folder: Path) -> None:
