@@ -221,7 +221,7 @@ def test_a_narrow_terminal_shows_each_trial_and_its_whole_design():
     assert max(map(len, text.splitlines())) <= 80
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     table, *designs = re.split(r"^trial ", text, flags=re.MULTILINE)
-    assert re.findall(r"^ *(\d+) +0\.", table, flags=re.MULTILINE) == ["1234", "7", "0"]
+    assert re.findall(r"^ *(\d+) +0\.", table, flags=re.MULTILINE) == ["7", "1234", "0"]
     assert [" ".join(design.split()) for design in designs] == [
         f"7: {records[1].config.in_words()}",
         f"1234: {records[2].config.in_words()}",
