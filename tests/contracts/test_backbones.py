@@ -165,7 +165,7 @@ def test_a_space_with_an_unknown_model_is_refused_when_it_is_read(tmp_path: Path
         "[detector.backbone]\nkind = 'timm'\n[detector.backbone.timm]\n"
         "name = { choice = ['resnet18', 'mobilenetv3_smal_050'] }\n"
     )
-    with pytest.raises(ValueError, match=r"backbone\.timm\.name.*'mobilenetv3_small_050'"):
+    with pytest.raises(ValueError, match=r"backbone\.timm\.name.*are mobilenetv3_small_050"):
         load_space(file)
 
 
