@@ -125,7 +125,8 @@ def test_every_command_takes_hostile_names(
 
 @pytest.mark.parametrize("file", sorted(LAUNCH.rglob("*.py")), ids=lambda file: file.name)
 def test_nothing_reaches_the_terminal_but_through_the_plain_console(file: Path) -> None:
-    if file == LAUNCH / "cli" / "terminal.py":
+    # Tables are renderables of their own; what they show goes through `visible`.
+    if file in (LAUNCH / "cli" / "terminal.py", LAUNCH / "report" / "terminal.py"):
         return
     tree = ast.parse(file.read_text(encoding="utf-8"))
     assert list(ways_around(tree)) == []
