@@ -37,12 +37,9 @@ def check_declared(config: DetectorConfig) -> None:
             ),
         ]
     try:
-        dry_run(detector)
+        dry_run(detector, hooks)
     except RuntimeError as error:
         raise InputError(f"{running[0]}: {error}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _parts(detector: Detector) -> Iterator[tuple[str, nn.Module, Levels]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 from detectors.features import Outputs
 from searchspace import DetectorConfig
@@ -27,23 +29,29 @@ class Network(nn.Module, ABC):
         """Maps and raw predictions for images [N, 3, H, W] in 0..1, of the input's size."""
 
 
-def dry_run(detector: Network) -> Outputs:
+def dry_run(detector: Network, hooks: Sequence[RemovableHandle] = ()) -> Outputs:
     """Maps and raw predictions for one image as meta tensors, with their autograd graph.
 
     The cost does not depend on the input size or the detector's device; hooks of layers are called.
     Batch norms are in eval mode.
+
+    Args:
+        hooks: hooks for this run alone, which are removed after it, also if it fails.
     """
-    raw, training = _Outputs(detector), detector.training
-    shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
-    for name, p in raw.named_parameters():
-        shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
-    image = torch.empty(1, 3, *detector.config.size, device="meta")
-    detector.eval()
+    training = detector.training
     try:
+        raw = _Outputs(detector)
+        shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
+        for name, p in raw.named_parameters():
+            shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
+        image = torch.empty(1, 3, *detector.config.size, device="meta")
+        detector.eval()
         with torch.enable_grad():
             return functional_call(raw, shapes, (image,))
     finally:
         detector.train(training)
+        for hook in hooks:
+            hook.remove()
 
 
 def check_widths(detector: Network) -> None:
@@ -59,12 +67,9 @@ def check_widths(detector: Network) -> None:
         for name, layer in detector.named_modules()
     ]
     try:
-        dry_run(detector)
+        dry_run(detector, hooks)
     except RuntimeError as error:
         raise InputError(f"{last}: {error}") from None
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def called_layers(detector: Network) -> set[nn.Module]:
@@ -74,11 +79,7 @@ def called_layers(detector: Network) -> set[nn.Module]:
         layer.register_forward_pre_hook(lambda layer, given: called.add(layer))
         for layer in detector.modules()
     ]
-    try:
-        dry_run(detector)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    dry_run(detector, hooks)
     return called
 
 
@@ -96,11 +97,7 @@ def norms_of_one_cell(detector: Network) -> tuple[str, ...]:
         for name, layer in detector.named_modules()
         if isinstance(layer, nn.BatchNorm2d) and layer.training
     ]
-    try:
-        dry_run(detector)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    dry_run(detector, hooks)
     return tuple(found)
 
 

@@ -59,11 +59,7 @@ def _pairs(detector: Detector) -> Iterator[tuple[nn.BatchNorm2d, nn.Conv2d]]:
         for layer in detector.modules()
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)
     ]
-    try:
-        predictions = dry_run(detector).predictions
-    finally:
-        for hook in hooks:
-            hook.remove()
+    predictions = dry_run(detector, hooks).predictions
     made_of = [getattr(predictions, field.name) for field in fields(predictions)]
     readers = _readers([x.grad_fn for x in made_of if x is not None])
     for norm, nodes in read.items():
