@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from detectors.detector import Detector
 from detectors.runtimes.contract import exported_runtime
 from searchspace.compression import Int8
 from searchspace.geometry import InputSize
+
+T = TypeVar("T")
 
 
 def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> Path:
@@ -30,7 +34,13 @@ def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> 
 
 def calibration_images(split: Dataset, most: int, size: InputSize) -> Tensor:
     """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most `most`."""
-    every, count = len(split.images), min(most, len(split.images))
-    chosen = tuple(split.images[place * every // count] for place in range(count))
-    _, images = next(evaluation_batches(dataclasses.replace(split, images=chosen), size, count))
+    chosen = tuple(spread(split.images, most))
+    part = dataclasses.replace(split, images=chosen)
+    _, images = next(evaluation_batches(part, size, len(chosen)))
     return images.float() / 255
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """Up to `most` of some items, spread evenly over them."""
+    count = min(most, len(items))
+    return [items[place * len(items) // count] for place in range(count)]

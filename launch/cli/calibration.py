@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from compress.quantisation import spread
 from detectors.data.images import inspect_image, load_image
 from detectors.data.transforms import evaluation_transform
 from detectors.runtimes.agreement import count
@@ -67,10 +68,10 @@ class Pictures:
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
         if not files:
             raise InputError(f"{folder}: no images to calibrate int8 on")
-        number, resize = min(most, len(files)), evaluation_transform(size)
+        chosen, resize = spread(files, most), evaluation_transform(size)
         used: dict[Path, Tensor] = {}
         left_out: dict[str, tuple[Path, ...]] = {}
-        for file in (files[place * len(files) // number] for place in range(number)):
+        for file in chosen:
             image = load_image(file, *inspect_image(file).displayed)
             if fit and (reason := unfit(image)):
                 left_out[reason] = (*left_out.get(reason, ()), file)
@@ -79,8 +80,8 @@ class Pictures:
         if not used:
             reasons = "; ".join(f"{len(out)} {reason}" for reason, out in left_out.items())
             raise InputError(
-                f"{folder}: none of {count(number)} is suitable: {reasons}. Give images like those "
-                "that the detector was trained on, or use these anyway with --force"
+                f"{folder}: none of {count(len(chosen))} is suitable: {reasons}. Give images like "
+                "those that the detector was trained on, or use these anyway with --force"
             )
         return cls(folder, tuple(used), torch.stack(list(used.values())), left_out)
 
