@@ -21,11 +21,7 @@ from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
-from launch.study.search_settings import (
-    RESUMABLE,
-    SearchSettings,
-    changed,
-)
+from launch.study.search_settings import RESUMABLE, SearchSettings, changed
 from launch.study.settings import (
     StudyError,
     StudySettings,
@@ -119,8 +115,8 @@ def resume(
     Trials that failed for a passing cause, such as a lost process, are tried again.
 
     Args:
-        retry_failed: also those that failed because of their design, for example by running
-                out of memory.
+        retry_failed: also those that failed because of their design, for example by running out
+            of memory.
         on_end, on_wait: see `search`.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
