@@ -19,7 +19,7 @@ from detectors.features import size_of
 from searchspace.compression import CRITERIA as NAMED
 from searchspace.compression import ImportancePruning, Slimming
 from searchspace.errors import InputError
-from searchspace.names import Names
+from searchspace.names import Names, check_implemented
 
 Pruning = Slimming | ImportancePruning
 Scores = dict[str, Tensor]
@@ -113,10 +113,7 @@ def register_criterion(criterion: C) -> C:
         TypeError: the class does not fulfil the contract of `Criterion`.
         ValueError: another criterion has its name.
     """
-    missing = [name for name in ("name", "words") if not hasattr(criterion, name)]
-    missing += sorted(getattr(criterion, "__abstractmethods__", ()))
-    if missing:
-        raise TypeError(f"criterion {criterion.__name__}: implement {', '.join(missing)}")
+    check_implemented(f"criterion {criterion.__name__}", criterion, ("name", "words"))
     NAMED.register(criterion.name, criterion.words)
     CRITERIA.register(criterion.name, criterion())
     return criterion

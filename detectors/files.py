@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import uuid
@@ -92,12 +91,6 @@ def publish(source: Path, target: Path) -> None:
             shutil.copyfile(file, partial)
         os.replace(partial, target / file.name)
         partial.unlink(missing_ok=True)  # replacing a file by a link to itself does nothing
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _link_first(partial: Path, path: Path) -> None:

@@ -6,8 +6,6 @@ Modules of users add rows by `register`. Nothing heavy is imported here.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import inspect
 import math
 import re
@@ -19,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator
 
+from searchspace.digests import sha256
 from searchspace.errors import InputError
+from searchspace.names import most_like
 from searchspace.reading import shown
 from searchspace.words import TIMES
 
@@ -142,7 +142,7 @@ def known(name: str) -> str:
     """The name of a figure; raises `InputError` for any other, which names the nearest."""
     if name in FIGURES:
         return name
-    [near] = difflib.get_close_matches(name, FIGURES, n=1, cutoff=0.0)
+    near = most_like(name, FIGURES)
     raise InputError(
         f"{shown(name)}: the nearest one is {near}; there are {', '.join(FIGURES)}; a figure of "
         "your own needs the plugin that registers it"
@@ -326,10 +326,7 @@ def own_figures(source: Source, *given: object) -> dict[str, float | None]:
 
 def own_versions(source: Source) -> dict[str, str]:
     """What the registered figures of one source depend on, by name: digests of their files."""
-    return {
-        name: hashlib.sha256(_file(_computed[name]).read_bytes()).hexdigest()
-        for name in of_source(source, _computed)
-    }
+    return {name: sha256(_file(_computed[name])) for name in of_source(source, _computed)}
 
 
 def _file(compute: Callable[..., float | None]) -> Path:

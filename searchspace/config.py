@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from searchspace.digests import sha256
 from searchspace.domains import Domain
 from searchspace.errors import InputError
 from searchspace.words import joined
@@ -110,10 +110,7 @@ def own_code(config: BaseModel) -> dict[str, str]:
         for name in modules
         if name.partition(".")[0] != package
     }
-    return {
-        name: hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-        for name, file in sorted(files.items())
-    }
+    return {name: sha256(Path(file)) if file else "" for name, file in sorted(files.items())}
 
 
 class OutsideSpace(InputError):

@@ -19,17 +19,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def most_like(name: str, known: Iterable[str]) -> str | None:
+    """The one of the names known that is most like a name, however far; None where there are
+    none."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)), None)
+
+
 def closest(name: str, known: Iterable[str]) -> str:
-    """`; the nearest one is x` for a name that is not among those known, however far; empty where
-    there are none."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
-    return f"; the nearest one is {near[0]}" if near else ""
+    """`; the nearest one is x` for a name that is not among those known; empty where there are
+    none."""
+    near = most_like(name, known)
+    return f"; the nearest one is {near}" if near else ""
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """What to do about a name that is not among those known: take the nearest one, or load the
     plugin that defines it."""
     return nearest(name, known) or LOAD_PLUGIN
+
+
+def check_implemented(what: str, member: type, attributes: Iterable[str] = ()) -> None:
+    """Raise TypeError for a class that lacks attributes or methods of its contract.
+
+    Args:
+        what: what the class is, with its name, for the message.
+        attributes: those of the class itself that it has to set.
+    """
+    missing = [name for name in attributes if not hasattr(member, name)]
+    missing += sorted(getattr(member, "__abstractmethods__", ()))
+    if missing:
+        raise TypeError(f"{what}: implement {', '.join(missing)}")
 
 
 class Names(Mapping[str, T], Generic[T]):

@@ -26,6 +26,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from searchspace.config import Config
 from searchspace.errors import InputError
+from searchspace.names import check_implemented
 
 K = TypeVar("K", bound=Config)
 M = TypeVar("M", bound=Config)
@@ -68,8 +69,7 @@ class Registry(Generic[K]):
                 f"{self.what} {kind!r} of {_path(member)}: {_path(known)} has this kind already; "
                 "choose another one"
             )
-        if missing := sorted(getattr(member, "__abstractmethods__", ())):
-            raise TypeError(f"{self.what} {_path(member)}: implement {', '.join(missing)}")
+        check_implemented(f"{self.what} {_path(member)}", member)
         self._members[kind] = cast("type[K]", member)  # typed as itself, for use as a decorator
         self._adapter = None
         return member

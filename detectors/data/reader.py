@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from detectors.data.validation import DataError, Entry, Problem
-from searchspace.names import Names
+from searchspace.names import Names, check_implemented
 
 R = TypeVar("R", bound="type[Reader]")
 
@@ -161,10 +161,7 @@ def register_reader(reader: R) -> R:
         TypeError: the class does not fulfil the contract of `Reader`.
         ValueError: another reader has its name.
     """
-    missing = [name for name in ("name", "layout") if not hasattr(reader, name)]
-    missing += sorted(getattr(reader, "__abstractmethods__", ()))
-    if missing:
-        raise TypeError(f"data reader {reader.__name__}: implement {', '.join(missing)}")
+    check_implemented(f"data reader {reader.__name__}", reader, ("name", "layout"))
     READERS.register(reader.name, reader())
     return reader
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from detectors.detector import Detector, write_facts
 from detectors.runtimes.deployed import Form, Network, calibration_images
 from searchspace.errors import InputError
-from searchspace.names import Names
+from searchspace.names import Names, check_implemented
 from searchspace.runtimes import RUNTIMES as PRECISIONS
 from searchspace.runtimes import Precision
 
@@ -168,10 +168,7 @@ def register_runtime(runtime: R) -> R:
         TypeError: the class does not fulfil the contract of `Runtime`.
         ValueError: another runtime has its name.
     """
-    missing = [name for name in ("name", "precisions", "packages") if not hasattr(runtime, name)]
-    missing += sorted(getattr(runtime, "__abstractmethods__", ()))
-    if missing:
-        raise TypeError(f"runtime {runtime.__name__}: implement {', '.join(missing)}")
+    check_implemented(f"runtime {runtime.__name__}", runtime, ("name", "precisions", "packages"))
     known = RUNTIMES.get(runtime.name)
     if known is not None and type(known).__qualname__ == runtime.__qualname__:
         return runtime  # Its module was imported again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import inspect
 import re
@@ -21,6 +20,7 @@ from launch.constraints import Constraint, constraints_from
 from launch.study.options import Option, marked, options_of
 from launch.study.search_settings import SearchSettings
 from launch.trial.errors import SettingsError
+from searchspace.names import most_like
 from searchspace.reading import in_words, shown
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -162,7 +162,7 @@ def _parser(adapter: TypeAdapter[Any], names: tuple[str, ...]) -> Callable[[Any]
 
     def parse(text: Any) -> Any:
         if names and text not in names:
-            [near] = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
+            near = most_like(text, names)
             raise typer.BadParameter(
                 f"{shown(text)}: the nearest one is {near}; there are {', '.join(names)}"
             )

@@ -7,7 +7,6 @@ here, and the place that uses it. Nothing heavy is imported: help texts come fro
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +26,7 @@ from launch.study.options import GivenPath, Group, Option, Text, marked, not_emp
 from launch.study.samplers import Sampler, usual_sampler
 from launch.trial.errors import SettingsError
 from searchspace.compression import Ratio
+from searchspace.names import closest
 from searchspace.reading import in_words, shown
 from searchspace.training import TrainConfig
 
@@ -313,8 +313,7 @@ def changed(settings: S, **options: Any) -> S:
     groups: dict[str, dict[str, Any]] = {}
     for name, value in options.items():
         if name not in HOMES:
-            near = difflib.get_close_matches(name, HOMES, n=1, cutoff=0.0)[0]
-            raise SettingsError(f"{name}: a search has no such option; the nearest one is {near}")
+            raise SettingsError(f"{name}: a search has no such option{closest(name, HOMES)}")
         groups.setdefault(HOMES[name], {})[name] = value
     return settings.model_copy(
         update={name: _group(getattr(settings, name), given) for name, given in groups.items()}

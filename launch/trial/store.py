@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from detectors.files import sha256, write_atomically
+from detectors.files import write_atomically
 from detectors.locks import held
 from launch.files import LOCKS, MANIFEST, RECORD, SCRATCH
-from searchspace.digests import digest_of
+from searchspace.digests import digest_of, sha256
 
 VERSIONS = {"quantise": 2}
 """By stage, what is part of its artefacts' names; 1 for those not here. Raised when a stage begins
