@@ -50,6 +50,14 @@ class Config(BaseModel):
         )
         return f"{kind} ({changed})" if kind and changed else kind or changed
 
+    def cause(self, *without: str) -> dict[str, Any]:
+        """This as JSON without some fields, as it enters the names of trials and of stages.
+
+        Fields marked `Added` are left out at their defaults.
+        """
+        left_out = {**as_before(self), **dict.fromkeys(without, True)}
+        return self.model_dump(mode="json", exclude=left_out)
+
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Drawn values, completed by those derived from them (`Follows`)."""
@@ -111,6 +119,36 @@ def own_code(config: BaseModel) -> dict[str, str]:
         if name.partition(".")[0] != package
     }
     return {name: sha256(Path(file)) if file else "" for name, file in sorted(files.items())}
+
+
+@dataclass(frozen=True)
+class Added:
+    """Marks a field that configurations of an earlier version do not have.
+
+    Its default means what was meant before, and is left out of all that names a configuration or a
+    stage: so what was computed before is still found.
+    """
+
+
+def as_before(config: BaseModel) -> dict[str | int, Any]:
+    """The fields marked `Added` that have their defaults, in the form of pydantic's `exclude`."""
+    found: dict[str | int, Any] = {}
+    for name, info in type(config).model_fields.items():
+        value = getattr(config, name)
+        added = any(isinstance(mark, Added) for mark in info.metadata)
+        if added and value == info.get_default(call_default_factory=True):
+            found[name] = True
+        elif below := _below(value):
+            found[name] = below
+    return found
+
+
+def _below(value: object) -> dict[str | int, Any]:
+    if isinstance(value, BaseModel):
+        return as_before(value)
+    if isinstance(value, tuple):
+        return {index: below for index, part in enumerate(value) if (below := _below(part))}
+    return {}
 
 
 class OutsideSpace(InputError):

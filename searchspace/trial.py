@@ -140,7 +140,7 @@ class TrialConfig(Config):
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this configuration."""
-        return digest_of(self.model_dump(mode="json"))
+        return digest_of(self.cause())
 
 
 def training_cause(config: TrialConfig) -> tuple[Any, ...]:

@@ -97,9 +97,9 @@ def speed_key(
     form = form or form_of(config, detector, device)
     packages = ("sparrow-search", "torchvision", *RUNTIMES[form.runtime].packages)
     return {
-        "detector": detector.config.model_dump(mode="json"),
+        "detector": detector.config.cause(),
         "shapes": {name: list(t.shape) for name, t in detector.state_dict().items()},
-        "measure": config.model_dump(mode="json", exclude={"runtime", "precision"}),
+        "measure": config.cause("runtime", "precision"),
         "form": list(form),
         "versions": {name: metadata.version(name) for name in packages},
         "energy": energy_readable(device),

@@ -95,10 +95,10 @@ class _Training:
 
     def inputs(self) -> dict[str, Any]:
         """The inputs that determine its outcome; a teacher counts by content, not by path."""
-        taught = self.distillation.model_dump(exclude={"teacher"})
+        taught = self.distillation.cause("teacher")
         if self.teacher is not None:
             taught["teacher"] = fingerprint(self.teacher)
-        recipe = self.recipe.model_dump(mode="json", exclude={"distillation"})
+        recipe = self.recipe.cause("distillation")
         return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
 
     def terms(self, detector: Detector) -> list[Term]:
@@ -150,7 +150,7 @@ class Stages:
         pruning = self.config.compress.pruning
         inputs = {
             **self._described(),
-            "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
+            "pruning": pruning.cause(*NOT_PRUNING),
             "seed": self.config.seed,
             "measure": self._measured_on(),
             **_own("cost"),
@@ -192,7 +192,7 @@ class Stages:
         pruning, training = self.config.compress.removal, self.config.train
         inputs = {
             "input": dense.key,
-            "pruning": pruning.model_dump(mode="json", exclude=NOT_PRUNING),
+            "pruning": pruning.cause(*NOT_PRUNING),
         }
         if pruning.target == "latency":
             inputs["measure"] = self._measured_on()
@@ -265,7 +265,7 @@ class Stages:
             raise TypeError("compress.quantisation is none: there is nothing to quantise")
         inputs = {
             "input": model.key,
-            "quantisation": config.model_dump(mode="json"),
+            "quantisation": config.cause(),
             "data": self.data.train.fingerprint,
         }
 
@@ -332,7 +332,7 @@ class Stages:
 
     def _described(self) -> dict[str, Any]:
         """What determines the detector before its training: its configuration, and users' code."""
-        inputs: dict[str, Any] = {"detector": self.config.detector.model_dump(mode="json")}
+        inputs: dict[str, Any] = {"detector": self.config.detector.cause()}
         code = own_code(self.config)
         return inputs | ({"code": code} if code else {})
 
@@ -346,7 +346,7 @@ class Stages:
     def _measured_on(self) -> dict[str, Any]:
         """The inputs that determine a measurement, besides the detector."""
         config = self.config.deployment
-        inputs = {"config": config.model_dump(mode="json"), "hardware": self.meter.hardware}
+        inputs = {"config": config.cause(), "hardware": self.meter.hardware}
         # Without a fixed load, the speed depends on the detections on the images.
         fixed = config.candidates is not None
         return inputs if fixed else inputs | {"data": self.data.val.fingerprint}

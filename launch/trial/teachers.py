@@ -16,6 +16,7 @@ from compress import check_classes, check_distillation
 from detectors.detector import Detector
 from launch.trial.data import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
+from searchspace.config import as_before
 from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Choice, Fixed, options
 from searchspace.errors import InputError
@@ -58,7 +59,8 @@ class PackedDetector:
 
 def fingerprint(detector: Detector) -> str:
     """Sixteen hexadecimal digits that differ for detectors with different outputs."""
-    digest = hashlib.sha256(detector.config.model_dump_json().encode())
+    config = detector.config
+    digest = hashlib.sha256(config.model_dump_json(exclude=as_before(config)).encode())
     digest.update(repr(detector.classes).encode())
     for name, tensor in sorted(detector.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
