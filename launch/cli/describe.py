@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from launch.cli import option_types
 from launch.cli.names import find_system
+from launch.cli.papers import published_in_words
 from launch.cli.terminal import console
 from searchspace import DetectorConfig, Published
 from searchspace.heads import LevelPoints
@@ -45,7 +45,7 @@ def description(detector: Detector | DetectorConfig, published: Published | None
     detector = skeleton(detector)
     counted = describe(detector)
     parts = [_layer_table(detector, counted), _level_table(detector, counted)]
-    return Group(*parts, *([_reported(published)] if published else []))
+    return Group(*parts, *([published_in_words(published)] if published else []))
 
 
 def _layer_table(detector: Detector, counted: Description) -> Table:
@@ -92,16 +92,3 @@ def _sizes(prior: LevelPriors | LevelPoints) -> str:
     if isinstance(prior, LevelPriors):
         return f"{prior.min_size:g} to {prior.max_size:g}"
     return "points"
-
-
-def _reported(published: Published) -> str:
-    """The figures published by a paper, with their source."""
-    figures = {k: v for k, v in asdict(published).items() if v is not None and k != "source"}
-    shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
-    return f"Published: {shown or 'no figures'} ({published.source})"
-
-
-def _figure(value: float | int | str) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}" if value <= 1 else f"{value:.1f}"
-    return f"{value:,}" if isinstance(value, int) else value

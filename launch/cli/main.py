@@ -1,4 +1,4 @@
-"""The command line: `sparrow search | trial | ladder | describe | space | fps | export | ...`."""
+"""The command line: `sparrow search | trial | ladder | papers | describe | space | fps | ...`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ COMMANDS = {
     "ladder": (
         "launch.cli.ladder:ladder_command",
         "Train a detector once, and prune and fine-tune it at several ratios.",
+    ),
+    "papers": (
+        "launch.cli.papers:papers_command",
+        "List the papers' systems with their published figures; with a name, show one.",
     ),
     "describe": (
         "launch.cli.describe:describe_command",

@@ -6,24 +6,66 @@ cosine schedule. Iterations are converted to epochs of the 16,551 images of VOC 
 
 from __future__ import annotations
 
+from searchspace.errors import InputError
 from searchspace.heads import Multibox
+from searchspace.names import closest
 from searchspace.papers.anchor_free import ANCHOR_FREE
-from searchspace.papers.fssd import FSSD
+from searchspace.papers.fssd import FSSD, MFSSD
 from searchspace.papers.mdssd import COCO_SIZES_MDSSD, MDSSD
 from searchspace.papers.ssd import COCO_SIZES, SSD
 from searchspace.papers.stride_elimination import STRIDE_ELIMINATION
 from searchspace.papers.system import PaperSystem, Published
 from searchspace.trial import TrialConfig
 
-__all__ = ["PaperSystem", "Published", "on_coco", "papers"]
+__all__ = [
+    "ON_COCO",
+    "PaperSystem",
+    "Published",
+    "by_paper",
+    "nearest_system",
+    "needed_system",
+    "on_coco",
+    "papers",
+    "system_named",
+]
 
-papers: dict[str, PaperSystem] = {
-    **SSD,
-    **FSSD,
-    **MDSSD,
-    **STRIDE_ELIMINATION,
-    **ANCHOR_FREE,
+by_paper: dict[str, dict[str, PaperSystem]] = {
+    "SSD": SSD,
+    "FSSD": FSSD,
+    "MFSSD": MFSSD,
+    "MDSSD": MDSSD,
+    "Stride elimination and dual path": STRIDE_ELIMINATION,
+    "YOLOX and GFL": ANCHOR_FREE,
 }
+papers: dict[str, PaperSystem] = {
+    name: system for systems in by_paper.values() for name, system in systems.items()
+}
+
+ON_COCO = "@coco"
+"""End of the name of a system in its form for COCO, such as `mfssd@coco`."""
+
+
+def system_named(name: str) -> PaperSystem | None:
+    """The system with a name, or with `NAME@coco` its form for COCO (`on_coco`); None without
+    one."""
+    stem = name.removesuffix(ON_COCO)
+    if stem not in papers:
+        return None
+    return papers[stem] if stem == name else PaperSystem(on_coco(stem), papers[stem].published)
+
+
+def needed_system(name: str) -> PaperSystem:
+    """The same; raises `InputError`, which names the nearest, without one."""
+    system = system_named(name)
+    if system is None:
+        raise InputError(f"{name}: there is no such paper's system{nearest_system(name)}")
+    return system
+
+
+def nearest_system(name: str) -> str:
+    """`; the nearest one is x` for a name that no system has."""
+    stem, at, _ = name.partition("@")
+    return closest(stem, papers) + (ON_COCO if at else "")
 
 
 def on_coco(name: str) -> TrialConfig:
@@ -34,7 +76,7 @@ def on_coco(name: str) -> TrialConfig:
     """
     trial = papers[name].trial
     detector, head = trial.detector, trial.detector.head
-    if name in SSD | FSSD | MDSSD and isinstance(head, Multibox):
+    if name in SSD | FSSD | MFSSD | MDSSD and isinstance(head, Multibox):
         sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
         side, _ = detector.size
         head = head.changed(priors=head.priors.changed(sizes=sizes[side]))

@@ -156,6 +156,9 @@ FSSD: dict[str, PaperSystem] = {
     ),
     "fssd300_abl_c4c7_concat_bn_a": _fssd(_ablation(0.782), _CONV4_FC7_CONV7, "a"),
     "fssd300_abl_c4c7_concat_bn_c": _fssd(_ablation(0.784), _CONV4_FC7_CONV7, "c"),
+}  # fmt: skip
+
+MFSSD: dict[str, PaperSystem] = {
     "mfssd": _mfssd(
         Published(
             _MFSSD, 0.294, 0.121, 59.5, GTX_1080_TI, 0.498, 0.306, 0.335, 0.441,
