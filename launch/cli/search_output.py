@@ -13,6 +13,7 @@ from launch.figures import FigureName, with_name
 from launch.files import SETTINGS
 from launch.records import TrialRecord
 from launch.report import (
+    design_in_words,
     front_table,
     gone,
     gone_in_words,
@@ -22,20 +23,25 @@ from launch.study.recovery import missing_in_words, read_missing
 from launch.study.settings import read_settings, resume_command
 from launch.study.study import OnEnd, read_records
 from launch.trial.log import evidence, last_lines
+from searchspace.measuring import MeasureConfig
 
 
 def printer(objectives: Sequence[FigureName], folder: Path) -> OnEnd:
     """A callback that prints each trial when it ends, and the rest of the budget."""
+    ways_to_run = set[MeasureConfig]()
 
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
-        _print_trial(record, objectives, folder)
+        ways_to_run.add(record.config.measure)
+        words = design_in_words(record.config, alike=len(ways_to_run) == 1)
+        _print_trial(record, words, objectives, folder)
         console.say(f"  {outlook_in_words(outlook)}")
 
     return print_end
 
 
-def _print_trial(record: TrialRecord, objectives: Sequence[FigureName], folder: Path) -> None:
-    words = record.config.in_words()
+def _print_trial(
+    record: TrialRecord, words: str, objectives: Sequence[FigureName], folder: Path
+) -> None:
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"
         console.say(f"trial {record.number} {record.state}: {why} ({words})")

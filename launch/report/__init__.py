@@ -4,7 +4,7 @@ from launch.figures import with_name
 from launch.report.front_file import Figures, Front, FrontMember, gone, gone_in_words, load_front
 from launch.report.speed import speed_facts
 from launch.report.terminal import front_table, ladder_table
-from launch.report.words import outlook_in_words
+from launch.report.words import design_in_words, outlook_in_words
 from launch.report.write import ReportFiles, write_report
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Front",
     "FrontMember",
     "ReportFiles",
+    "design_in_words",
     "front_table",
     "gone",
     "gone_in_words",

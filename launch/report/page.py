@@ -115,6 +115,7 @@ def page(
     names.update(show=show, headings=headings, remade=REMADE)
     return environment.get_template("page.html").render(
         title=title,
+        view=view,
         sentences=headline(view),
         facts=facts,
         plugins=plugins,

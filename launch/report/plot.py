@@ -149,7 +149,7 @@ def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter
 
 def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
     """The hover text, in plotly's subset of HTML."""
-    words = html.escape(visible(record.config.in_words())).replace(", ", "<br>")
+    words = html.escape(visible(view.in_words(record))).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
     if record.parent is not None:
         mark = f" (from trial {record.parent})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import mean
 from typing import Any
 
@@ -21,7 +22,7 @@ from launch.figures import (
 from launch.pareto import dominates, front, hypervolume
 from launch.records import EARLY, STATES, UNTRAINED, State, TrialRecord
 from launch.report.epochs import warning
-from launch.report.words import show_seconds
+from launch.report.words import design_in_words, show_seconds
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class StudyView:
     def counts(self) -> dict[State, int]:
         """The number of trials in each state."""
         return {state: len(self.in_state(state)) for state in STATES}
+
+    def in_words(self, record: TrialRecord) -> str:
+        """The design of a trial in words, without how it is run where all are run alike."""
+        return design_in_words(record.config, alike=self._run_alike)
+
+    @cached_property
+    def _run_alike(self) -> bool:
+        return len({record.config.measure for record in self.records}) <= 1
 
     @property
     def untrained(self) -> tuple[TrialRecord, ...]:

@@ -42,11 +42,11 @@ def front_table(
     table.add_column("Design")
     shown = list(view.front)
     for record in view.front:
-        _add(table, record, names, record.number in gone)
+        _add(table, view, record, record.number in gone)
     baseline = view.baseline
     if baseline and baseline.result and baseline not in view.front:
         table.add_section()
-        _add(table, baseline, names, baseline.number in gone)
+        _add(table, view, baseline, baseline.number in gone)
         shown.append(baseline)
     table.title = _lines(warning(view.front), "table.title")
     table.caption = _lines(legend(shown), "table.caption")
@@ -115,14 +115,14 @@ def _changed(parent: Outcome, child: Outcome) -> list[str]:
     return [f"{show(name, new)} ({show_change(name, old, new)})" for name, old, new in figures]
 
 
-def _add(table: Table, record: TrialRecord, names: Sequence[str], is_gone: bool) -> None:
-    words = record.config.in_words()
+def _add(table: Table, view: StudyView, record: TrialRecord, is_gone: bool) -> None:
+    words = view.in_words(record)
     if is_gone:
         words += " (its detector is gone)"
     is_baseline = record.origin == "baseline"
     table.add_row(
         str(record.number),
-        *(show(name, record.finished.figure(name)) for name in names),
+        *(show(name, record.finished.figure(name)) for name in columns(view.objectives)),
         marked_epochs(record),
         f"baseline: {words}" if is_baseline else words,
         style="dim" if is_baseline else None,

@@ -1,8 +1,10 @@
-"""Durations and budgets as plain text; callers escape it for their output."""
+"""Durations, budgets and designs as plain text; callers escape it for their output."""
 
 from __future__ import annotations
 
 from launch.decisions.budget import Outlook
+from searchspace import TrialConfig
+from searchspace.measuring import MeasureConfig
 
 
 def show_seconds(seconds: float) -> str:
@@ -12,6 +14,16 @@ def show_seconds(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def design_in_words(config: TrialConfig, alike: bool) -> str:
+    """A design in words.
+
+    Args:
+        alike: all designs beside it are run alike, so that how it is run need not be said.
+    """
+    said = config.model_copy(update={"measure": MeasureConfig()}) if alike else config
+    return said.in_words()
 
 
 def outlook_in_words(outlook: Outlook) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from launch.cli.terminal import PlainConsole
 from launch.figures import DEFAULT, show, show_change
 from launch.records import Finished, TrialRecord
 from launch.report import front_table
+from launch.report.page import page
 from launch.report.rising import Slope
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show_seconds
@@ -19,6 +21,7 @@ from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
 from searchspace.heads import Multibox
+from searchspace.measuring import MeasureConfig
 from searchspace.priors import LevelledPriors, LevelRule
 from searchspace.training import CopyPaste, SmallObjects, TrainConfig
 from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
@@ -228,6 +231,25 @@ def test_a_narrow_terminal_shows_each_trial_and_its_whole_design():
         f"0: baseline: {records[0].config.in_words()}",
     ]
     assert "\ntrial " not in on_a_terminal(records, 200, more)
+
+
+@pytest.mark.parametrize("runtimes", [("openvino", "openvino"), ("openvino", "onnxruntime")])
+def test_how_designs_are_run_is_said_where_it_differs(runtimes: tuple[str, str]):
+    records = [
+        record(
+            number,
+            0.1 * number,
+            60.0,
+            config=TrialConfig(measure=MeasureConfig(runtime=runtime, precision="float32")),
+        )
+        for number, runtime in enumerate(runtimes, 1)
+    ]
+    view, differs = StudyView.of(records), len(set(runtimes)) > 1
+    assert [("run by" in view.in_words(one)) for one in records] == [differs] * 2
+    assert ("run by onnxruntime" in on_a_terminal(records, 200)) == differs
+    shown = page(view, Path(), "Search", {}).replace("\n", " ")
+    assert ("run by onnxruntime" in shown) == differs
+    assert view.in_words(records[0]).startswith("width 1, 300 px")
 
 
 def on_a_terminal(records: list[TrialRecord], width: int, objectives=DEFAULT) -> str:
