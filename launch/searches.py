@@ -330,7 +330,7 @@ def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
         "early_stopping": rule,
         "halving": False,
         "rungs": None,
-        "stopped_as": early.told_as,
+        "stopped_as": early.reported_as,
     }
 
 

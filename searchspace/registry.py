@@ -2,7 +2,7 @@
 
 A field whose members others may add to is annotated with a registry instead of a union::
 
-    NECK_STEPS = Registry("neck step", L2Norm, Extend)
+    NECK_STEPS = Registry[NeckStep]("neck step")
     Step = Annotated[NeckStep, NECK_STEPS]
 
 Members are looked up when a value is validated, drawn or described, so a class can be used as soon

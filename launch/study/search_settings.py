@@ -34,7 +34,7 @@ StoppedAs = Literal["pruned", "rescaled"]
 """How a stopped trial is reported to the sampler: as PRUNED, or COMPLETE with AP_small as it would
 have become if it had grown like that of others."""
 
-TOLD_AS: StoppedAs = "rescaled"
+REPORTED_AS: StoppedAs = "rescaled"
 """The default, by `benchmarks.search.compare`."""
 
 MAX_SEED = 2**32 - 1
@@ -148,7 +148,7 @@ class EarlyOptions(Group):
     )
     stopped_as: StoppedAs | None = Field(
         default=None,
-        description=f"How stopped trials are reported to the sampler; {TOLD_AS} by default.",
+        description=f"How stopped trials are reported to the sampler; {REPORTED_AS} by default.",
     )
 
     @property
@@ -185,9 +185,9 @@ class EarlyOptions(Group):
             raise SettingsError(f"rungs: {in_words(error).removeprefix('budgets: ')}") from None
 
     @property
-    def told_as(self) -> StoppedAs:
+    def reported_as(self) -> StoppedAs:
         """How stopped trials are reported to the sampler."""
-        return self.stopped_as or TOLD_AS
+        return self.stopped_as or REPORTED_AS
 
 
 class StartOptions(Group):

@@ -77,7 +77,7 @@ class Study:
             settings.goal.objectives,
             settings.goal.constraints,
             self._journal.records,
-            settings.early.told_as,
+            settings.early.reported_as,
         )
         missing = missing_trials(self.records, folders, self._optuna.numbers)
         if missing:

@@ -16,7 +16,7 @@ from searchspace.geometry import (
     shown,
 )
 from searchspace.necks.levels import Index, chosen
-from searchspace.necks.step import NeckStep
+from searchspace.necks.step import NECK_STEPS, NeckStep
 from searchspace.necks.top_down import Channels
 
 
@@ -114,6 +114,7 @@ def multiplications(source: int, target: int) -> tuple[AxisEnlargement, ...]:
     return tuple(found)
 
 
+@NECK_STEPS.register
 class Deconvolve(NeckStep):
     """Add context from coarse maps to fine ones by transposed convolutions (MDSSD, section 3).
 

@@ -10,9 +10,10 @@ from searchspace.geometry import (
     shown,
 )
 from searchspace.necks.levels import Index, chosen, chosen_side
-from searchspace.necks.step import NeckStep
+from searchspace.necks.step import NECK_STEPS, NeckStep
 
 
+@NECK_STEPS.register
 class Join(NeckStep):
     """Concatenate a map of the second path to a level (dual path, section 4: `C`).
 
@@ -47,6 +48,7 @@ class Join(NeckStep):
         return f"second path joined at level {self.level}"
 
 
+@NECK_STEPS.register
 class Split(NeckStep):
     """Continue growth from a map of the second path (dual path, section 4: `S`)."""
 

@@ -18,7 +18,7 @@ from searchspace.geometry import (
     shown,
 )
 from searchspace.necks.levels import Index, chosen
-from searchspace.necks.step import NeckStep
+from searchspace.necks.step import NECK_STEPS, NeckStep
 from searchspace.necks.top_down import Channels
 
 
@@ -29,6 +29,7 @@ class Source(Config):
     channels: Channels
 
 
+@NECK_STEPS.register
 class Fuse(NeckStep):
     """Fuse several maps into one, from which growth continues (FSSD, section 3.2).
 

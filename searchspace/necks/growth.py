@@ -17,9 +17,10 @@ from searchspace.geometry import (
     shown,
 )
 from searchspace.necks.levels import Index, chosen
-from searchspace.necks.step import NeckStep
+from searchspace.necks.step import NECK_STEPS, NeckStep
 
 
+@NECK_STEPS.register
 class L2Norm(NeckStep):
     """Normalise one map by its channels' L2 norm, times a learned scale (SSD, section 3.1)."""
 
@@ -48,6 +49,7 @@ class Growth(Config):
         return conv_size(size, self.kernel, self.stride, self.padding)
 
 
+@NECK_STEPS.register
 class Extend(NeckStep):
     """Grow further levels from `top`, each from the one before, until a map is one cell.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Annotated
 
 from searchspace.config import Config
 from searchspace.geometry import Levels
+from searchspace.registry import Registry
 
 
 class NeckStep(Config, ABC):
@@ -78,3 +80,9 @@ class NeckStep(Config, ABC):
     def only_sets_top(self) -> bool:
         """Whether it only sets `top`, like `split`; rejected if no later step reads that."""
         return False
+
+
+NECK_STEPS = Registry[NeckStep]("neck step")
+
+Step = Annotated[NeckStep, NECK_STEPS]
+"""Any registered step."""

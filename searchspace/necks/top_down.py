@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from searchspace.geometry import Level, Levels, along_axes, conv_size, scaled, shown
-from searchspace.necks.step import NeckStep
+from searchspace.necks.step import NECK_STEPS, NeckStep
 
 Channels = Annotated[int, Field(ge=8)]
 
@@ -26,6 +26,7 @@ def check_order(maps: Sequence[Level]) -> None:
             )
 
 
+@NECK_STEPS.register
 class Pyramid(NeckStep):
     """A feature pyramid network (Lin et al., FPN, 2017, section 3).
 
@@ -50,6 +51,7 @@ class Pyramid(NeckStep):
         return f"pyramid of {self.channels} channels"
 
 
+@NECK_STEPS.register
 class Aggregate(NeckStep):
     """YOLOX's neck: from coarse to fine as in a pyramid, then from fine to coarse again (PAFPN).
 

@@ -139,8 +139,8 @@ def values(folder: Path) -> dict[int, list[Any]]:
     found: dict[int, list[Any]] = {}
     for trial in told(folder):
         if "number" in trial.user_attrs and trial.state != TrialState.RUNNING:
-            told_as = trial.values[0] if trial.state == TrialState.COMPLETE else trial.state
-            found.setdefault(trial.user_attrs["number"], []).append(told_as)
+            reported_as = trial.values[0] if trial.state == TrialState.COMPLETE else trial.state
+            found.setdefault(trial.user_attrs["number"], []).append(reported_as)
     return found
 
 
