@@ -34,6 +34,12 @@ network is large in OpenVINO; that of trained ones is judged by `agreement` in e
 FORMS = [Form(name, p) for name, runtime in RUNTIMES.items() for p in runtime.precisions]
 
 
+def form_case(form: Form) -> object:
+    """A form as a parameter of tests; what is compiled first takes a minute."""
+    marks = pytest.mark.slow if form.runtime == "compile" else ()
+    return pytest.param(form, id=str(form), marks=marks)
+
+
 def detector(classes: int) -> Detector:
     torch.manual_seed(0)
     head = Multibox(priors=ScaledPriors())
@@ -47,7 +53,7 @@ def deployed(form: Form, made: Detector, images: torch.Tensor) -> Deployed:
     return deploy(made, *form, CPU, images if form.precision == "int8" else None)
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("form", [form_case(form) for form in FORMS])
 def test_a_form_says_what_eager_pytorch_says_for_any_batch_and_any_number_of_classes(
     form: Form,
 ) -> None:
