@@ -124,6 +124,10 @@ class TrialConfig(Config):
             )
         return self
 
+    def with_classes(self, number: int) -> TrialConfig:
+        """This trial for data with another number of classes."""
+        return self.changed(detector=self.detector.changed(num_classes=number))
+
     @property
     def deployment(self) -> MeasureConfig:
         """Deployment and measurement of the final detector, quantised or not."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import torch
 
 from detectors.detector import Detector
 from launch.files import SETTINGS, TRIALS
-from searchspace import DetectorConfig, Published, TrialConfig, papers
+from searchspace import DetectorConfig, Published, TrialConfig
 from searchspace.errors import InputError
+from searchspace.papers import nearest_system, system_named
 from searchspace.reading import read_model
 from searchspace.walk import field_names
 
@@ -19,16 +19,27 @@ def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]
     """The detector of a paper's system, a trial's file or a folder, with its published figures.
 
     Raises:
-        ValueError: there is no such system, file or folder, or it holds no detector.
+        InputError: there is no such system, file or folder, or it holds no detector.
     """
-    if name in papers:
-        return papers[name].trial.detector, papers[name].published
-    if Path(name).is_dir():
+    system = None if Path(name).is_file() else system_named(name)
+    if system is None and Path(name).is_dir():
         return saved_detector(Path(name)), None
-    if Path(name).exists():
-        return read_trial(Path(name)).detector, None
-    near = ", ".join(difflib.get_close_matches(name, papers, n=5, cutoff=0.0))
-    raise InputError(f"{name}: neither a file nor a paper's system; the nearest are {near}")
+    return find_trial(name).detector, system and system.published
+
+
+def find_trial(name: str) -> TrialConfig:
+    """The trial in a file, or that of a paper's system; a file comes first.
+
+    Raises:
+        InputError: there is neither, where the nearest system is named, or the file holds no trial.
+    """
+    if Path(name).is_file():
+        return read_trial(Path(name))
+    if system := system_named(name):
+        return system.trial
+    if Path(name).is_dir():
+        raise InputError(f"{name} is a folder; give a file, or the name of a paper's system")
+    raise InputError(f"{name}: neither a file nor a paper's system{nearest_system(name)}")
 
 
 def find_detector(name: str) -> Detector:

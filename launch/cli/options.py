@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from launch.cli import option_types
 from launch.study.options import Option, Text
-from launch.study.search_settings import Device, Weights
+from launch.study.search_settings import DataOptions, Device, Weights
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 
@@ -111,9 +111,26 @@ class DeviceOption(Options):
     device: Device = None
 
 
-class RunOptions(DeviceOption):
-    """Where a trial runs, begins and leaves its files."""
+Settings = Annotated[
+    tuple[Text, ...],
+    Option("PATH=VALUE", "--set"),
+    Field(
+        description="Set a field of the configuration, such as train.epochs=2; the value is JSON, "
+        "or else text.",
+    ),
+]
+AsJson = Annotated[
+    bool,
+    Option(name="--json"),
+    Field(description="Print the result as JSON, and all else to standard error."),
+]
 
+
+class RunOptions(DataOptions, DeviceOption):
+    """How a given trial is changed, on what it runs, and where it leaves its files."""
+
+    settings: Settings = ()
+    as_json: AsJson = False
     weights: Weights = None
     out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
         default=None, description="Folder of its artefacts; a new one in runs/ by default."
@@ -128,10 +145,12 @@ class AncestorOption(Options):
     )
 
 
-TrialFile = Annotated[
-    Path,
+TrialName = Annotated[
+    str,
     typer.Argument(
-        parser=option_types.in_file, metavar="CONFIG", help="A trial configuration as JSON."
+        parser=option_types.text,
+        metavar="NAME|FILE",
+        help="A paper's system, such as mfssd or mfssd@coco, or a trial configuration as JSON.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of random draws.")]

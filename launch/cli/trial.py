@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from launch.cli.bugs import evidence_in
 from launch.cli.from_fields import with_options
-from launch.cli.names import read_trial
-from launch.cli.options import AncestorOption, DataPaths, RunOptions, TrialFile
+from launch.cli.given import given_trial, print_json
+from launch.cli.options import AncestorOption, DataPaths, RunOptions, TrialName
 from launch.cli.terminal import console
 from launch.figures import shown_in, with_name
 from launch.report.epochs import epochs_in_words
 from launch.trial.ancestor import ancestor_beside
-from launch.trial.initial_weights import trial_with_weights
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
 
 
 @with_options
 def trial_command(
-    config: TrialFile,
+    name: TrialName,
     data: DataPaths,
     options: RunOptions,
     start: AncestorOption,
 ) -> None:
-    trial, given = trial_with_weights(read_trial(config), options.weights)
-    source = data.needed_source()
-    folder = options.out or Path("runs/trials") / f"{config.stem}-{trial.digest()}"
-    with evidence_in(folder) as log:
+    given = given_trial(name, data, options, "runs/trials")
+    with evidence_in(given.folder) as log:
         result = run_trial(
-            trial,
-            source,
-            folder,
-            device=options.device,
+            given.config,
+            given.data,
+            given.folder,
             on_epoch=log.note_epoch,
-            progress=sys.stderr.isatty(),
-            weights=given,
-            ancestor=start.ancestor or ancestor_beside(config),
+            ancestor=start.ancestor or ancestor_beside(Path(name)),
+            **given.common,
         )
-    _print_result(result)
-    console.say(f"Artefacts: {folder}")
+    if options.as_json:
+        print_json(result.model_dump(mode="json"))
+    else:
+        _print_result(result)
+    given.say(f"Artefacts: {given.folder}")
 
 
 def _print_result(result: TrialResult) -> None:

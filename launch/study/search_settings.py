@@ -71,12 +71,11 @@ Weights = Annotated[
         "download; none starts from random numbers. All nodes must see it under the same path.",
     ),
 ]
+SkipBad = Annotated[bool, Field(description="Drop bad entries of the data, count them, and go on.")]
 
 
 class DataOptions(Group):
-    skip_bad: bool = Field(
-        default=False, description="Drop bad entries of the data, count them, and go on."
-    )
+    skip_bad: SkipBad = False
 
 
 class BudgetOptions(Group):

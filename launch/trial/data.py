@@ -11,6 +11,9 @@ from detectors.data.reading import read_source
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 
+NAMED = 5
+"""The most dropped entries that are named."""
+
 
 class TrialError(InputError):
     """A configuration that does not fit the data; names field, value and fix."""
@@ -28,9 +31,20 @@ def given_path(name: str, value: Path | str) -> Path:
 
 
 def dropped_in_words(data: TrialData) -> tuple[str, ...]:
-    """For each split with dropped entries, a sentence with the numbers dropped and left."""
+    """For each split with dropped entries, a sentence with the numbers dropped and left, and the
+    first entries dropped."""
     splits = (("training", data.train), ("validation", data.val))
-    return tuple(f"{name} data: {s.dropped_in_words()}" for name, s in splits if s.skipped)
+    return tuple(
+        f"{name} data: {split.dropped_in_words()}; dropped: {_named(split)}"
+        for name, split in splits
+        if split.skipped
+    )
+
+
+def _named(split: Dataset) -> str:
+    """The first dropped entries, as in `annotations[3] id 918`."""
+    labels = list(dict.fromkeys(problem.entry for problem in split.skipped))
+    return ", ".join([*labels[:NAMED], *(["..."] if len(labels) > NAMED else [])])
 
 
 @dataclass(frozen=True)

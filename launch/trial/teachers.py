@@ -15,7 +15,7 @@ import torch
 from compress import check_classes, check_distillation
 from detectors.detector import Detector
 from launch.trial.data import TrialError
-from searchspace import DetectorConfig, Space, TrialConfig
+from searchspace import DetectorConfig, Space, TrialConfig, papers
 from searchspace.config import as_before
 from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Choice, Fixed, options
@@ -27,6 +27,11 @@ LoadTeacher = Callable[[str], Detector]
 
 def load_teacher(name: str) -> Detector:
     """The detector saved in the folder `name`; raises ValueError if it cannot be loaded."""
+    if name in papers and not Path(name).exists():
+        raise InputError(
+            f"it is a paper's system, and there is no folder of that name with its detector: train "
+            f"it with `sparrow trial {name}`, and give the folder of the trained detector instead"
+        )
     return Detector.load(Path(name))
 
 

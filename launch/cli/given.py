@@ -1,0 +1,85 @@
+"""The trial that a command is given: a paper's system or a file, changed by options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from launch.cli.names import find_trial
+from launch.cli.options import DataPaths, RunOptions
+from launch.cli.terminal import console, errors
+from launch.trial.data import TrialData, dropped_in_words
+from launch.trial.initial_weights import trial_with_weights
+from searchspace import TrialConfig
+from searchspace.errors import InputError
+from searchspace.overrides import overridden, sets
+
+NUM_CLASSES = "detector.num_classes"
+
+
+@dataclass(frozen=True)
+class GivenTrial:
+    """A trial as a command runs it.
+
+    Attributes:
+        folder: where it leaves its files.
+        common: arguments of `run_trial` and `ladder` for its device, weights and progress.
+        say: prints a line: to standard error if the result is printed as JSON.
+    """
+
+    config: TrialConfig
+    data: TrialData
+    folder: Path
+    common: dict[str, Any]
+    say: Callable[[str], None]
+
+
+def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> GivenTrial:
+    """The trial with a name or in a file, and the data, both checked.
+
+    A paper's system has as many classes as the data, unless an option sets their number.
+
+    Args:
+        runs: the folder of the default folder.
+    """
+    config = find_trial(name)
+    with _of_option("--set"):
+        config = overridden(config, options.settings)
+    config, weights = trial_with_weights(config, options.weights)
+    source = paths.needed_source()
+    say = errors.say if options.as_json else console.say
+    data = TrialData.read(source, options.skip_bad)
+    for words in dropped_in_words(data):
+        say(words)
+    is_file = Path(name).is_file()
+    if not is_file and not sets(options.settings, NUM_CLASSES):
+        config = config.with_classes(data.train.num_classes)
+    stem = Path(name).stem if is_file else name
+    return GivenTrial(
+        config,
+        data,
+        options.out or Path(runs) / f"{stem}-{config.digest()}",
+        {"device": options.device, "progress": sys.stderr.isatty(), "weights": weights},
+        say,
+    )
+
+
+def print_json(tree: Any) -> None:
+    """Print a result to standard output, in ASCII: names of classes come from others."""
+    typer.echo(json.dumps(tree, indent=1))
+
+
+@contextmanager
+def _of_option(option: str) -> Iterator[None]:
+    """What an option does not take ends the command with status 2 and its name."""
+    try:
+        yield
+    except InputError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
