@@ -58,18 +58,27 @@ class Space:
 
         Backbone and neck are the paper's, except for an activation that initial weights require;
         width, input size, priors and recipe are the nearest in the space. Systems that become equal
-        are listed once.
+        are listed once, and so is one that a paper leaves open to several readings.
         """
-        found: dict[TrialConfig, str] = {}
+        return {names[0]: config for config, names in self.systems().items()}
+
+    def systems(self) -> dict[TrialConfig, tuple[str, ...]]:
+        """The same configurations, each with the names of all systems that become it."""
+        found: dict[TrialConfig, tuple[str, ...]] = {}
+        read: set[str] = set()
         for name, system in papers.items():
+            reading_of = system.reading_of or name
+            if reading_of in read:
+                continue
             try:
                 config = self.nearest(system.trial)
             except ValidationError:
                 continue  # the space has only parts of it, which are incompatible by themselves
             ours, theirs = map(one_whatever_the_start, (config.detector, system.trial.detector))
             if (ours.backbone, ours.neck) == (theirs.backbone, theirs.neck):
-                found.setdefault(config, name)
-        return {name: config for config, name in found.items()}
+                found[config] = (*found.get(config, ()), name)
+                read.add(reading_of)
+        return found
 
     def fix(self, path: str, value: Any) -> Space:
         """The same space with one field fixed, e.g. the number of classes of a data set."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from launch.decisions.inheritance import descend
 from launch.decisions.pruning_ladder import is_time, next_rung
 from launch.records import REFERENCES, UNTRAINED, Origin, TrialRecord
+from launch.study.first_trials import FirstTrials
 from launch.study.optuna_study import OptunaStudy
 from launch.study.samplers import STARTUP_TRIALS, make_sampler
 from launch.study.settings import StudySettings
@@ -23,9 +24,6 @@ random one is drawn."""
 
 EXHAUSTED = 200
 """Consecutive duplicate or invalid draws after which the space counts as exhausted."""
-
-First = Mapping[str, tuple[TrialConfig, Origin]]
-"""The trials that run before anything is drawn, by digest and in order."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Proposals:
         space: Space,
         settings: StudySettings,
         asked: OptunaStudy,
-        first: First,
+        first: FirstTrials,
         seed: int,
     ) -> None:
         self._space = space
@@ -76,15 +74,16 @@ class Proposals:
         """Note whether a proposal was rejected."""
         self.rejected = self.rejected + 1 if rejected else 0
 
-    def find(self, records: Sequence[TrialRecord], spent: float) -> Proposal | None:
+    def find(self, records: Sequence[TrialRecord], trials: int, spent: float) -> Proposal | None:
         """The next trial; None if the space has nothing new.
 
         Args:
             records: the study's trials.
+            trials: number of trials in all.
             spent: spent share of the budget.
         """
         tried = {record.as_drawn.digest(): record for record in records}
-        origin = self._enqueue_planned(tried, spent)
+        origin = self._enqueue_planned(tried, trials, spent)
         found = self._draw(tried, planned=origin != "sampler")
         if found is None:
             return None
@@ -94,24 +93,25 @@ class Proposals:
             config, parent = descend(drawn, records)
         return Proposal(trial, origin, drawn, config, parent)
 
-    def _enqueue_planned(self, tried: Mapping[str, TrialRecord], spent: float) -> Origin:
+    def _enqueue_planned(
+        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
+    ) -> Origin:
         """Enqueue a planned configuration, if any; returns the origin of the next draw."""
-        config, origin = self._planned(tried, spent) or (None, "sampler")
+        config, origin = self._planned(tried, trials, spent) or (None, "sampler")
         if config is not None:
             self._optuna.enqueue(config)
         return origin
 
     def _planned(
-        self, tried: Mapping[str, TrialRecord], spent: float
+        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
     ) -> tuple[TrialConfig, Origin] | None:
-        """The baseline, then the papers' systems, then ladder trials; None for a new draw.
+        """The baseline, then some papers' systems, then ladder trials; None for a new draw.
 
         Args:
             tried: the study's trials by the digest of what the space drew.
         """
-        for digest, (config, origin) in self._first.items():
-            if digest not in tried:
-                return config, origin
+        if found := self._first.next(tried, trials, spent):
+            return found
         records, settings = tuple(tried.values()), self._settings
         if not is_time(records, spent, STARTUP_TRIALS):
             return None
@@ -144,16 +144,6 @@ class Proposals:
                     return trial, config
             self.rejected += 1
         return None
-
-
-def first_trials(space: Space, papers: bool) -> First:
-    """The baseline, then the papers' systems if `papers`."""
-    baseline = space.baseline()
-    planned: dict[str, tuple[TrialConfig, Origin]] = {baseline.digest(): (baseline, "baseline")}
-    if papers:
-        for config in space.papers().values():
-            planned.setdefault(config.digest(), (config, "paper"))
-    return planned
 
 
 def rejected_in_a_row(records: Sequence[TrialRecord]) -> int:

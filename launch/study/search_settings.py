@@ -191,7 +191,9 @@ class EarlyOptions(Group):
 
 class StartOptions(Group):
     papers: bool = Field(
-        default=True, description="Begin with the papers' systems that the space can express."
+        default=True,
+        description="Begin with papers' systems that the space can express, for at most a third of "
+        "the trials and of the budget.",
     )
     weights: Weights = None
     inherit: bool = Field(

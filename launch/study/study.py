@@ -23,7 +23,8 @@ from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study.failures import Failure, common_cause
 from launch.study.journal import Journal, read_journal
 from launch.study.optuna_study import OptunaStudy
-from launch.study.proposals import Proposals, first_trials, rejected_in_a_row
+from launch.study.first_trials import FirstTrials
+from launch.study.proposals import Proposals, rejected_in_a_row
 from launch.study.recovery import (
     check_new,
     journal_gone,
@@ -61,9 +62,8 @@ class Study:
         self.workers = 1
         self._journal = Journal(folder / JOURNAL)
         folders = trial_folders(folder)
-        first = first_trials(self.space, settings.start.papers)
-        planned = {digest: origin for digest, (_, origin) in first.items()}
-        restore(self._journal, folder, folders, settings, self.space, planned)
+        first = FirstTrials(self.space, settings.start.papers)
+        restore(self._journal, folder, folders, settings, self.space, first.origins)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._proposed: set[int] = set()
         # Nothing can be proposed until a running trial reports something.
@@ -264,8 +264,9 @@ class Study:
         return record
 
     def _new_record(self) -> TrialRecord | None:
-        share = share_spent(self._budget(), self._spent())
-        found = self._proposals.find(self.records, share)
+        budget = self._budget()
+        share = share_spent(budget, self._spent())
+        found = self._proposals.find(self.records, budget.trials, share)
         if found is None:
             return None
         number = self._next_number

@@ -6,6 +6,8 @@ structure with 256 channels, represents the system; A, B and C are other reading
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from searchspace.backbones import VGG16, ResNet
 from searchspace.detector import DetectorConfig
 from searchspace.heads import Multibox, Postprocess
@@ -118,7 +120,9 @@ MDSSD: dict[str, PaperSystem] = {
         Published(f"{_LETTER}: TT100K; COCO test-dev", ap_small=0.139, tt100k_map=0.776),
     ),
     **{
-        f"mdssd{input_size}_reading{reading}": _mdssd(input_size, _ANOTHER, reading)
+        f"mdssd{input_size}_reading{reading}": replace(
+            _mdssd(input_size, _ANOTHER, reading), reading_of=f"mdssd{input_size}"
+        )
         for reading in "ABC"
         for input_size in (300, 512)
     },

@@ -43,10 +43,15 @@ class Published:
 
 @dataclass(frozen=True)
 class PaperSystem:
-    """A system of a paper: how to build and train it, and its published figures."""
+    """A system of a paper: how to build and train it, and its published figures.
+
+    Attributes:
+        reading_of: the system that this is another reading of, where a paper does not say all.
+    """
 
     trial: TrialConfig
     published: Published
+    reading_of: str | None = None
 
     @property
     def teacher(self) -> str | None:

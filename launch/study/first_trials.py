@@ -1,0 +1,67 @@
+"""The trials that a search runs before it draws any: the baseline, and some papers' systems."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from detectors.describe import describe
+from launch.decisions.papers_first import Candidate, has_room, in_order, published
+from launch.records import Origin, TrialRecord
+from searchspace import DetectorConfig, Space, TrialConfig, papers
+
+
+class FirstTrials:
+    """The baseline, then papers' systems, as many as `launch.decisions.papers_first` allows.
+
+    Attributes:
+        origins: origin of each of them by the digest of its configuration, also of papers' systems
+            for which there is no room.
+    """
+
+    def __init__(self, space: Space, with_papers: bool) -> None:
+        self._baseline = space.baseline()
+        named = space.systems() if with_papers else {}
+        self._names = {config: names for config, names in named.items() if config != self._baseline}
+        self.origins: dict[str, Origin] = {config.digest(): "paper" for config in self._names}
+        self.origins[self._baseline.digest()] = "baseline"
+
+    def next(
+        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
+    ) -> tuple[TrialConfig, Origin] | None:
+        """The next of them that has not run; None if it is time to draw.
+
+        Args:
+            tried: the study's trials by the digest of what the space drew.
+            trials, spent: number of trials in all, and spent share of the budget.
+        """
+        if self._baseline.digest() not in tried:
+            return self._baseline, "baseline"
+        run = sum(record.origin == "paper" for record in tried.values())
+        if run == len(self._names) or not has_room(trials, spent, run):
+            return None
+        left = (config for config in self._ordered if config.digest() not in tried)
+        return next(((config, "paper") for config in left), None)
+
+    @functools.cached_property
+    def _ordered(self) -> list[TrialConfig]:
+        """The papers' systems in the order in which they run. Computed only if one may run: it
+        builds each of them, without values."""
+        configs = list(self._names)
+        candidates = [
+            Candidate(_macs(config), published([papers[name] for name in self._names[config]]))
+            for config in configs
+        ]
+        return [configs[index] for index in in_order(candidates, _macs(self._baseline))]
+
+
+def _macs(config: TrialConfig) -> float:
+    """The multiply-accumulates of a detector, less the share that its pruning is to remove,
+    whatever that is a share of."""
+    kept = 1 - config.compress.removal.ratio if config.compress.prunes else 1.0
+    return kept * _unpruned_macs(config.detector)
+
+
+@functools.cache
+def _unpruned_macs(detector: DetectorConfig) -> int:
+    return describe(detector).macs
