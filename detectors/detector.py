@@ -64,7 +64,10 @@ class Detector(Network):
     Attributes:
         config: its configuration.
         classes: names of the classes, label 1 first; empty if none were given.
+        new_parts: names of the parameters that the initial weights of a training left random.
     """
+
+    new_parts: frozenset[str] = frozenset()
 
     def __init__(self, config: DetectorConfig, classes: Sequence[str] = ()) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ from launch.trial.errors import SettingsError
 from launch.trial.initial_weights import make_sure, with_weights
 from launch.trial.preconditions import check_objects, check_space
 from launch.trial.run import pick_device
-from launch.trial.teachers import check_named_teachers, teacher_folders
+from launch.trial.teachers import check_named_detectors, detector_folders
 from searchspace import Space, load_plugins, load_space
 from searchspace.errors import InputError
 
@@ -138,7 +138,7 @@ def resume(
     data = _same_data(folder, settings)
     space = Space.restore(settings.space)
     make_sure(space, settings.start.weights)
-    check_named_teachers(settings.teachers, data.classes)
+    check_named_detectors(space, settings.teachers, data.classes)
     with (
         interruptible(),
         open_study(folder, None, on_end) as study,
@@ -185,8 +185,8 @@ def _found(
     device = asked.resources.device
     if driver.here and ENERGY in asked.figures:
         energy_counter(pick_device(device))  # Raises where this machine cannot read it.
-    teachers = teacher_folders(space)
-    check_named_teachers(teachers, read.classes)
+    teachers = detector_folders(space)
+    check_named_detectors(space, teachers, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
     check_space(space, read)
     if driver.measure_on is None:

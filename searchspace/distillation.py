@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from searchspace.config import Config
 from searchspace.domains import Choice, FloatRange
+from searchspace.words import end_of_path
 
 PARENT = "parent"
 """The name of the teacher that is the trial's own detector before pruning."""
@@ -31,7 +31,7 @@ LOCATIONS: dict[Location, str] = {
 
 def taught(teacher: str, lesson: str, weight: float, temperature: float) -> str:
     """Teacher and lesson in words; a saved detector is named by the end of its path."""
-    name = "its parent" if teacher == PARENT else "/".join(PurePath(teacher).parts[-2:])
+    name = "its parent" if teacher == PARENT else end_of_path(teacher)
     return f"taught by {name} ({lesson}, weight {weight:.2g}, temperature {temperature:.2g})"
 
 

@@ -11,7 +11,7 @@ from searchspace.backbones import BACKBONES
 from searchspace.detector import DetectorConfig
 from searchspace.domains import Domain, holds
 from searchspace.errors import InputError
-from searchspace.training import Weights
+from searchspace.training import WEIGHTS_BY_NAME, Weights
 
 WEIGHTS = "train.weights"
 
@@ -67,6 +67,26 @@ def check_trained_with(weights: Weights, detector: DetectorConfig) -> None:
             )
 
 
+def check_start_from(source: DetectorConfig, detector: DetectorConfig) -> None:
+    """Check that weights of a saved detector mean the same in another one: shapes do not show it.
+
+    Raises:
+        ValueError: its backbone is of another family, or has other settings that weights require.
+    """
+    theirs, ours = source.backbone.family, detector.backbone.family
+    if theirs != ours:
+        raise InputError(
+            f"its backbone is {theirs}, not {ours}: give a detector with this backbone, or one of "
+            f"{', '.join(WEIGHTS_BY_NAME)}"
+        )
+    for path in sorted(_required_by_weights(detector)):
+        needed, found = (attrgetter(path)(config) for config in (source, detector))
+        if needed != found:
+            raise InputError(
+                f"it was trained with detector.{path} {needed!r}, not {found!r}: set it to that"
+            )
+
+
 def prepared(weights: Weights, detector: DetectorConfig) -> DetectorConfig:
     """The detector with the settings that its initial weights require, if these are at defaults."""
     usual = {p: v for p, v in presupposed(weights, detector).items() if _is_default(p, detector)}
@@ -98,9 +118,14 @@ def as_named(weights: Weights, detector: DetectorConfig, domain: Domain | None) 
 def one_whatever_the_start(detector: DetectorConfig) -> DetectorConfig:
     """The same value for all detectors that differ only in settings that initial weights
     require."""
-    starts = detector.backbone.starts().values()
-    paths = {"pixels", *(path for presupposed in starts for path in presupposed)}
+    paths = _required_by_weights(detector)
     return _with(detector, {path: _default(path, detector) for path in paths})
+
+
+def _required_by_weights(detector: DetectorConfig) -> set[str]:
+    """The fields of a detector, by path, that some initial weights of its backbone require."""
+    starts = detector.backbone.starts().values()
+    return {"pixels", *(path for presupposed in starts for path in presupposed)}
 
 
 def _with(detector: DetectorConfig, values: Mapping[str, object]) -> DetectorConfig:

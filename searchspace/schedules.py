@@ -1,4 +1,4 @@
-"""Learning-rate schedules after the warm-up: half a cosine, or steps."""
+"""Learning rates: schedules after the warm-up (half a cosine, or steps), and factors by part."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from searchspace.config import Config
+from searchspace.words import TIMES, joined
 
 
 class Cosine(Config):
@@ -61,3 +62,22 @@ class Steps(Config):
 
 
 Schedule = Cosine | Steps
+
+
+class RateFactors(Config):
+    """Factors on the learning rate of some parameters; those of both kinds get their product.
+
+    Attributes:
+        backbone: of the backbone; 0.1 spares what it learned from many images.
+        new: of what the initial weights leave random, such as the neck and the head on a backbone
+            from ImageNet; 2 in FSSD. In a fine-tuning nothing is new.
+    """
+
+    backbone: float = Field(default=1.0, gt=0)
+    new: float = Field(default=1.0, gt=0)
+
+    def in_words(self) -> str:
+        return joined(
+            f"backbone at {self.backbone:.2g}{TIMES} the rate" if self.backbone != 1 else "",
+            f"new parts at {self.new:.2g}{TIMES} the rate" if self.new != 1 else "",
+        )

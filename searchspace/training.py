@@ -6,15 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from searchspace.config import Config
+from searchspace.config import Added, Config
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize, both_axes, one_if_equal
-from searchspace.schedules import Cosine, Schedule
-from searchspace.words import TIMES, joined, percent
+from searchspace.schedules import Cosine, RateFactors, Schedule
+from searchspace.words import TIMES, end_of_path, joined, percent
 
-Weights = Literal["none", "auto", "shapes", "imagenet"]
+Weights = Annotated[str, Field(min_length=1)]
+"""One of `WEIGHTS_BY_NAME`, or the path of a saved detector."""
+
+WEIGHTS_BY_NAME = ("none", "auto", "shapes", "imagenet")
 
 SmallBy = Literal["annotation", "input"]
 
@@ -224,7 +227,11 @@ class TrainConfig(Config):
             trained on generated shapes that ships with the package. `imagenet`: the weights that
             torchvision or timm publishes. `auto`: `imagenet` where these exist for the backbone,
             else `none`; a trial says which as soon as it is drawn or run, and the detector's pixels
-            and activation become those that the weights were trained with.
+            and activation become those that the weights were trained with. Any other value is the
+            path of a saved detector, whose weights are taken for the whole detector where names and
+            shapes match, and the head's rows where the names of classes match: the folder of a
+            detector or of a trial (then its detector before pruning), or a file of tensors.
+        rates: factors on the learning rate of the backbone and of new parts.
         nesterov: Nesterov momentum, for `sgd` only.
         schedule: how the rate falls after the warm-up. A space without a kind of its own keeps
             the cosine.
@@ -248,6 +255,7 @@ class TrainConfig(Config):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=1e-4, ge=0)
+    rates: Annotated[RateFactors, Added()] = RateFactors()
     schedule: Annotated[Schedule, Fixed("cosine"), Field(discriminator="kind")] = Cosine()
     warmup_epochs: float = Field(default=1.0, ge=0)
     warmup_steps: int | None = Field(default=None, ge=0)
@@ -268,14 +276,21 @@ class TrainConfig(Config):
         mosaic = self.augment.in_words()
         plain = f" but for {self.plain_epochs} epochs" if mosaic and self.plain_epochs else ""
         return joined(
+            f"starts from {end_of_path(self.start)}" if self.start else "",
             self.copy_paste.in_words(),
             f"{mosaic}{plain}",
             f"EMA {self.ema:g}" if self.ema else "",
             self.multi_scale.in_words(),
             self.schedule.in_words(),
+            self.rates.in_words(),
             self.small_objects.in_words(),
             self.distillation.in_words(),
         )
+
+    @property
+    def start(self) -> str | None:
+        """The path of the saved detector that training starts from, if `weights` is one."""
+        return None if self.weights in WEIGHTS_BY_NAME else self.weights
 
     def is_plain(self, epoch: int) -> bool:
         """Whether an epoch, counted from 0, is one of the last, without mosaic."""
@@ -310,6 +325,15 @@ class TrainConfig(Config):
                 "detector"
             )
         return distillation
+
+    @model_validator(mode="after")
+    def _has_something_old(self) -> TrainConfig:
+        if self.weights == "none" and self.rates.new != 1:
+            raise ValueError(
+                f"rates.new {self.rates.new:g}: with weights 'none' all parts are new; set it to 1 "
+                "and change learning_rate, or name weights to start from"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_something_to_keep(self) -> TrainConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -19,3 +21,8 @@ def on_axes(number: float | tuple[float, float]) -> str:
 def percent(share: float) -> str:
     """A share as a whole number of percent: `40 %`."""
     return f"{100 * share:.0f} %"
+
+
+def end_of_path(path: str) -> str:
+    """The last two parts of a path, which tell saved detectors apart."""
+    return "/".join(PurePath(path).parts[-2:])

@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ def fit(
     trained.to(detector.device).to(memory_format=torch.channels_last).train()
     detector.backbone.freeze(config.frozen)
     sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
-    optimizer = _optimizer(trained, config)
+    optimizer = _optimizer(detector, trained, config)
     total, warm = config.epochs * len(loader), config.warmup(len(loader))
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
     run = _Run(detector, trained, sizes, optimizer, scheduler, config, terms)
@@ -220,20 +220,39 @@ class _Run:
         return state["epochs"]
 
 
-def _optimizer(trained: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    # Scales and biases are not decayed: only slimming's penalty may act on scales.
-    learning = [p for p in trained.parameters() if p.requires_grad]
-    matrices = [p for p in learning if p.ndim > 1]
-    vectors = [p for p in learning if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+def _optimizer(
+    detector: Detector, trained: nn.Module, config: TrainConfig
+) -> torch.optim.Optimizer:
+    groups = _parameter_groups(detector, trained, config)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate)
     return torch.optim.SGD(
         groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
     )
+
+
+def _parameter_groups(
+    detector: Detector, trained: nn.Module, config: TrainConfig
+) -> list[dict[str, Any]]:
+    """The parameters by factor on their rate, matrices before vectors."""
+    factors: dict[Tensor, float] = {}
+    for name, parameter in detector.named_parameters():
+        of_part = config.rates.backbone if name.startswith("backbone.") else 1.0
+        factors[parameter] = of_part * (config.rates.new if name in detector.new_parts else 1.0)
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for parameter in trained.parameters():
+        if parameter.requires_grad:
+            key = factors.get(parameter, 1.0), parameter.ndim <= 1
+            groups.setdefault(key, []).append(parameter)
+    # Scales and biases are not decayed: only slimming's penalty may act on scales.
+    return [
+        {
+            "params": parameters,
+            "lr": config.learning_rate * factor,
+            "weight_decay": 0.0 if vectors else config.weight_decay,
+        }
+        for (factor, vectors), parameters in sorted(groups.items(), key=operator.itemgetter(0))
+    ]
 
 
 def autocast_type(precision: str, detector: Detector, device: torch.device) -> torch.dtype:

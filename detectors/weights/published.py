@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -26,6 +26,7 @@ from torchvision.models import (
 )
 
 from searchspace.backbones import VGG16, Backbone, MobileNetV1, ResNet, Timm
+from searchspace.digests import sha256
 from searchspace.errors import InputError
 
 State = Mapping[str, Tensor]
@@ -193,22 +194,35 @@ def _knock(name: str) -> None:
         urlopen(Request(url, method="HEAD"), timeout=SECONDS).close()
 
 
-def _read(file: Path) -> State:
-    """The tensors of a file; its name may end in the first digits of its SHA-256."""
-    if digits := re.search(r"-([0-9a-f]{8,})$", file.stem):
-        with open(file, "rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if not found.startswith(digits[1]):
-            raise WeightsUnavailable(
-                f"{file}: damaged: its SHA-256 begins with {found[:8]}, not {digits[1]}; download "
-                "it again"
-            )
+def read_state(file: Path) -> State:
+    """The tensors of a file, by name.
+
+    Raises:
+        WeightsUnavailable: it is missing, damaged, or holds something else.
+    """
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, EOFError) as error:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, SafetensorError, EOFError, UnpicklingError) as error:
         raise WeightsUnavailable(f"{file}: cannot be read as weights ({error})") from None
+    if not (isinstance(state, Mapping) and all(isinstance(t, Tensor) for t in state.values())):
+        raise WeightsUnavailable(
+            f"{file}: holds something other than tensors by name; write it with "
+            "torch.save(detector.state_dict(), file)"
+        )
+    return state
+
+
+def _read(file: Path) -> State:
+    """The tensors of a published file, whose name may end in the first digits of its SHA-256."""
+    digits = re.search(r"-([0-9a-f]{8,})$", file.stem)
+    if digits and not (found := sha256(file)).startswith(digits[1]):
+        raise WeightsUnavailable(
+            f"{file}: damaged: its SHA-256 begins with {found[:8]}, not {digits[1]}; download it "
+            "again"
+        )
+    return read_state(file)
 
 
 @contextmanager

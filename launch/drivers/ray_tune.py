@@ -38,7 +38,7 @@ from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.run import check_for_ray
-from launch.trial.teachers import PackedDetector, named_teachers, teachers_in
+from launch.trial.teachers import PackedDetector, named_detectors, teachers_in
 from searchspace import load_plugins
 from searchspace.errors import InputError
 
@@ -150,7 +150,7 @@ def _tuner(
     target = driver.measure_on
     meter = TargetMeter.on(target, data, study.stages.resolve() / SPEEDS) if target else None
     load = teachers_in(study.settings.teachers)
-    teachers = {name: PackedDetector.of(load(name)) for name in named_teachers(study.space)}
+    teachers = {name: PackedDetector.of(load(name)) for name in named_detectors(study.space)}
     # Parameters are put into Ray's object store once; workers of a node share the arrays.
     trainable = tune.with_resources(
         tune.with_parameters(

@@ -68,7 +68,8 @@ Weights = Annotated[
     Field(
         title="Weights from",
         description="Folder of published weights that backbones start from, instead of a "
-        "download; none starts from random numbers. All nodes must see it under the same path.",
+        "download, or a saved detector whose weights are taken where they fit; none starts from "
+        "random numbers. All nodes must see it under the same path.",
     ),
 ]
 SkipBad = Annotated[bool, Field(description="Drop bad entries of the data, count them, and go on.")]

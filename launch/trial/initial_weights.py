@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from detectors.detector import Detector
 from detectors.weights.imagenet import load_imagenet_backbone
-from detectors.weights.place import Placement, inherit
-from detectors.weights.published import Published
+from detectors.weights.place import Placement, inherit, place
+from detectors.weights.published import Published, State, read_state
 from detectors.weights.shapes import load_shapes_backbone
 from launch.trial.data import TrialError
+from launch.trial.teachers import LoadTeacher, is_saved_detector
 from searchspace import Space, TrialConfig
 from searchspace.backbones import BACKBONES
 from searchspace.domains import options
-from searchspace.initial_weights import WEIGHTS, WIDEST
+from searchspace.errors import InputError
+from searchspace.initial_weights import WEIGHTS, WIDEST, check_start_from
 from searchspace.reading import in_words
-from searchspace.training import TrainConfig
+from searchspace.training import WEIGHTS_BY_NAME, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +41,8 @@ def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | 
     Afterwards all weights that the space may need are on this machine.
 
     Args:
-        asked: a folder or file with published weights, `none` for random weights, None to download
-            them if needed.
+        asked: a folder or file with published weights, a saved detector to start from, `none` for
+            random weights, None to download them if needed.
 
     Raises:
         WeightsUnavailable: published weights that the space may need are not available.
@@ -48,6 +51,8 @@ def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | 
     if str(asked) == NONE:
         return space.fix(WEIGHTS, NONE), None
     given = None if asked is None else Path(asked).resolve()
+    if given and is_saved_detector(given):
+        return space.fix(WEIGHTS, str(given)), None
     if given and not any(True for _ in _needed(space)):
         raise TrialError(
             f"--weights {asked}: the space {space.name} has {WEIGHTS} "
@@ -75,6 +80,9 @@ def trial_with_weights(
     try:
         if str(asked) == NONE:
             return config.changed(train=config.train.changed(weights=NONE)), None
+        if asked is not None and is_saved_detector(Path(asked)):
+            train = config.train.changed(weights=str(Path(asked).resolve()))
+            return config.changed(train=train), None
         started = config.started()
     except ValidationError as error:
         raise TrialError(f"the trial's configuration: {in_words(error)}") from None
@@ -92,33 +100,100 @@ def make_sure_of(config: TrialConfig, given: Path | None) -> None:
         Published.of(config.detector.backbone).make_sure(given)
 
 
+def load_start(name: str, load: LoadTeacher) -> Detector | State:
+    """The saved detector that `train.weights` names, or the tensors of a file without one.
+
+    Args:
+        load: loads the saved detectors that the configuration names.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = Path(name)
+    return read_state(path) if path.is_file() and not is_saved_detector(path) else load(name)
+
+
+def check_saved_start(config: TrialConfig, classes: Sequence[str], load: LoadTeacher) -> None:
+    """Raise `TrialError` if training cannot start from the saved detector that `train.weights`
+    names: it is missing, computes another function, or none of its weights fit the backbone."""
+    name = config.train.start
+    if name is None:
+        return
+    try:
+        source = load_start(name, load)
+    except InputError as error:
+        names = ", ".join(WEIGHTS_BY_NAME)
+        raise TrialError(f"{WEIGHTS} {name!r}: {error}; or use one of {names}") from None
+    with torch.device("meta"):
+        detector = Detector(config.detector, classes)
+    try:
+        if isinstance(source, Detector):
+            check_start_from(source.config, config.detector)
+        placed = _place_saved(detector, source)
+    except InputError as error:
+        raise TrialError(f"{WEIGHTS} {name!r}: {error}") from None
+    if not any(n.startswith("backbone.") for n in (*placed.copied, *placed.sliced)):
+        raise TrialError(
+            f"{WEIGHTS} {name!r}: none of its weights fit the backbone, e.g. not "
+            f"{next(iter(placed.unplaced), 'any')}: give a detector with the same detector.backbone"
+        )
+
+
 def fill(
     detector: Detector,
     recipe: TrainConfig,
     given: Path | None,
     ancestor: Detector | None,
+    saved: Detector | State | None,
 ) -> dict[str, Any]:
     """Give a detector the initial weights of its recipe; returns each `Placement`, by source.
+
+    `detector.new_parts` become the parameters that none of them reached.
 
     Args:
         given: a folder or file with published weights; None downloads them.
         ancestor: a trained detector, whose weights are copied if they fit.
+        saved: the one that the recipe names.
     """
     placed: dict[str, Placement] = {}
-    if recipe.weights == "shapes":
+    if saved is not None:
+        placed[WEIGHTS] = _place_saved(detector, saved)
+    elif recipe.weights == "shapes":
         placed[WEIGHTS] = load_shapes_backbone(detector)
     elif recipe.weights == "imagenet":
         placed[WEIGHTS] = load_imagenet_backbone(detector, given)
     if ancestor is not None:
         placed["ancestor"] = inherit(detector, ancestor)
     for source, placement in placed.items():
+        value = f" {recipe.weights}" if source == WEIGHTS else ""
         if missing := placement.missing:
-            value = f" {recipe.weights}" if source == WEIGHTS else ""
             logger.warning(
                 f"{source}{value}: {len(missing)} tensors of the detector are not among these "
                 f"weights and are random: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
             )
+        if known := placement.classes:
+            logger.warning(
+                f"{source}{value}: the head starts from these weights for {len(known)} of "
+                f"{len(detector.classes)} classes, by name; the others are random"
+            )
+    detector.new_parts = _new_parts(detector, placed.values())
     return {source: asdict(placement) for source, placement in placed.items()}
+
+
+def _place_saved(detector: Detector, saved: Detector | State) -> Placement:
+    """Copy what fits of a saved detector; only a wider one's layers are sliced, because in one of
+    the same width they would be other layers by the same name."""
+    if isinstance(saved, Detector):
+        return inherit(detector, saved, slices=saved.config.width > detector.config.width)
+    with torch.no_grad():
+        return place(detector, saved, slices=False)
+
+
+def _new_parts(detector: Detector, placed: Iterable[Placement]) -> frozenset[str]:
+    """The parameters that none of the initial weights reached."""
+    reached = {name for found in placed for name in (*found.copied, *found.sliced)}
+    names = (name for name, _ in detector.named_parameters())
+    return frozenset(n for n in names if not {n, n.removeprefix("backbone.")} & reached)
 
 
 def _needed(space: Space) -> Iterator[Published]:

@@ -26,6 +26,7 @@ from detectors.dry_run import norms_of_one_cell
 from detectors.training.multi_scale import InputSizes
 from launch.figures import FIGURES
 from launch.trial.data import TrialData, TrialError
+from launch.trial.initial_weights import check_saved_start
 from launch.trial.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace import Space, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed, options
@@ -60,6 +61,7 @@ def check_fits(
         if found := fault(config, data):
             raise TrialError(found)
     check_teachers(config, data.classes, load_teacher)
+    check_saved_start(config, data.classes, load_teacher)
 
 
 def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
@@ -125,6 +127,7 @@ def _wrong(config: TrialConfig, data: TrialData, load: LoadTeacher) -> str | Non
             return found
     try:
         check_teachers(config, data.classes, load)
+        check_saved_start(config, data.classes, load)
     except TrialError as error:
         return str(error)
     return None

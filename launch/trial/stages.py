@@ -37,14 +37,15 @@ from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
 from detectors.timing.cost import Cost
 from detectors.training.train import OnSnapshot, Snapshots, Term, fit
+from detectors.weights.published import State
 from launch.figures import Source, own_versions
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.data import TrialData
-from launch.trial.initial_weights import fill, make_sure_of
+from launch.trial.initial_weights import fill, load_start, make_sure_of
 from launch.trial.meter import Meter, score
 from launch.trial.store import Artefact, Store
-from launch.trial.teachers import LoadTeacher, fingerprint
+from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors
 from searchspace.compression import Int8
 from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
@@ -85,6 +86,7 @@ class _Training:
         name: `dense` or `compact`.
         teacher: the teacher named by `distillation`.
         sparsity: strength of the sparsity term; 0 for none.
+        start: fingerprint of the saved detector that the recipe starts from, if any.
     """
 
     name: str
@@ -92,13 +94,16 @@ class _Training:
     distillation: Distillation
     teacher: Detector | None
     sparsity: float = 0.0
+    start: str | None = None
 
     def inputs(self) -> dict[str, Any]:
-        """The inputs that determine its outcome; a teacher counts by content, not by path."""
+        """The inputs that determine its outcome; saved detectors count by content, not by path."""
         taught = self.distillation.cause("teacher")
         if self.teacher is not None:
             taught["teacher"] = fingerprint(self.teacher)
         recipe = self.recipe.cause("distillation")
+        if self.start is not None:
+            recipe["weights"] = self.start
         return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
 
     def terms(self, detector: Detector) -> list[Term]:
@@ -116,7 +121,7 @@ class Stages:
         store: the artefacts, of this trial only or shared with others.
         device: the device for training.
         meter: scores and measures detectors, there or elsewhere.
-        load_teacher: loads the teachers that the configuration names.
+        load_teacher: loads the saved detectors that the configuration names.
         rungs: numbers of training epochs after which a snapshot is scored and `on_rung` is called.
             An exception from it ends the training, which another attempt resumes.
         weights: a folder or file with published weights; None downloads them.
@@ -145,6 +150,19 @@ class Stages:
             folder=self.ancestor.resolve(), fingerprint=fingerprint(load_ancestor(self.ancestor))
         )
 
+    @functools.cached_property
+    def _saved_start(self) -> str | None:
+        """The fingerprint of the saved detector that `train.weights` names, if any."""
+        saved = self._saved()
+        if saved is None:
+            return None
+        is_detector = isinstance(saved, Detector)
+        return fingerprint(saved) if is_detector else fingerprint_of_tensors(saved)
+
+    def _saved(self) -> Detector | State | None:
+        name = self.config.train.start
+        return None if name is None else load_start(name, self.load_teacher)
+
     def predict(self) -> Cost:
         """The predicted cost of the detector, measured before training."""
         pruning = self.config.compress.pruning
@@ -163,12 +181,13 @@ class Stages:
     def train(self) -> Artefact:
         """The trained detector, before pruning."""
         training, inputs = self._dense()
+        recipe = training.recipe
 
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
             ancestor = load_ancestor(self.ancestor) if self.ancestor else None
-            start = fill(detector, self.config.train, self.weights, ancestor)
+            start = fill(detector, recipe, self.weights, ancestor, self._saved())
             write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 
@@ -239,7 +258,9 @@ class Stages:
                 "warmup_steps": None,
             }
         )
-        training = _Training("compact", recipe, lesson, self._teacher(lesson, dense))
+        training = _Training(
+            "compact", recipe, lesson, self._teacher(lesson, dense), start=self._saved_start
+        )
 
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
@@ -325,7 +346,9 @@ class Stages:
         recipe = self.config.train
         teacher = self._teacher(recipe.distillation, None)
         strength = sparsity(self.config)
-        training = _Training("dense", recipe, recipe.distillation, teacher, strength)
+        training = _Training(
+            "dense", recipe, recipe.distillation, teacher, strength, self._saved_start
+        )
         inputs = self._described() | training.inputs() | self._samples()
         # Like a teacher, it counts by content, not by path.
         return training, inputs | ({"ancestor": self.start.fingerprint} if self.start else {})

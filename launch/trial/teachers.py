@@ -1,11 +1,14 @@
-"""Teachers of a configuration or a space: loading, checking, and sharing between processes."""
+"""Saved detectors that a configuration or a space names: teachers, and detectors to start from.
+
+They are loaded, checked, and shared between processes.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,26 +16,48 @@ import numpy as np
 import torch
 
 from compress import check_classes, check_distillation
-from detectors.detector import Detector
+from detectors.detector import FACTS, Detector
+from detectors.detector import WEIGHTS as WEIGHTS_FILE
+from launch.files import DENSE
 from launch.trial.data import TrialError
-from searchspace import DetectorConfig, Space, TrialConfig, papers
+from searchspace import DetectorConfig, Space, TrialConfig
 from searchspace.config import as_before
 from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Choice, Fixed, options
 from searchspace.errors import InputError
+from searchspace.initial_weights import WEIGHTS
+from searchspace.papers import system_named
+from searchspace.training import WEIGHTS_BY_NAME
 
 LoadTeacher = Callable[[str], Detector]
-"""Loads the teacher with a name in a configuration."""
+"""Loads the saved detector with a name in a configuration, a teacher or one to start from."""
 
 
 def load_teacher(name: str) -> Detector:
-    """The detector saved in the folder `name`; raises ValueError if it cannot be loaded."""
-    if name in papers and not Path(name).exists():
+    """The detector saved at the path `name`; raises ValueError if it cannot be loaded."""
+    if system_named(name) and not Path(name).exists():
         raise InputError(
             f"it is a paper's system, and there is no folder of that name with its detector: train "
             f"it with `sparrow trial {name}`, and give the folder of the trained detector instead"
         )
-    return Detector.load(Path(name))
+    return Detector.load(detector_folder(Path(name)))
+
+
+def detector_folder(path: Path) -> Path:
+    """The folder of the detector at a path: of a trial, that of its detector before pruning; of a
+    detector's file of weights, the folder that it lies in."""
+    if (path / DENSE / FACTS).is_file():
+        return path / DENSE
+    return path.parent if path.name == WEIGHTS_FILE and _is_detector(path.parent) else path
+
+
+def is_saved_detector(path: Path) -> bool:
+    """Whether there is a saved detector at a path, with its configuration."""
+    return _is_detector(detector_folder(path))
+
+
+def _is_detector(folder: Path) -> bool:
+    return (folder / FACTS).is_file()
 
 
 @dataclass(frozen=True)
@@ -67,7 +92,16 @@ def fingerprint(detector: Detector) -> str:
     config = detector.config
     digest = hashlib.sha256(config.model_dump_json(exclude=as_before(config)).encode())
     digest.update(repr(detector.classes).encode())
-    for name, tensor in sorted(detector.state_dict().items()):
+    return _with_tensors(digest, detector.state_dict())
+
+
+def fingerprint_of_tensors(state: Mapping[str, torch.Tensor]) -> str:
+    """The same for weights without a configuration."""
+    return _with_tensors(hashlib.sha256(), state)
+
+
+def _with_tensors(digest: hashlib._Hash, state: Mapping[str, torch.Tensor]) -> str:
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy())
     return digest.hexdigest()[:16]
@@ -90,32 +124,44 @@ def check_teachers(
             raise TrialError(f"{path}.teacher {distillation.teacher!r}: {error}") from None
 
 
-def check_named_teachers(folders: Mapping[str, Path], classes: Sequence[str]) -> None:
-    """Raise `TrialError` if a teacher named by a space is missing or has other classes.
+def check_named_detectors(
+    space: Space, folders: Mapping[str, Path], classes: Sequence[str]
+) -> None:
+    """Raise `TrialError` if a detector named by a space is missing, or a teacher has other classes.
 
     Args:
-        folders: their folders by name; see `teacher_folders`.
+        folders: their folders by name; see `detector_folders`.
     """
-    for name, folder in folders.items():
+    teachers = _named(_teacher_domains(space))
+    for name in named_detectors(space):
         try:
-            check_classes(load_teacher(str(folder)), classes)
+            detector = load_teacher(str(folders[name]))
+            if name in teachers:
+                check_classes(detector, classes)
         except InputError as error:
-            raise TrialError(f"teacher {name!r} of the space: {error}") from None
+            what = "teacher" if name in teachers else WEIGHTS
+            raise TrialError(f"{what} {name!r} of the space: {error}") from None
 
 
-def named_teachers(space: Space) -> tuple[str, ...]:
-    """The names of the saved detectors that a space may draw as teachers."""
-    names = (name for _, domain in _teacher_domains(space) for name in options(domain))
-    return tuple(dict.fromkeys(name for name in names if name != PARENT))
+def named_detectors(space: Space) -> tuple[str, ...]:
+    """The names of the saved detectors that a space may draw as teachers or to start from."""
+    start = space.domains.get(WEIGHTS)
+    starts = [(WEIGHTS, start)] if isinstance(start, Choice | Fixed) else []
+    return _named([*_teacher_domains(space), *starts])
 
 
-def teacher_folders(space: Space) -> dict[str, Path]:
-    """The folders of the teachers named by a space, relative to the working folder."""
-    return {name: Path(name).resolve() for name in named_teachers(space)}
+def detector_folders(space: Space) -> dict[str, Path]:
+    """The folders of the detectors named by a space, relative to the working folder."""
+    return {name: detector_folder(Path(name).resolve()) for name in named_detectors(space)}
+
+
+def _named(domains: Iterable[tuple[str, Choice | Fixed]]) -> tuple[str, ...]:
+    names = (name for _, domain in domains for name in options(domain))
+    return tuple(dict.fromkeys(n for n in names if n not in (PARENT, *WEIGHTS_BY_NAME)))
 
 
 def teachers_in(folders: Mapping[str, Path]) -> LoadTeacher:
-    """Loads teachers by name from these folders."""
+    """Loads detectors by name from these folders."""
     return functools.partial(_load_from, dict(folders))
 
 

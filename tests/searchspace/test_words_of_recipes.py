@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from searchspace import TrainConfig, TrialConfig
-from searchspace.schedules import Cosine, Steps
+from searchspace.schedules import Cosine, RateFactors, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale
 from searchspace.words import TIMES
 
@@ -42,6 +42,11 @@ def words(**recipe: object) -> str:
         ),
         ({"schedule": Steps()}, "rate falls at 67, 92 %"),
         ({"schedule": Cosine(floor=0.05)}, "rate falls to 5 %"),
+        ({"weights": "runs/mine/ssd/dense"}, "starts from ssd/dense"),
+        (
+            {"weights": "ssd", "rates": RateFactors(backbone=0.1, new=2)},
+            f"starts from ssd, backbone at 0.1{TIMES} the rate, new parts at 2{TIMES} the rate",
+        ),
     ],
 )
 def test_a_recipe_is_described_by_its_differences(recipe: dict[str, object], text: str) -> None:

@@ -14,7 +14,7 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.training.train import Snapshots, TrainingFailed, autocast_type, fit, rate_factor
-from searchspace.schedules import Cosine, Steps
+from searchspace.schedules import Cosine, RateFactors, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale, SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
@@ -39,8 +39,11 @@ def config(**fields: object) -> TrainConfig:
 def train(shapes: tuple[Dataset, Dataset], make_detector: MakeDetector) -> Callable:
     """Trains a fresh detector on the eight images; gives it and its mean losses by epoch."""
 
-    def run(settings: TrainConfig, **options: object) -> tuple[Detector, list[dict[str, float]]]:
+    def run(
+        settings: TrainConfig, new_parts: frozenset[str] = frozenset(), **options: object
+    ) -> tuple[Detector, list[dict[str, float]]]:
         detector = make_detector(input_size=SIZE)
+        detector.new_parts = new_parts
         loader = TrainingLoader(shapes[0], settings, SIZE, seed=0)
         history: list[dict[str, float]] = []
         options.setdefault("on_epoch", lambda _, losses: history.append(losses))
@@ -165,6 +168,30 @@ def test_the_recipe_reaches_the_optimizer(train: Callable, make_detector: MakeDe
     assert plain.abs().max() > 1e-3
     assert torch.allclose(nesterov, 1.9 * plain, atol=1e-5)
     assert torch.allclose(warm, plain / 4, atol=1e-5)
+
+
+def test_new_parts_and_the_backbone_have_rates_of_their_own(
+    train: Callable, make_detector: MakeDetector
+) -> None:
+    """In one step, a parameter moves as many times as far as its factor says."""
+    one_step = {"epochs": 1, "batch_size": 8, "warmup_steps": 0, "max_gradient": 1e9}
+    one_step |= {"weights": "shapes", "weight_decay": 0.1}
+    before = make_detector(input_size=SIZE).state_dict()
+    new = frozenset({"backbone.layer13.1.0.weight", "head.boxes.0.weight", "head.boxes.0.bias"})
+    even, factored = (
+        train(config(**one_step, rates=rates), new)[0].state_dict()
+        for rates in (RateFactors(), RateFactors(backbone=0.1, new=2))
+    )
+    for name, factor in {
+        "backbone.layer13.1.0.weight": 0.2,
+        "backbone.layer12.1.0.weight": 0.1,
+        "head.boxes.0.weight": 2,
+        "head.boxes.0.bias": 2,
+        "head.boxes.1.weight": 1,
+    }.items():
+        step = even[name] - before[name]
+        assert step.abs().max() > 1e-4, name
+        assert torch.allclose(factored[name] - before[name], factor * step, atol=1e-6), name
 
 
 def test_averaged_weights_are_what_training_ends_with(train: Callable) -> None:

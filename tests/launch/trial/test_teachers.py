@@ -16,10 +16,10 @@ from launch.trial.run import run_trial
 from launch.trial.teachers import (
     PackedDetector,
     check_teachers,
+    detector_folders,
     fingerprint,
     load_teacher,
-    named_teachers,
-    teacher_folders,
+    named_detectors,
     teachers_in,
 )
 from searchspace import CompressConfig, Space, TrialConfig
@@ -148,10 +148,10 @@ def school(space: Space, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> Spac
 def test_teachers_are_named_as_given_and_found_from_anywhere(
     school: Space, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert named_teachers(school) == ("teacher",)
+    assert named_detectors(school) == ("teacher",)
     path = "compress.pruning.slimming.distillation.channel_wise.teacher"
-    assert named_teachers(Space("both", {path: Choice("parent", "teacher")})) == ("teacher",)
-    folders = teacher_folders(school)
+    assert named_detectors(Space("both", {path: Choice("parent", "teacher")})) == ("teacher",)
+    folders = detector_folders(school)
     assert folders == {"teacher": teacher.resolve()}
     monkeypatch.chdir("/")
     found = teachers_in(folders)("teacher")
