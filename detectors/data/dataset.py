@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pycocotools.coco import COCO
@@ -52,8 +53,8 @@ class Dataset:
         """Foreground classes."""
         return len(self.categories)
 
-    def label_of(self, category_id: int) -> int:
-        """The label 1..num_classes of a category; raises KeyError for an unknown id."""
+    def label_of(self, category_id: int | None) -> int:
+        """The label 1..num_classes of a category; raises KeyError for an unknown id or None."""
         return self._labels[category_id]
 
     def category_of(self, label: int) -> int:
@@ -63,25 +64,36 @@ class Dataset:
         return self.categories[label - 1].id
 
     @cached_property
-    def _labels(self) -> dict[int, int]:
+    def _labels(self) -> dict[int | None, int]:
         return {category.id: label for label, category in enumerate(self.categories, start=1)}
 
     def ground_truth(self) -> COCO:
-        """The split as pycocotools' object, boxes as [x, y, width, height] in pixels."""
+        """The split as pycocotools' object, boxes as [x, y, width, height] in pixels.
+
+        An ignore region of all classes is one of each class in it.
+        """
         coco = COCO()
         coco.dataset = {
             "info": {},  # loadRes of some releases copies it
             "images": [_image_entry(image) for image in self.images],
             "categories": [{"id": item.id, "name": item.name} for item in self.categories],
-            "annotations": [
-                _annotation_entry(annotation)
-                for image in self.images
-                for annotation in self.annotations[image.id]
-            ],
+            "annotations": self._by_class(),
         }
         with contextlib.redirect_stdout(io.StringIO()):
             coco.createIndex()
         return coco
+
+    def _by_class(self) -> list[dict[str, object]]:
+        """The annotations as COCO's entries, each of a class."""
+        known = [item for image in self.images for item in self.annotations[image.id]]
+        new = itertools.count(1 + max((item.id for item in known), default=0))
+        entries = [_annotation_entry(item) for item in known if item.category_id is not None]
+        for region in (item for item in known if item.category_id is None):
+            entries += [
+                _annotation_entry(replace(region, id=next(new), category_id=category.id))
+                for category in self.categories
+            ]
+        return entries
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,6 +135,8 @@ def _annotation_entry(annotation: Annotation) -> dict[str, object]:
         "area": annotation.area,
         "iscrowd": int(annotation.iscrowd),
     }
+    if annotation.difficult:
+        entry["difficult"] = 1
     if annotation.segmentation is not None:
         entry["segmentation"] = annotation.segmentation
     return entry

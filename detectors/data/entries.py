@@ -65,13 +65,15 @@ def read_images(entries: Iterable[Entry], folder: Path, sized: bool = True) -> T
     """The image entries, without opening their files; `folder` (resolved) has the files.
 
     Args:
-        sized: each entry has a width and a height; otherwise they are 0 until the file is opened.
+        sized: each entry has a width and a height; otherwise it may lack both, which are 0 then
+            until the file is opened.
     """
     table: Table[ImageRecord] = Table()
     owners: dict[Path, str] = {}
     for entry in entries:
         key, path = entry.integer("id", 0), _image_path(entry, folder)
-        width, height = (entry.integer(side, 1) if sized else 0 for side in ("width", "height"))
+        stated = sized or "width" in entry.fields or "height" in entry.fields
+        width, height = (entry.integer(side, 1) if stated else 0 for side in ("width", "height"))
         if path is not None and owners.setdefault(path, entry.label) != entry.label:
             _reject_taken(entry, "file_name", entry.fields["file_name"], owners[path])
         if key is not None:
@@ -156,9 +158,16 @@ def _check_size(table: Table[ImageRecord], record: ImageRecord, facts: ImageFact
 
 
 def read_annotations(
-    entries: Iterable[Entry], images: Table[ImageRecord], categories: Table[Category]
+    entries: Iterable[Entry],
+    images: Table[ImageRecord],
+    categories: Table[Category],
+    difficult: bool = False,
 ) -> list[Annotation]:
-    """The valid annotations that refer to a valid image and category, by ascending id."""
+    """The valid annotations that refer to a valid image and category, by ascending id.
+
+    Args:
+        difficult: entries may be marked as difficult; otherwise such a mark is ignored.
+    """
     owners: dict[int, str] = {}
     annotations = []
     for entry in entries:
@@ -168,9 +177,10 @@ def read_annotations(
             entry.reject(what, "number the annotations from 1")
         elif key is not None and owners.setdefault(key, entry.label) != entry.label:
             _reject_taken(entry, "id", key, owners[key])
+        hard = difficult and entry.flag("difficult")
         annotation = _read_annotation(entry, key, images, categories)
         if annotation is not None:
-            annotations.append(annotation)
+            annotations.append(replace(annotation, difficult=True) if hard else annotation)
     return sorted(annotations, key=lambda annotation: annotation.id)
 
 
@@ -178,17 +188,18 @@ def _read_annotation(
     entry: Entry, key: int | None, images: Table[ImageRecord], categories: Table[Category]
 ) -> Annotation | None:
     image_id = _reference(entry, "image_id", images)
-    category_id = _reference(entry, "category_id", categories)
+    region = entry.fields.get("category_id", 0) is None and entry.fields.get("iscrowd") == 1
+    category_id = None if region else _reference(entry, "category_id", categories)
     image = None if image_id is None else images.records.get(image_id)
     box = read_box(entry, image)
     area = read_area(entry, box)
-    iscrowd = entry.integer("iscrowd", 0, 1) if "iscrowd" in entry.fields else 0
+    iscrowd = entry.flag("iscrowd")
     segmentation = read_segmentation(entry, image)
     if not entry.ok or image_id in images.broken or category_id in categories.broken:
         return None
-    if key is None or image_id is None or category_id is None or box is None or area is None:
+    if key is None or image_id is None or box is None or area is None:
         return None  # each of these has made the entry one that is not ok
-    return Annotation(key, image_id, category_id, box, area, bool(iscrowd), segmentation)
+    return Annotation(key, image_id, category_id, box, area, iscrowd, segmentation)
 
 
 def _reference(entry: Entry, key: str, table: Table) -> int | None:

@@ -23,7 +23,8 @@ class Split:
 
     Attributes:
         images: the folder that its images lie in, or in folders below.
-        annotations: the file that says what is on them; a reader finds others from it.
+        annotations: the file that says what is on them, from which a reader finds others, or a
+            folder of such files.
         reader: the name of the reader of its format.
     """
 
@@ -71,12 +72,13 @@ class Entries:
 
     Attributes:
         images: `id`, from 0; `file_name`, relative to `Split.images`; `width` and `height` in
-            pixels, unless the format does not state them.
+            pixels, which may be left out if the format does not always state them.
         categories: `id`, from 0, and `name`.
-        annotations: `id`, from 1; `image_id`; `category_id`; `bbox` as [x, y, width, height] in
-            pixels from the image's upper left corner. May be left out: `area` in pixels, by default
-            the box's; `iscrowd`, 1 for an ignore region; `segmentation`, as polygons or run lengths
-            of COCO.
+        annotations: `id`, from 1; `image_id`; `category_id`, or None for an ignore region of all
+            classes; `bbox` as [x, y, width, height] in pixels from the image's upper left corner.
+            May be left out: `area` in pixels, by default the box's; `iscrowd`, 1 for an ignore
+            region; `segmentation`, as polygons or run lengths of COCO; `difficult`, 1 for an object
+            that is not scored, if the reader `flags_difficult`.
         given: how many images and annotations there were, if some could not even become entries.
     """
 
@@ -104,13 +106,15 @@ class Reader(ABC):
     Attributes:
         name: what studies call it.
         layout: what must lie in a folder of its format, for messages.
-        states_sizes: whether the format states width and height of each image. They are compared
-            with the file then, and otherwise taken from it.
+        states_sizes: whether the format states width and height of each image. Where they are
+            stated, they are compared with the file, and otherwise taken from it.
+        flags_difficult: whether annotations may be `difficult`; where not, the word means nothing.
     """
 
     name: ClassVar[str]
     layout: ClassVar[str]
     states_sizes: ClassVar[bool] = True
+    flags_difficult: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, folder: Path) -> bool:
@@ -141,13 +145,25 @@ class Reader(ABC):
 
     def missing(self, split: Split) -> list[Problem]:
         """A problem for each part of a split that does not exist."""
-        images, file = split.images, split.annotations
-        parts = (
-            (images, "image folder", _absent(images, images.is_dir(), "not a folder")),
-            (file, "annotation file", _absent(file, file.is_file(), "not a file")),
-        )
-        fix = f"expected layout: {self.layout}"
-        return [Problem(str(path), part, what, fix) for path, part, what in parts if what]
+        return missing_parts(split, self.layout)
+
+
+def missing_parts(split: Split, layout: str, in_folder: bool = False) -> list[Problem]:
+    """A problem for the image folder or the annotations of a split where they do not exist.
+
+    Args:
+        layout: what must lie in a folder of the format.
+        in_folder: `split.annotations` is a folder of files.
+    """
+    images, given = split.images, split.annotations
+    absent = _absent(images, images.is_dir(), "not a folder")
+    if in_folder:
+        kind, lacking = "folder", _absent(given, given.is_dir(), "not a folder")
+    else:
+        kind, lacking = "file", _absent(given, given.is_file(), "not a file")
+    parts = ((images, "image folder", absent), (given, f"annotation {kind}", lacking))
+    fix = f"expected layout: {layout}"
+    return [Problem(str(path), part, what, fix) for path, part, what in parts if what]
 
 
 READERS: Names[Reader] = Names("data reader")

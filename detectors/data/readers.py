@@ -1,6 +1,6 @@
 """Data readers: the formats of annotated images that can be found in a folder and read."""
 
-from detectors.data import coco
+from detectors.data import coco, tt100k, visdrone, voc
 from detectors.data.reader import (
     READERS,
     DataSource,
@@ -18,4 +18,7 @@ __all__ = [
     "Split",
     "coco",
     "register_reader",
+    "tt100k",
+    "visdrone",
+    "voc",
 ]

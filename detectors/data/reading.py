@@ -42,7 +42,9 @@ def read_split(split: Split, skip_bad: bool = False) -> Dataset:
     category_table = read_categories(listed.categories)
     image_table = read_images(listed.images, split.images, reader.states_sizes)
     files = inspect_images(image_table, split.images)
-    found = read_annotations(listed.annotations, image_table, category_table)
+    found = read_annotations(
+        listed.annotations, image_table, category_table, reader.flags_difficult
+    )
     usable = image_table.usable()
     by_image: dict[int, list[Annotation]] = {image.id: [] for image in usable}
     for annotation in found:

@@ -30,6 +30,9 @@ class ImageRecord:
 class Annotation:
     """One object, or one ignore region (`iscrowd`), of an image.
 
+    A `difficult` object is trained on but not scored: a detection of it is neither right nor wrong.
+    `category_id` is None for an ignore region of all classes, in which objects are not annotated.
+
     `box` is (x1, y1, x2, y2) in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height.
     `area` in pixels is the file's, or the box's if the file has none. `segmentation` is a list
     of polygons [x, y, x, y, ...], a run-length encoding {"counts", "size"}, or None.
@@ -37,11 +40,17 @@ class Annotation:
 
     id: int
     image_id: int
-    category_id: int
+    category_id: int | None
     box: Box
     area: float
     iscrowd: bool
     segmentation: list | dict | None
+    difficult: bool = False
+
+    @property
+    def scored(self) -> bool:
+        """Whether a detector that misses it scores less."""
+        return not (self.iscrowd or self.difficult)
 
 
 @dataclass(frozen=True)

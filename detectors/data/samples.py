@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 
 from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
 from detectors.data.dataset import Annotation, Dataset, ImageRecord
+from detectors.data.ignored import blanked
 from detectors.data.images import load_image
 from detectors.data.mosaic import mosaic
 from detectors.data.transforms import Sample, box_tensor, training_transform
@@ -42,6 +43,8 @@ class ImageCache:
 
 class TrainingSet(data.Dataset[Sample]):
     """Augmented training images of one epoch, followed by the additional images of copy-paste.
+
+    Ignore regions of all classes are filled with the mean colour.
 
     A sample depends only on seed, epoch and index, not on the worker or the order of loading. Its
     target has `boxes`, `labels`, `area` (the annotation's, in square pixels of the original image)
@@ -98,7 +101,7 @@ class TrainingSet(data.Dataset[Sample]):
             pastes = list(self._copy(record, copy))
         elif rng.random() < self.config.copy_paste.probability:
             pastes = list(self._pastes(record, rng))
-        image = self._cache.get(record)
+        image = blanked(self._cache.get(record), self.split.annotations[record.id])
         image = paint(image, pastes) if pastes else image
         return tv_tensors.Image(image), self._target(record, pastes)
 

@@ -108,6 +108,10 @@ class Entry:
             return value
         return None
 
+    def flag(self, key: str) -> bool:
+        """Whether a key that may be missing is 1 and not 0."""
+        return key in self.fields and self.integer(key, 0, 1) == 1
+
     def text(self, key: str) -> str | None:
         if not self.has(key):
             return None

@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from compress.quantisation import spread
+from detectors.data.image_files import image_files
 from detectors.data.images import inspect_image, load_image
 from detectors.data.transforms import evaluation_transform
 from detectors.runtimes.agreement import count
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 MOST = 128
 """The most images that are read from a folder."""
 
@@ -65,7 +63,7 @@ class Pictures:
         """
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
-        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+        files = image_files(folder)
         if not files:
             raise InputError(f"{folder}: no images to calibrate int8 on")
         chosen, resize = spread(files, most), evaluation_transform(size)

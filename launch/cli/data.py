@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
+from detectors.data.dataset import Dataset
 from detectors.data.readers import Split
-from detectors.data.reading import read_split
+from detectors.data.reading import read_source, read_split
 from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
 from detectors.data.subset import cut_annotations
 from detectors.detector import SMALL_AREA
 from detectors.files import write_atomically
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.options import Seed
+from launch.cli.options import FolderOrFile, Seed
 from launch.cli.terminal import console
 from launch.study.search_settings import DataOptions
 
@@ -53,22 +54,31 @@ def shapes_command(
 
 
 @with_options
-def check_command(
-    images: Annotated[
-        Path,
-        typer.Option(parser=option_types.in_folder, metavar="FOLDER", help="Image folder."),
-    ],
-    annotations: CocoFile,
-    data: DataOptions,
-) -> None:
-    split = read_split(Split(images, annotations), data.skip_bad)
-    objects = [a for found in split.annotations.values() for a in found]
+def check_command(source: FolderOrFile, data: DataOptions) -> None:
+    found = source.read()
+    if isinstance(found, Split):
+        _say_checked(found, read_split(found, data.skip_bad))
+    else:
+        train, val = read_source(found, data.skip_bad)
+        _say_checked(found.train, train)
+        _say_checked(found.val, val)
+
+
+def _say_checked(split: Split, read: Dataset) -> None:
+    """What a split holds, and what was dropped of it."""
+    annotated = [a for items in read.annotations.values() for a in items]
+    objects = [a for a in annotated if not a.iscrowd]
     small = sum(a.area < SMALL_AREA for a in objects)
+    numbers = {
+        "difficult": sum(a.difficult for a in objects),
+        "ignore regions": len(annotated) - len(objects),
+    }
+    more = "".join(f", {number} {name}" for name, number in numbers.items() if number)
     console.say(
-        f"{annotations}: {len(split.images)} images, {len(objects)} objects ({small} small) of "
-        f"{split.num_classes} categories, {split.dropped_in_words()}"
+        f"{split.annotations}: {len(read.images)} images, {len(objects)} objects ({small} small"
+        f"{more}) of {read.num_classes} categories, {read.dropped_in_words()}"
     )
-    for problem in split.skipped:
+    for problem in read.skipped:
         console.say(f"dropped: {problem.entry}: {problem.what}")
 
 

@@ -15,7 +15,7 @@ from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 
 if TYPE_CHECKING:
-    from detectors.data.readers import DataSource
+    from detectors.data.readers import DataSource, Split
 
 InFolder = Annotated[Path, BeforeValidator(option_types.in_folder)]
 InFile = Annotated[Path, BeforeValidator(option_types.in_file)]
@@ -84,6 +84,31 @@ class DataPaths(Options):
         if source is None:
             raise typer.BadParameter("give --data, or the four paths of images and annotations")
         return source
+
+
+class FolderOrFile(Options):
+    """Annotated images: a folder with training and validation data, or one COCO file."""
+
+    model_config = ConfigDict(title="Data")
+
+    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Folder of a known layout, such as COCO's or Pascal VOC's."
+    )
+    images: _images = None
+    annotations: _annotations = None
+
+    def read(self) -> DataSource | Split:
+        """Both splits, or the one given."""
+        # Only here: a help text needs no torch.
+        from detectors.data.readers import DataSource, Split
+
+        if bool(self.data) == bool(self.images or self.annotations):
+            raise typer.BadParameter("give --data, or --images and --annotations")
+        if self.data:
+            return DataSource.from_folder(self.data)
+        if not (self.images and self.annotations):
+            raise typer.BadParameter("give both --images and --annotations")
+        return Split(self.images, self.annotations)
 
 
 class StudyOptions(Options):

@@ -9,12 +9,12 @@ import typer
 from pydantic import Field
 from torchvision.io import encode_png
 
-from detectors.data.readers import DataSource, Split
+from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from launch.cli.contact_sheet import OTHER, PASTED, SMALL, contact_sheet
 from launch.cli.from_fields import usage_errors, with_options
 from launch.cli.names import read_trial
-from launch.cli.options import InFile, InFolder, Options, OutFile, Seed
+from launch.cli.options import FolderOrFile, InFile, Options, OutFile, Seed
 from launch.cli.terminal import console
 from launch.study.options import Option
 from launch.study.search_settings import DataOptions
@@ -28,29 +28,6 @@ MOST_SIDE = 8192
 PASTING = ("copies", "pastes", "probability", "source")
 PLAIN = {"photometric": 0.0, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
 """What `--plain` leaves out."""
-
-
-class PreviewSource(Options):
-    """The images that are drawn from; of a folder its training images."""
-
-    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Data folder, whose training images are shown."
-    )
-    images: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Folder of images, in place of --data."
-    )
-    annotations: Annotated[InFile | None, Option("FILE")] = Field(
-        default=None, description="COCO file, in place of --data."
-    )
-
-    def split(self) -> Split:
-        if bool(self.data) == bool(self.images or self.annotations):
-            raise typer.BadParameter("give --data, or --images and --annotations")
-        if self.data:
-            return DataSource.from_folder(self.data).train
-        if not (self.images and self.annotations):
-            raise typer.BadParameter("give both --images and --annotations")
-        return Split(self.images, self.annotations)
 
 
 class Recipe(Options):
@@ -106,10 +83,12 @@ class SheetOptions(Options):
 
 @with_options
 def preview_command(
-    source: PreviewSource, recipe: Recipe, data: DataOptions, sheet: SheetOptions, seed: Seed = 0
+    source: FolderOrFile, recipe: Recipe, data: DataOptions, sheet: SheetOptions, seed: Seed = 0
 ) -> None:
     train, input_size = recipe.read()
-    split = read_split(source.split(), data.skip_bad)
+    found = source.read()
+    chosen = found.train if isinstance(found, DataSource) else found
+    split = read_split(chosen, data.skip_bad)
     drawn = contact_sheet(split, train, input_size, sheet.count, seed)
     sheet.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.out.write_bytes(encode_png(drawn).numpy().tobytes())

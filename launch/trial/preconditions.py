@@ -67,7 +67,7 @@ def check_fits(
 def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
     """Raise `TrialError` if the validation data leave all scores, or one of `figures`,
     undefined."""
-    objects = [a for found in data.val.annotations.values() for a in found if not a.iscrowd]
+    objects = [a for found in data.val.annotations.values() for a in found if a.scored]
     rows = [FIGURES[name] for name in figures]
     if not objects:
         score = next((row.label for row in rows if row.objects), "AP")

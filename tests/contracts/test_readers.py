@@ -79,8 +79,90 @@ def write_text(folder: Path, objects: Objects) -> None:
     (folder / "boxes.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-WRITERS: dict[str, Callable[[Path, Objects], None]] = {"coco": write_coco, "boxes": write_text}
-"""By the name of a reader, what writes its format."""
+def write_voc(folder: Path, objects: Objects) -> None:
+    """Corners are counted from 1, and the last pixel belongs to the box."""
+    year = folder / "VOC2007"
+    for name in ("Annotations", "ImageSets/Main"):
+        (year / name).mkdir(parents=True, exist_ok=True)
+    for split, own in (("train", "trainval"), ("val", "test")):
+        names = [Path(name).stem for name in objects if name.startswith(split)]
+        (year / f"ImageSets/Main/{own}.txt").write_text("\n".join(names))
+    for name, found in objects.items():
+        things = "".join(
+            f"<object><name>{label}</name><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>"
+            f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            for label, (x1, y1, x2, y2) in found
+        )
+        file = year / f"Annotations/{Path(name).stem}.xml"
+        file.write_text(f"<annotation>{things}</annotation>")
+
+
+def write_tt100k(folder: Path, objects: Objects) -> None:
+    for part in ("train", "val"):
+        names = [Path(name).stem for name in objects if name.startswith(part)]
+        (in_tt100k(folder / part / "ids.txt")).write_text("\n".join(names))
+    images = {
+        Path(name).stem: {
+            "path": str(in_tt100k(Path(name))),
+            "objects": [
+                {"category": label, "bbox": {"xmin": x1, "ymin": y1, "xmax": x2, "ymax": y2}}
+                for label, (x1, y1, x2, y2) in found
+            ],
+        }
+        for name, found in objects.items()
+    }
+    (folder / "annotations.json").write_text(json.dumps({"imgs": images, "types": ["cat", "dog"]}))
+
+
+def write_visdrone(folder: Path, objects: Objects) -> None:
+    for name, found in objects.items():
+        file = in_visdrone(folder / name).parents[1] / f"annotations/{Path(name).stem}.txt"
+        file.parent.mkdir(exist_ok=True)
+        lines = [
+            f"{x1},{y1},{x2 - x1},{y2 - y1},1,{VISDRONE[label][0]},0,0"
+            for label, (x1, y1, x2, y2) in found
+        ]
+        file.write_text("\n".join(lines))
+
+
+VISDRONE = {"cat": (4, "car"), "dog": (5, "van")}
+"""Its classes are given: number and name of those that stand for ours."""
+
+
+def in_voc(path: Path) -> Path:
+    return path.parents[1] / "VOC2007/JPEGImages" / path.name
+
+
+def in_tt100k(path: Path) -> Path:
+    return path.parents[1] / path.parent.name.replace("val", "test") / path.name
+
+
+def in_visdrone(path: Path) -> Path:
+    return path.parents[1] / f"VisDrone2019-DET-{path.parent.name}/images" / path.name
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What writes a format, and where it has an image `train/a.png`."""
+
+    write: Callable[[Path, Objects], None]
+    place: Callable[[Path], Path] = Path
+
+    def write_images(self, folder: Path) -> None:
+        for name, size in SIZES.items():
+            file = self.place(folder / name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (9, 99, 199)).save(file)
+
+
+WRITERS = {
+    "coco": Writer(write_coco),
+    "tt100k": Writer(write_tt100k, in_tt100k),
+    "visdrone": Writer(write_visdrone, in_visdrone),
+    "voc": Writer(write_voc, in_voc),
+    "boxes": Writer(write_text),
+}
+"""By the name of a reader."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,25 +184,33 @@ class Format:
     def reader(self) -> Reader:
         return READERS[self.name]
 
+    def image(self, name: str) -> Path:
+        return WRITERS[self.name].place(self.folder / name)
+
+    def write(self, objects: Objects) -> None:
+        shutil.rmtree(self.folder / "annotations", ignore_errors=True)
+        WRITERS[self.name].write(self.folder, objects)
+
 
 @pytest.fixture(params=WRITERS)
 def form(request: pytest.FixtureRequest, tmp_path: Path) -> Format:
     """A folder of a format."""
     folder = tmp_path / "data"
-    for name, size in SIZES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, (9, 99, 199)).save(folder / name)
-    WRITERS[request.param](folder, OBJECTS)
-    return Format(request.param, folder)
+    WRITERS[request.param].write_images(folder)
+    form = Format(request.param, folder)
+    form.write(OBJECTS)
+    return form
 
 
-def objects_of(folder: Path, *splits: Dataset) -> dict[str, set[Any]]:
+def objects_of(form: Format, *splits: Dataset) -> dict[str, set[Any]]:
+    names = {form.image(name): name for name in OBJECTS}
+    ours = {theirs: label for label, (_, theirs) in VISDRONE.items()}
+    labels = [{c.id: ours.get(c.name, c.name) for c in split.categories} for split in splits]
     return {
-        image.path.relative_to(folder).as_posix(): {
-            (split.categories[split.label_of(item.category_id) - 1].name, item.box)
-            for item in split.annotations[image.id]
+        names[image.path]: {
+            (known[item.category_id], item.box) for item in split.annotations[image.id]
         }
-        for split in splits
+        for split, known in zip(splits, labels, strict=True)
         for image in split.images
     }
 
@@ -136,7 +226,7 @@ def test_every_reader_has_a_writer_here() -> None:
 
 def test_what_was_written_is_read(form: Format) -> None:
     splits = read(form.folder)
-    assert objects_of(form.folder, *splits) == {n: set(found) for n, found in OBJECTS.items()}
+    assert objects_of(form, *splits) == {n: set(found) for n, found in OBJECTS.items()}
     sizes = {(i.path.name, i.width, i.height) for split in splits for i in split.images}
     assert sizes == {(name.split("/")[1], *size) for name, size in SIZES.items()}
     assert [split.listed for split in splits] == [(3, 3), (1, 2)]
@@ -150,36 +240,40 @@ def test_the_fingerprint_is_the_same_wherever_the_folder_lies(form: Format, tmp_
 
 
 def test_missing_images_are_named_or_dropped_with_their_boxes(form: Format) -> None:
-    (form.folder / "train/a.png").unlink()
+    form.image("train/a.png").unlink()
     source = DataSource.from_folder(form.folder)
-    with pytest.raises(DataError, match=r"a\.png' does not exist") as caught:
+    with pytest.raises(DataError, match=r"a\.(png|jpg)' does not exist") as caught:
         read_split(source.train)
     assert len(caught.value.problems) == 1
     rest = read_split(source.train, skip_bad=True)
-    assert objects_of(form.folder, rest) == {
+    assert objects_of(form, rest) == {
         name: set(OBJECTS[name]) for name in ("train/b.png", "train/c.png")
     }
 
 
 def test_a_box_outside_its_image_is_a_problem(form: Format) -> None:
     box = ("dog", (1.0, 2.0, 61.0, 22.0))
-    shutil.rmtree(form.folder / "annotations", ignore_errors=True)
-    WRITERS[form.name](form.folder, OBJECTS | {"train/a.png": [box]})
+    form.write(OBJECTS | {"train/a.png": [box]})
     with pytest.raises(DataError, match=r"reaches 21 px outside the image of 40x30") as caught:
         read(form.folder)
     [problem] = caught.value.problems
-    assert problem.file == str(DataSource.from_folder(form.folder).train.annotations)
+    file = DataSource.from_folder(form.folder).train.annotations
+    own = {"voc": form.folder / "VOC2007/Annotations/a.xml", "visdrone": file / "a.txt"}
+    assert problem.file == str(own.get(form.name, file))
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_missing_part_is_named_with_the_layout(form: Format, part: str) -> None:
-    (form.folder / part).rename(form.folder / "away")
+    folder = form.image(f"{part}/a.png").parent
+    folder.rename(form.folder / "away")
     with pytest.raises(DataError) as caught:
         DataSource.from_folder(form.folder)
-    [problem] = caught.value.problems
-    assert problem.file == str(form.folder / part)
-    assert problem.what == "does not exist"
-    assert problem.fix == f"expected layout: {form.reader.layout}"
+    # Both splits of a year of VOC have one folder of images.
+    assert len(caught.value.problems) == (2 if form.name == "voc" else 1)
+    for problem in caught.value.problems:
+        assert problem.file == str(folder)
+        assert problem.what == "does not exist"
+        assert problem.fix == f"expected layout: {form.reader.layout}"
 
 
 def test_a_study_stores_its_reader(form: Format, tmp_path: Path) -> None:
@@ -206,16 +300,17 @@ def test_a_folder_of_no_format_is_refused_with_those_there_are(tmp_path: Path) -
 
 
 def test_a_folder_of_two_formats_is_refused(form: Format) -> None:
-    for name, write in WRITERS.items():
-        if name != form.name:
-            write(form.folder, OBJECTS)
-    with pytest.raises(DataError, match="is laid out for the readers coco and boxes; keep the"):
+    other = "coco" if form.name == "boxes" else "boxes"
+    WRITERS[other].write(form.folder, OBJECTS)
+    both = " and ".join(name for name in READERS if name in (form.name, other))
+    with pytest.raises(DataError, match=f"is laid out for the readers {both}; keep the"):
         DataSource.from_folder(form.folder)
 
 
 def test_a_reader_that_is_not_loaded_is_named() -> None:
-    with pytest.raises(ValueError, match=r"no data reader 'voc'; choose from coco, boxes; if a pl"):
-        Split(Path("images"), Path("x.xml"), "voc")
+    known = "coco, tt100k, visdrone, voc, boxes"
+    with pytest.raises(ValueError, match=f"no data reader 'yolo'; choose from {known}; if a pl"):
+        Split(Path("images"), Path("x.txt"), "yolo")
 
 
 def test_a_class_that_is_no_reader_is_refused() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torchvision.io import read_image
 
 from detectors.data.readers import DataSource, Split
@@ -57,6 +58,29 @@ def test_options_that_do_not_go_together(run: Run, arguments: tuple, message: st
     code, text = run("data", "preview", *arguments)
     assert code == 2
     assert message in text
+
+
+def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
+    for part, line in (
+        ("train", "1,1,9,9,1,4,0,0,\n9,9,40,40,0,0,0,0"),
+        ("val", "1,1,0,9,1,4,0,0"),
+    ):
+        folder = tmp_path / f"VisDrone2019-DET-{part}"
+        for name in ("images", "annotations"):
+            (folder / name).mkdir(parents=True)
+        (folder / "annotations/a.txt").write_text(line)
+        Image.new("RGB", (64, 64)).save(folder / "images/a.jpg")
+    assert run("data", "check", "--data", tmp_path)[0] == 1
+    code, text = run("data", "check", "--data", tmp_path, "--skip-bad")
+    assert code == 0, text
+    text = " ".join(text.split())
+    assert "train/annotations: 1 images, 1 objects (1 small, 1 ignore regions) of 10 categ" in text
+    assert "val/annotations: 1 images, 0 objects (0 small) of 10 categories, 1 bad entries" in text
+    assert "dropped: line 1: bbox [1.0, 1.0, 0.0, 9.0] is 0 wide and 9 high" in text
+    code, text = run(
+        "data", "preview", "--data", tmp_path, "--skip-bad", "--out", tmp_path / "p.png"
+    )
+    assert code == 0, text
 
 
 def test_the_subset_command_writes_once(run: Run, shapes_folder: Path, tmp_path: Path) -> None:

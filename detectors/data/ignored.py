@@ -1,0 +1,42 @@
+"""Regions in which objects of no class are annotated, as training sees them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from detectors.data.records import Annotation, Box
+from detectors.data.transforms import MEAN_COLOUR
+
+
+def blanked(image: Tensor, annotations: Sequence[Annotation]) -> Tensor:
+    """An image with its ignore regions of all classes filled with the mean colour.
+
+    Objects that are not annotated there cannot be learned as background then, whatever the head
+    and the augmentation. Annotated objects keep their pixels.
+
+    Args:
+        image: uint8 [3, H, W]; it is not modified.
+        annotations: those of the image.
+    """
+    regions = [item.box for item in annotations if item.category_id is None]
+    if not regions:
+        return image
+    fill = torch.tensor(MEAN_COLOUR, dtype=image.dtype)[:, None, None]
+    filled = image.clone()
+    for box in regions:
+        filled[:, *_pixels(box)] = fill
+    for item in annotations:
+        if not item.iscrowd:
+            where = (slice(None), *_pixels(item.box))
+            filled[where] = image[where]
+    return filled
+
+
+def _pixels(box: Box) -> tuple[slice, slice]:
+    """The rows and columns that a box touches."""
+    x1, y1, x2, y2 = box
+    return slice(math.floor(y1), math.ceil(y2)), slice(math.floor(x1), math.ceil(x2))

@@ -1,0 +1,46 @@
+"""The image files in a folder by their names, and many small files at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder and those below it, by name."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+
+
+def names_by_stem(folder: Path) -> dict[str, str]:
+    """The names of the image files in a folder by what stands before the suffix.
+
+    Of several with one stem, JPEG comes first, and a file without an image's suffix, which is its
+    own stem, last. A missing folder has none.
+    """
+    found: dict[str, str] = {}
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    for name in sorted(names, key=lambda name: (_rank(name), name)):
+        suffix = Path(name).suffix
+        is_image = suffix.lower() in SUFFIXES
+        found.setdefault(name.removesuffix(suffix) if is_image else name, name)
+    return found
+
+
+def in_parallel(read: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
+    """What is read from files, in their order; threads wait for the disk side by side."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        yield from pool.map(read, files)
+
+
+def _rank(name: str) -> int:
+    suffix = Path(name).suffix.lower()
+    return 0 if suffix in (".jpg", ".jpeg") else 1 if suffix in SUFFIXES else 2

@@ -1,0 +1,113 @@
+"""VisDrone's format: a text file for each image, a line for each object or ignore region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detectors.data.image_files import in_parallel, names_by_stem
+from detectors.data.reader import DataSource, Entries, Reader, Split, missing_parts, register_reader
+from detectors.data.validation import Entry, Problem
+from searchspace.reading import Unreadable, read_text, shown
+
+CLASSES = (
+    "pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus",
+    "motor",
+)  # fmt: skip
+REGION, OTHERS = 0, 11
+"""Categories whose boxes are ignore regions: regions without annotations, and other vehicles."""
+
+FIELDS = 8
+"""Of a line: x, y, width, height, score, category, truncation, occlusion."""
+
+
+@register_reader
+class VisDrone(Reader):
+    """VisDrone's detection task (Zhu et al., Detection and Tracking Meet Drones Challenge, 2021).
+
+    Regions of category 0, objects of category 11 and lines with a score of 0 are ignore regions of
+    all classes. Truncation and occlusion are not used.
+    """
+
+    name = "visdrone"
+    layout = "VisDrone2019-DET-train/ and VisDrone2019-DET-val/, each with images/ and annotations/"
+    states_sizes = False
+
+    def recognises(self, folder: Path) -> bool:
+        return any(_part(folder, name).is_dir() for name in ("train", "val"))
+
+    def source(self, folder: Path) -> DataSource:
+        parts = (_part(folder, name) for name in ("train", "val"))
+        return DataSource(*(Split(p / "images", p / "annotations", self.name) for p in parts))
+
+    def missing(self, split: Split) -> list[Problem]:
+        return missing_parts(split, self.layout, in_folder=True)
+
+    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+        stems = names_by_stem(split.images)
+        files = sorted(split.annotations.glob("*.txt"))
+        lost = sorted(stems.keys() - {file.stem for file in files})
+        for stem in lost:
+            fix = f"add {stem}.txt, empty if there is nothing on it, or remove the image"
+            what = f"there is no file for {str(split.images / stems[stem])!r}"
+            problems.append(Problem(str(split.annotations), stem, what, fix))
+        images: list[Entry] = []
+        annotations: list[Entry] = []
+        lines = 0
+        for number, (file, text) in enumerate(
+            zip(files, in_parallel(_text, files), strict=True), start=1
+        ):
+            if isinstance(text, Problem):
+                problems.append(text)
+                continue
+            name = stems.get(file.stem, f"{file.stem}.jpg")
+            images.append(Entry(file, "image", {"id": number, "file_name": name}, problems))
+            for place, line in enumerate(text.splitlines(), start=1):
+                if not line.strip():
+                    continue
+                lines += 1
+                try:
+                    fields = _fields(line) | {"id": lines, "image_id": number}
+                except ValueError:
+                    problems.append(_not_a_line(file, place, line))
+                else:
+                    annotations.append(Entry(file, f"line {place}", fields, problems))
+        categories = [
+            Entry(split.annotations, name, {"id": number, "name": name}, problems)
+            for number, name in enumerate(CLASSES, start=1)
+        ]
+        return Entries(images, categories, annotations, given=(len(files) + len(lost), lines))
+
+
+def _text(file: Path) -> str | Problem:
+    try:
+        return read_text(file)
+    except Unreadable as error:
+        return Problem.of(error)
+
+
+def _fields(line: str) -> dict[str, object]:
+    """The fields of an annotation; raises ValueError for what is no line. It may end in a comma."""
+    parts = line.strip().removesuffix(",").split(",")
+    box = [float(part) for part in parts[:4]]
+    score, category, *rest = (int(part) for part in parts[4:])
+    if len(rest) != FIELDS - 6 or score not in (0, 1):
+        raise ValueError(line)
+    region = score == 0 or category in (REGION, OTHERS)
+    return {
+        "bbox": box,
+        "category_id": None if region else category,
+        "iscrowd": int(region),
+    }
+
+
+def _not_a_line(file: Path, place: int, line: str) -> Problem:
+    fix = (
+        "write x,y,width,height,score,category,truncation,occlusion as numbers, the score as 0 or 1"
+    )
+    return Problem(str(file), f"line {place}", f"is {shown(line)}", fix)
+
+
+def _part(folder: Path, name: str) -> Path:
+    """The folder of a part, of whatever year."""
+    found = sorted(folder.glob(f"VisDrone*-DET-{name}"))
+    return found[-1] if found else folder / f"VisDrone2019-DET-{name}"

@@ -1,0 +1,235 @@
+"""Pascal VOC's format: an XML file for each image, and text files that list the images of a set."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectors.data.image_files import SUFFIXES, in_parallel, names_by_stem
+from detectors.data.reader import DataSource, Entries, Reader, Split, register_reader
+from detectors.data.validation import Entry, Problem
+from searchspace.reading import Unreadable, read_text, shown
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+SETS = ("train", "val", "trainval", "test")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@register_reader
+class Voc(Reader):
+    """Pascal VOC (Everingham et al., 2010) of one year or several joined, such as 07+12.
+
+    Trained on is `trainval` of all years, validated on `test` of those whose test set is annotated
+    (2007); where there is none, `train` and `val`. Corners are pixels, the first is number 1, and
+    both belong to the box. Objects marked as difficult are trained on, as SSD's own code does, and
+    not scored. `truncated`, `pose` and parts are not used.
+
+    The classes are VOC's twenty in its order, or else all names in the listed files, sorted.
+    """
+
+    name = "voc"
+    layout = (
+        "VOC2007/, VOC2012/ or both, each with JPEGImages/, Annotations/ and "
+        "ImageSets/Main/{trainval,test}.txt or {train,val}.txt"
+    )
+    states_sizes = False
+    flags_difficult = True
+
+    def recognises(self, folder: Path) -> bool:
+        return bool(_years(_devkit(folder)))
+
+    def source(self, folder: Path) -> DataSource:
+        root = _devkit(folder)
+        years = _years(root)
+        tested = [year for year in years if _list_of(year, "test").is_file() and _annotated(year)]
+        train, val = ("trainval", "test") if tested else ("train", "val")
+        return DataSource(_split(root, years, train), _split(root, tested or years, val))
+
+    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+        years, own = _years_of(split), split.annotations.stem
+        listed = [image for year in years for image in _listed(year, own)]
+        files = [image.file for image in listed]
+        documents = list(in_parallel(_parse, files))
+        classes = _classes(_names(documents) | _names_elsewhere(split, set(files)))
+        ids = {name: number for number, name in enumerate(classes, start=1)}
+        stems = {year: names_by_stem(year / "JPEGImages") for year in years}
+        joined = _is_joined(split)
+        images: list[Entry] = []
+        annotations: list[Entry] = []
+        objects = 0
+        for number, (image, document) in enumerate(zip(listed, documents, strict=True), start=1):
+            if isinstance(document, Problem):
+                problems.append(document)
+                continue
+            name = stems[image.year].get(image.id, f"{image.id}.jpg")
+            name = f"{image.year.name}/JPEGImages/{name}" if joined else name
+            fields: dict[str, object] = {"id": number, "file_name": name, **document.size}
+            images.append(Entry(image.list, f"line {image.line} {image.id}", fields, problems))
+            for place, thing in enumerate(document.objects):
+                objects += 1
+                entry = _annotation(image.file, place, thing, problems)
+                entry.fields |= {"id": objects, "image_id": number}
+                if entry.ok:
+                    entry.fields["category_id"] = ids[thing["name"]]
+                    annotations.append(entry)
+        categories = [
+            Entry(split.annotations, name, {"id": number, "name": name}, problems)
+            for name, number in ids.items()
+        ]
+        return Entries(images, categories, annotations, given=(len(listed), objects))
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """An image by the list that names it, and its XML file."""
+
+    year: Path
+    list: Path
+    line: int
+    id: str
+
+    @property
+    def file(self) -> Path:
+        return self.year / "Annotations" / f"{self.id}.xml"
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What an XML file says: the size if it states one, and the texts of each object."""
+
+    size: dict[str, int]
+    objects: tuple[dict[str, str], ...]
+
+
+def _devkit(folder: Path) -> Path:
+    inner = folder / "VOCdevkit"
+    return inner if inner.is_dir() else folder
+
+
+def _years(root: Path) -> list[Path]:
+    """The folders of a devkit's years, or the folder itself if it is one."""
+    if _list_of(root, "train").parent.is_dir():
+        return [root]
+    found = sorted(root.glob("VOC20[0-9][0-9]")) if root.is_dir() else []
+    return [year for year in found if _list_of(year, "train").parent.is_dir()]
+
+
+def _list_of(year: Path, name: str) -> Path:
+    return year / "ImageSets" / "Main" / f"{name}.txt"
+
+
+def _annotated(year: Path) -> bool:
+    """Whether its test set is: that of 2012 was not published."""
+    try:
+        return any(image.file.is_file() for image in _listed(year, "test")[:1])
+    except Unreadable:
+        return True  # Reading it will say what is wrong.
+
+
+def _split(root: Path, years: Sequence[Path], name: str) -> Split:
+    there = [year for year in years if _list_of(year, name).is_file()] or list(years[:1]) or [root]
+    images = root if len(there) > 1 else there[0] / "JPEGImages"
+    return Split(images, _list_of(there[0], name), Voc.name)
+
+
+def _is_joined(split: Split) -> bool:
+    """Whether a split has images of several years: its image folder is the devkit then."""
+    return split.images in split.annotations.parents
+
+
+def _years_of(split: Split) -> list[Path]:
+    if not _is_joined(split):
+        return [split.annotations.parents[2]]
+    found = _years(split.images)
+    return [year for year in found if _list_of(year, split.annotations.stem).is_file()]
+
+
+def _listed(year: Path, name: str) -> list[_Listed]:
+    """The images of a set; a line may have a suffix. Raises `Unreadable`."""
+    file = _list_of(year, name)
+    found = []
+    for line, text in enumerate(read_text(file).splitlines(), start=1):
+        id = text.strip()
+        if Path(id).suffix.lower() in SUFFIXES:
+            id = id[: -len(Path(id).suffix)]
+        if id:
+            found.append(_Listed(year, file, line, id))
+    return found
+
+
+def _parse(file: Path) -> _Document | Problem:
+    try:
+        root = ET.fromstring(file.read_bytes())
+    except FileNotFoundError:
+        fix = "add it (without an <object> if there is none), or remove the image from its list"
+        return Problem(str(file), "file", "does not exist", fix)
+    except OSError as error:
+        return Problem(str(file), "file", f"cannot be read ({error.strerror})", "give it anew")
+    except (ET.ParseError, ValueError, LookupError) as error:
+        return Problem(str(file), "file", f"is not XML ({error})", "export the annotations again")
+    sides = {side: (root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")}
+    stated = all(text.isdecimal() and int(text) for text in sides.values())
+    objects = tuple(
+        {
+            key: (item.findtext(f"bndbox/{key}" if key in CORNERS else key) or "").strip()
+            for key in ("name", "difficult", *CORNERS)
+        }
+        for item in root.findall("object")
+    )
+    return _Document({k: int(v) for k, v in sides.items()} if stated else {}, objects)
+
+
+def _annotation(file: Path, place: int, thing: dict[str, str], problems: list[Problem]) -> Entry:
+    """The entry of an object; one that lacks a name, a corner or a valid flag is rejected."""
+    entry = Entry(file, f"object[{place}] {thing['name']}".strip(), {}, problems)
+    if not thing["name"]:
+        entry.reject("name is missing or empty", "write the class between <name> and </name>")
+    corners = [_number(thing[key]) for key in CORNERS]
+    for key, value in zip(CORNERS, corners, strict=True):
+        if value is None:
+            found = f"is {shown(thing[key])}" if thing[key] else "is missing or empty"
+            entry.reject(f"bndbox {key} {found}", "write a number of pixels, the first is 1")
+    difficult = thing["difficult"] or "0"
+    if difficult not in ("0", "1"):
+        entry.reject(f"difficult is {shown(difficult)}", "write 0 or 1")
+    if entry.ok:
+        left, top, right, bottom = (corner for corner in corners if corner is not None)
+        entry.fields["bbox"] = [left - 1, top - 1, right - left + 1, bottom - top + 1]
+        entry.fields["difficult"] = int(difficult)
+    return entry
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _classes(names: set[str]) -> Sequence[str]:
+    return VOC_CLASSES if names and names <= set(VOC_CLASSES) else sorted(names)
+
+
+def _names_elsewhere(split: Split, own: set[Path]) -> set[str]:
+    """The classes in the other lists of all years: training and validation data have to agree.
+
+    What cannot be read there is reported when it is read for its own split.
+    """
+    year = _years_of(split)[0]
+    years = _years(year.parent) if year.name.startswith("VOC20") else [year]
+    lists = ((y, name) for y in years for name in SETS if _list_of(y, name).is_file())
+    others = {image.file for y, name in lists for image in _listed(y, name)} - own
+    return _names(in_parallel(_parse, sorted(others)))
+
+
+def _names(documents: Iterable[_Document | Problem]) -> set[str]:
+    found = (document for document in documents if isinstance(document, _Document))
+    return {thing["name"] for document in found for thing in document.objects} - {""}

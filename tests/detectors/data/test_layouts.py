@@ -1,0 +1,300 @@
+"""What Pascal VOC, TT100K and VisDrone say besides boxes, and how their files vary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from detectors.data.dataset import Dataset
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source, read_split
+from detectors.data.samples import TrainingSet
+from detectors.data.transforms import MEAN_COLOUR
+from detectors.data.tt100k import BENCHMARK_CLASSES
+from detectors.data.validation import DataError
+from detectors.data.voc import VOC_CLASSES
+from searchspace.training import Augment, CopyPaste, TrainConfig
+
+PLAIN = TrainConfig(augment=Augment(photometric=0, zoom_out=0, crop=0, flip=0), batch_size=1)
+
+
+def picture(file: Path, size: tuple[int, int] = (40, 30)) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (9, 99, 199)).save(file, format="PNG")
+
+
+def voc_object(name: str, *corners: object, more: str = "") -> str:
+    sides = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+    box = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
+    return f"<object><name>{name}</name>{more}<bndbox>{box}</bndbox></object>"
+
+
+def voc_image(year: Path, name: str, text: str, suffix: str = ".jpg") -> None:
+    picture(year / "JPEGImages" / f"{name}{suffix}")
+    file = year / "Annotations" / f"{name}.xml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+
+
+def voc_set(year: Path, name: str, *lines: str, end: str = "\n") -> None:
+    file = year / "ImageSets/Main" / f"{name}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(end.join(lines).encode())
+
+
+def voc_year(year: Path, sets: dict[str, list[str]], label: str = "dog") -> None:
+    for name, ids in sets.items():
+        voc_set(year, name, *ids)
+        for own in ids:
+            text = f"<annotation>{voc_object(label, 1, 1, 40, 30)}</annotation>"
+            voc_image(year, own, text)
+
+
+def names(split: Dataset) -> list[str]:
+    return [image.path.stem for image in split.images]
+
+
+# ---- VOC
+
+
+@pytest.mark.parametrize("inner", ["", "VOCdevkit"])
+def test_years_are_joined_and_the_annotated_test_set_validates(tmp_path: Path, inner: str) -> None:
+    root = tmp_path / inner
+    voc_year(root / "VOC2007", {"trainval": ["01", "02"], "test": ["03"]})
+    voc_year(root / "VOC2012", {"train": ["2008_1"], "trainval": ["2008_1"]})
+    voc_set(root / "VOC2012", "test", "2008_9")  # listed, but not annotated
+    train, val = read_source(DataSource.from_folder(tmp_path))
+    assert (names(train), names(val)) == (["01", "02", "2008_1"], ["03"])
+    assert tuple(category.name for category in train.categories) == VOC_CLASSES
+    assert train.fingerprint != val.fingerprint
+    one = DataSource.from_folder(root / "VOC2007")
+    assert names(read_split(one.train)) == ["01", "02"]
+
+
+def test_without_an_annotated_test_set_val_validates(tmp_path: Path) -> None:
+    voc_year(tmp_path / "VOC2012", {"train": ["1"], "val": ["2"], "trainval": ["1", "2"]})
+    voc_set(tmp_path / "VOC2012", "test", "9")
+    assert [names(split) for split in read_source(DataSource.from_folder(tmp_path))] == [
+        ["1"],
+        ["2"],
+    ]
+
+
+def test_other_classes_are_sorted_and_those_of_both_splits(tmp_path: Path) -> None:
+    voc_year(tmp_path, {"train": ["1"]}, label="traffic light")
+    voc_year(tmp_path, {"val": ["2"]}, label="person")
+    for split in read_source(DataSource.from_folder(tmp_path)):
+        assert [category.name for category in split.categories] == ["person", "traffic light"]
+
+
+def test_corners_count_from_one_and_difficult_objects_are_flagged(tmp_path: Path) -> None:
+    hard = voc_object("cat", 3, 4, 3, 4, more="<difficult>1</difficult><truncated>1</truncated>")
+    text = f"<annotation>{voc_object('dog', 1, 1, 40, 30)}{hard}</annotation>"
+    voc_image(tmp_path, "a", text)
+    voc_set(tmp_path, "train", "a")
+    voc_set(tmp_path, "val", "a")
+    train = read_split(DataSource.from_folder(tmp_path).train)
+    whole, small = train.annotations[1]
+    assert (whole.box, whole.scored) == ((0, 0, 40, 30), True)
+    assert (small.box, small.area, small.difficult, small.scored) == ((2, 3, 3, 4), 1, True, False)
+    _, target = TrainingSet(train, PLAIN, 40, seed=0)[0]
+    assert len(target["labels"]) == 2, "difficult objects are trained on, as in SSD's own code"
+
+
+def test_variants_of_files_are_read(tmp_path: Path) -> None:
+    size = "<size><width>40</width><height>30</height></size>"
+    voc_image(tmp_path, "a", f"<annotation>{size}</annotation>", ".JPG")
+    overhanging = voc_object("dog", 0, 0, 41, 30.4)
+    voc_image(tmp_path, "my b.c", f"\ufeff<annotation>{overhanging}</annotation>", "")
+    empty = "<annotation><size><width>0</width><height>0</height></size></annotation>"
+    voc_image(tmp_path, "d", empty, ".png")
+    voc_set(tmp_path, "train", "a", "my b.c", "", "d.png", "", end="\r\n")
+    voc_set(tmp_path, "val", "a")
+    train = read_split(DataSource.from_folder(tmp_path).train)
+    assert [image.path.name for image in train.images] == ["a.JPG", "my b.c", "d.png"]
+    assert [a.box for a in train.annotations[2]] == [(0, 0, 40, 30)]
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "problem"),
+    [
+        ("", "file", "is not XML (no element found: line 1, column 0); export"),
+        ("<annotation>", "file", "is not XML (no element found: line 1, column 12); export"),
+        (voc_object("", 1, 1, 2, 2), "object[0]", "name is missing or empty; write the class"),
+        (voc_object("dog", "a", 1, 2, 2), "object[0] dog", "bndbox xmin is 'a'; write a number"),
+        (voc_object("dog", 1, 1, "", 2), "object[0] dog", "bndbox xmax is missing or empty; wri"),
+        (voc_object("dog", 1, 1, "nan", 2), "object[0] dog", "bndbox xmax is 'nan'; write a num"),
+        (voc_object("dog", 9, 1, 8, 2), "object[0] dog", "bbox [8.0, 0.0, 0.0, 2.0] is 0 wide"),
+        (
+            voc_object("dog", 1, 1, 2, 2, more="<difficult>yes</difficult>"),
+            "object[0] dog",
+            "difficult is 'yes'; write 0 or 1",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_can_be_dropped(
+    tmp_path: Path, text: str, entry: str, problem: str
+) -> None:
+    whole = text if not text or text == "<annotation>" else f"<annotation>{text}</annotation>"
+    voc_image(tmp_path, "a", whole)
+    voc_image(tmp_path, "b", f"<annotation>{voc_object('dog', 1, 1, 9, 9)}</annotation>")
+    voc_set(tmp_path, "train", "a", "b")
+    voc_set(tmp_path, "val", "b")
+    source = DataSource.from_folder(tmp_path)
+    with pytest.raises(DataError) as caught:
+        read_split(source.train)
+    [found] = caught.value.problems
+    assert (found.file, found.entry) == (str(tmp_path / "Annotations/a.xml"), entry)
+    assert str(found).startswith(f"{entry}: {problem}")
+    kept = read_split(source.train, skip_bad=True)
+    assert [a.box for items in kept.annotations.values() for a in items] == [(0, 0, 9, 9)]
+
+
+def test_a_stated_size_is_compared_with_the_file(tmp_path: Path) -> None:
+    size = "<size><width>30</width><height>40</height></size>"
+    voc_image(tmp_path, "a", f"<annotation>{size}{voc_object('dog', 1, 1, 9, 9)}</annotation>")
+    voc_set(tmp_path, "train", "a", "b")
+    voc_set(tmp_path, "val", "a")
+    with pytest.raises(DataError) as caught:
+        read_split(DataSource.from_folder(tmp_path).train)
+    lost, turned = caught.value.problems
+    assert (lost.file, lost.what) == (str(tmp_path / "Annotations/b.xml"), "does not exist")
+    assert "is declared as 30x40, but the file holds 40x30" in turned.what
+
+
+# ---- TT100K
+
+
+def tt100k(root: Path, types: list[str], **categories: str) -> DataSource:
+    """`categories`: the sign on each image; those from `t` on are in `test`."""
+    images = {}
+    for name, category in categories.items():
+        part = "test" if name >= "t" else "train"
+        picture(root / part / f"{name}.jpg")
+        box = {"xmin": 1.5, "ymin": 2, "xmax": 11.25, "ymax": 12}
+        sign = {"category": category, "bbox": box, "ellipse_org": []}
+        images[name] = {"path": f"{part}/{name}.jpg", "id": name, "objects": [sign]}
+    for part in ("train", "test"):
+        own = [name for name in categories if (name >= "t") == (part == "test")]
+        (root / part / "ids.txt").write_bytes("\r\n".join(own).encode())
+    file = root / "annotations.json"
+    file.write_text(json.dumps({"imgs": images, "types": types}))
+    return DataSource.from_folder(root)
+
+
+def test_the_benchmarks_classes_are_those_of_the_whole_set(tmp_path: Path) -> None:
+    assert len(set(BENCHMARK_CLASSES)) == 45
+    source = tt100k(tmp_path / "all", ["zo", *BENCHMARK_CLASSES], a="zo", b="i2", t="pl5", u="zo")
+    train, val = read_source(source)
+    assert tuple(category.name for category in train.categories) == BENCHMARK_CLASSES
+    found = [a for split in (train, val) for items in split.annotations.values() for a in items]
+    assert [a.category_id for a in found] == [1, 1 + BENCHMARK_CLASSES.index("pl5")]
+    assert found[0].box == (1.5, 2, 11.25, 12)
+    assert len(train.images) == 2, "an image whose signs are left out is one without objects"
+    few, _ = read_source(tt100k(tmp_path / "few", ["i2", "zo"], a="zo", b="i2", t="i2"))
+    assert [category.name for category in few.categories] == ["i2", "zo"]
+
+
+def test_flaws_of_tt100k_are_named(tmp_path: Path) -> None:
+    source = tt100k(tmp_path, ["zo"], a="zo", b="zo", c="zo", d="zo", t="zo")
+    file = source.train.annotations
+    document = json.loads(file.read_text())
+    images = document["imgs"]
+    del images["a"]
+    images["b"]["path"] = "test/t.jpg"
+    images["c"]["objects"][0] |= {"category": None, "bbox": [1, 2, 3, 4]}
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError) as caught:
+        read_split(source.train)
+    assert [(p.entry, p.what) for p in caught.value.problems] == [
+        ("imgs a", "is missing"),
+        ("imgs b", "path is 'test/t.jpg'"),
+        ("imgs c objects[0]", "category is None"),
+        ("imgs c objects[0]", "bbox is [1, 2, 3, 4]"),
+    ]
+    kept = read_split(source.train, skip_bad=True)
+    assert (names(kept), kept.listed) == (["c", "d"], (4, 2))
+    file.write_text("[]")
+    with pytest.raises(DataError, match=r"imgs: is None, not an object"):
+        read_split(source.train)
+
+
+# ---- VisDrone
+
+
+def visdrone(root: Path, texts: dict[str, str]) -> DataSource:
+    for part in ("train", "val"):
+        for name, text in texts.items():
+            picture(root / f"VisDrone2019-DET-{part}/images/{name}.jpg")
+            file = root / f"VisDrone2019-DET-{part}/annotations/{name}.txt"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(text.encode())
+    return DataSource.from_folder(root)
+
+
+REGIONS = "20,0,20,30,0,0,0,0\r\n0,0,4,4,1,11,0,0,\r\n\r\n8,8,4,4,0,4,0,1\r\n30,10,5,5,1,4,0,2,\r\n"
+"""A region over half of the image, another vehicle, a car of score 0, and a car in the region."""
+
+
+def test_regions_others_and_scores_of_0_are_ignored_in_all_classes(tmp_path: Path) -> None:
+    train = read_split(visdrone(tmp_path, {"a": REGIONS, "b": ""}).train)
+    items = train.annotations[1]
+    assert [(a.category_id, a.iscrowd) for a in items] == [(None, True)] * 3 + [(4, False)]
+    assert train.annotations[2] == ()
+    truth = train.ground_truth().dataset["annotations"]
+    assert len({entry["id"] for entry in truth}) == len(truth) == 1 + 3 * train.num_classes
+    assert sorted({e["category_id"] for e in truth if e["iscrowd"]}) == list(range(1, 11))
+
+
+def test_training_sees_no_pixel_of_an_ignored_region(tmp_path: Path) -> None:
+    train = read_split(visdrone(tmp_path, {"a": REGIONS}).train)
+    image, target = TrainingSet(train, PLAIN, (30, 40), seed=0)[0]
+    assert target["boxes"].tolist() == [[30, 10, 35, 15]]
+    filled = (image == image.new_tensor(MEAN_COLOUR)[:, None, None]).all(0)
+    ignored = filled.new_zeros(30, 40)
+    for x1, y1, x2, y2 in ((20, 0, 40, 30), (0, 0, 4, 4), (8, 8, 12, 12)):
+        ignored[y1:y2, x1:x2] = True
+    ignored[10:15, 30:35] = False  # an annotated object keeps its pixels
+    assert filled.equal(ignored)
+    # Not even a car of score 0 is ever pasted, and nothing is pasted into a region.
+    pasting = PLAIN.model_copy(update={"copy_paste": CopyPaste(probability=1, pastes=3)})
+    for epoch in range(5):
+        samples = TrainingSet(train, pasting, (30, 40), seed=epoch)
+        _, target = samples[0]
+        assert all(box[2] <= 20 for box in target["boxes"][1:].tolist())
+        assert target["labels"].tolist() == [4] * len(target["labels"])
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("1,2,3,4,1,4,0", "line 1: is '1,2,3,4,1,4,0'; write x,y,width,height,score,"),
+        ("1,2,3,x,1,4,0,0", "line 1: is '1,2,3,x,1,4,0,0'; write"),
+        ("1,2,3,4,0.7,4,0,0", "line 1: is '1,2,3,4,0.7,4,0,0'; write"),
+        ("1,2,0,4,1,4,0,0", "line 1: bbox [1.0, 2.0, 0.0, 4.0] is 0 wide and 4 high"),
+        ("1,2,3,4,1,12,0,0", "line 1: category_id is 12, which is not the id of any entry"),
+        ("30,2,20,4,1,4,0,0", "line 1: bbox [30.0, 2.0, 20.0, 4.0] reaches 10 px outside"),
+    ],
+)
+def test_flaws_of_visdrone_are_named_and_can_be_dropped(
+    tmp_path: Path, line: str, problem: str
+) -> None:
+    source = visdrone(tmp_path, {"a": line, "b": "1,1,9,9,1,1,0,0"})
+    with pytest.raises(DataError) as caught:
+        read_split(source.train)
+    [found] = caught.value.problems
+    assert found.file == str(source.train.annotations / "a.txt")
+    assert str(found).startswith(problem)
+    kept = read_split(source.train, skip_bad=True)
+    assert [len(items) for items in kept.annotations.values()] == [0, 1]
+
+
+def test_an_image_without_a_file_of_annotations_is_named(tmp_path: Path) -> None:
+    source = visdrone(tmp_path, {"a": "", "b": "1,1,9,9,1,1,0,0"})
+    (source.train.annotations / "a.txt").unlink()
+    with pytest.raises(DataError, match=r"a: there is no file for .*a\.jpg'; add a\.txt, empty if"):
+        read_split(source.train)
+    assert names(read_split(source.train, skip_bad=True)) == ["b"]
