@@ -129,11 +129,15 @@ def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
     """COCO's metrics of detections in COCO's result format."""
     truth = split.ground_truth()
     # COCO's range of small areas includes its upper end.
-    small = sum(a["area"] <= SMALL_AREA and not a["iscrowd"] for a in truth.dataset["annotations"])
+    small = sum(
+        item.area <= SMALL_AREA and item.scored
+        for items in split.annotations.values()
+        for item in items
+    )
     # pycocotools cannot load an empty list of results: no detection means zero recall.
     with contextlib.redirect_stdout(io.StringIO()):
         found = truth.loadRes(results) if results else _nothing(split)
-        run = COCOeval(truth, found, "bbox")
+        run = _Evaluation(truth, found, "bbox")
         run.evaluate()
         run.accumulate()
         run.summarize()
@@ -146,6 +150,16 @@ def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
     }
     scores = {name: _defined(value) for name, value in figures.items()}
     return Metrics.model_validate({**scores, "small_objects": small, "classes": classes})
+
+
+class _Evaluation(COCOeval):
+    """COCO's evaluation, in which difficult objects are ignored."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        for objects in self._gts.values():
+            for item in objects:
+                item["ignore"] = item["ignore"] or item.get("difficult", 0)
 
 
 def _class_metrics(precision: np.ndarray, params: Any, index: int) -> ClassMetrics:

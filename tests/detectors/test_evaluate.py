@@ -230,3 +230,36 @@ def test_data_of_other_classes_are_refused(
     unnamed = make_detector(num_classes=len(names) + 1)
     with pytest.raises(ValueError, match=f"trained for {len(names) + 1} classes, but the data"):
         evaluate(unnamed, val, torch.device("cpu"))
+
+
+def hardened(split: Dataset) -> Dataset:
+    """Every third object of the split is difficult."""
+    annotations = {
+        image: tuple(replace(a, difficult=a.id % 3 == 0) for a in items)
+        for image, items in split.annotations.items()
+    }
+    return replace(split, annotations=annotations)
+
+
+def test_difficult_objects_are_neither_scored_nor_held_against(val: Dataset) -> None:
+    hard = hardened(val)
+    easy = [a.id for items in hard.annotations.values() for a in items if a.scored]
+    every = [a for items in hard.annotations.values() for a in items]
+    found = perfect(val)
+    wanted = [result for result, a in zip(found, every, strict=True) if a.scored]
+    for results in (found, wanted):
+        metrics = coco_metrics(hard, results)
+        assert metrics.ap == pytest.approx(1.0)
+    assert 0 < len(easy) < len(every)
+    assert metrics.small_objects == sum(a.scored and a.area <= 1024 for a in every)
+    # Unlike in an ignore region, a detection of a part of it is wrong.
+    item = next(a for a in every if a.difficult)
+    x1, y1, x2, y2 = item.box
+    part = {
+        "image_id": item.image_id,
+        "category_id": item.category_id,
+        "bbox": [x1, y1, (x2 - x1) / 2, (y2 - y1) / 2],
+        "score": 1.0,
+    }
+    assert coco_metrics(hard, [*found, part]).ap < 1
+    assert hard.fingerprint != val.fingerprint

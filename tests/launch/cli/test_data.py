@@ -61,10 +61,8 @@ def test_options_that_do_not_go_together(run: Run, arguments: tuple, message: st
 
 
 def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
-    for part, line in (
-        ("train", "1,1,9,9,1,4,0,0,\n9,9,40,40,0,0,0,0"),
-        ("val", "1,1,0,9,1,4,0,0"),
-    ):
+    texts = {"train": "1,1,9,9,1,4,0,0,\n9,9,40,40,0,0,0,0", "val": "1,1,0,9,1,4,0,0"}
+    for part, line in texts.items():
         folder = tmp_path / f"VisDrone2019-DET-{part}"
         for name in ("images", "annotations"):
             (folder / name).mkdir(parents=True)
@@ -77,9 +75,8 @@ def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
     assert "train/annotations: 1 images, 1 objects (1 small, 1 ignore regions) of 10 categ" in text
     assert "val/annotations: 1 images, 0 objects (0 small) of 10 categories, 1 bad entries" in text
     assert "dropped: line 1: bbox [1.0, 1.0, 0.0, 9.0] is 0 wide and 9 high" in text
-    code, text = run(
-        "data", "preview", "--data", tmp_path, "--skip-bad", "--out", tmp_path / "p.png"
-    )
+    sheet = tmp_path / "sheet.png"
+    code, text = run("data", "preview", "--data", tmp_path, "--skip-bad", "--out", sheet)
     assert code == 0, text
 
 
