@@ -58,7 +58,7 @@ def train(shapes: Path, started: Path, locked: bool) -> None:
     config = load_space("quick").baseline()
     split, _ = read_source(DataSource.from_folder(shapes))
     recipe = config.train.model_copy(update={"epochs": 100_000, "batch_size": 8})
-    loader = TrainingLoader(split, recipe, config.detector.input_size, seed=0)
+    loader = TrainingLoader(split, recipe, config.detector.canvas, seed=0)
     unlocked = mock.patch(
         "detectors.training.train.computing", return_value=contextlib.nullcontext()
     )

@@ -87,7 +87,8 @@ class Teacher:
         """
         detector = self.detector.to(images.device)
         with torch.no_grad():
-            return detector.outputs(detector.batched(images))
+            # Already on a canvas: a letterboxed teacher must not place them on another.
+            return detector.outputs(resized(images, detector.config.size, antialias=True))
 
 
 class ChannelWiseTerm(nn.Module):

@@ -14,7 +14,7 @@ from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
 from detectors.runtimes.contract import exported_runtime
 from searchspace.compression import Int8
-from searchspace.geometry import InputSize
+from searchspace.geometry import Canvas, InputSize
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> 
     return exported_runtime(config.runtime).quantise(detector, images, folder)
 
 
-def calibration_images(split: Dataset, most: int, size: InputSize) -> Tensor:
+def calibration_images(split: Dataset, most: int, size: InputSize | Canvas) -> Tensor:
     """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most `most`."""
     chosen = tuple(spread(split.images, most))
     part = dataclasses.replace(split, images=chosen)

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from detectors.backbones import build_backbone
+from detectors.canvas import fractions, place
 from detectors.dry_run import Network, check_widths
-from detectors.features import Outputs, Predictions, resized, size_of
+from detectors.features import Outputs, Predictions, size_of
 from detectors.heads import build_head
 from detectors.losses import EVEN
 from detectors.matching import Objects
@@ -24,7 +25,7 @@ from detectors.necks import build_neck
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
-from searchspace.geometry import InputSize, both_axes
+from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.plugins import load_plugins
 from searchspace.reading import read_model
 from searchspace.runtimes import Precision
@@ -121,20 +122,19 @@ class Detector(Network):
             if targets is None:
                 raise ValueError("targets are missing: a detector in training mode needs them")
             sides = [size_of(image) for image in images]
-            objects = padded_objects(targets, sides, size_of(batch), small_objects.by)
+            objects = padded_objects(targets, sides, self.config.canvas, small_objects.by)
             return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
         detections = self.detect(batch)
         return [
-            detections.of_image(index, width=image.shape[-1], height=image.shape[-2])
+            detections.of_image(index, image.shape[-1], image.shape[-2], self.config.canvas)
             for index, image in enumerate(images)
         ]
 
     def batched(self, images: Sequence[Tensor] | Tensor) -> Tensor:
         """Images of any size, [3, H, W] in 0..1, as one batch of the input's size."""
-        size = self.config.size
-        if isinstance(images, Tensor) and images.shape[-2:] == size:
+        if isinstance(images, Tensor) and size_of(images) == self.config.size:
             return images
-        return torch.cat([resized(image[None], size, antialias=True) for image in images])
+        return torch.stack([place(image, self.config.canvas) for image in images])
 
     def save(self, folder: Path) -> Path:
         """Write `detector.json` and `weights.safetensors` into `folder`."""
@@ -192,7 +192,7 @@ class Detector(Network):
 def padded_objects(
     targets: Sequence[dict[str, Tensor]],
     sides: Sequence[tuple[int, int]],
-    input_size: InputSize,
+    input_size: InputSize | Canvas,
     by: SmallBy = "annotation",
 ) -> Objects:
     """torchvision's targets as one padded batch.
@@ -201,16 +201,17 @@ def padded_objects(
         targets: `boxes` [G, 4] (xyxy, pixels), `labels` [G]; optionally `area` [G], the original
             annotation's in square pixels, if it differs from the box's.
         sides: (height, width) of each image in the boxes' pixels.
-        input_size: pixels to which the images are resized.
+        input_size: the network's input, and how the images are placed on it; a size alone means
+            that they are stretched.
         by: the area that decides whether an object is small, see `SmallObjects`.
     """
     boxes, labels, small = [], [], []
-    for target, (height, width) in zip(targets, sides, strict=True):
+    canvas = canvas_of(input_size)
+    for target, size in zip(targets, sides, strict=True):
         box = target["boxes"].as_subclass(Tensor).reshape(-1, 4).float()
-        scale = box.new_tensor((width, height, width, height))
-        boxes.append(box / scale)
+        boxes.append(fractions(box, size, canvas))
         labels.append(target["labels"])
-        resized = _areas(boxes[-1]) * math.prod(both_axes(input_size))
+        resized = _areas(boxes[-1]) * math.prod(canvas.size)
         area = resized if by == "input" else target.get("area", _areas(box))
         small.append(area < SMALL_AREA)
     return Objects(

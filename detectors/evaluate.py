@@ -82,15 +82,15 @@ def detect_split(
     if isinstance(detector, Detector):
         detector.eval().to(device)
     size, results = min(BATCH, len(split.images)), []
-    for records, images in evaluation_batches(split, detector.config.input_size, size):
+    canvas = detector.config.canvas
+    for records, images in evaluation_batches(split, canvas, size):
         images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
         with computing(device, "scoring a batch"):
             batch = images.to(device).float().div_(255)
             detections = detector.detect(batch.contiguous(memory_format=torch.channels_last))
         for index, record in enumerate(records):
-            results += _coco_rows(
-                detections.of_image(index, record.width, record.height), record, split
-            )
+            found = detections.of_image(index, record.width, record.height, canvas)
+            results += _coco_rows(found, record, split)
     return results
 
 

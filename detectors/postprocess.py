@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+from detectors.canvas import in_pixels, touches
+from searchspace.geometry import Canvas
 from searchspace.heads import Postprocess
 
 Survivors = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
@@ -21,7 +23,7 @@ class Detections:
     """The detections of a batch, best first, padded to D per image.
 
     Attributes:
-        boxes: [N, D, 4], xyxy in fractions of the image; 0 for padding.
+        boxes: [N, D, 4], xyxy in fractions of the network's input; 0 for padding.
         scores: [N, D]; 0 for padding.
         labels: [N, D], 1..num_classes; 0 for padding.
     """
@@ -30,13 +32,22 @@ class Detections:
     scores: Tensor
     labels: Tensor
 
-    def of_image(self, index: int, width: float, height: float) -> dict[str, Tensor]:
+    def of_image(
+        self, index: int, width: int, height: int, canvas: Canvas | None = None
+    ) -> dict[str, Tensor]:
         """One image's detections in its own pixels, in torchvision's format: `boxes` [M, 4] (xyxy),
-        `scores` [M], `labels` [M], without padding."""
-        real = self.labels[index] > 0
-        scale = self.boxes.new_tensor((width, height, width, height))
+        `scores` [M], `labels` [M], without padding.
+
+        Args:
+            width, height: of the image.
+            canvas: how it was placed on the network's input; by default it was stretched. Boxes
+                are clipped to the image, and those that lie beside it are left out.
+        """
+        size, canvas = (height, width), canvas or Canvas((height, width))
+        boxes = self.boxes[index]
+        real = (self.labels[index] > 0) & touches(boxes, size, canvas)
         return {
-            "boxes": self.boxes[index][real] * scale,
+            "boxes": in_pixels(boxes[real], size, canvas),
             "labels": self.labels[index][real],
             "scores": self.scores[index][real],
         }
@@ -52,7 +63,7 @@ def postprocess(
     """Threshold, best candidates, class-wise NMS, best detections.
 
     Args:
-        boxes: [N, P, 4], xyxy in fractions of the image.
+        boxes: [N, P, 4], xyxy in fractions of the network's input.
         scores: [N, P, K], foreground classes only.
         counts: number of priors of each level; by default one level with all P.
         survivors: a replacement of `class_nms`.

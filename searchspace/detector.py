@@ -8,9 +8,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from searchspace.backbones import BACKBONES, Backbone, MobileNetV1
-from searchspace.config import Config, Through
+from searchspace.config import Added, Config, Through
 from searchspace.domains import Choice, Fixed
-from searchspace.geometry import InputSize, Level, Levels, Size, both_axes, one_if_equal, shown
+from searchspace.geometry import (
+    Canvas,
+    InputSize,
+    Level,
+    Levels,
+    Resize,
+    Size,
+    both_axes,
+    one_if_equal,
+    shown,
+)
 from searchspace.heads import HEADS, Head, LevelPoints, Multibox
 from searchspace.neck_forms import NECK_FORMS, form_of, steps_of
 from searchspace.necks import Step
@@ -31,6 +41,8 @@ class DetectorConfig(Config):
 
     Attributes:
         input_size: pixels that images are resized to: the side of a square, or (height, width).
+        resize: how images get there: `stretch` fills the input and changes their aspect ratio;
+            `letterbox` keeps it and fills the rest, below or to the right, with grey (YOLOX).
         num_classes: foreground classes.
         pixels: normalisation of images: `imagenet` is mean 0 and deviation 1 (torchvision's
             ImageNet weights), `inception` -1 to 1 (timm's MobileNetV1), `caffe` mean 0 on the scale
@@ -46,6 +58,7 @@ class DetectorConfig(Config):
     input_size: Annotated[
         Side | tuple[Side, Side], Choice(160, 224, 300, 512), AfterValidator(one_if_equal)
     ] = 300
+    resize: Annotated[Resize, Added()] = "stretch"
     num_classes: int = Field(default=80, ge=1, le=10_000)
     pixels: Literal["imagenet", "inception", "caffe", "unit", "clip", "dpn"] = "imagenet"
     width: Annotated[float, Choice(0.25, 0.5, 0.75, 1.0), Field(gt=0, le=2)] = 1.0
@@ -71,6 +84,11 @@ class DetectorConfig(Config):
     def size(self) -> Size:
         """Height and width of the input in pixels."""
         return both_axes(self.input_size)
+
+    @property
+    def canvas(self) -> Canvas:
+        """The input, and how images are placed on it."""
+        return Canvas(self.size, self.resize)
 
     def stages(self) -> tuple[Levels, ...]:
         """The levels after the backbone, then after each step of the neck.
@@ -117,6 +135,7 @@ class DetectorConfig(Config):
         return joined(
             f"width {self.width:g}",
             f"{on_axes(self.input_size)} px",
+            self.resize if self.resize != "stretch" else "",
             self.backbone.in_words(),
             *(step.in_words() for step in self.neck),
             self.head.in_words(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 Size = tuple[int, int]
 """Height and width."""
@@ -24,6 +24,44 @@ def one_if_equal(number: N | tuple[N, N]) -> N | tuple[N, N]:
     """The inverse of `both_axes`: a single number if both are equal."""
     vertical, horizontal = both_axes(number)
     return vertical if vertical == horizontal else (vertical, horizontal)
+
+
+Resize = Literal["stretch", "letterbox"]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The network's input, and how images of any size are placed on it.
+
+    Attributes:
+        size: height and width in pixels.
+        resize: `stretch`: images cover the canvas, whatever their aspect ratio. `letterbox`: they
+            keep their aspect ratio and lie in the top left corner; the rest is grey.
+    """
+
+    size: Size
+    resize: Resize = "stretch"
+
+    def content(self, image: Size) -> Size:
+        """Height and width in pixels that an image of this size has on the canvas."""
+        if self.resize == "stretch":
+            return self.size
+        factor = min(own / side for own, side in zip(self.size, image, strict=True))
+        height, width = (
+            min(own, max(1, round(factor * side)))
+            for own, side in zip(self.size, image, strict=True)
+        )
+        return height, width
+
+    def shares(self, image: Size) -> tuple[float, float]:
+        """The shares of the canvas, vertical and horizontal, that an image of this size covers."""
+        (height, width), own = self.content(image), self.size
+        return height / own[0], width / own[1]
+
+
+def canvas_of(size: InputSize | Canvas) -> Canvas:
+    """A canvas; an input size alone is one on which images are stretched."""
+    return size if isinstance(size, Canvas) else Canvas(both_axes(size))
 
 
 @dataclass(frozen=True)

@@ -36,29 +36,53 @@ class Augment(Config):
     Attributes:
         mosaic: four images that meet at a random point (YOLOX, section 2.1).
         mosaic_scale: range of the factor by which the four are scaled, relative to the input size.
-        photometric: brightness, contrast, saturation, hue.
+        mosaic_rotation: degrees by which a mosaic is turned at most, either way.
+        mosaic_shear: degrees by which it is sheared at most, along each axis.
+        mosaic_translation: the most that it is shifted along each axis, as a share of the side.
+        mixup: another image laid half transparent over a mosaic (YOLOX, section 2.1).
+        mixup_scale: range of the factor by which that image is scaled.
+        photometric: colours; then brightness, contrast, saturation, hue and the order of channels
+            each change with probability 0.5. SSD's own rate is 1.
         zoom_out: shrink onto a canvas of up to `max_zoom` times the side.
-        crop: a random crop that keeps a minimal overlap with some object.
+        crop: a random crop that keeps a minimal overlap with some object: 0.1, 0.3, 0.5, 0.7, 0.9,
+            any, or no crop after all, each as likely. SSD's own rate is 1.
         flip: mirror horizontally.
+        min_side: an object whose shorter side is below this share of the input's shorter side, or
+            below a pixel, is not trained on; 0 keeps all.
     """
 
     mosaic: float = Field(default=0.0, ge=0, le=1)
     mosaic_scale: tuple[Factor, Factor] = (0.5, 1.5)
+    mosaic_rotation: Annotated[float, Added(), Field(ge=0, le=180)] = 0.0
+    mosaic_shear: Annotated[float, Added(), Field(ge=0, lt=45)] = 0.0
+    mosaic_translation: Annotated[float, Added(), Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Added(), Field(ge=0, le=1)] = 0.0
+    mixup_scale: Annotated[tuple[Factor, Factor], Added()] = (0.5, 1.5)
     photometric: float = Field(default=0.5, ge=0, le=1)
     zoom_out: float = Field(default=0.5, ge=0, le=1)
     max_zoom: float = Field(default=4.0, ge=1)
     crop: float = Field(default=0.85, ge=0, le=1)
     flip: float = Field(default=0.5, ge=0, le=1)
+    min_side: Annotated[float, Added(), Field(ge=0, lt=1)] = 0.01
 
     def in_words(self) -> str:
         """The mosaic; the rest is what nearly every training has."""
-        return f"mosaic {percent(self.mosaic)}" if self.mosaic else ""
+        if not self.mosaic:
+            return ""
+        particular = joined(
+            f"turned by {self.mosaic_rotation:g}\N{DEGREE SIGN}" if self.mosaic_rotation else "",
+            f"sheared by {self.mosaic_shear:g}\N{DEGREE SIGN}" if self.mosaic_shear else "",
+            f"shifted by {percent(self.mosaic_translation)}" if self.mosaic_translation else "",
+            f"mixup {percent(self.mixup)}" if self.mixup else "",
+        )
+        return f"mosaic {percent(self.mosaic)}{f' ({particular})' if particular else ''}"
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> Augment:
-        low, high = self.mosaic_scale
-        if low > high:
-            raise ValueError(f"mosaic_scale: [{low}, {high}] is not a range; write [{high}, {low}]")
+    def _are_ranges(self) -> Augment:
+        for name in ("mosaic_scale", "mixup_scale"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: [{low}, {high}] is not a range; write [{high}, {low}]")
         return self
 
 

@@ -49,7 +49,7 @@ def agreement(setting: Setting) -> Iterator[Row]:
     """Rows for the detections of one detector in some forms, then for the losses of each family."""
     name, config = next(iter(setting.trials(SYSTEM).items()))
     detector = random_detector(config).eval()
-    images = calibration_images(setting.splits.val, IMAGES, config.detector.input_size)
+    images = calibration_images(setting.splits.val, IMAGES, config.detector.canvas)
     spread(detector, images)
     row: Row = {TABLE: "Detections compared with the CPU in float32", "system": name}
     reference = _seen(detector, Form("eager", "float32"), images, CPU)
@@ -148,7 +148,7 @@ def _loss_difference(config: TrialConfig, setting: Setting) -> Row:
         detector=config.detector.changed(num_classes=classes),
         train=config.train.changed(batch_size=LOSS_IMAGES),
     )
-    loader = TrainingLoader(setting.splits.train, config.train, config.detector.input_size, seed=0)
+    loader = TrainingLoader(setting.splits.train, config.train, config.detector.canvas, seed=0)
     batch = next(iter(loader.epoch(0)))
     sides = [image.shape[-2:] for image in batch.images]
     objects = padded_objects(batch.targets, sides, config.detector.size)

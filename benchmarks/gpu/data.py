@@ -66,12 +66,12 @@ def _one_process(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[R
     first = load_image(records[0].path, records[0].width, records[0].height)
     for name, config in trials.items():
         shape = "x".join(map(str, config.detector.size))
-        resize = evaluation_transform(config.detector.input_size)
+        resize = evaluation_transform(config.detector.canvas)
         rate = partial(_rate, lambda _, resize=resize: resize(first), seconds)
         yield tried(row | {"what": f"resize to {shape}"} | size, rate)
 
         def augment(config: TrialConfig = config) -> Row:
-            samples = TrainingSet(split, config.train, config.detector.input_size, seed=0)
+            samples = TrainingSet(split, config.train, config.detector.canvas, seed=0)
             cold = _rate(lambda k: samples[k % len(samples)], seconds)
             # By now most images are decoded and cached.
             return cold | {"again": _rate(lambda k: samples[k % len(samples)], seconds)["rate"]}
@@ -105,7 +105,7 @@ def _loaders(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[Row]:
 def _epoch(setting: Setting, config: TrialConfig, processes: int) -> Row:
     """One epoch, or as much of it as fits into a few seconds."""
     loader = TrainingLoader(
-        setting.splits.train, config.train, config.detector.input_size, 0, processes
+        setting.splits.train, config.train, config.detector.canvas, 0, processes
     )
     start, images, first = time.perf_counter(), 0, 0.0
     for batch in loader.epoch(0):
@@ -119,7 +119,7 @@ def _epoch(setting: Setting, config: TrialConfig, processes: int) -> Row:
 
 def _copies(setting: Setting, config: TrialConfig) -> Row:
     """Milliseconds to copy a batch to the GPU, and to convert it to the network's input."""
-    loader = TrainingLoader(setting.splits.train, config.train, config.detector.input_size, 0)
+    loader = TrainingLoader(setting.splits.train, config.train, config.detector.canvas, 0)
     images = next(iter(loader.epoch(0))).images
     pinned, held = images.pin_memory(), images.to(setting.device)
     calls = {
@@ -155,7 +155,7 @@ def _evaluated(setting: Setting, config: TrialConfig) -> Row:
     deployed = deploy_as(MeasureConfig(), random_detector(config).eval(), device, None)
     size = min(BATCH, len(split.images))
     start = finished(device)
-    batches = [i for _, i in evaluation_batches(split, config.detector.input_size, size)]
+    batches = [i for _, i in evaluation_batches(split, config.detector.canvas, size)]
     decoded = finished(device) - start
     held = [b.to(device).float().div_(255) for b in batches if len(b) == size]
     raw = deployed.network(held[0])  # compiles, where it does

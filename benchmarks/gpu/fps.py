@@ -93,7 +93,7 @@ def _row(name: str, form: Form, batch: int | None = None) -> Row:
 
 def _subjects(setting: Setting) -> Iterator[_Subject]:
     for name, config in setting.trials(SYSTEMS, (QUICK,)).items():
-        images = calibration_images(setting.splits.val, CALIBRATION, config.detector.input_size)
+        images = calibration_images(setting.splits.val, CALIBRATION, config.detector.canvas)
         yield _Subject(name, random_detector(config).eval(), images)
 
 

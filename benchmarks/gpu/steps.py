@@ -99,7 +99,7 @@ def _figures(config: TrialConfig, precision: str, setting: Setting, share: float
     began, split, device = time.monotonic(), setting.splits.train, setting.device
     recipe = config.train.changed(precision=precision, multi_scale=MultiScale())
     workers = GPU_LOADERS if device.type == "cuda" else 0
-    loader = TrainingLoader(split, recipe, config.detector.input_size, seed=0, workers=workers)
+    loader = TrainingLoader(split, recipe, config.detector.canvas, seed=0, workers=workers)
     found: Row = {
         "computes in": str(autocast_type(precision, skeleton(config.detector), device))[6:],
         "input": "x".join(map(str, config.detector.size)),

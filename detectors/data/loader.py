@@ -13,7 +13,7 @@ from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample, evaluation_transform
-from searchspace.geometry import InputSize
+from searchspace.geometry import Canvas, InputSize
 from searchspace.training import TrainConfig
 
 
@@ -37,7 +37,7 @@ class TrainingLoader:
         self,
         split: Dataset,
         config: TrainConfig,
-        input_size: InputSize,
+        input_size: InputSize | Canvas,
         seed: int,
         workers: int = 0,
     ) -> None:
@@ -64,13 +64,13 @@ class TrainingLoader:
 
 
 def evaluation_batches(
-    split: Dataset, input_size: InputSize, batch_size: int
+    split: Dataset, input_size: InputSize | Canvas, batch_size: int
 ) -> Iterator[tuple[list[ImageRecord], Tensor]]:
-    """The split's images in order, resized, as uint8 batches [N, 3, H, W]."""
-    resize = evaluation_transform(input_size)
+    """The split's images in order, on the network's input, as uint8 batches [N, 3, H, W]."""
+    place = evaluation_transform(input_size)
     for start in range(0, len(split.images), batch_size):
         records = list(split.images[start : start + batch_size])
-        images = [resize(load_image(r.path, r.width, r.height)) for r in records]
+        images = [place(load_image(r.path, r.width, r.height)) for r in records]
         yield records, torch.stack(images)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,10 +15,11 @@ from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
 from detectors.data.dataset import Annotation, Dataset, ImageRecord
 from detectors.data.ignored import blanked
 from detectors.data.images import load_image
+from detectors.data.mixup import has_objects, mixup
 from detectors.data.mosaic import mosaic
 from detectors.data.transforms import Sample, box_tensor, training_transform
 from searchspace.errors import InputError
-from searchspace.geometry import InputSize, both_axes
+from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import CopyPaste, TrainConfig
 
 CACHE_BYTES = 1 << 30
@@ -58,16 +60,17 @@ class TrainingSet(data.Dataset[Sample]):
     """
 
     def __init__(
-        self, split: Dataset, config: TrainConfig, input_size: InputSize, seed: int
+        self, split: Dataset, config: TrainConfig, input_size: InputSize | Canvas, seed: int
     ) -> None:
         check_sources(split, config.copy_paste)
         self.split = split
         self.config = config
-        self.mosaic_side = max(both_axes(input_size))
+        canvas = canvas_of(input_size)
+        self.mosaic = Canvas((max(canvas.size),) * 2, canvas.resize)
         self.seed = seed
         self.epoch = 0
         self._cache = ImageCache()
-        self._transform = training_transform(config.augment, input_size)
+        self._transform = training_transform(config.augment, canvas)
         copies = [(r, c + 1) for c in range(config.copy_paste.copies) for r in split.images]
         # Only the first paste is planned here: an image without any is left out.
         filled = [(r, c) for r, c in copies if next(self._copy(r, c), None) is not None]
@@ -87,11 +90,26 @@ class TrainingSet(data.Dataset[Sample]):
         else:
             chosen = (index, *rng.integers(len(self), size=3).tolist())
             four = [self._stored(number, rng) for number in chosen]
-            image, target = mosaic(four, self.mosaic_side, augment.mosaic_scale, rng)
+            image, target = self._mixed(mosaic(four, self.mosaic, augment, rng), rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream.generate_state(1)[0]))
             image, target = self._transform(image, target)
         return image.as_subclass(Tensor), target
+
+    def _mixed(self, made: Sample, rng: np.random.Generator) -> Sample:
+        """A mosaic, perhaps mixed with another image that has objects."""
+        augment = self.config.augment
+        if not augment.mixup or rng.random() >= augment.mixup:
+            return made
+        if not (has_objects(made) and self._with_objects):
+            return made
+        other = self._with_objects[int(rng.integers(len(self._with_objects)))]
+        return mixup(made, self._stored(other, rng), self.mosaic, augment.mixup_scale, rng)
+
+    @functools.cached_property
+    def _with_objects(self) -> list[int]:
+        """The images that have objects."""
+        return [k for k, (record, _) in enumerate(self._entries) if self._objects(record)]
 
     def _stored(self, index: int, rng: np.random.Generator) -> Sample:
         """An image and its target before any transform, pastes included."""

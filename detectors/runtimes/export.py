@@ -48,8 +48,10 @@ def export(
     """Write a detector as one program from images to detections.
 
     Input: `images`, float32 [N, 3, H, W] in 0..1, for any N. Outputs: `boxes` [N, D, 4] in
-    fractions of the image, `scores` and `labels` [N, D], best first and padded with zeros, as in
-    `detectors.postprocess.Detections`.
+    fractions of the input, `scores` and `labels` [N, D], best first and padded with zeros, as in
+    `detectors.postprocess.Detections`. Images are placed on the input as by
+    `detectors.canvas.place`; where they are stretched, fractions of the input are those of the
+    image.
 
     Args:
         path: the file; the target's suffix is appended to a name without it. OpenVINO writes the

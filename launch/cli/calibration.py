@@ -16,7 +16,7 @@ from detectors.data.images import inspect_image, load_image
 from detectors.data.transforms import evaluation_transform
 from detectors.runtimes.agreement import count
 from searchspace.errors import InputError
-from searchspace.geometry import InputSize
+from searchspace.geometry import Canvas, InputSize
 
 MOST = 128
 """The most images that are read from a folder."""
@@ -52,7 +52,9 @@ class Pictures:
     left_out: dict[str, tuple[Path, ...]]
 
     @classmethod
-    def read(cls, folder: Path, size: InputSize, most: int = MOST, fit: bool = True) -> Pictures:
+    def read(
+        cls, folder: Path, size: InputSize | Canvas, most: int = MOST, fit: bool = True
+    ) -> Pictures:
         """Read up to `most` of them.
 
         Args:
@@ -66,7 +68,7 @@ class Pictures:
         files = image_files(folder)
         if not files:
             raise InputError(f"{folder}: no images to calibrate int8 on")
-        chosen, resize = spread(files, most), evaluation_transform(size)
+        chosen, place = spread(files, most), evaluation_transform(size)
         used: dict[Path, Tensor] = {}
         left_out: dict[str, tuple[Path, ...]] = {}
         for file in chosen:
@@ -74,7 +76,7 @@ class Pictures:
             if fit and (reason := unfit(image)):
                 left_out[reason] = (*left_out.get(reason, ()), file)
             else:
-                used[file] = resize(image) / 255
+                used[file] = place(image) / 255
         if not used:
             reasons = "; ".join(f"{len(out)} {reason}" for reason, out in left_out.items())
             raise InputError(

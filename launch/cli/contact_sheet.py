@@ -13,7 +13,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample
 from detectors.detector import SMALL_AREA
-from searchspace.geometry import InputSize
+from searchspace.geometry import Canvas, InputSize
 from searchspace.training import TrainConfig
 
 PASTED, SMALL, OTHER = "magenta", "orange", "lime"
@@ -24,7 +24,11 @@ LEAST_SIDE = 320
 
 
 def contact_sheet(
-    split: Dataset, config: TrainConfig, input_size: InputSize, count: int, seed: int = 0
+    split: Dataset,
+    config: TrainConfig,
+    input_size: InputSize | Canvas,
+    count: int,
+    seed: int = 0,
 ) -> Tensor:
     """Training images of the first epoch as the network gets them, with boxes and class names.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from detectors.canvas import GREY
 from detectors.detector import Detector
 from detectors.runtimes import Deployed
 from detectors.runtimes.agreement import LEAST, Agreement, agreement
@@ -19,6 +20,11 @@ from launch.cli.terminal import console
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize
 from searchspace.runtimes import Precision
+
+LETTERBOX = (
+    "letterbox: images keep their aspect ratio and lie in the top left corner; the rest is grey "
+    f"({GREY} / 255); boxes are in fractions of {{width}}x{{height}} pixels"
+)
 
 
 def export_command(
@@ -85,6 +91,8 @@ def export_command(
         f"{path}: images [N, 3, {height}, {width}] in 0..1 -> boxes [N, {most}, 4] in fractions of "
         f"the image, scores and labels [N, {most}], for any N"
     )
+    if detector.config.resize == "letterbox":
+        console.say(LETTERBOX.format(width=width, height=height))
 
 
 def _check_options(

@@ -20,7 +20,7 @@ from launch.study.options import Option
 from launch.study.search_settings import DataOptions
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
-from searchspace.geometry import InputSize
+from searchspace.geometry import Canvas, canvas_of
 
 MOST_SIDE = 8192
 """Pixels of a side; a larger image takes gigabytes."""
@@ -52,8 +52,8 @@ class Recipe(Options):
     )
     plain: bool = Field(default=False, description="No changes of colour, zoom, crop or flip.")
 
-    def read(self) -> tuple[TrainConfig, InputSize]:
-        """How images are augmented, and the input size."""
+    def read(self) -> tuple[TrainConfig, Canvas]:
+        """How images are augmented, and how they are placed on the network's input."""
         given = {name: getattr(self, name) for name in self.model_fields_set - {"plain"}}
         if self.config is None:
             pasting = {name: value for name, value in given.items() if name in PASTING}
@@ -62,14 +62,14 @@ class Recipe(Options):
                 augment = augment | {"mosaic": self.mosaic}
             with usage_errors():
                 train = TrainConfig.model_validate({"copy_paste": pasting, "augment": augment})
-            return train, self.size or DetectorConfig().input_size
+            return train, canvas_of(self.size or DetectorConfig().input_size)
         if self.plain or given.keys() - {"config"}:
             raise typer.BadParameter(
                 "it sets the augmentation; give either it or augmentation options",
                 param_hint="--config",
             )
         trial = read_trial(self.config)
-        return trial.train, trial.detector.input_size
+        return trial.train, trial.detector.canvas
 
 
 class SheetOptions(Options):
@@ -85,11 +85,11 @@ class SheetOptions(Options):
 def preview_command(
     source: FolderOrFile, recipe: Recipe, data: DataOptions, sheet: SheetOptions, seed: Seed = 0
 ) -> None:
-    train, input_size = recipe.read()
+    train, canvas = recipe.read()
     found = source.read()
     chosen = found.train if isinstance(found, DataSource) else found
     split = read_split(chosen, data.skip_bad)
-    drawn = contact_sheet(split, train, input_size, sheet.count, seed)
+    drawn = contact_sheet(split, train, canvas, sheet.count, seed)
     sheet.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.out.write_bytes(encode_png(drawn).numpy().tobytes())
     console.say(f"Boxes: {PASTED} pasted, {SMALL} small, {OTHER} others. {sheet.out}")

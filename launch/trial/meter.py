@@ -83,10 +83,10 @@ class LocalMeter:
             deployed.close()
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
-        size = detector.config.input_size
-        frames = next(evaluation_batches(self.data.val, size, FRAMES))[1].float() / 255
+        canvas = detector.config.canvas
+        frames = next(evaluation_batches(self.data.val, canvas, FRAMES))[1].float() / 255
         cost = measure(detector, config, self.device, frames, SpeedStore(self.speeds))
         return cost.model_copy(update={"own": own_figures("cost", detector, cost)})
 
     def _spread(self, detector: Detector, most: int) -> Tensor:
-        return calibration_images(self.data.train, most, detector.config.input_size)
+        return calibration_images(self.data.train, most, detector.config.canvas)

@@ -31,6 +31,7 @@ from launch.trial.teachers import LoadTeacher, check_teachers, load_teacher
 from searchspace import Space, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed, options
 from searchspace.errors import InputError
+from searchspace.geometry import Canvas
 from searchspace.initial_weights import check_start
 from searchspace.reading import in_words, shown
 
@@ -213,12 +214,13 @@ def _batch_norm(config: TrialConfig, data: TrialData) -> str | None:
 
 def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
     """Objects that are too small at the input size are not trained on."""
-    height, width = config.detector.size
-    sides = [min(w * width, h * height) for w, h in _shares(data)]
+    sides = list(_shorter_sides(data, config.detector.canvas))
     enlarged = CLOSEST_CROP if config.train.augment.crop else 1.0
     if config.train.augment.mosaic:
         enlarged = max(enlarged, config.train.augment.mosaic_scale[1])
-    least = least_side((height, width))
+    if config.train.augment.mosaic and config.train.augment.mixup:
+        enlarged = max(enlarged, config.train.augment.mixup_scale[1])
+    least = least_side(config.train.augment, config.detector.canvas)
     if not sides or max(sides) * enlarged >= least:
         return None
     return (
@@ -228,13 +230,14 @@ def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
     )
 
 
-def _shares(data: TrialData) -> Iterator[tuple[float, float]]:
-    """Width and height of each training object, as shares of its image's."""
+def _shorter_sides(data: TrialData, canvas: Canvas) -> Iterator[float]:
+    """The shorter side of each training object, in pixels of the network's input."""
     for image in data.train.images:
+        height, width = canvas.content((image.height, image.width))
         for item in data.train.annotations[image.id]:
             x1, y1, x2, y2 = item.box
             if not item.iscrowd:
-                yield (x2 - x1) / image.width, (y2 - y1) / image.height
+                yield min((x2 - x1) / image.width * width, (y2 - y1) / image.height * height)
 
 
 def _declaration(config: TrialConfig, data: TrialData) -> str | None:

@@ -291,12 +291,12 @@ class Stages:
         }
 
         def make(work: Path) -> None:
-            size = self.config.detector.input_size
-            images = calibration_images(self.data.train, config.images, size)
+            canvas = self.config.detector.canvas
+            images = calibration_images(self.data.train, config.images, canvas)
             detector = Detector.load(model.folder / DETECTOR)
             quantise(detector, config, images, work / DETECTOR)
             quantised = load_detector(work / DETECTOR)
-            shown = calibration_images(self.data.val, COMPARED, size)
+            shown = calibration_images(self.data.val, COMPARED, canvas)
             found = agreement(detector, quantised, shown)
             (work / AGREEMENT).write_text(found.model_dump_json(indent=1), encoding="utf-8")
 
@@ -376,8 +376,8 @@ class Stages:
 
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers = GPU_LOADERS if self.device.type == "cuda" else 0
-        size = self.config.detector.input_size
-        return TrainingLoader(self.data.train, recipe, size, self.config.seed, workers)
+        canvas = self.config.detector.canvas
+        return TrainingLoader(self.data.train, recipe, canvas, self.config.seed, workers)
 
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):

@@ -9,9 +9,16 @@ from torchvision import tv_tensors
 
 from detectors.data.mosaic import MIN_VISIBLE, mosaic
 from detectors.data.transforms import MEAN_COLOUR, Sample
+from searchspace.geometry import Canvas
+from searchspace.training import Augment
 
 SIDE = 48
 COLOURS = (40, 90, 150, 230)
+
+
+def made(four: list[Sample], scale: tuple[float, float], seed: int, **augment: object) -> Sample:
+    settings = Augment(mosaic=1, mosaic_scale=scale, **augment)
+    return mosaic(four, Canvas((SIDE, SIDE)), settings, np.random.default_rng(seed))
 
 
 def sample(rng: np.random.Generator, number: int, objects: int) -> Sample:
@@ -52,7 +59,7 @@ def test_objects_stay_with_what_is_known_of_them(
     four: list[Sample], scale: tuple[float, float], seed: int
 ) -> None:
     before = [image.clone() for image, _ in four]
-    canvas, target = mosaic(four, SIDE, scale, np.random.default_rng(seed))
+    canvas, target = made(four, scale, seed)
     assert all(torch.equal(image, old) for (image, _), old in zip(four, before, strict=True))
     assert (canvas.shape, canvas.dtype) == ((3, SIDE, SIDE), torch.uint8)
     boxes = target["boxes"]
@@ -72,7 +79,7 @@ def test_each_quadrant_is_one_image_scaled_alike(
     four: list[Sample], scale: tuple[float, float], seed: int
 ) -> None:
     """The geometry is recovered from the random numbers and followed box by box."""
-    _, target = mosaic(four, SIDE, scale, np.random.default_rng(seed))
+    _, target = made(four, scale, seed)
     rng = np.random.default_rng(seed)
     factor = rng.uniform(*scale)
     tile = round(factor * SIDE)
@@ -99,7 +106,7 @@ def test_boxes_lie_on_their_objects() -> None:
     """Objects are found by their colour, each alone in its image."""
     for seed in range(20):
         four = [sample(np.random.default_rng((seed, k)), k, 1) for k in range(4)]
-        canvas, target = mosaic(four, SIDE, (0.6, 1.2), np.random.default_rng(seed))
+        canvas, target = made(four, (0.6, 1.2), seed)
         for label, box in zip(target["labels"].tolist(), target["boxes"].tolist(), strict=True):
             x1, y1, x2, y2 = (round(side) for side in box)
             inside = canvas[:, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
@@ -109,7 +116,7 @@ def test_boxes_lie_on_their_objects() -> None:
 
 def test_uncovered_pixels_have_the_mean_colour() -> None:
     four = [sample(np.random.default_rng(k), k, 0) for k in range(4)]
-    canvas, _ = mosaic(four, SIDE, (0.25, 0.25), np.random.default_rng(0))
+    canvas, _ = made(four, (0.25, 0.25), 0)
     colours, counts = canvas.flatten(1).unique(dim=1, return_counts=True)
     found = dict(zip(map(tuple, colours.T.tolist()), counts.tolist(), strict=True))
     assert found == {(c, c, c): (SIDE // 4) ** 2 for c in COLOURS} | {
@@ -119,9 +126,7 @@ def test_uncovered_pixels_have_the_mean_colour() -> None:
 
 def test_a_seed_makes_one_mosaic() -> None:
     four = [sample(np.random.default_rng(k), k, 3) for k in range(4)]
-    first, again, other = (
-        mosaic(four, SIDE, (0.5, 1.5), np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
+    first, again, other = (made(four, (0.5, 1.5), seed) for seed in (1, 1, 2))
     assert torch.equal(first[0], again[0])
     assert all(torch.equal(first[1][key], again[1][key]) for key in first[1])
     assert not torch.equal(first[0], other[0])

@@ -1,0 +1,55 @@
+"""Images and boxes on the network's input, and back: the one place that knows how."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
+
+from detectors.features import size_of
+from searchspace.geometry import Canvas, Size
+
+GREY = 114
+"""The value, of 255, of the pixels that a letterboxed image does not cover (YOLOX)."""
+
+
+def place(given: Tensor, canvas: Canvas) -> Tensor:
+    """An image, or the boxes on it, on the canvas.
+
+    Args:
+        given: an image [..., 3, H, W], uint8 or float in 0..1, or `BoundingBoxes` of one.
+    """
+    boxes = isinstance(given, tv_tensors.BoundingBoxes)
+    height, width = canvas.content(given.canvas_size if boxes else size_of(given))
+    placed = functional.resize(given, [height, width], antialias=True)
+    below, right = canvas.size[0] - height, canvas.size[1] - width
+    if not (below or right):
+        return placed
+    fill = GREY / 255 if given.is_floating_point() else GREY
+    return functional.pad(placed, [0, 0, right, below], fill=fill)
+
+
+def fractions(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
+    """Boxes [G, 4], xyxy in pixels of an image of this size, as fractions of the canvas."""
+    return boxes / _sides(boxes, image) * _shares(boxes, image, canvas)
+
+
+def in_pixels(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
+    """The inverse of `fractions`, clipped to the image."""
+    return (boxes / _shares(boxes, image, canvas)).clamp(max=1) * _sides(boxes, image)
+
+
+def touches(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
+    """[G], whether boxes [G, 4], as fractions of the canvas, begin on the image of this size."""
+    return (boxes <= _shares(boxes, image, canvas))[:, :2].all(-1)
+
+
+def _shares(like: Tensor, image: Size, canvas: Canvas) -> Tensor:
+    vertical, horizontal = canvas.shares(image)
+    return torch.tensor((horizontal, vertical) * 2, device=like.device)
+
+
+def _sides(like: Tensor, image: Size) -> Tensor:
+    height, width = image
+    return torch.tensor((width, height) * 2, device=like.device)
