@@ -108,6 +108,8 @@ def _described(name: str, system: PaperSystem) -> Iterator[str]:
         f"weights {recipe.weights}"
     )
     yield f"Classes: {trial.detector.num_classes}; those of your data when it is run"
+    if system.start:
+        yield f"Starts from: {system.start}"
     if system.teacher:
         yield f"Teacher: {system.teacher}"
     yield published_in_words(system.published)
@@ -125,6 +127,7 @@ def _facts(name: str, system: PaperSystem) -> dict[str, Any]:
         "source": system.published.source,
         "published": _figures(system.published),
         "teacher": system.teacher,
+        "start": system.start,
         "tables": tables_of(name.partition("@")[0]),
     }
 

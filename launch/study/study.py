@@ -21,9 +21,9 @@ from launch.decisions.gate import Gate
 from launch.files import DETECTOR, JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, STAGES, TRIALS
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study.failures import Failure, common_cause
+from launch.study.first_trials import FirstTrials
 from launch.study.journal import Journal, read_journal
 from launch.study.optuna_study import OptunaStudy
-from launch.study.first_trials import FirstTrials
 from launch.study.proposals import Proposals, rejected_in_a_row
 from launch.study.recovery import (
     check_new,

@@ -1,7 +1,8 @@
 """The papers' systems, each a full trial configuration with its published figures.
 
-If a paper lowers its learning rate in steps, the configuration has the same number of epochs with a
-cosine schedule. Iterations are converted to epochs of the 16,551 images of VOC 2007 and 2012.
+Where a paper counts iterations, they are converted to epochs of its training data, 16,551 images of
+VOC 2007 and 2012 or 118,287 of COCO, and the rate falls after the same shares of the training. So
+other data are trained on for as many epochs, not for as many steps.
 """
 
 from __future__ import annotations
@@ -69,15 +70,18 @@ def nearest_system(name: str) -> str:
 
 
 def on_coco(name: str) -> TrialConfig:
-    """A system with the 80 classes of COCO and, if it was built for VOC, with priors for COCO.
+    """A system with the 80 classes of COCO and, if it was built for VOC, with the priors and the
+    recipe for COCO.
 
     Raises:
         KeyError: no system has this name.
     """
-    trial = papers[name].trial
+    system = papers[name]
+    trial = system.trial
     detector, head = trial.detector, trial.detector.head
     if name in SSD | FSSD | MFSSD | MDSSD and isinstance(head, Multibox):
         sizes = COCO_SIZES_MDSSD if name in MDSSD else COCO_SIZES
         side, _ = detector.size
         head = head.changed(priors=head.priors.changed(sizes=sizes[side]))
-    return trial.changed(detector=detector.changed(num_classes=80, head=head))
+    detector = detector.changed(num_classes=80, head=head)
+    return trial.changed(detector=detector, train=system.coco or trial.train)

@@ -1,4 +1,16 @@
-"""FSSD with its ablations, and MFSSD."""
+"""FSSD with its ablations, and MFSSD.
+
+FSSD as the paper trains it by default starts from a trained SSD, with the fusion module at twice
+the rate and for half as many iterations on VOC: the systems `..._from_ssd`. What is new to SSD, by
+name and shape, learns at twice the rate: the fusion, the pyramid, and what of the head does not fit.
+All others start from ImageNet, which the paper compares with it, but for those from scratch.
+
+For COCO the paper gives 1e-3 for 280,000 iterations, divided by 10 at 360,000 and 400,000
+(FSSD512: 320,000 and 360,000), which is read as drops at 280,000 and 360,000 (320,000) and an end
+at the last number. From SSD it gives 120,000 in all; when the rate falls in it is not printed, and
+the shares are those of the whole training. How long FSSD300* and FSSD512*, from COCO's detectors
+(`..._from_coco`), are trained on VOC is not printed either: as long as from ImageNet.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +25,20 @@ from searchspace.papers.ssd import (
     BOXES300,
     BOXES300_MORE,
     BOXES512,
+    COCO_RECIPE,
+    RECIPE,
     voc_system,
 )
-from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.papers.system import (
+    COCO_IMAGES,
+    GTX_1080_TI,
+    VOC_IMAGES,
+    PaperSystem,
+    Published,
+    in_iterations,
+)
 from searchspace.priors import Ratios
-from searchspace.schedules import Steps
+from searchspace.schedules import RateFactors, Steps
 from searchspace.training import TrainConfig
 
 _FSSD = "FSSD paper: VOC07 test; COCO test-dev with its 81-class model"
@@ -99,8 +120,8 @@ _MFSSD_RECIPE = TrainConfig(
     warmup_epochs=5,
     weights="imagenet",
 )
-"""The paper gives a learning rate of 0.4, with which the loss diverges, and no batch size or
-epochs."""
+"""For VOC and for COCO. The paper gives a learning rate of 0.4, with which the loss diverges, and no
+batch size or epochs."""
 
 
 def _mfssd(published: Published, norm: bool, pruning: Slimming | None = None) -> PaperSystem:
@@ -110,6 +131,7 @@ def _mfssd(published: Published, norm: bool, pruning: Slimming | None = None) ->
         (_RATIO_2_1_1, pyramid("b", norm=True)),
         BOXES300_MORE,
         train=_MFSSD_RECIPE,
+        coco=None,
     )
     if pruning is None:
         return system
@@ -117,7 +139,24 @@ def _mfssd(published: Published, norm: bool, pruning: Slimming | None = None) ->
     return PaperSystem(trial, published)
 
 
-FSSD: dict[str, PaperSystem] = {
+def _from(name: str, start: str, published: Published) -> PaperSystem:
+    """A system of `_FROM_IMAGENET` with other `train.weights`."""
+    system = _FROM_IMAGENET[name]
+    trial = system.trial.changed(train=RECIPE.changed(weights=start))
+    return PaperSystem(trial, published, (system.coco or RECIPE).changed(weights=start))
+
+
+def _from_ssd(name: str, ssd: str, published: Published) -> PaperSystem:
+    """A system of `_FROM_IMAGENET` that starts from a trained SSD."""
+    system = _FROM_IMAGENET[name]
+    recipe = RECIPE.changed(rates=RateFactors(new=2), weights=ssd)
+    voc = in_iterations(recipe, 40_000, 50_000, 60_000, images=VOC_IMAGES)
+    on_coco = recipe.changed(weights=f"{ssd}@coco")
+    coco = in_iterations(on_coco, 84_000, 108_000, 120_000, images=COCO_IMAGES)
+    return PaperSystem(system.trial.changed(train=voc), published, coco)
+
+
+_FROM_IMAGENET: dict[str, PaperSystem] = {
     "fssd300": _fssd(
         Published(
             _FSSD, 0.271, 0.087, 65.8, GTX_1080_TI, 0.477, 0.278, 0.292, 0.422,
@@ -142,6 +181,7 @@ FSSD: dict[str, PaperSystem] = {
         (_EXTRAS, _CONV4_FC7_CONV7, pyramid("b", _PYRAMID512)),
         BOXES512,
         input_size=512,
+        coco=in_iterations(COCO_RECIPE, 280_000, 320_000, 360_000, images=COCO_IMAGES),
     ),
     "fssd300_abl_c3c7_concat_bn_b": _fssd(
         _ablation(0.788), _fuse(0, 1, 2, 4, at=1), taps=_FROM_CONV3
@@ -157,6 +197,38 @@ FSSD: dict[str, PaperSystem] = {
     "fssd300_abl_c4c7_concat_bn_a": _fssd(_ablation(0.782), _CONV4_FC7_CONV7, "a"),
     "fssd300_abl_c4c7_concat_bn_c": _fssd(_ablation(0.784), _CONV4_FC7_CONV7, "c"),
 }  # fmt: skip
+
+_DEFAULT_START = (
+    "FSSD paper's default start; the figures of {} are not said to be with or without it"
+)
+_ABLATED = "fssd300_abl_c3c7_concat_bn_b"
+
+OTHER_STARTS: dict[str, PaperSystem] = {
+    "fssd300_from_ssd": _from_ssd(
+        "fssd300", "ssd300_vgg16", Published(_DEFAULT_START.format("fssd300"))
+    ),
+    "fssd512_from_ssd": _from_ssd(
+        "fssd512", "ssd512_vgg16", Published(_DEFAULT_START.format("fssd512"))
+    ),
+    f"{_ABLATED}_from_ssd": _from_ssd(_ABLATED, "ssd300_vgg16", _ablation(0.786)),
+    f"{_ABLATED}_scratch": _from(_ABLATED, "none", _ablation(0.727)),
+    "fssd300s": _from(
+        "fssd300", "none", Published("FSSD paper, FSSD300S: VOC07 test", voc_map=0.727)
+    ),
+    "fssd300_from_coco": _from(
+        "fssd300",
+        "fssd300@coco",
+        Published("FSSD paper, FSSD300*: VOC07 test, after COCO", voc_map=0.827),
+    ),
+    "fssd512_from_coco": _from(
+        "fssd512",
+        "fssd512@coco",
+        Published("FSSD paper, FSSD512*: VOC07 test, after COCO", voc_map=0.845),
+    ),
+}
+"""Systems that differ from others in their start and its recipe alone."""
+
+FSSD: dict[str, PaperSystem] = {**_FROM_IMAGENET, **OTHER_STARTS}
 
 MFSSD: dict[str, PaperSystem] = {
     "mfssd": _mfssd(

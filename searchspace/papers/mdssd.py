@@ -1,7 +1,9 @@
 """MDSSD on VGG16 and ResNet-101.
 
 The widths inside its fusion blocks are not published. Reading D, in which all blocks have the same
-structure with 256 channels, represents the system; A, B and C are other readings of the text.
+structure with 256 channels, represents the system; A, B and C are other readings of the text. Nor
+is the recipe, which is in an appendix that is not at hand: it is SSD's, for VOC and for COCO. What
+the letter says of scores per prediction level is not at hand either: all levels are scored together.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from searchspace.heads import Multibox, Postprocess
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.growth import Extend
 from searchspace.papers.ssd import (
+    COCO_RECIPE,
     COCO_SIZES,
     EXTRAS300,
     EXTRAS512,
@@ -100,7 +103,7 @@ def _mdssd(
         neck=(extras, _fusion(reading)),
         head=Multibox(priors=_HEADS[input_size], postprocess=Postprocess(detections=200)),
     )
-    return PaperSystem(TrialConfig(detector=detector, train=RECIPE), published)
+    return PaperSystem(TrialConfig(detector=detector, train=RECIPE), published, COCO_RECIPE)
 
 
 _ANOTHER = Published(f"another reading of the {_LETTER}; see mdssd300 and mdssd512 for its figures")

@@ -7,9 +7,15 @@ from searchspace.detector import DetectorConfig
 from searchspace.heads import Multibox, Postprocess
 from searchspace.necks import Step
 from searchspace.necks.growth import Extend, Growth, L2Norm
-from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
+from searchspace.papers.system import (
+    COCO_IMAGES,
+    GTX_1080_TI,
+    VOC_IMAGES,
+    PaperSystem,
+    Published,
+    in_iterations,
+)
 from searchspace.priors import ListedPriors, Ratios
-from searchspace.schedules import Steps
 from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
 
@@ -46,15 +52,10 @@ EXTRAS512 = Extend(
     ),
 )
 
-RECIPE = TrainConfig(
-    epochs=232,
-    batch_size=32,
-    learning_rate=1e-3,
-    weight_decay=5e-4,
-    schedule=Steps(milestones=(2 / 3, 5 / 6)),
-    weights="imagenet",
-)
-"""120,000 iterations, the rate divided by 10 at 80,000 and at 100,000; also the FSSD paper's."""
+_RECIPE = TrainConfig(batch_size=32, learning_rate=1e-3, weight_decay=5e-4, weights="imagenet")
+RECIPE = in_iterations(_RECIPE, 80_000, 100_000, 120_000, images=VOC_IMAGES)
+"""For VOC, as in the FSSD paper."""
+COCO_RECIPE = in_iterations(_RECIPE, 280_000, 360_000, 400_000, images=COCO_IMAGES)
 
 
 def ratios(*boxes: int) -> tuple[Ratios, ...]:
@@ -86,8 +87,9 @@ def voc_system(
     boxes: tuple[Ratios, ...],
     input_size: int = 300,
     train: TrainConfig = RECIPE,
+    coco: TrainConfig | None = COCO_RECIPE,
 ) -> PaperSystem:
-    """A system on VGG16 for the 20 classes of VOC."""
+    """A system on VGG16 for the 20 classes of VOC, with its recipes for VOC and for COCO."""
     detector = DetectorConfig(
         input_size=input_size,
         num_classes=20,
@@ -95,7 +97,7 @@ def voc_system(
         neck=neck,
         head=voc_head(input_size, boxes),
     )
-    return PaperSystem(TrialConfig(detector=detector, train=train), published)
+    return PaperSystem(TrialConfig(detector=detector, train=train), published, coco)
 
 
 _IN_FSSD = "SSD in the FSSD paper: VOC07 test; COCO test-dev with its 81-class model"

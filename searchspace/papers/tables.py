@@ -89,13 +89,15 @@ TABLES: dict[str, PaperTable] = {
     ),
     "fssd-2": PaperTable(
         "FSSD: which maps are fused, and how",
-        "FSSD paper, Table 2",
+        "FSSD paper, Table 2; which of its first two rows is which is not known here",
         VOC_DATA,
         ("voc_map",),
         _rows(
+            "fssd300_abl_c3c7_concat_bn_b_from_ssd",
             "fssd300_abl_c3c7_concat_bn_b",
             "fssd300_abl_c4c7_concat_bn_b",
             "fssd300_abl_c4fc7_concat_bn_b",
+            "fssd300_abl_c3c7_concat_bn_b_scratch",
             "fssd300_abl_c3c7_concat_nobn_b",
             "fssd300_abl_c3c7_sum_bn_b",
         ),
@@ -105,7 +107,10 @@ TABLES: dict[str, PaperTable] = {
         "FSSD paper, Table 3",
         VOC_DATA,
         ("voc_map", "fps"),
-        _rows("ssd300_vgg16", "ssd512_vgg16", "fssd300", "fssd512"),
+        _rows(
+            "ssd300_vgg16", "ssd512_vgg16", "fssd300", "fssd300s", "fssd300_from_coco", "fssd512",
+            "fssd512_from_coco",
+        ),
     ),
     "fssd-coco": PaperTable(
         "SSD and FSSD on COCO test-dev",
@@ -217,7 +222,7 @@ def tables_of(system: str) -> tuple[str, ...]:
 
 
 def with_teachers(systems: tuple[str, ...]) -> dict[str, PaperSystem]:
-    """These systems by name and, each before its students, their teachers.
+    """These systems by name, each after those that it needs: its teacher, or where it starts.
 
     Raises:
         KeyError: there is no such system.
@@ -228,8 +233,8 @@ def with_teachers(systems: tuple[str, ...]) -> dict[str, PaperSystem]:
         system = system_named(name)
         if system is None:
             raise KeyError(name)
-        if system.teacher is not None:
-            add(system.teacher)
+        for other in system.needs:
+            add(other)
         found.setdefault(name, system)
 
     for name in systems:

@@ -18,6 +18,7 @@ from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.anchor_free import THESIS_RUNS
+from searchspace.papers.fssd import OTHER_STARTS
 from searchspace.priors import ScaledPriors
 
 RULE = Multibox(priors=ScaledPriors())
@@ -73,8 +74,9 @@ BETWEEN = {
         Extend(block="bottleneck", norm=False),
     ),
 }
-SYSTEMS = papers.keys() - THESIS_RUNS.keys()
-"""The thesis' runs differ from them in classes, data and losses alone."""
+SYSTEMS = papers.keys() - THESIS_RUNS.keys() - OTHER_STARTS.keys()
+"""The thesis' runs differ from them in classes, data and losses alone, and those of `OTHER_STARTS` in
+their initial weights."""
 
 CONFIGS = {name: papers[name].trial.detector for name in papers if name in SYSTEMS} | BETWEEN
 

@@ -24,6 +24,7 @@ from searchspace.necks.dual_path import Split
 from searchspace.necks.growth import Extend
 from searchspace.papers import on_coco
 from searchspace.papers.anchor_free import THESIS_RUNS
+from searchspace.papers.fssd import OTHER_STARTS
 from tests.contracts.systems import CONFIGS, NARROW, ODD, RULE, built, images, narrow
 from tests.networks import raw, with_statistics, without_gradient
 
@@ -39,7 +40,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "spec" / "models.json"
 
 def test_every_system_is_named() -> None:
     others = papers.keys() - {key.split("@")[0] for key in COUNTS}
-    assert others == {"mfssd_pruned", *THESIS_RUNS}
+    assert others == {"mfssd_pruned", *THESIS_RUNS, *OTHER_STARTS}
     pruned, whole = papers["mfssd_pruned"].trial, papers["mfssd_bn"].trial
     assert pruned.detector == whole.detector
     assert pruned.compress.pruning.kind == "slimming"

@@ -16,6 +16,7 @@ from detectors.evaluate import evaluate
 from detectors.training.train import fit
 from launch.trial.run import pick_device
 from searchspace import DetectorConfig, TrainConfig, papers
+from searchspace.schedules import RateFactors
 from searchspace.training import Augment, CopyPaste, MultiScale
 from tests.contracts.systems import EVEN, narrow
 from tests.shared import shared_data
@@ -70,7 +71,7 @@ def ten_steps(recipe: TrainConfig) -> TrainConfig:
     changes = {
         "epochs": 10, "batch_size": 4, "warmup_epochs": 0, "weights": "none",
         "warmup_steps": None, "augment": AS_THEY_ARE, "multi_scale": MultiScale(), "ema": None,
-        "copy_paste": CopyPaste(),
+        "copy_paste": CopyPaste(), "rates": RateFactors(),
     }  # fmt: skip
     return recipe.model_copy(update=changes)
 

@@ -69,3 +69,17 @@ def test_teachers_come_before_their_students_and_once() -> None:
     assert found == ["gfl_r101_teacher", "gfl_r50_distil_1", "gfl_r50_distil_3", "gfl_r50_baseline"]
     with pytest.raises(KeyError):
         with_teachers(("gfl",))
+
+
+def test_a_trained_ssd_comes_before_what_starts_from_it() -> None:
+    assert list(with_teachers(("fssd300_from_ssd@coco", "fssd300_from_coco"))) == [
+        "ssd300_vgg16@coco", "fssd300_from_ssd@coco", "fssd300@coco", "fssd300_from_coco"
+    ]  # fmt: skip
+
+
+def test_papers_says_where_a_system_starts(run: Run) -> None:
+    code, text = run("papers", "fssd300_abl_c3c7_concat_bn_b_from_ssd")
+    assert code == 0
+    for words in ("Starts from: ssd300_vgg16", "116 epochs", "voc_map 0.786", "Row of fssd-2",
+                  "new parts at 2"):  # fmt: skip
+        assert words in text
