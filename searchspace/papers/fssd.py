@@ -1,9 +1,9 @@
 """FSSD with its ablations, and MFSSD.
 
-FSSD as the paper trains it by default starts from a trained SSD, with the fusion module at twice
-the rate and for half as many iterations on VOC: the systems `..._from_ssd`. What is new to SSD, by
-name and shape, learns at twice the rate: the fusion, the pyramid, and what of the head does not fit.
-All others start from ImageNet, which the paper compares with it, but for those from scratch.
+By default the paper starts FSSD from a trained SSD, with the fusion module at twice the rate and
+for half as many iterations on VOC: the systems `..._from_ssd`. All that SSD does not have by the
+same name and shape learns at twice the rate: the fusion, the pyramid and parts of the head. The
+other systems start from ImageNet, which the paper compares with it, but for those from scratch.
 
 For COCO the paper gives 1e-3 for 280,000 iterations, divided by 10 at 360,000 and 400,000
 (FSSD512: 320,000 and 360,000), which is read as drops at 280,000 and 360,000 (320,000) and an end
@@ -120,8 +120,8 @@ _MFSSD_RECIPE = TrainConfig(
     warmup_epochs=5,
     weights="imagenet",
 )
-"""For VOC and for COCO. The paper gives a learning rate of 0.4, with which the loss diverges, and no
-batch size or epochs."""
+"""For VOC and for COCO. The paper gives a learning rate of 0.4, with which the loss diverges, and
+no batch size or epochs."""
 
 
 def _mfssd(published: Published, norm: bool, pruning: Slimming | None = None) -> PaperSystem:
@@ -198,9 +198,7 @@ _FROM_IMAGENET: dict[str, PaperSystem] = {
     "fssd300_abl_c4c7_concat_bn_c": _fssd(_ablation(0.784), _CONV4_FC7_CONV7, "c"),
 }  # fmt: skip
 
-_DEFAULT_START = (
-    "FSSD paper's default start; the figures of {} are not said to be with or without it"
-)
+_DEFAULT_START = "FSSD paper's default start; see {} for the figures"
 _ABLATED = "fssd300_abl_c3c7_concat_bn_b"
 
 OTHER_STARTS: dict[str, PaperSystem] = {

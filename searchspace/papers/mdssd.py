@@ -3,7 +3,8 @@
 The widths inside its fusion blocks are not published. Reading D, in which all blocks have the same
 structure with 256 channels, represents the system; A, B and C are other readings of the text. Nor
 is the recipe, which is in an appendix that is not at hand: it is SSD's, for VOC and for COCO. What
-the letter says of scores per prediction level is not at hand either: all levels are scored together.
+the letter says of scores per prediction level is not at hand either: all levels are scored
+together.
 """
 
 from __future__ import annotations

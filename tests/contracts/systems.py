@@ -75,8 +75,8 @@ BETWEEN = {
     ),
 }
 SYSTEMS = papers.keys() - THESIS_RUNS.keys() - OTHER_STARTS.keys()
-"""The thesis' runs differ from them in classes, data and losses alone, and those of `OTHER_STARTS` in
-their initial weights."""
+"""The thesis' runs differ from them in classes, data and losses alone; `OTHER_STARTS` in their
+initial weights."""
 
 CONFIGS = {name: papers[name].trial.detector for name in papers if name in SYSTEMS} | BETWEEN
 
