@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ def postprocess(
     if config.level_candidates:
         scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
     classes = scores.shape[-1]
-    top, flat = _best(scores, config.candidates)
+    top, flat = _candidates(scores, config)
     top = torch.where(top > config.score_threshold, top, 0)
     labels = flat % classes
     candidates = boxes.gather(1, (flat // classes)[..., None].expand(-1, -1, 4)).clamp(0, 1)
@@ -83,23 +84,25 @@ def postprocess(
 
 
 def likely_priors(
-    best: Tensor, config: Postprocess, counts: Sequence[int]
+    best: Tensor, config: Postprocess, counts: Sequence[int], classes: int
 ) -> tuple[Tensor, tuple[int, ...]]:
     """The priors that can have candidates.
 
-    The top-k scores come from at most k priors, so the k priors with the highest best score
-    suffice.
+    The top-k scores of an image come from at most k priors, so the k priors with the highest best
+    score suffice. With a limit of each class, or none, these are all above the threshold.
 
     Args:
-        best: [N, P], the best score of each prior.
+        best: [N, P], the best score of each prior, exact where it is above the threshold.
         counts: number of priors of each level.
+        classes: number of classes.
 
     Returns:
         Their indices [N, R] among the P, level by level, and the number of them on each level.
     """
     most = config.level_candidates
     if most is None:
-        return _top_places(best, config.candidates), (min(config.candidates, best.shape[1]),)
+        limit = _most_priors(best, config, classes)
+        return _top_places(best, limit), (min(limit, best.shape[1]),)
     levels = best.split(list(counts), dim=1)
     starts = itertools.accumulate((0, *counts[:-1]))
     pairs = zip(starts, levels, strict=True)
@@ -107,8 +110,33 @@ def likely_priors(
     return places, tuple(min(most, count) for count in counts)
 
 
+def _most_priors(best: Tensor, config: Postprocess, classes: int) -> int:
+    """How many priors have the candidates of an image, at most."""
+    if config.class_candidates is None and config.candidates is not None:
+        return config.candidates
+    most = best.shape[1]  # The best of a class may be worse than many of another class.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return most  # An exported graph should not have shapes that depend on values.
+    # In a trained network nearly all priors are background; as many detections fit in any case.
+    found = int((best > config.score_threshold).sum(1).max())
+    return min(most, max(found, math.ceil(config.detections / classes)))
+
+
 def _top_places(best: Tensor, most: int) -> Tensor:
     return best.topk(min(most, best.shape[1]), dim=1).indices
+
+
+def _candidates(scores: Tensor, config: Postprocess) -> tuple[Tensor, Tensor]:
+    """The scores [N, M] that enter NMS, of [N, P, K], and their indices in [P * K]."""
+    if config.class_candidates is None:
+        return _best(scores, config.candidates or scores[0].numel())
+    classes = scores.shape[-1]
+    top, place = scores.topk(min(config.class_candidates, scores.shape[1]), dim=1)
+    flat = (place * classes + torch.arange(classes, device=scores.device)).flatten(1)
+    if config.candidates is None:
+        return top.flatten(1), flat
+    top, order = _best(top, config.candidates)
+    return top, flat.gather(1, order)
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from searchspace.config import Config
+from searchspace.config import Added, Config
 from searchspace.domains import Fixed
 from searchspace.geometry import Level, Size, shown
 from searchspace.priors import (
@@ -40,14 +40,17 @@ class Postprocess(Config):
     """From scores to detections (SSD, section 3.1; evaluated on COCO with at most 100).
 
     Attributes:
-        candidates: the most boxes per image that enter NMS.
+        candidates: the most boxes per image that enter NMS; None for no limit.
         level_candidates: the most of them from one level; None for no limit.
+        class_candidates: the most of them of one class; None for no limit. SSD's Caffe code has 400
+            of each class, and no limit per image.
         detections: the most boxes per image that are kept.
     """
 
     score_threshold: float = Field(default=0.01, ge=0, lt=1)
-    candidates: int = Field(default=400, ge=1)
+    candidates: int | None = Field(default=400, ge=1)
     level_candidates: int | None = Field(default=None, ge=1)
+    class_candidates: Annotated[int | None, Added(), Field(ge=1)] = None
     nms_iou: float = Field(default=0.45, gt=0, le=1)
     detections: int = Field(default=100, ge=1)
 
@@ -97,11 +100,18 @@ class Multibox(Head):
 
     A search draws priors by a rule only, as lists apply to one number of levels. A space that names
     no kind has one rule for all levels.
+
+    Attributes:
+        priors: sizes and shapes of the default boxes.
+        initial: `small`: weights of deviation 0.01, with which all classes are equally likely
+            whatever the scale of the maps. `xavier`: uniform by the number of inputs and outputs,
+            as in SSD.
     """
 
     kind: Literal["multibox"] = "multibox"
     softmax: ClassVar[bool] = True
     priors: Annotated[PriorRule, PRIOR_RULES, Fixed("scaled")] = ListedPriors()
+    initial: Annotated[Literal["small", "xavier"], Added()] = "small"
 
     def for_levels(self, levels: tuple[Level, ...], size: Size) -> tuple[LevelPriors, ...]:
         return self.priors.for_levels(levels, size)

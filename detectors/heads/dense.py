@@ -31,6 +31,7 @@ class DenseHead(nn.Module, ABC):
         priors: [P, 4], (cx, cy, w, h) as fractions of the input: default boxes, or points with the
             strides of their level as sides. Ordered by level, row, column, box of a cell.
         counts: number of priors of each level.
+        num_classes: classes without background.
         sides: (width, height, width, height) of the input in pixels, to convert fractions.
     """
 
@@ -41,6 +42,7 @@ class DenseHead(nn.Module, ABC):
         super().__init__()
         self.config = config.head
         self.size = config.size
+        self.num_classes = config.num_classes
         levels, priors = config.levels(), config.priors()
         pairs = zip(levels, priors, strict=True)
         self.counts = tuple(level.cells * p.boxes_per_cell for level, p in pairs)
@@ -112,7 +114,7 @@ class DenseHead(nn.Module, ABC):
             survivors: see `postprocess`.
         """
         config, best = self.config.postprocess, self.best_scores_of(predictions)
-        places, counts = likely_priors(best, config, self.counts)
+        places, counts = likely_priors(best, config, self.counts, self.num_classes)
         few = predictions.at(places)
         boxes, scores = self.decoded(few, self.priors[places]), self.scores_of(few)
         return postprocess(boxes, scores, config, counts, survivors)

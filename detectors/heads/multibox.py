@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from detectors.blocks import init_dense
 from detectors.boxes import decode
 from detectors.building import builds
 from detectors.features import Predictions
-from detectors.heads.dense import DenseHead, rows, start_small
+from detectors.heads.dense import DenseHead, head_of, rows, start_small
 from detectors.losses import multibox_loss
 from detectors.matching import Objects, match_max_iou
 from searchspace.detector import DetectorConfig
@@ -35,9 +36,9 @@ class MultiboxHead(DenseHead):
         outputs = 1 + config.num_classes
         boxes = [nn.Conv2d(x.channels, 4 * b, 3, padding=1) for x, b in pairs]
         classes = [nn.Conv2d(x.channels, outputs * b, 3, padding=1) for x, b in pairs]
-        # Small weights: initially all classes are equally likely, whatever the scale of the maps.
+        start = init_dense if head_of(config, Multibox).initial == "xavier" else start_small
         for conv in (*boxes, *classes):
-            start_small(conv)
+            start(conv)
         self.outputs = outputs
         self.boxes, self.classes = nn.ModuleList(boxes), nn.ModuleList(classes)
 

@@ -31,7 +31,6 @@ class PointsHead(DenseHead):
         super().__init__(config)
         levels, head = config.levels(), head_of(config, Points)
         depth, channels = head.depth, scaled(head.channels, config.width)
-        self.num_classes = config.num_classes
         self.stems = nn.ModuleList(
             conv_norm_silu(x.channels, channels, kernel=1, padding=0) for x in levels
         )

@@ -32,6 +32,8 @@ def by_loops(
         ]
         rows += sorted(level, reverse=True)[: config.level_candidates]
         first += count
+    ranked = [[row for row in sorted(rows)[::-1] if row[2] == k] for k in range(scores.shape[1])]
+    rows = [row for of_class in ranked for row in of_class[: config.class_candidates]]
     rows = sorted(rows, reverse=True)[: config.candidates]
     rows = [row for row in rows if row[0] > config.score_threshold]
     found = []
@@ -56,6 +58,10 @@ CONFIGS = [
     Postprocess(candidates=50, nms_iou=0.2),
     Postprocess(detections=7),
     Postprocess(score_threshold=0.0, candidates=10_000, nms_iou=1.0, detections=10_000),
+    Postprocess(candidates=None),
+    Postprocess(candidates=None, class_candidates=9, nms_iou=0.8),
+    Postprocess(candidates=20, class_candidates=9, nms_iou=0.8),
+    Postprocess(candidates=40, class_candidates=15, level_candidates=50),
 ]
 
 

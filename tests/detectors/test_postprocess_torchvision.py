@@ -32,7 +32,7 @@ def by_torchvision(detector: Detector, predictions: Predictions) -> list[dict[st
     ssd = SimpleNamespace(
         box_coder=_utils.BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
         score_thresh=config.score_threshold,
-        topk_candidates=config.candidates,
+        topk_candidates=config.class_candidates or config.candidates,
         nms_thresh=config.nms_iou,
         detections_per_img=config.detections,
     )
@@ -60,10 +60,19 @@ def all_candidates(**changes: float) -> Multibox:
     return Multibox(priors=ScaledPriors(), postprocess=config)
 
 
+def per_class(most: int, **changes: float) -> Multibox:
+    """The cap of torchvision, and of SSD."""
+    config = Postprocess(candidates=None, class_candidates=most, **changes)
+    return Multibox(priors=ScaledPriors(), postprocess=config)
+
+
 CONFIGS = [
     all_candidates(),
     all_candidates(score_threshold=0.3, nms_iou=0.6),
     all_candidates(score_threshold=0.05, nms_iou=0.2, detections=20),
+    per_class(30),
+    per_class(400),
+    per_class(7, score_threshold=0.0, nms_iou=0.9, detections=1000),
 ]
 
 

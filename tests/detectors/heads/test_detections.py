@@ -34,6 +34,9 @@ CONFIGS = [
     Postprocess(score_threshold=0.2, nms_iou=0.6),
     Postprocess(score_threshold=0.2, level_candidates=20),
     Postprocess(level_candidates=3, candidates=10),
+    Postprocess(candidates=None),
+    Postprocess(candidates=None, class_candidates=20, detections=200),
+    Postprocess(candidates=50, class_candidates=4, score_threshold=0.05),
 ]
 
 

@@ -130,6 +130,23 @@ def test_an_exported_detector_may_find_nothing_or_little(
 
 
 @needs_extra
+@pytest.mark.parametrize("target", RUN)
+def test_candidates_of_each_class_are_exported(tmp_path: Path, target: str) -> None:
+    """Five of each class are fewer than there are, so that the limit shows."""
+    trained = deployable("ssdmnetv1")
+    few = Postprocess(candidates=None, class_candidates=5, nms_iou=0.9)
+    head = trained.config.head.changed(postprocess=few)
+    limited = Detector(trained.config.changed(head=head))
+    limited.load_state_dict(trained.state_dict())
+    images = images_for(limited, 3)
+    with torch.no_grad():
+        expected = limited.eval().detect(images)
+    assert 0 < (expected.labels > 0).sum(1).max() <= 5 * limited.config.num_classes
+    found = RUN[target](export(limited, target, tmp_path / "few"))(images)
+    assert_same(found, expected)
+
+
+@needs_extra
 @pytest.mark.parametrize(("target", "runtime"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
 def test_int8_is_exported_as_it_is_deployed(tmp_path: Path, target: str, runtime: str) -> None:
     detector = deployable("ssdmnetv1")
