@@ -1,4 +1,4 @@
-"""COCO's metrics, computed by pycocotools."""
+"""COCO's metrics, computed by pycocotools, and those of Pascal VOC and TT100K."""
 
 from __future__ import annotations
 
@@ -17,25 +17,48 @@ from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
 from detectors.quiet import computing
 from detectors.runtimes import Deployed
+from detectors.tt100k_metric import SizeMetrics, by_size
+from detectors.voc_metric import VocPrecision, mean_precision, voc_precisions
 from searchspace.errors import InputError
 
 BATCH = 16
 
+STATS = (
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+    "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
+)  # fmt: skip
+"""pycocotools' summary, in its order."""
+
 
 class ClassMetrics(BaseModel):
-    """Average precision of one class; None if the split has no such object."""
+    """Average precision of one class; None if the split has no such object, or if an earlier
+    version did not compute it.
+
+    Attributes:
+        voc_ap, voc_ap_07: Pascal VOC's, as the area and over 11 points.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     ap: float | None
     ap50: float | None
     ap_small: float | None
+    ap75: float | None = None
+    ap_medium: float | None = None
+    ap_large: float | None = None
+    voc_ap: float | None = None
+    voc_ap_07: float | None = None
 
 
 class Metrics(BaseModel):
-    """COCO's metrics as fractions; None if the split has no object of that size.
+    """Metrics as fractions, COCO's unless said otherwise; None if the split has no object of that
+    size, or if an earlier version did not compute it.
 
     Attributes:
+        ar: average recall with up to 100 detections of a class on an image, as the others; `ar_1`
+            and `ar_10` with up to 1 and 10.
+        voc_map, voc_map_07: Pascal VOC's mean average precision, as the area and over 11 points.
+        by_size: TT100K's recall and accuracy by the longer side of objects in pixels.
         small_objects: number of ground-truth boxes that `ap_small` is computed from.
         classes: average precision by class name.
         own: figures that modules of users compute, by name.
@@ -53,9 +76,19 @@ class Metrics(BaseModel):
     ar_small: float | None
     ar_medium: float | None
     ar_large: float | None
+    ar_1: float | None = None
+    ar_10: float | None = None
+    voc_map: float | None = None
+    voc_map_07: float | None = None
     small_objects: int
     classes: dict[str, ClassMetrics]
+    by_size: dict[str, SizeMetrics] = {}
     own: dict[str, float | None] = {}
+
+    @property
+    def ar_100(self) -> float | None:
+        """Average recall with up to 100 detections, which is `ar`."""
+        return self.ar
 
 
 def evaluate(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Metrics:
@@ -126,7 +159,7 @@ def _coco_rows(
 
 
 def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
-    """COCO's metrics of detections in COCO's result format."""
+    """The metrics of detections in COCO's result format."""
     truth = split.ground_truth()
     # COCO's range of small areas includes its upper end.
     small = sum(
@@ -141,15 +174,15 @@ def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
         run.evaluate()
         run.accumulate()
         run.summarize()
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-    recalls = dict(zip(("ar", "ar_small", "ar_medium", "ar_large"), run.stats[8:12], strict=True))
-    figures = dict(zip(names, run.stats[:6], strict=True)) | recalls
+    scores = {name: _defined(value) for name, value in zip(STATS, run.stats, strict=True)}
+    voc = voc_precisions(split, results)
     classes = {
-        category.name: _class_metrics(run.eval["precision"], run.params, index)
+        category.name: _class_metrics(run.eval["precision"], run.params, index, voc[category.id])
         for index, category in enumerate(split.categories)
     }
-    scores = {name: _defined(value) for name, value in figures.items()}
-    return Metrics.model_validate({**scores, "small_objects": small, "classes": classes})
+    mean = mean_precision(tuple(voc.values()))
+    others = {"voc_map": mean.area, "voc_map_07": mean.points, "by_size": by_size(split, results)}
+    return Metrics.model_validate({**scores, **others, "small_objects": small, "classes": classes})
 
 
 class _Evaluation(COCOeval):
@@ -162,12 +195,19 @@ class _Evaluation(COCOeval):
                 item["ignore"] = item["ignore"] or item.get("difficult", 0)
 
 
-def _class_metrics(precision: np.ndarray, params: Any, index: int) -> ClassMetrics:
+def _class_metrics(
+    precision: np.ndarray, params: Any, index: int, voc: VocPrecision
+) -> ClassMetrics:
     """From precision[IoU, recall, class, area, detections], for the largest number of
     detections."""
     by_area = {label: precision[:, :, index, k, -1] for k, label in enumerate(params.areaRngLbl)}
     return ClassMetrics(
-        ap=_mean(by_area["all"]), ap50=_mean(by_area["all"][0]), ap_small=_mean(by_area["small"])
+        ap=_mean(by_area["all"]),
+        ap50=_mean(by_area["all"][0]),
+        ap75=_mean(by_area["all"][5]),
+        **{f"ap_{label}": _mean(by_area[label]) for label in ("small", "medium", "large")},
+        voc_ap=voc.area,
+        voc_ap_07=voc.points,
     )
 
 

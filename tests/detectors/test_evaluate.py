@@ -15,13 +15,13 @@ from pycocotools.cocoeval import COCOeval
 
 from detectors.data.dataset import Dataset
 from detectors.detector import Detector
-from detectors.evaluate import coco_metrics, detect_split, evaluate
+from detectors.evaluate import Metrics, coco_metrics, detect_split, evaluate
 from searchspace.heads import Multibox, Postprocess
 from searchspace.priors import ScaledPriors
 
 FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
-    None, None, "ar", "ar_small", "ar_medium", "ar_large",
+    "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
 
 Results = list[dict[str, Any]]
@@ -111,8 +111,7 @@ def test_the_figures_are_pycocotools_own(
     expected = by_files(split, copy.deepcopy(results), tmp_path)
     metrics = coco_metrics(split, copy.deepcopy(results))
     for name, value in zip(FIGURES, expected, strict=True):
-        if name:
-            assert getattr(metrics, name) == (pytest.approx(value) if value > -1 else None)
+        assert getattr(metrics, name) == (pytest.approx(value) if value > -1 else None)
     assert metrics.ap is not None
     assert 0 < metrics.ap < 1
 
@@ -130,9 +129,8 @@ def test_figures_by_class_are_those_of_the_class_alone(val: Dataset, tmp_path: P
         found = [r for r in results if r["category_id"] == category.id]
         expected = coco_metrics(alone, found)
         figures = metrics.classes[category.name]
-        assert figures.ap == pytest.approx(expected.ap)
-        assert figures.ap50 == pytest.approx(expected.ap50)
-        assert figures.ap_small == pytest.approx(expected.ap_small)
+        for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"):
+            assert getattr(figures, name) == pytest.approx(getattr(expected, name))
 
 
 def test_perfect_detections_are_one_and_none_are_zero(val: Dataset) -> None:
@@ -263,3 +261,19 @@ def test_difficult_objects_are_neither_scored_nor_held_against(val: Dataset) -> 
     }
     assert coco_metrics(hard, [*found, part]).ap < 1
     assert hard.fingerprint != val.fingerprint
+
+
+def test_results_of_earlier_versions_are_read(val: Dataset) -> None:
+    now = coco_metrics(val, noisy(val, 1))
+    stored = now.model_dump()
+    for name in ("ar_1", "ar_10", "voc_map", "voc_map_07", "by_size"):
+        del stored[name]
+    for figures in stored["classes"].values():
+        for name in ("ap75", "ap_medium", "ap_large", "voc_ap", "voc_ap_07"):
+            del figures[name]
+    old = Metrics.model_validate(stored)
+    assert (old.ap, old.ar_100, old.ar_1, old.voc_map) == (now.ap, now.ar, None, None)
+    assert now.ar_1 <= now.ar_10 <= now.ar_100
+    name, figures = next(iter(now.classes.items()))
+    assert figures.ap75 is not None
+    assert old.classes[name].ap75 is None
