@@ -51,6 +51,15 @@ class Plan(BaseModel):
         """The share of the prunable channels that is removed."""
         return sum(map(len, self.removed.values())) / max(sum(self.channels.values()), 1)
 
+    def then(self, later: Plan) -> Plan:
+        """Both as one, for the detector of this plan; `later` is of what this one leaves of it."""
+        removed = dict(self.removed)
+        for root, gone in later.removed.items():
+            already = set(self.removed.get(root, ()))
+            left = [channel for channel in range(self.channels[root]) if channel not in already]
+            removed[root] = tuple(sorted(already.union(left[place] for place in gone)))
+        return self.model_copy(update={"removed": removed, "after": later.after})
+
 
 def read_plan(path: Path) -> Plan:
     """Read a plan from a file.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from searchspace.config import Config
+from searchspace.config import Added, Config
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.names import Names
@@ -110,14 +110,27 @@ class Slimming(ChannelPruning):
     Attributes:
         sparsity: strength of the L1 penalty.
         ratio: share of `target` to remove.
+        rounds: number of removals, each of an equal part of `ratio` (multi-pass slimming, section
+            3). They divide `finetune_epochs` among them; the training between two removals is
+            sparse too. In each, a layer keeps the `floor` of what the one before left.
     """
 
     kind: Literal["slimming"] = "slimming"
     sparsity: Annotated[float, FloatRange(1e-5, 1e-3, log=True), Field(ge=0)] = 1e-4
     ratio: Ratio = 0.5
+    rounds: Annotated[int, Added(), Field(ge=1, le=20)] = 1
 
     def in_words(self) -> str:
-        return self._pruned(self.ratio)
+        return self._pruned(self.ratio, f" in {self.rounds} rounds" if self.rounds > 1 else "")
+
+    @model_validator(mode="after")
+    def _trains_in_every_round(self) -> Slimming:
+        if 1 < self.rounds > self.finetune_epochs:
+            raise ValueError(
+                f"rounds {self.rounds}: each needs an epoch of finetune_epochs "
+                f"({self.finetune_epochs}); raise these, or lower rounds"
+            )
+        return self
 
 
 class ImportancePruning(ChannelPruning):

@@ -33,6 +33,7 @@ from launch.trial.data import TrialData, TrialError, given_path
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
 from launch.trial.result import Outcome, TrialResult, read_result
+from launch.trial.rounds import removal_in, rounds
 from launch.trial.stages import OnEpoch, OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
@@ -248,9 +249,14 @@ class _Trial:
         """The final detector, and the share of its channels that was removed."""
         if not self.stages.config.compress.prunes:
             return self.stages.train_on(dense), 0.0
-        plan, pruned = self.stages.prune(dense)
-        self._write(PLAN, plan)
-        return self.stages.finetune(dense, plan, pruned), plan.share
+        model, whole = dense, None
+        removal = self.stages.config.compress.removal
+        for part in rounds(removal):
+            plan, pruned = self.stages.prune(model, removal_in(removal, part.number, whole))
+            whole = plan if whole is None else whole.then(plan)
+            self._write(PLAN, whole)
+            model = self.stages.finetune(model, plan, pruned, part, dense)
+        return model, whole.share if whole else 0.0
 
     def _outcome(self, name: str, model: Artefact) -> Outcome:
         publish(model.folder / DETECTOR, self.out / name)

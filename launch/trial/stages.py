@@ -44,9 +44,10 @@ from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, load_start, make_sure_of
 from launch.trial.meter import Meter, score
+from launch.trial.rounds import Round
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors
-from searchspace.compression import Int8
+from searchspace.compression import Int8, Pruning
 from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import TrainConfig
@@ -67,7 +68,7 @@ GPU_LOADERS = 4
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
 
-NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation"}
+NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation", "rounds"}
 """Fields of a pruning that affect the training but not which channels are removed."""
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
@@ -87,6 +88,7 @@ class _Training:
         teacher: the teacher named by `distillation`.
         sparsity: strength of the sparsity term; 0 for none.
         start: fingerprint of the saved detector that the recipe starts from, if any.
+        before: epochs of earlier rounds that count towards the same detector.
     """
 
     name: str
@@ -95,6 +97,7 @@ class _Training:
     teacher: Detector | None
     sparsity: float = 0.0
     start: str | None = None
+    before: int = 0
 
     def inputs(self) -> dict[str, Any]:
         """The inputs that determine its outcome; saved detectors count by content, not by path."""
@@ -206,11 +209,15 @@ class Stages:
         if not self.store.artefact("train", inputs).folder.is_dir():
             make_sure_of(self.config, self.weights)
 
-    def prune(self, dense: Artefact) -> tuple[Plan, Artefact]:
-        """The channels to remove from a trained detector."""
-        pruning, training = self.config.compress.removal, self.config.train
+    def prune(self, model: Artefact, removal: Pruning | None = None) -> tuple[Plan, Artefact]:
+        """The channels to remove from a trained detector.
+
+        Args:
+            removal: the pruning of one round, see `removal_in`; by default all of it at once.
+        """
+        pruning, training = removal or self.config.compress.removal, self.config.train
         inputs = {
-            "input": dense.key,
+            "input": model.key,
             "pruning": pruning.cause(*NOT_PRUNING),
         }
         if pruning.target == "latency":
@@ -220,7 +227,7 @@ class Stages:
         def make() -> Plan:
             loader = self._loader(training)
             return plan_pruning(
-                self._load(dense),
+                self._load(model),
                 pruning,
                 batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
                 fps=lambda pruned: self.meter.measure(pruned, how).fps,
@@ -229,27 +236,48 @@ class Stages:
 
         return self.store.record("prune", inputs, Plan, make)
 
-    def finetune(self, dense: Artefact, plan: Plan, pruned: Artefact) -> Artefact:
-        """The trained detector without the channels of a plan, fine-tuned."""
-        lesson = self.config.compress.removal.distillation
-        return self._train_on(dense, pruned.key, lesson, plan)
+    def finetune(
+        self,
+        model: Artefact,
+        plan: Plan,
+        pruned: Artefact,
+        part: Round | None = None,
+        parent: Artefact | None = None,
+    ) -> Artefact:
+        """A trained detector without the channels of a plan, fine-tuned.
+
+        Args:
+            part: the round; by default the only one.
+            parent: the detector before all rounds, if that is not `model`.
+        """
+        removal = self.config.compress.removal
+        part = part or Round(1, removal.finetune_epochs, 0, 0.0)
+        teacher = self._teacher(removal.distillation, parent or model)
+        return self._train_on(model, pruned.key, part, removal.distillation, teacher, plan)
 
     def train_on(self, dense: Artefact) -> Artefact:
         """The trained detector with all channels, trained further like a pruned one."""
-        return self._train_on(dense, dense.key, NoDistillation(), None)
+        part = Round(1, self.config.compress.pruning.finetune_epochs, 0, 0.0)
+        return self._train_on(dense, dense.key, part, NoDistillation(), None, None)
 
     def _train_on(
-        self, dense: Artefact, start: str, lesson: Distillation, plan: Plan | None
+        self,
+        model: Artefact,
+        start: str,
+        part: Round,
+        lesson: Distillation,
+        teacher: Detector | None,
+        plan: Plan | None,
     ) -> Artefact:
-        """The second part of the training.
+        """The second part of the training, or a round of it.
 
         Args:
             start: key of the artefact that it starts from.
-            lesson: its distillation.
+            lesson: its distillation, from `teacher`.
             plan: the channels to remove first.
         """
         pruning, train = self.config.compress.pruning, self.config.train
-        epochs = pruning.finetune_epochs
+        epochs = part.epochs
         recipe = train.model_copy(
             update={
                 "epochs": epochs,
@@ -259,12 +287,12 @@ class Stages:
             }
         )
         training = _Training(
-            "compact", recipe, lesson, self._teacher(lesson, dense), start=self._saved_start
+            "compact", recipe, lesson, teacher, part.sparsity, self._saved_start, part.before
         )
 
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
-            detector = self._load(dense)
+            detector = self._load(model)
             if plan is not None:
                 replay(detector, plan)
             if epochs:
@@ -395,7 +423,12 @@ class Stages:
         at_rung: OnSnapshot | None = None,
     ) -> None:
         recipe = training.recipe
-        report = functools.partial(self.on_epoch, training.name) if self.on_epoch else None
+        on_epoch = self.on_epoch
+
+        def report(epochs: int, losses: dict[str, float]) -> None:
+            if on_epoch:
+                on_epoch(training.name, training.before + epochs, losses)
+
         fit(
             detector,
             self._loader(recipe),
