@@ -130,9 +130,9 @@ class Added:
     """
 
 
-def as_before(config: BaseModel) -> dict[str | int, Any]:
+def as_before(config: BaseModel) -> dict[str, Any]:
     """The fields marked `Added` that have their defaults, in the form of pydantic's `exclude`."""
-    found: dict[str | int, Any] = {}
+    found: dict[str, Any] = {}
     for name, info in type(config).model_fields.items():
         value = getattr(config, name)
         added = any(isinstance(mark, Added) for mark in info.metadata)
@@ -143,7 +143,7 @@ def as_before(config: BaseModel) -> dict[str | int, Any]:
     return found
 
 
-def _below(value: object) -> dict[str | int, Any]:
+def _below(value: object) -> dict[Any, Any]:
     if isinstance(value, BaseModel):
         return as_before(value)
     if isinstance(value, tuple):

@@ -17,8 +17,8 @@ from launch.trial.data import TrialData
 from launch.trial.log import TrialLog, keep_traceback, trial_log
 from launch.trial.result import TrialResult
 from launch.trial.run import TrialOptions, run_trial
-from launch.trial.stages import OnEpoch
 from launch.trial.teachers import teachers_in
+from launch.trial.training import OnEpoch
 from searchspace import TrialConfig
 
 

@@ -14,9 +14,10 @@ from launch.trial.data import TrialData, TrialError
 from launch.trial.meter import LocalMeter
 from launch.trial.result import Outcome, TrialResult
 from launch.trial.run import pick_device, run_trial
-from launch.trial.stages import OnEpoch, Stages
+from launch.trial.stages import Stages
 from launch.trial.store import Store
 from launch.trial.teachers import load_teacher
+from launch.trial.training import OnEpoch
 from searchspace.trial import TrialConfig
 
 

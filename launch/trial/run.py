@@ -34,9 +34,10 @@ from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
 from launch.trial.result import Outcome, TrialResult, read_result
 from launch.trial.rounds import removal_in, rounds
-from launch.trial.stages import OnEpoch, OnRung, Stages
+from launch.trial.stages import OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
+from launch.trial.training import OnEpoch
 from searchspace.compression import Int8
 from searchspace.errors import InputError
 from searchspace.plugins import load_plugins

@@ -20,13 +20,11 @@ import torch
 from compress import (
     Plan,
     calibration_images,
-    distillation_term,
     plan_pruning,
     predict_cost,
     quantise,
     recalibrate,
     replay,
-    sparsity_term,
 )
 from compress.targets import brief
 from detectors.data.loader import TrainingLoader
@@ -36,7 +34,7 @@ from detectors.files import write_atomically
 from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
 from detectors.timing.cost import Cost
-from detectors.training.train import OnSnapshot, Snapshots, Term, fit
+from detectors.training.train import OnSnapshot, Snapshots, fit
 from detectors.weights.published import State
 from launch.figures import Source, own_versions
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
@@ -47,6 +45,7 @@ from launch.trial.meter import Meter, score
 from launch.trial.rounds import Round
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors
+from launch.trial.training import OnEpoch, Training, fine_tuning
 from searchspace.compression import Int8, Pruning
 from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
@@ -59,9 +58,6 @@ GRADIENT_BATCHES = 8
 STATISTICS_BATCHES = 16
 """Training batches for batch-norm statistics of a pruned detector without fine-tuning."""
 
-WARMUP_SHARE = 0.1
-"""The largest share of the warm-up in a fine-tuning, which starts from a trained network."""
-
 GPU_LOADERS = 4
 """Processes that load images for a GPU; on a CPU the trial's own process does."""
 
@@ -71,49 +67,8 @@ COMPARED = 32
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation", "rounds"}
 """Fields of a pruning that affect the training but not which channels are removed."""
 
-OnEpoch = Callable[[str, int, dict[str, float]], None]
-"""Called after each epoch with the detector (`dense` or `compact`), finished epochs, mean
-losses."""
-
 OnRung = Callable[[int, Metrics], None]
 """Called at each rung of the training with the finished epochs and the metrics of a snapshot."""
-
-
-@dataclass(frozen=True)
-class _Training:
-    """One run of the training loop.
-
-    Attributes:
-        name: `dense` or `compact`.
-        teacher: the teacher named by `distillation`.
-        sparsity: strength of the sparsity term; 0 for none.
-        start: fingerprint of the saved detector that the recipe starts from, if any.
-        before: epochs of earlier rounds that count towards the same detector.
-    """
-
-    name: str
-    recipe: TrainConfig
-    distillation: Distillation
-    teacher: Detector | None
-    sparsity: float = 0.0
-    start: str | None = None
-    before: int = 0
-
-    def inputs(self) -> dict[str, Any]:
-        """The inputs that determine its outcome; saved detectors count by content, not by path."""
-        taught = self.distillation.cause("teacher")
-        if self.teacher is not None:
-            taught["teacher"] = fingerprint(self.teacher)
-        recipe = self.recipe.cause("distillation")
-        if self.start is not None:
-            recipe["weights"] = self.start
-        return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}
-
-    def terms(self, detector: Detector) -> list[Term]:
-        terms = [sparsity_term(detector, self.sparsity)] if self.sparsity else []
-        if self.teacher is not None and not isinstance(self.distillation, NoDistillation):
-            terms.append(distillation_term(self.distillation, detector, self.teacher))
-        return terms
 
 
 @dataclass(frozen=True)
@@ -276,17 +231,9 @@ class Stages:
             lesson: its distillation, from `teacher`.
             plan: the channels to remove first.
         """
-        pruning, train = self.config.compress.pruning, self.config.train
-        epochs = part.epochs
-        recipe = train.model_copy(
-            update={
-                "epochs": epochs,
-                "learning_rate": train.learning_rate * pruning.finetune_rate,
-                "warmup_epochs": min(train.warmup_epochs, WARMUP_SHARE * epochs),
-                "warmup_steps": None,
-            }
-        )
-        training = _Training(
+        train = self.config.train
+        recipe = fine_tuning(train, self.config.compress.pruning.finetune_rate, part.epochs)
+        training = Training(
             "compact", recipe, lesson, teacher, part.sparsity, self._saved_start, part.before
         )
 
@@ -295,7 +242,7 @@ class Stages:
             detector = self._load(model)
             if plan is not None:
                 replay(detector, plan)
-            if epochs:
+            if part.epochs:
                 self._fit(detector, training, work)
             else:
                 batches = self._loader(train).epoch(0)
@@ -369,12 +316,12 @@ class Stages:
         )
         return metrics
 
-    def _dense(self) -> tuple[_Training, dict[str, Any]]:
+    def _dense(self) -> tuple[Training, dict[str, Any]]:
         """The training of the detector before it is pruned, and everything that determines it."""
         recipe = self.config.train
         teacher = self._teacher(recipe.distillation, None)
         strength = sparsity(self.config)
-        training = _Training(
+        training = Training(
             "dense", recipe, recipe.distillation, teacher, strength, self._saved_start
         )
         inputs = self._described() | training.inputs() | self._samples()
@@ -417,25 +364,19 @@ class Stages:
     def _fit(
         self,
         detector: Detector,
-        training: _Training,
+        training: Training,
         work: Path,
         rungs: tuple[int, ...] = (),
         at_rung: OnSnapshot | None = None,
     ) -> None:
         recipe = training.recipe
-        on_epoch = self.on_epoch
-
-        def report(epochs: int, losses: dict[str, float]) -> None:
-            if on_epoch:
-                on_epoch(training.name, training.before + epochs, losses)
-
         fit(
             detector,
             self._loader(recipe),
             recipe,
             terms=training.terms(detector.to(self.device)),
             checkpoint=work / SCRATCH / CHECKPOINT,
-            on_epoch=report,
+            on_epoch=training.reporting(self.on_epoch),
             progress=self.progress,
             snapshots=Snapshots(rungs, at_rung) if at_rung else None,
         )

@@ -103,7 +103,7 @@ def fingerprint_of_tensors(state: Mapping[str, torch.Tensor]) -> str:
 def _with_tensors(digest: hashlib._Hash, state: Mapping[str, torch.Tensor]) -> str:
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().numpy())
+        digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
 
