@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from detectors.data.validation import DataError, Entry, Problem
 from searchspace.reading import Unreadable, read_json, shown
 
 SECTIONS = ("images", "annotations", "categories")
+LISTS = ("images", "categories")
+"""What a file of images without annotations has."""
 
 
 @register_reader
@@ -60,10 +62,13 @@ def read_entries(
         yield Entry(file, label, value, problems)
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path, sections: Sequence[str] = SECTIONS) -> dict[str, Any]:
     """A COCO annotation file: its lists are checked to be lists, their entries are not read yet.
 
     UTF-8 with or without a byte order mark, and UTF-16 with one.
+
+    Args:
+        sections: the lists that it must have; COCO's files of test images have no annotations.
 
     Raises:
         DataError: the file cannot be read or is not a JSON object, or one of the lists is missing,
@@ -75,10 +80,10 @@ def read_document(path: Path) -> dict[str, Any]:
         raise DataError([Problem.of(error)]) from None
     if not isinstance(document, dict):
         found = f"is {shown(document)} ({type(document).__name__}), not an object"
-        keys = ", ".join(f'"{key}": [...]' for key in SECTIONS)
+        keys = ", ".join(f'"{key}": [...]' for key in sections)
         raise DataError([Problem(str(path), "top level", found, f"write it as {{{keys}}}")])
     problems = []
-    for key in SECTIONS:
+    for key in sections:
         what = _section_flaw(document, key)
         if what:
             fix = f"add {key} as a list of objects, as in COCO's instances_*.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from detectors.data.coco import LISTS, read_document, read_entries
 from detectors.data.dataset import Dataset
 from detectors.data.entries import (
     inspect_images,
@@ -12,12 +13,14 @@ from detectors.data.entries import (
     read_categories,
     read_images,
 )
-from detectors.data.readers import READERS, DataSource, Entries, Split
+from detectors.data.image_files import image_files
+from detectors.data.reader import missing_parts
+from detectors.data.readers import READERS, DataSource, Entries, Reader, Split
 from detectors.data.records import Annotation
-from detectors.data.validation import DataError, Problem
+from detectors.data.validation import DataError, Entry, Problem
 from searchspace.reading import Unreadable
 
-__all__ = ["read_source", "read_split"]
+__all__ = ["read_source", "read_split", "read_unannotated"]
 
 
 def read_split(split: Split, skip_bad: bool = False) -> Dataset:
@@ -39,12 +42,53 @@ def read_split(split: Split, skip_bad: bool = False) -> Dataset:
         listed = reader.entries(split, problems)
     except Unreadable as error:
         raise DataError([Problem.of(error)]) from None
-    category_table = read_categories(listed.categories)
-    image_table = read_images(listed.images, split.images, reader.states_sizes)
-    files = inspect_images(image_table, split.images)
-    found = read_annotations(
-        listed.annotations, image_table, category_table, reader.flags_difficult
+    return _checked(split, listed, reader, problems, skip_bad)
+
+
+def read_unannotated(
+    images: Path, listing: Path | None, classes: Sequence[str], skip_bad: bool = False
+) -> Dataset:
+    """Images to be detected on, each of which is read to its last byte; a split without objects.
+
+    Args:
+        images: their folder.
+        listing: a COCO file with images and categories, such as `image_info_test-dev2017.json`, of
+            which annotations are not read; None for all images in the folder and those below it,
+            which are numbered from 1 by name.
+        classes: those of the categories, numbered from 1, if there is no file.
+
+    Raises:
+        DataError: with every problem found, as `read_split` does.
+    """
+    problems: list[Problem] = []
+    split = Split(images, listing or images)
+    if missing := missing_parts(split, "a folder of images", in_folder=listing is None):
+        raise DataError(missing)
+    if listing:
+        document = read_document(listing, LISTS)
+        files, categories = (
+            list(read_entries(listing, key, document[key], problems)) for key in LISTS
+        )
+        listed = Entries(files, categories, [], given=(len(document["images"]), 0))
+        return _checked(split, listed, READERS["coco"], problems, skip_bad)
+    names = [str(file.relative_to(split.images)) for file in image_files(split.images)]
+    files, categories = (
+        [Entry(images, value, {"id": n, key: value}, problems) for n, value in enumerate(values, 1)]
+        for key, values in (("file_name", names), ("name", classes))
     )
+    return _checked(split, Entries(files, categories, []), None, problems, skip_bad)
+
+
+def _checked(
+    split: Split, listed: Entries, reader: Reader | None, problems: list[Problem], skip_bad: bool
+) -> Dataset:
+    """What a reader found, checked and as records; without a reader, sizes are not stated."""
+    category_table = read_categories(listed.categories)
+    sized = reader is not None and reader.states_sizes
+    image_table = read_images(listed.images, split.images, sized)
+    files = inspect_images(image_table, split.images)
+    difficult = reader is not None and reader.flags_difficult
+    found = read_annotations(listed.annotations, image_table, category_table, difficult)
     usable = image_table.usable()
     by_image: dict[int, list[Annotation]] = {image.id: [] for image in usable}
     for annotation in found:

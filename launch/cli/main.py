@@ -41,6 +41,10 @@ COMMANDS = {
         "launch.cli.export:export_command",
         "Write a detector as one model from images to detections, NMS inside.",
     ),
+    "predict": (
+        "launch.cli.predict:predict_command",
+        "Write a detector's detections on images as COCO's or VOC's server takes them.",
+    ),
     "report": (
         "launch.cli.report:report_command",
         "Rebuild the front and the report of a study from stored results.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from detectors.detector import Detector
+from detectors.runtimes import Deployed, load_detector
 from launch.files import SETTINGS, TRIALS
 from searchspace import DetectorConfig, Published, TrialConfig
 from searchspace.errors import InputError
@@ -59,6 +60,13 @@ def saved_detector(folder: Path) -> Detector:
     """
     _load_plugins_around(folder)
     return Detector.load(folder)
+
+
+def saved_model(folder: Path) -> Detector | Deployed:
+    """What lies in a folder, ready to detect: a saved detector, or one in int8; see
+    `saved_detector`."""
+    _load_plugins_around(folder)
+    return load_detector(folder)
 
 
 def read_trial(path: Path) -> TrialConfig:

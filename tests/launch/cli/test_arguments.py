@@ -20,6 +20,7 @@ from launch.cli import main as cli
 from launch.cli.export import export_command
 from launch.cli.fps import fps_command
 from launch.cli.ladder import ladder_command
+from launch.cli.predict import predict_command
 from launch.cli.preview import preview_command
 from launch.cli.search import search_command
 from launch.cli.trial import trial_command
@@ -43,6 +44,7 @@ COMMANDS = {
     "ladder": ("ladder", "t.json", "--ratios", "0.3"),
     "fps": ("fps", "ssdmnetv1"),
     "export": ("export", "detector", "--to", "onnx"),
+    "predict": ("predict", "detector", "--to", "voc", "--out", "o", "--data", "d"),
     "data shapes": ("data", "shapes", "new"),
     "data check": ("data", "check", "--images", "a", "--annotations", "b"),
     "data subset": ("data", "subset", "--annotations", "b", "--classes", "c", "--out", "o"),
@@ -60,6 +62,7 @@ FUNCTIONS = {
     "ladder": ladder_command,
     "fps": fps_command,
     "export": export_command,
+    "predict": predict_command,
     "data shapes": cli_data.shapes_command,
     "data check": cli_data.check_command,
     "data subset": cli_data.subset_command,

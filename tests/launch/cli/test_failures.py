@@ -67,6 +67,7 @@ COMMANDS = {
     "describe SAVED": (Detector, "load"),
     "fps SAVED": (Detector, "load"),
     "export SAVED --to onnx": (Detector, "load"),
+    "predict SAVED --data DATA --to coco --out NEW": (Detector, "load"),
     "space SPACE": (Space, "searched"),
     "report STUDY": (Path, "read_bytes"),
     "data check --images DATA --annotations FILE": (Path, "read_bytes"),

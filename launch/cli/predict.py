@@ -1,0 +1,110 @@
+"""`sparrow predict`: a saved detector's detections as files for evaluation servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ConfigDict, Field
+
+from detectors.data.dataset import Dataset
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_split, read_unannotated
+from detectors.detector import Detector
+from detectors.evaluate import detect_split
+from detectors.runtimes import Deployed
+from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
+from launch.cli import option_types
+from launch.cli.from_fields import with_options
+from launch.cli.names import saved_model
+from launch.cli.options import DeviceOption, InFile, InFolder, Options
+from launch.cli.terminal import console
+from launch.study.options import Option
+from launch.study.search_settings import DataOptions
+from launch.trial.run import pick_device
+
+VOC_FILES = VOC_FILE.format("*")
+
+
+class ImageOptions(Options):
+    """The images, and what their ids and those of the classes are."""
+
+    model_config = ConfigDict(title="Images")
+
+    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Data folder of a known layout, whose validation images are used."
+    )
+    images: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Folder of images, in place of --data."
+    )
+    annotations: Annotated[InFile | None, Option("FILE")] = Field(
+        default=None,
+        description="COCO file that lists the images and the categories, with or without "
+        "annotations, such as image_info_test-dev2017.json.",
+    )
+
+    def check(self, needs_ids: bool) -> None:
+        """A usage error where the options do not go together, or name no ids where needed."""
+        if bool(self.data) == bool(self.images):
+            raise typer.BadParameter("give either --data or --images")
+        if self.data and self.annotations:
+            raise typer.BadParameter("it goes with --images only", param_hint="--annotations")
+        if needs_ids and not (self.data or self.annotations):
+            raise typer.BadParameter(
+                "COCO's ids of images and categories are in a file: give --annotations, such as "
+                "image_info_test-dev2017.json"
+            )
+
+    def read(self, detector: Detector | Deployed, skip_bad: bool) -> Dataset:
+        if self.data:
+            return read_split(DataSource.from_folder(self.data).val, skip_bad)
+        if self.images is None:
+            raise ValueError("options were not checked")
+        count = detector.config.num_classes
+        classes = detector.classes or [str(number) for number in range(1, 1 + count)]
+        return read_unannotated(self.images, self.annotations, classes, skip_bad)
+
+
+@with_options
+def predict_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=option_types.in_folder,
+            metavar="DETECTOR",
+            help="A saved detector, such as TRIAL/compact.",
+        ),
+    ],
+    to: Annotated[str, typer.Option(help="Form of the result: coco or voc.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=option_types.path,
+            metavar="PATH",
+            help="What to write: a JSON file (coco), or a folder of text files (voc).",
+        ),
+    ],
+    images: ImageOptions,
+    data: DataOptions,
+    where: DeviceOption,
+) -> None:
+    """Write a detector's detections on images as the servers of COCO or VOC take them."""
+    if to not in ("coco", "voc"):
+        raise typer.BadParameter(f"{to!r}: there are coco and voc", param_hint="--to")
+    images.check(needs_ids=to == "coco")
+    (option_types.out_file if to == "coco" else option_types.out_folder)(out)
+    if out.is_file() or any(out.glob(VOC_FILES)):
+        raise FileExistsError(f"{out} exists; choose another path, or delete it")
+    device = pick_device(where.device)
+    detector = saved_model(folder)
+    split = images.read(detector, data.skip_bad)
+    if to == "voc":
+        check_voc_names(split)
+    results = detect_split(detector, split, device)
+    if to == "voc":
+        write_voc(results, split, out)
+    else:
+        write_coco(results, out)
+    dropped = f"; {split.dropped_in_words()}" if split.skipped else ""
+    console.say(f"{out}: {len(results)} detections on {len(split.images)} images{dropped}")
