@@ -24,6 +24,7 @@ batch_size = 8
 kind = "none"
 [measure]
 runs = 5
+passes = 1
 """
 
 

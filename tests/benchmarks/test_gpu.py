@@ -48,6 +48,7 @@ def run(part: Part, shapes: Path, seconds: float = 600) -> dict[str, list[Row]]:
     return found
 
 
+@pytest.mark.slow
 def test_training_steps(shapes: Path) -> None:
     (rows,) = run(steps, shapes).values()
     assert [row["precision"] for row in rows] == ["auto", "float32"]

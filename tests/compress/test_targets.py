@@ -81,7 +81,10 @@ def test_measurements_that_waver_are_met_as_far_as_they_agree() -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        ({"target_params": 0.01}, r"target_params: .* parameters cannot be reached; .*closest possible is .*\d"),
+        (
+            {"target_params": 0.01},
+            r"target_params: .* parameters cannot be reached; .*closest possible is .*\d",
+        ),
         ({"target_macs": 100}, r"target_macs: 100 multiply-accumulates cannot be reached"),
         ({"target_fps": 1e6}, r"target_fps: 1e\+06 frames per second cannot be reached"),
         ({"target_params": 1e12}, r"target_params is 1000000000000\.0: the detector already has"),

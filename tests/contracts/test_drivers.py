@@ -39,7 +39,7 @@ def new_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[D
 
 @pytest.fixture(
     params=[
-        "local",
+        pytest.param("local", marks=pytest.mark.slow),
         pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray")]),
         pytest.param("new_processes", marks=pytest.mark.slow),
     ]

@@ -24,6 +24,9 @@ from searchspace import Space, SpaceError, TrialConfig
 from searchspace.domains import Choice, Domain, Fixed
 from tests.launch.conftest import Run
 
+pytestmark = pytest.mark.xdist_group("search")
+"""One worker has the fixtures of a module; each of several would make them for itself."""
+
 
 @pytest.fixture(scope="module")
 def study_folder(

@@ -138,7 +138,8 @@ def test_sizes_are_drawn_by_seed_and_step(make_detector: MakeDetector) -> None:
     assert list(sizes.detectors) == [96, 128]
     assert sizes.detectors[96] is detector
     drawn = [sizes.at(step).config.input_size for step in range(600)]
-    assert drawn == [InputSizes(detector, SPREAD, 3).at(s).config.input_size for s in range(600)]
+    again = InputSizes(detector, SPREAD, 3)
+    assert drawn == [again.at(step).config.input_size for step in range(600)]
     other = InputSizes(detector, SPREAD, 4)
     assert drawn != [other.at(step).config.input_size for step in range(600)]
     assert all(len(set(drawn[k : k + 10])) == 1 for k in range(0, 600, 10))

@@ -22,6 +22,9 @@ from launch.trial.run import run_trial
 from searchspace import CompressConfig, TrialConfig
 from searchspace.compression import Int8, Slimming
 
+pytestmark = pytest.mark.xdist_group("trial")
+"""One worker has the fixtures of a module; each of several would make them for itself."""
+
 CPU = torch.device("cpu")
 
 
