@@ -33,6 +33,7 @@ from launch.study.study import OnEnd, Study, open_study, read_records
 from launch.study.warm_start import read_known
 from launch.trial.data import TrialData, dropped_in_words, given_path
 from launch.trial.errors import SettingsError
+from launch.trial.given_teacher import with_teacher
 from launch.trial.initial_weights import make_sure, with_weights
 from launch.trial.preconditions import check_objects, check_space
 from launch.trial.run import pick_device
@@ -178,6 +179,7 @@ def _found(
 ) -> _Found:
     """All that a search needs is read and checked; see `search` for what it raises."""
     space = space if isinstance(space, Space) else load_space(space)
+    space = with_teacher(space, asked.start.teacher)
     space, weights = with_weights(space, asked.start.weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
     read = TrialData.read(source, asked.data.skip_bad)

@@ -157,7 +157,14 @@ class OutsideSpace(InputError):
 
 @dataclass(frozen=True)
 class Follows:
-    """Marks a field that is not drawn: the owner's `completed` sets it."""
+    """Marks a field that is not drawn: `completed` of its configuration or of an owner sets it.
+
+    Attributes:
+        nameable: whether a space may name it nevertheless. The `completed` of its own configuration
+            sets it if it is missing among the drawn values.
+    """
+
+    nameable: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,14 @@ from searchspace.words import end_of_path
 PARENT = "parent"
 """The name of the teacher that is the trial's own detector before pruning."""
 
-Teacher = Annotated[str, Field(min_length=1)]
-"""`parent`, or the folder of a saved detector."""
+GIVEN = "given"
+"""The name in a space of the teacher that a search is given (`sparrow search --teacher FOLDER`). It
+becomes its folder, or the space does without."""
 
-Temperature = Annotated[float, FloatRange(1.0, 4.0), Field(gt=0)]
+Teacher = Annotated[str, Field(min_length=1)]
+"""`parent`, or the folder of a saved detector; in a space also `given`."""
+
+Temperature = Annotated[float, FloatRange(1.0, 8.0), Field(gt=0)]
 
 
 Location = Literal["classes", "maps", "both"]
@@ -31,7 +35,8 @@ LOCATIONS: dict[Location, str] = {
 
 def taught(teacher: str, lesson: str, weight: float, temperature: float) -> str:
     """Teacher and lesson in words; a saved detector is named by the end of its path."""
-    name = "its parent" if teacher == PARENT else end_of_path(teacher)
+    names = {PARENT: "its parent", GIVEN: "the given teacher"}
+    name = names.get(teacher) or end_of_path(teacher)
     return f"taught by {name} ({lesson}, weight {weight:.2g}, temperature {temperature:.2g})"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from searchspace.config import Added, Config
+from searchspace.config import Added, Config, Follows
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.errors import InputError
@@ -211,15 +211,22 @@ class SmallObjects(Config):
 
     Attributes:
         weight: a; 1 for no difference, below 1 small objects count less.
-        offset: c; added to logged losses, without effect on training.
+        offset: c; added to logged losses, without effect on training. In a search, it is as
+            published, 1 - a, for a weight below 1, and 0 otherwise, unless the space names it.
         by: which objects are small: by their `annotation`, below 32^2 pixels in the original image
             as for AP_small, or by their box in the network's `input`, below 32^2 pixels after
             resizing and augmentation.
     """
 
     weight: Annotated[float, FloatRange(0.5, 4.0, log=True), Field(gt=0)] = 1.0
-    offset: float = 0.0
+    offset: Annotated[float, Follows(nameable=True)] = 0.0
     by: SmallBy = "annotation"
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Set the offset that belongs to the weight, unless it was drawn."""
+        weight = values.get("weight", 1.0)
+        return {"offset": max(0.0, round(1 - weight, 12)), **values}
 
     def in_words(self) -> str:
         if self.weight == 1:

@@ -147,7 +147,8 @@ def entries(
             info.get_default(call_default_factory=True) if owner is None else getattr(owner, name)
         )
         members = _members(info)
-        if _marked(info, Follows):
+        follows = _marked(info, Follows)
+        if follows and not (follows.nameable and here in domains):
             continue
         if members:
             kinds = domains.get(f"{here}.kind") or _default_kinds(info, members)
@@ -183,6 +184,9 @@ def parse_domain(cls: type[Config], path: str, spec: Any) -> Domain:
 
 def paths(cls: type[Config], path: str = "") -> Iterator[str]:
     """Every path of `cls` that a space may narrow, through all members of its unions."""
+    for name, info in cls.model_fields.items():
+        if (follows := _marked(info, Follows)) and follows.nameable:
+            yield f"{path}.{name}" if path else name
     for entry in entries(cls, {}, path):
         if entry.members:
             yield f"{entry.path}.kind"
@@ -260,6 +264,7 @@ def _collect(
     path: str,
     params: dict[str, Any],
 ) -> None:
+    _check_following(config, domains, path)
     for entry in entries(type(config), domains, path, owner):
         value = getattr(config, entry.name)
         if entry.members:
@@ -279,6 +284,19 @@ def _collect(
             raise OutsideSpace(
                 f"{entry.path} = {value!r} is not searched; its fixed value is {entry.default!r}"
             )
+
+
+def _check_following(config: Config, domains: Mapping[str, Domain], path: str) -> None:
+    """Raise `OutsideSpace` if a field is neither at its default nor as it follows from others."""
+    for name, info in type(config).model_fields.items():
+        follows, value = _marked(info, Follows), getattr(config, name)
+        here = f"{path}.{name}" if path else name
+        if not (follows and follows.nameable) or here in domains:
+            continue
+        others = {field: value for field, value in config if field != name}
+        drawn = config.completed(others)[name]
+        if value not in (info.default, drawn):
+            raise OutsideSpace(f"{here} = {value!r} is not searched; here it would be {drawn!r}")
 
 
 def _record(domain: Domain, path: str, value: Any, params: dict[str, Any]) -> None:

@@ -197,6 +197,11 @@ class StartOptions(Group):
         "the trials and of the budget.",
     )
     weights: Weights = None
+    teacher: Annotated[GivenPath | None, Option("FOLDER")] = Field(
+        default=None,
+        description="Saved detector, usually a larger one, that may teach during training: "
+        "channel-wise, at temperatures from 1 to 8, or not at all.",
+    )
     inherit: bool = Field(
         default=False,
         title="Weight inheritance",

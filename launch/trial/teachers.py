@@ -22,12 +22,14 @@ from launch.files import DENSE
 from launch.trial.data import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
 from searchspace.config import as_before
-from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
+from searchspace.distillation import GIVEN, PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Choice, Fixed, options
 from searchspace.errors import InputError
 from searchspace.initial_weights import WEIGHTS
 from searchspace.papers import system_named
 from searchspace.training import WEIGHTS_BY_NAME
+
+TRAINING, TEACHER = "train.distillation", ".teacher"
 
 LoadTeacher = Callable[[str], Detector]
 """Loads the saved detector with a name in a configuration, a teacher or one to start from."""
@@ -35,6 +37,11 @@ LoadTeacher = Callable[[str], Detector]
 
 def load_teacher(name: str) -> Detector:
     """The detector saved at the path `name`; raises ValueError if it cannot be loaded."""
+    if name == GIVEN:
+        raise InputError(
+            "it is the one that `sparrow search --teacher FOLDER` is given; for a single trial, "
+            "name the folder of a saved detector"
+        )
     if system_named(name) and not Path(name).exists():
         raise InputError(
             f"it is a paper's system, and there is no folder of that name with its detector: train "
@@ -132,7 +139,7 @@ def check_named_detectors(
     Args:
         folders: their folders by name; see `detector_folders`.
     """
-    teachers = _named(_teacher_domains(space))
+    teachers = _named(teacher_domains(space))
     for name in named_detectors(space):
         try:
             detector = load_teacher(str(folders[name]))
@@ -147,7 +154,7 @@ def named_detectors(space: Space) -> tuple[str, ...]:
     """The names of the saved detectors that a space may draw as teachers or to start from."""
     start = space.domains.get(WEIGHTS)
     starts = [(WEIGHTS, start)] if isinstance(start, Choice | Fixed) else []
-    return _named([*_teacher_domains(space), *starts])
+    return _named([*teacher_domains(space), *starts])
 
 
 def detector_folders(space: Space) -> dict[str, Path]:
@@ -171,7 +178,7 @@ def _load_from(folders: Mapping[str, Path], name: str) -> Detector:
 
 def _distillations(config: TrialConfig) -> Iterator[tuple[str, ChannelWise | Logits]]:
     """The distillations of a configuration that have a teacher, with their paths."""
-    found = [("train.distillation", config.train.distillation)]
+    found = [(TRAINING, config.train.distillation)]
     if config.compress.prunes:
         found.append(("compress.pruning.distillation", config.compress.removal.distillation))
     for path, distillation in found:
@@ -179,9 +186,10 @@ def _distillations(config: TrialConfig) -> Iterator[tuple[str, ChannelWise | Log
             yield path, distillation
 
 
-def _teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
+def teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
+    """The fields of a space that name teachers, reachable or not, with their domains."""
     return [
         (path, domain)
         for path, domain in space.domains.items()
-        if path.endswith(".teacher") and isinstance(domain, Choice | Fixed)
+        if path.endswith(TEACHER) and isinstance(domain, Choice | Fixed)
     ]

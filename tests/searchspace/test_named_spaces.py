@@ -27,6 +27,7 @@ MDSSD = ["mdssd300", "mdssd512", "mdssd320_r101", "mdssd512_r101"]
 ANCHOR_FREE = [
     "yolox_tiny", "yolox_s", "gfl_r50", "gfl_r101", "yolox_tiny_copy_paste", "yolox_tiny_weighted",
     "gfl_r50_copy_paste", "gfl_r50_weighted", "gfl_r101_teacher_copy_paste",
+    "yolox_tiny_distilled", "gfl_r50_distil_1", "gfl_r50_distil_2",
 ]  # fmt: skip
 HELD = {
     "quick": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from searchspace import (
     to_params,
 )
 from searchspace.config import Config
+from searchspace.distances import distances
 from searchspace.domains import Choice, Domain, Fixed, FloatRange, IntRange
 from searchspace.priors import LevelledPriors, ListedPriors, ScaledPriors
 from searchspace.walk import entries, project
@@ -77,25 +78,6 @@ def options(domain: Domain, value: Any) -> tuple[Any, ...]:
             return (min(max(value, low), high),)
 
 
-def fields(
-    published: Config, projected: Config, domains: Mapping[str, Domain], path: str = ""
-) -> Iterator[tuple[str, Any, Any, Domain]]:
-    """The fields that both have, with the domains; of a union whose kind is gone, the kind."""
-    for entry in entries(type(projected), domains, path):
-        a, b = (getattr(config, entry.name) for config in (published, projected))
-        if entry.members:
-            a = entry.member(a, dict(published)) or entry.member(a, dict(published), entry.members)
-            b = entry.member(b, dict(projected))
-            kind = getattr(a, "kind", None)
-            yield f"{entry.path}.kind", kind, b.kind, entry.domain
-            if kind == b.kind:
-                yield from fields(a, b, domains, f"{entry.path}.{b.kind}")
-        elif entry.model:
-            yield from fields(a, b, domains, entry.path)
-        elif entry.domain:
-            yield entry.path, a, b, entry.domain
-
-
 def projections(space: Space) -> Iterator[tuple[str, TrialConfig, TrialConfig]]:
     """Every paper's system that can be moved into a space: its name, as published and as moved."""
     for name, system in papers.items():
@@ -107,11 +89,15 @@ def projections(space: Space) -> Iterator[tuple[str, TrialConfig, TrialConfig]]:
 
 def table(space: Space) -> Iterator[Row]:
     """Every field of every projection into a space."""
-    for name, published, projected in projections(space):
-        for path, a, b, domain in fields(published, projected, space.domains):
+    for name, published, _ in projections(space):
+        for row in distances(published, space):
+            a, b, domain = row.published, row.ours, row.domain
+            if domain is None:
+                continue
             log = getattr(domain, "log", False)
             least = min(apart(a, option, log) for option in options(domain, a))
-            yield Row(space.name, name, path, a, b, apart(a, b, log), least)
+            yield Row(space.name, name, row.path, a, b, apart(a, b, log), least)
+            assert (row.distance == 0) == (a == b)
 
 
 @pytest.mark.parametrize("name", space_names())
@@ -137,8 +123,9 @@ def test_listed_priors_become_the_nearest_by_rule(name: str) -> None:
             ours = ours.read_as(LevelledPriors)
         first = ours if isinstance(ours, ScaledPriors) else ours.first
         path = f"{PRIORS}.{ours.kind}" + (".first" if first is not ours else "")
-        offered = space.domains.get(f"{path}.cells", Choice(1.25, 2.0, 2.8, 3.75)).options
         cells = theirs.sizes[0] / theirs.steps[0]
+        domain = space.domains.get(f"{path}.cells", Choice(1.25, 2.0, 2.8, 3.75))
+        offered = options(domain, cells)
         if abs(first.cells - cells) > min(abs(option - cells) for option in offered) + 1e-9:
             wrong.append(f"{name} {system}: {cells:.2f} cells -> {first.cells}")
     assert not wrong, "\n".join(["", *wrong])

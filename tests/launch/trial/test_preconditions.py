@@ -14,6 +14,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.records import Annotation
 from launch.trial import preconditions
 from launch.trial.data import TrialData, TrialError
+from launch.trial.given_teacher import with_teacher
 from launch.trial.preconditions import FAULTS, check_fits, check_objects, check_space
 from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig, load_space, space_names
@@ -188,12 +189,12 @@ def test_an_option_that_works_with_some_is_left_in(space: Space, shapes: TrialDa
 @pytest.mark.parametrize("name", ["quick", "papers"])
 def test_the_spaces_that_ship_fit_ordinary_data(name: str, shapes: TrialData) -> None:
     assert name in space_names()
-    check_space(load_space(name).fix("detector.num_classes", 4), shapes)
+    check_space(with_teacher(load_space(name), None).fix("detector.num_classes", 4), shapes)
 
 
 def test_every_option_is_reached_also_below_a_kind(space: Space, shapes: TrialData) -> None:
     seen: set[tuple[str, Any]] = set()
-    papers = load_space("papers").fix("detector.num_classes", 4)
+    papers = with_teacher(load_space("papers"), None).fix("detector.num_classes", 4)
     original = preconditions._Draw.suggest_categorical
 
     def watched(self: Any, name: str, choices: list[Any]) -> Any:

@@ -11,7 +11,9 @@ from compress import prune
 from detectors.detector import Detector
 from launch.searches import resume, search
 from launch.study.study import read_records
+from launch.trial import stages
 from launch.trial.data import TrialData, TrialError
+from launch.trial.given_teacher import with_teacher
 from launch.trial.run import run_trial
 from launch.trial.teachers import (
     PackedDetector,
@@ -22,10 +24,12 @@ from launch.trial.teachers import (
     named_detectors,
     teachers_in,
 )
-from searchspace import CompressConfig, Space, TrialConfig
+from searchspace import CompressConfig, Space, TrialConfig, load_space
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Distillation, Logits
-from searchspace.domains import Choice
+from searchspace.domains import Choice, Fixed, FloatRange, options
+
+KIND, TEACHER = "train.distillation.kind", "train.distillation.channel_wise.teacher"
 
 
 def build(config: TrialConfig, classes: tuple[str, ...] = (), seed: int = 0) -> Detector:
@@ -177,6 +181,71 @@ def test_a_search_checks_its_teachers_first_and_finds_them_from_elsewhere(
     with pytest.raises(TrialError, match="give the folder of a saved detector"):
         search(school, shapes_folder, tmp_path / "other", driver="local")
     assert not (tmp_path / "other").exists()
+
+
+def test_the_teacher_given_to_a_search_teaches(
+    space: Space, shapes_folder: Path, teacher: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    lessons = set()
+    term = stages.distillation_term
+
+    def watched(config: ChannelWise, student: Detector, teacher: Detector) -> object:
+        lessons.add((config.teacher, fingerprint(teacher)))
+        return term(config, student, teacher)
+
+    monkeypatch.setattr(stages, "distillation_term", watched)
+    always = space.fix("detector.input_size", 64).fix(KIND, "channel_wise").fix(TEACHER, "given")
+    out = tmp_path / "study"
+    search(
+        always, shapes_folder, out, trials=1, driver="local", device="cpu", papers=False,
+        teacher=teacher,
+    )  # fmt: skip
+    [record] = read_records(out)
+    assert record.config.train.distillation.teacher == str(teacher)
+    assert lessons == {(str(teacher), fingerprint(Detector.load(teacher)))}
+    with pytest.raises(TrialError, match=r"train\.distillation always has .* --teacher FOLDER"):
+        search(always, shapes_folder, tmp_path / "other", driver="local")
+    with pytest.raises(TrialError, match=r"teacher .*/nowhere'.*folder of a saved detector"):
+        search(space, shapes_folder, tmp_path / "other", driver="local", teacher="/nowhere")
+
+
+@pytest.mark.parametrize("name", ["quick", "mobile", "full"])
+def test_a_given_teacher_is_a_choice_of_any_space(name: str) -> None:
+    space = load_space(name)
+    taught = dict(with_teacher(space, Path("runs/large")).fields())
+    assert options(taught[KIND]) == ("none", "channel_wise")
+    assert taught[TEACHER] == Fixed("runs/large")
+    assert taught["train.distillation.channel_wise.temperature"] == FloatRange(1, 8)
+    alone = with_teacher(space, None)
+    assert dict(alone.fields())[KIND] == Fixed("none")
+    assert named_detectors(alone) == ()
+    assert alone.baseline() == space.baseline()
+
+
+def test_a_teacher_is_put_where_a_space_says_given_and_removed_without_one() -> None:
+    path = "compress.pruning.slimming.distillation"
+    both = Space("both", {f"{path}.channel_wise.teacher": Choice("parent", "given")})
+    taught = with_teacher(both, Path("t"))
+    assert taught.domains == {f"{path}.channel_wise.teacher": Choice("parent", "t")}
+    assert with_teacher(both, None).domains == {f"{path}.channel_wise.teacher": Fixed("parent")}
+    only = Space("only", {f"{path}.logits.teacher": Fixed("given")})
+    assert with_teacher(only, None).domains == {f"{path}.kind": Choice("none", "channel_wise")}
+    # Unreachable, the name is nothing to the space, and a given teacher teaches the training.
+    unpruned = only.fix("compress.pruning.kind", "none")
+    assert f"{path}.kind" not in with_teacher(unpruned, None).domains
+    assert with_teacher(unpruned, Path("t")).domains[KIND] == Choice("none", "channel_wise")
+    named = Space("named", {TEACHER: Fixed("runs/own"), KIND: Fixed("channel_wise")})
+    assert with_teacher(named, None) == named
+
+
+def test_a_trial_cannot_have_the_teacher_of_a_search(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    config = taught(tiny, ChannelWise(teacher="given"))
+    assert "taught by the given teacher" in config.in_words()
+    with pytest.raises(TrialError, match="--teacher FOLDER"):
+        run_trial(config, shapes, tmp_path / "trial")
 
 
 def test_load_teacher_reads_from_disk(teacher: Path) -> None:
