@@ -56,12 +56,14 @@ def _pairs(
     for entry in entries(type(ours), domains, path):
         a, b = (getattr(config, entry.name) for config in (published, ours))
         if entry.members:
-            a = entry.member(a, dict(published)) or entry.member(a, dict(published), entry.members)
-            b = entry.member(b, dict(ours))
-            kind = getattr(a, "kind", None)
-            yield f"{entry.path}.kind", kind, b.kind, entry.choice
-            if kind == b.kind:
-                yield from _pairs(a, b, domains, f"{entry.path}.{b.kind}")
+            one = entry.member(a, dict(published)) or entry.member(
+                a, dict(published), entry.members
+            )
+            two = entry.member(b, dict(ours))
+            before, kind = (None if form is None else dict(form)["kind"] for form in (one, two))
+            yield f"{entry.path}.kind", before, kind, entry.choice
+            if one is not None and two is not None and before == kind:
+                yield from _pairs(one, two, domains, f"{entry.path}.{kind}")
         elif entry.model:
             yield from _pairs(a, b, domains, entry.path)
         else:

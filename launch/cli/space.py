@@ -1,15 +1,23 @@
-"""`sparrow space`: one space as a tree, or the sizes of all named spaces."""
+"""`sparrow space`: one space as a tree, or the sizes of all named spaces, and their choices."""
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.tree import Tree
 
 from launch.cli import option_types
+from launch.cli.space_views import (
+    choices_table,
+    choices_tree,
+    domains_json,
+    systems_json,
+    systems_tree,
+)
 from launch.cli.terminal import console, styled
 from searchspace import Space, load_space, space_names
 
@@ -26,9 +34,43 @@ def space_command(
             help="A named space or a TOML file; default: all named spaces.",
         ),
     ] = None,
+    choices: Annotated[
+        bool, typer.Option("--choices", help="Show the choices that the papers explore.")
+    ] = False,
+    systems: Annotated[
+        bool, typer.Option("--papers", help="Show how the papers' systems are moved to fit.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a space as a tree, with its size; without a name, the sizes of all named spaces."""
-    console.print(spaces_table() if name is None else space_tree(load_space(name)))
+    if choices and systems:
+        raise typer.BadParameter("--choices and --papers: give one of them")
+    if systems and name is None:
+        raise typer.BadParameter("--papers: name a space")
+    spaces = [load_space(one) for one in ([name] if name else space_names())]
+    if as_json:
+        typer.echo(json.dumps(_as_json(spaces, name is None, choices, systems), indent=1))
+    else:
+        console.print(_shown(spaces, name is None, choices, systems))
+
+
+def _shown(spaces: list[Space], every: bool, choices: bool, systems: bool) -> Table | Tree:
+    if choices:
+        return choices_table(spaces)
+    if every:
+        return spaces_table()
+    return systems_tree(spaces[0]) if systems else space_tree(spaces[0])
+
+
+def _as_json(spaces: list[Space], every: bool, choices: bool, systems: bool) -> Any:
+    if choices:
+        return choices_tree(spaces)
+    if every:
+        return list(map(space_facts, spaces))
+    [space] = spaces
+    if systems:
+        return systems_json(space)
+    return {**space_facts(space), "domains": domains_json(space)}
 
 
 def space_tree(space: Space) -> Tree:
@@ -65,17 +107,29 @@ def spaces_table() -> Table:
 
 def space_row(space: Space) -> tuple[str, str, str, str, str]:
     """Numbers of parameters, of conditional and real-valued ones, configurations and systems."""
+    facts = space_facts(space)
+    size = facts["configurations"]
+    return (
+        str(facts["parameters"]),
+        str(facts["conditional"]),
+        str(facts["ranges"]),
+        f"{size:.1e}" if size >= LARGE else f"{size:,.0f}",
+        str(len(facts["papers"])),
+    )
+
+
+def space_facts(space: Space) -> dict[str, Any]:
+    """The same as numbers, with the names of the systems; real-valued ranges are not counted."""
     owners = [path.removesuffix(".kind") for path, _ in space.searched()]
     chosen = tuple(f"{path}." for path in _chosen(space))
-    conditional = sum(path.startswith(chosen) for path in owners)
-    size = space.size(real=1)
-    return (
-        str(len(owners)),
-        str(conditional),
-        str(_real(space)),
-        f"{size:.1e}" if size >= LARGE else f"{size:,.0f}",
-        str(len(space.papers())),
-    )
+    return {
+        "name": space.name,
+        "parameters": len(owners),
+        "conditional": sum(path.startswith(chosen) for path in owners),
+        "ranges": _real(space),
+        "configurations": space.size(real=1),
+        "papers": list(space.papers()),
+    }
 
 
 def _chosen(space: Space) -> set[str]:
