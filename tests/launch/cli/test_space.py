@@ -60,7 +60,7 @@ def test_the_readme_has_the_sizes_of_spaces() -> None:
 
 def test_the_table_of_choices_has_each_choice_and_space() -> None:
     spaces = list(map(load_space, space_names()))
-    text = printed(choices_table(spaces), width=200)
+    text = printed(choices_table(spaces), width=320)
     for choice in CHOICES:
         assert choice.name in text
     [row] = [line for line in text.splitlines() if "train small objects weight" in line]
