@@ -11,7 +11,7 @@ from compress import prune
 from detectors.detector import Detector
 from launch.searches import resume, search
 from launch.study.study import read_records
-from launch.trial import stages
+from launch.trial import training
 from launch.trial.data import TrialData, TrialError
 from launch.trial.given_teacher import with_teacher
 from launch.trial.run import run_trial
@@ -188,13 +188,13 @@ def test_the_teacher_given_to_a_search_teaches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     lessons = set()
-    term = stages.distillation_term
+    term = training.distillation_term
 
     def watched(config: ChannelWise, student: Detector, teacher: Detector) -> object:
         lessons.add((config.teacher, fingerprint(teacher)))
         return term(config, student, teacher)
 
-    monkeypatch.setattr(stages, "distillation_term", watched)
+    monkeypatch.setattr(training, "distillation_term", watched)
     always = space.fix("detector.input_size", 64).fix(KIND, "channel_wise").fix(TEACHER, "given")
     out = tmp_path / "study"
     search(
