@@ -3,6 +3,9 @@
 Where a paper counts iterations, they are converted to epochs of its training data, 16,551 images of
 VOC 2007 and 2012 or 118,287 of COCO, and the rate falls after the same shares of the training. So
 other data are trained on for as many epochs, not for as many steps.
+
+In all of them, gradients are clipped at norm 10, and weight decay spares biases and the scales of
+batch norms, which most of the papers do not say.
 """
 
 from __future__ import annotations

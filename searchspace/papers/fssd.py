@@ -10,6 +10,9 @@ For COCO the paper gives 1e-3 for 280,000 iterations, divided by 10 at 360,000 a
 at the last number. From SSD it gives 120,000 in all; when the rate falls in it is not printed, and
 the shares are those of the whole training. How long FSSD300* and FSSD512*, from COCO's detectors
 (`..._from_coco`), are trained on VOC is not printed either: as long as from ImageNet.
+
+How MFSSD was pruned and fine-tuned is not printed but for the parameters left: it is slimmed to
+these in one round, and fine-tuned for 20 epochs at half the rate.
 """
 
 from __future__ import annotations

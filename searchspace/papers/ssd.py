@@ -52,7 +52,9 @@ EXTRAS512 = Extend(
     ),
 )
 
-_RECIPE = TrainConfig(batch_size=32, learning_rate=1e-3, weight_decay=5e-4, weights="imagenet")
+_RECIPE = TrainConfig(
+    batch_size=32, learning_rate=1e-3, weight_decay=5e-4, warmup_epochs=0, weights="imagenet"
+)
 RECIPE = in_iterations(_RECIPE, 80_000, 100_000, 120_000, images=VOC_IMAGES)
 """For VOC, as in the FSSD paper."""
 COCO_RECIPE = in_iterations(_RECIPE, 280_000, 360_000, 400_000, images=COCO_IMAGES)

@@ -2,7 +2,7 @@
 
 All start from ImageNet weights, as in the paper. Its weights of MobileNetV1 are not published; the
 available ones (timm's) were trained with ReLU6 and pixels from -1 to 1, so the systems on
-MobileNetV1 use these.
+MobileNetV1 use these. Their first epoch is a linear warm-up, which the paper does not print.
 """
 
 from __future__ import annotations
