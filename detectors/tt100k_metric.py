@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from detectors.data.dataset import Dataset
-from detectors.overlaps import Group, groups
+from detectors.overlaps import Found, found_on_images
 
 SIZES = {"0-32": (0.0, 32.0), "32-96": (32.0, 96.0), "96-400": (96.0, 400.0)}
 """By name, bounds of the longer side of a box in pixels, the upper one excluded."""
@@ -45,8 +45,8 @@ def by_size(
     """
     counts: Counter[tuple[str, str]] = Counter()
     sure = [result for result in results if result["score"] >= least_score]
-    for group in groups(split, sure):
-        counts.update(_counted(group))
+    for found in found_on_images(split, sure):
+        counts.update(_counted(found))
     return {
         name: SizeMetrics(
             recall=_share(counts[name, "right"], counts[name, "missed"]),
@@ -56,24 +56,24 @@ def by_size(
     }
 
 
-def _counted(group: Group) -> Iterator[tuple[str, str]]:
+def _counted(found: Found) -> Iterator[tuple[str, str]]:
     """Size and kind (`right`, `missed` or `wrong`) of each object and each lone detection."""
-    pairs = _pairs(group.overlaps)
-    for place, item in enumerate(group.objects):
+    pairs = _pairs(found.overlaps)
+    for place, item in enumerate(found.objects):
         x1, y1, x2, y2 = item.box
         if item.scored:
             yield _size(max(x2 - x1, y2 - y1)), "right" if place in pairs.values() else "missed"
-    for place, box in enumerate(group.boxes):
-        if place not in pairs and group.covered[place] < IOU:
+    for place, box in enumerate(found.boxes):
+        if place not in pairs and found.covered[place] < IOU:
             yield _size(max(box[2:])), "wrong"
 
 
 def _pairs(overlaps: np.ndarray) -> dict[int, int]:
     """The object of each detection that has one, by descending IoU."""
-    found, objects = np.nonzero(overlaps > IOU)
-    order = np.argsort(-overlaps[found, objects], kind="stable")
+    detections, objects = np.nonzero(overlaps > IOU)
+    order = np.argsort(-overlaps[detections, objects], kind="stable")
     pairs: dict[int, int] = {}
-    for detection, item in zip(found[order].tolist(), objects[order].tolist(), strict=True):
+    for detection, item in zip(detections[order].tolist(), objects[order].tolist(), strict=True):
         if detection not in pairs and item not in pairs.values():
             pairs[detection] = item
     return pairs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detectors.data.dataset import Dataset
-from detectors.overlaps import Group, groups
+from detectors.overlaps import Found, found_on_images
 
 MOST = 200
 """Detections of an image that count (SSD, section 3.1)."""
@@ -43,16 +43,17 @@ def voc_precisions(split: Dataset, results: Sequence[dict[str, Any]]) -> dict[in
     Args:
         results: detections in COCO's form; the 200 best of each image count.
     """
-    objects: dict[int, int] = dict.fromkeys((category.id for category in split.categories), 0)
-    scores, right = defaultdict(list), defaultdict(list)
-    for group in groups(split, results, MOST):
-        objects[group.category] += sum(item.scored for item in group.objects)
-        counted, correct = _judged(group)
-        scores[group.category].append(group.scores[counted])
-        right[group.category].append(correct[counted])
+    objects: Counter[int | None] = Counter()
+    kept = []
+    for found in found_on_images(split, results, MOST):
+        objects.update(item.category_id for item in found.objects if item.scored)
+        counted, right = _judged(found)
+        kept.append(np.stack((found.categories, found.scores, right), 1)[counted])
+    judged = np.concatenate(kept) if kept else np.zeros((0, 3))
+    judged = judged[np.argsort(-judged[:, 1], kind="stable")]
     return {
-        category: _precision(scores[category], right[category], count)
-        for category, count in objects.items()
+        category.id: _precision(judged[judged[:, 0] == category.id, 2], objects[category.id])
+        for category in split.categories
     }
 
 
@@ -65,27 +66,30 @@ def mean_precision(precisions: Sequence[VocPrecision]) -> VocPrecision:
     return VocPrecision(float(np.mean(areas)), float(np.mean(points)))
 
 
-def _judged(group: Group) -> tuple[np.ndarray, np.ndarray]:
+def _judged(found: Found) -> tuple[np.ndarray, np.ndarray]:
     """[D], which detections count, and [D], which are right."""
-    right = np.zeros(len(group.scores), dtype=bool)
-    if not group.objects:
-        return group.covered < LEAST_IOU, right
-    best = group.overlaps.argmax(1)
-    hit = group.overlaps.max(1) >= LEAST_IOU
-    scored = np.array([item.scored for item in group.objects])[best]
+    right = np.zeros(len(found.scores), dtype=bool)
+    if not found.objects:
+        return found.covered < LEAST_IOU, right
+    best = found.overlaps.argmax(1)
+    hit = found.overlaps.max(1) >= LEAST_IOU
+    scored = np.array([item.scored for item in found.objects])[best]
     first = hit & scored
     right[np.flatnonzero(first)[np.unique(best[first], return_index=True)[1]]] = True
-    return np.where(hit, scored, group.covered < LEAST_IOU), right
+    return np.where(hit, scored, found.covered < LEAST_IOU), right
 
 
-def _precision(scores: list[np.ndarray], right: list[np.ndarray], objects: int) -> VocPrecision:
-    """From the detections of all images and the number of objects."""
+def _precision(right: np.ndarray, objects: int) -> VocPrecision:
+    """From the detections of a class that count, best first, and the number of objects.
+
+    Args:
+        right: [M], 1 for those that are right, else 0.
+    """
     if not objects:
         return VocPrecision(None, None)
-    if not sum(map(len, scores)):
+    if not len(right):
         return VocPrecision(0.0, 0.0)
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    found = np.concatenate(right)[order].cumsum()
+    found = right.astype(int).cumsum()
     precision = found / np.arange(1, 1 + len(found))
     # The best precision at this recall or a higher one.
     precision = np.maximum.accumulate(precision[::-1])[::-1]
