@@ -66,16 +66,11 @@ class Augment(Config):
     min_side: Annotated[float, Added(), Field(ge=0, lt=1)] = 0.01
 
     def in_words(self) -> str:
-        """The mosaic; the rest is what nearly every training has."""
+        """The mosaic and its mixup; the rest is what nearly every training has."""
         if not self.mosaic:
             return ""
-        particular = joined(
-            f"turned by {self.mosaic_rotation:g}\N{DEGREE SIGN}" if self.mosaic_rotation else "",
-            f"sheared by {self.mosaic_shear:g}\N{DEGREE SIGN}" if self.mosaic_shear else "",
-            f"shifted by {percent(self.mosaic_translation)}" if self.mosaic_translation else "",
-            f"mixup {percent(self.mixup)}" if self.mixup else "",
-        )
-        return f"mosaic {percent(self.mosaic)}{f' ({particular})' if particular else ''}"
+        mixup = f" with mixup {percent(self.mixup)}" if self.mixup else ""
+        return f"mosaic {percent(self.mosaic)}{mixup}"
 
     @model_validator(mode="after")
     def _are_ranges(self) -> Augment:

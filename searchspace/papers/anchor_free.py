@@ -3,6 +3,18 @@
 The thesis trains them for person and car on 25,000 images of COCO, and does not say for how long.
 Its runs have two classes and the frameworks' own recipes; `yolox_tiny`, `yolox_s`, `gfl_r50` and
 `gfl_r101` are the same systems with COCO's 80 classes.
+
+YOLOX's images are letterboxed and augmented as in its repository: YOLOX-tiny without mixup and with
+a narrower range of mosaic scales. What differs: colours change as in SSD, not in HSV; pixels are
+RGB and normalised by ImageNet's mean and deviation, as in YOLOX's first release, not BGR from 0 to
+255; a mosaic is turned about the input's centre, its images are not cut off before that, and an
+object of which less than a quarter is left is dropped.
+
+GFL's images keep their aspect ratio. Its code resizes the shorter side to 800 pixels and the longer
+one to at most 1333, and pads with the mean colour to multiples of 32. Here the input has one size,
+800x1280, on which images are letterboxed, with grey: upright ones become smaller, and so do those
+longer than 1.6 times their height. GFL-R101's scales change by batches, not images, and with the
+longer side.
 """
 
 from __future__ import annotations
@@ -44,10 +56,24 @@ _YOLOX_RECIPE = TrainConfig(
     warmup_epochs=5,
     plain_epochs=15,
     ema=0.9998,
-    augment=Augment(mosaic=1, photometric=1, zoom_out=0, crop=0),
+    augment=Augment(
+        mosaic=1,
+        mosaic_rotation=10,
+        mosaic_shear=2,
+        mosaic_translation=0.1,
+        photometric=1,
+        zoom_out=0,
+        crop=0,
+    ),
 )
 _YOLOX_SIZES = {_TINY_PIXELS: (320, 640), _SMALL_PIXELS: (480, 800)}
 """Input size -> the smallest and the largest size in training."""
+
+_YOLOX_AUGMENT = {
+    _TINY_PIXELS: {"mosaic_scale": (0.5, 1.5)},
+    _SMALL_PIXELS: {"mosaic_scale": (0.1, 2.0), "mixup": 1.0, "mixup_scale": (0.5, 1.5)},
+}
+"""Input size -> what the two have differently in their augmentation."""
 
 _GFL_RECIPE = TrainConfig(
     epochs=12,
@@ -58,7 +84,7 @@ _GFL_RECIPE = TrainConfig(
     warmup_steps=500,
     weights="imagenet",
     frozen=Frozen(rows=3, statistics=True),
-    augment=Augment(photometric=0, zoom_out=0, crop=0),
+    augment=Augment(photometric=0, zoom_out=0, crop=0, min_side=0),
 )
 _PASTED = CopyPaste(copies=1, pastes=1)
 _WEIGHTED = SmallObjects(weight=0.95, offset=0.05)
@@ -76,6 +102,7 @@ def _yolox(
     for_ap = head.postprocess.model_copy(update={"score_threshold": 0.001, "candidates": 5000})
     detector = DetectorConfig(
         input_size=input_size,
+        resize="letterbox",
         num_classes=num_classes,
         width=_YOLOX_WIDTHS[input_size],
         backbone=CSPDarknet(),
@@ -83,7 +110,13 @@ def _yolox(
         head=head.model_copy(update={"postprocess": for_ap}),
     )
     smallest, largest = (side / input_size for side in _YOLOX_SIZES[input_size])
-    recipe |= {"multi_scale": MultiScale(smallest=smallest, largest=largest)} | _taught(teacher)
+    # Objects below a pixel are dropped.
+    own = {**_YOLOX_AUGMENT[input_size], "min_side": 1 / input_size}
+    recipe |= {
+        "multi_scale": MultiScale(smallest=smallest, largest=largest),
+        "augment": _YOLOX_RECIPE.augment.changed(**own),
+    }
+    recipe |= _taught(teacher)
     train = _YOLOX_RECIPE.model_copy(update=recipe)
     return PaperSystem(TrialConfig(detector=detector, train=train), published)
 
@@ -98,6 +131,7 @@ def _gfl(
     coarse = Extend(block="plain", norm=False, grow=(Growth(channels=256),) * 2)
     detector = DetectorConfig(
         input_size=(800, 1280),
+        resize="letterbox",
         num_classes=num_classes,
         backbone=ResNet(depth=depth),
         neck=(Pyramid(), coarse),

@@ -25,6 +25,7 @@ from searchspace.necks import Step
 from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Extend, Growth
 from searchspace.papers.ssd import (
+    AUGMENT,
     BOXES300,
     BOXES300_MORE,
     BOXES512,
@@ -122,6 +123,7 @@ _MFSSD_RECIPE = TrainConfig(
     schedule=Steps(milestones=(1 / 2, 2 / 3, 5 / 6)),
     warmup_epochs=5,
     weights="imagenet",
+    augment=AUGMENT,
 )
 """For VOC and for COCO. The paper gives a learning rate of 0.4, with which the loss diverges, and
 no batch size or epochs."""

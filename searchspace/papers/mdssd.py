@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from searchspace.backbones import VGG16, ResNet
 from searchspace.detector import DetectorConfig
-from searchspace.heads import Multibox, Postprocess
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
 from searchspace.necks.growth import Extend
 from searchspace.papers.ssd import (
@@ -27,6 +26,7 @@ from searchspace.papers.ssd import (
     VOC512_SIZES,
     VOC512_STEPS,
     ratios,
+    ssd_head,
 )
 from searchspace.papers.system import PaperSystem, Published
 from searchspace.priors import ListedPriors
@@ -102,7 +102,7 @@ def _mdssd(
         num_classes=20,
         backbone=backbone,
         neck=(extras, _fusion(reading)),
-        head=Multibox(priors=_HEADS[input_size], postprocess=Postprocess(detections=200)),
+        head=ssd_head(_HEADS[input_size]),
     )
     return PaperSystem(TrialConfig(detector=detector, train=RECIPE), published, COCO_RECIPE)
 

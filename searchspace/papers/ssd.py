@@ -1,4 +1,12 @@
-"""SSD300 and SSD512 on VGG16, and the parts shared by the systems built on them."""
+"""SSD300 and SSD512 on VGG16, and the parts shared by the systems built on them.
+
+Augmentation, post-processing and initial weights are those of SSD's Caffe code (Liu et al., 2016).
+What differs from it: images are RGB and always resized by antialiased bilinear interpolation.
+Brightness is multiplied by up to an eighth either way, not shifted by up to 32 of 255; hues turn
+by up to 18 degrees, not 36; and channels change places in one case of two, not never. A crop's
+minimal overlap is drawn until a crop is found, not among the crops that were found. Weights and
+biases have one rate, not biases twice that of weights.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +24,7 @@ from searchspace.papers.system import (
     in_iterations,
 )
 from searchspace.priors import ListedPriors, Ratios
-from searchspace.training import TrainConfig
+from searchspace.training import Augment, TrainConfig
 from searchspace.trial import TrialConfig
 
 VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
@@ -52,8 +60,18 @@ EXTRAS512 = Extend(
     ),
 )
 
+AUGMENT = Augment(photometric=1, crop=1, min_side=0)
+"""SSD's own rates: each change of colours and the zoom out in one case of two, each overlap of a
+crop in one of seven, no object too small."""
+
+POSTPROCESS = Postprocess(candidates=None, class_candidates=400, detections=200)
 _RECIPE = TrainConfig(
-    batch_size=32, learning_rate=1e-3, weight_decay=5e-4, warmup_epochs=0, weights="imagenet"
+    batch_size=32,
+    learning_rate=1e-3,
+    weight_decay=5e-4,
+    warmup_epochs=0,
+    weights="imagenet",
+    augment=AUGMENT,
 )
 RECIPE = in_iterations(_RECIPE, 80_000, 100_000, 120_000, images=VOC_IMAGES)
 """For VOC, as in the FSSD paper."""
@@ -76,10 +94,12 @@ def voc_head(input_size: int, boxes: tuple[Ratios, ...]) -> Multibox:
     sizes, steps = {300: (VOC300_SIZES, VOC300_STEPS), 512: (VOC512_SIZES, VOC512_STEPS)}[
         input_size
     ]
-    return Multibox(
-        priors=ListedPriors(sizes=sizes, steps=steps, ratios=boxes),
-        postprocess=Postprocess(detections=200),
-    )
+    return ssd_head(ListedPriors(sizes=sizes, steps=steps, ratios=boxes))
+
+
+def ssd_head(priors: ListedPriors) -> Multibox:
+    """SSD's head with these priors."""
+    return Multibox(priors=priors, postprocess=POSTPROCESS, initial="xavier")
 
 
 def voc_system(

@@ -3,19 +3,26 @@
 All start from ImageNet weights, as in the paper. Its weights of MobileNetV1 are not published; the
 available ones (timm's) were trained with ReLU6 and pixels from -1 to 1, so the systems on
 MobileNetV1 use these. Their first epoch is a linear warm-up, which the paper does not print.
+
+The augmentation is SSD's at the rates of the paper's code: a zoom out with probability 0.6, and
+objects below 1 % of the input's side are dropped. What differs from SSD in colours and crops is
+said in `searchspace.papers.ssd`. How many boxes of a class enter NMS is not known, so it is SSD's
+number; at most 100 remain per image, as COCO counts, not per class. The head's initial weights are
+not known either: they are small.
 """
 
 from __future__ import annotations
 
 from searchspace.backbones import VGG16, MobileNetV1
 from searchspace.detector import DetectorConfig
-from searchspace.heads import Multibox, Postprocess
+from searchspace.heads import Multibox
 from searchspace.necks import Step
 from searchspace.necks.dual_path import Join, Split
 from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.papers.ssd import (
     BOXES300_MORE,
     EXTRAS300,
+    POSTPROCESS,
     VOC300_SIZES,
     VOC300_STEPS,
     ratios,
@@ -26,8 +33,8 @@ from searchspace.training import Augment, TrainConfig
 from searchspace.trial import TrialConfig
 
 _SOURCE = "stride elimination and dual path paper: COCO val2017"
-_POSTPROCESS = Postprocess(score_threshold=0.01, nms_iou=0.6, detections=100)
-_AUGMENT = Augment(zoom_out=0.6)
+_POSTPROCESS = POSTPROCESS.changed(nms_iou=0.6, detections=100)
+_AUGMENT = Augment(photometric=1, zoom_out=0.6, crop=1)
 
 
 def _published(*coco: float, milliseconds: float | None = None) -> Published:

@@ -43,7 +43,11 @@ UNSAID: dict[str, set[str]] = {
         "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov",
         "weight_decay", "warmup_epochs", "plain_epochs", "max_gradient", "precision", "weights",
     },
-    "Augment": {"photometric", "zoom_out", "max_zoom", "crop", "flip"},
+    "Multibox": {"initial"},
+    "Augment": {
+        "mosaic_rotation", "mosaic_shear", "mosaic_translation", "mixup", "photometric",
+        "zoom_out", "max_zoom", "crop", "flip", "min_side",
+    },
     "MultiScale": {"every"},
     "SmallObjects": {"offset"},
     "Steps": {"factor"},

@@ -23,7 +23,7 @@ from searchspace import (
 )
 from searchspace.compression import CompressConfig, Slimming, Unpruned
 from searchspace.necks.growth import Extend
-from searchspace.walk import Choice, Domain, entries, paths
+from searchspace.walk import Choice, Domain, Fixed, entries, paths
 
 DRAWS = 40
 EVERY = 800
@@ -136,9 +136,11 @@ def fixed_to_papers() -> dict[str, Domain]:
     for name in ("sizes", "steps", "ratios"):
         path = f"detector.head.multibox.priors.listed.{name}"
         domains[path] = Choice(getattr(listed, name))
-    post = trial.detector.head.postprocess
-    domains["detector.head.multibox.postprocess.nms_iou"] = Choice(post.nms_iou)
-    domains["train.augment.zoom_out"] = Choice(trial.train.augment.zoom_out)
+    for field in ("nms_iou", "candidates", "class_candidates"):
+        value = getattr(trial.detector.head.postprocess, field)
+        domains[f"detector.head.multibox.postprocess.{field}"] = Fixed(value)
+    for field in ("photometric", "zoom_out", "crop"):
+        domains[f"train.augment.{field}"] = Choice(getattr(trial.train.augment, field))
     domains["train.weights"] = Choice(trial.train.weights)
     return domains
 

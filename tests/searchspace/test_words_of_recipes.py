@@ -32,6 +32,8 @@ def words(**recipe: object) -> str:
             f"copy-paste 1{TIMES}, paste jitter 0 %, 0\N{DEGREE SIGN}",
         ),
         ({"augment": Augment(mosaic=0.5)}, "mosaic 50 %"),
+        ({"augment": Augment(mosaic=1, mixup=0.5)}, "mosaic 100 % with mixup 50 %"),
+        ({"augment": Augment(mixup=0.5)}, ""),  # nothing is mixed
         (
             {"augment": Augment(mosaic=1), "plain_epochs": 15, "ema": 0.9998},
             "mosaic 100 % but for 15 epochs, EMA 0.9998",
