@@ -114,12 +114,9 @@ def _most_priors(best: Tensor, config: Postprocess, classes: int) -> int:
     """How many priors have the candidates of an image, at most."""
     if config.class_candidates is None and config.candidates is not None:
         return config.candidates
-    most = best.shape[1]  # The best of a class may be worse than many of another class.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return most  # An exported graph should not have shapes that depend on values.
-    # In a trained network nearly all priors are background; as many detections fit in any case.
-    found = int((best > config.score_threshold).sum(1).max())
-    return min(most, max(found, math.ceil(config.detections / classes)))
+    # The best of a class may be worse than many of another class. In a trained network nearly all
+    # priors are background; as many as the detections need are there in any case.
+    return _passing(best, config, math.ceil(config.detections / classes))
 
 
 def _top_places(best: Tensor, most: int) -> Tensor:
@@ -128,15 +125,31 @@ def _top_places(best: Tensor, most: int) -> Tensor:
 
 def _candidates(scores: Tensor, config: Postprocess) -> tuple[Tensor, Tensor]:
     """The scores [N, M] that enter NMS, of [N, P, K], and their indices in [P * K]."""
-    if config.class_candidates is None:
-        return _best(scores, config.candidates or scores[0].numel())
+    if config.class_candidates is None or config.class_candidates >= scores.shape[1]:
+        return _best(scores, _most(scores, config))
     classes = scores.shape[-1]
-    top, place = scores.topk(min(config.class_candidates, scores.shape[1]), dim=1)
+    top, place = scores.topk(config.class_candidates, dim=1)
     flat = (place * classes + torch.arange(classes, device=scores.device)).flatten(1)
-    if config.candidates is None:
-        return top.flatten(1), flat
-    top, order = _best(top, config.candidates)
+    top, order = _best(top, _most(top, config))
     return top, flat.gather(1, order)
+
+
+def _most(scores: Tensor, config: Postprocess) -> int:
+    """How many of scores [N, P, K] enter NMS, at most."""
+    if config.candidates is not None:
+        return config.candidates
+    return _passing(scores.flatten(1), config, config.detections)
+
+
+def _passing(scores: Tensor, config: Postprocess, least: int) -> int:
+    """How many of scores [N, M] of an image pass the threshold, at most; `least` or more.
+
+    In an exported graph, whose shapes should not depend on values, all M.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return scores.shape[1]
+    found = int((scores > config.score_threshold).sum(1).max())
+    return min(scores.shape[1], max(found, least))
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
