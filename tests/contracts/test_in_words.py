@@ -41,7 +41,7 @@ UNSAID: dict[str, set[str]] = {
     "Distributions": {"channels", "depth", "bins", "postprocess"},
     "TrainConfig": {
         "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov",
-        "weight_decay", "warmup_epochs", "plain_epochs", "max_gradient", "precision", "weights",
+        "weight_decay", "warmup_epochs", "plain_epochs", "max_gradient", "precision",
     },
     "Multibox": {"initial"},
     "Augment": {

@@ -102,7 +102,7 @@ def test_spaces_as_json(run: Run) -> None:
 def test_what_is_moved_of_each_system(run: Run) -> None:
     status, out = run("space", "mobile", "--papers")
     assert status == 0
-    assert "ssdmnetv1_s1l6  2 fields moved" in out
+    assert "ssdmnetv1_s1l6  6 fields moved" in out
     assert "detector.head.multibox.priors.kind: listed -> levelled" in out
     rows = json.loads(run("space", "quick", "--papers", "--json")[1])["ssdmnetv1_s1l6"]
     by_path = {row.pop("path"): row for row in rows}
