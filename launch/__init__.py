@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from launch.given import run_trials
     from launch.report import Front, load_front
     from launch.searches import resume, search
     from launch.study.search_settings import SearchSettings
@@ -28,6 +29,7 @@ _HOMES = {
     "load_front": "launch.report",
     "resume": "launch.searches",
     "run_trial": "launch.trial.run",
+    "run_trials": "launch.given",
     "search": "launch.searches",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "load_front",
     "resume",
     "run_trial",
+    "run_trials",
     "search",
 ]
 

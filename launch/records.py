@@ -12,6 +12,7 @@ from detectors.timing.cost import Cost
 from launch.figures import FigureName, if_known
 from launch.trial.result import TrialResult, figure_of
 from searchspace import TrialConfig
+from searchspace.given import TRIAL
 from searchspace.trial import training_cause
 
 
@@ -114,9 +115,9 @@ TRAINING = ("epochs", "finetune_epochs", "still_rising")
 Param = bool | int | float | str | None
 """The value of an Optuna parameter."""
 
-Origin = Literal["baseline", "paper", "ladder", "sampler"]
+Origin = Literal["baseline", "paper", "given", "ladder", "sampler"]
 
-REFERENCES: tuple[Origin, ...] = ("baseline", "paper")
+REFERENCES: tuple[Origin, ...] = ("baseline", "paper", "given")
 """Origins of trials that the front is compared with: they are always trained to the end."""
 
 
@@ -127,8 +128,8 @@ class TrialRecord(BaseModel):
         number: its number in the study, from 0.
         folder: folder of its artefacts, relative to the study's.
         origin: `baseline` for the unpruned stock detector, `paper` for a published system moved
-            to the space's sizes, `ladder` for a trial's detector pruned at another ratio,
-            `sampler` for all others.
+            to the space's sizes, `given` for a trial of a given list, `ladder` for a trial's
+            detector pruned at another ratio, `sampler` for all others.
         params: the parameters that draw its configuration from the space.
         config: the configuration that is trained.
         drawn: the configuration as drawn, if it differs: with inherited weights, a trial is trained
@@ -169,6 +170,11 @@ class TrialRecord(BaseModel):
     def tried_again(self) -> TrialRecord:
         """This failed trial, to be retried."""
         return self.model_copy(update={"ending": None, "retries": self.retries + 1})
+
+    @property
+    def name(self) -> str | None:
+        """The name of a given trial; None for others."""
+        return str(self.params[TRIAL]) if self.origin == "given" else None
 
     @property
     def as_drawn(self) -> TrialConfig:

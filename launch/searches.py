@@ -40,6 +40,7 @@ from launch.trial.run import pick_device
 from launch.trial.teachers import check_named_detectors, detector_folders
 from searchspace import Space, load_plugins, load_space
 from searchspace.errors import InputError
+from searchspace.given import GIVEN, GivenTrials, restored
 
 NUM_CLASSES = "detector.num_classes"
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def search(
     lock_folder()
     out = given_path("out", out)
     check_new(out)
-    driver = _driver(asked)
+    driver = driver_for(asked)
     found = _found(space, data, asked, driver, on_known or (lambda words: None))
     # Nothing is written before it is certain that trials can start.
     with (
@@ -101,7 +102,7 @@ def search(
         driver.ready(asked.figures, asked.budget.trial_timeout),
         open_study(out, found.settings, on_end) as study,
     ):
-        return _drive(driver, study, found.data, on_wait)
+        return drive(driver, study, found.data, on_wait)
 
 
 def resume(
@@ -135,9 +136,11 @@ def resume(
     lock_folder()
     folder = given_path("folder", folder)
     settings = changed(read_settings(folder), **options)
-    driver = _driver(settings)
+    space = restored(settings.space)
+    if "trials" in options and isinstance(space, GivenTrials):
+        raise SettingsError("trials: the study runs given trials, and no others; leave it out")
+    driver = driver_for(settings)
     data = _same_data(folder, settings)
-    space = Space.restore(settings.space)
     make_sure(space, settings.start.weights)
     check_named_detectors(space, settings.teachers, data.classes)
     with (
@@ -152,7 +155,7 @@ def resume(
         if "trial_timeout" in options and (limit := settings.budget.trial_timeout):
             study.allow(limit)
         study.try_again(lasting=retry_failed)
-        return _drive(driver, study, data, on_wait)
+        return drive(driver, study, data, on_wait)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class _Found:
     settings: StudySettings
 
 
-def _driver(settings: SearchSettings) -> Driver:
+def driver_for(settings: SearchSettings) -> Driver:
     """The requested driver, ready for the device; raises `SettingsError`, `ValueError`."""
     options = dict(settings.resources)
     driver, device = options.pop("driver"), options.pop("device")
@@ -184,16 +187,14 @@ def _found(
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
     read = TrialData.read(source, asked.data.skip_bad)
     check_objects(read, asked.figures)
-    device = asked.resources.device
-    if driver.here and ENERGY in asked.figures:
-        energy_counter(pick_device(device))  # Raises where this machine cannot read it.
+    check_energy(driver, asked)
     teachers = detector_folders(space)
     check_named_detectors(space, teachers, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
     check_space(space, read)
     if driver.measure_on is None:
-        space = _with_form(space, device)
-    dropped, fingerprint = dropped_in_words(read), _fingerprint(read)
+        space = _with_form(space, asked.resources.device)
+    dropped, fingerprint = dropped_in_words(read), fingerprint_of(read)
     known = tuple(read_known(path, space, asked.figures) for path in asked.start.warm_start)
     for words in (*dropped, *(results.in_words(fingerprint) for results in known)):
         say(words)
@@ -215,6 +216,13 @@ def _found(
     return _Found(read, settings)
 
 
+def check_energy(driver: Driver, asked: SearchSettings) -> None:
+    """Raise `EnergyUnreadable` if it is requested and this machine, which measures, cannot read
+    it."""
+    if driver.here and ENERGY in asked.figures:
+        energy_counter(pick_device(asked.resources.device))
+
+
 def _check_resumable(options: dict[str, Any]) -> None:
     for name in options:
         if name not in RESUMABLE:
@@ -228,7 +236,7 @@ def _same_data(folder: Path, settings: StudySettings) -> TrialData:
     """The data of a study; raises `StudyError` where they have changed."""
     source = DataSource(settings.train, settings.val)
     data = TrialData.read(source, settings.data.skip_bad)
-    if _fingerprint(data) != settings.fingerprint:
+    if fingerprint_of(data) != settings.fingerprint:
         raise StudyError(
             f"{folder}: the data at {settings.train.images.parent} have changed since "
             "the study began: put them back, or begin another study"
@@ -256,7 +264,8 @@ def report(folder: Path | str) -> Front:
     folder = Path(folder)
     settings = read_settings(folder)
     records = read_records(folder)
-    title = f"Search of the space {settings.space['name']}"
+    name = settings.space["name"]
+    title = name if GIVEN in settings.space else f"Search of the space {name}"
     facts = study_facts(settings, records)
     if missing := read_missing(folder):
         facts["Missing trials"] = missing_in_words(missing)
@@ -271,7 +280,7 @@ def report(folder: Path | str) -> Front:
     return load_front(folder)
 
 
-def _drive(driver: Driver, study: Study, data: TrialData, on_wait: Say | None) -> Front:
+def drive(driver: Driver, study: Study, data: TrialData, on_wait: Say | None) -> Front:
     try:
         driver.run(study, data, on_wait or (lambda words: None))
     except BaseException as error:
@@ -336,5 +345,5 @@ def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
     }
 
 
-def _fingerprint(data: TrialData) -> str:
+def fingerprint_of(data: TrialData) -> str:
     return f"{data.train.fingerprint}-{data.val.fingerprint}"

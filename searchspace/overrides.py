@@ -38,7 +38,7 @@ def overridden(config: C, settings: Sequence[str]) -> C:
             raise InputError(f"{shown(setting)}: write PATH=VALUE, such as train.epochs=2")
         tree.set(path.strip(), _value(text))
     try:
-        return type(config).model_validate(tree.fields)
+        return config.model_validate(tree.fields)
     except ValidationError as error:
         given = ", ".join(map(shown, settings))
         raise InputError(f"{given}: {in_words(error, field_names(type(config)))}") from None

@@ -80,6 +80,10 @@ class Space:
                 read.add(reading_of)
         return found
 
+    def needs(self, config: TrialConfig) -> Mapping[str, TrialConfig]:
+        """By name, the trials of this space whose detectors a trial needs."""
+        return {}
+
     def fix(self, path: str, value: Any) -> Space:
         """The same space with one field fixed, e.g. the number of classes of a data set."""
         domain = parse_domain(TrialConfig, path, value)

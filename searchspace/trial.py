@@ -11,7 +11,7 @@ from searchspace.compression import CompressConfig, Slimming, Unquantised
 from searchspace.config import Config
 from searchspace.detector import DetectorConfig
 from searchspace.digests import digest_of
-from searchspace.distillation import Logits
+from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Domain
 from searchspace.initial_weights import (
     WEIGHTS,
@@ -127,6 +127,22 @@ class TrialConfig(Config):
     def with_classes(self, number: int) -> TrialConfig:
         """This trial for data with another number of classes."""
         return self.changed(detector=self.detector.changed(num_classes=number))
+
+    @property
+    def lessons(self) -> tuple[tuple[str, ChannelWise | Logits], ...]:
+        """Its distillations that have a teacher, with their paths."""
+        found = [("train.distillation", self.train.distillation)]
+        if self.compress.prunes:
+            found.append(("compress.pruning.distillation", self.compress.removal.distillation))
+        return tuple(
+            (path, lesson) for path, lesson in found if not isinstance(lesson, NoDistillation)
+        )
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """The names of the saved detectors that it needs, to start from or as teachers."""
+        names = (self.train.start, *(lesson.teacher for _, lesson in self.lessons))
+        return tuple(dict.fromkeys(name for name in names if name not in (None, PARENT)))
 
     @property
     def deployment(self) -> MeasureConfig:

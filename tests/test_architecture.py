@@ -112,7 +112,7 @@ def loaded_with(statement: str) -> set[str]:
 
 
 LAUNCH = (
-    "cli", "searches", ("drivers", "report"), "study", "decisions", "records", "trial",
+    "cli", "given", "searches", ("drivers", "report"), "study", "decisions", "records", "trial",
     ("constraints", "figures", "pareto", "files"),
 )  # fmt: skip
 """The rooms of `launch`, top first: each may import itself and those after it; rooms of one floor

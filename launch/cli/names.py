@@ -25,7 +25,7 @@ def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]
     system = None if Path(name).is_file() else system_named(name)
     if system is None and Path(name).is_dir():
         return saved_detector(Path(name)), None
-    return find_trial(name).detector, system and system.published
+    return find_trial(name).detector, system.published if system else None
 
 
 def find_trial(name: str) -> TrialConfig:

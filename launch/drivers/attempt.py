@@ -71,7 +71,7 @@ def given_to(study: Study, record: TrialRecord) -> TrialOptions:
     ancestor = study.ancestor(record)
     return TrialOptions(
         stages=study.stages.resolve(),
-        load_teacher=teachers_in(study.settings.teachers),
+        load_teacher=teachers_in(study.detectors(record)),
         weights=study.settings.start.weights,
         ancestor=ancestor and ancestor.resolve(),
     )

@@ -58,7 +58,8 @@ class Driver(ABC):
     `launch.drivers.attempt.attempt`, which returns every ending as a value. It has to
 
     - give each attempt the record's configuration, `study.trial_folder(record)`, `study.stages`,
-      `study.ancestor(record)`, and the teachers and published weights that the settings name;
+      `study.ancestor(record)`, `study.detectors(record)`, and the published weights that the
+      settings name;
     - report predictions and rungs while the trial waits for the answer, and end an attempt that is
       answered with False, without calling `study.end`: the study has ended the trial already;
     - report every other ending, including a lost process, with a single call of `study.end`. A

@@ -66,6 +66,7 @@ class StudySearcher(Searcher):
             "rungs": self._study.rungs(record),
             "stages": str(self._study.stages.resolve()),
             "ancestor": ancestor and str(ancestor.resolve()),
+            "detectors": {n: str(p.resolve()) for n, p in self._study.detectors(record).items()},
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

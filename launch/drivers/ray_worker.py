@@ -21,7 +21,7 @@ from launch.drivers.watch import Ended
 from launch.files import RESULT
 from launch.study.failures import Failure
 from launch.trial.data import TrialData
-from launch.trial.teachers import PackedDetector
+from launch.trial.teachers import LoadTeacher, PackedDetector, teachers_in
 from searchspace import TrialConfig, load_plugins
 
 GO_ON, END = "go on", "end"
@@ -56,6 +56,13 @@ class _AskingWatch:
             raise Ended
 
 
+def _loader(shared: Mapping[str, PackedDetector], folders: Mapping[str, str]) -> LoadTeacher:
+    """Loads detectors by name: those known before the search are in Ray's object store, those of
+    its own trials on disk."""
+    load = teachers_in({name: Path(folder) for name, folder in folders.items()})
+    return lambda name: shared[name].unpack() if name in shared else load(name)
+
+
 def run_on_worker(
     config: dict[str, Any],
     data: TrialData,
@@ -79,7 +86,7 @@ def run_on_worker(
         ),
         watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"])),
         stages=Path(config["stages"]),
-        load_teacher=lambda name: teachers[name].unpack(),
+        load_teacher=_loader(teachers, config["detectors"]),
         meter=meter,
         weights=weights,
         ancestor=Path(config["ancestor"]) if config["ancestor"] else None,

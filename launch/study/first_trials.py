@@ -1,4 +1,5 @@
-"""The trials that a search runs before it draws any: the baseline, and some papers' systems."""
+"""The trials that a search runs before it draws any: the baseline, and some papers' systems; or
+given trials, which are run alone."""
 
 from __future__ import annotations
 
@@ -8,16 +9,23 @@ from collections.abc import Mapping
 from detectors.describe import describe
 from launch.decisions.papers_first import Candidate, has_room, in_order, published
 from launch.records import Origin, TrialRecord
+from launch.study.needs import is_ready
 from searchspace import DetectorConfig, Space, TrialConfig, papers
+from searchspace.given import GivenTrials
 
 
 class FirstTrials:
     """The baseline, then papers' systems, as many as `launch.decisions.papers_first` allows.
 
     Attributes:
+        alone: whether nothing else is run after them.
+        waiting: whether one of them cannot run before another has ended.
         origins: origin of each of them by the digest of its configuration, also of papers' systems
             for which there is no room.
     """
+
+    alone = False
+    waiting = False
 
     def __init__(self, space: Space, with_papers: bool) -> None:
         self._baseline = space.baseline()
@@ -53,6 +61,31 @@ class FirstTrials:
             for config in configs
         ]
         return [configs[index] for index in in_order(candidates, _macs(self._baseline))]
+
+
+class GivenFirst:
+    """Given trials, each after those whose detectors it needs; otherwise like `FirstTrials`."""
+
+    alone = True
+
+    def __init__(self, space: GivenTrials) -> None:
+        self._space = space
+        self._configs = {config.digest(): config for config in space.configs.values()}
+        self.origins: dict[str, Origin] = dict.fromkeys(self._configs, "given")
+        self.waiting = False
+
+    def next(
+        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
+    ) -> tuple[TrialConfig, Origin] | None:
+        left = [config for digest, config in self._configs.items() if digest not in tried]
+        ready = [config for config in left if is_ready(self._space, config, tried.values())]
+        self.waiting = bool(left) and not ready
+        return (ready[0], "given") if ready else None
+
+
+def first_trials(space: Space, with_papers: bool) -> FirstTrials | GivenFirst:
+    """The trials that a study runs first, or alone."""
+    return GivenFirst(space) if isinstance(space, GivenTrials) else FirstTrials(space, with_papers)
 
 
 def _macs(config: TrialConfig) -> float:

@@ -47,11 +47,16 @@ class Group(BaseModel):
 
 
 def options_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
-    """Each option of a model with the title of its group: fields, and those of groups in it."""
+    """Each option of a model with the title of its group: fields, and those of groups in it.
+
+    A model with an attribute `only` has the options that it names.
+    """
+    only = getattr(model, "only", None)
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
             for own, leaf in field.annotation.model_fields.items():
-                yield field.title or name, own, leaf
+                if only is None or own in only:
+                    yield field.title or name, own, leaf
         else:
             yield model.model_config.get("title") or "Options", name, field
 

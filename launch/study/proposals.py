@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from launch.decisions.inheritance import descend
 from launch.decisions.pruning_ladder import is_time, next_rung
 from launch.records import REFERENCES, UNTRAINED, Origin, TrialRecord
-from launch.study.first_trials import FirstTrials
+from launch.study.first_trials import FirstTrials, GivenFirst
 from launch.study.optuna_study import OptunaStudy
 from launch.study.samplers import STARTUP_TRIALS, make_sampler
 from launch.study.settings import StudySettings
@@ -56,7 +56,7 @@ class Proposals:
         space: Space,
         settings: StudySettings,
         asked: OptunaStudy,
-        first: FirstTrials,
+        first: FirstTrials | GivenFirst,
         seed: int,
     ) -> None:
         self._space = space
@@ -84,6 +84,8 @@ class Proposals:
         """
         tried = {record.as_drawn.digest(): record for record in records}
         origin = self._enqueue_planned(tried, trials, spent)
+        if origin == "sampler" and self._first.alone:
+            return None
         found = self._draw(tried, planned=origin != "sampler")
         if found is None:
             return None

@@ -8,7 +8,7 @@ here, and the place that uses it. Nothing heavy is imported: help texts come fro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -306,6 +306,24 @@ HOMES = {
     for name in type(getattr(SearchSettings(), group)).model_fields
 }
 """The group of each option."""
+
+GIVEN = (
+    *DataOptions.model_fields,
+    *ResourceOptions.model_fields,
+    "minutes",
+    "device_hours",
+    "trial_timeout",
+    "objectives",
+    "weights",
+)
+"""The options of given trials: those that say nothing of how trials are found."""
+
+
+class GivenSettings(SearchSettings):
+    """The options of given trials, as `sparrow` has them."""
+
+    only: ClassVar = GIVEN
+
 
 RESUMABLE = tuple(name for _, name, field in options_of(SearchSettings) if marked(field).resumable)
 """The options that may be given when a study is resumed."""

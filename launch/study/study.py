@@ -20,8 +20,9 @@ from launch.decisions.early_stopping import rungs_within
 from launch.decisions.gate import Gate
 from launch.files import DETECTOR, JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, STAGES, TRIALS
 from launch.records import Ending, Failed, Finished, TrialRecord
+from launch.study import needs
 from launch.study.failures import Failure, common_cause
-from launch.study.first_trials import FirstTrials
+from launch.study.first_trials import first_trials
 from launch.study.journal import Journal, read_journal
 from launch.study.optuna_study import OptunaStudy
 from launch.study.proposals import Proposals, rejected_in_a_row
@@ -36,7 +37,7 @@ from launch.study.recovery import (
 from launch.study.search_settings import MAX_SEED, changed
 from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.trial.result import TrialResult
-from searchspace import Space
+from searchspace.given import restored
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,12 @@ class Study:
     def __init__(self, folder: Path, settings: StudySettings, on_end: OnEnd | None = None) -> None:
         self.folder = folder
         self.settings = settings
-        self.space = Space.restore(settings.space)
+        self.space = restored(settings.space)
         self._on_end = on_end or (lambda record, outlook: None)
         self.workers = 1
         self._journal = Journal(folder / JOURNAL)
         folders = trial_folders(folder)
-        first = FirstTrials(self.space, settings.start.papers)
+        self._first = first = first_trials(self.space, settings.start.papers)
         restore(self._journal, folder, folders, settings, self.space, first.origins)
         self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._proposed: set[int] = set()
@@ -110,6 +111,11 @@ class Study:
             return None
         return self.stages / self.record(record.parent).finished.trained / DETECTOR
 
+    def detectors(self, record: TrialRecord) -> dict[str, Path]:
+        """The folders of the saved detectors that a trial may need, by name."""
+        own = needs.detectors(self.space, record, self.records, self.folder)
+        return {**self.settings.teachers, **own}
+
     def rungs(self, record: TrialRecord) -> tuple[int, ...]:
         """Epochs of training after which a trial is compared with others."""
         rule = self.settings.early_stopping
@@ -125,7 +131,11 @@ class Study:
         """
         if self._idle or self._stopped_by:
             return None
-        record = self._next()
+        while record := self._next():
+            missing = needs.missing_in_words(self.space, record, self.records)
+            if not missing:
+                break
+            self._conclude(record.ended(Failed(reason=missing), 0.0), attempted=False)
         self._idle = record is None
         if record is not None:
             self._proposed.add(record.number)
@@ -133,9 +143,11 @@ class Study:
 
     @property
     def waits(self) -> bool:
-        """Whether running trials may lead to the promotion of a stopped one."""
+        """Whether running trials may lead to the promotion of a stopped one, or to one that needs
+        their detectors."""
         stops = self.settings.early_stopping is not None
-        return stops and bool(self._proposed) and not self._stopped_by
+        more = stops or self._first.waiting or bool(self._unfinished)
+        return more and bool(self._proposed) and not self._stopped_by
 
     @property
     def stopped_by(self) -> str | None:
@@ -232,19 +244,27 @@ class Study:
             self._conclude(record.ended(ending, seconds))
         return ending is None
 
-    def _conclude(self, record: TrialRecord) -> None:
-        """Make an ending durable, then report it."""
+    def _conclude(self, record: TrialRecord, attempted: bool = True) -> None:
+        """Make an ending durable, then report it.
+
+        Args:
+            attempted: whether it was run; if not, its failure does not count among those that stop
+                the search.
+        """
         self._journal.append(record)
         self._proposed.discard(record.number)
         self._idle = False
         self._optuna.end(record)
-        self._endings.append(record)
+        if attempted:
+            self._endings.append(record)
         self._stopped_by = self._stopped_by or common_cause(self._endings)
         self._on_end(record, outlook(self._budget(), self._spent()))
 
     def _next(self) -> TrialRecord | None:
-        if self._unfinished:
-            return self._unfinished.popleft()
+        for record in self._unfinished:
+            if needs.is_ready(self.space, record.config, self.records):
+                self._unfinished.remove(record)
+                return record
         budget, spent = self._budget(), self._spent()
         new = None if is_spent(budget, spent) else self._new_record()
         if new is None and not is_spent(replace(budget, trials=spent.proposed + 1), spent):

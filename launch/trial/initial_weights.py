@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from searchspace import Space, TrialConfig
 from searchspace.backbones import BACKBONES
 from searchspace.domains import options
 from searchspace.errors import InputError
+from searchspace.given import GivenTrials
 from searchspace.initial_weights import WEIGHTS, WIDEST, check_start_from
 from searchspace.reading import in_words
 from searchspace.training import WEIGHTS_BY_NAME, TrainConfig
@@ -64,6 +65,10 @@ def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | 
 
 def make_sure(space: Space, given: Path | None) -> None:
     """Download all published weights that a space may need; raises `WeightsUnavailable`."""
+    if isinstance(space, GivenTrials):
+        for config in space.configs.values():
+            make_sure_of(config, given)
+        return
     for file in _needed(space):
         file.make_sure(given)
 
@@ -92,6 +97,33 @@ def trial_with_weights(
             "files: leave --weights out"
         )
     return started, None if asked is None else Path(asked).resolve()
+
+
+def trials_with_weights(
+    configs: Mapping[str, TrialConfig], asked: Path | str | None
+) -> tuple[dict[str, TrialConfig], Path | None]:
+    """Several configurations changed by `--weights`, and the path of their published weights.
+
+    Trials that start from a saved detector still do, unless another one is given.
+
+    Raises:
+        TrialError: a folder is given, but none of them uses published weights; or one is
+            incompatible with its initial weights, which the message names.
+    """
+    is_folder = not (asked is None or str(asked) == NONE or is_saved_detector(Path(asked)))
+    changed, given = {}, None
+    for name, config in configs.items():
+        reads = config.train.weights in DOWNLOADED if is_folder else config.train.start is None
+        try:
+            changed[name], found = trial_with_weights(config, asked if reads else None)
+        except TrialError as error:
+            raise TrialError(f"trial {name}: {error}") from None
+        given = given or found
+    if is_folder and given is None:
+        raise TrialError(
+            f"--weights {asked}: none of the trials reads published weights: leave --weights out"
+        )
+    return changed, given
 
 
 def make_sure_of(config: TrialConfig, given: Path | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from launch.files import DENSE
 from launch.trial.data import TrialError
 from searchspace import DetectorConfig, Space, TrialConfig
 from searchspace.config import as_before
-from searchspace.distillation import GIVEN, PARENT, ChannelWise, Logits, NoDistillation
+from searchspace.distillation import GIVEN, PARENT
 from searchspace.domains import Choice, Fixed, options
 from searchspace.errors import InputError
+from searchspace.given import GivenTrials
 from searchspace.initial_weights import WEIGHTS
 from searchspace.papers import system_named
 from searchspace.training import WEIGHTS_BY_NAME
@@ -119,7 +120,7 @@ def check_teachers(
 ) -> None:
     """Raise `TrialError` if a teacher does not suit the trained detector; names field and
     reason."""
-    for path, distillation in _distillations(config):
+    for path, distillation in config.lessons:
         try:
             teacher = config.detector
             if distillation.teacher != PARENT:
@@ -139,7 +140,7 @@ def check_named_detectors(
     Args:
         folders: their folders by name; see `detector_folders`.
     """
-    teachers = _named(teacher_domains(space))
+    teachers = _teachers(space)
     for name in named_detectors(space):
         try:
             detector = load_teacher(str(folders[name]))
@@ -151,7 +152,12 @@ def check_named_detectors(
 
 
 def named_detectors(space: Space) -> tuple[str, ...]:
-    """The names of the saved detectors that a space may draw as teachers or to start from."""
+    """The names of the saved detectors that a space may draw as teachers or to start from, or that
+    given trials need besides their own."""
+    if isinstance(space, GivenTrials):
+        files = (name for name in space.outside if Path(name).is_file())
+        bare = {name for name in files if not is_saved_detector(Path(name))}
+        return tuple(name for name in space.outside if name not in bare)
     start = space.domains.get(WEIGHTS)
     starts = [(WEIGHTS, start)] if isinstance(start, Choice | Fixed) else []
     return _named([*teacher_domains(space), *starts])
@@ -160,6 +166,13 @@ def named_detectors(space: Space) -> tuple[str, ...]:
 def detector_folders(space: Space) -> dict[str, Path]:
     """The folders of the detectors named by a space, relative to the working folder."""
     return {name: detector_folder(Path(name).resolve()) for name in named_detectors(space)}
+
+
+def _teachers(space: Space) -> tuple[str, ...]:
+    if isinstance(space, GivenTrials):
+        configs = space.configs.values()
+        return tuple(lesson.teacher for config in configs for _, lesson in config.lessons)
+    return _named(teacher_domains(space))
 
 
 def _named(domains: Iterable[tuple[str, Choice | Fixed]]) -> tuple[str, ...]:
@@ -174,16 +187,6 @@ def teachers_in(folders: Mapping[str, Path]) -> LoadTeacher:
 
 def _load_from(folders: Mapping[str, Path], name: str) -> Detector:
     return load_teacher(str(folders.get(name, name)))
-
-
-def _distillations(config: TrialConfig) -> Iterator[tuple[str, ChannelWise | Logits]]:
-    """The distillations of a configuration that have a teacher, with their paths."""
-    found = [(TRAINING, config.train.distillation)]
-    if config.compress.prunes:
-        found.append(("compress.pruning.distillation", config.compress.removal.distillation))
-    for path, distillation in found:
-        if not isinstance(distillation, NoDistillation):
-            yield path, distillation
 
 
 def teacher_domains(space: Space) -> list[tuple[str, Choice | Fixed]]:
