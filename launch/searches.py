@@ -40,7 +40,7 @@ from launch.trial.run import pick_device
 from launch.trial.teachers import check_named_detectors, detector_folders
 from searchspace import Space, load_plugins, load_space
 from searchspace.errors import InputError
-from searchspace.given import GIVEN, GivenTrials, restored
+from searchspace.given import restored
 
 NUM_CLASSES = "detector.num_classes"
 logger = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def resume(
     folder = given_path("folder", folder)
     settings = changed(read_settings(folder), **options)
     space = restored(settings.space)
-    if "trials" in options and isinstance(space, GivenTrials):
+    if "trials" in options and settings.is_given:
         raise SettingsError("trials: the study runs given trials, and no others; leave it out")
     driver = driver_for(settings)
     data = _same_data(folder, settings)
@@ -264,15 +264,13 @@ def report(folder: Path | str) -> Front:
     folder = Path(folder)
     settings = read_settings(folder)
     records = read_records(folder)
-    name = settings.space["name"]
-    title = name if GIVEN in settings.space else f"Search of the space {name}"
     facts = study_facts(settings, records)
     if missing := read_missing(folder):
         facts["Missing trials"] = missing_in_words(missing)
     write_report(
         folder,
         records,
-        title=title,
+        title=settings.title,
         facts=facts,
         objectives=settings.goal.objectives,
         plugins=load_plugins() if settings.plugins else (),  # Where they lie now.

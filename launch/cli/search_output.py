@@ -33,7 +33,8 @@ def printer(objectives: Sequence[FigureName], folder: Path) -> OnEnd:
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
         ways_to_run.add(record.config.measure)
         words = design_in_words(record.config, alike=len(ways_to_run) == 1)
-        _print_trial(record, words, objectives, folder)
+        named = ": ".join(filter(None, (record.name, words)))
+        _print_trial(record, named, objectives, folder)
         console.say(f"  {outlook_in_words(outlook)}")
 
     return print_end

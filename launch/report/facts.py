@@ -14,7 +14,7 @@ from launch.figures import FIGURES
 from launch.records import TrialRecord
 from launch.report.speed import speed_facts
 from launch.study.options import options_of
-from launch.study.search_settings import SearchSettings, options_in
+from launch.study.search_settings import GivenSettings, SearchSettings, options_in
 from launch.study.settings import StudySettings
 
 
@@ -29,7 +29,7 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
     names = ("sparrow-search", "ray", "optuna", "torch", "torch-pruning")
     versions = [f"{name} {metadata.version(name)}" for name in names]
     return {
-        "Space": settings.space["name"],
+        "Given trials" if settings.is_given else "Space": settings.space["name"],
         **({"Plugins": _plugins(settings.plugins)} if settings.plugins else {}),
         "Training data": _shown(settings.train.annotations),
         "Validation data": _shown(settings.val.annotations),
@@ -62,7 +62,7 @@ def _options(
         ),
     }
     values = options_in(settings)
-    for _, name, field in options_of(SearchSettings):
+    for _, name, field in options_of(GivenSettings if settings.is_given else SearchSettings):
         value = values[name]
         usual = value == field.default or field.exclude or name in SAID_ELSEWHERE
         if name in ALWAYS or not usual:

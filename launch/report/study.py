@@ -145,7 +145,9 @@ def epochs_saved(view: StudyView) -> int:
 
 def _result(view: StudyView) -> list[str]:
     if view.front:
-        return [_counts(view), _extremes(view), against_baseline(view)]
+        given = any(record.origin == "given" for record in view.records)
+        compared = [] if given else [against_baseline(view)]
+        return [_counts(view), _extremes(view), *compared]
     if view.scored:
         return [_counts(view), "None of them satisfies all constraints, so there is no front."]
     if view.in_state("finished"):

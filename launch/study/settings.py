@@ -15,6 +15,7 @@ from launch.study.search_settings import HOMES, SearchSettings, changed
 from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.errors import InputError
+from searchspace.given import GIVEN
 from searchspace.plugins import PluginError, load_plugins
 from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text, shown
 
@@ -55,6 +56,17 @@ class StudySettings(SearchSettings):
     dropped: tuple[str, ...] = ()
     teachers: dict[str, Path] = Field(default_factory=dict)
     known: tuple[KnownResults, ...] = ()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its trials are given, and not drawn from a space."""
+        return GIVEN in self.space
+
+    @property
+    def title(self) -> str:
+        """What the study is, for its report."""
+        name = self.space["name"]
+        return name if self.is_given else f"Search of the space {name}"
 
     def broken_by(self, result: TrialResult) -> tuple[str, ...]:
         """The constraints that a trial's final detector does not keep to."""
