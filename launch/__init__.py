@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from launch.given import run_trials
+    from launch.given import reproduce, run_trials
     from launch.report import Front, load_front
     from launch.searches import resume, search
     from launch.study.search_settings import SearchSettings
@@ -27,6 +27,7 @@ _HOMES = {
     "TrialResult": "launch.trial.result",
     "ladder": "launch.trial.ladder",
     "load_front": "launch.report",
+    "reproduce": "launch.given",
     "resume": "launch.searches",
     "run_trial": "launch.trial.run",
     "run_trials": "launch.given",
@@ -42,6 +43,7 @@ __all__ = [
     "TrialResult",
     "ladder",
     "load_front",
+    "reproduce",
     "resume",
     "run_trial",
     "run_trials",

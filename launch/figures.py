@@ -274,6 +274,30 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
+# ---- published figures
+
+TRIALS_FIGURE = {"voc_map": "voc_map_07", "tt100k_map": None}
+"""By the name of a published figure, the figure of trials that it is compared with, if it is not
+that of the same name: the papers score VOC 2007 by its own 11 points."""
+
+PUBLISHED_HEADINGS = {"voc_map": "VOC mAP", "tt100k_map": "TT100K mAP"}
+
+
+def trials_figure(name: str) -> str | None:
+    """The figure of trials that a published one is compared with; None if they have none."""
+    return TRIALS_FIGURE.get(name, name if name in FIGURES else None)
+
+
+def published_heading(name: str) -> str:
+    """What a published figure is called above a column."""
+    return PUBLISHED_HEADINGS.get(name) or FIGURES[name].heading
+
+
+def show_published(name: str, value: float | None) -> str:
+    """A published figure, or ours beside it, in the digits that mean something."""
+    return show(name if name in FIGURES else "ap", value)
+
+
 # ---- figures of users
 
 OfMetrics = Callable[["list[dict[str, Any]]", "Dataset"], "float | None"]

@@ -23,6 +23,9 @@ RAY_LOG = "ray.log"
 REPORT_HTML = "report.html"
 FRONT_JSON = "front.json"
 FRONT_CSV = "front.csv"
+PUBLISHED_JSON = "published.json"
+PUBLISHED_CSV = "published.csv"
+"""Papers' systems among the trials, beside their published figures."""
 
 # A trial's folder.
 TRIAL = "trial.json"

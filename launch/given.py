@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,12 @@ from launch.trial.preconditions import check_fits, check_objects
 from launch.trial.run import pick_device
 from launch.trial.teachers import check_named_detectors, detector_folders, load_teacher
 from searchspace import TrialConfig, load_plugins
+from searchspace.errors import InputError
 from searchspace.given import GivenTrials, restored
 from searchspace.measuring import AUTO
 from searchspace.names import closest
+from searchspace.papers import PaperSystem
+from searchspace.papers.tables import needed_elsewhere, table_named, with_needed
 
 Configs = Mapping[str, TrialConfig] | Sequence[TrialConfig]
 """Configurations by name, or in order, where their names are the numbers from 0."""
@@ -75,6 +78,67 @@ def run_trials(
         TrialError: a configuration does not fit the data or its teacher; the message names it.
         WeightsUnavailable, EnergyUnreadable, SearchStopped, KeyboardInterrupt: see `launch.search`.
     """
+    given = GivenTrials.of(title, _named(configs))
+    return _run(given, data, out, on_end, say, plugins, options)
+
+
+def reproduce(
+    table: str,
+    data: DataSource | Path | str,
+    out: Path | str,
+    change: Callable[[TrialConfig], TrialConfig] = lambda config: config,
+    rows: Sequence[str] = (),
+    on_end: OnEnd | None = None,
+    say: Say | None = None,
+    **options: Any,
+) -> dict[str, TrialRecord]:
+    """Run the rows of a paper's table as `run_trials` does, each after the systems that it needs.
+
+    The report and `published.json` in `out` show our figures beside the published ones.
+
+    Args:
+        table: its name in `searchspace.papers.tables.TABLES`, such as `fssd-2`.
+        change: makes the trial of each system from its configuration, for example a shorter one.
+        rows: the systems of some rows; by default all.
+
+    Raises:
+        InputError: there is no such table, or no such row in it, where the nearest is named.
+    """
+    given = GivenTrials.of(
+        f"{table}: {table_named(table).title}",
+        {name: change(system.trial) for name, system in table_systems(table, rows).items()},
+        table,
+    )
+    return _run(given, data, out, on_end, say, (), options)
+
+
+def table_systems(table: str, rows: Sequence[str]) -> dict[str, PaperSystem]:
+    """The systems of a table's rows, or of some of them, with those that they need; raises
+    `InputError`."""
+    systems = table_named(table).systems
+    for name in rows:
+        if name not in systems:
+            raise InputError(f"{name}: {table} has no such row{closest(name, systems)}")
+    chosen = tuple(rows or systems)
+    for name, others in needed_elsewhere(chosen).items():
+        for other in others:
+            if not Path(other).exists():
+                raise InputError(
+                    f"{name} starts from {other}, which is trained on other data: train it with "
+                    f"`sparrow trial {other} --data FOLDER --out {other}`, or leave out this row"
+                )
+    return with_needed(chosen)
+
+
+def _run(
+    given: GivenTrials,
+    data: DataSource | Path | str,
+    out: Path | str,
+    on_end: OnEnd | None,
+    say: Say | None,
+    plugins: Sequence[Path | str],
+    options: Mapping[str, Any],
+) -> dict[str, TrialRecord]:
     load_plugins(plugins)
     asked = _asked(options)
     lock_folder()
@@ -83,7 +147,7 @@ def run_trials(
     driver = driver_for(asked)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
     read = TrialData.read(source, asked.data.skip_bad)
-    settings = _settings(GivenTrials.of(title, _named(configs)), asked, source, read, driver)
+    settings = _settings(given, asked, source, read, driver)
     for words in settings.dropped:
         say(words)
     with (
@@ -132,7 +196,7 @@ def _settings(
     named, weights = trials_with_weights(named, asked.start.weights)
     if driver.measure_on is None:
         named = _with_form(named, asked.resources.device)
-    space = GivenTrials.of(given.name, named)
+    space = given.with_configs(named)
     make_sure(space, weights)
     teachers = detector_folders(space)
     check_named_detectors(space, teachers, read.classes)

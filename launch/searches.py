@@ -19,6 +19,7 @@ from launch.drivers.interrupts import interruptible
 from launch.figures import ENERGY
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
+from launch.report.published import comparison
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
@@ -274,6 +275,7 @@ def report(folder: Path | str) -> Front:
         facts=facts,
         objectives=settings.goal.objectives,
         plugins=load_plugins() if settings.plugins else (),  # Where they lie now.
+        compared=comparison(settings, records),
     )
     return load_front(folder)
 

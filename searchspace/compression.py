@@ -200,6 +200,14 @@ class CompressConfig(Config):
     def in_words(self) -> str:
         return joined(self.pruning.in_words(), self.quantisation.in_words())
 
+    def shortened(self, share: float) -> CompressConfig:
+        """The same with a share of the epochs of the second part: at least one in each round, if
+        there are any."""
+        epochs = self.pruning.finetune_epochs
+        least = min(epochs, getattr(self.pruning, "rounds", 1))
+        fewer = max(least, round(epochs * share))
+        return self.changed(pruning=self.pruning.changed(finetune_epochs=fewer))
+
     @property
     def prunes(self) -> bool:
         """Whether channels are removed."""

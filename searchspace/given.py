@@ -26,12 +26,16 @@ class GivenTrials(Space):
     Attributes:
         configs: each after those whose detectors it needs. Two names may have one configuration,
             which is one trial.
+        table: the paper's table whose rows they are, by its name in `searchspace.papers.tables`.
     """
 
     configs: Mapping[str, TrialConfig] = field(default_factory=dict)
+    table: str | None = None
 
     @classmethod
-    def of(cls, name: str, configs: Mapping[str, TrialConfig]) -> GivenTrials:
+    def of(
+        cls, name: str, configs: Mapping[str, TrialConfig], table: str | None = None
+    ) -> GivenTrials:
         """Trials in an order in which they can run, which is otherwise that of `configs`.
 
         Args:
@@ -43,7 +47,11 @@ class GivenTrials(Space):
         if not configs:
             raise InputError("there are no trials: give at least one configuration")
         ordered = _ordered(configs)
-        return cls(name, {TRIAL: Choice(*ordered)}, ordered)
+        return cls(name, {TRIAL: Choice(*ordered)}, ordered, table)
+
+    def with_configs(self, configs: Mapping[str, TrialConfig]) -> GivenTrials:
+        """The same trials with other settings."""
+        return self.of(self.name, configs, self.table)
 
     def needs(self, config: TrialConfig) -> dict[str, TrialConfig]:
         """By name, the trials among these whose detectors a trial needs."""
@@ -85,7 +93,7 @@ class GivenTrials(Space):
 
     def dump(self) -> dict[str, Any]:
         configs = {name: config.model_dump(mode="json") for name, config in self.configs.items()}
-        return {"name": self.name, GIVEN: configs}
+        return {"name": self.name, GIVEN: configs, "table": self.table}
 
 
 def restored(dumped: Mapping[str, Any]) -> Space:
@@ -93,7 +101,7 @@ def restored(dumped: Mapping[str, Any]) -> Space:
     if GIVEN not in dumped:
         return Space.restore(dumped)
     configs = {name: TrialConfig.model_validate(tree) for name, tree in dumped[GIVEN].items()}
-    return GivenTrials.of(dumped["name"], configs)
+    return GivenTrials.of(dumped["name"], configs, dumped["table"])
 
 
 def _ordered(configs: Mapping[str, TrialConfig]) -> dict[str, TrialConfig]:

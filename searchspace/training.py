@@ -318,6 +318,20 @@ class TrainConfig(Config):
         """The path of the saved detector that training starts from, if `weights` is one."""
         return None if self.weights in WEIGHTS_BY_NAME else self.weights
 
+    def shortened(self, share: float) -> TrainConfig:
+        """The recipe with a share of its epochs, at least one; warm-up and plain epochs shrink
+        alike."""
+        epochs = max(1, round(self.epochs * share))
+        rest = epochs / self.epochs
+        most_plain = epochs - 1 if self.augment.mosaic else epochs
+        steps = self.warmup_steps
+        return self.changed(
+            epochs=epochs,
+            plain_epochs=min(most_plain, round(self.plain_epochs * rest)),
+            warmup_epochs=self.warmup_epochs * rest,
+            warmup_steps=None if steps is None else round(steps * rest),
+        )
+
     def is_plain(self, epoch: int) -> bool:
         """Whether an epoch, counted from 0, is one of the last, without mosaic."""
         return epoch >= self.epochs - self.plain_epochs

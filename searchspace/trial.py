@@ -124,6 +124,12 @@ class TrialConfig(Config):
             )
         return self
 
+    def shortened(self, share: float) -> TrialConfig:
+        """This trial with a share of its epochs, such as 0.01 to see whether all of it runs."""
+        return self.changed(
+            train=self.train.shortened(share), compress=self.compress.shortened(share)
+        )
+
     def with_classes(self, number: int) -> TrialConfig:
         """This trial for data with another number of classes."""
         return self.changed(detector=self.detector.changed(num_classes=number))

@@ -50,7 +50,7 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
         runs: the folder of the default folder.
     """
     config = find_trial(name)
-    with _of_option("--set"):
+    with of_option("--set"):
         config = overridden(config, options.settings)
     config, weights = trial_with_weights(config, options.weights)
     source = paths.needed_source()
@@ -77,7 +77,7 @@ def print_json(tree: Any) -> None:
 
 
 @contextmanager
-def _of_option(option: str) -> Iterator[None]:
+def of_option(option: str) -> Iterator[None]:
     """What an option does not take ends the command with status 2 and its name."""
     try:
         yield

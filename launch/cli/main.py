@@ -21,6 +21,10 @@ COMMANDS = {
         "launch.cli.ladder:ladder_command",
         "Train a detector once, and prune and fine-tune it at several ratios.",
     ),
+    "reproduce": (
+        "launch.cli.reproduce:reproduce_command",
+        "Run the rows of a paper's table, and compare them with its figures.",
+    ),
     "papers": (
         "launch.cli.papers:papers_command",
         "List the papers' systems with their published figures; with a name, show one.",

@@ -14,13 +14,11 @@ from rich.table import Table
 
 from launch.cli import option_types
 from launch.cli.terminal import console, styled
-from launch.figures import FIGURES, MISSING, show
+from launch.figures import published_heading, show_published
 from searchspace.papers import PaperSystem, Published, by_paper, needed_system, papers
 from searchspace.papers.tables import TABLES, tables_of
 
 COLUMNS = ("ap", "ap_small", "voc_map", "fps", "params")
-HEADINGS = {"voc_map": "VOC mAP", "tt100k_map": "TT100K mAP"}
-"""Of published figures that trials do not have."""
 
 
 def papers_command(
@@ -61,12 +59,12 @@ def systems_table() -> Group:
             padding=(0, 1, 0, 0),
         )
         table.add_column("System", overflow="fold", min_width=30)
-        for column in (*map(heading, COLUMNS), "Source"):
+        for column in (*map(published_heading, COLUMNS), "Source"):
             table.add_column(column, justify="right", no_wrap=True)
         for name, system in systems.items():
             published = system.published
             number = notes.setdefault(_source(published), len(notes) + 1)
-            figures = (shown_as_published(f, getattr(published, f)) for f in COLUMNS)
+            figures = (show_published(f, getattr(published, f)) for f in COLUMNS)
             table.add_row(name, *figures, str(number))
         parts += [table, *(f" {number}: {note}" for note, number in notes.items()), ""]
     return Group(*parts)
@@ -77,18 +75,6 @@ def published_in_words(published: Published) -> str:
     figures = _figures(published)
     shown = ", ".join(f"{name} {_plain(value)}" for name, value in figures.items())
     return f"Published: {shown or 'no figures'} ({published.source})"
-
-
-def heading(figure: str) -> str:
-    """What a published figure is called above a column."""
-    return HEADINGS.get(figure) or FIGURES[figure].heading
-
-
-def shown_as_published(figure: str, value: float | None) -> str:
-    """A published figure in the digits that our own figures have."""
-    if figure in FIGURES:
-        return show(figure, value)
-    return MISSING if value is None else f"{value:.3f}"
 
 
 def _source(published: Published) -> str:
@@ -110,8 +96,8 @@ def _described(name: str, system: PaperSystem) -> Iterator[str]:
     yield f"Classes: {trial.detector.num_classes}; those of your data when it is run"
     if system.start:
         yield f"Starts from: {system.start}"
-    if system.teacher:
-        yield f"Teacher: {system.teacher}"
+    if system.needs:
+        yield f"Needs the trained detectors of: {', '.join(system.needs)}"
     yield published_in_words(system.published)
     for key in tables_of(name.partition("@")[0]):
         yield f"Row of {key}: {TABLES[key].title} ({TABLES[key].source})"
@@ -126,7 +112,7 @@ def _facts(name: str, system: PaperSystem) -> dict[str, Any]:
         "in_words": system.trial.in_words(),
         "source": system.published.source,
         "published": _figures(system.published),
-        "teacher": system.teacher,
+        "needs": system.needs,
         "start": system.start,
         "tables": tables_of(name.partition("@")[0]),
     }

@@ -17,7 +17,7 @@ def search_command(
     context: typer.Context, study: StudyOptions, data: DataPaths, settings: SearchSettings
 ) -> None:
     if study.resume:
-        _check_resumable(context)
+        check_resumable(context)
     elif study.retry_failed:
         raise typer.BadParameter("it needs --resume", param_hint="--retry-failed")
     else:
@@ -35,13 +35,17 @@ def _new_folder(space: str) -> Path:
     return Path("runs") / f"{Path(space).stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _check_resumable(context: typer.Context) -> None:
-    """A usage error where an option was given that a study has settled for good."""
+def check_resumable(context: typer.Context, *others: str) -> None:
+    """A usage error where an option was given that a study has settled for good.
+
+    Args:
+        others: further options that may be given.
+    """
     for parameter in context.command.params:
         name = parameter.name
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
-        if given and name not in (*RESUMABLE, "resume", "retry_failed"):
+        if given and name not in (*RESUMABLE, "resume", "retry_failed", *others):
             raise typer.BadParameter(
                 f"the study has settled {parameter.opts[0]} for good; leave it out",
                 param_hint="--resume",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launch.cli.debug import debugging
-from launch.cli.terminal import console
+from launch.cli.terminal import PlainConsole, console
 from launch.decisions.budget import Outlook
 from launch.figures import FigureName, with_name
 from launch.files import SETTINGS
@@ -26,7 +26,7 @@ from launch.trial.log import evidence, last_lines
 from searchspace.measuring import MeasureConfig
 
 
-def printer(objectives: Sequence[FigureName], folder: Path) -> OnEnd:
+def printer(objectives: Sequence[FigureName], folder: Path, out: PlainConsole = console) -> OnEnd:
     """A callback that prints each trial when it ends, and the rest of the budget."""
     ways_to_run = set[MeasureConfig]()
 
@@ -34,50 +34,52 @@ def printer(objectives: Sequence[FigureName], folder: Path) -> OnEnd:
         ways_to_run.add(record.config.measure)
         words = design_in_words(record.config, alike=len(ways_to_run) == 1)
         named = ": ".join(filter(None, (record.name, words)))
-        _print_trial(record, named, objectives, folder)
-        console.say(f"  {outlook_in_words(outlook)}")
+        for line in _trial_lines(record, named, objectives, folder):
+            out.say_lines(line)
+        out.say(f"  {outlook_in_words(outlook)}")
 
     return print_end
 
 
-def _print_trial(
+def _trial_lines(
     record: TrialRecord, words: str, objectives: Sequence[FigureName], folder: Path
-) -> None:
+) -> Iterator[str]:
     if record.result is None:
         why = record.reason or f"not {', not '.join(record.broken)}"
-        console.say(f"trial {record.number} {record.state}: {why} ({words})")
+        yield f"trial {record.number} {record.state}: {why} ({words})"
         if record.state == "failed":
-            _print_evidence(folder / record.folder)
+            yield from _evidence_lines(folder / record.folder)
         return
     figures = ", ".join(with_name(name, record.result.figure(name)) for name in objectives)
-    console.say(f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})")
+    yield f"trial {record.number}: {figures}, {record.seconds:.0f} s ({words})"
 
 
-def _print_evidence(folder: Path) -> None:
+def _evidence_lines(folder: Path) -> Iterator[str]:
     """Where a failed trial left its traceback and its log; with --debug, also what they say."""
     for file in evidence(folder):
-        console.say(f"  see {file}")
+        yield f"  see {file}"
         if debugging():
-            console.say_lines(last_lines(file))
+            yield last_lines(file)
 
 
-def print_no_front(folder: Path) -> None:
+def print_no_front(folder: Path, out: PlainConsole = console) -> None:
     """Why a study has no front."""
     records = read_records(folder)
     failed = [record for record in records if record.state == "failed"]
     broken = dict.fromkeys(bound for record in records for bound in record.broken)
     if broken and not failed:
-        console.say(f"No trial keeps to {' and '.join(broken)}, so there is no front.")
+        out.say(f"No trial keeps to {' and '.join(broken)}, so there is no front.")
         return
     if not failed:
         lost = bool(read_missing(folder))
         again = f": restore them with {resume_command(folder)}" if lost else ""
-        console.say(f"No trial has finished{again}.")
+        out.say(f"No trial has finished{again}.")
         return
     first = failed[0]
     text = f"No trial gives a front: {len(failed)} failed, trial {first.number}: {first.reason}"
-    console.say(text)
-    _print_evidence(folder / first.folder)
+    out.say(text)
+    for line in _evidence_lines(folder / first.folder):
+        out.say_lines(line)
 
 
 def print_front(folder: Path) -> None:

@@ -18,8 +18,10 @@ from launch.figures import (
     FIGURES,
     columns,
     height,
+    published_heading,
     show,
     show_change,
+    show_published,
     shown_in,
     with_name,
 )
@@ -27,6 +29,7 @@ from launch.records import STATES, TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.plot import front_plot
+from launch.report.published import Comparison
 from launch.report.rising import slope
 from launch.report.study import StudyView, headline
 from launch.report.words import show_seconds
@@ -99,6 +102,7 @@ def page(
     title: str,
     facts: Mapping[str, str],
     plugins: Sequence[str] = (),
+    compared: Comparison | None = None,
 ) -> str:
     """The whole page as one HTML document."""
     environment = Environment(
@@ -113,6 +117,7 @@ def page(
     headings = {name: row.heading for name, row in FIGURES.items()}
     names: dict[str, Any] = environment.globals
     names.update(show=show, headings=headings, remade=REMADE)
+    names.update(published_heading=published_heading, show_published=show_published)
     return environment.get_template("page.html").render(
         title=title,
         view=view,
@@ -127,6 +132,7 @@ def page(
         legend=legend(view.records),
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
+        compared=compared,
     )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from detectors.files import write_atomically
 from launch.figures import DEFAULT, FigureName
-from launch.files import FRONT_CSV, FRONT_JSON, REPORT_HTML
+from launch.files import FRONT_CSV, FRONT_JSON, PUBLISHED_CSV, PUBLISHED_JSON, REPORT_HTML
 from launch.records import TrialRecord
 from launch.report.front_file import front_csv, front_json, front_of
 from launch.report.page import page
+from launch.report.published import Comparison, comparison_csv, comparison_json
 from launch.report.study import StudyView
 
 
@@ -32,6 +33,7 @@ def write_report(
     facts: Mapping[str, str],
     objectives: tuple[FigureName, ...] = DEFAULT,
     plugins: Sequence[str] = (),
+    compared: Comparison | None = None,
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
@@ -45,10 +47,15 @@ def write_report(
         objectives: the objectives of the front.
         plugins: what must be loaded before the detectors, see `searchspace.load_plugins`.
         facts: further facts for the reader by name, e.g. data, space and hardware.
+        compared: its papers' systems, for which `published.json` and `published.csv` are written
+            as well.
     """
     folder, view = Path(folder), StudyView.of(records, objectives)
     files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
     write_atomically(files.json, front_json(front_of(view)))
     write_atomically(files.csv, front_csv(view))
-    write_atomically(files.html, page(view, folder, title, facts, plugins))
+    if compared:
+        write_atomically(folder / PUBLISHED_JSON, comparison_json(compared))
+        write_atomically(folder / PUBLISHED_CSV, comparison_csv(compared))
+    write_atomically(files.html, page(view, folder, title, facts, plugins, compared))
     return files

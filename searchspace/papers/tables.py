@@ -6,10 +6,12 @@ of detectors that are not among the papers' systems, such as RFB-Net's, are left
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from searchspace.papers import ON_COCO, papers, system_named
+from searchspace.errors import InputError
+from searchspace.names import closest
+from searchspace.papers import ON_COCO, needed_system, papers
 from searchspace.papers.system import PaperSystem
 
 COCO = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
@@ -215,26 +217,47 @@ TABLES: dict[str, PaperTable] = {
 """By name."""
 
 
+def table_named(name: str) -> PaperTable:
+    """The table with a name; raises `InputError`, which names the nearest, without one."""
+    if name not in TABLES:
+        raise InputError(f"{name}: there is no such table of a paper{closest(name, TABLES)}")
+    return TABLES[name]
+
+
 def tables_of(system: str) -> tuple[str, ...]:
     """The names of the tables that a system is a row of, in either form."""
     forms = (system, f"{system}{ON_COCO}")
     return tuple(name for name, table in TABLES.items() if set(forms) & set(table.systems))
 
 
-def with_teachers(systems: tuple[str, ...]) -> dict[str, PaperSystem]:
-    """These systems by name, each after those that it needs: its teacher, or where it starts.
+def on_same_data(name: str, other: str) -> bool:
+    """Whether two systems are trained on the same data: both in their form for COCO, or neither."""
+    return name.endswith(ON_COCO) == other.endswith(ON_COCO)
+
+
+def needed_elsewhere(systems: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """By the systems that need any, those to be trained on other data before."""
+    found = {
+        name: tuple(other for other in needed_system(name).needs if not on_same_data(name, other))
+        for name in systems
+    }
+    return {name: others for name, others in found.items() if others}
+
+
+def with_needed(systems: Iterable[str]) -> dict[str, PaperSystem]:
+    """These systems by name, each after those on the same data that it needs: its teacher, or
+    where it starts.
 
     Raises:
-        KeyError: there is no such system.
+        InputError: there is no such system.
     """
     found: dict[str, PaperSystem] = {}
 
     def add(name: str) -> None:
-        system = system_named(name)
-        if system is None:
-            raise KeyError(name)
+        system = needed_system(name)
         for other in system.needs:
-            add(other)
+            if on_same_data(name, other):
+                add(other)
         found.setdefault(name, system)
 
     for name in systems:

@@ -22,6 +22,7 @@ from launch.cli.fps import fps_command
 from launch.cli.ladder import ladder_command
 from launch.cli.predict import predict_command
 from launch.cli.preview import preview_command
+from launch.cli.reproduce import reproduce_command
 from launch.cli.search import search_command
 from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
@@ -42,6 +43,7 @@ COMMANDS = {
     "search": ("search",),
     "trial": ("trial", "t.json"),
     "ladder": ("ladder", "t.json", "--ratios", "0.3"),
+    "reproduce": ("reproduce", "fssd-2"),
     "fps": ("fps", "ssdmnetv1"),
     "export": ("export", "detector", "--to", "onnx"),
     "predict": ("predict", "detector", "--to", "voc", "--out", "o", "--data", "d"),
@@ -52,7 +54,7 @@ COMMANDS = {
 }
 """A command line of each command, to which an option is added."""
 
-TEXTS = {"ratios", "ladder", "rungs", "classes", "to", "precision", "runtime", "objective"}
+TEXTS = {"ratios", "rows", "ladder", "rungs", "classes", "to", "precision", "runtime", "objective"}
 """Options whose text is read by the command itself."""
 
 
@@ -60,6 +62,7 @@ FUNCTIONS = {
     "search": search_command,
     "trial": trial_command,
     "ladder": ladder_command,
+    "reproduce": reproduce_command,
     "fps": fps_command,
     "export": export_command,
     "predict": predict_command,

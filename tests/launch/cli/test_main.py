@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str]]
 def test_every_command_has_help() -> None:
     runner = CliRunner()
     commands = (
-        "search", "trial", "ladder", "papers", "describe", "space", "fps", "export", "report",
+        "search", "trial", "ladder", "reproduce", "papers", "describe", "space", "fps", "export", "report",
         "data",
     )  # fmt: skip
     for command in ((), *((name,) for name in commands), *DATA_COMMANDS):

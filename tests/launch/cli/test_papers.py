@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from searchspace import papers
+from searchspace.errors import InputError
 from searchspace.papers import on_coco, system_named
-from searchspace.papers.tables import TABLES, tables_of, with_teachers
+from searchspace.papers.tables import TABLES, tables_of, with_needed
 
 Run = Callable[..., tuple[int, str]]
 
@@ -26,7 +27,7 @@ def test_papers_lists_every_system_with_its_figures_and_source(run: Run) -> None
     assert list(listed) == list(papers)
     assert listed["mfssd"]["published"]["voc_map"] == 0.804
     assert listed["mfssd_bn"]["tables"] == ["mfssd-1", "mfssd-2"]
-    assert listed["gfl_r50_distil_1"]["teacher"] == "gfl_r101_teacher"
+    assert listed["gfl_r50_distil_1"]["needs"] == ["gfl_r101_teacher"]
 
 
 def test_papers_shows_one_system_or_names_the_nearest(run: Run) -> None:
@@ -65,14 +66,14 @@ def test_a_system_is_named_in_its_form_for_coco() -> None:
 
 def test_teachers_come_before_their_students_and_once() -> None:
     asked = ("gfl_r50_distil_1", "gfl_r50_distil_3", "gfl_r101_teacher", "gfl_r50_baseline")
-    found = list(with_teachers(asked))
+    found = list(with_needed(asked))
     assert found == ["gfl_r101_teacher", "gfl_r50_distil_1", "gfl_r50_distil_3", "gfl_r50_baseline"]
-    with pytest.raises(KeyError):
-        with_teachers(("gfl",))
+    with pytest.raises(InputError, match="the nearest one is"):
+        with_needed(("gfl",))
 
 
 def test_a_trained_ssd_comes_before_what_starts_from_it() -> None:
-    assert list(with_teachers(("fssd300_from_ssd@coco", "fssd300_from_coco"))) == [
+    assert list(with_needed(("fssd300_from_ssd@coco", "fssd300_from_coco"))) == [
         "ssd300_vgg16@coco", "fssd300_from_ssd@coco", "fssd300@coco", "fssd300_from_coco"
     ]  # fmt: skip
 

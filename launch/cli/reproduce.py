@@ -1,0 +1,121 @@
+"""`sparrow reproduce`: the rows of a paper's table as given trials, beside the published figures.
+
+The trials themselves are run by `launch.cli.run_table`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from launch.cli import option_types
+from launch.cli.from_fields import with_options
+from launch.cli.options import AsJson, DataPaths, InFolder, Options, OutFolder, Settings
+from launch.cli.search import check_resumable
+from launch.cli.terminal import console
+from launch.study.options import Option, Text
+from launch.study.search_settings import GivenSettings
+from searchspace.papers.tables import TABLES, needed_elsewhere, table_named, with_needed
+
+
+class TableOptions(Options):
+    """Which rows of a table are run, how they are changed, and where."""
+
+    rows: Annotated[tuple[Text, ...], Option("NAMES", comma=True)] = Field(
+        default=(), description="Systems of some rows; by default all of them."
+    )
+    epochs_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of all epochs, such as 0.01 for a quick look at whether all of it runs.",
+    )
+    settings: Settings = ()
+    as_json: AsJson = False
+    out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Folder of the study; a new one in runs/ by default."
+    )
+    resume: Annotated[InFolder | None, Option("FOLDER")] = Field(
+        default=None, description="Resume the study in this folder."
+    )
+    retry_failed: bool = Field(
+        default=False,
+        description="With --resume: also run again the trials that failed because of their design.",
+    )
+
+
+@with_options
+def reproduce_command(
+    context: typer.Context,
+    options: TableOptions,
+    data: DataPaths,
+    settings: GivenSettings,
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            parser=option_types.text,
+            metavar="TABLE",
+            help="A paper's table, such as fssd-2; without one, all tables are listed.",
+        ),
+    ] = None,
+) -> None:
+    if options.resume:
+        check_resumable(context, "as_json")
+    elif options.retry_failed:
+        raise typer.BadParameter("it needs --resume", param_hint="--retry-failed")
+    elif table is None:
+        _list(options.as_json)
+        return
+    else:
+        table_named(table)
+    # Only now: it loads torch, which no help text needs.
+    from launch.cli.run_table import run_table
+
+    new = Path("runs") / f"{table}-{datetime.now():%Y%m%d-%H%M%S}"
+    run_table(context, table, options, data, settings, options.resume or options.out or new)
+
+
+def _list(as_json: bool) -> None:
+    if as_json:
+        tree = [
+            {
+                "name": name,
+                "title": table.title,
+                "source": table.source,
+                "data": table.data,
+                "figures": table.figures,
+                "rows": {
+                    row.system: {figure: row.published(figure) for figure in table.figures}
+                    for row in table.rows
+                },
+                "needed": _needed(table.systems),
+            }
+            for name, table in TABLES.items()
+        ]
+        typer.echo(json.dumps(tree, indent=1))
+        return
+    for line in _lines():
+        console.say(line)
+
+
+def _lines() -> Iterator[str]:
+    for name, table in TABLES.items():
+        yield f"{name}: {table.title}"
+        yield f"  {table.source}"
+        yield f"  rows: {', '.join(table.systems)}"
+        needed = _needed(table.systems)
+        also = f"; also trains {', '.join(needed)}" if needed else ""
+        yield f"  needs: {table.data}{also}"
+        for system, others in needed_elsewhere(table.systems).items():
+            yield f"  {system} needs, in a folder of that name: {', '.join(others)}"
+
+
+def _needed(systems: tuple[str, ...]) -> list[str]:
+    """The systems that rows need and that are not rows themselves."""
+    return [name for name in with_needed(systems) if name not in systems]

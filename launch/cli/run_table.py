@@ -1,0 +1,97 @@
+"""`sparrow reproduce`: run or resume the trials of a paper's table, and print the comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from launch.cli.bugs import bugs_kept_in
+from launch.cli.from_fields import usage_errors
+from launch.cli.given import of_option, print_json
+from launch.cli.options import DataPaths
+from launch.cli.reproduce import TableOptions
+from launch.cli.search_output import print_interrupted, print_no_front, printer
+from launch.cli.terminal import console, errors
+from launch.drivers.interrupts import interruptible
+from launch.given import reproduce, table_systems
+from launch.report.published import as_tree, comparison, comparison_table
+from launch.searches import resume
+from launch.study.search_settings import GivenSettings, given_options
+from launch.study.settings import read_settings
+from launch.study.study import read_records
+from searchspace import TrialConfig
+from searchspace.overrides import overridden
+
+
+def run_table(
+    context: typer.Context,
+    table: str | None,
+    options: TableOptions,
+    data: DataPaths,
+    settings: GivenSettings,
+    folder: Path,
+) -> None:
+    """Run or resume a table in a folder; ends with status 1 if no trial finished."""
+    context.with_resource(bugs_kept_in(folder))
+    context.with_resource(interruptible())
+    try:
+        with usage_errors():
+            if table is None or options.resume:
+                _resume(folder, options, settings)
+            else:
+                _begin(table, options, data, settings, folder)
+    except KeyboardInterrupt:
+        print_interrupted(folder)
+        raise typer.Exit(130) from None
+    _print(folder, options.as_json)
+
+
+def _begin(
+    table: str, options: TableOptions, data: DataPaths, settings: GivenSettings, folder: Path
+) -> None:
+    def change(config: TrialConfig) -> TrialConfig:
+        return overridden(config.shortened(options.epochs_share), options.settings)
+
+    with of_option("--rows"):
+        systems = table_systems(table, options.rows)
+    with of_option("--set"):
+        for system in systems.values():
+            change(system.trial)
+    out = errors if options.as_json else console
+    reproduce(
+        table,
+        data.needed_source(),
+        folder,
+        change,
+        options.rows,
+        on_end=printer(settings.goal.objectives, folder, out),
+        say=out.say,
+        **given_options(settings),
+    )
+
+
+def _resume(folder: Path, options: TableOptions, settings: GivenSettings) -> None:
+    out = errors if options.as_json else console
+    resume(
+        folder,
+        retry_failed=options.retry_failed,
+        on_end=printer(read_settings(folder).goal.objectives, folder, out),
+        on_wait=out.say,
+        **given_options(settings),
+    )
+
+
+def _print(folder: Path, as_json: bool) -> None:
+    """The comparison with the published figures, and where the report is."""
+    records = read_records(folder)
+    compared = comparison(read_settings(folder), records)
+    if compared and as_json:
+        print_json(as_tree(compared))
+    elif compared:
+        console.print(comparison_table(compared))
+    out = errors if as_json else console
+    out.say(f"Report: {folder / 'report.html'}")
+    if not any(record.result for record in records):
+        print_no_front(folder, out)
+        raise typer.Exit(1)
