@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from launch.cli.bugs import bugs_kept_in
 from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
 from launch.cli.terminal import console, errors
@@ -55,7 +56,9 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     config, weights = trial_with_weights(config, options.weights)
     source = paths.needed_source()
     say = errors.say if options.as_json else console.say
-    data = TrialData.read(source, options.skip_bad)
+    # Without a folder given, its name follows from the data.
+    with bugs_kept_in(options.out) if options.out else nullcontext():
+        data = TrialData.read(source, options.skip_bad)
     for words in dropped_in_words(data):
         say(words)
     is_file = Path(name).is_file()
