@@ -16,10 +16,13 @@ from searchspace.papers.tables import TABLES
 ROWS = {
     "fssd-2": "fssd300_abl_c3c7_concat_bn_b_from_ssd",
     "fssd-3": "fssd300s",
+    "mfssd-1": "mfssd",
+    "mfssd-2": "mfssd_bn",
     "mdssd-voc07": "ssd300_vgg16",
     "mdssd-coco": "mdssd300@coco",
     "mdssd-tt100k": "ssd512_vgg16",
     "thesis-6": "yolox_tiny_distilled",
+    "thesis-gfl": "gfl_r50_baseline",
 }
 """The row of a table that runs, if not the last."""
 
