@@ -32,7 +32,7 @@ from searchspace.given import GivenTrials, restored
 from searchspace.measuring import AUTO
 from searchspace.names import closest
 from searchspace.papers import PaperSystem
-from searchspace.papers.tables import needed_elsewhere, table_named, with_needed
+from searchspace.papers.tables import needed_elsewhere, table_named, with_needed_there
 
 Configs = Mapping[str, TrialConfig] | Sequence[TrialConfig]
 """Configurations by name, or in order, where their names are the numbers from 0."""
@@ -127,7 +127,7 @@ def table_systems(table: str, rows: Sequence[str]) -> dict[str, PaperSystem]:
                     f"{name} starts from {other}, which is trained on other data: train it with "
                     f"`sparrow trial {other} --data FOLDER --out {other}`, or leave out this row"
                 )
-    return with_needed(chosen)
+    return with_needed_there(chosen)
 
 
 def _run(

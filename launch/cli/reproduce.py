@@ -21,7 +21,7 @@ from launch.cli.search import check_resumable
 from launch.cli.terminal import console
 from launch.study.options import Option, Text
 from launch.study.search_settings import GivenSettings
-from searchspace.papers.tables import TABLES, needed_elsewhere, table_named, with_needed
+from searchspace.papers.tables import TABLES, needed_elsewhere, table_named, with_needed_there
 
 
 class TableOptions(Options):
@@ -118,4 +118,4 @@ def _lines() -> Iterator[str]:
 
 def _needed(systems: tuple[str, ...]) -> list[str]:
     """The systems that rows need and that are not rows themselves."""
-    return [name for name in with_needed(systems) if name not in systems]
+    return [name for name in with_needed_there(systems) if name not in systems]

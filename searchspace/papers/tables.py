@@ -6,7 +6,7 @@ of detectors that are not among the papers' systems, such as RFB-Net's, are left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from searchspace.errors import InputError
@@ -245,8 +245,7 @@ def needed_elsewhere(systems: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def with_needed(systems: Iterable[str]) -> dict[str, PaperSystem]:
-    """These systems by name, each after those on the same data that it needs: its teacher, or
-    where it starts.
+    """These systems by name, each after those that it needs: its teacher, or where it starts.
 
     Raises:
         InputError: there is no such system.
@@ -256,10 +255,18 @@ def with_needed(systems: Iterable[str]) -> dict[str, PaperSystem]:
     def add(name: str) -> None:
         system = needed_system(name)
         for other in system.needs:
-            if on_same_data(name, other):
-                add(other)
+            add(other)
         found.setdefault(name, system)
 
     for name in systems:
         add(name)
     return found
+
+
+def with_needed_there(systems: Sequence[str]) -> dict[str, PaperSystem]:
+    """The same, without those that are trained on other data."""
+    return {
+        name: system
+        for name, system in with_needed(systems).items()
+        if any(on_same_data(name, own) for own in systems)
+    }
