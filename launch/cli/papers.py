@@ -96,8 +96,8 @@ def _described(name: str, system: PaperSystem) -> Iterator[str]:
     yield f"Classes: {trial.detector.num_classes}; those of your data when it is run"
     if system.start:
         yield f"Starts from: {system.start}"
-    if system.needs:
-        yield f"Needs the trained detectors of: {', '.join(system.needs)}"
+    if system.teacher:
+        yield f"Teacher: {system.teacher}"
     yield published_in_words(system.published)
     for key in tables_of(name.partition("@")[0]):
         yield f"Row of {key}: {TABLES[key].title} ({TABLES[key].source})"
