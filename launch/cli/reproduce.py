@@ -12,42 +12,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import Field
 
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.options import AsJson, DataPaths, InFolder, Options, OutFolder, Settings
+from launch.cli.options import DataPaths, TableOptions
 from launch.cli.search import check_resumable
 from launch.cli.terminal import console
-from launch.study.options import Option, Text
 from launch.study.search_settings import GivenSettings
 from searchspace.papers.tables import TABLES, needed_elsewhere, table_named, with_needed_there
-
-
-class TableOptions(Options):
-    """Which rows of a table are run, how they are changed, and where."""
-
-    rows: Annotated[tuple[Text, ...], Option("NAMES", comma=True)] = Field(
-        default=(), description="Systems of some rows; by default all of them."
-    )
-    epochs_share: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="Share of all epochs, such as 0.01 for a quick look at whether all of it runs.",
-    )
-    settings: Settings = ()
-    as_json: AsJson = False
-    out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Folder of the study; a new one in runs/ by default."
-    )
-    resume: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Resume the study in this folder."
-    )
-    retry_failed: bool = Field(
-        default=False,
-        description="With --resume: also run again the trials that failed because of their design.",
-    )
 
 
 @with_options

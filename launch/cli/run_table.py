@@ -9,8 +9,7 @@ import typer
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.from_fields import usage_errors
 from launch.cli.given import of_option, print_json
-from launch.cli.options import DataPaths
-from launch.cli.reproduce import TableOptions
+from launch.cli.options import DataPaths, TableOptions
 from launch.cli.search_output import print_interrupted, print_no_front, printer
 from launch.cli.terminal import console, errors
 from launch.drivers.interrupts import interruptible
