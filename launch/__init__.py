@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from launch.given import reproduce, run_trials
     from launch.report import Front, load_front
     from launch.searches import resume, search
+    from launch.searches.given import reproduce, run_trials
     from launch.study.search_settings import SearchSettings
     from launch.trial.data import TrialData, TrialError
     from launch.trial.ladder import ladder
@@ -27,10 +27,10 @@ _HOMES = {
     "TrialResult": "launch.trial.result",
     "ladder": "launch.trial.ladder",
     "load_front": "launch.report",
-    "reproduce": "launch.given",
+    "reproduce": "launch.searches.given",
     "resume": "launch.searches",
     "run_trial": "launch.trial.run",
-    "run_trials": "launch.given",
+    "run_trials": "launch.searches.given",
     "search": "launch.searches",
 }
 

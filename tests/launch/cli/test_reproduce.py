@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import main as cli
-from launch.given import table_systems
 from launch.searches import report
+from launch.searches.given import table_systems
 from launch.study.failures import Failure
 from launch.study.settings import read_settings
 from launch.study.study import open_study
