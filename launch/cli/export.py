@@ -85,6 +85,11 @@ def export_command(
 
     calibration = read[0].images if read else None
     path = export(detector, target, out or folder / "detector", precision, calibration, judge)
+    _say_what_it_takes(detector, path)
+
+
+def _say_what_it_takes(detector: Detector, path: Path) -> None:
+    """Print the inputs and outputs of the file."""
     height, width = detector.config.size
     most = detector.config.head.postprocess.detections
     console.say(
