@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from detectors.detector import Detector
 from launch import load_front, resume, run_trials
 from launch.files import DENSE
 from launch.study.failures import Failure
@@ -180,3 +181,25 @@ def test_a_system_that_needs_no_other_needs_nothing() -> None:
     assert {name for name in needing if papers[name].teacher} >= {
         "yolox_tiny_distilled", "gfl_r50_distil_1", "gfl_r50_distil_2", "gfl_r50_distil_3"
     }  # fmt: skip
+
+
+def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
+    settings: StudySettings, tiny: TrialConfig, tmp_path: Path
+) -> None:
+    from launch.drivers.ray_searcher import StudySearcher
+    from launch.drivers.ray_worker import _loader
+
+    with open_study(tmp_path, settings) as study:
+        searcher = StudySearcher(study)
+        first = [searcher.suggest(name) for name in "abc"]
+        assert [asked["detectors"] for asked in first] == [{}] * 3
+        assert searcher.suggest("d") is None
+        teacher = study.record(0)
+        study.end(0, result(teacher))
+        student = searcher.suggest("d")
+        folder = tmp_path.resolve() / teacher.folder / DENSE
+        assert student["detectors"] == {"teacher": str(folder)}
+        study.end(1, result(study.record(1)))
+        assert searcher.suggest("e") == StudySearcher.FINISHED
+    Detector(tiny.detector).save(folder)
+    assert _loader({}, student["detectors"])("teacher").config == tiny.detector
