@@ -1,6 +1,6 @@
 """What the papers claim, tried on another data set with several seeds::
 
-    python -m benchmarks.trends examples/bccd.json --data FOLDER [--seeds 3] [--out runs/trends]
+    python -m benchmarks.trends examples/bccd.json --data FOLDER [--set PATH=VALUE]
 
 Each claim compares a detector with a control that lacks one thing; both are trained for as many
 epochs, on the same data, with the same seeds. The detectors have the width, input size and recipe
@@ -32,6 +32,7 @@ from searchspace.neck_forms.dual_path import DualPathSplit
 from searchspace.neck_forms.form import NeckForm
 from searchspace.neck_forms.fused import FusedNeck
 from searchspace.neck_forms.ssd import SSDNeck
+from searchspace.overrides import overridden
 from searchspace.training import CopyPaste, SmallObjects
 from searchspace.trial import TrialConfig
 
@@ -168,13 +169,12 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="a trial as JSON, on MobileNetV1")
     parser.add_argument("--data", type=Path, required=True, help="a folder of data")
     parser.add_argument("--out", type=Path, default=Path("runs/trends"))
-    parser.add_argument("--epochs", type=int, help="by default those of the trial")
+    parser.add_argument("--set", action="append", default=[], help="PATH=VALUE, as of a trial")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     arguments = parser.parse_args()
-    base, data = read_trial(arguments.config).started(), TrialData.of(arguments.data)
+    base = overridden(read_trial(arguments.config), arguments.set).started()
+    data = TrialData.of(arguments.data)
     base = base.changed(detector=base.detector.changed(num_classes=data.train.num_classes))
-    if arguments.epochs:
-        base = base.changed(train=base.train.changed(epochs=arguments.epochs))
     bench = Bench(data, arguments.out / arguments.config.stem, pick_device())
     rows = run(base, bench, max(1, base.train.epochs // 2), range(arguments.seeds))
     print(f"{base.train.epochs} epochs; seeds 0 to {arguments.seeds - 1}")
