@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Iterator
 
 from detectors.describe import describe
-from launch.cli.papers import heading, shown_as_published
+from launch.figures import published_heading, show_published
 from searchspace.papers import needed_system
 from searchspace.papers.tables import TABLES, PaperTable
 
@@ -31,7 +31,7 @@ def markdown(name: str, counted: bool = True) -> Iterator[str]:
     yield f"{table.source}; {table.data}. `sparrow reproduce {name} --data FOLDER`"
     yield ""
     ours = ("parameters here", "MACs here") if counted else ()
-    columns = ("system", *map(heading, table.figures), *ours)
+    columns = ("system", *map(published_heading, table.figures), *ours)
     yield f"| {' | '.join(columns)} |"
     yield f"|---|{'---:|' * (len(columns) - 1)}"
     for system in table.systems:
@@ -44,7 +44,7 @@ def published_cells(table: PaperTable, system: str) -> list[str]:
     row = next(row for row in table.rows if row.system == system)
     return [
         f"`{system}`",
-        *(shown_as_published(figure, row.published(figure)) for figure in table.figures),
+        *(show_published(figure, row.published(figure)) for figure in table.figures),
     ]
 
 
