@@ -69,13 +69,13 @@ def read_images(entries: Iterable[Entry], folder: Path, sized: bool = True) -> T
             until the file is opened.
     """
     table: Table[ImageRecord] = Table()
-    owners: dict[Path, str] = {}
+    owners: dict[Path, Entry] = {}
     for entry in entries:
         key, path = entry.integer("id", 0), _image_path(entry, folder)
         stated = sized or "width" in entry.fields or "height" in entry.fields
         width, height = (entry.integer(side, 1) if stated else 0 for side in ("width", "height"))
-        if path is not None and owners.setdefault(path, entry.label) != entry.label:
-            _reject_taken(entry, "file_name", entry.fields["file_name"], owners[path])
+        if path is not None and owners.setdefault(path, entry) is not entry:
+            _reject_taken(entry, "file_name", entry.fields["file_name"], owners[path].label)
         if key is not None:
             complete = path is not None and width is not None and height is not None
             table.add(entry, key, ImageRecord(key, path, width, height) if complete else None)
@@ -168,15 +168,15 @@ def read_annotations(
     Args:
         difficult: entries may be marked as difficult; otherwise such a mark is ignored.
     """
-    owners: dict[int, str] = {}
+    owners: dict[int, Entry] = {}
     annotations = []
     for entry in entries:
         key = entry.integer("id", 0)
         if key == 0:
             what = "id is 0, and pycocotools ignores a match with id 0"
             entry.reject(what, "number the annotations from 1")
-        elif key is not None and owners.setdefault(key, entry.label) != entry.label:
-            _reject_taken(entry, "id", key, owners[key])
+        elif key is not None and owners.setdefault(key, entry) is not entry:
+            _reject_taken(entry, "id", key, owners[key].label)
         hard = difficult and entry.flag("difficult")
         annotation = _read_annotation(entry, key, images, categories)
         if annotation is not None:

@@ -150,8 +150,8 @@ def read_source(source: DataSource, skip_bad: bool = False) -> tuple[Dataset, Da
             splits.append(read_split(split, skip_bad))
         except DataError as error:
             problems += error.problems
-    if problems:
-        raise DataError(problems)
+    if problems:  # One file may hold both splits, and its problems count once.
+        raise DataError(dict.fromkeys(problems))
     train, val = splits
     problems = _unlike_categories(source, train, val) + _no_boxes(source, train)
     if problems:
@@ -176,6 +176,6 @@ def _unlike_categories(source: DataSource, train: Dataset, val: Dataset) -> list
 def _no_boxes(source: DataSource, train: Dataset) -> list[Problem]:
     if any(not item.iscrowd for items in train.annotations.values() for item in items):
         return []
-    what = "there is no box to train on (none, or crowd regions only)"
-    fix = "add annotations with iscrowd 0"
+    what = "there is no box to train on (none, or ignore regions only)"
+    fix = "annotate objects, in COCO's format with iscrowd 0"
     return [Problem(str(source.train.annotations), "annotations", what, fix)]

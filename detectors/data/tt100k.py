@@ -53,7 +53,9 @@ class Tt100k(Reader):
         listed = read_text(split.images / LIST).split()
         signs = 0
         for number, name in enumerate(listed, start=1):
-            image = Entry(file, f"imgs {name}", {"id": number}, problems)
+            # Its place in the list tells two entries of one image apart.
+            label = f"imgs {name}, entry {number} of {LIST}"
+            image = Entry(file, label, {"id": number}, problems)
             objects = _read_image(image, known.get(name), split.images.name)
             if not image.ok:
                 continue

@@ -210,8 +210,8 @@ def test_flaws_of_tt100k_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_split(source.train)
     assert [(p.entry, p.what) for p in caught.value.problems] == [
-        ("imgs a", "is missing"),
-        ("imgs b", "path is 'test/t.jpg'"),
+        ("imgs a, entry 1 of ids.txt", "is missing"),
+        ("imgs b, entry 2 of ids.txt", "path is 'test/t.jpg'"),
         ("imgs c objects[0]", "category is None"),
         ("imgs c objects[0]", "bbox is [1, 2, 3, 4]"),
     ]
@@ -220,6 +220,29 @@ def test_flaws_of_tt100k_are_named(tmp_path: Path) -> None:
     file.write_text("[]")
     with pytest.raises(DataError, match=r"imgs: is None, not an object"):
         read_split(source.train)
+
+
+def test_an_image_that_a_list_names_twice_counts_once(tmp_path: Path) -> None:
+    """In TT100K both entries lead to the same place in the file, in VOC to different lines."""
+    source = tt100k(tmp_path / "signs", ["zo"], a="zo", b="zo", t="zo")
+    (source.train.images / "ids.txt").write_text("a\nb\na\n")
+    year = tmp_path / "VOC2007"
+    voc_year(year, {"trainval": ["a", "b", "a"], "test": ["t"]})
+    for split in (source.train, DataSource.from_folder(year).train):
+        with pytest.raises(DataError, match="is taken already by") as caught:
+            read_split(split)
+        assert len(caught.value.problems) == 1
+        kept = read_split(split, skip_bad=True)
+        assert names(kept) == ["a", "b"]
+        assert sum(map(len, kept.annotations.values())) == 2
+
+
+def test_a_flaw_of_a_file_of_both_splits_is_named_once(tmp_path: Path) -> None:
+    source = tt100k(tmp_path, ["zo"], a="zo", t="zo")
+    source.train.annotations.write_text("{")
+    with pytest.raises(DataError) as caught:
+        read_source(source)
+    assert len(caught.value.problems) == 1
 
 
 # ---- VisDrone
