@@ -73,8 +73,8 @@ def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
     if not objects:
         score = next((row.label for row in rows if row.objects), "AP")
         raise TrialError(
-            f"the validation data have no objects, so {score} is undefined: add images with "
-            "annotated objects"
+            f"the validation data have no objects that are scored, so {score} is undefined: add "
+            "images with objects that are neither marked as difficult nor ignore regions"
         )
     for row in rows:
         if row.objects is None:

@@ -61,7 +61,10 @@ def test_options_that_do_not_go_together(run: Run, arguments: tuple, message: st
 
 
 def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
-    texts = {"train": "1,1,9,9,1,4,0,0,\n9,9,40,40,0,0,0,0", "val": "1,1,0,9,1,4,0,0"}
+    texts = {
+        "train": "1,1,9,9,1,4,0,0,\n9,9,40,40,0,0,0,0",
+        "val": "1,1,0,9,1,4,0,0\n1,1,9,9,1,4,0,0",
+    }
     for part, line in texts.items():
         folder = tmp_path / f"VisDrone2019-DET-{part}"
         for name in ("images", "annotations"):
@@ -73,11 +76,23 @@ def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
     assert code == 0, text
     text = " ".join(text.split())
     assert "train/annotations: 1 images, 1 objects (1 small, 1 ignore regions) of 10 categ" in text
-    assert "val/annotations: 1 images, 0 objects (0 small) of 10 categories, 1 bad entries" in text
+    assert "val/annotations: 1 images, 1 objects (1 small) of 10 categories, 1 bad entries" in text
     assert "dropped: line 1: bbox [1.0, 1.0, 0.0, 9.0] is 0 wide and 9 high" in text
     sheet = tmp_path / "sheet.png"
     code, text = run("data", "preview", "--data", tmp_path, "--skip-bad", "--out", sheet)
     assert code == 0, text
+
+
+def test_data_on_which_nothing_would_be_scored_do_not_pass(run: Run, tmp_path: Path) -> None:
+    for part, line in {"train": "1,1,9,9,1,4,0,0", "val": "1,1,9,9,0,0,0,0"}.items():
+        folder = tmp_path / f"VisDrone2019-DET-{part}"
+        for name in ("images", "annotations"):
+            (folder / name).mkdir(parents=True)
+        (folder / "annotations/a.txt").write_text(line)
+        Image.new("RGB", (64, 64)).save(folder / "images/a.jpg")
+    code, text = run("data", "check", "--data", tmp_path)
+    assert code == 1
+    assert "no objects that are scored" in " ".join(text.split())
 
 
 def test_the_subset_command_writes_once(run: Run, shapes_folder: Path, tmp_path: Path) -> None:
