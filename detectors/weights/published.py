@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -120,7 +121,9 @@ class Published:
         return _cached_by_timm(self.hub_name) is not None
 
     def _from_torchvision(self, source: WeightsEnum) -> State:
-        with _explained(source.url, self.name, HUB), _impatient():
+        # torch.hub says what it downloads on standard output, which belongs to results.
+        said = redirect_stdout(sys.stderr)
+        with _explained(source.url, self.name, HUB), _impatient(), said:
             return source.get_state_dict(progress=False, check_hash=True)
 
 

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor
+from torchvision.models import ResNet50_Weights
 
 from detectors.backbones import build_backbone
 from detectors.detector import PIXELS, Detector
@@ -18,6 +19,7 @@ from detectors.weights.imagenet import (
     mobilenet_v1_state,
 )
 from detectors.weights.place import place
+from detectors.weights.published import Published
 from searchspace import DetectorConfig
 from searchspace.backbones import VGG16, MobileNetV1, ResNet
 from searchspace.heads import Multibox
@@ -169,6 +171,21 @@ def test_without_a_network_the_message_says_what_to_do(
         detector = detector_on(backbone, pixels=pixels)
     with pytest.raises(ValueError, match=rf"'imagenet': .*{message}.*'none'"):
         load_imagenet_backbone(detector)
+
+
+def test_a_download_says_nothing_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would stand before the JSON of a result."""
+
+    def download(*_: object, **__: object) -> dict[str, Tensor]:
+        print("Downloading: ...")
+        return {}
+
+    monkeypatch.setattr(type(ResNet50_Weights.IMAGENET1K_V1), "get_state_dict", download)
+    Published.of(ResNet()).load(None)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "Downloading: ...\n")
 
 
 def test_pixels_are_those_of_timms_weights() -> None:
