@@ -11,6 +11,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from launch.figures import published_heading, show_published, trials_figure
 from launch.records import TrialRecord
@@ -19,6 +20,7 @@ from launch.study.settings import StudySettings
 from searchspace.given import GivenTrials, restored
 from searchspace.papers import system_named
 from searchspace.papers.tables import COCO, RECALL, TABLES, Row
+from searchspace.reading import visible
 
 FIGURES = (*COCO, "ar", *RECALL, "voc_map", "tt100k_map", "fps", "params")
 """Published figures in the order of columns."""
@@ -89,11 +91,13 @@ def comparison_table(compared: Comparison) -> Table:
     """A table for the terminal: for each system a line with the published figures, and ours."""
     table = Table(
         title=compared.title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), caption="\n".join(compared.notes),
+        padding=(0, 1, 0, 0), caption=Text("\n".join(map(visible, compared.notes))),
     )  # fmt: skip
     table.add_column("System", overflow="fold")
     for name in compared.figures:
-        table.add_column(published_heading(name), justify="right", overflow="fold", min_width=5)
+        # A narrow terminal would break a heading anywhere.
+        heading = Text(published_heading(name).replace("_", "_\n"))
+        table.add_column(heading, justify="right", overflow="fold", min_width=5)
     for row in compared.rows:
         table.add_row(row.system, *_cells(row.published, compared.figures), style="dim")
         table.add_row(f"  {row.state}", *_cells(row.ours, compared.figures))

@@ -26,6 +26,7 @@ def test_papers_lists_every_system_with_its_figures_and_source(run: Run) -> None
     listed = {entry["name"]: entry for entry in json.loads(text)}
     assert list(listed) == list(papers)
     assert listed["mfssd"]["published"]["voc_map"] == 0.804
+    assert listed["ssdmnetv1"]["published"]["ap_small"] == 0.018
     assert listed["mfssd_bn"]["tables"] == ["mfssd-1", "mfssd-2"]
     assert listed["gfl_r50_distil_1"]["needs"] == ["gfl_r101_teacher"]
 
