@@ -40,8 +40,10 @@ def overridden(config: C, settings: Sequence[str]) -> C:
     try:
         return config.model_validate(tree.fields)
     except ValidationError as error:
-        given = ", ".join(map(shown, settings))
-        raise InputError(f"{given}: {in_words(error, field_names(type(config)))}") from None
+        words = in_words(error, field_names(type(config)))
+        # Among several, the field that the words name says which one is meant.
+        given = f"{shown(settings[0])}: " if len(settings) == 1 else ""
+        raise InputError(given + words) from None
 
 
 def sets(settings: Sequence[str], path: str) -> bool:

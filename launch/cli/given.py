@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
 from launch.cli.terminal import console, errors
 from launch.trial.data import TrialData, dropped_in_words
-from launch.trial.initial_weights import trial_with_weights
+from launch.trial.initial_weights import WEIGHTS, replaces_weights, trial_with_weights
 from searchspace import TrialConfig
 from searchspace.errors import InputError
 from searchspace.overrides import overridden, sets
@@ -51,6 +51,7 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
         runs: the folder of the default folder.
     """
     config = find_trial(name)
+    check_weights(options.settings, options.weights)
     with of_option("--set"):
         config = overridden(config, options.settings)
     config, weights = trial_with_weights(config, options.weights)
@@ -72,6 +73,15 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
         {"device": options.device, "progress": sys.stderr.isatty(), "weights": weights},
         say,
     )
+
+
+def check_weights(settings: Sequence[str], weights: Path | str | None) -> None:
+    """A usage error where two options set a trial's weights, of which one would do nothing."""
+    if sets(settings, WEIGHTS) and replaces_weights(weights):
+        raise typer.BadParameter(
+            f"it replaces the weights that --set {WEIGHTS} sets; give one of the two",
+            param_hint="--weights",
+        )
 
 
 def print_json(tree: Any) -> None:

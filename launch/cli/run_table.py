@@ -8,7 +8,7 @@ import typer
 
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.from_fields import usage_errors
-from launch.cli.given import of_option, print_json
+from launch.cli.given import check_weights, of_option, print_json
 from launch.cli.options import DataPaths, TableOptions
 from launch.cli.search_output import print_interrupted, print_no_front, printer
 from launch.cli.terminal import console, errors
@@ -20,6 +20,7 @@ from launch.study.search_settings import GivenSettings, given_options
 from launch.study.settings import read_settings
 from launch.study.study import read_records
 from searchspace import TrialConfig
+from searchspace.errors import InputError
 from searchspace.overrides import overridden
 
 
@@ -52,11 +53,15 @@ def _begin(
     def change(config: TrialConfig) -> TrialConfig:
         return overridden(config.shortened(options.epochs_share), options.settings)
 
+    check_weights(options.settings, settings.start.weights)
     with of_option("--rows"):
         systems = table_systems(table, options.rows)
     with of_option("--set"):
-        for system in systems.values():
-            change(system.trial)
+        for name, system in systems.items():
+            try:
+                change(system.trial)
+            except InputError as error:
+                raise InputError(f"{error} (in {name})") from None
     out = errors if options.as_json else console
     reproduce(
         table,

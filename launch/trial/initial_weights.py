@@ -63,6 +63,11 @@ def with_weights(space: Space, asked: Path | str | None) -> tuple[Space, Path | 
     return space, given
 
 
+def replaces_weights(asked: Path | str | None) -> bool:
+    """Whether `--weights` sets the weights of a trial, and not only where its files are."""
+    return asked is not None and (str(asked) == NONE or is_saved_detector(Path(asked)))
+
+
 def make_sure(space: Space, given: Path | None) -> None:
     """Download all published weights that a space may need; raises `WeightsUnavailable`."""
     if isinstance(space, GivenTrials):

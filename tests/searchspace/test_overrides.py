@@ -67,6 +67,12 @@ def test_a_bad_setting_names_path_value_and_what_would_do(setting: str, expected
     assert "\n" not in str(error.value)
 
 
+def test_of_several_settings_the_message_names_the_one_at_fault() -> None:
+    with pytest.raises(InputError) as error:
+        overridden(MFSSD, ["seed=7", "train.epochs=0"])
+    assert str(error.value) == "train.epochs is 0, but must be 1 or more"
+
+
 def test_a_trial_without_settings_is_itself() -> None:
     config = TrialConfig()
     assert overridden(config, []) is config

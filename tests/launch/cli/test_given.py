@@ -75,6 +75,8 @@ def test_a_papers_system_runs_by_its_name_on_any_classes(damaged: Path, tmp_path
         (("mfssd", "--set", "train.epoch=1"), 2, "--set: there is no field train.epoch; the"),
         (("mfssd", "--set", "train.epochs=0"), 2, "train.epochs is 0, but must be 1 or more"),
         (("mfssd",), 2, "give --data"),
+        (("mfssd", "--weights", "none", "--set", "train.weights=x", "--data", "data"), 2,
+         "--weights: it replaces the weights that --set train.weights sets"),
         (("yolox_tiny_distilled", "--data", "data"), 1, "`sparrow trial yolox_s_teacher`"),
     ],
 )  # fmt: skip

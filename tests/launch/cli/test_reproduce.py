@@ -48,6 +48,8 @@ def test_without_a_table_all_are_listed_with_their_rows_and_needs(run: Run) -> N
         (("mfssd-2",), 2, "give --data"),
         (("mfssd-2", "--rows", "mfsd"), 2, "--rows: mfsd: mfssd-2 has no such row; the nearest"),
         (("mfssd-2", "--set", "train.epoch=1"), 2, "--set: there is no field train.epoch"),
+        (("mfssd-2", "--set", "train.epochs=0"), 2, "1 or more (in ssd300_vgg16_11620)"),
+        (("mfssd-2", "--weights", "none", "--set", "train.weights=x"), 2, "--weights: it replaces"),
         (("mfssd-2", "--epochs-share", "0"), 2, "--epochs-share"),
         (("fssd-3", "--rows", "fssd300_from_coco"), 2, "`sparrow trial fssd300@coco --data"),
         (("--retry-failed",), 2, "it needs --resume"),
@@ -153,4 +155,7 @@ def test_a_table_runs_its_rows_and_ends_with_the_comparison(
     again = CliRunner().invoke(cli.app, ["reproduce", "--resume", str(out), "--driver", "local"])
     assert again.exit_code == 0, again.output
     assert "0.164" in again.stdout
+    lines = again.stdout.splitlines()
+    assert any(line.startswith("First line: as published") for line in lines), again.stdout
+    assert {"AP_", "AR_", "small", "medium", "large"} <= set(again.stdout.split()), again.stdout
     assert len(ran) == 3
