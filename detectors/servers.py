@@ -23,21 +23,26 @@ def write_coco(results: Sequence[dict[str, Any]], file: Path) -> None:
 
 
 def check_voc_names(split: Dataset) -> None:
-    """Raise `InputError` if images or classes cannot be told apart in VOC's files, which call an
-    image by its file's name without folder and suffix."""
+    """Raise `InputError` if VOC's files could not name an image or a class: an image is called by
+    its file's name without folder and suffix, and a class is part of a file's name."""
     files: dict[str, Path] = {}
     for image in split.images:
         other = files.setdefault(image.path.stem, image.path)
         if other != image.path:
             raise InputError(
-                f"{image.path}: VOC's files call it {image.path.stem}, and so they do {other}; "
+                f"{image.path} and {other} would both be {image.path.stem!r} in VOC's files; "
                 "rename one of them"
+            )
+        if len(image.path.stem.split()) != 1:
+            raise InputError(
+                f"{image.path}: a space in its name would end the first column of VOC's files; "
+                "rename the image without spaces"
             )
     for category in split.categories:
         if "/" in category.name:
             raise InputError(
-                f"the class {category.name!r} is part of the name of a file in VOC's form; rename "
-                "the class without a slash"
+                f"the class {category.name!r}: VOC has a file for each class, named after it; "
+                "rename the class without a slash"
             )
 
 

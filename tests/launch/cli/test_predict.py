@@ -166,6 +166,10 @@ def test_a_folder_of_images_is_enough_for_vocs_form(run: Run, saved: Path, tmp_p
     code, text = run(*command[:-1], tmp_path / "others")
     assert code == 1
     assert "rename one of them" in text
+    shutil.move(folder / "below/a.png", folder / "below/a b.png")
+    code, text = run(*command[:-1], tmp_path / "others")
+    assert (code, "rename the image without spaces" in text) == (1, True), text
+    (folder / "below/a b.png").unlink()
     (folder / "below/a.png").write_bytes(b"")
     code, text = run(*command[:-1], tmp_path / "others", "--skip-bad")
     assert code == 0, text
