@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -82,11 +81,6 @@ def check_weights(settings: Sequence[str], weights: Path | str | None) -> None:
             f"it replaces the weights that --set {WEIGHTS} sets; give one of the two",
             param_hint="--weights",
         )
-
-
-def print_json(tree: Any) -> None:
-    """Print a result to standard output, in ASCII: names of classes come from others."""
-    typer.echo(json.dumps(tree, indent=1))
 
 
 @contextmanager

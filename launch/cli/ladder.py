@@ -9,7 +9,7 @@ import typer
 
 from launch.cli.bugs import evidence_in
 from launch.cli.from_fields import with_options
-from launch.cli.given import given_trial, print_json
+from launch.cli.given import given_trial
 from launch.cli.options import DataPaths, RunOptions, TrialName, parse_ratios
 from launch.cli.terminal import console
 from launch.report import ladder_table
@@ -41,7 +41,7 @@ def ladder_command(
         control = ladder_control(given.config, given.data, given.folder, **given.common)
     if options.as_json:
         trials = [result.model_dump(mode="json") for result in results]
-        print_json({"trials": trials, "control": control and control.model_dump(mode="json")})
+        console.say_json({"trials": trials, "control": control and control.model_dump(mode="json")})
     else:
         console.print(ladder_table(results, control))
     given.say(f"Artefacts: {given.folder}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -34,14 +33,14 @@ def papers_command(
 ) -> None:
     if name is None:
         if as_json:
-            typer.echo(json.dumps([_facts(*item) for item in papers.items()], indent=1))
+            console.say_json([_facts(*item) for item in papers.items()])
         else:
             console.print(systems_table())
         return
     system = needed_system(name)
     if as_json:
         config = system.trial.model_dump(mode="json")
-        typer.echo(json.dumps({**_facts(name, system), "config": config}, indent=1))
+        console.say_json({**_facts(name, system), "config": config})
         return
     for line in _described(name, system):
         console.say(line)

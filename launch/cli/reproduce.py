@@ -5,7 +5,6 @@ The trials themselves are run by `launch.cli.run_table`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +69,7 @@ def _list(as_json: bool) -> None:
             }
             for name, table in TABLES.items()
         ]
-        typer.echo(json.dumps(tree, indent=1))
+        console.say_json(tree)
         return
     for line in _lines():
         console.say(line)

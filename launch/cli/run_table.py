@@ -8,7 +8,7 @@ import typer
 
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.from_fields import usage_errors
-from launch.cli.given import check_weights, of_option, print_json
+from launch.cli.given import check_weights, of_option
 from launch.cli.options import DataPaths, TableOptions
 from launch.cli.search_output import print_interrupted, print_no_front, printer
 from launch.cli.terminal import console, errors
@@ -91,7 +91,7 @@ def _print(folder: Path, as_json: bool) -> None:
     records = read_records(folder)
     compared = comparison(read_settings(folder), records)
     if compared and as_json:
-        print_json(as_tree(compared))
+        console.say_json(as_tree(compared))
     elif compared:
         console.print(comparison_table(compared))
     out = errors if as_json else console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated, Any
 
@@ -49,7 +48,7 @@ def space_command(
         raise typer.BadParameter("--papers: name a space")
     spaces = [load_space(one) for one in ([name] if name else space_names())]
     if as_json:
-        typer.echo(json.dumps(_as_json(spaces, name is None, choices, systems), indent=1))
+        console.say_json(_as_json(spaces, name is None, choices, systems))
     else:
         console.print(_shown(spaces, name is None, choices, systems))
 

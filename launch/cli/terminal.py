@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +33,10 @@ class PlainConsole(Console):
         """Print a text of several lines."""
         for line in text.split("\n"):
             self.say(line)
+
+    def say_json(self, tree: Any) -> None:
+        """Print a result as JSON, in ASCII: names of classes come from others."""
+        self.file.write(json.dumps(tree, indent=1) + "\n")
 
 
 console = PlainConsole()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from launch.cli.bugs import evidence_in
 from launch.cli.from_fields import with_options
-from launch.cli.given import given_trial, print_json
+from launch.cli.given import given_trial
 from launch.cli.options import AncestorOption, DataPaths, RunOptions, TrialName
 from launch.cli.terminal import console
 from launch.figures import shown_in, with_name
@@ -34,7 +34,7 @@ def trial_command(
             **given.common,
         )
     if options.as_json:
-        print_json(result.model_dump(mode="json"))
+        console.say_json(result.model_dump(mode="json"))
     else:
         _print_result(result)
     given.say(f"Artefacts: {given.folder}")

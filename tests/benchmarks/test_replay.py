@@ -32,6 +32,7 @@ def design(space: Space, config: TrialConfig, ap_small: float, fps: float) -> De
         "small_objects": 9,
         "classes": {},
         "own": {},
+        "by_size": {},
     }
     cost = Cost(fps=fps, latency_ms=1 / fps, spread=0, params=9, macs=9, device="none", threads=1)
     outcome = Outcome(metrics=Metrics(**names), cost=cost)

@@ -117,7 +117,7 @@ def test_scales_shrink_by_the_term_alone_and_never_by_weight_decay(
     images = torch.zeros(2, 3, 64, 64)
     for p in detector.parameters():
         p.grad = torch.zeros_like(p)
-    optimizer = _optimizer(detector, config)
+    optimizer = _optimizer(detector, detector, config)
     optimizer.step()
     for name, norm in norms(detector).items():
         assert torch.equal(norm.weight, before[name])

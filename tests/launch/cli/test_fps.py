@@ -83,7 +83,11 @@ def test_an_unavailable_form_is_listed_next_to_available_ones(run: Run, trial: P
 @pytest.mark.parametrize(
     ("arguments", "message", "status"),
     [
-        (("mfssd_b",), "mfssd_b: neither a file nor a paper's system; the nearest are mfssd_bn", 1),
+        (
+            ("mfssd_b",),
+            "mfssd_b: neither a file nor a paper's system; the nearest one is mfssd_bn",
+            1,
+        ),
         (("mfssd", "--runtime", "onxruntime"), "there is no runtime 'onxruntime'", 2),
         (("mfssd", "--precision", "int8"), "precision int8 under runtime auto: name the", 2),
     ],
