@@ -13,7 +13,8 @@ from launch.cli.options import DataPaths, TableOptions
 from launch.cli.search_output import print_interrupted, print_no_front, printer
 from launch.cli.terminal import console, errors
 from launch.drivers.interrupts import interruptible
-from launch.report.published import as_tree, comparison, comparison_table
+from launch.report.published import as_tree, comparison
+from launch.report.terminal import comparison_table
 from launch.searches import resume
 from launch.searches.given import reproduce, table_systems
 from launch.study.search_settings import GivenSettings, given_options

@@ -9,18 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from launch.figures import published_heading, show_published, trials_figure
+from launch.figures import show_published, trials_figure
 from launch.records import TrialRecord
 from launch.report.epochs import marked_epochs
 from launch.study.settings import StudySettings
 from searchspace.given import GivenTrials, restored
 from searchspace.papers import system_named
 from searchspace.papers.tables import COCO, RECALL, TABLES, Row
-from searchspace.reading import visible
 
 FIGURES = (*COCO, "ar", *RECALL, "voc_map", "tt100k_map", "fps", "params")
 """Published figures in the order of columns."""
@@ -85,23 +80,6 @@ def comparison(settings: StudySettings, records: Sequence[TrialRecord]) -> Compa
     return _of_systems(
         own, (f"Each system is moved to the nearest configuration of the space {space.name}.",)
     )
-
-
-def comparison_table(compared: Comparison) -> Table:
-    """A table for the terminal: for each system a line with the published figures, and ours."""
-    table = Table(
-        title=compared.title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), caption=Text("\n".join(map(visible, compared.notes))),
-    )  # fmt: skip
-    table.add_column("System", overflow="fold")
-    for name in compared.figures:
-        # A narrow terminal would break a heading anywhere.
-        heading = Text(published_heading(name).replace("_", "_\n"))
-        table.add_column(heading, justify="right", overflow="fold", min_width=5)
-    for row in compared.rows:
-        table.add_row(row.system, *_cells(row.published, compared.figures), style="dim")
-        table.add_row(f"  {row.state}", *_cells(row.ours, compared.figures))
-    return table
 
 
 def comparison_json(compared: Comparison) -> str:
@@ -188,5 +166,6 @@ def _ours(record: TrialRecord | None, published: str) -> float | None:
     return None if record is None or record.result is None or name is None else record.figure(name)
 
 
-def _cells(values: Mapping[str, float | None], figures: Sequence[str]) -> Iterator[str]:
+def shown_cells(values: Mapping[str, float | None], figures: Sequence[str]) -> Iterator[str]:
+    """The cells of a row, figure by figure."""
     return (show_published(name, values[name]) for name in figures)

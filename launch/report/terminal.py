@@ -1,4 +1,4 @@
-"""The front, and a pruning ladder, as tables for `launch.cli.terminal.console`."""
+"""The front, a pruning ladder and a comparison with published figures, as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from launch.figures import DEFAULT, FIGURES, FigureName, columns, show, show_change
+from launch.figures import (
+    DEFAULT,
+    FIGURES,
+    FigureName,
+    columns,
+    published_heading,
+    show,
+    show_change,
+)
 from launch.records import TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
+from launch.report.published import Comparison, shown_cells
 from launch.report.study import StudyView
 from launch.trial.result import Outcome, TrialResult
 from searchspace.reading import visible
@@ -106,6 +115,23 @@ def ladder_table(results: Sequence[TrialResult], control: Outcome | None = None)
         ratio = f"{100 * result.config.compress.removal.ratio:.0f} %"
         changed = _changed(control or parent, result.final)
         table.add_row(ratio, *changed, epochs_in_words(result.config.epochs))
+    return table
+
+
+def comparison_table(compared: Comparison) -> Table:
+    """A table for the terminal: for each system a line with the published figures, and ours."""
+    table = Table(
+        title=compared.title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), caption=_lines(compared.notes, "table.caption"),
+    )  # fmt: skip
+    table.add_column("System", overflow="fold")
+    for name in compared.figures:
+        # A narrow terminal would break a heading anywhere.
+        heading = Text(published_heading(name).replace("_", "_\n"))
+        table.add_column(heading, justify="right", overflow="fold", min_width=5)
+    for row in compared.rows:
+        table.add_row(row.system, *shown_cells(row.published, compared.figures), style="dim")
+        table.add_row(f"  {row.state}", *shown_cells(row.ours, compared.figures))
     return table
 
 
