@@ -43,7 +43,7 @@ def run_table(
             else:
                 _begin(table, options, data, settings, folder)
     except KeyboardInterrupt:
-        print_interrupted(folder)
+        print_interrupted(folder, errors if options.as_json else console)
         raise typer.Exit(130) from None
     _print(folder, options.as_json)
 

@@ -92,11 +92,11 @@ def print_front(folder: Path) -> None:
     console.say(f"Report: {folder / 'report.html'}")
 
 
-def print_interrupted(folder: Path) -> None:
-    """Print that a search was interrupted, and how to resume it."""
+def print_interrupted(folder: Path, out: PlainConsole = console) -> None:
+    """Print that a study was interrupted, and how to resume it."""
     with contextlib.suppress(OSError):  # The terminal may be what has gone.
-        console.say()
+        out.say()
         if (folder / SETTINGS).exists():
-            console.say(f"Interrupted. Go on with: {resume_command(folder)}")
+            out.say(f"Interrupted. Go on with: {resume_command(folder)}")
         else:
-            console.say("Interrupted before the search began; nothing was written.")
+            out.say("Interrupted before the search began; nothing was written.")

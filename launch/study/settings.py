@@ -17,7 +17,15 @@ from launch.trial.result import TrialResult
 from searchspace.errors import InputError
 from searchspace.given import GIVEN
 from searchspace.plugins import PluginError, load_plugins
-from searchspace.reading import Unreadable, in_words, parse_json, parse_model, read_text, shown
+from searchspace.reading import (
+    Unreadable,
+    in_words,
+    parse_json,
+    parse_model,
+    read_json,
+    read_text,
+    shown,
+)
 
 _FIX = "restore a copy of the file"
 
@@ -27,8 +35,14 @@ class StudyError(InputError):
 
 
 def resume_command(study: Path) -> str:
-    """The command that resumes a study."""
-    return f"sparrow search --resume {shlex.quote(str(study))}"
+    """The command that resumes a study, which is another one for given trials."""
+    try:
+        tree = read_json(study / SETTINGS)
+    except Unreadable:
+        tree = None  # Resuming will say what is wrong with it.
+    space = tree.get("space") if isinstance(tree, dict) else None
+    command = "reproduce" if isinstance(space, dict) and GIVEN in space else "search"
+    return f"sparrow {command} --resume {shlex.quote(str(study))}"
 
 
 class StudySettings(SearchSettings):

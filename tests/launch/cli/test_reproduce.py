@@ -159,3 +159,18 @@ def test_a_table_runs_its_rows_and_ends_with_the_comparison(
     assert any(line.startswith("First line: as published") for line in lines), again.stdout
     assert {"AP_", "AR_", "small", "medium", "large"} <= set(again.stdout.split()), again.stdout
     assert len(ran) == 3
+
+
+def test_an_interrupted_table_is_resumed_by_its_own_command(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attempt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launch.drivers.local.attempt", attempt)
+    out = tmp_path / "out"
+    command = ("reproduce", "stride-2", "--rows", "ssdmnetv1", "--data", str(shapes_folder))
+    more = ("--weights", "none", "--driver", "local", "--device", "cpu", "--json")
+    answer = CliRunner().invoke(cli.app, [*command, *more, "--out", str(out)])
+    assert (answer.exit_code, answer.stdout) == (130, ""), answer.output
+    assert f"Go on with: sparrow reproduce --resume {out}" in answer.stderr
