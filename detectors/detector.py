@@ -155,8 +155,9 @@ class Detector(Network):
         config, classes, form = read_facts(folder)
         if form is not None:
             raise InputError(
-                f"{folder}: a detector in the form {' '.join(form)}, which can only be run: "
-                "detectors.runtimes.load_detector loads it"
+                f"{folder}: a detector in the form {' '.join(form)}, which can only be run "
+                "(sparrow predict, or detectors.runtimes.load_detector); give the float32 detector "
+                "that it was made from"
             )
         detector = cls(config, classes)
         weights = folder / WEIGHTS

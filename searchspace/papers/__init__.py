@@ -62,7 +62,7 @@ def needed_system(name: str) -> PaperSystem:
     """The same; raises `InputError`, which names the nearest, without one."""
     system = system_named(name)
     if system is None:
-        raise InputError(f"{name}: there is no such paper's system{nearest_system(name)}")
+        raise InputError(f"{name}: the papers have no system of this name{nearest_system(name)}")
     return system
 
 
