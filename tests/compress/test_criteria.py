@@ -118,6 +118,7 @@ def test_random_is_by_seed(detector: Detector) -> None:
     assert plans[0] == plans[1] != plans[2]
 
 
+@pytest.mark.slow
 def test_criteria_disagree(detector: Detector) -> None:
     batches = some_batches(detector)
     plans = {

@@ -75,6 +75,7 @@ def test_every_layer_loses_the_planned_share(pruning: Slimming | ImportancePruni
     }
 
 
+@pytest.mark.slow
 def test_a_share_of_the_computation_is_met() -> None:
     config = trial(ImportancePruning(ratio=0.4, target="macs"))
     planned = planned_detector(config, unmeasured)
@@ -137,6 +138,7 @@ def test_a_detector_that_cannot_be_pruned_is_not_predicted() -> None:
         predict_cost(trial(Slimming(ratio=0.5, floor=1.0)), measured)
 
 
+@pytest.mark.slow
 def test_evenly_pruned_detectors_have_the_size_of_those_pruned_at_random() -> None:
     """Where no layer's channels are worth more than another's, the prediction is near."""
     config = trial(Slimming(ratio=0.5))

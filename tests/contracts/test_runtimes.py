@@ -35,8 +35,9 @@ FORMS = [Form(name, p) for name, runtime in RUNTIMES.items() for p in runtime.pr
 
 
 def form_case(form: Form) -> object:
-    """A form as a parameter of tests; what is compiled first takes a minute."""
-    marks = pytest.mark.slow if form.runtime == "compile" else ()
+    """A form as a parameter of tests; what is compiled or quantised first takes long."""
+    takes_long = form.runtime == "compile" or form.precision == "int8"
+    marks = pytest.mark.slow if takes_long else ()
     return pytest.param(form, id=str(form), marks=marks)
 
 

@@ -52,10 +52,16 @@ def forms_here() -> list[Form]:
     return [form for form, reason in available(CPU).items() if reason is None]
 
 
+def marks_of(form: Form, system: str) -> object:
+    """Quantising takes long: one system in int8 is enough for every day."""
+    often = form.precision != "int8" or system == "ssdmnetv1"
+    return SLOW.get(form.runtime, () if often else pytest.mark.slow)
+
+
 def cases() -> list[object]:
     """Every form of every system; what has to be compiled of one, and in the full suite only."""
     return [
-        pytest.param(form, system, id=f"{form} {system}", marks=SLOW.get(form.runtime, ()))
+        pytest.param(form, system, id=f"{form} {system}", marks=marks_of(form, system))
         for form in forms_here()
         for system in (("pruned",) if form.runtime in SLOW else SYSTEMS)
     ]

@@ -21,6 +21,8 @@ from searchspace.measuring import MeasureConfig
 
 CPU = torch.device("cpu")
 QUICK = MeasureConfig(runs=3, passes=2)
+SIX = MeasureConfig(runs=1, passes=6, interval=100)
+"""As many passes as give an interval, and no more, however wide that is."""
 FREE = MeasureConfig(runs=3, passes=2, candidates=None)
 """Boxes as the network finds them."""
 
@@ -64,7 +66,7 @@ def test_a_measurement_that_others_did_not_wait_for_is_not_trusted(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detectors.quiet.Alone.doubt", lambda _: "others went on")
-    cost = measure(detector, MeasureConfig(runs=1, passes=6), CPU)
+    cost = measure(detector, SIX, CPU)
     assert not cost.trusted
     assert cost.doubt.endswith("others went on")
 
@@ -77,7 +79,7 @@ def test_two_passes_are_too_few_to_trust(detector: Detector) -> None:
 
 
 def test_six_passes_have_an_interval(detector: Detector) -> None:
-    cost = measure(detector, MeasureConfig(runs=1, passes=6), CPU)
+    cost = measure(detector, SIX, CPU)
     assert cost.fps_low <= cost.fps <= cost.fps_high
     assert "fewer than" not in (cost.doubt or "")
 

@@ -142,7 +142,7 @@ def test_what_a_user_can_mend_is_one_sentence(
     assert not list(given["OUT"].parent.glob(f"**/{TRACEBACK}"))
 
 
-@pytest.mark.parametrize("command", ["trial", "ladder"])
+@pytest.mark.parametrize("command", ["trial", pytest.param("ladder", marks=pytest.mark.slow)])
 def test_a_trial_that_fails_leaves_its_traceback_and_its_log(
     run: Run, given: Given, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

@@ -186,6 +186,7 @@ def test_trial_runs_from_a_file(
     assert (tmp_path / "out" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_ladder_prints_a_row_for_each_ratio(
     run: Run, tiny: TrialConfig, shapes_folder: Path, tmp_path: Path
 ) -> None:

@@ -184,6 +184,7 @@ def saved(config: TrialConfig, folder: Path, seed: int) -> Path:
     return Detector(config.detector).save(folder)
 
 
+@pytest.mark.slow
 def test_an_ancestor_is_identified_by_content_not_by_path(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

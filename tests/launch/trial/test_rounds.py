@@ -67,6 +67,7 @@ def test_a_round_without_an_epoch_is_refused() -> None:
     assert "pruned 50 % in 3 rounds" in words
 
 
+@pytest.mark.slow
 def test_two_rounds_reach_the_target_and_resume_between_them(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
