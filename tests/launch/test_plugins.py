@@ -64,7 +64,7 @@ def test_any_command_takes_a_plugin_before_or_after_its_name(
     }[place]
     code, text = run(*arguments)
     assert code == 0, text
-    assert "768 configurations" in text
+    assert "1,152 configurations" in text
     assert loads(plugin) == 1
 
 
