@@ -16,6 +16,7 @@ from detectors.runtimes.export import check_target, export
 from launch.cli import option_types
 from launch.cli.calibration import Pictures
 from launch.cli.names import saved_detector
+from launch.cli.options import SavedDetector
 from launch.cli.terminal import console
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize
@@ -28,21 +29,14 @@ LETTERBOX = (
 
 
 def export_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            parser=option_types.in_folder,
-            metavar="FOLDER",
-            help="A saved detector, such as TRIAL/compact.",
-        ),
-    ],
+    folder: SavedDetector,
     to: Annotated[str, typer.Option(help="Format: onnx, torch-export or openvino.")],
     out: Annotated[
         Path | None,
         typer.Option(
             parser=option_types.out_file,
             metavar="FILE",
-            help="Default: FOLDER/detector.*",
+            help="Default: DETECTOR/detector.*",
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",

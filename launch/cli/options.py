@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,14 +112,9 @@ class FolderOrFile(Options):
         return Split(self.images, self.annotations)
 
 
-class StudyOptions(Options):
-    """Which study is begun or resumed."""
+class StudyPlace(Options):
+    """Where a study is begun, or which one is resumed."""
 
-    model_config = ConfigDict(title="Study")
-
-    space: Annotated[Text, Option("NAME|FILE")] = Field(
-        default="quick", description="Named space, or a TOML file."
-    )
     out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
         default=None, description="Folder of the study; a new one in runs/ by default."
     )
@@ -129,6 +125,20 @@ class StudyOptions(Options):
         default=False,
         description="With --resume: also run again the trials that failed because of their "
         "design, for example by running out of memory.",
+    )
+
+    def folder(self, name: str) -> Path:
+        """The folder of the study: a new one, named by what is run and the time, by default."""
+        return self.resume or self.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+class StudyOptions(StudyPlace):
+    """Which study is begun or resumed."""
+
+    model_config = ConfigDict(title="Study")
+
+    space: Annotated[Text, Option("NAME|FILE")] = Field(
+        default="quick", description="Named space, or a TOML file."
     )
 
 
@@ -162,7 +172,7 @@ class RunOptions(DataOptions, DeviceOption):
     )
 
 
-class TableOptions(Options):
+class TableOptions(StudyPlace):
     """Which rows of a table are run, how they are changed, and where."""
 
     rows: Annotated[tuple[Text, ...], Option("NAMES", comma=True)] = Field(
@@ -176,16 +186,6 @@ class TableOptions(Options):
     )
     settings: Settings = ()
     as_json: AsJson = False
-    out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Folder of the study; a new one in runs/ by default."
-    )
-    resume: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Resume the study in this folder."
-    )
-    retry_failed: bool = Field(
-        default=False,
-        description="With --resume: also run again the trials that failed because of their design.",
-    )
 
 
 class AncestorOption(Options):
@@ -204,6 +204,15 @@ TrialName = Annotated[
         help="A paper's system, such as mfssd or mfssd@coco, or a trial configuration as JSON.",
     ),
 ]
+SavedDetector = Annotated[
+    Path,
+    typer.Argument(
+        parser=option_types.in_folder,
+        metavar="DETECTOR",
+        help="A saved detector, such as TRIAL/compact.",
+    ),
+]
+PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of random draws.")]
 
 

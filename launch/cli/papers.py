@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 
 from launch.cli import option_types
+from launch.cli.options import PrintJson
 from launch.cli.terminal import console, styled
 from launch.figures import published_heading, show_published
 from searchspace.papers import PaperSystem, Published, by_paper, needed_system, papers
@@ -29,7 +30,7 @@ def papers_command(
             help="A system, such as mfssd_bn or mfssd_bn@coco; default: all of them.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PrintJson = False,
 ) -> None:
     if name is None:
         if as_json:

@@ -18,7 +18,7 @@ from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.names import saved_model
-from launch.cli.options import DeviceOption, InFile, InFolder, Options
+from launch.cli.options import DeviceOption, InFile, InFolder, Options, SavedDetector
 from launch.cli.terminal import console
 from launch.study.options import Option
 from launch.study.search_settings import DataOptions
@@ -68,14 +68,7 @@ class ImageOptions(Options):
 
 @with_options
 def predict_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            parser=option_types.in_folder,
-            metavar="DETECTOR",
-            help="A saved detector, such as TRIAL/compact.",
-        ),
-    ],
+    folder: SavedDetector,
     to: Annotated[str, typer.Option(help="Form of the result: coco or voc.")],
     out: Annotated[
         Path,

@@ -6,8 +6,6 @@ The trials themselves are run by `launch.cli.run_table`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +13,7 @@ import typer
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.options import DataPaths, TableOptions
-from launch.cli.search import check_resumable
+from launch.cli.search import check_place
 from launch.cli.terminal import console
 from launch.study.search_settings import GivenSettings
 from searchspace.papers.tables import TABLES, needed_elsewhere, table_named, with_needed_there
@@ -36,20 +34,16 @@ def reproduce_command(
         ),
     ] = None,
 ) -> None:
-    if options.resume:
-        check_resumable(context, "as_json")
-    elif options.retry_failed:
-        raise typer.BadParameter("it needs --resume", param_hint="--retry-failed")
-    elif table is None:
-        _list(options.as_json)
-        return
-    else:
+    check_place(context, options, "as_json")
+    if options.resume is None:
+        if table is None:
+            _list(options.as_json)
+            return
         table_named(table)
     # Only now: it loads torch, which no help text needs.
     from launch.cli.run_table import run_table
 
-    new = Path("runs") / f"{table}-{datetime.now():%Y%m%d-%H%M%S}"
-    run_table(context, table, options, data, settings, options.resume or options.out or new)
+    run_table(context, table, options, data, settings, options.folder(table or "table"))
 
 
 def _list(as_json: bool) -> None:

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import typer
 
-from launch.cli.bugs import bugs_kept_in
-from launch.cli.from_fields import usage_errors
 from launch.cli.given import check_weights, of_option
 from launch.cli.options import DataPaths, TableOptions
-from launch.cli.search_output import print_interrupted, print_no_front, printer
+from launch.cli.running import resumed, running
+from launch.cli.search_output import print_no_front, printer
 from launch.cli.terminal import console, errors
-from launch.drivers.interrupts import interruptible
 from launch.report.published import as_tree, comparison
 from launch.report.terminal import comparison_table
-from launch.searches import resume
 from launch.searches.given import reproduce, table_systems
 from launch.study.search_settings import GivenSettings, given_options
 from launch.study.settings import read_settings
@@ -34,17 +31,12 @@ def run_table(
     folder: Path,
 ) -> None:
     """Run or resume a table in a folder; ends with status 1 if no trial finished."""
-    context.with_resource(bugs_kept_in(folder))
-    context.with_resource(interruptible())
-    try:
-        with usage_errors():
-            if table is None or options.resume:
-                _resume(folder, options, settings)
-            else:
-                _begin(table, options, data, settings, folder)
-    except KeyboardInterrupt:
-        print_interrupted(folder, errors if options.as_json else console)
-        raise typer.Exit(130) from None
+    out = errors if options.as_json else console
+    with running(context, folder, out):
+        if table is None or options.resume:
+            resumed(folder, settings, options.retry_failed, out)
+        else:
+            _begin(table, options, data, settings, folder)
     _print(folder, options.as_json)
 
 
@@ -72,17 +64,6 @@ def _begin(
         options.rows,
         on_end=printer(settings.goal.objectives, folder, out),
         say=out.say,
-        **given_options(settings),
-    )
-
-
-def _resume(folder: Path, options: TableOptions, settings: GivenSettings) -> None:
-    out = errors if options.as_json else console
-    resume(
-        folder,
-        retry_failed=options.retry_failed,
-        on_end=printer(read_settings(folder).goal.objectives, folder, out),
-        on_wait=out.say,
         **given_options(settings),
     )
 

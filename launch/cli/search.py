@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
 from launch.cli.from_fields import usage_errors, with_options
-from launch.cli.options import DataPaths, StudyOptions
+from launch.cli.options import DataPaths, StudyOptions, StudyPlace
 from launch.study.search_settings import RESUMABLE, SearchSettings
 
 
@@ -16,31 +16,30 @@ from launch.study.search_settings import RESUMABLE, SearchSettings
 def search_command(
     context: typer.Context, study: StudyOptions, data: DataPaths, settings: SearchSettings
 ) -> None:
-    if study.resume:
-        check_resumable(context)
-    elif study.retry_failed:
-        raise typer.BadParameter("it needs --resume", param_hint="--retry-failed")
-    else:
+    check_place(context, study)
+    if not study.resume:
         with usage_errors():
             settings.early.check()
     # Only now: it loads torch, which no help text needs.
     from launch.cli.run_search import run_search
 
-    folder = study.resume or study.out or _new_folder(study.space)
-    run_search(context, study, data, settings, folder)
+    run_search(context, study, data, settings, study.folder(Path(study.space).stem))
 
 
-def _new_folder(space: str) -> Path:
-    """The default folder of a study, named by its space."""
-    return Path("runs") / f"{Path(space).stem}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def check_resumable(context: typer.Context, *others: str) -> None:
-    """A usage error where an option was given that a study has settled for good.
+def check_place(context: typer.Context, place: StudyPlace, *others: str) -> None:
+    """A usage error where options do not go with a resumed study, or need one.
 
     Args:
-        others: further options that may be given.
+        others: further options that may be given when a study is resumed.
     """
+    if place.resume:
+        _check_resumable(context, others)
+    elif place.retry_failed:
+        raise typer.BadParameter("it needs --resume", param_hint="--retry-failed")
+
+
+def _check_resumable(context: typer.Context, others: Sequence[str]) -> None:
+    """A usage error where an option was given that a study has settled for good."""
     for parameter in context.command.params:
         name = parameter.name
         source = context.get_parameter_source(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from launch.cli import option_types
+from launch.cli.options import PrintJson
 from launch.cli.space_views import (
     choices_table,
     choices_tree,
@@ -39,7 +41,7 @@ def space_command(
     systems: Annotated[
         bool, typer.Option("--papers", help="Show how the papers' systems are moved to fit.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PrintJson = False,
 ) -> None:
     """Show a space as a tree, with its size; without a name, the sizes of all named spaces."""
     if choices and systems:
@@ -57,7 +59,7 @@ def _shown(spaces: list[Space], every: bool, choices: bool, systems: bool) -> Ta
     if choices:
         return choices_table(spaces)
     if every:
-        return spaces_table()
+        return spaces_table(spaces)
     return systems_tree(spaces[0]) if systems else space_tree(spaces[0])
 
 
@@ -92,15 +94,15 @@ def space_tree(space: Space) -> Tree:
     return root
 
 
-def spaces_table() -> Table:
-    """The spaces that ship, with their sizes."""
+def spaces_table(spaces: Iterable[Space]) -> Table:
+    """Spaces with their sizes."""
     table = Table(caption="Configurations, not counting real-valued ranges.")
     # To fit into eighty columns with full names of spaces.
     table.add_column("Space", no_wrap=True)
     for column in ("Parameters", "Conditional", "Ranges", "Configurations", "Papers"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name in space_names():
-        table.add_row(name, *space_row(load_space(name)))
+    for space in spaces:
+        table.add_row(space.name, *space_row(space))
     return table
 
 
