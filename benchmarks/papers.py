@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from detectors.describe import describe
 from launch.figures import published_heading, show_published
 from searchspace.papers import needed_system
-from searchspace.papers.tables import TABLES, PaperTable
+from searchspace.papers.tables import TABLES, PaperTable, Row
 
 
 def markdown(name: str, counted: bool = True) -> Iterator[str]:
@@ -34,18 +34,15 @@ def markdown(name: str, counted: bool = True) -> Iterator[str]:
     columns = ("system", *map(published_heading, table.figures), *ours)
     yield f"| {' | '.join(columns)} |"
     yield f"|---|{'---:|' * (len(columns) - 1)}"
-    for system in table.systems:
-        cells = [*published_cells(table, system), *(_counts(system) if counted else ())]
+    for row in table.rows:
+        cells = [*published_cells(table, row), *(_counts(row.system) if counted else ())]
         yield f"| {' | '.join(cells)} |"
 
 
-def published_cells(table: PaperTable, system: str) -> list[str]:
+def published_cells(table: PaperTable, row: Row) -> list[str]:
     """The cells of a row that the paper gives, its name first."""
-    row = next(row for row in table.rows if row.system == system)
-    return [
-        f"`{system}`",
-        *(show_published(figure, row.published(figure)) for figure in table.figures),
-    ]
+    figures = (show_published(figure, row.published(figure)) for figure in table.figures)
+    return [f"`{row.system}`", *figures]
 
 
 def _counts(system: str) -> tuple[str, str]:
@@ -55,7 +52,7 @@ def _counts(system: str) -> tuple[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], metavar="TABLE")
+    parser.add_argument("tables", nargs="*", choices=TABLES, metavar="TABLE")
     for name in parser.parse_args().tables or TABLES:
         print("\n".join(markdown(name)), end="\n\n")
 

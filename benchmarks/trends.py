@@ -1,4 +1,4 @@
-"""What the papers claim, tried on another data set with several seeds::
+"""The papers' claims, tested on another data set with several seeds::
 
     python -m benchmarks.trends examples/bccd.json --data FOLDER [--set PATH=VALUE]
 
@@ -44,7 +44,7 @@ TEACHER = "the teacher"
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says of a detector, and the control.
+    """A claim about a detector, and the control that it is compared with.
 
     Attributes:
         paper: the paper and what it claims.
@@ -174,7 +174,7 @@ def main() -> None:
     arguments = parser.parse_args()
     base = overridden(read_trial(arguments.config), arguments.set).started()
     data = TrialData.of(arguments.data)
-    base = base.changed(detector=base.detector.changed(num_classes=data.train.num_classes))
+    base = base.with_classes(data.train.num_classes)
     bench = Bench(data, arguments.out / arguments.config.stem, pick_device())
     rows = run(base, bench, max(1, base.train.epochs // 2), range(arguments.seeds))
     print(f"{base.train.epochs} epochs; seeds 0 to {arguments.seeds - 1}")
