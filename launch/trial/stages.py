@@ -111,12 +111,13 @@ class Stages:
     @functools.cached_property
     def _saved_start(self) -> str | None:
         """The fingerprint of the saved detector that `train.weights` names, if any."""
-        saved = self._saved()
+        saved = self._saved
         if saved is None:
             return None
         is_detector = isinstance(saved, Detector)
         return fingerprint(saved) if is_detector else fingerprint_of_tensors(saved)
 
+    @functools.cached_property
     def _saved(self) -> Detector | State | None:
         name = self.config.train.start
         return None if name is None else load_start(name, self.load_teacher)
@@ -145,7 +146,7 @@ class Stages:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
             ancestor = load_ancestor(self.ancestor) if self.ancestor else None
-            start = fill(detector, recipe, self.weights, ancestor, self._saved())
+            start = fill(detector, recipe, self.weights, ancestor, self._saved)
             write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 
