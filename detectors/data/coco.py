@@ -12,7 +12,7 @@ from searchspace.reading import Unreadable, read_json, shown
 
 SECTIONS = ("images", "annotations", "categories")
 LISTS = ("images", "categories")
-"""What a file of images without annotations has."""
+"""The lists of a file that describes images without annotations."""
 
 
 @register_reader

@@ -1,4 +1,4 @@
-"""The image files in a folder by their names, and many small files at once."""
+"""Finding image files in a folder by name, and reading many small files in parallel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names_by_stem(folder: Path) -> dict[str, str]:
 
 
 def in_parallel(read: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-    """What is read from files, in their order; threads wait for the disk side by side."""
+    """The result of reading each file, in order; several threads read at the same time."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         yield from pool.map(read, files)
 

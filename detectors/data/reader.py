@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -91,6 +91,21 @@ class Entries:
     def counts(self) -> tuple[int, int]:
         """How many images and annotations there were."""
         return self.given or (len(self.images), len(self.annotations))
+
+
+def category_entries(
+    file: Path, names: Iterable[str], problems: list[Problem], what: str = ""
+) -> list[Entry]:
+    """The entries of classes, numbered from 1.
+
+    Args:
+        file: what messages name.
+        what: what the file calls a class, before its name in messages.
+    """
+    return [
+        Entry(file, f"{what} {name}".strip(), {"id": number, "name": name}, problems)
+        for number, name in enumerate(names, start=1)
+    ]
 
 
 class Reader(ABC):

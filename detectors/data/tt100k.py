@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detectors.data.reader import DataSource, Entries, Reader, Split, register_reader
+from detectors.data.reader import (
+    DataSource,
+    Entries,
+    Reader,
+    Split,
+    category_entries,
+    register_reader,
+)
 from detectors.data.validation import DataError, Entry, Problem, finite_number
 from searchspace.reading import read_json, read_text, shown
 
@@ -70,10 +77,7 @@ class Tt100k(Reader):
                     numbers = {"id": signs, "image_id": number, "category_id": ids[kind]}
                     entry.fields |= numbers
                     annotations.append(entry)
-        categories = [
-            Entry(file, f"types {name}", {"id": number, "name": name}, problems)
-            for name, number in ids.items()
-        ]
+        categories = category_entries(file, classes, problems, "types")
         return Entries(images, categories, annotations, given=(len(listed), signs))
 
 

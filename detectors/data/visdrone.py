@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from detectors.data.image_files import in_parallel, names_by_stem
-from detectors.data.reader import DataSource, Entries, Reader, Split, missing_parts, register_reader
+from detectors.data.reader import (
+    DataSource,
+    Entries,
+    Reader,
+    Split,
+    category_entries,
+    missing_parts,
+    register_reader,
+)
 from detectors.data.validation import Entry, Problem
 from searchspace.reading import Unreadable, read_text, shown
 
@@ -71,10 +79,7 @@ class VisDrone(Reader):
                     problems.append(_not_a_line(file, place, line))
                 else:
                     annotations.append(Entry(file, f"line {place}", fields, problems))
-        categories = [
-            Entry(split.annotations, name, {"id": number, "name": name}, problems)
-            for number, name in enumerate(CLASSES, start=1)
-        ]
+        categories = category_entries(split.annotations, CLASSES, problems)
         return Entries(images, categories, annotations, given=(len(files) + len(lost), lines))
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.image_files import SUFFIXES, in_parallel, names_by_stem
-from detectors.data.reader import DataSource, Entries, Reader, Split, register_reader
+from detectors.data.reader import (
+    DataSource,
+    Entries,
+    Reader,
+    Split,
+    category_entries,
+    register_reader,
+)
 from detectors.data.validation import Entry, Problem
 from searchspace.reading import Unreadable, read_text, shown
 
@@ -79,10 +86,7 @@ class Voc(Reader):
                 if entry.ok:
                     entry.fields["category_id"] = ids[thing["name"]]
                     annotations.append(entry)
-        categories = [
-            Entry(split.annotations, name, {"id": number, "name": name}, problems)
-            for name, number in ids.items()
-        ]
+        categories = category_entries(split.annotations, classes, problems)
         return Entries(images, categories, annotations, given=(len(listed), objects))
 
 

@@ -13,7 +13,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detectors.data.dataset import Dataset
+from detectors.data.dataset import Annotation, Dataset
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, coco_metrics, detect_split, evaluate
 from searchspace.heads import Multibox, Postprocess
@@ -165,6 +165,17 @@ def test_small_objects_are_those_that_the_figure_rests_on(val: Dataset, area: fl
     assert (metrics.small_objects > 0) == (metrics.ap_small is not None)
 
 
+def quarter_of(item: Annotation) -> dict[str, object]:
+    """A sure detection of the upper left quarter of an object or a region."""
+    x1, y1, x2, y2 = item.box
+    return {
+        "image_id": item.image_id,
+        "category_id": item.category_id,
+        "bbox": [x1, y1, (x2 - x1) / 2, (y2 - y1) / 2],
+        "score": 1.0,
+    }
+
+
 def test_ignore_regions_are_neither_missed_nor_small_objects(val: Dataset) -> None:
     crowded = with_crowd(val)
     found = perfect(crowded)
@@ -175,13 +186,7 @@ def test_ignore_regions_are_neither_missed_nor_small_objects(val: Dataset) -> No
     ]
     assert metrics.small_objects == sum(small)
     crowd = next(a for items in crowded.annotations.values() for a in items if a.iscrowd)
-    x1, y1, x2, y2 = crowd.box
-    within = {
-        "image_id": crowd.image_id,
-        "category_id": crowd.category_id,
-        "bbox": [x1, y1, (x2 - x1) / 2, (y2 - y1) / 2],
-        "score": 1.0,
-    }
+    within = quarter_of(crowd)
     assert coco_metrics(crowded, [*found, within]).ap == pytest.approx(1.0)
     elsewhere = within | {"bbox": [0, 0, 3, 3]}
     assert coco_metrics(crowded, [*found, elsewhere]).ap < 1
@@ -252,13 +257,7 @@ def test_difficult_objects_are_neither_scored_nor_held_against(val: Dataset) -> 
     assert metrics.small_objects == sum(a.scored and a.area <= 1024 for a in every)
     # Unlike in an ignore region, a detection of a part of it is wrong.
     item = next(a for a in every if a.difficult)
-    x1, y1, x2, y2 = item.box
-    part = {
-        "image_id": item.image_id,
-        "category_id": item.category_id,
-        "bbox": [x1, y1, (x2 - x1) / 2, (y2 - y1) / 2],
-        "score": 1.0,
-    }
+    part = quarter_of(item)
     assert coco_metrics(hard, [*found, part]).ap < 1
     assert hard.fingerprint != val.fingerprint
 
