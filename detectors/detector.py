@@ -220,6 +220,7 @@ def padded_objects(
         labels=_padded(labels),
         small=_padded(small),
         valid=_padded(labels) > 0,
+        counts=tuple(map(len, labels)),
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from detectors.boxes import aligned_iou
-from detectors.matching.objects import Objects, match_in_chunks
+from detectors.matching.objects import Objects
 
 TOLERANCE = 1e-6
 """Tolerance of the threshold. If all candidates of an object have the same IoU, the threshold is
@@ -36,10 +36,16 @@ def match_atss(
     Returns:
         [N, P], the index of the object, -1 for background.
     """
-    corners = box_convert(anchors, "cxcywh", "xyxy")
+    parts = objects.some_images(len(anchors))
+    return torch.cat([_match(anchors, counts, some, nearest) for _, some in parts])
 
-    def match(images: slice) -> Tensor:
-        some = objects.of_images(images)
+
+def _match(anchors: Tensor, counts: Sequence[int], objects: Objects, nearest: int) -> Tensor:
+    """[n, P]; the objects of an image are compared with the anchors in parts."""
+    corners = box_convert(anchors, "cxcywh", "xyxy")
+    best = anchors.new_full((len(objects.boxes), len(anchors)), -1)
+    owners = torch.full_like(best, -1, dtype=torch.long)
+    for first, some in objects.some_objects(len(anchors)):
         candidates = _nearest(anchors, counts, some.boxes, nearest)
         boxes = some.boxes[..., None, :]
         iou = aligned_iou(boxes, corners[candidates])
@@ -48,10 +54,11 @@ def match_atss(
         positive = inside & (iou >= _thresholds(iou) - TOLERANCE) & some.valid[..., None]
         scores = iou.new_full((*some.valid.shape, len(anchors)), -1)
         scores.scatter_(2, candidates, torch.where(positive, iou, -1))
-        best, owner = scores.max(1)
-        return torch.where(best >= 0, owner, -1)
-
-    return match_in_chunks(match, len(objects.valid), objects.valid.shape[1] * len(anchors))
+        highest, owner = scores.max(1)
+        # Of equal ones, the first stays.
+        owners = torch.where(highest > best, owner + first, owners)
+        best = torch.maximum(best, highest)
+    return owners
 
 
 def _nearest(anchors: Tensor, counts: Sequence[int], boxes: Tensor, nearest: int) -> Tensor:
