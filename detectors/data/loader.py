@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.images import load_image
+from detectors.data.pixels import Pixels
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import Sample, evaluation_transform
 from searchspace.geometry import Canvas, InputSize
@@ -40,8 +41,9 @@ class TrainingLoader:
         input_size: InputSize | Canvas,
         seed: int,
         workers: int = 0,
+        pixels: Pixels | None = None,
     ) -> None:
-        self.samples = TrainingSet(split, config, input_size, seed)
+        self.samples = TrainingSet(split, config, input_size, seed, pixels)
         self.batch_size = min(config.batch_size, len(self.samples))
         self.workers = workers
 

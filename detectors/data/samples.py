@@ -1,4 +1,4 @@
-"""From a split to augmented training images: caching, copy-paste, mosaic, seeds."""
+"""From a split to augmented training images: copy-paste, mosaic, seeds."""
 
 from __future__ import annotations
 
@@ -14,33 +14,13 @@ from torchvision import tv_tensors
 from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
 from detectors.data.dataset import Annotation, Dataset, ImageRecord
 from detectors.data.ignored import blanked
-from detectors.data.images import load_image
 from detectors.data.mixup import has_objects, mixup
 from detectors.data.mosaic import mosaic
+from detectors.data.pixels import Decoded, Pixels
 from detectors.data.transforms import Sample, box_tensor, training_transform
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import CopyPaste, TrainConfig
-
-CACHE_BYTES = 1 << 30
-
-
-class ImageCache:
-    """Decoded images of a split, kept while they fit into `CACHE_BYTES`."""
-
-    def __init__(self) -> None:
-        self._images: dict[int, Tensor] = {}
-        self._bytes = 0
-
-    def get(self, record: ImageRecord) -> Tensor:
-        """The decoded image, uint8 [3, H, W]; callers must not modify it."""
-        image = self._images.get(record.id)
-        if image is None:
-            image = load_image(record.path, record.width, record.height)
-            if self._bytes + image.numel() <= CACHE_BYTES:
-                self._images[record.id] = image
-                self._bytes += image.numel()
-        return image
 
 
 class TrainingSet(data.Dataset[Sample]):
@@ -60,8 +40,17 @@ class TrainingSet(data.Dataset[Sample]):
     """
 
     def __init__(
-        self, split: Dataset, config: TrainConfig, input_size: InputSize | Canvas, seed: int
+        self,
+        split: Dataset,
+        config: TrainConfig,
+        input_size: InputSize | Canvas,
+        seed: int,
+        pixels: Pixels | None = None,
     ) -> None:
+        """
+        Args:
+            pixels: the source of the images; None decodes their files.
+        """
         check_sources(split, config.copy_paste)
         self.split = split
         self.config = config
@@ -69,7 +58,7 @@ class TrainingSet(data.Dataset[Sample]):
         self.mosaic = Canvas((max(canvas.size),) * 2, canvas.resize)
         self.seed = seed
         self.epoch = 0
-        self._cache = ImageCache()
+        self._source = Decoded() if pixels is None else pixels
         self._transform = training_transform(config.augment, canvas)
         copies = [(r, c + 1) for c in range(config.copy_paste.copies) for r in split.images]
         # Only the first paste is planned here: an image without any is left out.
@@ -119,7 +108,7 @@ class TrainingSet(data.Dataset[Sample]):
             pastes = list(self._copy(record, copy))
         elif rng.random() < self.config.copy_paste.probability:
             pastes = list(self._pastes(record, rng))
-        image = blanked(self._cache.get(record), self.split.annotations[record.id])
+        image = blanked(self._source.get(record), self.split.annotations[record.id])
         image = paint(image, pastes) if pastes else image
         return tv_tensors.Image(image), self._target(record, pastes)
 
