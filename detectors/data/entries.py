@@ -129,7 +129,7 @@ def inspect_images(table: Table[ImageRecord], folder: Path) -> dict[int, ImageFi
                     width, height = facts.displayed
                     table.records[record.id] = replace(record, width=width, height=height)
                 name = record.path.relative_to(folder).as_posix()
-                files[record.id] = ImageFile(name, facts.bytes, facts.sha256)
+                files[record.id] = ImageFile(name, facts.bytes, facts.sha256, facts.look)
             else:
                 fix = "replace it by an intact image, or remove the entry and its annotations"
                 table.reject(record.id, str(facts), fix)

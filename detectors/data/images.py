@@ -15,6 +15,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torchvision.transforms.v2 import functional
 
+from detectors.data.records import LOOK_SIDE
 from searchspace.errors import InputError
 
 Size = tuple[int, int]
@@ -42,12 +43,14 @@ class ImageError(InputError):
 @dataclass(frozen=True)
 class ImageFacts:
     """The facts of an image file: sizes as (width, height) in pixels before and after the EXIF
-    orientation is applied, its length in bytes, and the SHA-256 of its content in hex."""
+    orientation is applied, its length in bytes, the SHA-256 of its content in hex, and its look
+    (`ImageFile.look`)."""
 
     stored: Size
     displayed: Size
     bytes: int
     sha256: str
+    look: bytes
 
 
 def load_image(path: Path, width: int, height: int) -> torch.Tensor:
@@ -88,7 +91,13 @@ def inspect_image(path: Path) -> ImageFacts:
         handle.seek(0)
         image, orientation = _decode(path, handle)
         length = os.fstat(handle.fileno()).st_size
-    return ImageFacts(image.size, _displayed(image.size, orientation), length, digest)
+    displayed = _displayed(image.size, orientation)
+    return ImageFacts(image.size, displayed, length, digest, _look(image))
+
+
+def _look(image: Image.Image) -> bytes:
+    sides = (LOOK_SIDE, LOOK_SIDE)
+    return image.resize(sides, Image.Resampling.BILINEAR, reducing_gap=3.0).convert("L").tobytes()
 
 
 def size_mismatch(declared: Size, stored: Size, displayed: Size) -> str | None:
