@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from detectors.data.reader import DataSource, Entries, Reader, Split, register_reader
+from detectors.data.coco_layouts import Files, find_files, root_of, split_images, usual_files
+from detectors.data.reader import Entries, Reader, register_reader
+from detectors.data.source import DataSource, Split
 from detectors.data.validation import DataError, Entry, Problem
 from searchspace.reading import Unreadable, read_json, shown
 
@@ -20,22 +22,31 @@ class Coco(Reader):
     """COCO's instances, one file for each split (Lin et al., Microsoft COCO, 2014)."""
 
     name = "coco"
+    title = "COCO"
+    annotations = "COCO's JSON file"
     layout = (
         "train/ and val/ with the images, annotations/instances_train.json and "
         "annotations/instances_val.json"
     )
 
     def recognises(self, folder: Path) -> bool:
-        source = self.source(folder)
-        return source.train.annotations.is_file() or source.val.annotations.is_file()
+        return bool(find_files(folder))
 
     def source(self, folder: Path) -> DataSource:
-        return DataSource(
-            *(
-                Split(folder / name, folder / "annotations" / f"instances_{name}.json", self.name)
-                for name in ("train", "val")
-            )
-        )
+        found = find_files(folder)
+        return _source(folder, found[0] if found else usual_files(folder))
+
+    def sources(self, place: Path) -> list[DataSource]:
+        if place.is_dir():
+            return [_source(place, files) for files in find_files(place)]
+        if not self.takes(place):
+            return []
+        root = root_of(place)
+        found = [files for files in find_files(root) if place in files.files.values()]
+        return [_source(root, found[0] if found else Files(place.name, {"": place}))]
+
+    def takes(self, annotations: Path) -> bool:
+        return annotations.suffix.lower() == ".json" and annotations.is_file()
 
     def entries(self, split: Split, problems: list[Problem]) -> Entries:
         document = read_document(split.annotations)
@@ -45,6 +56,23 @@ class Coco(Reader):
         )
         given = (len(document["images"]), len(document["annotations"]))
         return Entries(images, categories, annotations, given)
+
+
+def _source(root: Path, files: Files) -> DataSource:
+    """Both splits of COCO files; where there is one file, it is the training data."""
+    train = files.member("train") or files.member("") or _other(files, "train")
+    val = files.member("val") or _other(files, "val")
+    splits = (Split(split_images(root, file), file, Coco.name) for file in (train, val))
+    return DataSource(*splits, files.layout)
+
+
+def _other(files: Files, split: str) -> Path:
+    """Where the file of a split that does not exist would be."""
+    there = next(iter(files.files.values()))
+    if "*" not in files.pattern:
+        return there
+    root = there.parents[files.pattern.count("/")]
+    return root / files.pattern.replace("*", split)
 
 
 def read_entries(

@@ -1,4 +1,4 @@
-"""What a data reader is: the contract, where a split lies, and the registry."""
+"""What a data reader is: the contract of what finds and reads the data of one format."""
 
 from __future__ import annotations
 
@@ -8,60 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from detectors.data.validation import DataError, Entry, Problem
-from searchspace.names import Names, check_implemented
+from detectors.data.source import READERS, DataSource, Split, absent
+from detectors.data.validation import Entry, Problem
+from searchspace.names import check_implemented
 
 R = TypeVar("R", bound="type[Reader]")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where one split lies, as it is given, and as a study stores it.
-
-    Both paths become absolute with links resolved, because a trial may run in another working
-    directory.
-
-    Attributes:
-        images: the folder that its images lie in, or in folders below.
-        annotations: the file that says what is on them, from which a reader finds others, or a
-            folder of such files.
-        reader: the name of the reader of its format.
-    """
-
-    images: Path
-    annotations: Path
-    reader: str = "coco"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "images", Path(self.images).resolve())
-        object.__setattr__(self, "annotations", Path(self.annotations).resolve())
-        READERS.check(self.reader)
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """The split that a detector is trained on, and the one that it is validated on."""
-
-    train: Split
-    val: Split
-
-    @classmethod
-    def from_folder(cls, folder: Path | str) -> DataSource:
-        """The data in a folder, whose format is that of the one reader that recognises it.
-
-        Raises:
-            DataError: no reader does, or several do, or a part of the data does not exist.
-        """
-        root = Path(folder).resolve()
-        name = "''" if folder == "" else str(root)
-        what = "is not a path" if folder == "" else _absent(root, root.is_dir(), "not a folder")
-        if what:
-            raise DataError([Problem(name, "data folder", what, _known_layouts())])
-        reader = _reader_of(root)
-        source = reader.source(root)
-        if missing := reader.missing(source.train) + reader.missing(source.val):
-            raise DataError(missing)
-        return source
 
 
 @dataclass(frozen=True)
@@ -121,6 +72,8 @@ class Reader(ABC):
     Attributes:
         name: what studies call it.
         layout: what must lie in a folder of its format, for messages.
+        title: what people call the format; the name by default.
+        annotations: what `takes` takes, for messages.
         states_sizes: whether the format states width and height of each image. Where they are
             stated, they are compared with the file, and otherwise taken from it.
         flags_difficult: whether annotations may be `difficult`; where not, the word means nothing.
@@ -128,6 +81,8 @@ class Reader(ABC):
 
     name: ClassVar[str]
     layout: ClassVar[str]
+    title: ClassVar[str] = ""
+    annotations: ClassVar[str] = ""
     states_sizes: ClassVar[bool] = True
     flags_difficult: ClassVar[bool] = False
 
@@ -158,6 +113,20 @@ class Reader(ABC):
             DataError, Unreadable: a file cannot be read at all; see `searchspace.reading`.
         """
 
+    def sources(self, place: Path) -> Sequence[DataSource]:
+        """All data of the format at a place that exists: a folder, or a file of the format.
+
+        By default one in a folder that the reader recognises. A reader that knows several layouts
+        says which one it found (`DataSource.layout`). No error is raised: what cannot be read is
+        reported when it is read.
+        """
+        return [self.source(place)] if place.is_dir() and self.recognises(place) else []
+
+    def takes(self, annotations: Path) -> bool:
+        """Whether the annotations of a split, a file or a folder, are of the format. By default
+        they are found in a folder only, and not given by a path of their own."""
+        return False
+
     def missing(self, split: Split) -> list[Problem]:
         """A problem for each part of a split that does not exist."""
         return missing_parts(split, self.layout)
@@ -171,18 +140,14 @@ def missing_parts(split: Split, layout: str, in_folder: bool = False) -> list[Pr
         in_folder: `split.annotations` is a folder of files.
     """
     images, given = split.images, split.annotations
-    absent = _absent(images, images.is_dir(), "not a folder")
+    lacks_images = absent(images, images.is_dir(), "not a folder")
     if in_folder:
-        kind, lacking = "folder", _absent(given, given.is_dir(), "not a folder")
+        kind, lacking = "folder", absent(given, given.is_dir(), "not a folder")
     else:
-        kind, lacking = "file", _absent(given, given.is_file(), "not a file")
-    parts = ((images, "image folder", absent), (given, f"annotation {kind}", lacking))
+        kind, lacking = "file", absent(given, given.is_file(), "not a file")
+    parts = ((images, "image folder", lacks_images), (given, f"annotation {kind}", lacking))
     fix = f"expected layout: {layout}"
     return [Problem(str(path), part, what, fix) for path, part, what in parts if what]
-
-
-READERS: Names[Reader] = Names("data reader")
-"""Every reader by its name."""
 
 
 def register_reader(reader: R) -> R:
@@ -195,28 +160,3 @@ def register_reader(reader: R) -> R:
     check_implemented(f"data reader {reader.__name__}", reader, ("name", "layout"))
     READERS.register(reader.name, reader())
     return reader
-
-
-def _reader_of(folder: Path) -> Reader:
-    """The one reader that recognises a folder; raises `DataError`."""
-    found = [reader for reader in READERS.values() if reader.recognises(folder)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        what, fix = "has no known layout", _known_layouts()
-    else:
-        what = f"is laid out for the readers {' and '.join(reader.name for reader in found)}"
-        fix = "keep the files of one format"
-    raise DataError([Problem(str(folder), "data folder", what, fix)])
-
-
-def _absent(path: Path, usable: bool, otherwise: str) -> str | None:
-    """What is wrong with a path that is not usable."""
-    if usable:
-        return None
-    return f"is {otherwise}" if path.exists() else "does not exist"
-
-
-def _known_layouts() -> str:
-    layouts = "; or ".join(f"{reader.layout} ({name})" for name, reader in READERS.items())
-    return f"expected layout: {layouts}; a plugin's is known with --plugin"

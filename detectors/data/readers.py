@@ -1,17 +1,12 @@
 """Data readers: the formats of annotated images that can be found in a folder and read."""
 
 from detectors.data import coco, tt100k, visdrone, voc
-from detectors.data.reader import (
-    READERS,
-    DataSource,
-    Entries,
-    Reader,
-    Split,
-    register_reader,
-)
+from detectors.data.reader import READERS, Entries, Reader, register_reader
+from detectors.data.source import Cut, DataSource, Split
 
 __all__ = [
     "READERS",
+    "Cut",
     "DataSource",
     "Entries",
     "Reader",

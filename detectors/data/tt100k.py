@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detectors.data.looking import head
 from detectors.data.reader import (
-    DataSource,
     Entries,
     Reader,
-    Split,
     category_entries,
     register_reader,
 )
+from detectors.data.source import DataSource, Split
 from detectors.data.validation import DataError, Entry, Problem, finite_number
 from searchspace.reading import read_json, read_text, shown
 
@@ -26,6 +27,7 @@ BENCHMARK_CLASSES = (
 """The 45 with 100 instances or more, which the benchmark scores and papers train on."""
 
 FILES = ("annotations.json", "annotations_all.json")
+_IMAGES = re.compile(r'"imgs"\s*:\s*{')
 LIST = "ids.txt"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -40,12 +42,17 @@ class Tt100k(Reader):
     """
 
     name = "tt100k"
+    title = "TT100K"
+    annotations = "annotations.json with imgs"
     layout = "annotations.json, train/ and test/, each with the images and ids.txt"
     states_sizes = False
 
     def recognises(self, folder: Path) -> bool:
         root = _root(folder)
         return _file(root).is_file() and any((root / p / LIST).is_file() for p in ("train", "test"))
+
+    def takes(self, annotations: Path) -> bool:
+        return annotations.suffix == ".json" and bool(_IMAGES.search(head(annotations)))
 
     def source(self, folder: Path) -> DataSource:
         root = _root(folder)

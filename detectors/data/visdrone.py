@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from detectors.data.image_files import in_parallel, names_by_stem
+from detectors.data.looking import first_line
 from detectors.data.reader import (
-    DataSource,
     Entries,
     Reader,
-    Split,
     category_entries,
     missing_parts,
     register_reader,
 )
+from detectors.data.source import DataSource, Split
 from detectors.data.validation import Entry, Problem
 from searchspace.reading import Unreadable, read_text, shown
 
@@ -37,11 +37,16 @@ class VisDrone(Reader):
     """
 
     name = "visdrone"
+    title = "VisDrone"
+    annotations = "a folder of its text files"
     layout = "VisDrone2019-DET-train/ and VisDrone2019-DET-val/, each with images/ and annotations/"
     states_sizes = False
 
     def recognises(self, folder: Path) -> bool:
         return any(_part(folder, name).is_dir() for name in ("train", "val"))
+
+    def takes(self, annotations: Path) -> bool:
+        return "," in first_line(annotations, ".txt")
 
     def source(self, folder: Path) -> DataSource:
         parts = (_part(folder, name) for name in ("train", "val"))

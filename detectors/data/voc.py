@@ -10,13 +10,12 @@ from pathlib import Path
 
 from detectors.data.image_files import SUFFIXES, in_parallel, names_by_stem
 from detectors.data.reader import (
-    DataSource,
     Entries,
     Reader,
-    Split,
     category_entries,
     register_reader,
 )
+from detectors.data.source import DataSource, Split
 from detectors.data.validation import Entry, Problem
 from searchspace.reading import Unreadable, read_text, shown
 

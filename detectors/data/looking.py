@@ -1,0 +1,123 @@
+"""What lies in a folder that no reader recognises, for the message that says so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detectors.data.image_files import SUFFIXES
+
+LISTED = 12
+"""The most entries of a folder that are listed."""
+
+ANNOTATIONS = {".json", ".xml", ".txt", ".yaml", ".yml", ".csv"}
+
+TOKENS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""What names of files and folders call a split."""
+
+_TOKEN = re.compile(
+    rf"(?<![A-Za-z])({'|'.join(t for ts in TOKENS.values() for t in ts)})(?![A-Za-z])",
+    re.IGNORECASE,
+)
+
+
+def split_in(name: str) -> tuple[str, str] | None:
+    """The split that a name speaks of, and the name with a `*` in its place.
+
+    `instances_train2017` is of `train`, and `instances_*2017`; None where it speaks of none.
+    """
+    found = list(_TOKEN.finditer(name))
+    if not found:
+        return None
+    last = found[-1]
+    split = next(s for s, tokens in TOKENS.items() if last[0].lower() in tokens)
+    return split, f"{name[: last.start()]}*{name[last.end() :]}"
+
+
+def contents(folder: Path) -> str:
+    """What lies in a folder, in words: its files, and how many of a kind lie in its folders."""
+    entries = _entries(folder)
+    if not entries:
+        return "it is empty"
+    words = [
+        f"{entry.name}/ ({_counted(entry)})" if entry.is_dir() else entry.name
+        for entry in entries[:LISTED]
+    ]
+    rest = len(entries) - LISTED
+    return f"there are {', '.join(words)}{f' and {rest} more' if rest > 0 else ''}"
+
+
+def four_options(root: Path) -> str:
+    """The four options for images and annotations, filled in where names say what is meant."""
+    folders = [root, *_folders(root)]
+    images = [f for f in folders if any(_is(p, SUFFIXES) for p in _entries(f))]
+    files = [p for f in folders for p in _entries(f) if _is(p, {".json", ".yaml", ".yml"})]
+    files += [f for f in folders if any(_is(p, {".xml", ".txt"}) for p in _entries(f))]
+    parts = []
+    for split in ("train", "val"):
+        for kind, found, unknown in (("images", images, "FOLDER"), ("annotations", files, "FILE")):
+            path = next((p for p in found if _speaks_of(p, root, split)), unknown)
+            parts.append(f"--{split}-{kind} {path}")
+    return " ".join(parts)
+
+
+def _speaks_of(path: Path, root: Path, split: str) -> bool:
+    found = split_in(path.relative_to(root).as_posix())
+    return bool(found) and found[0] == split
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """The folders in a folder, and those in them."""
+    for folder in filter(Path.is_dir, _entries(root)):
+        yield folder
+        yield from filter(Path.is_dir, _entries(folder))
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return []
+    return [folder / name for name in names]
+
+
+def _is(path: Path, suffixes: set[str] | frozenset[str]) -> bool:
+    return path.suffix.lower() in suffixes
+
+
+def _counted(folder: Path) -> str:
+    kinds = Counter(_kind(path) for path in _entries(folder))
+    return ", ".join(f"{n:,} {kind if n == 1 else f'{kind}s'}" for kind, n in kinds.items()) or (
+        "empty"
+    )
+
+
+def _kind(path: Path) -> str:
+    if _is(path, SUFFIXES):
+        return "image"
+    if _is(path, ANNOTATIONS):
+        return f"{path.suffix.lower()[1:].upper()} file"
+    return "folder" if path.is_dir() else "other file"
+
+
+def head(file: Path, size: int = 2**18) -> str:
+    """The beginning of a text file; empty if it cannot be read."""
+    try:
+        with file.open("rb") as handle:
+            return handle.read(size).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def first_line(folder: Path, suffix: str) -> str:
+    """The first line of the first file with a suffix that is not empty; '' where there is none."""
+    files = (path for path in _entries(folder) if path.suffix == suffix)
+    texts = (head(file, 2**12).strip() for file in files)
+    return next((text.splitlines()[0] for text in texts if text), "")
