@@ -18,6 +18,14 @@ def on_axes(number: float | tuple[float, float]) -> str:
     return TIMES.join(f"{x:g}" for x in numbers)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts: `1 image`, `1,200 images`, `2 categories`."""
+    if number == 1:
+        return f"1 {noun}"
+    ends = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+    return f"{number:,} {plural or ends}"
+
+
 def percent(share: float) -> str:
     """A share as a whole number of percent: `40 %`."""
     return f"{100 * share:.0f} %"

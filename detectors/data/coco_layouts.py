@@ -103,16 +103,14 @@ def _image_folders(root: Path, file: Path) -> Iterator[Path]:
     """Where the images of a file may lie, the most likely first."""
     beside = file.parent != root and file.parent.name not in PLACES
     if beside:
-        yield from (file.parent / "images", file.parent) if _has_folder(file) else (file.parent,)
+        within = (file.parent / folder for folder in IMAGE_FOLDERS)
+        yield from (folder for folder in within if folder.is_dir())
+        yield file.parent
     for name in _split_folders(file.stem):
         yield root / name
         yield from (root / folder / name for folder in IMAGE_FOLDERS)
     yield from (root / folder for folder in IMAGE_FOLDERS)
     yield root
-
-
-def _has_folder(file: Path) -> bool:
-    return (file.parent / "images").is_dir()
 
 
 def _split_folders(stem: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors.data.image_files import SUFFIXES
+from searchspace.words import counted
 
 LISTED = 12
 """The most entries of a folder that are listed."""
@@ -46,12 +47,14 @@ def contents(folder: Path) -> str:
     entries = _entries(folder)
     if not entries:
         return "it is empty"
-    words = [
-        f"{entry.name}/ ({_counted(entry)})" if entry.is_dir() else entry.name
-        for entry in entries[:LISTED]
-    ]
-    rest = len(entries) - LISTED
-    return f"there are {', '.join(words)}{f' and {rest} more' if rest > 0 else ''}"
+    folders = [entry for entry in entries if entry.is_dir()]
+    words = [f"{folder.name}/ ({_counted(_entries(folder))})" for folder in folders[:LISTED]]
+    rest = len(folders) - LISTED
+    words += [counted(rest, "more folder")] if rest > 0 else []
+    files = [entry for entry in entries if entry not in folders]
+    few = len(files) <= LISTED // 2
+    words += [file.name for file in files] if few else [_counted(files)]
+    return f"there are {', '.join(words)}"
 
 
 def four_options(root: Path) -> str:
@@ -92,11 +95,9 @@ def _is(path: Path, suffixes: set[str] | frozenset[str]) -> bool:
     return path.suffix.lower() in suffixes
 
 
-def _counted(folder: Path) -> str:
-    kinds = Counter(_kind(path) for path in _entries(folder))
-    return ", ".join(f"{n:,} {kind if n == 1 else f'{kind}s'}" for kind, n in kinds.items()) or (
-        "empty"
-    )
+def _counted(paths: Sequence[Path]) -> str:
+    kinds = Counter(map(_kind, paths))
+    return ", ".join(counted(number, kind) for kind, number in kinds.items()) or "empty"
 
 
 def _kind(path: Path) -> str:

@@ -13,6 +13,7 @@ from detectors.data.entries import (
     read_categories,
     read_images,
 )
+from detectors.data.held_out import part_of
 from detectors.data.image_files import image_files
 from detectors.data.reader import missing_parts
 from detectors.data.readers import READERS, DataSource, Entries, Reader, Split
@@ -34,6 +35,8 @@ def read_split(split: Split, skip_bad: bool = False) -> Dataset:
         DataError: with every problem found. With `skip_bad`, only if the folder or the lists of the
             file are missing, no image or no category is left, or boxes are not in pixels.
     """
+    if split.cut:
+        return part_of(read_split(split.whole, skip_bad), split, split.cut)
     reader = READERS[split.reader]
     if missing := reader.missing(split):
         raise DataError(missing)
@@ -143,6 +146,20 @@ def read_source(source: DataSource, skip_bad: bool = False) -> tuple[Dataset, Da
         DataError: with the problems of both; also if their categories differ, or if all boxes of
             train are ignore regions.
     """
+    train, val = _both(source, skip_bad)
+    problems = _unlike_categories(source, train, val) + _no_boxes(source, train)
+    if problems:
+        raise DataError(problems)
+    return train, val
+
+
+def _both(source: DataSource, skip_bad: bool) -> tuple[Dataset, Dataset]:
+    """Train and val; what both are cut from is read once."""
+    cuts = [split.cut for split in (source.train, source.val) if split.cut]
+    if len(cuts) == 2 and source.train.whole == source.val.whole:
+        whole = read_split(source.train.whole, skip_bad)
+        train, val = (part_of(whole, source.train, cut) for cut in cuts)
+        return train, val
     splits: list[Dataset] = []
     problems: list[Problem] = []
     for split in (source.train, source.val):
@@ -153,9 +170,6 @@ def read_source(source: DataSource, skip_bad: bool = False) -> tuple[Dataset, Da
     if problems:  # One file may hold both splits, and its problems count once.
         raise DataError(dict.fromkeys(problems))
     train, val = splits
-    problems = _unlike_categories(source, train, val) + _no_boxes(source, train)
-    if problems:
-        raise DataError(problems)
     return train, val
 
 

@@ -20,7 +20,7 @@ from launch.cli.from_fields import with_options
 from launch.cli.options import FolderOrFile, Seed
 from launch.cli.terminal import console
 from launch.study.search_settings import DataOptions
-from launch.trial.data import TrialData
+from launch.trial.data import TrialData, found_in_words
 from launch.trial.preconditions import check_objects
 
 MOST_SIDE = 8192
@@ -64,7 +64,9 @@ def check_command(source: FolderOrFile, data: DataOptions) -> None:
         train, val = read_source(found, data.skip_bad)
         _say_checked(found.train, train)
         _say_checked(found.val, val)
-        check_objects(TrialData(train, val))
+        both = TrialData(train, val)
+        console.say(found_in_words(found, both))
+        check_objects(both)
 
 
 def _say_checked(split: Split, read: Dataset) -> None:

@@ -15,7 +15,7 @@ from launch.cli.bugs import bugs_kept_in
 from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
 from launch.cli.terminal import console, errors
-from launch.trial.data import TrialData, dropped_in_words
+from launch.trial.data import TrialData, dropped_in_words, found_in_words
 from launch.trial.initial_weights import WEIGHTS, replaces_weights, trial_with_weights
 from searchspace import TrialConfig
 from searchspace.errors import InputError
@@ -59,7 +59,7 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     # Without a folder given, its name follows from the data.
     with bugs_kept_in(options.out) if options.out else nullcontext():
         data = TrialData.read(source, options.skip_bad)
-    for words in dropped_in_words(data):
+    for words in (found_in_words(source, data), *dropped_in_words(data)):
         say(words)
     is_file = Path(name).is_file()
     if not is_file and not sets(options.settings, NUM_CLASSES):

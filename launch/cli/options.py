@@ -24,13 +24,21 @@ OutFolder = Annotated[Path, BeforeValidator(option_types.out_folder)]
 OutFile = Annotated[Path, BeforeValidator(option_types.out_file)]
 """Fields of the models of options that are paths."""
 
+InPath = Annotated[Path, BeforeValidator(option_types.path)]
+
 _images = Annotated[
     InFolder | None,
     Option("FOLDER"),
     Field(description="Folder of images, in place of --data."),
 ]
 _annotations = Annotated[
-    InFile | None, Option("FILE"), Field(description="COCO file, in place of --data.")
+    InPath | None,
+    Option("PATH"),
+    Field(
+        description="Annotations in any known format, in place of --data: COCO's JSON, YOLO's "
+        "data.yaml or a folder of its labels, a folder of Pascal VOC's XML files or one of its "
+        "lists."
+    ),
 ]
 
 
@@ -40,16 +48,37 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, title="Options", allow_inf_nan=False)
 
 
-class DataPaths(Options):
-    """Where training and validation data lie."""
+class DataPlace(Options):
+    """Where annotated images lie, to be found by looking."""
 
     model_config = ConfigDict(title="Data")
 
-    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
+    data: Annotated[InPath | None, Option("FOLDER|FILE")] = Field(
         default=None,
-        description="Folder of a known layout, such as COCO's: train/, val/, "
-        "annotations/instances_{train,val}.json.",
+        description="Folder of a known layout, such as COCO's, Roboflow's, YOLO's or Pascal VOC's; "
+        "or COCO's training annotations, or a data.yaml.",
     )
+    val_share: Annotated[float | None, Option("SHARE")] = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Hold out this share of the training images for validation, such as 0.2, where "
+        "there is no validation split; copies of one image stay together.",
+    )
+
+    def found(self) -> DataSource:
+        """The data that are found at --data."""
+        # Only here: a help text needs no torch.
+        from detectors.data.readers import DataSource
+
+        if self.data is None:
+            raise ValueError("options were not checked")
+        return DataSource.from_folder(self.data, self.val_share)
+
+
+class DataPaths(DataPlace):
+    """Where training and validation data lie."""
+
     train_images: _images = None
     train_annotations: _annotations = None
     val_images: _images = None
@@ -60,24 +89,34 @@ class DataPaths(Options):
         # Only here: a help text needs no torch.
         from detectors.data.readers import DataSource, Split
 
-        paths = (self.train_images, self.train_annotations, self.val_images, self.val_annotations)
-        given = [path for path in paths if path is not None]
-        if self.data and given:
+        train, val = (
+            [path for path in paths if path is not None]
+            for paths in (
+                (self.train_images, self.train_annotations),
+                (self.val_images, self.val_annotations),
+            )
+        )
+        if self.data and train + val:
             raise typer.BadParameter(
                 "give either it or the four explicit paths", param_hint="--data"
             )
         if self.data:
-            return DataSource.from_folder(self.data)
-        if not given:
-            return None
-        if len(given) < len(paths):
+            return self.found()
+        if len(train) == 2 and not val and self.val_share:
+            return DataSource.cut_from(Split.at(*train), self.val_share)
+        if self.val_share:
             raise typer.BadParameter(
-                "give all of --train-images, --train-annotations, --val-images, --val-annotations"
+                "it needs --data, or --train-images and --train-annotations alone",
+                param_hint="--val-share",
             )
-        train_images, train_annotations, val_images, val_annotations = given
-        return DataSource(
-            Split(train_images, train_annotations), Split(val_images, val_annotations)
-        )
+        if not train + val:
+            return None
+        if len(train + val) < 4:
+            raise typer.BadParameter(
+                "give all of --train-images, --train-annotations, --val-images, "
+                "--val-annotations; or the first two and --val-share"
+            )
+        return DataSource(Split.at(*train), Split.at(*val))
 
     def needed_source(self) -> DataSource:
         """The same; a usage error where the options name no data."""
@@ -87,14 +126,9 @@ class DataPaths(Options):
         return source
 
 
-class FolderOrFile(Options):
-    """Annotated images: a folder with training and validation data, or one COCO file."""
+class FolderOrFile(DataPlace):
+    """Annotated images: a place with training and validation data, or one split."""
 
-    model_config = ConfigDict(title="Data")
-
-    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Folder of a known layout, such as COCO's or Pascal VOC's."
-    )
     images: _images = None
     annotations: _annotations = None
 
@@ -106,10 +140,11 @@ class FolderOrFile(Options):
         if bool(self.data) == bool(self.images or self.annotations):
             raise typer.BadParameter("give --data, or --images and --annotations")
         if self.data:
-            return DataSource.from_folder(self.data)
+            return self.found()
         if not (self.images and self.annotations):
             raise typer.BadParameter("give both --images and --annotations")
-        return Split(self.images, self.annotations)
+        split = Split.at(self.images, self.annotations)
+        return DataSource.cut_from(split, self.val_share) if self.val_share else split
 
 
 class StudyPlace(Options):

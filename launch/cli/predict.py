@@ -9,7 +9,6 @@ import typer
 from pydantic import ConfigDict, Field
 
 from detectors.data.dataset import Dataset
-from detectors.data.readers import DataSource
 from detectors.data.reading import read_split, read_unannotated
 from detectors.detector import Detector
 from detectors.evaluate import detect_split
@@ -18,7 +17,7 @@ from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.names import saved_model
-from launch.cli.options import DeviceOption, InFile, InFolder, Options, SavedDetector
+from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, SavedDetector
 from launch.cli.terminal import console
 from launch.study.options import Option
 from launch.study.search_settings import DataOptions
@@ -27,14 +26,11 @@ from launch.trial.run import pick_device
 VOC_FILES = VOC_FILE.format("*")
 
 
-class ImageOptions(Options):
+class ImageOptions(DataPlace):
     """The images, and what their ids and those of the classes are."""
 
     model_config = ConfigDict(title="Images")
 
-    data: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Data folder of a known layout, whose validation images are used."
-    )
     images: Annotated[InFolder | None, Option("FOLDER")] = Field(
         default=None, description="Folder of images, in place of --data."
     )
@@ -50,6 +46,8 @@ class ImageOptions(Options):
             raise typer.BadParameter("give either --data or --images")
         if self.data and self.annotations:
             raise typer.BadParameter("it goes with --images only", param_hint="--annotations")
+        if self.val_share and not self.data:
+            raise typer.BadParameter("it goes with --data only", param_hint="--val-share")
         if needs_ids and not (self.data or self.annotations):
             raise typer.BadParameter(
                 "COCO's ids of images and categories are in a file: give --annotations, such as "
@@ -58,7 +56,7 @@ class ImageOptions(Options):
 
     def read(self, detector: Detector | Deployed, skip_bad: bool) -> Dataset:
         if self.data:
-            return read_split(DataSource.from_folder(self.data).val, skip_bad)
+            return read_split(self.found().val, skip_bad)
         if self.images is None:
             raise ValueError("options were not checked")
         count = detector.config.num_classes

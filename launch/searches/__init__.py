@@ -32,7 +32,7 @@ from launch.study.settings import (
 )
 from launch.study.study import OnEnd, Study, open_study, read_records
 from launch.study.warm_start import read_known
-from launch.trial.data import TrialData, dropped_in_words, given_path
+from launch.trial.data import TrialData, dropped_in_words, found_in_words, given_path
 from launch.trial.errors import SettingsError
 from launch.trial.given_teacher import with_teacher
 from launch.trial.initial_weights import make_sure, with_weights
@@ -197,7 +197,8 @@ def _found(
         space = _with_form(space, asked.resources.device)
     dropped, fingerprint = dropped_in_words(read), fingerprint_of(read)
     known = tuple(read_known(path, space, asked.figures) for path in asked.start.warm_start)
-    for words in (*dropped, *(results.in_words(fingerprint) for results in known)):
+    found = found_in_words(source, read)
+    for words in (found, *dropped, *(results.in_words(fingerprint) for results in known)):
         say(words)
     settings = settings_of(
         asked,

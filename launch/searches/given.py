@@ -20,7 +20,7 @@ from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
 from launch.study.study import OnEnd, open_study, read_records
-from launch.trial.data import TrialData, TrialError, dropped_in_words, given_path
+from launch.trial.data import TrialData, TrialError, dropped_in_words, found_in_words, given_path
 from launch.trial.errors import SettingsError
 from launch.trial.initial_weights import make_sure, trials_with_weights
 from launch.trial.preconditions import check_fits, check_objects
@@ -148,7 +148,7 @@ def _run(
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
     read = TrialData.read(source, asked.data.skip_bad)
     settings = _settings(given, asked, source, read, driver)
-    for words in settings.dropped:
+    for words in (found_in_words(source, read), *settings.dropped):
         say(words)
     with (
         interruptible(),

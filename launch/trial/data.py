@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
+from searchspace.reading import shown
+from searchspace.words import counted, joined, percent
 
 NAMED = 5
 """The most dropped entries that are named."""
@@ -47,6 +50,17 @@ def _named(split: Dataset) -> str:
     return ", ".join([*labels[:NAMED], *(["..."] if len(labels) > NAMED else [])])
 
 
+def found_in_words(source: DataSource, data: TrialData) -> str:
+    """What was found, such as `COCO 2017 layout, 118,287 + 5,000 images, 80 classes`, and the
+    classes without an object, for each of which a head has outputs all the same."""
+    images = f"{len(data.train.images):,} + {len(data.val.images):,} images"
+    if source.val.cut:
+        images += f" ({percent(source.val.cut.val_share)} held out for validation)"
+    words = joined(source.format, images, counted(data.train.num_classes, "class", "classes"))
+    empty = [shown(name) for name in data.unused_classes]
+    return words + (f"; no object is of {' or '.join(empty)}" if empty else "")
+
+
 @dataclass(frozen=True)
 class TrialData:
     """Both splits, read and checked once and then used by any number of trials."""
@@ -65,6 +79,15 @@ class TrialData:
         if isinstance(data, TrialData):
             return data
         return cls.read(data if isinstance(data, DataSource) else DataSource.from_folder(data))
+
+    @property
+    def unused_classes(self) -> tuple[str, ...]:
+        """The classes that no object is of, in training or validation."""
+        annotated = itertools.chain.from_iterable(
+            items for split in (self.train, self.val) for items in split.annotations.values()
+        )
+        used = {item.category_id for item in annotated if not item.iscrowd}
+        return tuple(c.name for c in self.train.categories if c.id not in used)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from searchspace.errors import InputError
 from searchspace.geometry import Canvas
 from searchspace.initial_weights import check_start
 from searchspace.reading import in_words, shown
+from searchspace.words import counted
 
 Fault = Callable[[TrialConfig, TrialData], str | None]
 """Returns what is wrong with a configuration on data, with the field and the fix, or None."""
@@ -174,10 +175,12 @@ def _kinds(forced: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _classes(config: TrialConfig, data: TrialData) -> str | None:
     if config.detector.num_classes == data.train.num_classes:
         return None
+    unused = data.unused_classes
+    note = f", or remove {' and '.join(unused)}, of which there is no object" if unused else ""
     return (
         f"detector.num_classes is {config.detector.num_classes}, but the data have "
-        f"{data.train.num_classes} categories ({', '.join(data.classes)}): set it to "
-        f"{data.train.num_classes}"
+        f"{counted(data.train.num_classes, 'category')} ({', '.join(data.classes)}): set it to "
+        f"{data.train.num_classes}{note}"
     )
 
 

@@ -175,8 +175,12 @@ def test_no_option_takes_an_empty_text(
     assert list(tmp_path.iterdir()) == []
 
 
-FOLDERS = ("--data", "--train-images", "--val-images", "--images", "--resume")
-FILES = ("--train-annotations", "--val-annotations", "--annotations", "--config")
+FOLDERS = ("--train-images", "--val-images", "--images", "--resume")
+FILES = (
+    ("data subset", "--annotations"),
+    ("predict", "--annotations"),
+    ("data preview", "--config"),
+)
 
 
 def test_a_file_is_not_a_folder_and_a_folder_not_a_file(
@@ -189,7 +193,7 @@ def test_a_file_is_not_a_folder_and_a_folder_not_a_file(
         if option in FOLDERS:
             code, text = parse(*COMMANDS[command], option, "file")
             assert (code, "is a file; give a folder" in text) == (2, True), (command, option, text)
-        if option in FILES:
+        if (command, option) in FILES:
             code, text = parse(*COMMANDS[command], option, "folder")
             assert (code, "is a folder; give a file" in text) == (2, True), (command, option, text)
     for command in ("search", "trial", "ladder"):
