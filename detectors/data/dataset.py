@@ -7,7 +7,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -52,6 +52,15 @@ class Dataset:
     def num_classes(self) -> int:
         """Foreground classes."""
         return len(self.categories)
+
+    def without(self, images: Collection[int]) -> Dataset:
+        """The same split without the images of these ids and their annotations."""
+        return replace(
+            self,
+            images=tuple(image for image in self.images if image.id not in images),
+            annotations={k: v for k, v in self.annotations.items() if k not in images},
+            files={key: file for key, file in self.files.items() if key not in images},
+        )
 
     def label_of(self, category_id: int | None) -> int:
         """The label 1..num_classes of a category; raises KeyError for an unknown id or None."""

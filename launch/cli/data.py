@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from detectors.data.dataset import Dataset
+from detectors.data.health import data_health, oddities, split_figures, split_oddities
 from detectors.data.readers import Split
 from detectors.data.reading import read_source, read_split
 from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
@@ -21,6 +22,7 @@ from launch.cli.options import FolderOrFile, Seed
 from launch.cli.terminal import console
 from launch.study.search_settings import DataOptions
 from launch.trial.data import TrialData, found_in_words
+from launch.trial.health import warnings_of
 from launch.trial.preconditions import check_objects
 
 MOST_SIDE = 8192
@@ -59,7 +61,9 @@ def shapes_command(
 def check_command(source: FolderOrFile, data: DataOptions) -> None:
     found = source.read()
     if isinstance(found, Split):
-        _say_checked(found, read_split(found, data.skip_bad))
+        read = read_split(found, data.skip_bad)
+        _say_checked(found, read)
+        odd = split_oddities("given", split_figures(read))
     else:
         train, val = read_source(found, data.skip_bad)
         _say_checked(found.train, train)
@@ -67,6 +71,9 @@ def check_command(source: FolderOrFile, data: DataOptions) -> None:
         both = TrialData(train, val)
         console.say(found_in_words(found, both))
         check_objects(both)
+        odd = oddities(data_health(train, val))
+    for words in warnings_of(odd):
+        console.say(words)
 
 
 def _say_checked(split: Split, read: Dataset) -> None:
@@ -79,9 +86,11 @@ def _say_checked(split: Split, read: Dataset) -> None:
         "ignore regions": len(annotated) - len(objects),
     }
     more = "".join(f", {number} {name}" for name, number in numbers.items() if number)
+    counts = [sum(not a.iscrowd for a in items) for items in read.annotations.values()]
     console.say(
         f"{split.annotations}: {len(read.images)} images, {len(objects)} objects ({small} small"
-        f"{more}) of {read.num_classes} categories, {read.dropped_in_words()}"
+        f"{more}) of {read.num_classes} categories, {read.dropped_in_words()}; "
+        f"{counts.count(0)} images without an object, {max(counts)} objects on one at most"
     )
     for problem in read.skipped:
         console.say(f"dropped: {problem.entry}: {problem.what}")

@@ -11,11 +11,13 @@ from typing import Any
 
 import typer
 
+from detectors.data.health import oddities
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
 from launch.cli.terminal import console, errors
 from launch.trial.data import TrialData, dropped_in_words, found_in_words
+from launch.trial.health import health_of_trials, warnings_of
 from launch.trial.initial_weights import WEIGHTS, replaces_weights, trial_with_weights
 from searchspace import TrialConfig
 from searchspace.errors import InputError
@@ -58,13 +60,15 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     say = errors.say if options.as_json else console.say
     # Without a folder given, its name follows from the data.
     with bugs_kept_in(options.out) if options.out else nullcontext():
-        data = TrialData.read(source, options.skip_bad)
+        data = TrialData.read(source, options.skip_bad, options.drop_leaks)
     for words in (found_in_words(source, data), *dropped_in_words(data)):
         say(words)
     is_file = Path(name).is_file()
     if not is_file and not sets(options.settings, NUM_CLASSES):
         config = config.with_classes(data.train.num_classes)
     stem = Path(name).stem if is_file else name
+    for words in warnings_of(oddities(health_of_trials(data, [config]))):
+        say(words)
     return GivenTrial(
         config,
         data,

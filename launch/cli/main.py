@@ -53,7 +53,7 @@ COMMANDS = {
         "launch.cli.report:report_command",
         "Rebuild the front and the report of a study from stored results.",
     ),
-    "data": ("launch.cli.main:data", "Generate, check, reduce and preview data sets."),
+    "data": ("launch.cli.main:data", "Generate, check, report on, reduce and preview data sets."),
 }
 """By name, the place of each command and its help."""
 
@@ -65,6 +65,10 @@ DATA = {
     "check": (
         "launch.cli.data:check_command",
         "Check a data set as a search would; exits 0 when it can be used, 1 when not.",
+    ),
+    "report": (
+        "launch.cli.data_report:report_command",
+        "Write the health of a data set as a page: sizes, copies, leaks, fit of priors.",
     ),
     "subset": (
         "launch.cli.data:subset_command",

@@ -1,5 +1,4 @@
-"""The page of a study: `page.html` filled in. Jinja escapes every value, and control characters in
-names of classes, files and folders are made visible, so that they cannot reorder the text."""
+"""The page of a study: `page.html` filled in."""
 
 from __future__ import annotations
 
@@ -9,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from detectors.data.health import Health, leaks_in_words, oddities
 from detectors.timing.cost import Cost
 from launch.figures import (
     DEFAULT,
@@ -28,14 +27,14 @@ from launch.figures import (
 from launch.records import STATES, TrialRecord
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
+from launch.report.health import health_lines
 from launch.report.plot import front_plot
 from launch.report.published import Comparison
 from launch.report.rising import slope
 from launch.report.study import StudyView, headline
-from launch.report.words import show_seconds
+from launch.report.templates import environment
 from launch.trial.log import evidence
 from launch.trial.result import TrialResult
-from searchspace.reading import visible
 
 
 @dataclass(frozen=True)
@@ -103,22 +102,15 @@ def page(
     facts: Mapping[str, str],
     plugins: Sequence[str] = (),
     compared: Comparison | None = None,
+    health: Health | None = None,
 ) -> str:
     """The whole page as one HTML document."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.finalize = _plain
-    environment.filters.update(seconds=show_seconds)
+    jinja = environment()
     headings = {name: row.heading for name, row in FIGURES.items()}
-    names: dict[str, Any] = environment.globals
+    names: dict[str, Any] = jinja.globals
     names.update(show=show, headings=headings, remade=REMADE)
     names.update(published_heading=published_heading, show_published=show_published)
-    return environment.get_template("page.html").render(
+    return jinja.get_template("page.html").render(
         title=title,
         view=view,
         sentences=headline(view),
@@ -133,14 +125,10 @@ def page(
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
         compared=compared,
+        data=health_lines(health) if health else (),
+        odd=oddities(health) if health else (),
+        leaks=leaks_in_words(health) if health else "",
     )
-
-
-def _plain(value: object) -> object:
-    """A text without characters that could reorder the text around it; Jinja escapes it."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value, keep="\n")
-    return value
 
 
 def _rows(view: StudyView, folder: Path) -> Iterator[Row]:

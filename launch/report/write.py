@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detectors.data.health import Health
 from detectors.files import write_atomically
 from launch.figures import DEFAULT, FigureName
 from launch.files import FRONT_CSV, FRONT_JSON, PUBLISHED_CSV, PUBLISHED_JSON, REPORT_HTML
@@ -34,6 +35,7 @@ def write_report(
     objectives: tuple[FigureName, ...] = DEFAULT,
     plugins: Sequence[str] = (),
     compared: Comparison | None = None,
+    health: Health | None = None,
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
@@ -49,6 +51,7 @@ def write_report(
         facts: further facts for the reader by name, e.g. data, space and hardware.
         compared: its papers' systems, for which `published.json` and `published.csv` are written
             as well.
+        health: of the data, which is summed up.
     """
     folder, view = Path(folder), StudyView.of(records, objectives)
     files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
@@ -57,5 +60,5 @@ def write_report(
     if compared:
         write_atomically(folder / PUBLISHED_JSON, comparison_json(compared))
         write_atomically(folder / PUBLISHED_CSV, comparison_csv(compared))
-    write_atomically(files.html, page(view, folder, title, facts, plugins, compared))
+    write_atomically(files.html, page(view, folder, title, facts, plugins, compared, health))
     return files

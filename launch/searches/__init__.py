@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detectors.data.health import oddities
 from detectors.data.readers import DataSource
 from detectors.own_folder import lock_folder
 from detectors.runtimes import best
@@ -35,6 +36,7 @@ from launch.study.warm_start import read_known
 from launch.trial.data import TrialData, dropped_in_words, found_in_words, given_path
 from launch.trial.errors import SettingsError
 from launch.trial.given_teacher import with_teacher
+from launch.trial.health import health_of_space, warnings_of
 from launch.trial.initial_weights import make_sure, with_weights
 from launch.trial.preconditions import check_objects, check_space
 from launch.trial.run import pick_device
@@ -186,7 +188,7 @@ def _found(
     space = with_teacher(space, asked.start.teacher)
     space, weights = with_weights(space, asked.start.weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(source, asked.data.skip_bad)
+    read = TrialData.read(source, asked.data.skip_bad, asked.data.drop_leaks)
     check_objects(read, asked.figures)
     check_energy(driver, asked)
     teachers = detector_folders(space)
@@ -197,8 +199,10 @@ def _found(
         space = _with_form(space, asked.resources.device)
     dropped, fingerprint = dropped_in_words(read), fingerprint_of(read)
     known = tuple(read_known(path, space, asked.figures) for path in asked.start.warm_start)
+    health = health_of_space(read, space)
+    told = (results.in_words(fingerprint) for results in known)
     found = found_in_words(source, read)
-    for words in (found, *dropped, *(results.in_words(fingerprint) for results in known)):
+    for words in (found, *dropped, *told, *warnings_of(oddities(health))):
         say(words)
     settings = settings_of(
         asked,
@@ -208,6 +212,7 @@ def _found(
         val=source.val,
         fingerprint=fingerprint,
         dropped=dropped,
+        health=health,
         teachers=teachers,
         known=known,
         measure_on=driver.measure_on,
@@ -237,7 +242,7 @@ def _check_resumable(options: dict[str, Any]) -> None:
 def _same_data(folder: Path, settings: StudySettings) -> TrialData:
     """The data of a study; raises `StudyError` where they have changed."""
     source = DataSource(settings.train, settings.val)
-    data = TrialData.read(source, settings.data.skip_bad)
+    data = TrialData.read(source, settings.data.skip_bad, settings.data.drop_leaks)
     if fingerprint_of(data) != settings.fingerprint:
         raise StudyError(
             f"{folder}: the data at {settings.train.images.parent} have changed since "
@@ -277,6 +282,7 @@ def report(folder: Path | str) -> Front:
         objectives=settings.goal.objectives,
         plugins=load_plugins() if settings.plugins else (),  # Where they lie now.
         compared=comparison(settings, records),
+        health=settings.health,
     )
     return load_front(folder)
 

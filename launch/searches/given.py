@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detectors.data.health import oddities
 from detectors.data.readers import DataSource
 from detectors.describe import skeleton
 from detectors.detector import Detector
@@ -22,6 +23,7 @@ from launch.study.settings import StudySettings, settings_of
 from launch.study.study import OnEnd, open_study, read_records
 from launch.trial.data import TrialData, TrialError, dropped_in_words, found_in_words, given_path
 from launch.trial.errors import SettingsError
+from launch.trial.health import health_of_trials, warnings_of
 from launch.trial.initial_weights import make_sure, trials_with_weights
 from launch.trial.preconditions import check_fits, check_objects
 from launch.trial.run import pick_device
@@ -146,9 +148,10 @@ def _run(
     check_new(out)
     driver = driver_for(asked)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(source, asked.data.skip_bad)
+    read = TrialData.read(source, asked.data.skip_bad, asked.data.drop_leaks)
     settings = _settings(given, asked, source, read, driver)
-    for words in (found_in_words(source, read), *settings.dropped):
+    odd = oddities(settings.health) if settings.health else ()
+    for words in (found_in_words(source, read), *settings.dropped, *warnings_of(odd)):
         say(words)
     with (
         interruptible(),
@@ -209,6 +212,7 @@ def _settings(
         val=source.val,
         fingerprint=fingerprint_of(read),
         dropped=dropped_in_words(read),
+        health=health_of_trials(read, list(named.values())),
         teachers=teachers,
         measure_on=driver.measure_on,
         weights=weights,

@@ -77,6 +77,12 @@ SkipBad = Annotated[bool, Field(description="Drop bad entries of the data, count
 
 class DataOptions(Group):
     skip_bad: SkipBad = False
+    drop_leaks: bool = Field(
+        default=False,
+        title="Leaks dropped",
+        description="Leave out the training images that are validation images, too: the same file, "
+        "or the same to the eye.",
+    )
 
 
 class BudgetOptions(Group):

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from detectors.data.health import Health
 from detectors.data.readers import Split
 from launch.files import FORMAT, SETTINGS
 from launch.study.known import KnownResults
@@ -56,6 +57,7 @@ class StudySettings(SearchSettings):
         train, val: where the data lie, and the name of the reader of their format.
         fingerprint: of the data; a resumed study refuses other data.
         dropped: in words, what `skip_bad` left out of the data.
+        health: figures of the data for the report; None in studies of earlier versions.
         teachers: folders of the teachers that the space names, by these names.
         known: results of elsewhere that the sampler is told of before its first proposal. They are
             not run again, and never come onto the front.
@@ -68,6 +70,7 @@ class StudySettings(SearchSettings):
     val: Split
     fingerprint: str
     dropped: tuple[str, ...] = ()
+    health: Health | None = None
     teachers: dict[str, Path] = Field(default_factory=dict)
     known: tuple[KnownResults, ...] = ()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.dataset import Dataset
+from detectors.data.health import alike_across
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
 from launch.trial.errors import SettingsError
@@ -35,13 +36,15 @@ def given_path(name: str, value: Path | str) -> Path:
 
 def dropped_in_words(data: TrialData) -> tuple[str, ...]:
     """For each split with dropped entries, a sentence with the numbers dropped and left, and the
-    first entries dropped."""
+    first entries dropped; one for leaks that were left out."""
+    leaks = f"training data: images left out as they are validation images, too: {data.leaks}"
     splits = (("training", data.train), ("validation", data.val))
-    return tuple(
+    bad = tuple(
         f"{name} data: {split.dropped_in_words()}; dropped: {_named(split)}"
         for name, split in splits
         if split.skipped
     )
+    return (*bad, leaks) if data.leaks else bad
 
 
 def _named(split: Dataset) -> str:
@@ -63,15 +66,41 @@ def found_in_words(source: DataSource, data: TrialData) -> str:
 
 @dataclass(frozen=True)
 class TrialData:
-    """Both splits, read and checked once and then used by any number of trials."""
+    """Both splits, read and checked once and then used by any number of trials.
+
+    Attributes:
+        leaks: training images that were left out because they are validation images, too.
+    """
 
     train: Dataset
     val: Dataset
+    leaks: int = 0
 
     @classmethod
-    def read(cls, source: DataSource, skip_bad: bool = False) -> TrialData:
-        """Read and check both splits; raises `DataError` with every problem found."""
-        return cls(*read_source(source, skip_bad))
+    def read(
+        cls, source: DataSource, skip_bad: bool = False, drop_leaks: bool = False
+    ) -> TrialData:
+        """Read and check both splits.
+
+        Args:
+            drop_leaks: leave out the training images that are validation images, too, byte for byte
+                or to the eye.
+
+        Raises:
+            DataError: with every problem found.
+            TrialError: no training image is left.
+        """
+        train, val = read_source(source, skip_bad)
+        if not drop_leaks:
+            return cls(train, val)
+        leaks = {pair.image for pair in alike_across(train, val)}
+        left = train.without(leaks)
+        if not left.images:
+            raise TrialError(
+                f"drop_leaks: all {len(leaks)} training images are validation images, too; train "
+                "on others"
+            )
+        return cls(left, val, len(leaks))
 
     @classmethod
     def of(cls, data: TrialData | DataSource | Path | str) -> TrialData:

@@ -6,9 +6,9 @@ what is needed (`ImageFile`).
 
 from detectors.data.health.alike import Alike, alike_across, alike_within
 from detectors.data.health.boxes import Boxes, boxes_of, doubled_boxes
-from detectors.data.health.figures import Health, data_health
+from detectors.data.health.figures import Health, data_health, split_figures
 from detectors.data.health.fit import PriorFit, fit_of_priors, proposed_priors
-from detectors.data.health.odd import oddities
+from detectors.data.health.odd import leaks_in_words, oddities, split_oddities
 
 __all__ = [
     "Alike",
@@ -21,6 +21,9 @@ __all__ = [
     "data_health",
     "doubled_boxes",
     "fit_of_priors",
+    "leaks_in_words",
     "oddities",
     "proposed_priors",
+    "split_figures",
+    "split_oddities",
 ]

@@ -23,6 +23,9 @@ SIDES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LIMITS = (1, 2, 4)
 """Pixels of the shorter side of an object at the input below which shares are counted."""
 
+MOST_DETECTIONS = 100
+"""COCO's number of detections that are kept of an image."""
+
 AREA_BOUNDS = (0.01, 1.05)
 """An annotated area of a smaller or larger share of its box contradicts it."""
 
@@ -119,7 +122,7 @@ def data_health(
     val: Dataset,
     canvases: Sequence[Canvas] = (),
     detector: DetectorConfig | None = None,
-    detections: int = 100,
+    detections: int = MOST_DETECTIONS,
 ) -> Health:
     """The health of a data set; nothing is read from disk.
 
@@ -132,8 +135,8 @@ def data_health(
     leaks = alike_across(train, val)
     ordered = sorted(canvases, key=lambda canvas: (np.prod(canvas.size), canvas.size))
     return Health(
-        train=_split(train, boxes, detections),
-        val=_split(val, boxes_of(val), detections),
+        train=split_figures(train, detections),
+        val=split_figures(val, detections),
         inputs=tuple(at_input(boxes, canvas) for canvas in ordered if len(boxes.corners)),
         fit=fit_of_priors(boxes.on(detector.canvas), detector) if detector else None,
         detections=detections,
@@ -155,7 +158,9 @@ def at_input(boxes: Boxes, canvas: Canvas) -> AtInput:
     )
 
 
-def _split(split: Dataset, boxes: Boxes, detections: int) -> SplitFigures:
+def split_figures(split: Dataset, detections: int = MOST_DETECTIONS) -> SplitFigures:
+    """The figures of a split, of which so many detections are kept of an image."""
+    boxes = boxes_of(split)
     counts = boxes.per_image() if len(split.images) else np.zeros(1, int)
     annotated = sum(map(len, split.annotations.values()))
     shares = boxes.areas / np.maximum(boxes.sides.prod(1), 1e-12)

@@ -22,20 +22,21 @@ def oddities(health: Health) -> tuple[str, ...]:
     """What to know before training, each in a sentence with the figures and what to do."""
     splits = (("training", health.train), ("validation", health.val))
     return (
-        *_leaks(health),
+        *filter(None, (leaks_in_words(health),)),
         *_below(health),
         *(words for name, split in splits for words in _crowded(name, split, health.detections)),
-        *(words for name, split in splits for words in _split(name, split)),
+        *(words for name, split in splits for words in split_oddities(name, split)),
         *_classes(health),
     )
 
 
-def _leaks(health: Health) -> Iterator[str]:
+def leaks_in_words(health: Health) -> str:
+    """What to know of validation images that are in the training data; empty where none is."""
     if not health.seen:
-        return
+        return ""
     every, exact = health.leaks
     how = "the same files" if exact == every else f"{exact} the same files, others look the same"
-    yield (
+    return (
         f"{health.seen} of {health.val.images} validation images are in the training data, too "
         f"({how}): figures on them are too good; --drop-leaks leaves {every} training "
         f"image{'s' if every > 1 else ''} out"
@@ -66,7 +67,8 @@ def _crowded(name: str, split: SplitFigures, detections: int) -> Iterator[str]:
         )
 
 
-def _split(name: str, split: SplitFigures) -> Iterator[str]:
+def split_oddities(name: str, split: SplitFigures) -> Iterator[str]:
+    """What is odd about one split, which is called `name`."""
     if split.images and split.empty > BACKGROUND * split.images:
         yield (
             f"{split.empty} of {split.images} {name} images have no object: right if they are "
@@ -75,10 +77,12 @@ def _split(name: str, split: SplitFigures) -> Iterator[str]:
     copies, exact = split.copies
     if copies:
         yield (
-            f"{copies} of {split.images} {name} images repeat another one ({exact} the same file)"
+            f"repeated {name} images: {copies} of {split.images} ({exact} of them the same file as "
+            "another)"
         )
     if split.doubled_boxes:
-        yield f"{split.doubled_boxes:,} of {split.objects:,} {name} objects are annotated twice"
+        many = f"{split.doubled_boxes:,} of {split.objects:,}"
+        yield f"{name} objects annotated twice: {many}"
     if split.odd_areas:
         yield (
             f"{split.odd_areas:,} of {split.objects:,} {name} objects have an area that their box "

@@ -51,7 +51,10 @@ def test_ignore_regions_are_no_objects() -> None:
     [
         ([[(1, HERE)], [], [], [(2, HERE)], []], "3 of 5 training images have no object"),
         ([[(1, HERE), (2, (1.0, 1.0, 3.0, 1.5))]], "1 of 2 training objects are below 1 px"),
-        ([[(1, HERE), (1, (10.0, 10.0, 30.0, 51.0)), (2, HERE)]], "1 of 3 training objects are an"),
+        (
+            [[(1, HERE), (1, (10.0, 10.0, 30.0, 51.0)), (2, HERE)]],
+            "training objects annotated twice: 1 of 3",
+        ),
         ([[(1, HERE)]], "no training object of 'nut': they cannot be learned"),
         (
             [[(1 + k // 10 % 2, (k / 2, 0.0, k / 2 + 40.0, 80.0)) for k in range(0, 120, 10)]],
@@ -73,7 +76,7 @@ def test_leaks_and_copies_are_said() -> None:
     leak, copy = oddities(data_health(train, val))
     assert leak.startswith("1 of 2 validation images are in the training data, too (the same files")
     assert "--drop-leaks leaves 1 training image out" in leak
-    assert copy.startswith("1 of 3 training images repeat another one (1 the same file)")
+    assert copy.startswith("repeated training images: 1 of 3 (1 of them the same file as another)")
 
 
 def test_areas_that_boxes_contradict_are_counted() -> None:
