@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.image_files import SUFFIXES
-from detectors.data.looking import TOKENS, head, split_in
+from detectors.data.looking import IMAGE_FOLDERS, TOKENS, head, split_in
 
 PLACES = ("annotations", "Annotations", "annotation", "labels")
 """Folders of annotation files."""
-
-IMAGE_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
-"""Folders of the images of all splits, or of a folder for each."""
 
 KNOWN = {"annotations/instances_*.json": "COCO", "*/_annotations.coco.json": "Roboflow's COCO"}
 _YEAR = re.compile(r"annotations/instances_\*(\d{4})\.json")

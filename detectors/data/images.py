@@ -100,6 +100,19 @@ def _look(image: Image.Image) -> bytes:
     return image.resize(sides, Image.Resampling.BILINEAR, reducing_gap=3.0).convert("L").tobytes()
 
 
+def displayed_size(path: Path) -> Size | None:
+    """Width and height of an image as displayed, from its header if that says so; None for a file
+    that `inspect_image` refuses."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _displayed(image.size, _orientation(image))
+    except Exception:  # damaged, or very large: all of it decides
+        try:
+            return inspect_image(path).displayed
+        except (ImageError, OSError):
+            return None
+
+
 def size_mismatch(declared: Size, stored: Size, displayed: Size) -> str | None:
     """Say how a declared (width, height) disagrees with both sizes of the file, or None."""
     if declared in (stored, displayed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from detectors.data.image_files import SUFFIXES
@@ -15,6 +15,9 @@ LISTED = 12
 """The most entries of a folder that are listed."""
 
 ANNOTATIONS = {".json", ".xml", ".txt", ".yaml", ".yml", ".csv"}
+
+IMAGE_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
+"""What folders of images are called."""
 
 TOKENS = {
     "train": ("train", "training"),
@@ -117,8 +120,51 @@ def head(file: Path, size: int = 2**18) -> str:
         return ""
 
 
-def first_line(folder: Path, suffix: str) -> str:
-    """The first line of the first file with a suffix that is not empty; '' where there is none."""
-    files = (path for path in _entries(folder) if path.suffix == suffix)
+def first_line(folder: Path, suffix: str, besides: Sequence[str] = ()) -> str:
+    """The first line of the first file with a suffix that is not empty; '' where there is none.
+
+    Args:
+        besides: names of files that are passed over.
+    """
+    files = (p for p in _entries(folder) if p.suffix == suffix and p.name not in besides)
     texts = (head(file, 2**12).strip() for file in files)
     return next((text.splitlines()[0] for text in texts if text), "")
+
+
+Pair = tuple[Path, Path]
+"""A folder of images, and the folder of their annotations."""
+
+
+def paired_folders(
+    root: Path, holds: Callable[[Path], bool], names: Sequence[str]
+) -> tuple[Pair, Pair] | None:
+    """Training and validation images with a folder of files that annotate them.
+
+    They lie side by side, or in folders of their own, for each split or for all: where there is no
+    validation split, both are the same.
+
+    Args:
+        holds: whether a folder has such files.
+        names: what folders of them are called.
+    """
+    found: dict[str, Pair] = {}
+    for place in (root / name for name in names):
+        for folder in filter(Path.is_dir, _entries(place)):
+            images = (root / name / folder.name for name in IMAGE_FOLDERS)
+            there = next((path for path in images if path.is_dir()), None)
+            if there and (speaks := split_in(folder.name)) and holds(folder):
+                found.setdefault(speaks[0], (there, folder))
+    for folder in filter(Path.is_dir, _entries(root)):
+        if (speaks := split_in(folder.name)) and (pair := _pair(folder, holds, names)):
+            found.setdefault(speaks[0], pair)
+    train = found.get("train") or (None if found else _pair(root, holds, names))
+    return (train, found.get("val", train)) if train else None
+
+
+def _pair(folder: Path, holds: Callable[[Path], bool], names: Sequence[str]) -> Pair | None:
+    for place in (*(folder / name for name in names), folder):
+        if place.is_dir() and holds(place):
+            for images in (*(folder / name for name in IMAGE_FOLDERS), folder):
+                if any(_is(path, SUFFIXES) for path in _entries(images)):
+                    return images, place
+    return None

@@ -1,6 +1,6 @@
 """Data readers: the formats of annotated images that can be found in a folder and read."""
 
-from detectors.data import coco, tt100k, visdrone, voc
+from detectors.data import coco, tt100k, visdrone, voc, yolo
 from detectors.data.reader import READERS, Entries, Reader, register_reader
 from detectors.data.source import Cut, DataSource, Split
 
@@ -16,4 +16,5 @@ __all__ = [
     "tt100k",
     "visdrone",
     "voc",
+    "yolo",
 ]

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.image_files import SUFFIXES, in_parallel, names_by_stem
+from detectors.data.looking import paired_folders
 from detectors.data.reader import (
     Entries,
     Reader,
     category_entries,
+    missing_parts,
     register_reader,
 )
 from detectors.data.source import DataSource, Split
@@ -24,6 +26,8 @@ VOC_CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
+SETS_FOLDER = ("ImageSets", "Main")
+XML_FOLDERS = ("Annotations", "annotations", "xmls", "labels")
 SETS = ("train", "val", "trainval", "test")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -45,6 +49,8 @@ class Voc(Reader):
         "VOC2007/, VOC2012/ or both, each with JPEGImages/, Annotations/ and "
         "ImageSets/Main/{trainval,test}.txt or {train,val}.txt"
     )
+    title = "Pascal VOC"
+    annotations = "a folder of XML files, or a list in ImageSets/Main"
     states_sizes = False
     flags_difficult = True
 
@@ -58,15 +64,25 @@ class Voc(Reader):
         train, val = ("trainval", "test") if tested else ("train", "val")
         return DataSource(_split(root, years, train), _split(root, tested or years, val))
 
+    def sources(self, place: Path) -> list[DataSource]:
+        if place.is_file() or self.recognises(place):
+            return super().sources(place)
+        found = paired_folders(place, _holds_xml, XML_FOLDERS)
+        return [DataSource(*(Split(*pair, self.name) for pair in found))] if found else []
+
+    def takes(self, annotations: Path) -> bool:
+        return annotations.parts[-3:-1] == SETS_FOLDER or _holds_xml(annotations)
+
+    def missing(self, split: Split) -> list[Problem]:
+        return missing_parts(split, self.layout, in_folder=split.annotations.is_dir())
+
     def entries(self, split: Split, problems: list[Problem]) -> Entries:
-        years, own = _years_of(split), split.annotations.stem
-        listed = [image for year in years for image in _listed(year, own)]
+        listed = _all_listed(split)
         files = [image.file for image in listed]
         documents = list(in_parallel(_parse, files))
         classes = _classes(_names(documents) | _names_elsewhere(split, set(files)))
         ids = {name: number for number, name in enumerate(classes, start=1)}
-        stems = {year: names_by_stem(year / "JPEGImages") for year in years}
-        joined = _is_joined(split)
+        stems = {folder: names_by_stem(folder) for folder in {image.images for image in listed}}
         images: list[Entry] = []
         annotations: list[Entry] = []
         objects = 0
@@ -74,10 +90,10 @@ class Voc(Reader):
             if isinstance(document, Problem):
                 problems.append(document)
                 continue
-            name = stems[image.year].get(image.id, f"{image.id}.jpg")
-            name = f"{image.year.name}/JPEGImages/{name}" if joined else name
+            file = image.images / stems[image.images].get(image.id, f"{image.id}.jpg")
+            name = file.relative_to(split.images).as_posix()
             fields: dict[str, object] = {"id": number, "file_name": name, **document.size}
-            images.append(Entry(image.list, f"line {image.line} {image.id}", fields, problems))
+            images.append(Entry(image.list, image.label, fields, problems))
             for place, thing in enumerate(document.objects):
                 objects += 1
                 entry = _annotation(image.file, place, thing, problems)
@@ -93,14 +109,11 @@ class Voc(Reader):
 class _Listed:
     """An image by the list that names it, and its XML file."""
 
-    year: Path
+    images: Path
     list: Path
-    line: int
+    label: str
     id: str
-
-    @property
-    def file(self) -> Path:
-        return self.year / "Annotations" / f"{self.id}.xml"
+    file: Path
 
 
 @dataclass(frozen=True)
@@ -163,8 +176,21 @@ def _listed(year: Path, name: str) -> list[_Listed]:
         if Path(id).suffix.lower() in SUFFIXES:
             id = id[: -len(Path(id).suffix)]
         if id:
-            found.append(_Listed(year, file, line, id))
+            xml = year / "Annotations" / f"{id}.xml"
+            found.append(_Listed(year / "JPEGImages", file, f"line {line} {id}", id, xml))
     return found
+
+
+def _all_listed(split: Split) -> list[_Listed]:
+    """The images of a split: of the lists of its years, or of the XML files of its folder."""
+    if split.annotations.is_dir():
+        files = sorted(split.annotations.glob("*.xml"))
+        return [_Listed(split.images, file, "file", file.stem, file) for file in files]
+    return [image for y in _years_of(split) for image in _listed(y, split.annotations.stem)]
+
+
+def _holds_xml(folder: Path) -> bool:
+    return any(folder.glob("*.xml"))
 
 
 def _parse(file: Path) -> _Document | Problem:
@@ -226,11 +252,22 @@ def _names_elsewhere(split: Split, own: set[Path]) -> set[str]:
 
     What cannot be read there is reported when it is read for its own split.
     """
+    if split.annotations.is_dir():
+        return _names(in_parallel(_parse, sorted(_files_beside(split) - own)))
     year = _years_of(split)[0]
     years = _years(year.parent) if year.name.startswith("VOC20") else [year]
     lists = ((y, name) for y in years for name in SETS if _list_of(y, name).is_file())
     others = {image.file for y, name in lists for image in _listed(y, name)} - own
     return _names(in_parallel(_parse, sorted(others)))
+
+
+def _files_beside(split: Split) -> set[Path]:
+    """The XML files of the splits that lie beside one of a folder."""
+    for root in reversed(split.annotations.parents[:2]):
+        found = paired_folders(root, _holds_xml, XML_FOLDERS) or ()
+        if split.annotations in [annotations for _, annotations in found]:
+            return {file for _, annotations in found for file in annotations.glob("*.xml")}
+    return set()
 
 
 def _names(documents: Iterable[_Document | Problem]) -> set[str]:

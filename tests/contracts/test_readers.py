@@ -125,6 +125,22 @@ def write_visdrone(folder: Path, objects: Objects) -> None:
         file.write_text("\n".join(lines))
 
 
+def write_yolo(folder: Path, objects: Objects) -> None:
+    """Centres and sizes as fractions of the image."""
+    text = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
+    (folder / "data.yaml").write_text(text)
+    for name, found in objects.items():
+        width, height = SIZES[name]
+        lines = [
+            f"{('cat', 'dog').index(label)} {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height} "
+            f"{(x2 - x1) / width} {(y2 - y1) / height}"
+            for label, (x1, y1, x2, y2) in found
+        ]
+        file = (folder / "labels" / name).with_suffix(".txt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(lines))
+
+
 VISDRONE = {"cat": (4, "car"), "dog": (5, "van")}
 """Its classes are given: number and name of those that stand for ours."""
 
@@ -139,6 +155,10 @@ def in_tt100k(path: Path) -> Path:
 
 def in_visdrone(path: Path) -> Path:
     return path.parents[1] / f"VisDrone2019-DET-{path.parent.name}/images" / path.name
+
+
+def in_yolo(path: Path) -> Path:
+    return path.parents[1] / "images" / path.parent.name / path.name
 
 
 @dataclass(frozen=True)
@@ -160,6 +180,7 @@ WRITERS = {
     "tt100k": Writer(write_tt100k, in_tt100k),
     "visdrone": Writer(write_visdrone, in_visdrone),
     "voc": Writer(write_voc, in_voc),
+    "yolo": Writer(write_yolo, in_yolo),
     "boxes": Writer(write_text),
 }
 """By the name of a reader."""
@@ -258,7 +279,11 @@ def test_a_box_outside_its_image_is_a_problem(form: Format) -> None:
         read(form.folder)
     [problem] = caught.value.problems
     file = DataSource.from_folder(form.folder).train.annotations
-    own = {"voc": form.folder / "VOC2007/Annotations/a.xml", "visdrone": file / "a.txt"}
+    own = {
+        "voc": form.folder / "VOC2007/Annotations/a.xml",
+        "yolo": form.folder / "labels/train/a.txt",
+        "visdrone": file / "a.txt",
+    }
     assert problem.file == str(own.get(form.name, file))
 
 
@@ -308,9 +333,9 @@ def test_a_folder_of_two_formats_is_refused(form: Format) -> None:
 
 
 def test_a_reader_that_is_not_loaded_is_named() -> None:
-    known = "coco, tt100k, visdrone, voc, boxes"
-    with pytest.raises(ValueError, match=f"no data reader 'yolo'; choose from {known}; if a pl"):
-        Split(Path("images"), Path("x.txt"), "yolo")
+    known = "coco, tt100k, visdrone, voc, yolo, boxes"
+    with pytest.raises(ValueError, match=f"no data reader 'labelme'; choose from {known}; if a pl"):
+        Split(Path("images"), Path("x.txt"), "labelme")
 
 
 def test_a_class_that_is_no_reader_is_refused() -> None:
