@@ -94,9 +94,8 @@ class Yolo(Reader):
         labels = [_label_file(split, item.path) for item in listed]
         texts = list(in_parallel(_text, labels))
         if listed and not any(text is not None for text in texts):
-            what = (
-                f"none of {counted(len(listed), 'image')} has a file of labels, such as {labels[0]}"
-            )
+            images_in_all = counted(len(listed), "image")
+            what = f"none of {images_in_all} has a file of labels, such as {labels[0]}"
             fix = "put the labels there, with the images' names"
             raise DataError([Problem(str(split.annotations), "labels", what, fix)])
         sizes = in_parallel(displayed_size, [item.path for item in listed])

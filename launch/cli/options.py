@@ -126,6 +126,10 @@ class DataPaths(DataPlace):
         return source
 
 
+MOVED_DATA = tuple(name for name in DataPaths.model_fields if name != "val_share")
+"""The options that say where the data of a resumed study lie now."""
+
+
 class FolderOrFile(DataPlace):
     """Annotated images: a place with training and validation data, or one split."""
 

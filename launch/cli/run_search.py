@@ -31,7 +31,7 @@ def run_search(
     """Start or resume a search in a folder; ends with status 1 if there is no front."""
     with running(context, folder):
         front = (
-            resumed(folder, settings, study.retry_failed)
+            resumed(folder, settings, study.retry_failed, data)
             if study.resume
             else _begun(folder, settings, study.space, data)
         )

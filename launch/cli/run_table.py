@@ -34,7 +34,7 @@ def run_table(
     out = errors if options.as_json else console
     with running(context, folder, out):
         if table is None or options.resume:
-            resumed(folder, settings, options.retry_failed, out)
+            resumed(folder, settings, options.retry_failed, data, out)
         else:
             _begin(table, options, data, settings, folder)
     _print(folder, options.as_json)

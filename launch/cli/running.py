@@ -10,6 +10,7 @@ import typer
 
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.from_fields import usage_errors
+from launch.cli.options import DataPaths
 from launch.cli.search_output import print_interrupted, printer
 from launch.cli.terminal import PlainConsole, console
 from launch.drivers.interrupts import interruptible
@@ -34,13 +35,22 @@ def running(context: typer.Context, folder: Path, out: PlainConsole = console) -
 
 
 def resumed(
-    folder: Path, settings: SearchSettings, retry_failed: bool, out: PlainConsole = console
+    folder: Path,
+    settings: SearchSettings,
+    retry_failed: bool,
+    data: DataPaths,
+    out: PlainConsole = console,
 ) -> Front:
     """Resume the study in a folder, with the options that were given."""
+    study = read_settings(folder)
+    if cut := study.train.cut:
+        data = data.model_copy(update={"val_share": cut.val_share})
+    named = bool(data.model_fields_set - {"val_share"})
     return resume(
         folder,
         retry_failed=retry_failed,
-        on_end=printer(read_settings(folder).goal.objectives, folder, out),
+        data=data.source() if named else None,
+        on_end=printer(study.goal.objectives, folder, out),
         on_wait=out.say,
         **given_options(settings),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from launch.cli.from_fields import usage_errors, with_options
-from launch.cli.options import DataPaths, StudyOptions, StudyPlace
+from launch.cli.options import MOVED_DATA, DataPaths, StudyOptions, StudyPlace
 from launch.study.search_settings import RESUMABLE, SearchSettings
 
 
@@ -39,13 +39,16 @@ def check_place(context: typer.Context, place: StudyPlace, *others: str) -> None
 
 
 def _check_resumable(context: typer.Context, others: Sequence[str]) -> None:
-    """A usage error where an option was given that a study has settled for good."""
+    """A usage error where an option was given that cannot change once a study has begun."""
+    allowed = (*RESUMABLE, *MOVED_DATA, "resume", "retry_failed", *others)
     for parameter in context.command.params:
         name = parameter.name
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
-        if given and name not in (*RESUMABLE, "resume", "retry_failed", *others):
-            raise typer.BadParameter(
-                f"the study has settled {parameter.opts[0]} for good; leave it out",
-                param_hint="--resume",
-            )
+        if given and name not in allowed:
+            option = parameter.opts[0]
+            if option.startswith("--"):
+                words = f"{option} was set when the study began and cannot change; leave it out"
+            else:
+                words = f"the study knows its {option}; leave it out"
+            raise typer.BadParameter(words, param_hint="--resume")

@@ -113,6 +113,7 @@ def resume(
     retry_failed: bool = False,
     on_end: OnEnd | None = None,
     on_wait: Say | None = None,
+    data: DataSource | Path | str | None = None,
     **options: Any,
 ) -> Front:
     """Go on with a search that was interrupted, or with more trials.
@@ -123,6 +124,7 @@ def resume(
         retry_failed: also those that failed because of their design, for example by running out
             of memory.
         on_end, on_wait: see `search`.
+        data: where the study's data lie now, if they were moved: they have to be the same.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
             `cpus_per_trial`, `gpus_per_trial`, `address`.
@@ -143,14 +145,16 @@ def resume(
     if "trials" in options and settings.is_given:
         raise SettingsError("trials: the study runs given trials, and no others; leave it out")
     driver = driver_for(settings)
-    data = _same_data(folder, settings)
+    source = _source_now(settings, data)
+    same = _same_data(folder, settings, source)
     make_sure(space, settings.start.weights)
-    check_named_detectors(space, settings.teachers, data.classes)
+    check_named_detectors(space, settings.teachers, same.classes)
     with (
         interruptible(),
         open_study(folder, None, on_end) as study,
         driver.ready(settings.figures, settings.budget.trial_timeout),
     ):
+        study.relocate(source)
         if "trials" in options:
             # Only now: what its journal had lost is back.
             _check_more(study, settings.budget.trials)
@@ -158,7 +162,7 @@ def resume(
         if "trial_timeout" in options and (limit := settings.budget.trial_timeout):
             study.allow(limit)
         study.try_again(lasting=retry_failed)
-        return drive(driver, study, data, on_wait)
+        return drive(driver, study, same, on_wait)
 
 
 @dataclass(frozen=True)
@@ -234,21 +238,46 @@ def _check_resumable(options: dict[str, Any]) -> None:
     for name in options:
         if name not in RESUMABLE:
             raise SettingsError(
-                f"{name}: the study has settled it for good; on resuming there are "
-                f"{', '.join(RESUMABLE)}"
+                f"{name}: it was set when the study began and cannot change; on resuming there "
+                f"are {', '.join(RESUMABLE)}"
             )
 
 
-def _same_data(folder: Path, settings: StudySettings) -> TrialData:
-    """The data of a study; raises `StudyError` where they have changed."""
-    source = DataSource(settings.train, settings.val)
-    data = TrialData.read(source, settings.data.skip_bad, settings.data.drop_leaks)
-    if fingerprint_of(data) != settings.fingerprint:
+def _source_now(settings: StudySettings, data: DataSource | Path | str | None) -> DataSource:
+    """Where the data of a study lie: at a new place, if one is given."""
+    if data is None or isinstance(data, DataSource):
+        return data or settings.source
+    cut = settings.train.cut
+    return DataSource.from_folder(data, cut.val_share if cut else None)
+
+
+def _same_data(folder: Path, settings: StudySettings, source: DataSource) -> TrialData:
+    """The data of a study, wherever they lie; raises `StudyError` where they are others or gone."""
+    place = source.train.annotations
+    if source == settings.source and not place.exists():
         raise StudyError(
-            f"{folder}: the data at {settings.train.images.parent} have changed since "
+            f"{folder}: the data of the study are not at {place} any more: if they were moved, "
+            "say where they are with --data, or with the four options for images and annotations"
+        )
+    data = TrialData.read(source, settings.data.skip_bad)
+    found = fingerprint_of(data)
+    if found == settings.fingerprint:
+        return data
+    if source == settings.source:
+        raise StudyError(
+            f"{folder}: the data at {source.train.images.parent} have changed since "
             "the study began: put them back, or begin another study"
         )
-    return data
+    raise StudyError(
+        f"{folder}: the data at {place} are not those of the study, which lay at "
+        f"{settings.train.annotations}: their fingerprint is {_short(found)}, and the study's is "
+        f"{_short(settings.fingerprint)}; give a copy of the same data, or begin another study"
+    )
+
+
+def _short(fingerprint: str) -> str:
+    """The beginnings of a fingerprint's parts, for training and validation."""
+    return " + ".join(part[:8] for part in fingerprint.split("-"))
 
 
 def _check_more(study: Study, trials: int) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, ValidationError
 
 from detectors.data.health import Health
-from detectors.data.readers import Split
+from detectors.data.readers import DataSource, Split
 from launch.files import FORMAT, SETTINGS
 from launch.study.known import KnownResults
 from launch.study.search_settings import HOMES, SearchSettings, changed
@@ -55,6 +58,8 @@ class StudySettings(SearchSettings):
         plugins: what is loaded before the rest is read: paths of Python files, names of modules.
         space: the space as `Space.dump` gives it.
         train, val: where the data lie, and the name of the reader of their format.
+        place: where the study lay when its paths were written, so that what lies below a common
+            folder is found again when all of it was moved; None in studies of earlier versions.
         fingerprint: of the data; a resumed study refuses other data.
         dropped: in words, what `skip_bad` left out of the data.
         health: figures of the data for the report; None in studies of earlier versions.
@@ -68,6 +73,7 @@ class StudySettings(SearchSettings):
     space: dict[str, Any]
     train: Split
     val: Split
+    place: Path | None = None
     fingerprint: str
     dropped: tuple[str, ...] = ()
     health: Health | None = None
@@ -84,6 +90,28 @@ class StudySettings(SearchSettings):
         """What the study is, for its report."""
         name = self.space["name"]
         return name if self.is_given else f"Search of the space {name}"
+
+    @property
+    def source(self) -> DataSource:
+        """The data."""
+        return DataSource(self.train, self.val)
+
+    def written_in(self, folder: Path, **changes: Any) -> Self:
+        """The settings as they are written into a study's folder, with some fields changed."""
+        return self.model_copy(update={**changes, "place": folder.resolve()})
+
+    def moved_to(self, folder: Path) -> Self:
+        """The settings with the paths of what was moved together with the study's folder."""
+        moved = functools.partial(moved_with, self.place, folder.resolve())
+        splits = {
+            name: replace(split, images=moved(split.images), annotations=moved(split.annotations))
+            for name, split in (("train", self.train), ("val", self.val))
+        }
+        teachers = {name: moved(path) for name, path in self.teachers.items()}
+        start = self.start
+        if start.weights:
+            start = start.model_copy(update={"weights": moved(start.weights)})
+        return self.model_copy(update={**splits, "teachers": teachers, "start": start})
 
     def broken_by(self, result: TrialResult) -> tuple[str, ...]:
         """The constraints that a trial's final detector does not keep to."""
@@ -113,6 +141,21 @@ def settings_of(asked: SearchSettings | None = None, **fields: Any) -> StudySett
         raise SettingsError(in_words(error)) from None
 
 
+def moved_with(before: Path | None, now: Path, path: Path) -> Path:
+    """A path as it lies to a folder's new place, if both were moved together; or else itself.
+
+    Args:
+        before: where the folder lay when the path was written.
+        now: where it lies.
+    """
+    if before is None or before == now or not path.is_absolute():
+        return path
+    if os.path.commonpath([before, path]) == before.anchor:
+        return path  # They have no folder in common.
+    there = Path(os.path.normpath(now / os.path.relpath(path, before)))
+    return there if there.exists() else path
+
+
 def read_settings(folder: Path) -> StudySettings:
     """The settings of the study in `folder`, whose plugins are loaded.
 
@@ -122,7 +165,7 @@ def read_settings(folder: Path) -> StudySettings:
     """
     tree = load_study_plugins(folder)
     try:
-        return parse_model(folder / SETTINGS, tree, StudySettings, _FIX)
+        return parse_model(folder / SETTINGS, tree, StudySettings, _FIX).moved_to(folder)
     except Unreadable as error:
         raise StudyError(str(error)) from None
 
@@ -143,7 +186,7 @@ def load_study_plugins(folder: Path) -> Any:
         raise StudyError(str(error)) from None
     _check_format(file, tree)
     try:
-        load_plugins(_plugins(tree), moved=True)
+        load_plugins(_plugins(tree, folder.resolve()), moved=True)
     except PluginError as error:
         raise PluginError(
             f"{error}; the study {folder} names it: if it was moved, give its new path with "
@@ -162,7 +205,11 @@ def _check_format(file: Path, tree: Any) -> None:
         )
 
 
-def _plugins(tree: Any) -> list[str]:
-    """The plugins in a study's file; its other content is checked later."""
-    named = tree.get("plugins") if isinstance(tree, dict) else None
-    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+def _plugins(tree: Any, folder: Path) -> list[str]:
+    """The plugins in a study's file, where they lie now; its other content is checked later."""
+    named, place = (
+        (tree.get("plugins"), tree.get("place")) if isinstance(tree, dict) else (None, None)
+    )
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    before = Path(place) if isinstance(place, str) else None
+    return [str(moved_with(before, folder, Path(name))) for name in names]

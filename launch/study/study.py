@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from detectors.data.readers import DataSource
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
 from detectors.locks import Busy, held
@@ -230,8 +231,16 @@ class Study:
         """Change the time limit of a trial."""
         self._change(trial_timeout=minutes)
 
+    def relocate(self, source: DataSource) -> None:
+        """Note where the data lie now."""
+        if source != self.settings.source:
+            self._write(self.settings.model_copy(update={"train": source.train, "val": source.val}))
+
     def _change(self, **changes: object) -> None:
-        settings = changed(self.settings, **changes)
+        self._write(changed(self.settings, **changes))
+
+    def _write(self, settings: StudySettings) -> None:
+        settings = settings.written_in(self.folder)
         write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
         self.settings = settings
 
@@ -345,6 +354,7 @@ def open_study(
             settings = read_settings(folder)
         else:
             check_new(folder)
+            settings = settings.written_in(folder)
             write_atomically(folder / SETTINGS, settings.model_dump_json(indent=1))
         yield Study(folder, settings, on_end)
 

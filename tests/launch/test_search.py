@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from detectors.data.readers import DataSource
 from detectors.data.validation import DataError
 from detectors.detector import Detector
 from detectors.runtimes import Form
@@ -210,6 +211,48 @@ def test_resuming_on_changed_data_is_refused(
         resume(study, driver="local")
 
 
+@pytest.fixture
+def project(study_folder: Path, shapes_folder: Path, tmp_path: Path) -> Path:
+    """A folder with a study in `runs/study` and its data in `set`."""
+    root = tmp_path / "project"
+    study, data = root / "runs/study", root / "set"
+    shutil.copytree(study_folder, study)
+    shutil.copytree(shapes_folder, data)
+    settings = read_settings(study)
+    source = DataSource.from_folder(data)
+    stored = settings.written_in(study, train=source.train, val=source.val)
+    (study / "study.json").write_text(stored.model_dump_json())
+    return root
+
+
+def test_a_project_that_moved_with_its_data_goes_on_by_itself(
+    project: Path, tmp_path: Path
+) -> None:
+    project.rename(tmp_path / "new place #1")
+    study = tmp_path / "new place #1/runs/study"
+    front = resume(study, driver="local")
+    assert front.members
+    assert read_settings(study).train.images == tmp_path / "new place #1/set/train"
+
+
+def test_data_that_moved_are_named_on_resuming(project: Path, tmp_path: Path) -> None:
+    study, new = project / "runs/study", tmp_path / "elsewhere"
+    (project / "set").rename(new)
+    with pytest.raises(StudyError, match=r"are not at .*set/annotations.* any more: .* --data"):
+        resume(study, driver="local")
+    assert resume(study, driver="local", data=new).members
+    assert read_settings(study).val.images == new / "val"
+    assert resume(study, driver="local").members
+    file = new / "annotations" / "instances_train.json"
+    annotations = json.loads(file.read_text())
+    annotations["annotations"].pop()
+    other = shutil.copytree(new, tmp_path / "other")
+    (other / "annotations" / "instances_train.json").write_text(json.dumps(annotations))
+    with pytest.raises(StudyError, match=r"are not those of the study, .* fingerprint is \w{8} \+"):
+        resume(study, driver="local", data=other)
+    assert read_settings(study).val.images == new / "val"
+
+
 def test_bad_input_is_refused_before_a_study_exists(
     space: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
@@ -250,7 +293,8 @@ def test_what_skip_bad_drops_is_told_reported_and_kept(
     monkeypatch.setattr("launch.drivers.local.LocalDriver.run", lambda *_: None)
     told: list[str] = []
     search(space, data, out, trials=1, driver="local", skip_bad=True, on_known=told.append)
-    (words,) = told
+    found, words = told
+    assert found == "COCO layout, 15 + 8 images, 4 classes"
     assert words.startswith("training data: 2 bad entries dropped; 15 of 16 images and ")
     assert read_settings(out).dropped == (words,)
     assert words in (out / "report.html").read_text(encoding="utf-8")
