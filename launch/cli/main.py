@@ -70,6 +70,10 @@ DATA = {
         "launch.cli.data_report:report_command",
         "Write the health of a data set as a page: sizes, copies, leaks, fit of priors.",
     ),
+    "convert": (
+        "launch.cli.convert:convert_command",
+        "Write a data set anew, images included, as COCO, YOLO or Pascal VOC.",
+    ),
     "subset": (
         "launch.cli.data:subset_command",
         "Reduce an annotation file to some classes and a random subset of its images.",

@@ -106,3 +106,22 @@ def test_the_subset_command_writes_once(run: Run, shapes_folder: Path, tmp_path:
     code, text = run(*command, "--out", out)
     assert code == 1
     assert "exists" in text
+
+
+def test_what_a_format_has_no_room_for_is_counted(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for part in ("train", "val"):
+        base = root / f"VisDrone2019-DET-{part}"
+        for name in ("images", "annotations"):
+            (base / name).mkdir(parents=True)
+        (base / "annotations/a.txt").write_text("1,1,9,9,1,4,0,0\n20,20,9,9,0,0,0,0")
+        Image.new("RGB", (64, 64)).save(base / "images/a.jpg")
+    code, text = run("data", "convert", root, tmp_path / "yolo", "--to", "yolo", "--link")
+    assert code == 0, text
+    assert "2 images and 2 objects as yolo" in text
+    assert "warning: yolo has no room for 2 ignore regions" in text
+    linked = tmp_path / "yolo/images/train/a.jpg"
+    assert linked.stat().st_ino == (root / "VisDrone2019-DET-train/images/a.jpg").stat().st_ino
+    code, text = run("data", "convert", root, tmp_path / "yolo", "--to", "coco")
+    assert (code, "exists and is not empty: choose another folder" in text) == (1, True)
+    assert run("data", "convert", root, tmp_path / "new", "--to", "xml")[0] == 2

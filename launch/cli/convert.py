@@ -1,0 +1,69 @@
+"""`sparrow data convert`: a data set written anew in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import Field
+
+from detectors.data.convert import convert
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_source
+from launch.cli import option_types
+from launch.cli.from_fields import with_options
+from launch.cli.options import Options
+from launch.cli.terminal import console
+from launch.study.options import Option
+from launch.study.search_settings import DataOptions
+from launch.trial.data import TrialData, found_in_words
+from searchspace.words import counted
+
+
+class Form(Options):
+    """What is written."""
+
+    to: Annotated[Literal["coco", "yolo", "voc"], Option("FORMAT")] = Field(
+        default="coco", description="Format: coco, yolo or voc."
+    )
+    val_share: Annotated[float | None, Option("SHARE")] = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Hold out this share of the training images, where there is no validation "
+        "split.",
+    )
+    link: bool = Field(
+        default=False, description="Link images (hard links) in place of copying them."
+    )
+
+
+@with_options
+def convert_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            parser=option_types.path, metavar="SOURCE", help="Folder or file, as for --data."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            parser=option_types.out_folder, metavar="FOLDER", help="New folder to write to."
+        ),
+    ],
+    form: Form,
+    data: DataOptions,
+) -> None:
+    found = DataSource.from_folder(source, form.val_share)
+    read = TrialData(*read_source(found, data.skip_bad))
+    console.say(found_in_words(found, read))
+    for split in (read.train, read.val):
+        if split.skipped:
+            console.say(split.dropped_in_words())
+    done = convert(read.train, read.val, out, form.to, form.link)
+    images, boxes = counted(done.images, "image"), counted(done.objects, "object")
+    console.say(f"{out}: {images} and {boxes} as {form.to}")
+    if done.lost:
+        console.say(f"warning: {form.to} has no room for {', '.join(done.lost)}")
