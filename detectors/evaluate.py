@@ -1,23 +1,25 @@
-"""COCO's metrics, computed by pycocotools, and those of Pascal VOC and TT100K."""
+"""A detector's detections on a split, and COCO's metrics of them, Pascal VOC's and TT100K's."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from pycocotools.cocoeval import COCOeval
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from detectors.data.dataset import Dataset, ImageRecord
+from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
+from detectors.evaluation.coco import ENGINES, SIZES, Tables
+from detectors.evaluation.results import Results, Row
+from detectors.evaluation.truth import COCO_MOST, detections_needed
+from detectors.postprocess import Detections
 from detectors.quiet import computing
 from detectors.runtimes import Deployed
 from detectors.tt100k_metric import SizeMetrics, by_size
+from detectors.voc_metric import MOST as VOC_MOST
 from detectors.voc_metric import VocPrecision, mean_precision, voc_precisions
 from searchspace.errors import InputError
 
@@ -27,7 +29,7 @@ STATS = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
     "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
-"""pycocotools' summary, in its order."""
+"""COCO's summary, in the order of pycocotools."""
 
 
 class ClassMetrics(BaseModel):
@@ -46,6 +48,8 @@ class ClassMetrics(BaseModel):
     ap75: float | None = None
     ap_medium: float | None = None
     ap_large: float | None = None
+    ap_tiny: float | None = None
+    ap_very_tiny: float | None = None
     voc_ap: float | None = None
     voc_ap_07: float | None = None
 
@@ -55,8 +59,11 @@ class Metrics(BaseModel):
     size, or if an earlier version did not compute it.
 
     Attributes:
-        ar: average recall with up to 100 detections of a class on an image, as the others; `ar_1`
-            and `ar_10` with up to 1 and 10.
+        max_detections: detections of a class on an image that are scored, 100 in COCO; also the
+            most of an image for VOC's metric, where they are more than its 200.
+        ap_tiny, ap_very_tiny: of objects of up to 16x16 and 8x8 pixels, as `ap_small` is of those
+            of up to 32x32.
+        ar: average recall; `ar_1` and `ar_10` with up to 1 and 10 detections.
         voc_map, voc_map_07: Pascal VOC's mean average precision, as the area and over 11 points.
         by_size: TT100K's recall and accuracy by the longer side of objects in pixels.
         small_objects: number of ground-truth boxes that `ap_small` is computed from.
@@ -78,6 +85,9 @@ class Metrics(BaseModel):
     ar_large: float | None
     ar_1: float | None = None
     ar_10: float | None = None
+    ap_tiny: float | None = None
+    ap_very_tiny: float | None = None
+    max_detections: int = COCO_MOST
     voc_map: float | None = None
     voc_map_07: float | None = None
     small_objects: int
@@ -87,24 +97,24 @@ class Metrics(BaseModel):
 
     @property
     def ar_100(self) -> float | None:
-        """Average recall with up to 100 detections, which is `ar`."""
+        """Average recall with up to `max_detections`, which is `ar`."""
         return self.ar
 
 
-def evaluate(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Metrics:
-    """COCO's metrics of a detector, deployed or not, on a split.
+def evaluate(
+    detector: Detector | Deployed, split: Dataset, device: torch.device, most: int | None = None
+) -> Metrics:
+    """COCO's metrics of a detector, deployed or not, on a split; see `coco_metrics`.
 
     Raises:
         ValueError: the classes of the split are not those of the detector.
     """
-    return coco_metrics(split, detect_split(detector, split, device))
+    return coco_metrics(split, detect_split(detector, split, device), most)
 
 
 @torch.inference_mode()
-def detect_split(
-    detector: Detector | Deployed, split: Dataset, device: torch.device
-) -> list[dict[str, Any]]:
-    """All detections on a split in COCO's result format (boxes as x, y, width, height).
+def detect_split(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Results:
+    """All detections on a split, image by image.
 
     A runtime compiles for a batch size, so a smaller last batch is padded.
 
@@ -114,17 +124,19 @@ def detect_split(
     _check_classes(detector, split)
     if isinstance(detector, Detector):
         detector.eval().to(device)
-    size, results = min(BATCH, len(split.images)), []
+    size, parts = min(BATCH, len(split.images)), []
     canvas = detector.config.canvas
+    categories = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
     for records, images in evaluation_batches(split, canvas, size):
         images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
         with computing(device, "scoring a batch"):
             batch = images.to(device).float().div_(255)
-            detections = detector.detect(batch.contiguous(memory_format=torch.channels_last))
+            found = detector.detect(batch.contiguous(memory_format=torch.channels_last))
+        detections = Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu())
         for index, record in enumerate(records):
-            found = detections.of_image(index, record.width, record.height, canvas)
-            results += _coco_rows(found, record, split)
-    return results
+            one = detections.of_image(index, record.width, record.height, canvas)
+            parts.append(_results(one, record.id, categories))
+    return Results.joined(parts)
 
 
 def _check_classes(detector: Detector | Deployed, split: Dataset) -> None:
@@ -142,86 +154,78 @@ def _check_classes(detector: Detector | Deployed, split: Dataset) -> None:
         )
 
 
-def _coco_rows(
-    found: dict[str, Tensor], record: ImageRecord, split: Dataset
-) -> list[dict[str, Any]]:
-    """One image's detections in COCO's result format."""
-    rows = zip(*(found[k].tolist() for k in ("boxes", "labels", "scores")), strict=True)
-    return [
-        {
-            "image_id": record.id,
-            "category_id": split.category_of(label),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": score,
-        }
-        for (x1, y1, x2, y2), label, score in rows
-    ]
+def _results(found: dict[str, Tensor], image_id: int, categories: np.ndarray) -> Results:
+    """One image's detections.
+
+    Args:
+        categories: [1 + K], ids by label.
+    """
+    corners = found["boxes"].double().numpy()
+    boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), 1)
+    scores = found["scores"].double().numpy()
+    images = np.full(len(scores), image_id, dtype=np.int64)
+    return Results(images, categories[found["labels"].numpy()], boxes, scores)
 
 
-def coco_metrics(split: Dataset, results: list[dict[str, Any]]) -> Metrics:
-    """The metrics of detections in COCO's result format."""
-    truth = split.ground_truth()
-    # COCO's range of small areas includes its upper end.
-    small = sum(
-        item.area <= SMALL_AREA and item.scored
-        for items in split.annotations.values()
-        for item in items
-    )
-    # pycocotools cannot load an empty list of results: no detection means zero recall.
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = truth.loadRes(results) if results else _nothing(split)
-        run = _Evaluation(truth, found, "bbox")
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    scores = {name: _defined(value) for name, value in zip(STATS, run.stats, strict=True)}
-    voc = voc_precisions(split, results)
+def coco_metrics(
+    split: Dataset, results: Sequence[Row], most: int | None = None, engine: str = "hotcoco"
+) -> Metrics:
+    """The metrics of detections.
+
+    Args:
+        results: in COCO's result format.
+        most: detections of a class on an image that are scored; by default as many as
+            `detections_needed` says for the split.
+        engine: what computes COCO's figures, of `ENGINES`.
+    """
+    results, most = Results.of(results), most or detections_needed(split)
+    tables = ENGINES[engine](split, results, most)
+    voc = voc_precisions(split, results, max(VOC_MOST, most))
     classes = {
-        category.name: _class_metrics(run.eval["precision"], run.params, index, voc[category.id])
-        for index, category in enumerate(split.categories)
+        category.name: _class_metrics(tables, label, voc[category.id])
+        for label, category in enumerate(split.categories)
     }
     mean = mean_precision(tuple(voc.values()))
-    others = {"voc_map": mean.area, "voc_map_07": mean.points, "by_size": by_size(split, results)}
-    return Metrics.model_validate({**scores, **others, "small_objects": small, "classes": classes})
+    return Metrics(
+        **coco_figures(tables),
+        voc_map=mean.area,
+        voc_map_07=mean.points,
+        by_size=by_size(split, results),
+        small_objects=_small_objects(split),
+        classes=classes,
+        max_detections=most,
+    )
 
 
-class _Evaluation(COCOeval):
-    """COCO's evaluation, in which difficult objects are ignored."""
+def coco_figures(tables: Tables) -> dict[str, float | None]:
+    """COCO's twelve figures, and AP of tiny objects, by name."""
+    return {
+        "ap": tables.ap(),
+        "ap50": tables.ap(iou=0),
+        "ap75": tables.ap(iou=5),
+        **{f"ap_{size}": tables.ap(size) for size in SIZES},
+        "ar_1": tables.ar(most=0),
+        "ar_10": tables.ar(most=1),
+        "ar": tables.ar(),
+        **{f"ar_{size}": tables.ar(size) for size in ("small", "medium", "large")},
+    }
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        for objects in self._gts.values():
-            for item in objects:
-                item["ignore"] = item["ignore"] or item.get("difficult", 0)
 
-
-def _class_metrics(
-    precision: np.ndarray, params: Any, index: int, voc: VocPrecision
-) -> ClassMetrics:
-    """From precision[IoU, recall, class, area, detections], for the largest number of
-    detections."""
-    by_area = {label: precision[:, :, index, k, -1] for k, label in enumerate(params.areaRngLbl)}
+def _class_metrics(tables: Tables, label: int, voc: VocPrecision) -> ClassMetrics:
     return ClassMetrics(
-        ap=_mean(by_area["all"]),
-        ap50=_mean(by_area["all"][0]),
-        ap75=_mean(by_area["all"][5]),
-        **{f"ap_{label}": _mean(by_area[label]) for label in ("small", "medium", "large")},
+        ap=tables.ap(label=label),
+        ap50=tables.ap(iou=0, label=label),
+        ap75=tables.ap(iou=5, label=label),
+        **{f"ap_{size}": tables.ap(size, label=label) for size in SIZES},
         voc_ap=voc.area,
         voc_ap_07=voc.points,
     )
 
 
-def _mean(values: np.ndarray) -> float | None:
-    values = values[values > -1]
-    return float(values.mean()) if values.size else None
-
-
-def _defined(value: float) -> float | None:
-    return float(value) if value > -1 else None
-
-
-def _nothing(split: Dataset) -> Any:
-    empty = split.ground_truth()
-    empty.dataset["annotations"] = []
-    empty.createIndex()
-    return empty
+def _small_objects(split: Dataset) -> int:
+    """COCO's range of small areas includes its upper end."""
+    return sum(
+        item.area <= SMALL_AREA and item.scored
+        for items in split.annotations.values()
+        for item in items
+    )

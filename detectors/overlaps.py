@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from detectors.data.dataset import Annotation, Dataset
+from detectors.evaluation.results import Results, Row
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Found:
 
 
 def found_on_images(
-    split: Dataset, results: Sequence[dict[str, Any]], most: int | None = None
+    split: Dataset, results: Sequence[Row], most: int | None = None
 ) -> Iterator[Found]:
     """The images of a split, in order.
 
@@ -44,23 +43,23 @@ def found_on_images(
         results: detections in COCO's form.
         most: the best detections of an image that count, over all classes; by default all.
     """
-    by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        by_image[result["image_id"]].append(result)
-    for image in split.images:
-        best = sorted(by_image[image.id], key=lambda result: -result["score"])[:most]
-        categories = np.array([result["category_id"] for result in best], dtype=int)
-        boxes = np.array([result["bbox"] for result in best], dtype=float).reshape(-1, 4)
-        annotated = split.annotations[image.id]
+    found = Results.of(results)
+    found = found.at(np.lexsort((-found.scores, found.images)))
+    ids = [image.id for image in split.images]
+    starts = np.searchsorted(found.images, ids, side="left")
+    ends = np.searchsorted(found.images, ids, side="right")
+    for image, start, end in zip(ids, starts, ends, strict=True):
+        best = found[start : end if most is None else min(end, start + most)]
+        annotated = split.annotations[image]
         objects = tuple(item for item in annotated if not item.iscrowd)
         regions = [item for item in annotated if item.iscrowd]
         yield Found(
-            categories,
-            np.array([result["score"] for result in best], dtype=float),
-            boxes,
+            best.categories,
+            best.scores,
+            best.boxes,
             objects,
-            _overlaps(categories, boxes, objects, crowd=False),
-            _overlaps(categories, boxes, regions, crowd=True).max(1, initial=0.0),
+            _overlaps(best.categories, best.boxes, objects, crowd=False),
+            _overlaps(best.categories, best.boxes, regions, crowd=True).max(1, initial=0.0),
         )
 
 

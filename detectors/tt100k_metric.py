@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from detectors.data.dataset import Dataset
+from detectors.evaluation.results import Results, Row
 from detectors.overlaps import Found, found_on_images
 
 SIZES = {"0-32": (0.0, 32.0), "32-96": (32.0, 96.0), "96-400": (96.0, 400.0)}
@@ -32,7 +32,7 @@ class SizeMetrics(BaseModel):
 
 
 def by_size(
-    split: Dataset, results: Sequence[dict[str, Any]], least_score: float = LEAST_SCORE
+    split: Dataset, results: Sequence[Row], least_score: float = LEAST_SCORE
 ) -> dict[str, SizeMetrics]:
     """Recall and accuracy by size (Zhu et al., Traffic-Sign Detection in the Wild, 2016, 5).
 
@@ -44,7 +44,8 @@ def by_size(
         results: detections in COCO's form.
     """
     counts: Counter[tuple[str, str]] = Counter()
-    sure = [result for result in results if result["score"] >= least_score]
+    found_by_all = Results.of(results)
+    sure = found_by_all.at(found_by_all.scores >= least_score)
     for found in found_on_images(split, sure):
         counts.update(_counted(found))
     return {

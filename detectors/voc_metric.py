@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from detectors.data.dataset import Dataset
+from detectors.evaluation.results import Row
 from detectors.overlaps import Found, found_on_images
 
 MOST = 200
@@ -31,7 +31,9 @@ class VocPrecision:
     points: float | None
 
 
-def voc_precisions(split: Dataset, results: Sequence[dict[str, Any]]) -> dict[int, VocPrecision]:
+def voc_precisions(
+    split: Dataset, results: Sequence[Row], most: int = MOST
+) -> dict[int, VocPrecision]:
     """Average precision by category id (Everingham et al., The Pascal VOC Challenge, 2010, 4.2).
 
     A detection belongs to the object of its class that it overlaps most. It is right if their IoU
@@ -41,11 +43,12 @@ def voc_precisions(split: Dataset, results: Sequence[dict[str, Any]]) -> dict[in
     first and the last pixel; boxes here end where the last pixel ends, which is the same.
 
     Args:
-        results: detections in COCO's form; the 200 best of each image count.
+        results: detections in COCO's form.
+        most: the best of each image that count.
     """
     objects: Counter[int | None] = Counter()
     kept = []
-    for found in found_on_images(split, results, MOST):
+    for found in found_on_images(split, results, most):
         objects.update(item.category_id for item in found.objects if item.scored)
         counted, right = _judged(found)
         kept.append(np.stack((found.categories, found.scores, right), 1)[counted])

@@ -153,7 +153,11 @@ def _result(view: StudyView) -> list[str]:
     if view.in_state("finished"):
         missing = _missing(view.in_state("finished")[0], view.objectives)
         size = FIGURES[missing].objects
-        why = f": the validation split has no {size} objects." if size not in (None, "any") else "."
+        why = (
+            f": the validation split has no {size} objects.".replace("_", " ")
+            if size not in (None, "any")
+            else "."
+        )
         return [_counts(view), f"None has {_some(missing)}, so there is no front{why}"]
     return [_counts(view)]
 

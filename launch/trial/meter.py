@@ -19,7 +19,7 @@ from detectors.runtimes.deployment import deploy_as
 from detectors.timing.cost import Cost
 from detectors.timing.measure import hardware_name, measure
 from detectors.timing.store import SpeedStore
-from launch.figures import own_figures
+from launch.figures import own_figures, own_versions
 from launch.trial.data import TrialData
 from searchspace.measuring import MeasureConfig
 
@@ -46,16 +46,27 @@ class Meter(Protocol):
         """The cost of a detector."""
 
 
-def score(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Metrics:
+def score(
+    detector: Detector | Deployed,
+    split: Dataset,
+    device: torch.device,
+    most: int | None = None,
+    engine: str = "hotcoco",
+) -> Metrics:
     """COCO's metrics on a split, and the registered ones.
+
+    Args:
+        most, engine: see `coco_metrics`.
 
     Raises:
         FigureError: a registered one gives what is no value of a figure.
         ValueError: the split has other classes than the detector was trained for.
     """
     detections = detect_split(detector, split, device)
-    own = own_figures("metrics", detections, split)
-    return coco_metrics(split, detections).model_copy(update={"own": own})
+    metrics = coco_metrics(split, detections, most, engine)
+    if not own_versions("metrics"):
+        return metrics
+    return metrics.model_copy(update={"own": own_figures("metrics", list(detections), split)})
 
 
 @dataclass(frozen=True)

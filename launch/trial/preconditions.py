@@ -8,7 +8,6 @@ configuration is refused.
 from __future__ import annotations
 
 import functools
-import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +20,8 @@ from detectors.data.samples import check_sources
 from detectors.data.transforms import CLOSEST_CROP, least_side
 from detectors.declared import check_declared
 from detectors.describe import skeleton
-from detectors.detector import SMALL_AREA
 from detectors.dry_run import norms_of_one_cell
+from detectors.evaluation.coco import AREAS
 from detectors.training.multi_scale import InputSizes
 from launch.figures import FIGURES
 from launch.trial.data import TrialData, TrialError
@@ -39,16 +38,15 @@ from searchspace.words import counted
 Fault = Callable[[TrialConfig, TrialData], str | None]
 """Returns what is wrong with a configuration on data, with the field and the fix, or None."""
 
-LARGE_AREA = 96.0**2
-"""In pixels, COCO's."""
-
 SIZES = {
-    "any": (0.0, math.inf, ""),
-    "small": (0.0, SMALL_AREA, " below 32x32 pixels"),
-    "medium": (SMALL_AREA, LARGE_AREA, " between 32x32 and 96x96 pixels"),
-    "large": (LARGE_AREA, math.inf, " above 96x96 pixels"),
+    "any": "",
+    "very_tiny": " below 8x8 pixels",
+    "tiny": " below 16x16 pixels",
+    "small": " below 32x32 pixels",
+    "medium": " between 32x32 and 96x96 pixels",
+    "large": " above 96x96 pixels",
 }
-"""The areas of the objects that a figure needs, both ends included as COCO does, and in words."""
+"""The objects that a figure needs, by their size, in words."""
 
 DRAWS = 25
 """Configurations that are tried before an option counts as unusable."""
@@ -80,11 +78,11 @@ def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
     for row in rows:
         if row.objects is None:
             continue
-        least, most, size = SIZES[row.objects]
+        size, (least, most) = SIZES[row.objects], AREAS.get(row.objects, AREAS["all"])
         if not any(least <= a.area <= most for a in objects):
             raise TrialError(
                 f"the validation data have no objects{size}, so {row.label} is undefined: add "
-                f"images with {row.objects} objects, or choose other objectives"
+                f"images with {row.objects.replace('_', ' ')} objects, or choose other objectives"
             )
 
 

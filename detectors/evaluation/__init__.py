@@ -1,0 +1,1 @@
+"""From detections to figures: COCO's tables, matches of single detections, intervals."""
