@@ -13,8 +13,10 @@ from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
 from detectors.detector import SMALL_AREA, Detector
 from detectors.evaluation.coco import ENGINES, SIZES, Tables
+from detectors.evaluation.intervals import Interval, intervals
+from detectors.evaluation.matches import matches
 from detectors.evaluation.results import Results, Row
-from detectors.evaluation.truth import COCO_MOST, detections_needed
+from detectors.evaluation.truth import detections_needed
 from detectors.postprocess import Detections
 from detectors.quiet import computing
 from detectors.runtimes import Deployed
@@ -22,6 +24,7 @@ from detectors.tt100k_metric import SizeMetrics, by_size
 from detectors.voc_metric import MOST as VOC_MOST
 from detectors.voc_metric import VocPrecision, mean_precision, voc_precisions
 from searchspace.errors import InputError
+from searchspace.measuring import COCO_DETECTIONS
 
 BATCH = 16
 
@@ -30,6 +33,10 @@ STATS = (
     "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
 """COCO's summary, in the order of pycocotools."""
+
+
+BOUNDED = {"ap": "all", "ap_small": "small"}
+"""The figures that have an interval, with the size of their objects."""
 
 
 class ClassMetrics(BaseModel):
@@ -65,6 +72,7 @@ class Metrics(BaseModel):
             of up to 32x32.
         ar: average recall; `ar_1` and `ar_10` with up to 1 and 10 detections.
         voc_map, voc_map_07: Pascal VOC's mean average precision, as the area and over 11 points.
+        intervals: of the figures of `BOUNDED` over the images, by name.
         by_size: TT100K's recall and accuracy by the longer side of objects in pixels.
         small_objects: number of ground-truth boxes that `ap_small` is computed from.
         classes: average precision by class name.
@@ -87,13 +95,14 @@ class Metrics(BaseModel):
     ar_10: float | None = None
     ap_tiny: float | None = None
     ap_very_tiny: float | None = None
-    max_detections: int = COCO_MOST
+    max_detections: int = COCO_DETECTIONS
     voc_map: float | None = None
     voc_map_07: float | None = None
     small_objects: int
     classes: dict[str, ClassMetrics]
     by_size: dict[str, SizeMetrics] = {}
     own: dict[str, float | None] = {}
+    intervals: dict[str, Interval] = {}
 
     @property
     def ar_100(self) -> float | None:
@@ -168,7 +177,11 @@ def _results(found: dict[str, Tensor], image_id: int, categories: np.ndarray) ->
 
 
 def coco_metrics(
-    split: Dataset, results: Sequence[Row], most: int | None = None, engine: str = "hotcoco"
+    split: Dataset,
+    results: Sequence[Row],
+    most: int | None = None,
+    engine: str = "hotcoco",
+    bounded: bool = True,
 ) -> Metrics:
     """The metrics of detections.
 
@@ -177,6 +190,7 @@ def coco_metrics(
         most: detections of a class on an image that are scored; by default as many as
             `detections_needed` says for the split.
         engine: what computes COCO's figures, of `ENGINES`.
+        bounded: with intervals of `BOUNDED`, which take as long again as the figures or longer.
     """
     results, most = Results.of(results), most or detections_needed(split)
     tables = ENGINES[engine](split, results, most)
@@ -194,7 +208,13 @@ def coco_metrics(
         small_objects=_small_objects(split),
         classes=classes,
         max_detections=most,
+        intervals=_intervals(split, results, most) if bounded else {},
     )
+
+
+def _intervals(split: Dataset, results: Results, most: int) -> dict[str, Interval]:
+    found = matches(split, results, most, tuple(BOUNDED.values()))
+    return intervals({name: found[size] for name, size in BOUNDED.items()})
 
 
 def coco_figures(tables: Tables) -> dict[str, float | None]:

@@ -77,7 +77,7 @@ class Figure:
     fraction: bool = False
     may_be_zero: bool = False
     counted: bool = False
-    objects: Literal["any", "very_tiny", "tiny", "small", "medium", "large"] | None = None
+    objects: Literal["any", "very tiny", "tiny", "small", "medium", "large"] | None = None
 
     @property
     def bound(self) -> str:
@@ -112,7 +112,7 @@ FIGURES: dict[str, Figure] = {
         _coco("ap75", "AP75", shown="page"),
         _coco("ap_small", "AP_small", shown="table", objects="small"),
         _coco("ap_tiny", "AP_tiny", shown="file", objects="tiny"),
-        _coco("ap_very_tiny", "AP_very_tiny", shown="file", objects="very_tiny"),
+        _coco("ap_very_tiny", "AP_very_tiny", shown="file", objects="very tiny"),
         _coco("ap_medium", "AP_medium", shown="file", objects="medium"),
         _coco("ap_large", "AP_large", shown="file", objects="large"),
         _coco("ar", "AR"),

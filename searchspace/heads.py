@@ -54,6 +54,16 @@ class Postprocess(Config):
     nms_iou: float = Field(default=0.45, gt=0, le=1)
     detections: int = Field(default=100, ge=1)
 
+    def keeping(self, detections: int) -> Postprocess:
+        """With at least as many detections kept, and four candidates for each of them, as NMS
+        removes most."""
+        if detections <= self.detections:
+            return self
+        limits = ("candidates", "level_candidates", "class_candidates")
+        given = {name: getattr(self, name) for name in limits}
+        raised = {name: max(n, 4 * detections) for name, n in given.items() if n is not None}
+        return self.changed(detections=detections, **raised)
+
 
 class Head(Config, ABC):
     """Predicts from every cell of every level, with priors or points.

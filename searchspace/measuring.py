@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from searchspace.config import Config
+from searchspace.config import Added, Config
 from searchspace.runtimes import RUNTIMES, Precision
 from searchspace.words import joined
 
 AUTO = "auto"
 """The fastest form installed for the device, without int8, which needs calibration."""
 
+COCO_DETECTIONS = 100
+"""Detections of a class on an image that COCO scores."""
 
-MOST_BATCH, MOST_THREADS = 4096, 1024
+MOST_BATCH, MOST_THREADS, MOST_DETECTIONS = 4096, 1024, 100_000
 
 
 def _known_or_auto(runtime: str) -> str:
@@ -40,6 +42,10 @@ class MeasureConfig(Config):
         interval: further passes are timed, within `seconds`, while the relative width of the 95 %
             interval of the median is above this.
         seconds: limit of the timed calls; a slow detector gets fewer runs, then fewer passes.
+        max_detections: detections of a class on an image that are scored, and the fewest of an
+            image that post-processing keeps. By default as many as the fullest image of the data
+            has objects (see `detectors.evaluation.truth`), and 100 as in COCO at least.
+        metrics: the library that computes COCO's figures, which are the same with either.
     """
 
     runtime: Annotated[str, AfterValidator(_known_or_auto)] = AUTO
@@ -51,13 +57,18 @@ class MeasureConfig(Config):
     passes: int = Field(default=15, ge=1)
     interval: float = Field(default=0.03, gt=0)
     seconds: float = Field(default=10.0, gt=0)
+    max_detections: Annotated[
+        int | None, Added(), Field(ge=COCO_DETECTIONS, le=MOST_DETECTIONS)
+    ] = None
+    metrics: Annotated[Literal["hotcoco", "pycocotools"], Added()] = "hotcoco"
 
     def in_words(self) -> str:
-        """Runtime and batch, if they are set."""
+        """Runtime, batch and number of detections, if they are set."""
         precision = f" in {self.precision}" if self.precision != AUTO else ""
         return joined(
             f"run by {self.runtime}{precision}" if self.runtime != AUTO else "",
             f"batches of {self.batch}" if self.batch > 1 else "",
+            f"{self.max_detections} detections" if self.max_detections else "",
         )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from searchspace.initial_weights import (
     resolved,
     unprepared,
 )
-from searchspace.measuring import AUTO, MeasureConfig
+from searchspace.measuring import AUTO, COCO_DETECTIONS, MeasureConfig
 from searchspace.training import TrainConfig
 from searchspace.words import joined
 
@@ -133,6 +133,18 @@ class TrialConfig(Config):
     def with_classes(self, number: int) -> TrialConfig:
         """This trial for data with another number of classes."""
         return self.changed(detector=self.detector.changed(num_classes=number))
+
+    def with_detections(self, number: int) -> TrialConfig:
+        """This trial with so many detections kept and scored, unless it names a number itself."""
+        number = self.measure.max_detections or number
+        if number == COCO_DETECTIONS and self.measure.max_detections is None:
+            return self
+        head = self.detector.head
+        head = head.model_copy(update={"postprocess": head.postprocess.keeping(number)})
+        return self.changed(
+            detector=self.detector.changed(head=head),
+            measure=self.measure.changed(max_detections=number),
+        )
 
     @property
     def lessons(self) -> tuple[tuple[str, ChannelWise | Logits], ...]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from detectors.data.dataset import Dataset
+from searchspace.measuring import COCO_DETECTIONS
 
 NOWHERE = -1.0
 """The area of a difficult object: it lies in no range of areas, so COCO's evaluation ignores it,
 as it ignores objects of other sizes; COCO's own key `ignore` is overwritten by `iscrowd`."""
+
+
+MOST = 1000
+"""What single images may raise the number of detections to: time and memory of post-processing
+grow with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,10 @@ class Truth:
             np.array([a.iscrowd for *_, a in rows], dtype=bool),
         )
 
+    def at(self, places: np.ndarray) -> Truth:
+        """Those at some places."""
+        return Truth(*(getattr(self, field.name)[places] for field in fields(self)))
+
 
 def detections_needed(*splits: Dataset) -> int:
     """How many detections of an image are kept and scored where nothing else is asked for.
@@ -66,14 +76,6 @@ def detections_needed(*splits: Dataset) -> int:
         for image in split.images
     ]
     if not counts:
-        return COCO_MOST
+        return COCO_DETECTIONS
     usual = int(np.ceil(np.percentile(counts, 99)))
-    return max(COCO_MOST, usual, min(MOST, max(counts)))
-
-
-COCO_MOST = 100
-"""Detections of a class on an image that COCO scores."""
-
-MOST = 1000
-"""What single images may raise the number of detections to: time and memory of post-processing
-grow with it."""
+    return max(COCO_DETECTIONS, usual, min(MOST, max(counts)))

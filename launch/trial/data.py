@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from detectors.data.dataset import Dataset
 from detectors.data.health import alike_across
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
+from detectors.evaluation.truth import detections_needed
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 from searchspace.reading import shown
@@ -108,6 +110,11 @@ class TrialData:
         if isinstance(data, TrialData):
             return data
         return cls.read(data if isinstance(data, DataSource) else DataSource.from_folder(data))
+
+    @cached_property
+    def detections(self) -> int:
+        """How many detections of an image are kept and scored by default."""
+        return detections_needed(self.train, self.val)
 
     @property
     def unused_classes(self) -> tuple[str, ...]:

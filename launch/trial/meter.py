@@ -52,18 +52,19 @@ def score(
     device: torch.device,
     most: int | None = None,
     engine: str = "hotcoco",
+    bounded: bool = True,
 ) -> Metrics:
     """COCO's metrics on a split, and the registered ones.
 
     Args:
-        most, engine: see `coco_metrics`.
+        most, engine, bounded: see `coco_metrics`.
 
     Raises:
         FigureError: a registered one gives what is no value of a figure.
         ValueError: the split has other classes than the detector was trained for.
     """
     detections = detect_split(detector, split, device)
-    metrics = coco_metrics(split, detections, most, engine)
+    metrics = coco_metrics(split, detections, most, engine, bounded)
     if not own_versions("metrics"):
         return metrics
     return metrics.model_copy(update={"own": own_figures("metrics", list(detections), split)})
@@ -89,7 +90,8 @@ class LocalMeter:
         images = self._spread(detector, calibration) if calibration else None
         deployed = deploy_as(config, detector, self.device, images)
         try:
-            return score(deployed, self.data.val, self.device)
+            most, engine = config.max_detections, config.metrics
+            return score(deployed, self.data.val, self.device, most, engine)
         finally:
             deployed.close()
 

@@ -40,7 +40,7 @@ Fault = Callable[[TrialConfig, TrialData], str | None]
 
 SIZES = {
     "any": "",
-    "very_tiny": " below 8x8 pixels",
+    "very tiny": " below 8x8 pixels",
     "tiny": " below 16x16 pixels",
     "small": " below 32x32 pixels",
     "medium": " between 32x32 and 96x96 pixels",
@@ -78,11 +78,12 @@ def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:
     for row in rows:
         if row.objects is None:
             continue
-        size, (least, most) = SIZES[row.objects], AREAS.get(row.objects, AREAS["all"])
+        size = SIZES[row.objects]
+        least, most = AREAS.get(row.objects.replace(" ", "_"), AREAS["all"])
         if not any(least <= a.area <= most for a in objects):
             raise TrialError(
                 f"the validation data have no objects{size}, so {row.label} is undefined: add "
-                f"images with {row.objects.replace('_', ' ')} objects, or choose other objectives"
+                f"images with {row.objects} objects, or choose other objectives"
             )
 
 

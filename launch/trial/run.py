@@ -120,7 +120,7 @@ def run_trial(
     check_fits(config, data, load_teacher)
     store = Store(Path(stages or out / STAGES))
     todo = Stages(
-        config,
+        config.with_detections(data.detections),
         data,
         store,
         device,
@@ -133,7 +133,7 @@ def run_trial(
         weights,
         ancestor,
     )
-    return _Trial(out, todo, on_predicted).result()
+    return _Trial(config, out, todo, on_predicted).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -182,8 +182,13 @@ def _named_device(device: torch.device | str) -> torch.device:
 
 @dataclass(frozen=True)
 class _Trial:
-    """Runs a trial through its stages, and writes the files in its folder."""
+    """Runs a trial through its stages, and writes the files in its folder.
 
+    Attributes:
+        config: as given; that of the stages has the number of detections that the data need.
+    """
+
+    config: TrialConfig
     out: Path
     stages: Stages
     on_predicted: OnPredicted | None
@@ -202,7 +207,7 @@ class _Trial:
         return read_result(file)
 
     def _claim_folder(self) -> None:
-        cause, config, start = self.out / TRIAL, self.stages.config, self.stages.start
+        cause, config, start = self.out / TRIAL, self.config, self.stages.start
         ancestor = self.out / ANCESTOR
         if not cause.exists():
             if start:
@@ -228,14 +233,14 @@ class _Trial:
         final = dense = self.stages.train()
         dense_outcome = self._outcome(DENSE, dense)
         compact, share, quantised = None, 0.0, None
-        if not self.stages.config.compress.leaves_dense:
+        if not self.config.compress.leaves_dense:
             final, share = self._second_part(dense)
             compact = self._outcome(COMPACT, final)
-        if isinstance(self.stages.config.compress.quantisation, Int8):
+        if isinstance(self.config.compress.quantisation, Int8):
             int8, quantised = self.stages.quantise(final)
             publish(int8.folder / DETECTOR, self.out / INT8)
         return TrialResult(
-            config=self.stages.config,
+            config=self.config,
             dense=dense_outcome,
             compact=compact,
             removed_share=share,
@@ -248,10 +253,10 @@ class _Trial:
 
     def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:
         """The final detector, and the share of its channels that was removed."""
-        if not self.stages.config.compress.prunes:
+        if not self.config.compress.prunes:
             return self.stages.train_on(dense), 0.0
         model, whole = dense, None
-        removal = self.stages.config.compress.removal
+        removal = self.config.compress.removal
         for part in rounds(removal):
             plan, pruned = self.stages.prune(model, removal_in(removal, part.number, whole))
             whole = plan if whole is None else whole.then(plan)

@@ -67,6 +67,9 @@ COMPARED = 32
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation", "rounds"}
 """Fields of a pruning that affect the training but not which channels are removed."""
 
+SCORING = ("max_detections", "metrics")
+"""Fields of a measurement's configuration that say how detections are scored."""
+
 OnRung = Callable[[int, Metrics], None]
 """Called at each rung of the training with the finished epochs and the metrics of a snapshot."""
 
@@ -288,7 +291,7 @@ class Stages:
             "input": model.key,
             "data": self.data.val.fingerprint,
             "form": (config.runtime, config.precision, calibration, self.meter.hardware),
-            **_own("metrics"),
+            **self._scored(),
         }
         metrics, _ = self.store.record(
             "evaluate",
@@ -311,9 +314,13 @@ class Stages:
         """COCO's metrics of a training's snapshot, in PyTorch."""
         key = self.store.artefact("train", inputs).key
         rung = {"input": key, "epochs": epochs, "data": self.data.val.fingerprint}
-        rung |= _own("metrics")
+        rung |= self._scored()
+        most, engine = self.config.measure.max_detections, self.config.measure.metrics
         metrics, _ = self.store.record(
-            "rung", rung, Metrics, lambda: score(snapshot, self.data.val, self.device)
+            "rung",
+            rung,
+            Metrics,
+            lambda: score(snapshot, self.data.val, self.device, most, engine, bounded=False),
         )
         return metrics
 
@@ -342,10 +349,16 @@ class Stages:
         """The inputs that determine the training batches, besides the recipe."""
         return {"data": self.data.train.fingerprint, "seed": self.config.seed}
 
+    def _scored(self) -> dict[str, Any]:
+        """What determines the metrics, besides detector and data: how detections are scored, where
+        it is not as usual, and users' figures."""
+        cause = self.config.measure.cause()
+        return {name: cause[name] for name in SCORING if name in cause} | _own("metrics")
+
     def _measured_on(self) -> dict[str, Any]:
         """The inputs that determine a measurement, besides the detector."""
         config = self.config.deployment
-        inputs = {"config": config.cause(), "hardware": self.meter.hardware}
+        inputs = {"config": config.cause(*SCORING), "hardware": self.meter.hardware}
         # Without a fixed load, the speed depends on the detections on the images.
         fixed = config.candidates is not None
         return inputs if fixed else inputs | {"data": self.data.val.fingerprint}

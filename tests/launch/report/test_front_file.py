@@ -28,9 +28,9 @@ def test_front_json_holds_the_front_and_the_counts(tmp_path):
         "folder": "trials/0002",
         "origin": "sampler",
         "figures": {
-            "ap": 0.3, "ap50": 0.5, "ap_small": 0.12, "ap_medium": 0.4, "ap_large": None,
-            "ar_small": 0.2, "fps": 100, "latency_ms": 10, "params": 1_234_567,
-            "macs": 98_765_432,
+            "ap": 0.3, "ap50": 0.5, "ap_small": 0.12, "ap_tiny": None, "ap_very_tiny": None,
+            "ap_medium": 0.4, "ap_large": None, "ar_small": 0.2, "fps": 100,
+            "latency_ms": 10, "params": 1_234_567, "macs": 98_765_432,
         },
         "epochs": [100, 20],
         "still_rising": None,
