@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from detectors.features import size_of
@@ -13,20 +12,23 @@ from searchspace.geometry import Canvas, Size
 GREY = 114
 """The value, of 255, of the pixels that a letterboxed image does not cover (YOLOX)."""
 
+MEAN_COLOUR = (124, 116, 104)
+"""ImageNet's mean colour: what lies around zoomed-out images and in ignore regions."""
 
-def place(given: Tensor, canvas: Canvas) -> Tensor:
-    """An image, or the boxes on it, on the canvas.
 
-    Args:
-        given: an image [..., 3, H, W], uint8 or float in 0..1, or `BoundingBoxes` of one.
-    """
-    boxes = isinstance(given, tv_tensors.BoundingBoxes)
-    height, width = canvas.content(given.canvas_size if boxes else size_of(given))
-    placed = functional.resize(given, [height, width], antialias=True)
+def ground(canvas: Canvas) -> tuple[int, int, int]:
+    """The colour of the pixels of a canvas that no training image covers."""
+    return MEAN_COLOUR if canvas.resize == "stretch" else (GREY,) * 3
+
+
+def place(image: Tensor, canvas: Canvas) -> Tensor:
+    """An image [..., 3, H, W], uint8 or float in 0..1, on the canvas."""
+    height, width = canvas.content(size_of(image))
+    placed = functional.resize(image, [height, width], antialias=True)
     below, right = canvas.size[0] - height, canvas.size[1] - width
     if not (below or right):
         return placed
-    fill = GREY / 255 if given.is_floating_point() else GREY
+    fill = GREY / 255 if image.is_floating_point() else GREY
     return functional.pad(placed, [0, 0, right, below], fill=fill)
 
 

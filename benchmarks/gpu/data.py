@@ -72,9 +72,11 @@ def _one_process(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[R
 
         def augment(config: TrialConfig = config) -> Row:
             samples = TrainingSet(split, config.train, config.detector.canvas, seed=0)
-            cold = _rate(lambda k: samples[k % len(samples)], seconds)
+            cold = _rate(lambda k: samples.sample(k % len(samples)), seconds)
             # By now most images are decoded and cached.
-            return cold | {"again": _rate(lambda k: samples[k % len(samples)], seconds)["rate"]}
+            return cold | {
+                "again": _rate(lambda k: samples.sample(k % len(samples)), seconds)["rate"]
+            }
 
         yield tried(row | {"what": f"sample of {name}"} | size, augment)
 

@@ -132,17 +132,41 @@ def plan_pastes(
         yield paste
 
 
-def paint(image: Tensor, pastes: Sequence[Paste]) -> Tensor:
-    """A copy of `image`, uint8 [3, H, W], with pastes that are cut from `image` itself."""
+def paint(
+    image: Tensor, pastes: Sequence[Paste], scale: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """A copy of `image`, uint8 [3, h, w], with pastes that are cut from `image` itself.
+
+    Args:
+        scale: pixels of the image per pixel of the pastes, along x and y.
+    """
     painted = image.clone()
     for paste in pastes:
-        (x, y), (height, width) = paste.cutout.corner, paste.cutout.mask.shape
-        pixels = image[:, y : y + height, x : x + width].float()
-        pixels = transform(pixels, paste.scale, paste.degrees, "bilinear").round().to(image.dtype)
-        (x1, y1, x2, y2), (left, top, right, bottom) = paste.window, paste.box
+        (left, right), (top, bottom) = covered = _pixels(paste.box, scale)
+        # The middles of these pixels within the paste, in its own pixels.
+        x, y = (
+            (torch.arange(*ends) + 0.5) / factor - corner
+            for ends, factor, corner in zip(covered, scale, paste.corner, strict=True)
+        )
+        rows, columns = (
+            at.long().clamp(0, side - 1) for at, side in zip((y, x), paste.mask.shape, strict=True)
+        )
+        found = _cut(image, paste, x, y, scale).round().to(image.dtype)
         region = painted[:, top:bottom, left:right]
-        region.copy_(torch.where(paste.mask, pixels[:, y1:y2, x1:x2], region))
+        region.copy_(torch.where(paste.mask[rows][:, columns], found, region))
     return painted
+
+
+def _cut(image: Tensor, paste: Paste, x: Tensor, y: Tensor, scale: tuple[float, float]) -> Tensor:
+    """The pixels [3, h, w] of a paste at x [w] and y [h] from its corner, cut from an image."""
+    (left, top), (height, width) = paste.cutout.corner, paste.cutout.mask.shape
+    columns, rows = _pixels((left, top, left + width, top + height), scale)
+    layers = image[:, slice(*rows), slice(*columns)].float()
+    inverse = _inverse((height, width), paste.scale, paste.degrees)[1]
+    inverse[:, 2] += left, top
+    inverse *= np.array(scale)[:, None]
+    inverse[:, 2] -= columns[0], rows[0]
+    return _sampled(layers, x + paste.window[0], y + paste.window[1], inverse, "bilinear")
 
 
 def transform(layers: Tensor, scale: float, degrees: float, mode: str) -> Tensor:
@@ -152,24 +176,49 @@ def transform(layers: Tensor, scale: float, degrees: float, mode: str) -> Tensor
         mode: `nearest` gives 0 outside the layers, `bilinear` repeats their border.
     """
     height, width = layers.shape[1:]
+    (rows, columns), inverse = _inverse((height, width), scale, degrees)
+    return _sampled(layers, torch.arange(columns) + 0.5, torch.arange(rows) + 0.5, inverse, mode)
+
+
+def _inverse(
+    size: tuple[int, int], scale: float, degrees: float
+) -> tuple[tuple[int, int], np.ndarray]:
+    """The frame (height, width) of something scaled and turned, and the map [2, 3] back: from
+    (x, y, 1) in the frame's pixels to its own."""
+    height, width = size
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    new_width, new_height = (
+    rows, columns = (
         max(1, math.ceil(scale * side - _ROUNDING))
-        for side in (abs(cos) * width + abs(sin) * height, abs(sin) * width + abs(cos) * height)
+        for side in (abs(sin) * width + abs(cos) * height, abs(cos) * width + abs(sin) * height)
     )
-    # From the new frame's coordinates to the old one's, both -1..1 from edge to edge.
-    inverse = torch.tensor(
-        [
-            [cos * new_width / width, sin * new_height / width, 0],
-            [-sin * new_width / height, cos * new_height / height, 0],
-        ]
+    linear = np.array([[cos, sin], [-sin, cos]]) / scale
+    shift = np.array([width, height]) / 2 - linear @ (columns / 2, rows / 2)
+    return (rows, columns), np.column_stack((linear, shift))
+
+
+def _sampled(layers: Tensor, x: Tensor, y: Tensor, inverse: np.ndarray, mode: str) -> Tensor:
+    """Layers [C, h, w] at the places that a map [2, 3] gives to x [W] and y [H]: [C, H, W]."""
+    height, width = layers.shape[1:]
+    # From pixels to -1..1, from edge to edge.
+    (a, b, c), (d, e, f) = (
+        (2 * row / side - (0, 0, 1)).tolist()
+        for row, side in zip(inverse, (width, height), strict=True)
     )
-    inverse[:, :2] /= scale
-    grid = functional.affine_grid(inverse[None], [1, 1, new_height, new_width], align_corners=False)
+    grid = torch.stack((a * x + b * y[:, None] + c, d * x + e * y[:, None] + f), -1)
     padding = "zeros" if mode == "nearest" else "border"
     return functional.grid_sample(
-        layers[None], grid, mode=mode, padding_mode=padding, align_corners=False
+        layers[None], grid[None], mode=mode, padding_mode=padding, align_corners=False
     )[0]
+
+
+def _pixels(
+    box: tuple[float, float, float, float], scale: tuple[float, float]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The first and one past the last pixel with its middle in a box, at least one pixel, on a copy
+    of some scale: along x and along y."""
+    lasts = [max(1, math.ceil(box[k + 2] * scale[k] - 0.5)) for k in (0, 1)]
+    firsts = [min(math.ceil(box[k] * scale[k] - 0.5), last - 1) for k, last in enumerate(lasts)]
+    return (firsts[0], lasts[0]), (firsts[1], lasts[1])
 
 
 def _by_mask(index: int, item: Annotation, mask: Tensor) -> Cutout | None:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from detectors.canvas import MEAN_COLOUR
 from detectors.data.records import Annotation, Box
-from detectors.data.transforms import MEAN_COLOUR
 
 
-def blanked(image: Tensor, annotations: Sequence[Annotation]) -> Tensor:
+def blanked(
+    image: Tensor, annotations: Sequence[Annotation], scale: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
     """An image with its ignore regions of all classes filled with the mean colour.
 
     Objects that are not annotated there cannot be learned as background then, whatever the head
@@ -21,6 +23,7 @@ def blanked(image: Tensor, annotations: Sequence[Annotation]) -> Tensor:
     Args:
         image: uint8 [3, H, W]; it is not modified.
         annotations: those of the image.
+        scale: pixels of the image per pixel of its annotations, along x and y.
     """
     regions = [item.box for item in annotations if item.category_id is None]
     if not regions:
@@ -28,15 +31,15 @@ def blanked(image: Tensor, annotations: Sequence[Annotation]) -> Tensor:
     fill = torch.tensor(MEAN_COLOUR, dtype=image.dtype)[:, None, None]
     filled = image.clone()
     for box in regions:
-        filled[:, *_pixels(box)] = fill
+        filled[:, *_pixels(box, scale)] = fill
     for item in annotations:
         if not item.iscrowd:
-            where = (slice(None), *_pixels(item.box))
+            where = (slice(None), *_pixels(item.box, scale))
             filled[where] = image[where]
     return filled
 
 
-def _pixels(box: Box) -> tuple[slice, slice]:
+def _pixels(box: Box, scale: tuple[float, float]) -> tuple[slice, slice]:
     """The rows and columns that a box touches."""
-    x1, y1, x2, y2 = box
+    x1, y1, x2, y2 = (side * factor for side, factor in zip(box, scale * 2, strict=True))
     return slice(math.floor(y1), math.ceil(y2)), slice(math.floor(x1), math.ceil(x2))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.pixels import Pixels
-from detectors.data.samples import TrainingSet
-from detectors.data.transforms import Sample, evaluation_transform
+from detectors.data.resampling import Chunk
+from detectors.data.samples import CPU, Drawn, TrainingSet
+from detectors.data.transforms import evaluation_transform
 from searchspace.geometry import Canvas, InputSize
 from searchspace.training import TrainConfig
+
+A, B = TypeVar("A"), TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,8 @@ class Batch:
     """The input of a training step.
 
     Attributes:
-        images: uint8 [N, 3, H, W].
-        targets: in torchvision's format, with boxes [M, 4] in pixels of the input.
+        images: uint8 [N, 3, H, W], on the loader's device.
+        targets: in torchvision's format, with boxes [M, 4] in pixels of the input; on the CPU.
     """
 
     images: Tensor
@@ -32,7 +39,16 @@ class Batch:
 
 
 class TrainingLoader:
-    """Shuffled batches, the same for the same seed and epoch."""
+    """Shuffled batches, the same for the same seed and epoch.
+
+    Args:
+        workers: threads that draw samples, read images and cut out of them what is needed, some
+            batches ahead; with none, it is done when a batch is asked for. They live as long as
+            the loader: images are decoded and cut outside of Python's lock, and what a source of
+            pixels keeps is kept for all epochs.
+        pixels: the source of the images; None decodes their files.
+        device: where the pixels of batches are made, and lie.
+    """
 
     def __init__(
         self,
@@ -42,27 +58,62 @@ class TrainingLoader:
         seed: int,
         workers: int = 0,
         pixels: Pixels | None = None,
+        device: torch.device = CPU,
     ) -> None:
         self.samples = TrainingSet(split, config, input_size, seed, pixels)
         self.batch_size = min(config.batch_size, len(self.samples))
         self.workers = workers
+        self.device = device
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch, without an incomplete last one."""
-        self.samples.epoch = number
-        order = torch.Generator().manual_seed(self.samples.seed * 100_003 + number)
-        yield from DataLoader(
-            self.samples,
-            batch_size=self.batch_size,
-            shuffle=True,
-            drop_last=True,
-            generator=order,
-            num_workers=self.workers,
-            collate_fn=_collate,
-        )
+        generator = torch.Generator().manual_seed(self.samples.seed * 100_003 + number)
+        order = torch.randperm(len(self.samples), generator=generator)
+        batches = order[: len(self) * self.batch_size].view(-1, self.batch_size).tolist()
+        prepare = functools.partial(self._prepared, epoch=number)
+        ready = in_order(self._pool, prepare, batches) if self._pool else map(prepare, batches)
+        for drawn, cut in ready:
+            yield Batch(self._made(drawn, cut), [one.target for one in drawn])
+
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor | None:
+        return ThreadPoolExecutor(self.workers, "samples") if self.workers else None
+
+    def _prepared(self, indices: list[int], epoch: int) -> tuple[list[Drawn], list[Chunk]]:
+        drawn = [self.samples.drawn(index, epoch) for index in indices]
+        return drawn, self.samples.cut(drawn, self.device)
+
+    def _made(self, drawn: list[Drawn], cut: list[Chunk]) -> Tensor:
+        """The pixels of a batch; a GPU makes them while it still computes the previous step."""
+        if self.device.type != "cuda":
+            return self.samples.finished(drawn, cut, self.device)
+        current = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._stream):
+            images = self.samples.finished(drawn, cut, self.device)
+        current.wait_stream(self._stream)
+        images.record_stream(current)
+        return images
+
+    @functools.cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream(self.device)
+
+
+def in_order(pool: ThreadPoolExecutor, call: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
+    """The results of calls in the order of their arguments, a few of them ahead."""
+    left = iter(items)
+    waiting = deque(pool.submit(call, item) for item in islice(left, pool._max_workers + 1))
+    try:
+        while waiting:
+            found = waiting.popleft().result()
+            waiting.extend(pool.submit(call, item) for item in islice(left, 1))
+            yield found
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def evaluation_batches(
@@ -74,7 +125,3 @@ def evaluation_batches(
         records = list(split.images[start : start + batch_size])
         images = [place(load_image(r.path, r.width, r.height)) for r in records]
         yield records, torch.stack(images)
-
-
-def _collate(samples: list[Sample]) -> Batch:
-    return Batch(torch.stack([image for image, _ in samples]), [target for _, target in samples])

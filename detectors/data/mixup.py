@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional
+from dataclasses import replace
 
-from detectors.canvas import place
-from detectors.data.mosaic import blank, clipped, joined, paint
-from detectors.data.transforms import Sample
+import numpy as np
+
+from detectors.data.mosaic import seen_on
+from detectors.data.scene import Scene, joined
 from searchspace.geometry import Canvas
 
 
 def mixup(
-    under: Sample,
-    over: Sample,
+    under: Scene,
+    over: Scene,
     canvas: Canvas,
     scale: tuple[float, float],
     rng: np.random.Generator,
-) -> Sample:
+) -> Scene:
     """The mean of two images, with the objects of both.
 
     As in YOLOX, the second image is placed on a canvas, scaled by a random factor, mirrored in one
@@ -32,23 +30,16 @@ def mixup(
         canvas: a square, and how images are resized.
         scale: range of the factor.
     """
-    image, target = over
     side = canvas.size[0]
     size = max(1, round(rng.uniform(*scale) * side))
     mirrored = rng.random() < 0.5
     x, y = (-int(n) for n in rng.integers(max(0, size - side) + 1, size=2))
-    pixels = functional.resize(place(image.as_subclass(Tensor), canvas), [size, size])
-    boxes = place(target["boxes"], canvas).as_subclass(Tensor) * (size / side)
-    if mirrored:
-        pixels = pixels.flip(-1)
-        boxes = torch.stack((size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]), -1)
-    layer = blank(canvas)
-    paint(layer, pixels, x, y)
-    moved = clipped({**target, "boxes": boxes + boxes.new_tensor((x, y) * 2)}, side)
-    mixed = (under[0].as_subclass(Tensor).short() + layer.short()).div(2, rounding_mode="floor")
-    return joined(mixed.to(torch.uint8), [under[1], moved])
+    added = over.placed(canvas).resized(size, size)
+    added = added.mirrored() if mirrored else added
+    added = seen_on(canvas, added.mapped((1, 1), (x, y), canvas.size))
+    return joined(canvas.size, [_half(under), _half(added)])
 
 
-def has_objects(sample: Sample) -> bool:
-    """Whether there is anything on an image to learn."""
-    return len(sample[1]["labels"]) > 0
+def _half(scene: Scene) -> Scene:
+    layers = tuple(replace(layer, opacity=layer.opacity / 2) for layer in scene.layers)
+    return replace(scene, layers=layers)

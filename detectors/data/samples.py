@@ -1,36 +1,61 @@
-"""From a split to augmented training images: copy-paste, mosaic, seeds."""
+"""From a split to augmented training images: what is drawn for each, and their pixels."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import data
-from torchvision import tv_tensors
 
-from detectors.data.copy_paste import Paste, cut_outs, paint, plan_pastes
+from detectors.canvas import ground
+from detectors.data.colours import UNCHANGED, Colours, coloured
+from detectors.data.copy_paste import Paste, cut_outs, plan_pastes
 from detectors.data.dataset import Annotation, Dataset, ImageRecord
-from detectors.data.ignored import blanked
-from detectors.data.mixup import has_objects, mixup
+from detectors.data.mixup import mixup
 from detectors.data.mosaic import mosaic
 from detectors.data.pixels import Decoded, Pixels
-from detectors.data.transforms import Sample, box_tensor, training_transform
+from detectors.data.resampling import Chunk, chunks, sampled
+from detectors.data.scene import Scene, Source, Target
+from detectors.data.transforms import augmented
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import CopyPaste, TrainConfig
 
+Sample = tuple[Tensor, dict[str, Tensor]]
+"""An image uint8 [3, H, W], and its target: tensors by name, one row per object."""
 
-class TrainingSet(data.Dataset[Sample]):
-    """Augmented training images of one epoch, followed by the additional images of copy-paste.
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample before it has pixels.
+
+    Attributes:
+        scene: on the network's input.
+    """
+
+    scene: Scene
+    colours: Colours
+
+    @property
+    def target(self) -> dict[str, Tensor]:
+        """Its objects, boxes in float32."""
+        made = {name: torch.from_numpy(values) for name, values in self.scene.target.items()}
+        return {**made, "boxes": made["boxes"].float()}
+
+
+class TrainingSet:
+    """The samples of a split, followed by the additional images of copy-paste.
 
     Ignore regions of all classes are filled with the mean colour.
 
-    A sample depends only on seed, epoch and index, not on the worker or the order of loading. Its
-    target has `boxes`, `labels`, `area` (the annotation's, in square pixels of the original image)
-    and `pasted` (bool).
+    A sample depends only on seed, epoch and index, not on who asks for it, in which order or with
+    which others. Its target has `boxes` [G, 4] (xyxy, pixels of the input), `labels`, `area` (the
+    annotation's, in square pixels of the original image) and `pasted` (bool).
 
     A single image is seen twice per epoch, with different augmentation, unless the batch size is 1:
     batch norm cannot use a single value, which is all that one image gives on a map of 1x1.
@@ -54,43 +79,68 @@ class TrainingSet(data.Dataset[Sample]):
         check_sources(split, config.copy_paste)
         self.split = split
         self.config = config
-        canvas = canvas_of(input_size)
-        self.mosaic = Canvas((max(canvas.size),) * 2, canvas.resize)
+        self.canvas = canvas_of(input_size)
+        self.mosaic = Canvas((max(self.canvas.size),) * 2, self.canvas.resize)
         self.seed = seed
-        self.epoch = 0
-        self._source = Decoded() if pixels is None else pixels
-        self._transform = training_transform(config.augment, canvas)
+        self.pixels = Decoded() if pixels is None else pixels
         copies = [(r, c + 1) for c in range(config.copy_paste.copies) for r in split.images]
         # Only the first paste is planned here: an image without any is left out.
         filled = [(r, c) for r, c in copies if next(self._copy(r, c), None) is not None]
         self._entries = [(r, 0) for r in split.images] + filled
         if len(self._entries) == 1 and config.batch_size > 1:
             self._entries *= 2
+        self._targets: dict[int, Target] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: int) -> Sample:
-        stream = np.random.SeedSequence((self.seed, self.epoch, index))
-        rng = np.random.default_rng(stream)
+    def sample(self, index: int, epoch: int = 0) -> Sample:
+        """A single sample with its pixels."""
+        drawn = self.drawn(index, epoch)
+        return self.images([drawn])[0], drawn.target
+
+    def drawn(self, index: int, epoch: int = 0) -> Drawn:
+        """What is random of a sample, and its objects."""
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, epoch, index)))
         augment = self.config.augment
-        if self.config.is_plain(self.epoch) or rng.random() >= augment.mosaic:
-            image, target = self._stored(index, rng)
+        if self.config.is_plain(epoch) or rng.random() >= augment.mosaic:
+            scene = self._stored(index, rng)
         else:
             chosen = (index, *rng.integers(len(self), size=3).tolist())
             four = [self._stored(number, rng) for number in chosen]
-            image, target = self._mixed(mosaic(four, self.mosaic, augment, rng), rng)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream.generate_state(1)[0]))
-            image, target = self._transform(image, target)
-        return image.as_subclass(Tensor), target
+            scene = self._mixed(mosaic(four, self.mosaic, augment, rng), rng)
+        scene = augmented(scene, augment, self.canvas, rng)
+        changed = rng.random() < augment.photometric
+        return Drawn(scene, Colours.drawn(rng) if changed else UNCHANGED)
 
-    def _mixed(self, made: Sample, rng: np.random.Generator) -> Sample:
+    def images(self, drawn: Sequence[Drawn], device: torch.device = CPU) -> Tensor:
+        """The pixels of samples, uint8 [N, 3, H, W], on a device."""
+        return self.finished(drawn, self.cut(drawn, device), device)
+
+    def cut(self, drawn: Sequence[Drawn], device: torch.device) -> list[Chunk]:
+        """What samples need of the stored images, in memory from which it gets to a device fast."""
+        return list(chunks([one.scene for one in drawn], self.pixels, device))
+
+    def finished(
+        self, drawn: Sequence[Drawn], cut: Sequence[Chunk], device: torch.device
+    ) -> Tensor:
+        """The pixels of samples, made on a device from what was cut out for it."""
+        images = torch.empty((len(drawn), 3, *self.canvas.size), dtype=torch.uint8, device=device)
+        first = 0
+        for chunk in cut:
+            last = first + chunk.count
+            made = sampled(chunk, self.canvas.size, ground(self.canvas), device)
+            made = coloured(made, [one.colours for one in drawn[first:last]])
+            images[first:last] = made.add_(0.5)  # rounded: they are cut to whole numbers
+            first = last
+        return images
+
+    def _mixed(self, made: Scene, rng: np.random.Generator) -> Scene:
         """A mosaic, perhaps mixed with another image that has objects."""
         augment = self.config.augment
         if not augment.mixup or rng.random() >= augment.mixup:
             return made
-        if not (has_objects(made) and self._with_objects):
+        if not (len(made.boxes) and self._with_objects):
             return made
         other = self._with_objects[int(rng.integers(len(self._with_objects)))]
         return mixup(made, self._stored(other, rng), self.mosaic, augment.mixup_scale, rng)
@@ -100,32 +150,30 @@ class TrainingSet(data.Dataset[Sample]):
         """The images that have objects."""
         return [k for k, (record, _) in enumerate(self._entries) if self._objects(record)]
 
-    def _stored(self, index: int, rng: np.random.Generator) -> Sample:
-        """An image and its target before any transform, pastes included."""
+    def _stored(self, index: int, rng: np.random.Generator) -> Scene:
+        """An image before any transform, pastes included."""
         record, copy = self._entries[index]
-        pastes: list[Paste] = []
+        pastes: tuple[Paste, ...] = ()
         if copy:
-            pastes = list(self._copy(record, copy))
+            pastes = tuple(self._copy(record, copy))
         elif rng.random() < self.config.copy_paste.probability:
-            pastes = list(self._pastes(record, rng))
-        image = blanked(self._source.get(record), self.split.annotations[record.id])
-        image = paint(image, pastes) if pastes else image
-        return tv_tensors.Image(image), self._target(record, pastes)
+            pastes = tuple(self._pastes(record, rng))
+        source = Source(record, self.split.annotations[record.id], pastes)
+        return Scene.of(source, _with_pastes(self._target(record), pastes))
 
-    def _target(self, record: ImageRecord, pastes: Sequence[Paste]) -> dict[str, Tensor]:
-        objects = self._objects(record)
-        labels = [self.split.label_of(a.category_id) for a in objects]
-        boxes = [a.box for a in objects] + [p.box for p in pastes]
-        area = [a.area for a in objects] + [p.area for p in pastes]
-        return {
-            "boxes": box_tensor(
-                torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                (record.height, record.width),
-            ),
-            "labels": torch.tensor(labels + [labels[p.cutout.index] for p in pastes]).long(),
-            "area": torch.tensor(area, dtype=torch.float32),
-            "pasted": torch.arange(len(boxes)) >= len(objects),
-        }
+    def _target(self, record: ImageRecord) -> Target:
+        """The annotated objects of an image."""
+        found = self._targets.get(record.id)
+        if found is None:
+            objects = self._objects(record)
+            labels = [self.split.label_of(a.category_id) for a in objects]
+            found = self._targets[record.id] = {
+                "boxes": np.array([a.box for a in objects], float).reshape(-1, 4),
+                "labels": np.array(labels, np.int64),
+                "area": np.array([a.area for a in objects], np.float32),
+                "pasted": np.zeros(len(objects), bool),
+            }
+        return found
 
     def _objects(self, record: ImageRecord) -> list[Annotation]:
         return [a for a in self.split.annotations[record.id] if not a.iscrowd]
@@ -139,6 +187,19 @@ class TrainingSet(data.Dataset[Sample]):
         cutouts = cut_outs(self._objects(record), *size, config)
         occupied = np.array([a.box for a in self.split.annotations[record.id]]).reshape(-1, 4)
         return plan_pastes(cutouts, occupied, size, config, rng)
+
+
+def _with_pastes(target: Target, pastes: Sequence[Paste]) -> Target:
+    """The objects of an image, followed by those that are pasted into it."""
+    if not pastes:
+        return target
+    added = {
+        "boxes": np.array([p.box for p in pastes], float),
+        "labels": target["labels"][[p.cutout.index for p in pastes]],
+        "area": np.array([p.area for p in pastes], np.float32),
+        "pasted": np.ones(len(pastes), bool),
+    }
+    return {name: np.concatenate((values, added[name])) for name, values in target.items()}
 
 
 def check_sources(split: Dataset, config: CopyPaste) -> None:

@@ -1,91 +1,107 @@
-"""SSD's augmentation with torchvision's transforms, on images and boxes together."""
+"""SSD's augmentation of a scene (section 2.2), and what is trained on of it.
+
+The draws have the distributions of torchvision's `RandomZoomOut` and `RandomIoUCrop`, whose code
+this follows; torchvision's classes themselves draw from the global generator and go on to the
+pixels at once. Kornia has neither of the two, and draws for a whole batch, so that a sample would
+depend on its neighbours.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from detectors.canvas import place
+from detectors.data.scene import Scene
 from searchspace.geometry import Canvas, InputSize, Size, canvas_of
 from searchspace.training import Augment
 
-Sample = tuple[Tensor, dict[str, Tensor]]
-"""An image uint8 [3, H, W], and its target: tensors by name, one row per object."""
+OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+"""The least IoU of a crop with some object, each as likely; 1 is no crop after all."""
 
-CLOSEST_CROP = 1 / 0.3
-"""The factor by which the smallest crop of `RandomIoUCrop` enlarges its content."""
+TRIALS = 40
+"""Crops that are tried for one least IoU before another is drawn."""
 
-MEAN_COLOUR = (124, 116, 104)
-"""ImageNet's mean colour, which fills the frame around a zoomed-out image."""
+SCALES = (0.3, 1.0)
+"""Range of a crop's sides, as shares of the scene's."""
+
+RATIOS = (0.5, 2.0)
+"""Range of a crop's width divided by its height."""
+
+CLOSEST_CROP = 1 / SCALES[0]
+"""The factor by which the smallest crop enlarges its content."""
+
+_ROUNDING = 1e-6
 
 
-def training_transform(augment: Augment, input_size: InputSize | Canvas) -> v2.Transform:
-    """From a stored image and its target to the network's input (SSD, section 2.2).
+class Crop(NamedTuple):
+    """A window of a scene in whole pixels, and which objects have their centre in it: bool [G]."""
 
-    Takes and returns `(image, target)`: an `Image` of uint8 [3, H, W] and a dictionary of `boxes`
-    (`BoundingBoxes`, [M, 4]), `labels`, `area` and `pasted` ([M]); objects that leave the image are
-    removed from all four. Colours change after the resize, when there are fewer pixels. A mosaic is
-    made before this transform.
+    left: int
+    top: int
+    width: int
+    height: int
+    centred: np.ndarray
+
+
+def augmented(scene: Scene, augment: Augment, canvas: Canvas, rng: np.random.Generator) -> Scene:
+    """From a stored image or a mosaic to the network's input.
+
+    Objects are removed if a crop leaves their centre out, or if they are too small on the input.
     """
-    canvas = canvas_of(input_size)
-    geometry: list[v2.Transform] = []
-    if augment.zoom_out:
-        geometry.append(
-            v2.RandomZoomOut(
-                fill=MEAN_COLOUR, side_range=(1.0, augment.max_zoom), p=augment.zoom_out
-            )
-        )
-    if augment.crop:
-        geometry.append(v2.RandomApply([v2.RandomIoUCrop()], p=augment.crop))
-    colour = [v2.RandomApply([v2.RandomPhotometricDistort()], p=augment.photometric)]
-    return v2.Compose(
-        [
-            *geometry,
-            v2.RandomHorizontalFlip(augment.flip),
-            _Place(canvas),
-            _large_enough(least_side(augment, canvas)),
-            *(colour if augment.photometric else ()),
-        ]
-    )
+    if rng.random() < augment.zoom_out:
+        scene = scene.window(*zoomed_out(scene.size, augment.max_zoom, rng))
+    if rng.random() < augment.crop and (crop := iou_crop(scene.boxes, scene.size, rng)):
+        scene = cropped(scene, crop)
+    if rng.random() < augment.flip:
+        scene = scene.mirrored()
+    scene = scene.placed(canvas)
+    return scene.with_objects(_learnable(scene.boxes, least_side(augment, canvas)))
 
 
-class _Place(v2.Transform):
-    """Places images and their boxes on the network's input."""
+def zoomed_out(size: Size, most: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A window (left, top, width, height) that holds a scene of this size somewhere in it.
 
-    def __init__(self, canvas: Canvas) -> None:
-        super().__init__()
-        self.canvas = canvas
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return place(inpt, self.canvas)
-
-
-def _large_enough(least: float) -> v2.Transform:
-    """Removes objects below a shorter side in pixels, and those that a crop has emptied."""
-    if least:
-        return v2.SanitizeBoundingBoxes(min_size=least, labels_getter=_per_object)
-    return _NotEmpty()
+    Args:
+        most: the largest factor on its sides.
+    """
+    height, width = size
+    factor, across, down = rng.random(3).tolist()
+    factor = 1 + factor * (most - 1)
+    wide, high = int(width * factor), int(height * factor)
+    return -int((wide - width) * across), -int((high - height) * down), wide, high
 
 
-class _NotEmpty(v2.Transform):
-    """Removes the objects that a crop has emptied; `SanitizeBoundingBoxes` removes all below a
-    pixel, too."""
+def iou_crop(boxes: np.ndarray, size: Size, rng: np.random.Generator) -> Crop | None:
+    """A random crop that has a least IoU with an object whose centre is in it.
 
-    def forward(self, *inputs: Any) -> Sample:
-        image, target = inputs
-        boxes = target["boxes"]
-        kept = (boxes[:, 2:] > boxes[:, :2]).as_subclass(Tensor).all(-1)
-        rest = {name: values[kept] for name, values in target.items() if name != "boxes"}
-        return image, {"boxes": tv_tensors.wrap(boxes[kept], like=boxes), **rest}
+    Args:
+        boxes: [G, 4], xyxy in pixels; without any there is no crop.
+        size: height and width of what is cropped.
+    """
+    if not len(boxes):
+        return None
+    while (least := OVERLAPS[int(rng.integers(len(OVERLAPS)))]) < 1:
+        crops = _crops(size, rng)
+        centred = _centred(boxes, crops)
+        overlaps = np.where(centred, _ious(crops, boxes), -1.0)
+        found = centred.any(1) & (overlaps.max(1) >= least)
+        if found.any():
+            first = int(found.argmax())
+            left, top, right, bottom = crops[first].astype(int).tolist()
+            return Crop(left, top, right - left, bottom - top, centred[first])
+    return None
 
 
-def _per_object(inputs: tuple[Any, dict[str, Tensor]]) -> tuple[Tensor, ...]:
-    return tuple(values for name, values in inputs[1].items() if name != "boxes")
+def cropped(scene: Scene, crop: Crop) -> Scene:
+    """The scene within a crop, with the objects that have their centre there, clipped to it."""
+    seen = scene.window(*crop[:4])
+    inside = seen.boxes.clip(0, (crop.width, crop.height) * 2)
+    return seen.with_boxes(inside).with_objects(crop.centred)
 
 
 def least_side(augment: Augment, canvas: Canvas) -> float:
@@ -98,7 +114,34 @@ def evaluation_transform(input_size: InputSize | Canvas) -> Callable[[Tensor], T
     return partial(place, canvas=canvas_of(input_size))
 
 
-def box_tensor(boxes: Tensor, size: Size) -> tv_tensors.BoundingBoxes:
-    """Boxes [G, 4] (xyxy, pixels) that transforms know as such; `size`: height and width."""
-    # pyrefly: ignore[unexpected-keyword] (torchvision's `__new__` takes what torch's does not)
-    return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size)
+def _crops(size: Size, rng: np.random.Generator) -> np.ndarray:
+    """[K, 4], xyxy: at most `TRIALS` crops in whole pixels, of allowed aspect ratios."""
+    height, width = size
+    numbers = rng.random((TRIALS, 4))
+    sides = SCALES[0] + (SCALES[1] - SCALES[0]) * numbers[:, :2]
+    wide, high = (width * sides[:, 0]).astype(int), (height * sides[:, 1]).astype(int)
+    allowed = (wide > 0) & (RATIOS[0] * high <= wide) & (wide <= RATIOS[1] * high)
+    left, top = (((width, height) - np.stack((wide, high), 1)) * numbers[:, 2:]).astype(int).T
+    return np.stack((left, top, left + wide, top + high), 1)[allowed]
+
+
+def _centred(boxes: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """[K, G], whether the centre of a box lies in a crop."""
+    x, y = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    left, top, right, bottom = 2 * crops.T[:, :, None]
+    return (left < x) & (x < right) & (top < y) & (y < bottom)
+
+
+def _ious(crops: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """[K, G], the IoU of each crop with each box."""
+    corner = np.maximum(crops[:, None, :2], boxes[:, :2])
+    sides = (np.minimum(crops[:, None, 2:], boxes[:, 2:]) - corner).clip(0)
+    common = sides[..., 0] * sides[..., 1]
+    ours, theirs = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (crops, boxes))
+    return common / (ours[:, None] + theirs - common)
+
+
+def _learnable(boxes: np.ndarray, least: float) -> np.ndarray:
+    """[G], whether both sides of a box have the least length; any extent is enough for 0."""
+    shorter = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf)
+    return shorter >= least - _ROUNDING if least else shorter > 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
-from detectors.features import size_of
+from detectors.data.scene import EVERYWHERE, Scene
 from searchspace.training import Augment
 
 
@@ -55,27 +52,18 @@ class Warp:
         matrix[:2, 2] = centre + np.array(shift) - linear @ centre
         return cls(matrix)
 
-    def boxes(self, boxes: Tensor) -> Tensor:
-        """The boxes, [G, 4] xyxy, around the moved corners of boxes [G, 4]."""
-        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2).double()
-        matrix = torch.from_numpy(self.matrix)
-        moved = corners @ matrix[:2, :2].T + matrix[:2, 2]
-        return torch.cat((moved.amin(1), moved.amax(1)), -1).to(boxes.dtype)
+    def moved(self, scene: Scene) -> Scene:
+        """A scene under the map, without its clips: it is not yet said what of it is seen."""
+        linear, shift = self.matrix[:2, :2], self.matrix[:2, 2]
+        layers = []
+        for layer in scene.layers:
+            matrix = linear @ layer.matrix
+            matrix[:, 2] += shift
+            layers.append(replace(layer, matrix=matrix, clip=EVERYWHERE))
+        return replace(scene, layers=tuple(layers)).with_boxes(self.boxes(scene.boxes))
 
-    def paint(self, canvas: Tensor, image: Tensor, x: int, y: int) -> None:
-        """Paint an image, uint8 [3, h, w], whose corner was at (x, y) before the map, onto a canvas
-        [3, side, side]."""
-        side, (height, width) = canvas.shape[-1], size_of(image)
-        # Sampling is from -1..1 on the canvas to -1..1 on the image, from edge to edge.
-        pixels = np.diag((side / 2, side / 2, 1.0))
-        pixels[:2, 2] = side / 2
-        onto = np.array([[2 / width, 0, -2 * x / width - 1], [0, 2 / height, -2 * y / height - 1]])
-        theta = torch.from_numpy(onto @ np.linalg.inv(self.matrix) @ pixels).float()
-        grid = functional.affine_grid(theta[None], [1, 1, side, side], align_corners=False)
-        covered = (grid[0].abs() <= 1).all(-1)
-        if covered.any():
-            layers = image.as_subclass(Tensor)[None].float()
-            found = functional.grid_sample(
-                layers, grid, mode="bilinear", padding_mode="border", align_corners=False
-            )
-            canvas.copy_(torch.where(covered, found[0].round().to(canvas.dtype), canvas))
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """The boxes, [G, 4] xyxy, around the moved corners of boxes [G, 4]."""
+        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        moved = corners @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        return np.concatenate((moved.min(1), moved.max(1)), -1)

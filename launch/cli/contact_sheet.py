@@ -10,8 +10,7 @@ from torchvision.transforms.v2 import functional
 from torchvision.utils import draw_bounding_boxes, make_grid
 
 from detectors.data.dataset import Dataset
-from detectors.data.samples import TrainingSet
-from detectors.data.transforms import Sample
+from detectors.data.samples import Sample, TrainingSet
 from detectors.detector import SMALL_AREA
 from searchspace.geometry import Canvas, InputSize
 from searchspace.training import TrainConfig
@@ -41,7 +40,7 @@ def contact_sheet(
     samples = TrainingSet(split, config, input_size, seed)
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
     names = [category.name for category in split.categories]
-    tiles = [_drawn(samples[int(index)], names) for index in order[:count]]
+    tiles = [_drawn(samples.sample(int(index)), names) for index in order[:count]]
     return make_grid(tiles, nrow=math.ceil(math.sqrt(len(tiles))), padding=4, pad_value=255)
 
 
@@ -57,7 +56,7 @@ def _drawn(sample: Sample, names: list[str]) -> Tensor:
         return image
     return draw_bounding_boxes(
         image,
-        target["boxes"].as_subclass(Tensor) * factor,
+        target["boxes"] * factor,
         labels=[names[label - 1] for label in target["labels"].tolist()],
         colors=_colours(target),
         width=2,

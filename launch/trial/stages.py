@@ -59,7 +59,7 @@ STATISTICS_BATCHES = 16
 """Training batches for batch-norm statistics of a pruned detector without fine-tuning."""
 
 GPU_LOADERS = 4
-"""Processes that load images for a GPU; on a CPU the trial's own process does."""
+"""Threads that load images for a GPU; on a CPU the training's own thread does."""
 
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
@@ -366,7 +366,9 @@ class Stages:
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers = GPU_LOADERS if self.device.type == "cuda" else 0
         canvas = self.config.detector.canvas
-        return TrainingLoader(self.data.train, recipe, canvas, self.config.seed, workers)
+        return TrainingLoader(
+            self.data.train, recipe, canvas, self.config.seed, workers, device=self.device
+        )
 
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):

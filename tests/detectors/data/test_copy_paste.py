@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from detectors.data.copy_paste import (
     MARGIN,
@@ -175,6 +176,25 @@ def test_without_jitter_a_paste_is_its_source(scene: Scene, seed: int) -> None:
             there = expected[:, y + paste.corner[1] - top, x + paste.corner[0] - left]
             there.copy_(scene.image[:, y, x])
     assert torch.equal(paint(scene.image, pastes), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_on_a_smaller_copy_pastes_lie_in_the_same_places(seed: int) -> None:
+    """Whatever its pixels: an object is bright on a dark ground, at half of the stored size."""
+    box, size = (20, 30, 36, 42), (80, 120)
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    image[:, box[1] : box[3], box[0] : box[2]] = 200
+    objects = [annotation(box, disc(box, size) if seed % 2 else None)]
+    pastes = Scene(image, objects, []).plan(CopyPaste(pastes=3), seed)
+    assert pastes
+    small = paint(image[:, ::2, ::2], pastes, (0.5, 0.5))[0].float()
+    whole = functional.avg_pool2d(paint(image, pastes).float()[:1], 2)[0]
+    assert float(small.sum()) == pytest.approx(float(whole.sum()), rel=0.15)
+    for paste in pastes:
+        x1, y1, x2, y2 = (side // 2 for side in paste.box)
+        middle = (y1 + y2) // 2, (x1 + x2) // 2
+        assert small[middle] == whole[middle] == 200
+    assert small[whole == 0].sum() < 0.05 * small.sum()
 
 
 @settings(max_examples=20, deadline=None)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from detectors.canvas import MEAN_COLOUR
 from detectors.data.dataset import Dataset
+from detectors.data.ignored import blanked
+from detectors.data.pixels import Decoded
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_source, read_split
 from detectors.data.samples import TrainingSet
-from detectors.data.transforms import MEAN_COLOUR
 from detectors.data.tt100k import BENCHMARK_CLASSES
 from detectors.data.validation import DataError
 from detectors.data.voc import VOC_CLASSES
@@ -100,7 +102,7 @@ def test_corners_count_from_one_and_difficult_objects_are_flagged(tmp_path: Path
     whole, small = train.annotations[1]
     assert (whole.box, whole.scored) == ((0, 0, 40, 30), True)
     assert (small.box, small.area, small.difficult, small.scored) == ((2, 3, 3, 4), 1, True, False)
-    _, target = TrainingSet(train, PLAIN, 40, seed=0)[0]
+    _, target = TrainingSet(train, PLAIN, 40, seed=0).sample(0)
     assert len(target["labels"]) == 2, "difficult objects are trained on, as in SSD's own code"
 
 
@@ -274,7 +276,7 @@ def test_regions_others_and_scores_of_0_are_ignored_in_all_classes(tmp_path: Pat
 
 def test_training_sees_no_pixel_of_an_ignored_region(tmp_path: Path) -> None:
     train = read_split(visdrone(tmp_path, {"a": REGIONS}).train)
-    image, target = TrainingSet(train, PLAIN, (30, 40), seed=0)[0]
+    image, target = TrainingSet(train, PLAIN, (30, 40), seed=0).sample(0)
     assert target["boxes"].tolist() == [[30, 10, 35, 15]]
     filled = (image == image.new_tensor(MEAN_COLOUR)[:, None, None]).all(0)
     ignored = filled.new_zeros(30, 40)
@@ -282,11 +284,14 @@ def test_training_sees_no_pixel_of_an_ignored_region(tmp_path: Path) -> None:
         ignored[y1:y2, x1:x2] = True
     ignored[10:15, 30:35] = False  # an annotated object keeps its pixels
     assert filled.equal(ignored)
+    half = blanked(Decoded().get(train.images[0])[:, ::2, ::2], train.annotations[1], (0.5, 0.5))
+    kept = (half == half.new_tensor(MEAN_COLOUR)[:, None, None]).all(0)[1:]
+    assert kept.equal(ignored[2::2, ::2]), "a smaller copy"
     # Not even a car of score 0 is ever pasted, and nothing is pasted into a region.
     pasting = PLAIN.model_copy(update={"copy_paste": CopyPaste(probability=1, pastes=3)})
     for epoch in range(5):
         samples = TrainingSet(train, pasting, (30, 40), seed=epoch)
-        _, target = samples[0]
+        _, target = samples.sample(0)
         assert all(box[2] <= 20 for box in target["boxes"][1:].tolist())
         assert target["labels"].tolist() == [4] * len(target["labels"])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from detectors.data.dataset import Dataset
 from detectors.data.loader import Batch, TrainingLoader, evaluation_batches
+from detectors.data.pixels import Decoded
+from detectors.data.records import ImageRecord
 from detectors.data.samples import TrainingSet
 from searchspace.training import Augment, CopyPaste, TrainConfig
 
@@ -31,8 +34,8 @@ def equal(first: tuple[Tensor, dict[str, Tensor]], second: tuple[Tensor, dict]) 
 
 def test_a_rectangular_input(split: Dataset) -> None:
     plain = config(augment=Augment(photometric=0, zoom_out=0, crop=0, flip=0))
-    image, target = TrainingSet(split, plain, (48, 96), seed=0)[0]
-    square, expected = TrainingSet(split, plain, SIZE, seed=0)[0]
+    image, target = TrainingSet(split, plain, (48, 96), seed=0).sample(0)
+    square, expected = TrainingSet(split, plain, SIZE, seed=0).sample(0)
     assert image.shape == (3, 48, 96)
     scale = torch.tensor((96, 48, 96, 48)) / SIZE
     assert torch.allclose(target["boxes"], expected["boxes"] * scale, atol=1e-3)
@@ -58,14 +61,47 @@ def test_batches_repeat_with_seed_and_epoch_and_differ_without(split: Dataset) -
         assert not any(equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_worker_processes_give_the_same_batches(split: Dataset) -> None:
+def test_threads_give_the_same_batches_and_stay_for_all_epochs(split: Dataset) -> None:
+    decoded: list[str] = []
+
+    class Watched(Decoded):
+        def get(self, record: ImageRecord) -> Tensor:
+            decoded.append(threading.current_thread().name)
+            return super().get(record)
+
     here, there = (
-        TrainingLoader(split, config(copies=1, batch_size=4), SIZE, seed=2, workers=workers)
-        for workers in (0, 1)
+        TrainingLoader(split, config(copies=1, batch_size=2), SIZE, 2, workers, Watched())
+        for workers in (0, 2)
     )
     for epoch in (0, 1):
         pairs = zip(batches(here, epoch), batches(there, epoch), strict=True)
         assert all(equal(a, b) for a, b in pairs)
+    threads = set(decoded) - {threading.current_thread().name}
+    assert 1 <= len(threads) <= 2
+    assert all(name.startswith("samples") for name in threads)
+
+
+def test_an_epoch_that_is_left_early_and_one_that_fails(split: Dataset) -> None:
+    class Damaged(Decoded):
+        def get(self, record: ImageRecord) -> Tensor:
+            raise OSError(f"{record.path.name} is gone")
+
+    whole = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers=2)
+    first = next(whole.epoch(0))
+    assert torch.equal(next(whole.epoch(0)).images, first.images)
+    assert len(list(whole.epoch(1))) == len(whole)
+    damaged = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers=2, pixels=Damaged())
+    with pytest.raises(OSError, match="is gone"):
+        next(damaged.epoch(0))
+
+
+def test_a_sample_is_the_same_in_a_batch_of_any_size(split: Dataset) -> None:
+    recipe = config(copies=1, augment=Augment(mosaic=0.5, photometric=1))
+    samples = TrainingSet(split, recipe, SIZE, seed=4)
+    drawn = [samples.drawn(index, 3) for index in range(len(samples))]
+    together = samples.images(drawn)
+    for index, image in enumerate(together):
+        assert equal((image, drawn[index].target), samples.sample(index, 3))
 
 
 def test_batches_are_whole_and_what_training_takes(split: Dataset) -> None:

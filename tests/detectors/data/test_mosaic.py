@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision import tv_tensors
 
+from detectors.canvas import MEAN_COLOUR
 from detectors.data.mosaic import MIN_VISIBLE, mosaic
-from detectors.data.transforms import MEAN_COLOUR, Sample
+from detectors.data.samples import Sample
 from searchspace.geometry import Canvas
 from searchspace.training import Augment
+from tests.detectors.data.scenes import through
 
 SIDE = 48
 COLOURS = (40, 90, 150, 230)
@@ -18,7 +19,8 @@ COLOURS = (40, 90, 150, 230)
 
 def made(four: list[Sample], scale: tuple[float, float], seed: int, **augment: object) -> Sample:
     settings = Augment(mosaic=1, mosaic_scale=scale, **augment)
-    return mosaic(four, Canvas((SIDE, SIDE)), settings, np.random.default_rng(seed))
+    canvas, rng = Canvas((SIDE, SIDE)), np.random.default_rng(seed)
+    return through(lambda scenes: mosaic(scenes, canvas, settings, rng), four, canvas)
 
 
 def sample(rng: np.random.Generator, number: int, objects: int) -> Sample:
@@ -32,12 +34,8 @@ def sample(rng: np.random.Generator, number: int, objects: int) -> Sample:
         boxes.append((x1, y1, x2, y2))
         image[1, round(y1) : round(y2), round(x1) : round(x2)] = 10 * (k + 1)
     marks = torch.arange(objects) + 10 * number
-    return tv_tensors.Image(image), {
-        "boxes": tv_tensors.BoundingBoxes(
-            torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            format="XYXY",
-            canvas_size=(height, width),
-        ),
+    return image, {
+        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         "labels": marks,
         "area": marks * 7.0,
     }

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from detectors.data.dataset import Dataset
 from detectors.data.reading import read_split
-from detectors.data.samples import TrainingSet
-from detectors.data.transforms import Sample
+from detectors.data.samples import Sample, TrainingSet
 from searchspace.training import Augment, CopyPaste, TrainConfig
 
 SIZE = 64
@@ -41,8 +40,7 @@ def training_set(
 def samples(split: Dataset, epoch: int = 0, **fields: object) -> list[Sample]:
     """All samples of an epoch in the order of their index."""
     dataset = training_set(split, **fields)
-    dataset.epoch = epoch
-    return [dataset[index] for index in range(len(dataset))]
+    return [dataset.sample(index, epoch) for index in range(len(dataset))]
 
 
 def equal(first: Sample, second: Sample) -> bool:
@@ -98,15 +96,13 @@ def crowded(split: Dataset) -> Dataset:
 def test_a_sample_does_not_depend_on_who_asks_or_when(split: Dataset) -> None:
     recipe = {"copies": 2, "probability": 0.5, "seed": 3, "augment": Augment(mosaic=0.5)}
     dataset = training_set(split, **recipe)
-    dataset.epoch = 5
-    forwards = [dataset[index] for index in range(len(dataset))]
-    backwards = [dataset[index] for index in reversed(range(len(dataset)))][::-1]
+    forwards = [dataset.sample(index, 5) for index in range(len(dataset))]
+    backwards = [dataset.sample(index, 5) for index in reversed(range(len(dataset)))][::-1]
     torch.manual_seed(9)
     assert all(equal(a, b) for a, b in zip(forwards, backwards, strict=True))
     state = torch.random.get_rng_state()
     fresh = training_set(split, **recipe)
-    fresh.epoch = 5
-    assert equal(fresh[2], forwards[2])
+    assert equal(fresh.sample(2, 5), forwards[2])
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -52,7 +52,7 @@ def test_every_box_is_drawn_where_the_sample_has_it(split: Dataset) -> None:
     shown = tiles(sheet, columns)
     kinds = set()
     for tile, index in zip(shown, order, strict=False):
-        _, target = samples[index]
+        _, target = samples.sample(index)
         for number, box in enumerate(torch.as_tensor(target["boxes"]) * 2):
             small = target["area"][number] < SMALL_AREA
             kind = "pasted" if target["pasted"][number] else "small" if small else "other"
