@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from detectors.data.coco_layouts import Files, find_files, root_of, split_images, usual_files
+from detectors.data.entries import AnnotationEntry, CategoryEntry, Entry, ImageEntry
+from detectors.data.json_lists import Irregular, JsonLists
 from detectors.data.reader import Entries, Reader, register_reader
 from detectors.data.source import DataSource, Split
-from detectors.data.validation import DataError, Entry, Problem
-from searchspace.reading import Unreadable, read_json, shown
+from detectors.data.validation import DataError, Findings, Problem
+from searchspace.reading import Unreadable, parse_json, read_text, shown
 
 SECTIONS = ("images", "annotations", "categories")
 LISTS = ("images", "categories")
@@ -48,14 +51,8 @@ class Coco(Reader):
     def takes(self, annotations: Path) -> bool:
         return annotations.suffix.lower() == ".json" and annotations.is_file()
 
-    def entries(self, split: Split, problems: list[Problem]) -> Entries:
-        document = read_document(split.annotations)
-        images, categories, annotations = (
-            list(read_entries(split.annotations, section, document[section], problems))
-            for section in ("images", "categories", "annotations")
-        )
-        given = (len(document["images"]), len(document["annotations"]))
-        return Entries(images, categories, annotations, given)
+    def entries(self, split: Split, findings: Findings) -> Entries:
+        return read_lists(split.annotations, findings)
 
 
 def _source(root: Path, files: Files) -> DataSource:
@@ -75,19 +72,66 @@ def _other(files: Files, split: str) -> Path:
     return root / files.pattern.replace("*", split)
 
 
-def read_entries(
-    file: Path, section: str, values: list[object], problems: list[Problem]
-) -> Iterator[Entry]:
-    """The JSON objects of one list; anything else in the list is added to the problems."""
-    for index, value in enumerate(values):
-        label = f"{section}[{index}]"
-        if not isinstance(value, dict):
-            found = f"is {shown(value)} ({type(value).__name__}), not an object"
-            problems.append(Problem(str(file), label, found, "remove it or write it as {...}"))
-            continue
-        if type(value.get("id")) is int:
-            label += f" id {shown(value['id'])}"
-        yield Entry(file, label, value, problems)
+MODELS: dict[str, type[Entry]] = {
+    "images": ImageEntry,
+    "annotations": AnnotationEntry,
+    "categories": CategoryEntry,
+}
+USUAL = {"images": ("width", "height"), "annotations": ("area",), "categories": ()}
+"""Keys that COCO's own entries have, and others' may lack."""
+
+
+def read_lists(file: Path, findings: Findings, sections: Sequence[str] = SECTIONS) -> Entries:
+    """The entries of a file's lists.
+
+    Args:
+        sections: the lists that are read, and that the file must have.
+
+    Raises:
+        DataError: as `read_document`.
+    """
+    text = _text(file)
+    before = deepcopy(findings)
+    try:
+        entries = _typed(file, JsonLists(text).elements(sections), findings)
+        if not (entries.images and entries.categories):
+            raise Irregular("an empty list")
+    except Irregular:
+        findings.restore(before)
+        document = _document(file, text, sections)
+        values = ((section, value) for section in sections for value in document[section])
+        return _typed(file, values, findings)
+    return entries
+
+
+def _typed(file: Path, values: Iterable[tuple[str, object]], findings: Findings) -> Entries:
+    """The entries of what stands in lists, each after the name of its list."""
+    entries: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    counts = dict.fromkeys(SECTIONS, 0)
+    for section, value in values:
+        entry = read_entry(file, section, counts[section], value, findings)
+        counts[section] += 1
+        if entry is not None:
+            entries[section].append(entry)
+    return Entries(**entries, given=(counts["images"], counts["annotations"]))
+
+
+def read_entry(
+    file: Path, section: str, index: int, value: object, findings: Findings
+) -> Entry | None:
+    """One element of a list; anything but a JSON object is a problem."""
+    label = f"{section}[{index}]"
+    if not isinstance(value, dict):
+        found = f"is {shown(value)} ({type(value).__name__}), not an object"
+        findings.reject(file, label, found, "remove it or write it as {...}")
+        return None
+    if "id" in value:
+        label += f" id {shown(value['id'])}"
+    entry = MODELS[section].of(file, label, value, findings)
+    for key in USUAL[section]:
+        if value.get(key) is None:
+            entry.lacks(key)
+    return entry
 
 
 def read_document(path: Path, sections: Sequence[str] = SECTIONS) -> dict[str, Any]:
@@ -102,8 +146,19 @@ def read_document(path: Path, sections: Sequence[str] = SECTIONS) -> dict[str, A
         DataError: the file cannot be read or is not a JSON object, or one of the lists is missing,
             is not a list, or (images and categories) is empty.
     """
+    return _document(path, _text(path), sections)
+
+
+def _text(path: Path) -> str:
     try:
-        document = read_json(path)
+        return read_text(path)
+    except Unreadable as error:
+        raise DataError([Problem.of(error)]) from None
+
+
+def _document(path: Path, text: str, sections: Sequence[str]) -> dict[str, Any]:
+    try:
+        document = parse_json(path, text)
     except Unreadable as error:
         raise DataError([Problem.of(error)]) from None
     if not isinstance(document, dict):
@@ -115,7 +170,7 @@ def read_document(path: Path, sections: Sequence[str] = SECTIONS) -> dict[str, A
         what = _section_flaw(document, key)
         if what:
             fix = f"add {key} as a list of objects, as in COCO's instances_*.json"
-            problems.append(Problem(str(path), key, what, fix))
+            problems.append(Problem(str(path), key, what, fix, f"{key} {what}"))
     if problems:
         raise DataError(problems)
     return document

@@ -26,7 +26,7 @@ class Dataset:
 
     `skipped` has the entries that `read_split` left out, `listed` the numbers of images and
     annotations that there were (skipped ones included), and `files` the content of each image file
-    by image id.
+    by image id. `warnings` say what was mended and what is suspicious, one for each cause.
     """
 
     images: tuple[ImageRecord, ...]
@@ -35,18 +35,30 @@ class Dataset:
     skipped: tuple[Problem, ...] = ()
     files: Mapping[int, ImageFile] = field(default_factory=dict, repr=False)
     listed: tuple[int, int] | None = None
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def least_kept(self) -> float:
+        """The share of the listed images that is left, or of the annotations if that is lower."""
+        left = (len(self.images), sum(map(len, self.annotations.values())))
+        pairs = zip(left, self.listed or left, strict=True)
+        return min(now / before if before else 1.0 for now, before in pairs)
+
+    def kept_in_words(self) -> str:
+        """How many of the listed images and annotations are left, with shares."""
+        left = (len(self.images), sum(map(len, self.annotations.values())))
+        images, annotations = (
+            f"{now} of {before} {name}" + (f" ({now / before:.0%})" if now < before else "")
+            for now, before, name in zip(
+                left, self.listed or left, ("images", "annotations"), strict=True
+            )
+        )
+        return f"{images} and {annotations} are left"
 
     def dropped_in_words(self) -> str:
         """How many entries were dropped, and how many are left."""
         bad = f"{len(self.skipped)} bad entries dropped"
-        if self.listed is None:
-            return bad
-        images, annotations = self.listed
-        left = sum(map(len, self.annotations.values()))
-        return (
-            f"{bad}; {len(self.images)} of {images} images and {left} of {annotations} annotations "
-            "are left"
-        )
+        return bad if self.listed is None else f"{bad}; {self.kept_in_words()}"
 
     @property
     def num_classes(self) -> int:
@@ -152,5 +164,5 @@ def _annotation_entry(annotation: Annotation) -> dict[str, object]:
 
 
 def _update(digest: hashlib._Hash, value: object) -> None:
-    digest.update(json.dumps(value, sort_keys=True).encode())
+    digest.update(json.dumps(value, sort_keys=True, default=list).encode())
     digest.update(b"\n")  # JSON has none outside strings: no two sequences run together

@@ -1,210 +1,285 @@
-"""Lists of entries into records, entry by entry."""
+"""Images, classes and annotations as files have them: strictly typed, before they are compared with
+anything.
+
+A reader makes an entry of what it found by `ImageEntry.of`, `CategoryEntry.of` or
+`AnnotationEntry.of`. Values are taken as tools write them: an id may be a number as text or 7.0, a
+flag may be false or "0". A field of any other value is a problem, and the entry is not `ok`; fields
+that an image or a box can do without are left out with a warning instead.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import islice
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Annotated, Self, get_type_hints
 
-from detectors.data.geometry import read_area, read_box, read_segmentation
-from detectors.data.images import ImageError, ImageFacts, inspect_image, size_mismatch
-from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
-from detectors.data.validation import Entry, shown
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass
 
-Record = TypeVar("Record")
+from detectors.data.segmentation import Segmentation, read_segmentation
+from detectors.data.validation import Findings, shown
 
+MAX_INTEGER = 2**63 - 1  # ids pass through int64 arrays in pycocotools and torch
 
-@dataclass
-class Table(Generic[Record]):
-    """One list by id: every entry that has an id, the records that could be read, and the broken
-    ids, whose records must not be used. An entry that refers to a broken id is dropped with it,
-    and is not reported as a further problem."""
+Key = int | str
+"""An id: numbers are numbers however they are written; any other text stands for itself."""
 
-    entries: dict[int, Entry] = field(default_factory=dict)
-    records: dict[int, Record] = field(default_factory=dict)
-    broken: set[int] = field(default_factory=set)
+STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
-    def add(self, entry: Entry, key: int, record: Record | None) -> None:
-        """Enter a record. Of two equal entries with one id, the first is kept; if they differ, it
-        is ambiguous which one is referred to, and the id is broken."""
-        if key in self.entries:
-            _reject_taken(entry, "id", key, self.entries[key].label)
-            if record != self.records.get(key):
-                self.broken.add(key)
-                self.records.pop(key, None)
-            return
-        self.entries[key] = entry
-        if record is not None:
-            self.records[key] = record
-        if not entry.ok:
-            self.broken.add(key)
-
-    def reject(self, key: int, what: str, fix: str) -> None:
-        self.entries[key].reject(what, fix)
-        self.broken.add(key)
-
-    def usable(self) -> list[Record]:
-        """The records that are not broken, by ascending id."""
-        return [self.records[key] for key in sorted(self.records.keys() - self.broken)]
+FLAGS = {
+    0: False, 1: True, None: False,
+    "": False, "0": False, "1": True, "no": False, "yes": True, "false": False, "true": True,
+}  # fmt: skip
+"""Flags as tools write them; False, True, 0.0 and 1.0 equal 0 and 1."""
 
 
-def read_categories(entries: Iterable[Entry]) -> Table[Category]:
-    table: Table[Category] = Table()
-    for entry in entries:
-        key, name = entry.integer("id", 0), entry.text("name")
-        if key is not None:
-            table.add(entry, key, None if name is None else Category(key, name))
-    return table
+def _whole(value: float) -> float | int | str:
+    """7.0 as 7, and 7.5 as a text: exporters turn columns of ids into floats."""
+    return int(value) if value.is_integer() else str(value)
 
 
-def read_images(entries: Iterable[Entry], folder: Path, sized: bool = True) -> Table[ImageRecord]:
-    """The image entries, without opening their files; `folder` (resolved) has the files.
-
-    Args:
-        sized: each entry has a width and a height; otherwise it may lack both, which are 0 then
-            until the file is opened.
-    """
-    table: Table[ImageRecord] = Table()
-    owners: dict[Path, Entry] = {}
-    for entry in entries:
-        key, path = entry.integer("id", 0), _image_path(entry, folder)
-        stated = sized or "width" in entry.fields or "height" in entry.fields
-        width, height = (entry.integer(side, 1) if stated else 0 for side in ("width", "height"))
-        if path is not None and owners.setdefault(path, entry) is not entry:
-            _reject_taken(entry, "file_name", entry.fields["file_name"], owners[path].label)
-        if key is not None:
-            complete = path is not None and width is not None and height is not None
-            table.add(entry, key, ImageRecord(key, path, width, height) if complete else None)
-    return table
+def _number(text: str) -> Key:
+    """A whole number as text, such as "7" or "7.0", as a number; another text as it is."""
+    digits, _, decimals = text.strip().partition(".")
+    if digits.isascii() and digits.isdigit() and not decimals.strip("0") and len(digits) < 19:
+        return int(digits)
+    return text
 
 
-def _reject_taken(entry: Entry, key: str, value: object, owner: str) -> None:
-    entry.reject(
-        f"{key} {shown(value)} is taken already by {owner}",
-        f"give every entry of the list its own {key}, or remove this one",
-    )
-
-
-def _image_path(entry: Entry, folder: Path) -> Path | None:
-    """The file of an image entry; one outside the folder is rejected without opening it."""
-    name = entry.text("file_name")
-    if name is None:
-        return None
-    path = folder / name
-    stays = not Path(name).is_absolute() and ".." not in Path(name).parts
-    try:
-        stays = stays and path.resolve().is_relative_to(folder)  # follows links
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop of links
-        entry.reject(f"file_name {shown(name)} is not a path ({error})", "rename the file")
-        return None
-    if not stays:
-        entry.reject(
-            f"file_name {shown(name)} leaves the image folder {str(folder)!r}",
-            "put the file there and name it relative to the folder, without '..'",
-        )
-        return None
-    return path
-
-
-def inspect_images(table: Table[ImageRecord], folder: Path) -> dict[int, ImageFile]:
-    """Read each image file once, to its end: decode it, compare its size, hash its content.
-
-    A record without a size gets that of the image as displayed, or is removed with its file.
-
-    Pillow and hashlib release the interpreter lock, so threads use all cores.
-    """
-    files: dict[int, ImageFile] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        records = list(table.records.values())
-        paths = (record.path for record in records)
-        for record, facts in zip(records, pool.map(_inspect, paths), strict=True):
-            if isinstance(facts, ImageFacts):
-                if record.width:
-                    _check_size(table, record, facts)
-                else:
-                    width, height = facts.displayed
-                    table.records[record.id] = replace(record, width=width, height=height)
-                name = record.path.relative_to(folder).as_posix()
-                files[record.id] = ImageFile(name, facts.bytes, facts.sha256, facts.look)
-            else:
-                fix = "replace it by an intact image, or remove the entry and its annotations"
-                table.reject(record.id, str(facts), fix)
-                if not record.width:  # Boxes cannot be compared with it.
-                    del table.records[record.id]
-    return files
-
-
-def _inspect(path: Path) -> ImageFacts | ImageError:
-    try:
-        return inspect_image(path)
-    except ImageError as error:
-        return error
-    except FileNotFoundError:
-        return ImageError(f"{str(path)!r} does not exist")
-    except OSError as error:
-        return ImageError(f"{str(path)!r} cannot be opened ({error.strerror})")
-
-
-def _check_size(table: Table[ImageRecord], record: ImageRecord, facts: ImageFacts) -> None:
-    mismatch = size_mismatch((record.width, record.height), facts.stored, facts.displayed)
-    if mismatch:
-        width, height = facts.displayed
-        fix = f"write width {width} and height {height}, and check the boxes against the image"
-        table.reject(record.id, f"{str(record.path)!r} {mismatch}", fix)
-
-
-def read_annotations(
-    entries: Iterable[Entry],
-    images: Table[ImageRecord],
-    categories: Table[Category],
-    difficult: bool = False,
-) -> list[Annotation]:
-    """The valid annotations that refer to a valid image and category, by ascending id.
-
-    Args:
-        difficult: entries may be marked as difficult; otherwise such a mark is ignored.
-    """
-    owners: dict[int, Entry] = {}
-    annotations = []
-    for entry in entries:
-        key = entry.integer("id", 0)
-        if key == 0:
-            what = "id is 0, and pycocotools ignores a match with id 0"
-            entry.reject(what, "number the annotations from 1")
-        elif key is not None and owners.setdefault(key, entry) is not entry:
-            _reject_taken(entry, "id", key, owners[key].label)
-        hard = difficult and entry.flag("difficult")
-        annotation = _read_annotation(entry, key, images, categories)
-        if annotation is not None:
-            annotations.append(replace(annotation, difficult=True) if hard else annotation)
-    return sorted(annotations, key=lambda annotation: annotation.id)
-
-
-def _read_annotation(
-    entry: Entry, key: int | None, images: Table[ImageRecord], categories: Table[Category]
-) -> Annotation | None:
-    image_id = _reference(entry, "image_id", images)
-    region = entry.fields.get("category_id", 0) is None and entry.fields.get("iscrowd") == 1
-    category_id = None if region else _reference(entry, "category_id", categories)
-    image = None if image_id is None else images.records.get(image_id)
-    box = read_box(entry, image)
-    area = read_area(entry, box)
-    iscrowd = entry.flag("iscrowd")
-    segmentation = read_segmentation(entry, image)
-    if not entry.ok or image_id in images.broken or category_id in categories.broken:
-        return None
-    if key is None or image_id is None or box is None or area is None:
-        return None  # each of these has made the entry one that is not ok
-    return Annotation(key, image_id, category_id, box, area, iscrowd, segmentation)
-
-
-def _reference(entry: Entry, key: str, table: Table) -> int | None:
-    value = entry.integer(key, 0)
-    if value is not None and value not in table.entries:
-        known = shown(list(islice(table.entries, 7)))  # `shown` ends in ... after six
-        entry.reject(f"{key} is {value}, which is not the id of any entry", f"use one of {known}")
+def _text(value: str) -> str:
+    """A text that is not empty and has no lone surrogate: JSON allows those, file names do not."""
+    if not value.strip():
+        raise ValueError("it is empty")
+    value.encode()
     return value
+
+
+def _flag(value: object) -> object:
+    name = value.strip().lower() if isinstance(value, str) else value
+    return FLAGS.get(name, value) if isinstance(name, str | int | float | None) else value
+
+
+def _side(value: object) -> object:
+    """A side of an image: a number as text or 40.0 is a number."""
+    value = _number(value) if isinstance(value, str) else value
+    return _whole(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def finite_number(value: object) -> float | None:
+    """A finite JSON number as a float; None for anything else, including true and "1"."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond 1e308
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _float(value: object) -> object:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+@dataclass(frozen=True)
+class Says:
+    """Metadata of a field: what is said of a value that it does not take.
+
+    Attributes:
+        fix: how to mend it, or what is used in its place.
+        expected: what it is not.
+        spare: an entry can do without the field.
+    """
+
+    fix: str
+    expected: str = ""
+    spare: bool = False
+
+
+_Text = Annotated[str, AfterValidator(_text)]
+Text = Annotated[_Text, Says("write a non-empty string of valid Unicode")]
+_Id = (
+    Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+    | Annotated[_Text, AfterValidator(_number)]
+    | Annotated[float, Field(ge=0, lt=MAX_INTEGER), AfterValidator(_whole)]
+)
+_ID = Says(f"use an integer from 0 to {MAX_INTEGER}, or a text")
+Id = Annotated[_Id, _ID]
+Flag = Annotated[bool, BeforeValidator(_flag), Says("write an integer from 0 to 1")]
+Side = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_INTEGER)] | None,
+    BeforeValidator(_side),
+    Says("it is taken from the file", spare=True),
+]
+Box = Annotated[
+    list[float],
+    Field(min_length=4, max_length=4),
+    Says("write [x, y, width, height]", expected="four finite numbers"),
+]
+Area = Annotated[
+    float | None,
+    BeforeValidator(_float),
+    Says("it is computed from the mask or the box", spare=True),
+]
+Mask = Annotated[
+    Segmentation | None,
+    PlainValidator(read_segmentation),
+    Says("the box stays, and the mask is left out", spare=True),
+]
+
+
+PLACE = ("file", "label", "findings", "ok")
+
+
+@dataclass(slots=True, kw_only=True, config=STRICT)
+class Entry:
+    """What one place in a file says.
+
+    Attributes:
+        file, label: the place, for messages: `images[3] id 17`, `line 4`.
+        ok: whether every field that it needs could be read; those that could not are None.
+    """
+
+    file: SkipValidation[Path]
+    label: SkipValidation[str]
+    findings: SkipValidation[Findings] = Field(repr=False)
+    ok: bool = True
+
+    @classmethod
+    def of(cls, file: Path, label: str, found: Mapping[str, object], findings: Findings) -> Self:
+        """The entry of the fields that a reader found; keys that it has no field for are unused."""
+        try:
+            return cls(file=file, label=label, findings=findings, **found)
+        except (ValidationError, TypeError):  # TypeError: a key that is called like the place
+            return cls._by_field(file, label, found, findings)
+
+    @classmethod
+    def _by_field(
+        cls, file: Path, label: str, found: Mapping[str, object], findings: Findings
+    ) -> Self:
+        """The same, field by field, with a finding for each that cannot be read."""
+        entry = object.__new__(cls)
+        entry.file, entry.label, entry.findings, entry.ok = file, label, findings, True
+        for name, (adapter, default, says) in _readers(cls).items():
+            value = None
+            if name in found:
+                try:
+                    value = adapter.validate_python(found[name])
+                except ValidationError as error:
+                    entry._flaw(name, found[name], says, error)
+            elif default is MISSING:
+                entry.reject(f"lacks the key {name!r}", "add it", f"no {name}")
+            else:
+                value = default
+            setattr(entry, name, value)
+        return entry
+
+    def _flaw(self, name: str, value: object, says: Says, error: ValidationError) -> None:
+        first = error.errors(include_url=False)[0]
+        if says.spare and first["type"] == "value_error":
+            self.spare(name, str(first["ctx"]["error"]))
+            return
+        found = f", not {says.expected}" if says.expected else f" ({type(value).__name__})"
+        enter = self.warn if says.spare else self.reject
+        enter(f"{name} is {shown(value)}{found}", says.fix, f"{name} cannot be read")
+
+    def fields(self) -> tuple[object, ...]:
+        """All that it says, without its place."""
+        return tuple(getattr(self, name) for name in _readers(type(self)))
+
+    def lacks(self, name: str) -> None:
+        """Enter a warning: the file has no value for a field that the entry can do without."""
+        self.spare(name, f"lacks the key {name!r}", f"no {name}")
+
+    def spare(self, name: str, what: str, cause: str = "") -> None:
+        """Enter a warning: what is wrong with a field that the entry can do without."""
+        *_, says = _readers(type(self))[name]
+        self.warn(what, says.fix, cause or f"{name} cannot be read")
+
+    def reject(self, what: str, fix: str, cause: str = "") -> None:
+        """Enter a problem; the entry is not ok."""
+        self.ok = False
+        self.findings.reject(self.file, self.label, what, fix, cause)
+
+    def warn(self, what: str, fix: str, cause: str) -> None:
+        """Enter a warning: something beside what the entry needs is odd."""
+        self.findings.warn(self.file, self.label, what, fix, cause)
+
+
+@cache
+def _readers(cls: type[Entry]) -> dict[str, tuple[TypeAdapter, object, Says]]:
+    """Each field of an entry beside its place, with its type, its default, and what is said."""
+    hints = get_type_hints(cls, include_extras=True)
+    marks = {name: field.metadata for name, field in cls.__pydantic_fields__.items()}
+    return {
+        item.name: (
+            TypeAdapter(hints[item.name], config=STRICT),
+            item.default,
+            next(mark for mark in marks[item.name] if isinstance(mark, Says)),
+        )
+        for item in fields(cls)
+        if item.name not in PLACE
+    }
+
+
+@dataclass(slots=True, kw_only=True, config=STRICT)
+class CategoryEntry(Entry):
+    """A class."""
+
+    id: Id
+    name: Text
+
+
+@dataclass(slots=True, kw_only=True, config=STRICT)
+class ImageEntry(Entry):
+    """An image.
+
+    Attributes:
+        file_name: its path relative to the image folder, as the file has it.
+        width, height: in pixels; one that is None is taken from the image.
+    """
+
+    id: Id
+    file_name: Text
+    width: Side = None
+    height: Side = None
+
+
+@dataclass(slots=True, kw_only=True, config=STRICT)
+class AnnotationEntry(Entry):
+    """An object, or an ignore region.
+
+    Attributes:
+        id: one that is None or 0 gets a number.
+        category_id: None for an ignore region of all classes.
+        bbox: [x, y, width, height] in pixels from the image's upper left corner.
+        area: in pixels; None computes it.
+        iscrowd: it is an ignore region.
+        segmentation: polygons or run lengths of COCO.
+        difficult: it is not scored.
+        ignore: it is neither an object nor background: an ignore region of all classes.
+    """
+
+    id: Annotated[_Id | None, Says("it gets a number", spare=True)] = None
+    image_id: Id
+    category_id: Annotated[_Id | None, _ID]
+    bbox: Box
+    area: Area = None
+    iscrowd: Flag = False
+    segmentation: Mask = None
+    difficult: Flag = False
+    ignore: Flag = False

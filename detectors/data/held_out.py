@@ -53,6 +53,7 @@ def part_of(whole: Dataset, split: Split, cut: Cut) -> Dataset:
         annotations={image.id: whole.annotations[image.id] for image in images},
         files={image.id: whole.files[image.id] for image in images},
         skipped=() if cut.held_out else whole.skipped,
+        warnings=() if cut.held_out else whole.warnings,
         listed=None,
     )
 

@@ -6,9 +6,11 @@ import hashlib
 import os
 import stat
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +38,17 @@ _TRANSPOSE = {
 _UNDONE_BY = {6: 8, 8: 6}  # the others are their own inverse
 
 
+MAX_MEGAPIXELS = 150.0
+"""The default limit on images, which need three bytes a pixel in memory."""
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns of attacks; ours comes before it refuses.
+
+LARGE = 25.0
+"""Megapixels from which images are decoded one at a time, whatever the number of threads."""
+
+_LARGE = Lock()
+
+
 class ImageError(InputError):
     """A file that is not an image, or is truncated or damaged; the message names the file."""
 
@@ -43,14 +56,23 @@ class ImageError(InputError):
 @dataclass(frozen=True)
 class ImageFacts:
     """The facts of an image file: sizes as (width, height) in pixels before and after the EXIF
-    orientation is applied, its length in bytes, the SHA-256 of its content in hex, and its look
-    (`ImageFile.look`)."""
+    orientation is applied, its length in bytes, the SHA-256 of its content in hex, its look
+    (`ImageFile.look`), and what is odd about it in words."""
 
     stored: Size
     displayed: Size
     bytes: int
     sha256: str
-    look: bytes
+    look: bytes = b""
+    notes: tuple[str, ...] = ()
+
+    def size_as(self, stated: tuple[int | None, int | None]) -> Size | None:
+        """The size that agrees with what is stated of it, as displayed if both do; None if none
+        does."""
+        for size in (self.displayed, self.stored):
+            if all(side in (None, own) for side, own in zip(stated, size, strict=True)):
+                return size
+        return None
 
 
 def load_image(path: Path, width: int, height: int) -> torch.Tensor:
@@ -67,7 +89,8 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
         OSError: the file cannot be opened.
     """
     with path.open("rb") as handle:
-        stored, orientation = _decode(path, handle)
+        limit = max(MAX_MEGAPIXELS, width * height / 1e6)
+        stored, orientation, _ = _decode(path, handle, limit)
     mismatch = size_mismatch((width, height), stored.size, _displayed(stored.size, orientation))
     if mismatch:
         raise InputError(f"{str(path)!r} {mismatch}")
@@ -77,11 +100,11 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
     return functional.pil_to_tensor(image).contiguous()
 
 
-def inspect_image(path: Path) -> ImageFacts:
+def inspect_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> ImageFacts:
     """Read an image file to its end, exactly as `load_image` will, and return its facts.
 
     Raises:
-        ImageError: the file is not an image, or is damaged.
+        ImageError: the file is not an image, or is damaged, or has more than `max_megapixels`.
         OSError: the file cannot be opened.
     """
     if not stat.S_ISREG(path.stat().st_mode):
@@ -89,10 +112,10 @@ def inspect_image(path: Path) -> ImageFacts:
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
         handle.seek(0)
-        image, orientation = _decode(path, handle)
+        image, orientation, notes = _decode(path, handle, max_megapixels)
         length = os.fstat(handle.fileno()).st_size
     displayed = _displayed(image.size, orientation)
-    return ImageFacts(image.size, displayed, length, digest, _look(image))
+    return ImageFacts(image.size, displayed, length, digest, _look(image), notes)
 
 
 def _look(image: Image.Image) -> bytes:
@@ -113,40 +136,79 @@ def displayed_size(path: Path) -> Size | None:
             return None
 
 
-def size_mismatch(declared: Size, stored: Size, displayed: Size) -> str | None:
+def size_mismatch(
+    declared: tuple[int | None, int | None], stored: Size, displayed: Size
+) -> str | None:
     """Say how a declared (width, height) disagrees with both sizes of the file, or None."""
     if declared in (stored, displayed):
         return None
     found = f"{stored[0]}x{stored[1]}"
     if displayed != stored:
         found += f" as stored and {displayed[0]}x{displayed[1]} as displayed"
-    return f"is declared as {declared[0]}x{declared[1]}, but the file holds {found}"
+    sides = "x".join("?" if side is None else str(side) for side in declared)
+    return f"is declared as {sides}, but the file holds {found}"
 
 
-def _decode(path: Path, handle: BinaryIO) -> tuple[Image.Image, int]:
-    """The RGB pixels as stored, and the EXIF orientation (1 to 8; others mean none)."""
+class _Decoded(NamedTuple):
+    """The RGB pixels as stored, the EXIF orientation (1 to 8; others mean none), and notes."""
+
+    pixels: Image.Image
+    orientation: int
+    notes: tuple[str, ...]
+
+
+def _decode(path: Path, handle: BinaryIO, max_megapixels: float) -> _Decoded:
     if os.fstat(handle.fileno()).st_size == 0:
         raise ImageError(f"{str(path)!r} is empty (0 bytes)")
     try:
         with Image.open(handle, formats=FORMATS) as image:
-            return _stored_pixels(image)
+            megapixels = image.width * image.height / 1e6
+            if megapixels <= max_megapixels:
+                with _LARGE if megapixels > LARGE else nullcontext():
+                    return _stored_pixels(image)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{str(path)!r} is not an image of a known format {FORMATS}") from error
+        raise ImageError(_unknown(path, handle)) from error
     except Exception as error:  # on damaged bytes, Pillow's decoders raise all kinds of errors
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ImageError(f"{str(path)!r} cannot be decoded ({reason})") from error
+    raise ImageError(
+        f"{str(path)!r} has {megapixels:,.0f} megapixels, more than the limit of "
+        f"{max_megapixels:g} (cut it into tiles, or raise the limit by --max-megapixels)"
+    )
 
 
-def _stored_pixels(image: Image.Image) -> tuple[Image.Image, int]:
+def _unknown(path: Path, handle: BinaryIO) -> str:
+    """What to say of a file that Pillow does not know."""
+    handle.seek(0)
+    if handle.read(4) in (b"II*\0", b"MM\0*"):
+        return (
+            f"{str(path)!r} is a TIFF whose bands or bits per pixel cannot be read (save it as "
+            "8-bit RGB)"
+        )
+    return f"{str(path)!r} is not an image of a known format {FORMATS}"
+
+
+def _stored_pixels(image: Image.Image) -> _Decoded:
     # Pillow rotates a TIFF while loading, and forgets its orientation: read that before loading.
     # Other formats may carry their metadata after the pixels: read it after loading.
+    notes = _notes(image)
     if image.format == "TIFF":
         orientation = _orientation(image)
         image.load()
         undo = _UNDONE_BY.get(orientation, orientation)
-        return _transposed(_rgb(image), undo), orientation
+        return _Decoded(_transposed(_rgb(image), undo), orientation, notes)
     image.load()
-    return _rgb(image), _orientation(image)
+    return _Decoded(_rgb(image), _orientation(image), notes)
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    """What is left out of an image, in words. The second picture of an MPO is a camera's own."""
+    notes = []
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        notes.append("has several frames or pages, and only the first is read")
+    if image.mode == "RGBX":
+        notes.append("has more than three bands, and only the first three are read")
+    return tuple(notes)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry
 from detectors.data.source import READERS, DataSource, Split, absent
-from detectors.data.validation import Entry, Problem
+from detectors.data.validation import Findings, Problem
 from searchspace.names import check_implemented
 
 R = TypeVar("R", bound="type[Reader]")
@@ -17,25 +18,17 @@ R = TypeVar("R", bound="type[Reader]")
 
 @dataclass(frozen=True)
 class Entries:
-    """All that a reader found of one split; what its entries say is checked afterwards.
-
-    An entry is `Entry(file, label, fields, problems)`. Its fields are, in any format:
+    """All that a reader found of one split; it is compared with the images afterwards.
 
     Attributes:
-        images: `id`, from 0; `file_name`, relative to `Split.images`; `width` and `height` in
-            pixels, which may be left out if the format does not always state them.
-        categories: `id`, from 0, and `name`.
-        annotations: `id`, from 1; `image_id`; `category_id`, or None for an ignore region of all
-            classes; `bbox` as [x, y, width, height] in pixels from the image's upper left corner.
-            May be left out: `area` in pixels, by default the box's; `iscrowd`, 1 for an ignore
-            region; `segmentation`, as polygons or run lengths of COCO; `difficult`, 1 for an object
-            that is not scored, if the reader `flags_difficult`.
+        images, categories, annotations: made by `of` of their classes, such as
+            `ImageEntry.of(file, "line 4", {"id": 4, "file_name": "a.png"}, findings)`.
         given: how many images and annotations there were, if some could not even become entries.
     """
 
-    images: Sequence[Entry]
-    categories: Sequence[Entry]
-    annotations: Sequence[Entry]
+    images: list[ImageEntry]
+    categories: list[CategoryEntry]
+    annotations: list[AnnotationEntry]
     given: tuple[int, int] | None = None
 
     @property
@@ -45,8 +38,8 @@ class Entries:
 
 
 def category_entries(
-    file: Path, names: Iterable[str], problems: list[Problem], what: str = ""
-) -> list[Entry]:
+    file: Path, names: Iterable[str], findings: Findings, what: str = ""
+) -> list[CategoryEntry]:
     """The entries of classes, numbered from 1.
 
     Args:
@@ -54,7 +47,7 @@ def category_entries(
         what: what the file calls a class, before its name in messages.
     """
     return [
-        Entry(file, f"{what} {name}".strip(), {"id": number, "name": name}, problems)
+        CategoryEntry.of(file, f"{what} {name}".strip(), {"id": number, "name": name}, findings)
         for number, name in enumerate(names, start=1)
     ]
 
@@ -74,17 +67,12 @@ class Reader(ABC):
         layout: what must lie in a folder of its format, for messages.
         title: what people call the format; the name by default.
         annotations: what `takes` takes, for messages.
-        states_sizes: whether the format states width and height of each image. Where they are
-            stated, they are compared with the file, and otherwise taken from it.
-        flags_difficult: whether annotations may be `difficult`; where not, the word means nothing.
     """
 
     name: ClassVar[str]
     layout: ClassVar[str]
     title: ClassVar[str] = ""
     annotations: ClassVar[str] = ""
-    states_sizes: ClassVar[bool] = True
-    flags_difficult: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, folder: Path) -> bool:
@@ -99,14 +87,14 @@ class Reader(ABC):
         not exist."""
 
     @abstractmethod
-    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+    def entries(self, split: Split, findings: Findings) -> Entries:
         """All images, categories and annotations of a split, those of bad content included.
 
         Ids are the same each time the same files are read, and those of categories the same for
         training and validation data, because the data's fingerprint contains them.
 
         Args:
-            problems: a place that cannot become an entry is added to them; with `--skip-bad`, the
+            findings: a place that cannot become an entry is rejected there; with `--skip-bad`, the
                 rest is used nevertheless.
 
         Raises:
@@ -147,7 +135,7 @@ def missing_parts(split: Split, layout: str, in_folder: bool = False) -> list[Pr
         kind, lacking = "file", absent(given, given.is_file(), "not a file")
     parts = ((images, "image folder", lacks_images), (given, f"annotation {kind}", lacking))
     fix = f"expected layout: {layout}"
-    return [Problem(str(path), part, what, fix) for path, part, what in parts if what]
+    return [Problem(str(path), part, what, fix, str(path)) for path, part, what in parts if what]
 
 
 def register_reader(reader: R) -> R:

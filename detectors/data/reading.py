@@ -2,54 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from detectors.data.coco import LISTS, read_document, read_entries
+from detectors.data.annotations import read_annotations
+from detectors.data.coco import LISTS, read_lists
 from detectors.data.dataset import Dataset
-from detectors.data.entries import (
-    inspect_images,
-    read_annotations,
-    read_categories,
-    read_images,
-)
+from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry, Key
 from detectors.data.held_out import part_of
 from detectors.data.image_files import image_files
-from detectors.data.reader import missing_parts
-from detectors.data.readers import READERS, DataSource, Entries, Reader, Split
-from detectors.data.records import Annotation
-from detectors.data.validation import DataError, Entry, Problem
+from detectors.data.image_table import Inspect, read_images
+from detectors.data.images import MAX_MEGAPIXELS, inspect_image
+from detectors.data.paths import ImageFolder
+from detectors.data.reader import category_entries, missing_parts
+from detectors.data.readers import READERS, DataSource, Entries, Split
+from detectors.data.records import Annotation, Category
+from detectors.data.tables import Table
+from detectors.data.validation import DataError, Findings, Problem, shown
+from detectors.data.verdict import SkipBad, judge
 from searchspace.reading import Unreadable
 
-__all__ = ["read_source", "read_split", "read_unannotated"]
+__all__ = ["SkipBad", "read_source", "read_split", "read_unannotated"]
 
 
-def read_split(split: Split, skip_bad: bool = False) -> Dataset:
-    """Read and validate one split: every entry, and every image to its last byte.
+IGNORED = {
+    "ignore", "ignored", "ignoreregion", "ignoreregions", "ignoredregion", "ignoredregions",
+    "dontcare",
+}  # fmt: skip
+"""Names of ignore regions where they are written as a class, in their letters: VisDrone's
+'ignored regions', KITTI's 'DontCare'."""
 
-    Boxes that extend beyond the image by at most one pixel are silently clipped, and a missing
-    `area` becomes the box's; everything else that is wrong is a problem. With `skip_bad`, bad
-    entries are dropped (a bad image or category with its annotations) and listed in `skipped`.
+
+def read_split(
+    split: Split,
+    skip_bad: SkipBad = False,
+    *,
+    links: bool = True,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    inspect: Inspect | None = None,
+) -> Dataset:
+    """Read and check one split: every entry, and every image to its last byte.
+
+    What can be mended without a doubt is: boxes that extend beyond the image by at most one pixel
+    are clipped, a missing size is taken from the image, a missing or impossible area from the mask
+    or the box, names are found in spite of their form, and masks that cannot be read are left out.
+    `warnings` says so. Everything else that is wrong is a problem.
+
+    Args:
+        skip_bad: leave out entries with problems (an image or a category with its annotations) and
+            list them in `skipped`; "anyway" also if less than 90 % are kept.
+        links: links in the image folder may lead out of it.
+        max_megapixels: larger images are refused.
+        inspect: reads an image file in place of `inspect_image`.
 
     Raises:
         DataError: with every problem found. With `skip_bad`, only if the folder or the lists of the
-            file are missing, no image or no category is left, or boxes are not in pixels.
+            file are missing, nothing is left of the images, of a class or of all annotations, two
+            classes have one name, boxes are not in pixels, or too little is kept.
     """
     if split.cut:
-        return part_of(read_split(split.whole, skip_bad), split, split.cut)
+        how = {"links": links, "max_megapixels": max_megapixels, "inspect": inspect}
+        return part_of(read_split(split.whole, skip_bad, **how), split, split.cut)
     reader = READERS[split.reader]
     if missing := reader.missing(split):
         raise DataError(missing)
-    problems: list[Problem] = []
-    try:
-        listed = reader.entries(split, problems)
-    except Unreadable as error:
-        raise DataError([Problem.of(error)]) from None
-    return _checked(split, listed, reader, problems, skip_bad)
+    findings = Findings()
+    with _without_garbage_collection():
+        try:
+            listed = reader.entries(split, findings)
+        except Unreadable as error:
+            raise DataError([Problem.of(error)]) from None
+        inspect = inspect or partial(inspect_image, max_megapixels=max_megapixels)
+        folder = ImageFolder(split.images, links)
+        return _held(split.annotations, folder, listed, findings, inspect, skip_bad)
 
 
 def read_unannotated(
-    images: Path, listing: Path | None, classes: Sequence[str], skip_bad: bool = False
+    images: Path,
+    listing: Path | None,
+    classes: Sequence[str],
+    skip_bad: SkipBad = False,
+    *,
+    links: bool = True,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Dataset:
     """Images to be detected on, each of which is read to its last byte; a split without objects.
 
@@ -59,112 +100,141 @@ def read_unannotated(
             which annotations are not read; None for all images in the folder and those below it,
             which are numbered from 1 by name.
         classes: those of the categories, numbered from 1, if there is no file.
+        skip_bad, links, max_megapixels: as for `read_split`.
 
     Raises:
         DataError: with every problem found, as `read_split` does.
     """
-    problems: list[Problem] = []
+    findings = Findings()
     split = Split(images, listing or images)
     if missing := missing_parts(split, "a folder of images", in_folder=listing is None):
         raise DataError(missing)
-    if listing:
-        document = read_document(listing, LISTS)
-        files, categories = (
-            list(read_entries(listing, key, document[key], problems)) for key in LISTS
-        )
-        listed = Entries(files, categories, [], given=(len(document["images"]), 0))
-        return _checked(split, listed, READERS["coco"], problems, skip_bad)
-    names = [str(file.relative_to(split.images)) for file in image_files(split.images)]
-    files, categories = (
-        [Entry(images, value, {"id": n, key: value}, problems) for n, value in enumerate(values, 1)]
-        for key, values in (("file_name", names), ("name", classes))
+    listed = (
+        read_lists(listing, findings, LISTS) if listing else _unlisted(split, classes, findings)
     )
-    return _checked(split, Entries(files, categories, []), None, problems, skip_bad)
+    inspect = partial(inspect_image, max_megapixels=max_megapixels)
+    folder = ImageFolder(split.images, links)
+    return _held(split.annotations, folder, listed, findings, inspect, skip_bad)
 
 
-def _checked(
-    split: Split, listed: Entries, reader: Reader | None, problems: list[Problem], skip_bad: bool
+def _unlisted(split: Split, classes: Sequence[str], findings: Findings) -> Entries:
+    """All images of a folder, numbered by name."""
+    names = [str(file.relative_to(split.images)) for file in image_files(split.images)]
+    files = [
+        ImageEntry.of(split.images, name, {"id": number, "file_name": name}, findings)
+        for number, name in enumerate(names, 1)
+    ]
+    return Entries(files, category_entries(split.images, classes, findings), [])
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Millions of objects without cycles are made, through which each collection would walk."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _held(
+    file: Path,
+    folder: ImageFolder,
+    listed: Entries,
+    findings: Findings,
+    inspect: Inspect,
+    skip_bad: SkipBad,
 ) -> Dataset:
-    """What a reader found, checked and as records; without a reader, sizes are not stated."""
-    category_table = read_categories(listed.categories)
-    sized = reader is not None and reader.states_sizes
-    image_table = read_images(listed.images, split.images, sized)
-    files = inspect_images(image_table, split.images)
-    difficult = reader is not None and reader.flags_difficult
-    found = read_annotations(listed.annotations, image_table, category_table, difficult)
-    usable = image_table.usable()
+    """What a reader found, held against the images, as records."""
+    for name in ("images", "categories"):
+        if not getattr(listed, name):
+            findings.reject(file, name, "there are none", "add at least one")
+    given = listed.counts
+    categories = Table.of(listed.categories, findings)
+    ignored = _ignored(categories)
+    named = _named(listed.annotations, categories, ignored)
+    images = read_images(listed.images, folder, inspect, findings)
+    found = read_annotations(listed.annotations, images, categories, ignored, findings, file)
+    usable = images.usable()
     by_image: dict[int, list[Annotation]] = {image.id: [] for image in usable}
     for annotation in found:
         by_image[annotation.image_id].append(annotation)
     result = Dataset(
         images=tuple(usable),
-        categories=tuple(category_table.usable()),
+        categories=tuple(
+            Category(categories.numbers[entry.id], entry.name)
+            for entry in categories.usable()
+            if entry.id not in ignored
+        ),
         annotations={key: tuple(items) for key, items in by_image.items()},
-        skipped=tuple(problems),
-        files={key: files[key] for key in by_image},
-        listed=listed.counts,
+        skipped=tuple(findings.problems),
+        files={key: images.files[key] for key in by_image},
+        listed=given,
+        warnings=findings.warnings,
     )
-    if flaws := _normalised(split.annotations, found):
-        raise DataError(flaws)
-    problems += _empty(split, listed)
-    if problems and not (skip_bad and result.images and result.categories):
-        raise DataError(problems)
-    return result
+    return judge(result, file, named, skip_bad)
 
 
-def _empty(split: Split, listed: Entries) -> list[Problem]:
-    """A problem for each list that must not be empty, and is."""
-    lists = {"images": listed.images, "categories": listed.categories}
-    return [
-        Problem(str(split.annotations), name, "there are none", "add at least one")
-        for name, entries in lists.items()
-        if not entries
-    ]
+def _ignored(categories: Table[CategoryEntry]) -> set[Key]:
+    """The ids of classes that are no classes, as some sets write their ignore regions."""
+    found = {
+        key
+        for key, entry in categories.entries.items()
+        if entry.name and re.sub("[^a-z]", "", entry.name.lower()) in IGNORED
+    }
+    for key in found:
+        entry = categories.entries[key]
+        what = f"{shown(entry.name)} is taken for ignore regions, not for a class"
+        fix = "its boxes are neither objects nor background; rename it if it is a class"
+        entry.warn(what, fix, "ignored class")
+    return found
 
 
-def _normalised(file: Path, found: Sequence[Annotation]) -> list[Problem]:
-    """A problem if boxes are fractions of the image, as in some formats.
-
-    Read as pixels, such a box lies within the first pixel. A single one may be right; if most do,
-    and at fractions of a pixel, they are not in pixels.
-    """
-    inside = [item for item in found if max(item.box[2:]) <= 1]
-    fractions = any(not side.is_integer() for item in inside for side in item.box)
-    if not fractions or 2 * len(inside) < len(found):
-        return []
-    what = (
-        f"{len(inside)} of {len(found)} boxes lie in 0..1, as if they were fractions of the image"
-    )
-    fix = "write bbox as [x, y, width, height] in pixels: multiply by the image's width and height"
-    return [Problem(str(file), "annotations", what, fix)]
+def _named(
+    annotations: Sequence[AnnotationEntry], categories: Table[CategoryEntry], ignored: set[Key]
+) -> dict[str, int]:
+    """How many annotations each class has, by its name."""
+    counts = Counter(entry.category_id for entry in annotations if not entry.ignore)
+    return {
+        str(entry.name): counts[key]
+        for key, entry in categories.entries.items()
+        if counts[key] and key not in ignored
+    }
 
 
-def read_source(source: DataSource, skip_bad: bool = False) -> tuple[Dataset, Dataset]:
+def read_source(
+    source: DataSource, skip_bad: SkipBad = False, **how: Any
+) -> tuple[Dataset, Dataset]:
     """Read train and val as `read_split` does, and compare their categories.
+
+    Args:
+        skip_bad, how: those of `read_split`.
 
     Raises:
         DataError: with the problems of both; also if their categories differ, or if all boxes of
             train are ignore regions.
     """
-    train, val = _both(source, skip_bad)
+    train, val = _both(source, skip_bad, how)
     problems = _unlike_categories(source, train, val) + _no_boxes(source, train)
     if problems:
         raise DataError(problems)
     return train, val
 
 
-def _both(source: DataSource, skip_bad: bool) -> tuple[Dataset, Dataset]:
+def _both(source: DataSource, skip_bad: SkipBad, how: Mapping[str, Any]) -> tuple[Dataset, Dataset]:
     """Train and val; what both are cut from is read once."""
     cuts = [split.cut for split in (source.train, source.val) if split.cut]
     if len(cuts) == 2 and source.train.whole == source.val.whole:
-        whole = read_split(source.train.whole, skip_bad)
+        whole = read_split(source.train.whole, skip_bad, **how)
         train, val = (part_of(whole, source.train, cut) for cut in cuts)
         return train, val
     splits: list[Dataset] = []
     problems: list[Problem] = []
     for split in (source.train, source.val):
         try:
-            splits.append(read_split(split, skip_bad))
+            splits.append(read_split(split, skip_bad, **how))
         except DataError as error:
             problems += error.problems
     if problems:  # One file may hold both splits, and its problems count once.
@@ -179,7 +249,7 @@ def _unlike_categories(source: DataSource, train: Dataset, val: Dataset) -> list
     file = str(source.val.annotations)
     fix = f"give it the categories of {str(source.train.annotations)!r}, with the same ids"
     return [
-        Problem(file, f"categories id {key}", f"{name!r} is {where}", fix)
+        Problem(file, f"categories id {key}", f"{name!r} is {where}", fix, f"{name} {where}")
         for key, name, where in sorted(
             [(*item, "missing here, but in train") for item in in_train - in_val]
             + [(*item, "here, but not in train") for item in in_val - in_train]

@@ -1,4 +1,4 @@
-"""The entries of a COCO annotation file after validation."""
+"""Images, classes and annotations after validation, whatever format they were read from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Category:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """An image file by absolute path; width and height in pixels, as the annotations use them."""
 
@@ -29,7 +29,7 @@ class ImageRecord:
     height: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """One object, or one ignore region (`iscrowd`), of an image.
 
@@ -37,8 +37,9 @@ class Annotation:
     `category_id` is None for an ignore region of all classes, in which objects are not annotated.
 
     `box` is (x1, y1, x2, y2) in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height.
-    `area` in pixels is the file's, or the box's if the file has none. `segmentation` is a list
-    of polygons [x, y, x, y, ...], a run-length encoding {"counts", "size"}, or None.
+    `area` in pixels is the file's, or that of the mask or the box if the file has none that can be
+    right. `segmentation` is a list of polygons [x, y, x, y, ...] (lists or arrays of numbers), a
+    run-length encoding {"counts", "size"}, or None.
     """
 
     id: int
@@ -56,7 +57,7 @@ class Annotation:
         return not (self.iscrowd or self.difficult)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """Identifies the content of an image: its name relative to the image folder, its length in
     bytes, the SHA-256 of the content in hex, and what it looks like.

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from detectors.data.coco import read_document, read_entries
-from detectors.data.entries import read_categories
-from detectors.data.validation import DataError, Entry, Problem
+from detectors.data.coco import read_document, read_entry
+from detectors.data.entries import CategoryEntry, Key
+from detectors.data.tables import Table, numbered
+from detectors.data.validation import DataError, Findings
 from searchspace.errors import InputError
 
 Fields = dict[str, Any]
@@ -38,45 +39,49 @@ def cut_annotations(
         ValueError: the file has no such class, or fewer candidates than `count`.
     """
     document = read_document(file)
-    problems: list[Problem] = []
+    findings = Findings()
     images, categories, annotations = (
-        list(read_entries(file, section, document[section], problems))
+        _listed(file, section, document[section], findings)
         for section in ("images", "categories", "annotations")
     )
-    chosen = _category_ids(file, categories, classes)
-    ids = _integers(images, "id")
-    kept = [entry for entry in annotations if entry.integer("category_id", 0) in chosen]
-    holding = _integers((entry for entry in kept if not _is_crowd(entry)), "image_id")
-    if problems:
-        raise DataError(problems)
-    candidates = sorted(ids if all_images else ids & holding)
+    table = Table.of((entry for entry, _ in categories), findings)
+    chosen = _category_ids(file, table.usable(), classes)
+    kept = [pair for pair in annotations if pair[0].category_id in chosen]
+    unread = any(entry.id is None for entry, _ in images) or any(
+        entry.image_id is None or (entry.category_id is None and not entry.iscrowd)
+        for entry, _ in annotations
+    )
+    if unread:
+        raise DataError(findings.problems)
+    ids = {entry.id for entry, _ in images}
+    holding = {entry.image_id for entry, _ in kept if not entry.iscrowd}
+    candidates = sorted(ids if all_images else ids & holding, key=numbered(ids).__getitem__)
     selected = _first(file, candidates, count, seed)
     return document | {
         "info": _info(document, classes, count, seed, all_images),
-        "images": _fields(entry for entry in images if entry.fields["id"] in selected),
-        "annotations": _fields(entry for entry in kept if entry.fields["image_id"] in selected),
-        "categories": _fields(entry for entry in categories if entry.fields["id"] in chosen),
+        "images": [value for entry, value in images if entry.id in selected],
+        "annotations": [value for entry, value in kept if entry.image_id in selected],
+        "categories": [value for entry, value in categories if entry.id in chosen],
     }
 
 
-def _category_ids(file: Path, entries: Iterable[Entry], classes: Sequence[str]) -> set[int]:
-    names = {category.id: category.name for category in read_categories(entries).usable()}
+def _listed(
+    file: Path, section: str, values: list[Any], findings: Findings
+) -> list[tuple[Any, Fields]]:
+    """The entries of a list, each with what it was read from."""
+    entries = (read_entry(file, section, i, value, findings) for i, value in enumerate(values))
+    return [(e, value) for e, value in zip(entries, values, strict=True) if e is not None]
+
+
+def _category_ids(file: Path, entries: Iterable[CategoryEntry], classes: Sequence[str]) -> set[Key]:
+    names = {entry.id: entry.name for entry in entries}
     if unknown := sorted(set(classes) - set(names.values())):
-        known = ", ".join(sorted(names.values()))
-        raise InputError(f"{file}: no class named {', '.join(unknown)}; it has {known}")
+        known = ", ".join(map(repr, sorted(names.values())))
+        raise InputError(f"{file}: no class named {', '.join(map(repr, unknown))}; it has {known}")
     return {key for key, name in names.items() if name in classes}
 
 
-def _integers(entries: Iterable[Entry], field: str) -> set[int]:
-    """A field of all entries; entries where it is not an integer are added to the problems."""
-    return {value for entry in entries if (value := entry.integer(field, 0)) is not None}
-
-
-def _is_crowd(entry: Entry) -> bool:
-    return "iscrowd" in entry.fields and entry.integer("iscrowd", 0, 1) == 1
-
-
-def _first(file: Path, candidates: list[int], count: int | None, seed: int) -> set[int]:
+def _first(file: Path, candidates: list[Key], count: int | None, seed: int) -> set[Key]:
     """The first `count` of a seeded shuffle."""
     if count is not None and count > len(candidates):
         raise InputError(
@@ -94,7 +99,3 @@ def _info(
     own = document.get("info")
     cut = {"classes": sorted(classes), "count": count, "seed": seed, "all_images": all_images}
     return (own if isinstance(own, dict) else {}) | {"subset": cut}
-
-
-def _fields(entries: Iterable[Entry]) -> list[Fields]:
-    return [entry.fields for entry in entries]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from detectors.data.entries import AnnotationEntry, ImageEntry, finite_number
 from detectors.data.looking import head
 from detectors.data.reader import (
     Entries,
@@ -15,7 +17,7 @@ from detectors.data.reader import (
     register_reader,
 )
 from detectors.data.source import DataSource, Split
-from detectors.data.validation import DataError, Entry, Problem, finite_number
+from detectors.data.validation import DataError, Findings, Problem
 from searchspace.reading import read_json, read_text, shown
 
 BENCHMARK_CLASSES = (
@@ -29,6 +31,9 @@ BENCHMARK_CLASSES = (
 FILES = ("annotations.json", "annotations_all.json")
 _IMAGES = re.compile(r'"imgs"\s*:\s*{')
 LIST = "ids.txt"
+Reject = Callable[[str, str], None]
+"""Enters what is wrong with a place, and the fix."""
+
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -45,7 +50,6 @@ class Tt100k(Reader):
     title = "TT100K"
     annotations = "annotations.json with imgs"
     layout = "annotations.json, train/ and test/, each with the images and ids.txt"
-    states_sizes = False
 
     def recognises(self, folder: Path) -> bool:
         root = _root(folder)
@@ -58,33 +62,36 @@ class Tt100k(Reader):
         root = _root(folder)
         return DataSource(*(Split(root / p, _file(root), self.name) for p in ("train", "test")))
 
-    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+    def entries(self, split: Split, findings: Findings) -> Entries:
         file = split.annotations
         known, classes = _document(file)
         ids = {name: number for number, name in enumerate(classes, start=1)}
-        images: list[Entry] = []
-        annotations: list[Entry] = []
+        images: list[ImageEntry] = []
+        annotations: list[AnnotationEntry] = []
         listed = read_text(split.images / LIST).split()
         signs = 0
         for number, name in enumerate(listed, start=1):
             # Its place in the list tells two entries of one image apart.
             label = f"imgs {name}, entry {number} of {LIST}"
-            image = Entry(file, label, {"id": number}, problems)
-            objects = _read_image(image, known.get(name), split.images.name)
-            if not image.ok:
+            reject = partial(findings.reject, file, label)
+            image = _read_image(reject, known.get(name), split.images.name)
+            if image is None:
                 continue
-            images.append(image)
-            for place, sign in enumerate(objects):
-                entry = Entry(file, f"imgs {name} objects[{place}]", {}, problems)
-                kind = _read_sign(entry, sign)
-                if entry.ok and kind not in ids:
+            path, objects = image
+            found: dict[str, object] = {"id": number, "file_name": path}
+            images.append(ImageEntry.of(file, label, found, findings))
+            for place, value in enumerate(objects):
+                label = f"imgs {name} objects[{place}]"
+                sign = _read_sign(partial(findings.reject, file, label), value)
+                if sign is not None and sign[0] not in ids:
                     continue
                 signs += 1
-                if entry.ok:
-                    numbers = {"id": signs, "image_id": number, "category_id": ids[kind]}
-                    entry.fields |= numbers
-                    annotations.append(entry)
-        categories = category_entries(file, classes, problems, "types")
+                if sign is not None:
+                    kind, bbox = sign
+                    found = {"id": signs, "image_id": number, "category_id": ids[kind]}
+                    found["bbox"] = bbox
+                    annotations.append(AnnotationEntry.of(file, label, found, findings))
+        categories = category_entries(file, classes, findings, "types")
         return Entries(images, categories, annotations, given=(len(listed), signs))
 
 
@@ -120,39 +127,38 @@ def _document(file: Path) -> tuple[dict[str, Any], Sequence[str]]:
     return images, sorted(name for name in found if isinstance(name, str) and name)
 
 
-def _read_image(entry: Entry, value: object, part: str) -> list[object]:
-    """The signs of an image; its entry gets its file, which is rejected if it is of another part.
+def _read_image(reject: Reject, value: object, part: str) -> tuple[str, list[object]] | None:
+    """The file of an image and its signs; one of another part is rejected.
 
     Args:
         part: the folder of the split, with which the path begins.
     """
     if not isinstance(value, dict):
         found = "is missing" if value is None else f"is {shown(value)}, not an object"
-        entry.reject(found, f"add it, or remove the id from {part}/{LIST}")
-        return []
+        reject(found, f"add it, or remove the id from {part}/{LIST}")
+        return None
     path, objects = value.get("path"), value.get("objects", [])
     if not isinstance(path, str) or not path.startswith(f"{part}/"):
-        entry.reject(f"path is {shown(path)}", f"write it relative to the data: '{part}/NAME.jpg'")
-    elif not isinstance(objects, list):
-        entry.reject(f"objects is {shown(objects)}", "write a list")
-    else:
-        entry.fields["file_name"] = path.removeprefix(f"{part}/")
-        return objects
-    return []
+        reject(f"path is {shown(path)}", f"write it relative to the data: '{part}/NAME.jpg'")
+        return None
+    if not isinstance(objects, list):
+        reject(f"objects is {shown(objects)}", "write a list")
+        return None
+    return path.removeprefix(f"{part}/"), objects
 
 
-def _read_sign(entry: Entry, value: object) -> str:
-    """The category of a sign; its entry gets its box."""
+def _read_sign(reject: Reject, value: object) -> tuple[str, list[float]] | None:
+    """The category of a sign and its box."""
     sign = value if isinstance(value, dict) else {}
     category, corners = sign.get("category"), sign.get("bbox")
-    if not isinstance(category, str) or not category:
-        entry.reject(f"category is {shown(category)}", "write the name of the sign's type")
+    named = isinstance(category, str) and category != ""
+    if not named:
+        reject(f"category is {shown(category)}", "write the name of the sign's type")
     found = [finite_number(corners.get(c)) for c in CORNERS] if isinstance(corners, dict) else []
     numbers = [number for number in found if number is not None]
     if len(numbers) < len(CORNERS):
-        entry.reject(f"bbox is {shown(corners)}", "write xmin, ymin, xmax and ymax in pixels")
-    if not entry.ok:
-        return ""
+        reject(f"bbox is {shown(corners)}", "write xmin, ymin, xmax and ymax in pixels")
+    if not named or len(numbers) < len(CORNERS):
+        return None
     left, top, right, bottom = numbers
-    entry.fields["bbox"] = [left, top, right - left, bottom - top]
-    return str(category)
+    return str(category), [left, top, right - left, bottom - top]

@@ -1,37 +1,37 @@
-"""Problems of a data set, each with its fix, and entries whose fields are read strictly (true and
-"7" are not numbers, NaN is not a coordinate)."""
+"""What is wrong with a data set, and what is odd about it: each with its place, cause and fix."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from searchspace.errors import InputError
 from searchspace.reading import Unreadable, shown, visible
 
-__all__ = [
-    "DataError",
-    "Entry",
-    "Problem",
-    "finite_number",
-    "finite_numbers",
-    "shown",
-]
+__all__ = ["DataError", "Findings", "Problem", "by_cause", "listed", "shown"]
 
 MAX_SHOWN = 50
-MAX_INTEGER = 2**63 - 1  # ids pass through int64 arrays in pycocotools and torch
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem: its file, its entry, what is wrong, and how to fix it."""
+    """A finding about data: its file, its entry, what is the matter, and how to fix it.
+
+    A problem makes an entry unusable; a warning is of the same form, and its entry is used.
+
+    Attributes:
+        cause: what findings of one kind have in common; by default their fix.
+        count: how many entries have it, of which this one is an example.
+    """
 
     file: str
     entry: str
     what: str
     fix: str
+    cause: str = ""
+    count: int = 1
 
     @classmethod
     def of(cls, error: Unreadable) -> Problem:
@@ -39,13 +39,41 @@ class Problem:
         return cls(error.file, error.place or "file", error.what, error.fix)
 
     def __str__(self) -> str:
-        return f"{self.entry}: {self.what}; {self.fix}"
+        said = (
+            f"{self.entry}: {self.what}; {self.fix}" if self.fix else f"{self.entry}: {self.what}"
+        )
+        return said if self.count == 1 else f"{self.count} entries, such as {said}"
+
+
+def by_cause(problems: Iterable[Problem]) -> list[Problem]:
+    """One finding for each cause, the first, with the number of all."""
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        cause = problem.cause or problem.fix or problem.what
+        first = found.get(cause)
+        count = problem.count + (first.count if first else 0)
+        found[cause] = replace(first or problem, count=count)
+    return list(found.values())
+
+
+def listed(problems: Iterable[Problem]) -> list[str]:
+    """A line for each cause, below the file of its example; at most 50 causes."""
+    causes = by_cause(problems)
+    shown_ones = causes[:MAX_SHOWN]
+    lines = []
+    for file in dict.fromkeys(problem.file for problem in shown_ones):
+        lines.append(f"{visible(file)}:")
+        lines += [f"  {visible(str(p))}" for p in shown_ones if p.file == file]
+    left_out = len(causes) - len(shown_ones)
+    if left_out:
+        lines.append(f"and {left_out} more causes")
+    return lines
 
 
 class DataError(InputError):
     """A data set that cannot be used; `problems` has all that were found.
 
-    The text lists the first 50, one per line, grouped by file.
+    The text has one line for each cause, with a count and an example.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -53,99 +81,37 @@ class DataError(InputError):
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        listed = self.problems[:MAX_SHOWN]
-        lines = []
-        for file in dict.fromkeys(problem.file for problem in listed):
-            lines.append(f"{visible(file)}:")
-            lines += [f"  {visible(str(p))}" for p in listed if p.file == file]
-        left_out = len(self.problems) - len(listed)
-        if left_out:
-            lines.append(f"and {left_out} more")
-        return "\n".join(lines)
+        return "\n".join(listed(self.problems))
 
 
-class Entry:
-    """One image, category or annotation as a reader found it.
+@dataclass
+class Findings:
+    """What readers and checks of a split find: problems make entries unusable, while warnings say
+    what is suspicious or was mended."""
 
-    Fields are checked for type and range. One that is missing or wrong is added to the problems of
-    the data, is returned as None, and sets `ok` to False.
+    problems: list[Problem] = field(default_factory=list)
+    _examples: dict[str, Problem] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
 
-    Attributes:
-        label: where in the file it stands, for messages: `images[3] id 17`, `line 4`.
-        fields: what it says, by the keys that `detectors.data.readers.Entries` lists.
-    """
+    def reject(self, file: Path | str, entry: str, what: str, fix: str, cause: str = "") -> None:
+        """Enter a problem."""
+        self.problems.append(Problem(str(file), entry, what, fix, cause))
 
-    def __init__(
-        self, file: Path, label: str, fields: dict[str, object], problems: list[Problem]
+    def warn(
+        self, file: Path | str, entry: str, what: str, fix: str, cause: str, count: int = 1
     ) -> None:
-        self.label = label
-        self.fields = fields
-        self.ok = True
-        self._file = file
-        self._problems = problems
+        """Enter a warning; of each cause, the first stays as the example."""
+        self._counts[cause] += count
+        if cause not in self._examples:
+            self._examples[cause] = Problem(str(file), entry, what, fix, cause)
 
-    def reject(self, what: str, fix: str) -> None:
-        self.ok = False
-        self._problems.append(Problem(str(self._file), self.label, what, fix))
+    def restore(self, earlier: Findings) -> None:
+        """Forget what has been entered since a copy was made."""
+        vars(self).update(vars(earlier))
 
-    def has(self, key: str) -> bool:
-        """Whether a required key is there."""
-        if key not in self.fields:
-            self.reject(f"lacks the key {key!r}", "add it")
-            return False
-        return True
-
-    def integer(self, key: str, low: int, high: int = MAX_INTEGER) -> int | None:
-        if not self.has(key):
-            return None
-        value = self.fields[key]
-        if type(value) is not int:
-            found = f"{shown(value)} ({type(value).__name__})"
-            self.reject(f"{key} is {found}", "write an integer, without quotes or decimal point")
-        elif not low <= value <= high:
-            self.reject(f"{key} is {shown(value)}", f"use an integer from {low} to {high}")
-        else:
-            return value
-        return None
-
-    def flag(self, key: str) -> bool:
-        """Whether a key that may be missing is 1 and not 0."""
-        return key in self.fields and self.integer(key, 0, 1) == 1
-
-    def text(self, key: str) -> str | None:
-        if not self.has(key):
-            return None
-        value = self.fields[key]
-        if isinstance(value, str) and value and _is_unicode(value):
-            return value
-        found = f"{shown(value)} ({type(value).__name__})"
-        self.reject(f"{key} is {found}", "write a non-empty string of valid Unicode")
-        return None
-
-
-def finite_numbers(value: object) -> list[float] | None:
-    """A JSON list of finite numbers as floats; None for anything else."""
-    if not isinstance(value, list):
-        return None
-    numbers = [number for item in value if (number := finite_number(item)) is not None]
-    return numbers if len(numbers) == len(value) else None
-
-
-def finite_number(value: object) -> float | None:
-    """A finite JSON number as a float; None for anything else, including true and "1"."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond 1e308
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _is_unicode(value: str) -> bool:
-    """Whether the string has no lone surrogates, which JSON allows but file names do not."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """One for each cause, with the number of entries."""
+        return tuple(
+            replace(example, count=self._counts[cause]) for cause, example in self._examples.items()
+        )

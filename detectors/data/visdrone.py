@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from detectors.data.entries import AnnotationEntry, ImageEntry
 from detectors.data.image_files import in_parallel, names_by_stem
 from detectors.data.looking import first_line
 from detectors.data.reader import (
@@ -14,7 +15,7 @@ from detectors.data.reader import (
     register_reader,
 )
 from detectors.data.source import DataSource, Split
-from detectors.data.validation import Entry, Problem
+from detectors.data.validation import Findings, Problem
 from searchspace.reading import Unreadable, read_text, shown
 
 CLASSES = (
@@ -40,7 +41,6 @@ class VisDrone(Reader):
     title = "VisDrone"
     annotations = "a folder of its text files"
     layout = "VisDrone2019-DET-train/ and VisDrone2019-DET-val/, each with images/ and annotations/"
-    states_sizes = False
 
     def recognises(self, folder: Path) -> bool:
         return any(_part(folder, name).is_dir() for name in ("train", "val"))
@@ -55,25 +55,26 @@ class VisDrone(Reader):
     def missing(self, split: Split) -> list[Problem]:
         return missing_parts(split, self.layout, in_folder=True)
 
-    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+    def entries(self, split: Split, findings: Findings) -> Entries:
         stems = names_by_stem(split.images)
         files = sorted(split.annotations.glob("*.txt"))
         lost = sorted(stems.keys() - {file.stem for file in files})
         for stem in lost:
             fix = f"add {stem}.txt, empty if there is nothing on it, or remove the image"
             what = f"there is no file for {str(split.images / stems[stem])!r}"
-            problems.append(Problem(str(split.annotations), stem, what, fix))
-        images: list[Entry] = []
-        annotations: list[Entry] = []
+            findings.reject(split.annotations, stem, what, fix, "an image without a text file")
+        images: list[ImageEntry] = []
+        annotations: list[AnnotationEntry] = []
         lines = 0
         for number, (file, text) in enumerate(
             zip(files, in_parallel(_text, files), strict=True), start=1
         ):
             if isinstance(text, Problem):
-                problems.append(text)
+                findings.problems.append(text)
                 continue
             name = stems.get(file.stem, f"{file.stem}.jpg")
-            images.append(Entry(file, "image", {"id": number, "file_name": name}, problems))
+            found: dict[str, object] = {"id": number, "file_name": name}
+            images.append(ImageEntry.of(file, "image", found, findings))
             for place, line in enumerate(text.splitlines(), start=1):
                 if not line.strip():
                     continue
@@ -81,10 +82,11 @@ class VisDrone(Reader):
                 try:
                     fields = _fields(line) | {"id": lines, "image_id": number}
                 except ValueError:
-                    problems.append(_not_a_line(file, place, line))
+                    findings.problems.append(_not_a_line(file, place, line))
                 else:
-                    annotations.append(Entry(file, f"line {place}", fields, problems))
-        categories = category_entries(split.annotations, CLASSES, problems)
+                    entry = AnnotationEntry.of(file, f"line {place}", fields, findings)
+                    annotations.append(entry)
+        categories = category_entries(split.annotations, CLASSES, findings)
         return Entries(images, categories, annotations, given=(len(files) + len(lost), lines))
 
 

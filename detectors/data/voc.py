@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detectors.data.entries import AnnotationEntry, ImageEntry
 from detectors.data.image_files import SUFFIXES, in_parallel, names_by_stem
 from detectors.data.looking import paired_folders
 from detectors.data.reader import (
@@ -18,7 +19,7 @@ from detectors.data.reader import (
     register_reader,
 )
 from detectors.data.source import DataSource, Split
-from detectors.data.validation import Entry, Problem
+from detectors.data.validation import Findings, Problem
 from searchspace.reading import Unreadable, read_text, shown
 
 VOC_CLASSES = (
@@ -51,8 +52,6 @@ class Voc(Reader):
     )
     title = "Pascal VOC"
     annotations = "a folder of XML files, or a list in ImageSets/Main"
-    states_sizes = False
-    flags_difficult = True
 
     def recognises(self, folder: Path) -> bool:
         return bool(_years(_devkit(folder)))
@@ -76,32 +75,32 @@ class Voc(Reader):
     def missing(self, split: Split) -> list[Problem]:
         return missing_parts(split, self.layout, in_folder=split.annotations.is_dir())
 
-    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+    def entries(self, split: Split, findings: Findings) -> Entries:
         listed = _all_listed(split)
         files = [image.file for image in listed]
         documents = list(in_parallel(_parse, files))
         classes = _classes(_names(documents) | _names_elsewhere(split, set(files)))
         ids = {name: number for number, name in enumerate(classes, start=1)}
         stems = {folder: names_by_stem(folder) for folder in {image.images for image in listed}}
-        images: list[Entry] = []
-        annotations: list[Entry] = []
+        images: list[ImageEntry] = []
+        annotations: list[AnnotationEntry] = []
         objects = 0
         for number, (image, document) in enumerate(zip(listed, documents, strict=True), start=1):
             if isinstance(document, Problem):
-                problems.append(document)
+                findings.problems.append(document)
                 continue
             file = image.images / stems[image.images].get(image.id, f"{image.id}.jpg")
             name = file.relative_to(split.images).as_posix()
             fields: dict[str, object] = {"id": number, "file_name": name, **document.size}
-            images.append(Entry(image.list, image.label, fields, problems))
+            images.append(ImageEntry.of(image.list, image.label, fields, findings))
             for place, thing in enumerate(document.objects):
                 objects += 1
-                entry = _annotation(image.file, place, thing, problems)
-                entry.fields |= {"id": objects, "image_id": number}
-                if entry.ok:
-                    entry.fields["category_id"] = ids[thing["name"]]
-                    annotations.append(entry)
-        categories = category_entries(split.annotations, classes, problems)
+                label = f"object[{place}] {thing['name']}".strip()
+                found = _annotation(image.file, label, thing, findings)
+                if found is not None:
+                    found |= {"id": objects, "image_id": number, "category_id": ids[thing["name"]]}
+                    annotations.append(AnnotationEntry.of(image.file, label, found, findings))
+        categories = category_entries(split.annotations, classes, findings)
         return Entries(images, categories, annotations, given=(len(listed), objects))
 
 
@@ -215,24 +214,29 @@ def _parse(file: Path) -> _Document | Problem:
     return _Document({k: int(v) for k, v in sides.items()} if stated else {}, objects)
 
 
-def _annotation(file: Path, place: int, thing: dict[str, str], problems: list[Problem]) -> Entry:
-    """The entry of an object; one that lacks a name, a corner or a valid flag is rejected."""
-    entry = Entry(file, f"object[{place}] {thing['name']}".strip(), {}, problems)
+def _annotation(
+    file: Path, label: str, thing: dict[str, str], findings: Findings
+) -> dict[str, object] | None:
+    """The box and the flag of an object; one that lacks a name, a corner or a valid flag is
+    rejected."""
+    flaws = []
     if not thing["name"]:
-        entry.reject("name is missing or empty", "write the class between <name> and </name>")
+        flaws.append(("name is missing or empty", "write the class between <name> and </name>"))
     corners = [_number(thing[key]) for key in CORNERS]
     for key, value in zip(CORNERS, corners, strict=True):
         if value is None:
             found = f"is {shown(thing[key])}" if thing[key] else "is missing or empty"
-            entry.reject(f"bndbox {key} {found}", "write a number of pixels, the first is 1")
+            flaws.append((f"bndbox {key} {found}", "write a number of pixels, the first is 1"))
     difficult = thing["difficult"] or "0"
     if difficult not in ("0", "1"):
-        entry.reject(f"difficult is {shown(difficult)}", "write 0 or 1")
-    if entry.ok:
-        left, top, right, bottom = (corner for corner in corners if corner is not None)
-        entry.fields["bbox"] = [left - 1, top - 1, right - left + 1, bottom - top + 1]
-        entry.fields["difficult"] = int(difficult)
-    return entry
+        flaws.append((f"difficult is {shown(difficult)}", "write 0 or 1"))
+    for what, fix in flaws:
+        findings.reject(file, label, what, fix)
+    if flaws:
+        return None
+    left, top, right, bottom = (corner for corner in corners if corner is not None)
+    bbox = [left - 1, top - 1, right - left + 1, bottom - top + 1]
+    return {"bbox": bbox, "difficult": difficult}
 
 
 def _number(text: str) -> float | None:

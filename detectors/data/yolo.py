@@ -18,12 +18,13 @@ from typing import Any
 
 import yaml
 
+from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry
 from detectors.data.image_files import SUFFIXES, image_files, in_parallel
 from detectors.data.images import displayed_size
 from detectors.data.looking import TOKENS, first_line, head, paired_folders
 from detectors.data.reader import Entries, Reader, missing_parts, register_reader
 from detectors.data.source import DataSource, Split
-from detectors.data.validation import DataError, Entry, Problem
+from detectors.data.validation import DataError, Findings, Problem
 from searchspace.reading import Unreadable, read_text, shown
 from searchspace.words import counted
 
@@ -60,7 +61,6 @@ class Yolo(Reader):
     title = "YOLO"
     annotations = "a data.yaml, a list of images or a folder of labels"
     layout = "data.yaml with train, val and names; images/ and labels/ with a text file for each"
-    states_sizes = False
 
     def recognises(self, folder: Path) -> bool:
         return bool(self.sources(folder))
@@ -88,9 +88,9 @@ class Yolo(Reader):
     def missing(self, split: Split) -> list[Problem]:
         return missing_parts(split, self.layout, in_folder=split.annotations.is_dir())
 
-    def entries(self, split: Split, problems: list[Problem]) -> Entries:
+    def entries(self, split: Split, findings: Findings) -> Entries:
         names, key_points = _classes(split)
-        listed = list(_listed(split, problems))
+        listed = list(_listed(split, findings))
         labels = [_label_file(split, item.path) for item in listed]
         texts = list(in_parallel(_text, labels))
         if listed and not any(text is not None for text in texts):
@@ -99,15 +99,16 @@ class Yolo(Reader):
             fix = "put the labels there, with the images' names"
             raise DataError([Problem(str(split.annotations), "labels", what, fix)])
         sizes = in_parallel(displayed_size, [item.path for item in listed])
-        images: list[Entry] = []
-        annotations: list[Entry] = []
+        images: list[ImageEntry] = []
+        annotations: list[AnnotationEntry] = []
         lines = 0
         found = zip(listed, labels, texts, sizes, strict=True)
         for number, (item, file, text, size) in enumerate(found, start=1):
             name = item.path.relative_to(split.images).as_posix()
-            images.append(Entry(item.file, item.label, {"id": number, "file_name": name}, problems))
+            fields: dict[str, object] = {"id": number, "file_name": name}
+            images.append(ImageEntry.of(item.file, item.label, fields, findings))
             if isinstance(text, Problem):
-                problems.append(text)
+                findings.problems.append(text)
                 continue
             for place, line in enumerate((text or "").splitlines(), start=1):
                 if not line.strip():
@@ -118,14 +119,14 @@ class Yolo(Reader):
                 try:
                     fields = _object(line.split(), size, key_points)
                 except ValueError as error:
-                    problems.append(_not_a_line(file, place, line, str(error)))
+                    findings.problems.append(_not_a_line(file, place, line, str(error)))
                     continue
                 fields |= {"id": lines, "image_id": number}
-                annotations.append(Entry(file, f"line {place}", fields, problems))
+                annotations.append(AnnotationEntry.of(file, f"line {place}", fields, findings))
         lost = _without_image(split, labels)
-        problems += lost
+        findings.problems += lost
         categories = [
-            Entry(split.annotations, f"names {key}", {"id": key, "name": name}, problems)
+            CategoryEntry.of(split.annotations, f"names {key}", {"id": key, "name": name}, findings)
             for key, name in names.items()
         ]
         return Entries(images, categories, annotations, given=(len(listed) + len(lost), lines))
@@ -262,22 +263,22 @@ def _lines(file: Path) -> dict[int, str]:
 # ---- Images and labels
 
 
-def _listed(split: Split, problems: list[Problem]) -> Iterator[_Listed]:
+def _listed(split: Split, findings: Findings) -> Iterator[_Listed]:
     """The images of a split: those of a list, or all in its folders."""
     file = split.annotations
     is_yaml = file.suffix.lower() in YAML and file.is_file()
     places = _places(file, _tree(file), split.part) if is_yaml and split.part else []
     for place in places or [split.images if is_yaml or file.is_dir() else file]:
         if place.suffix.lower() == ".txt" and place.is_file():
-            yield from _of_list(place, split, problems)
+            yield from _of_list(place, split, findings)
         elif place.is_dir():
             yield from (_Listed(path, path, "image") for path in image_files(place.resolve()))
         else:
             fix = f"correct {split.part or 'the path'} there"
-            problems.append(Problem(str(file), split.part, f"{place} does not exist", fix))
+            findings.reject(file, split.part, f"{place} does not exist", fix)
 
 
-def _of_list(file: Path, split: Split, problems: list[Problem]) -> Iterator[_Listed]:
+def _of_list(file: Path, split: Split, findings: Findings) -> Iterator[_Listed]:
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         name = line.strip().replace("\\", "/")
         if not name:
@@ -290,7 +291,7 @@ def _of_list(file: Path, split: Split, problems: list[Problem]) -> Iterator[_Lis
         else:
             what = f"{shown(name)} lies outside {split.images}"
             fix = "name images relative to the list or to `path`"
-            problems.append(Problem(str(file), f"line {number}", what, fix))
+            findings.reject(file, f"line {number}", what, fix)
 
 
 def _label_file(split: Split, image: Path) -> Path:

@@ -142,7 +142,7 @@ def test_a_split_can_be_sent_to_a_worker(coco_folder: Any) -> None:
 
 
 def test_errors_can_be_sent_from_a_worker(coco_folder: Any) -> None:
-    coco_folder.document["images"][0]["width"] = 0
+    coco_folder.document["images"][0]["width"] = 41
     with pytest.raises(DataError) as caught:
         read_split(coco_folder.save())
 
@@ -186,7 +186,7 @@ def test_a_missing_part_is_named_with_the_layout(
         DataSource.from_folder(coco_folder.root)
     assert len(caught.value.problems) == 1
     with pytest.raises(DataError, match=pattern):
-        read_source(source, skip_bad=True)
+        read_source(source, skip_bad="anyway")
 
 
 def test_a_missing_data_folder_is_one_problem(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_missing_data_folder_is_one_problem(tmp_path: Path) -> None:
 
 
 def test_problems_of_both_splits_come_together(source: DataSource) -> None:
-    change(source.train, lambda document: document["images"][0].update(width=0))
+    change(source.train, lambda document: document["images"][0].update(width=41))
     change(source.val, lambda document: document["annotations"][0].update(bbox=[]))
 
     with pytest.raises(DataError) as caught:
@@ -207,7 +207,7 @@ def test_problems_of_both_splits_come_together(source: DataSource) -> None:
         (str(source.train.annotations), "images[0] id 10"),
         (str(source.val.annotations), "annotations[0] id 1"),
     ]
-    train, val = read_source(source, skip_bad=True)
+    train, val = read_source(source, skip_bad="anyway")
     assert [len(train.images), len(val.images)] == [2, 3]
     assert [len(train.skipped), len(val.skipped)] == [1, 1]
 
@@ -302,6 +302,8 @@ def test_what_is_dropped_is_told_with_what_is_left(coco_folder: Any) -> None:
     )
     coco_folder.document["annotations"][3]["bbox"] = [8, 8, -3, 3]
     coco_folder.document["images"][0]["file_name"] = "gone.png"
-    assert read_split(coco_folder.save(), skip_bad=True).dropped_in_words() == (
-        "2 bad entries dropped; 2 of 3 images and 1 of 4 annotations are left"
+    for entry in coco_folder.document["annotations"]:
+        entry["category_id"] = 7
+    assert read_split(coco_folder.save(), skip_bad="anyway").dropped_in_words() == (
+        "2 bad entries dropped; 2 of 3 images (67%) and 1 of 4 annotations (25%) are left"
     )

@@ -56,11 +56,6 @@ def become_a_folder(folder: Any) -> None:
     (folder.images / "a.png").mkdir()
 
 
-def link_outside(folder: Any) -> None:
-    (folder.images / "a.png").rename(folder.root / "outside.png")
-    (folder.images / "a.png").symlink_to(folder.root / "outside.png")
-
-
 # what goes wrong, where, which words must be said, which images and annotations skip_bad leaves
 BAD_ENTRIES: list[tuple[Callable[[Any], None], str, list[str], set[int], set[int]]] = []
 
@@ -82,14 +77,7 @@ bad_image(file_content("a.png", b""), "a.png", "is empty (0 bytes)")
 bad_image(file_content("a.png", b"GIF8 no more"), "a.png", "not an image of a known format")
 bad_image(cut_in_half("a.png"), "a.png", "cannot be decoded")
 bad_image(become_a_folder, "a.png", "not a regular file")
-bad_image(link_outside, "'a.png' leaves the image folder")
 bad_image(field("images", 0, width=30, height=40), "declared as 30x40", "40x30", "a.png")
-bad_image(field("images", 0, width=0), "width is 0", "from 1")
-bad_image(field("images", 0, height=10**30), "height is 1000000000")
-bad_image(field("images", 0, width="40"), "width is '40' (str)")
-bad_image(field("images", 0, width=40.0), "width is 40.0 (float)")
-bad_image(field("images", 0, height=True), "height is True (bool)")
-bad_image(without("images", 0, "height"), "lacks the key 'height'")
 bad_image(without("images", 0, "file_name"), "lacks the key 'file_name'")
 bad_image(field("images", 0, file_name=7), "file_name is 7 (int)")
 bad_image(field("images", 0, file_name=""), "file_name is '' (str)")
@@ -100,8 +88,10 @@ bad_image(field("images", 0, file_name="../train/a.png"), "'../train/a.png' leav
 bad_image(field("images", 0, file_name="/etc/passwd"), "'/etc/passwd' leaves the image folder")
 bad_image(field("images", 0, file_name="."), "not a regular file")
 
-bad_annotation(field("annotations", 1, bbox=[5, 5, 0, 4]), "[5, 5, 0, 4]", "0 wide and 4 high")
-bad_annotation(field("annotations", 1, bbox=[5, 5, 4, -2]), "[5, 5, 4, -2]", "-2 high")
+bad_annotation(
+    field("annotations", 1, bbox=[5, 5, 0, 4]), "[5.0, 5.0, 0.0, 4.0]", "0 wide and 4 high"
+)
+bad_annotation(field("annotations", 1, bbox=[5, 5, 4, -2]), "[5.0, 5.0, 4.0, -2.0]", "-2 high")
 bad_annotation(field("annotations", 1, bbox=[5, 5, 4, 1e-300]), "high", "positive extent")
 bad_annotation(field("annotations", 1, bbox=[float("nan"), 5, 4, 4]), "[nan, 5, 4, 4]")
 bad_annotation(field("annotations", 1, bbox=[5, float("-inf"), 4, 4]), "[5, -inf, 4, 4]")
@@ -113,39 +103,22 @@ bad_annotation(field("annotations", 1, bbox={"x": 5}), "{'x': 5}")
 bad_annotation(without("annotations", 1, "bbox"), "lacks the key 'bbox'")
 bad_annotation(
     field("annotations", 1, bbox=[30, 20, 11.5, 5]),
-    *("[30, 20, 11.5, 5]", "1.5 px outside", "40x30", "clip it to [30.0, 20.0, 10.0, 5.0]"),
+    *("[30.0, 20.0, 11.5, 5.0]", "1.5 px outside", "40x30", "clip it to [30.0, 20.0, 10.0, 5.0]"),
 )
 bad_annotation(field("annotations", 1, bbox=[-2, 5, 9, 4]), "2 px outside", "clip it to [0.0,")
 bad_annotation(field("annotations", 1, bbox=[1e308, 5, 1e308, 4]), "entirely outside")
-bad_annotation(field("annotations", 1, bbox=[40, 5, 1, 4]), "[40, 5, 1, 4]", "entirely outside")
-bad_annotation(field("annotations", 1, bbox=[5, -9, 4, 9]), "[5, -9, 4, 9]", "entirely outside")
+bad_annotation(
+    field("annotations", 1, bbox=[40, 5, 1, 4]), "[40.0, 5.0, 1.0, 4.0]", "entirely outside"
+)
+bad_annotation(
+    field("annotations", 1, bbox=[5, -9, 4, 9]), "[5.0, -9.0, 4.0, 9.0]", "entirely outside"
+)
 bad_annotation(field("annotations", 1, category_id=8), "category_id is 8", "use one of [7, 3]")
 bad_annotation(field("annotations", 1, image_id=11), "image_id is 11", "one of [10, 20, 30]")
 bad_annotation(field("annotations", 1, image_id=[10]), "image_id is [10] (list)")
 bad_annotation(field("annotations", 1, image_id=None), "image_id is None (NoneType)")
 bad_annotation(field("annotations", 1, category_id=-7), "category_id is -7")
-bad_annotation(field("annotations", 1, area=float("nan")), "area is nan")
-bad_annotation(field("annotations", 1, area=-1.5), "area is -1.5")
-bad_annotation(field("annotations", 1, area="16"), "area is '16'")
 bad_annotation(field("annotations", 1, iscrowd=2), "iscrowd is 2", "from 0 to 1")
-bad_annotation(field("annotations", 1, iscrowd=False), "iscrowd is False (bool)")
-bad_annotation(field("annotations", 1, segmentation=[[1, 2, 3, 4]]), "[1, 2, 3, 4], not a polygon")
-bad_annotation(field("annotations", 1, segmentation=[[1] * 7]), "segmentation[0]", "even number")
-bad_annotation(field("annotations", 1, segmentation=[[1] * 5 + [float("inf")]]), "inf")
-bad_annotation(field("annotations", 1, segmentation=[1, 2, 3, 4, 5, 6]), "segmentation[0] is 1,")
-bad_annotation(field("annotations", 1, segmentation=[[1, 1, 9, 1, 9, 1e9]]), "far outside")
-bad_annotation(field("annotations", 1, segmentation="x"), "segmentation is 'x' (str)")
-bad_annotation(field("annotations", 1, segmentation={}), "size None", "[30, 40]")
-for _size in ([40, 30], [30, 40, 1], [30.0, 40.0]):
-    bad_annotation(
-        field("annotations", 1, segmentation={"counts": [1200], "size": _size}),
-        *(f"size {_size}", "[30, 40]"),
-    )
-for _counts in ([1199], [-1, 1201], [1200.0], [], None, "", "\x00", "PPYi", "P" * 99, {"a": 1}):
-    bad_annotation(
-        field("annotations", 1, segmentation={"counts": _counts, "size": [30, 40]}),
-        "segmentation has counts",
-    )
 
 bad_addition(append("annotations", 17), "annotations[4]", "is 17 (int), not an object")
 bad_addition(append("images", None), "images[3]", "is None (NoneType), not an object")
@@ -153,11 +126,6 @@ bad_addition(append("categories", ["x"]), "categories[2]", "is ['x'] (list), not
 bad_addition(append("categories", {"id": 9}), "categories[2] id 9", "lacks the key 'name'")
 bad_addition(append("categories", {"id": -1, "name": "x"}), "categories[2] id -1", "id is -1")
 bad_addition(append("categories", {"id": 9, "name": 5}), "categories[2] id 9", "name is 5 (int)")
-bad_addition(repeat("annotations", 0, id=0), "annotations[4] id 0", "match with id 0", "from 1")
-bad_addition(repeat("annotations", 0, id="5"), "annotations[4]", "id is '5' (str)")
-bad_addition(
-    repeat("annotations", 0, id=2**63), f"annotations[4] id {2**63}", f"from 0 to {2**63 - 1}"
-)
 bad_addition(
     repeat("annotations", 0), "annotations[4] id 1", "taken already by annotations[0] id 1"
 )
@@ -194,7 +162,7 @@ def test_a_bad_entry_is_named_and_can_be_skipped(
     ), lines
     assert {problem.entry for problem in caught.value.problems} == {entry}
 
-    rest = read_split(split, skip_bad=True)
+    rest = read_split(split, skip_bad="anyway")
     assert {image.id for image in rest.images} == images == rest.annotations.keys()
     assert {item.id for items in rest.annotations.values() for item in items} == annotations
     assert [category.id for category in rest.categories] == [3, 7]
@@ -207,20 +175,24 @@ def test_ids_that_two_different_entries_claim_are_dropped_with_all_that_refers_t
     coco_folder.document["images"][1]["id"] = 10  # whose boxes are those of image 10?
     for annotation in coco_folder.document["annotations"]:
         annotation["image_id"] = 10
-    append("categories", {"id": 7, "name": "wolf"})(coco_folder)
+    append("categories", {"id": 8, "name": "fox"})(coco_folder)
+    append("categories", {"id": 8, "name": "wolf"})(coco_folder)
+    for number, category in ((11, 3), (12, 7)):
+        entry = {"id": number, "image_id": 30, "category_id": category, "bbox": [1, 1, 3, 3]}
+        append("annotations", entry)(coco_folder)
 
-    rest = read_split(coco_folder.save(), skip_bad=True)
+    rest = read_split(coco_folder.save(), skip_bad="anyway")
 
     assert [image.id for image in rest.images] == [30]
-    assert [category.name for category in rest.categories] == ["cat"]
-    assert rest.annotations == {30: ()}
-    assert [problem.entry for problem in rest.skipped] == ["categories[2] id 7", "images[1] id 10"]
+    assert [category.name for category in rest.categories] == ["cat", "dog"]
+    assert [item.id for item in rest.annotations[30]] == [11, 12]
+    assert [problem.entry for problem in rest.skipped] == ["categories[3] id 8", "images[1] id 10"]
 
 
 def test_all_problems_are_reported_at_once(coco_folder: Any) -> None:
-    field("images", 0, width=-4)(coco_folder)
+    field("images", 0, width=41)(coco_folder)
     delete("c.png")(coco_folder)
-    field("annotations", 0, bbox=[1, 2, 3], area=-1, category_id=99)(coco_folder)
+    field("annotations", 0, bbox=[1, 2, 3], iscrowd=7, category_id=99)(coco_folder)
     field("annotations", 3, bbox=[1, 2, 0, 3])(coco_folder)
     append("categories", {"name": "no id"})(coco_folder)
 
@@ -228,14 +200,14 @@ def test_all_problems_are_reported_at_once(coco_folder: Any) -> None:
         read_split(coco_folder.save())
 
     found = [(problem.entry, problem.what.split(" is ")[0]) for problem in caught.value.problems]
-    assert found == [
-        ("categories[2]", "lacks the key 'id'"),
-        ("images[0] id 10", "width"),
-        ("images[2] id 30", f"'{coco_folder.images / 'c.png'}' does not exist"),
-        ("annotations[0] id 1", "category_id"),
+    assert sorted(found) == [
         ("annotations[0] id 1", "bbox"),
-        ("annotations[0] id 1", "area"),
-        ("annotations[3] id 4", "bbox [1, 2, 0, 3]"),
+        ("annotations[0] id 1", "category_id"),
+        ("annotations[0] id 1", "iscrowd"),
+        ("annotations[3] id 4", "bbox [1.0, 2.0, 0.0, 3.0]"),
+        ("categories[2]", "lacks the key 'id'"),
+        ("images[0] id 10", f"'{coco_folder.images / 'a.png'}'"),
+        ("images[2] id 30", f"'{coco_folder.images / 'c.png'}' does not exist"),
     ]
 
 
@@ -288,10 +260,10 @@ def test_an_unreadable_file_is_located_and_never_skipped(
 @pytest.mark.parametrize("section", ["images", "categories"])
 def test_nothing_usable_left_is_an_error_also_when_skipping(coco_folder: Any, section: str) -> None:
     for entry in coco_folder.document[section]:
-        entry["id"] = "x"
+        entry["id"] = -5
 
-    with pytest.raises(DataError, match=rf"{section}\[0\]: id is 'x' \(str\)"):
-        read_split(coco_folder.save(), skip_bad=True)
+    with pytest.raises(DataError, match=rf"{section}\[0\] id -5: id is -5 \(int\)"):
+        read_split(coco_folder.save(), skip_bad="anyway")
 
 
 @pytest.mark.parametrize(
@@ -319,12 +291,21 @@ def test_files_without_permission_are_named(coco_folder: Any) -> None:
         read_split(coco_folder.save())
 
 
-def test_text_groups_by_file_and_ends_after_fifty() -> None:
-    problems = [Problem(f"{i % 2}.json", f"entry {i}", "is wrong", "right it") for i in range(53)]
+def test_text_has_a_line_for_each_cause_below_its_file_and_ends_after_fifty() -> None:
+    problems = [
+        Problem(f"{i % 2}.json", f"entry {i}", "is wrong", "right it", f"cause {i % 53}")
+        for i in range(106)
+    ]
 
     lines = str(DataError(problems)).splitlines()
 
-    assert lines[:2] == ["0.json:", "  entry 0: is wrong; right it"]
-    assert lines[26:28] == ["1.json:", "  entry 1: is wrong; right it"]
-    assert len(lines) == 53  # 50 problems, 2 files, 1 rest
-    assert lines[-1] == "and 3 more"
+    assert lines[:2] == ["0.json:", "  2 entries, such as entry 0: is wrong; right it"]
+    assert lines[26:28] == ["1.json:", "  2 entries, such as entry 1: is wrong; right it"]
+    assert len(lines) == 53  # 50 causes, 2 files, 1 rest
+    assert lines[-1] == "and 3 more causes"
+
+
+def test_problems_with_one_fix_have_one_cause() -> None:
+    problems = [Problem("x.json", f"entry {i}", f"is {i}", "right it") for i in range(3)]
+    assert str(DataError(problems[:1])) == "x.json:\n  entry 0: is 0; right it"
+    assert str(DataError(problems)) == "x.json:\n  3 entries, such as entry 0: is 0; right it"

@@ -1,0 +1,78 @@
+"""Lists of a large JSON object, element by element."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class Irregular(ValueError):
+    """A text that is not a JSON object with each of the lists once."""
+
+
+class JsonLists:
+    """A text that is read from its start, one JSON value after the other."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._decode = json.JSONDecoder().raw_decode
+
+    def elements(self, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """The elements of the lists with these names, each after the name of its list.
+
+        Only one element at a time exists as Python objects: those of an annotation file of COCO's
+        size take gigabytes together.
+
+        Raises:
+            Irregular: it is another text; elements before the flaw have been yielded.
+        """
+        missing = set(names)
+        try:
+            for name in self._items("{", "}"):
+                self._take(":")
+                if name not in names:
+                    self._value()
+                    continue
+                missing.remove(name)
+                for element in self._items("[", "]"):
+                    yield name, element
+            self._skip()
+        except (IndexError, KeyError, RecursionError, ValueError) as error:
+            raise Irregular(str(error)) from None
+        if missing or self._at != len(self._text):
+            raise Irregular("a list is missing, or something follows")
+
+    def _items(self, start: str, end: str) -> Iterator[Any]:
+        """What stands between brackets and commas; of an object, each key."""
+        self._take(start)
+        if self._next() == end:
+            self._at += 1
+            return
+        while True:
+            yield self._value()
+            if self._next() == end:
+                self._at += 1
+                return
+            self._take(",")
+
+    def _value(self) -> Any:
+        self._skip()
+        value, self._at = self._decode(self._text, self._at)
+        return value
+
+    def _take(self, mark: str) -> None:
+        if self._next() != mark:
+            raise Irregular(f"no {mark!r} at {self._at}")
+        self._at += 1
+
+    def _next(self) -> str:
+        self._skip()
+        return self._text[self._at]
+
+    def _skip(self) -> None:
+        self._at = _SPACE.match(self._text, self._at).end()
