@@ -61,11 +61,11 @@ def shapes_command(
 def check_command(source: FolderOrFile, data: DataOptions) -> None:
     found = source.read()
     if isinstance(found, Split):
-        read = read_split(found, data.skip_bad)
+        read = read_split(found, **data.reading)
         _say_checked(found, read)
         odd = split_oddities("given", split_figures(read))
     else:
-        train, val = read_source(found, data.skip_bad)
+        train, val = read_source(found, **data.reading)
         _say_checked(found.train, train)
         _say_checked(found.val, val)
         both = TrialData(train, val)

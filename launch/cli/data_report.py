@@ -70,7 +70,9 @@ def report_command(
     if inputs.space is not None and inputs.input_size is not None:
         raise typer.BadParameter("a space has its own input sizes; give one of the two",
                                  param_hint="--input-size")  # fmt: skip
-    read = TrialData.read(DataSource.from_folder(folder), data.skip_bad, data.drop_leaks)
+    read = TrialData.read(
+        DataSource.from_folder(folder), drop_leaks=data.drop_leaks, **data.reading
+    )
     health = inputs.health(read)
     title = f"Health of the data in {folder.resolve().name}"
     inputs.out.parent.mkdir(parents=True, exist_ok=True)

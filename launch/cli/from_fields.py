@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -54,6 +54,21 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 def option_name(name: str, field: FieldInfo) -> str:
     """What a field is called on the command line."""
     return marked(field).name or f"--{name.replace('_', '-')}"
+
+
+BARE = {
+    option_name(name, field): mark.bare
+    for _, name, field in options_of(SearchSettings)
+    if (mark := marked(field)).bare
+}
+"""Options that may stand without a value, with the one that is meant then."""
+
+
+def with_bare_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, with `--option=VALUE` where an option stands without a value."""
+    given = list(arguments)
+    end = given.index("--") if "--" in given else len(given)
+    return [f"{a}={BARE[a]}" if a in BARE else a for a in given[:end]] + given[end:]
 
 
 OPTIONS = {name: option_name(name, field) for _, name, field in options_of(SearchSettings)}
@@ -113,10 +128,10 @@ def _option(name: str, field: FieldInfo, panel: str) -> tuple[Any, typer.models.
     mark, kinds = marked(field), _members(field.annotation)
     declared = option_name(name, field)
     shared = {"help": _help(field, mark), "rich_help_panel": panel, "show_default": False}
-    if bool in kinds:
+    if kinds == {bool}:
         flag = f"{declared}/--no-{declared[2:]}" if field.default is True else declared
         return bool | None, typer.Option(flag, **shared)
-    kind = str if str in kinds else next(iter(kinds))
+    kind = str if str in kinds or mark.bare else next(iter(kinds))
     several = get_origin(kind) is tuple
     whole: Any = field.annotation
     item = get_args(kind)[0] if several else Annotated[whole, mark, *field.metadata]

@@ -60,7 +60,7 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     say = errors.say if options.as_json else console.say
     # Without a folder given, its name follows from the data.
     with bugs_kept_in(options.out) if options.out else nullcontext():
-        data = TrialData.read(source, options.skip_bad, options.drop_leaks)
+        data = TrialData.read(source, drop_leaks=options.drop_leaks, **options.reading)
     for words in (found_in_words(source, data), *dropped_in_words(data)):
         say(words)
     is_file = Path(name).is_file()

@@ -38,7 +38,10 @@ class LazyCommand(TyperCommand):
         return typer.main.get_command(found)
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> Any:
-        return self.load().make_context(info_name, args, *more, **named)
+        command = self.load()
+        from launch.cli.from_fields import with_bare_values  # not needed for a help text
+
+        return command.make_context(info_name, with_bare_values(args), *more, **named)
 
 
 class LazyCommands(TyperGroup):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ConfigDict, Field
@@ -54,14 +54,14 @@ class ImageOptions(DataPlace):
                 "image_info_test-dev2017.json"
             )
 
-    def read(self, detector: Detector | Deployed, skip_bad: bool) -> Dataset:
+    def read(self, detector: Detector | Deployed, reading: dict[str, Any]) -> Dataset:
         if self.data:
-            return read_split(self.found().val, skip_bad)
+            return read_split(self.found().val, **reading)
         if self.images is None:
             raise ValueError("options were not checked")
         count = detector.config.num_classes
         classes = detector.classes or [str(number) for number in range(1, 1 + count)]
-        return read_unannotated(self.images, self.annotations, classes, skip_bad)
+        return read_unannotated(self.images, self.annotations, classes, **reading)
 
 
 @with_options
@@ -89,7 +89,7 @@ def predict_command(
         raise FileExistsError(f"{out} exists; choose another path, or delete it")
     device = pick_device(where.device)
     detector = saved_model(folder)
-    split = images.read(detector, data.skip_bad)
+    split = images.read(detector, data.reading)
     if to == "voc":
         check_voc_names(split)
     results = detect_split(detector, split, device)

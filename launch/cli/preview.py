@@ -88,7 +88,7 @@ def preview_command(
     train, canvas = recipe.read()
     found = source.read()
     chosen = found.train if isinstance(found, DataSource) else found
-    split = read_split(chosen, data.skip_bad)
+    split = read_split(chosen, **data.reading)
     drawn = contact_sheet(split, train, canvas, sheet.count, seed)
     sheet.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.out.write_bytes(encode_png(drawn).numpy().tobytes())

@@ -192,7 +192,7 @@ def _found(
     space = with_teacher(space, asked.start.teacher)
     space, weights = with_weights(space, asked.start.weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(source, asked.data.skip_bad, asked.data.drop_leaks)
+    read = TrialData.read(source, drop_leaks=asked.data.drop_leaks, **asked.data.reading)
     check_objects(read, asked.figures)
     check_energy(driver, asked)
     teachers = detector_folders(space)
@@ -259,7 +259,7 @@ def _same_data(folder: Path, settings: StudySettings, source: DataSource) -> Tri
             f"{folder}: the data of the study are not at {place} any more: if they were moved, "
             "say where they are with --data, or with the four options for images and annotations"
         )
-    data = TrialData.read(source, settings.data.skip_bad)
+    data = TrialData.read(source, drop_leaks=settings.data.drop_leaks, **settings.data.reading)
     found = fingerprint_of(data)
     if found == settings.fingerprint:
         return data

@@ -148,7 +148,7 @@ def _run(
     check_new(out)
     driver = driver_for(asked)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(source, asked.data.skip_bad, asked.data.drop_leaks)
+    read = TrialData.read(source, drop_leaks=asked.data.drop_leaks, **asked.data.reading)
     settings = _settings(given, asked, source, read, driver)
     odd = oddities(settings.health) if settings.health else ()
     for words in (found_in_words(source, read), *settings.dropped, *warnings_of(odd)):

@@ -20,12 +20,14 @@ class Option:
         name: the option, if it is not called as the field is.
         comma: several values are one text with commas between them; else the option is repeated.
         resumable: whether it may be given when a study is resumed.
+        bare: the value that is meant where none is given; another one follows a "=".
     """
 
     metavar: str | None = None
     name: str | None = None
     comma: bool = False
     resumable: bool = False
+    bare: str | None = None
 
 
 def not_empty(value: Any) -> Any:

@@ -41,6 +41,7 @@ MAX_SEED = 2**32 - 1
 """The largest seed that numpy's generators take."""
 
 MOST_TRIALS = 1_000_000
+MOST_MEGAPIXELS = 10_000.0
 MOST_TIME = 1e7
 """Minutes or hours; more is a slip."""
 
@@ -72,10 +73,19 @@ Weights = Annotated[
         "random numbers. All nodes must see it under the same path.",
     ),
 ]
-SkipBad = Annotated[bool, Field(description="Drop bad entries of the data, count them, and go on.")]
+SkipBad = Annotated[
+    bool | Literal["anyway"],
+    Option("[=anyway]", bare="true"),
+    Field(
+        description="Drop bad entries of the data, count them, and go on; only while 90% of the "
+        "images and of the annotations are kept, or anyway."
+    ),
+]
 
 
 class DataOptions(Group):
+    """What is read of data, and what is left out."""
+
     skip_bad: SkipBad = False
     drop_leaks: bool = Field(
         default=False,
@@ -83,6 +93,21 @@ class DataOptions(Group):
         description="Leave out the training images that are validation images, too: the same file, "
         "or the same to the eye.",
     )
+    links: bool = Field(
+        default=True, description="Links in the image folder may lead out of it, as into a store."
+    )
+    max_megapixels: float | None = Field(
+        default=None,
+        gt=0,
+        le=MOST_MEGAPIXELS,
+        description="Largest image that is read, in millions of pixels; 150 by default.",
+    )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `read_source` that these options are."""
+        limit = {"max_megapixels": self.max_megapixels} if self.max_megapixels else {}
+        return {"skip_bad": self.skip_bad, "links": self.links, **limit}
 
 
 class BudgetOptions(Group):

@@ -6,12 +6,17 @@ import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from detectors.data.dataset import Dataset
 from detectors.data.health import alike_across
 from detectors.data.readers import DataSource
+<<<<<<< HEAD
 from detectors.data.reading import read_source
 from detectors.evaluation.truth import detections_needed
+=======
+from detectors.data.reading import SkipBad, read_source
+>>>>>>> 6c6fd82 (Bad entries are dropped while 90 % are kept, or anyway; links and the largest image are options of the data)
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 from searchspace.reading import shown
@@ -80,11 +85,16 @@ class TrialData:
 
     @classmethod
     def read(
-        cls, source: DataSource, skip_bad: bool = False, drop_leaks: bool = False
+        cls,
+        source: DataSource,
+        skip_bad: SkipBad = False,
+        drop_leaks: bool = False,
+        **how: Any,
     ) -> TrialData:
         """Read and check both splits.
 
         Args:
+            skip_bad, how: those of `read_source`.
             drop_leaks: leave out the training images that are validation images, too, byte for byte
                 or to the eye.
 
@@ -92,7 +102,7 @@ class TrialData:
             DataError: with every problem found.
             TrialError: no training image is left.
         """
-        train, val = read_source(source, skip_bad)
+        train, val = read_source(source, skip_bad, **how)
         if not drop_leaks:
             return cls(train, val)
         leaks = {pair.image for pair in alike_across(train, val)}
