@@ -232,13 +232,16 @@ def _both(source: DataSource, skip_bad: SkipBad, how: Mapping[str, Any]) -> tupl
         return train, val
     splits: list[Dataset] = []
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     for split in (source.train, source.val):
         try:
             splits.append(read_split(split, skip_bad, **how))
+            warnings += splits[-1].warnings
         except DataError as error:
             problems += error.problems
+            warnings += error.warnings
     if problems:  # One file may hold both splits, and its problems count once.
-        raise DataError(dict.fromkeys(problems))
+        raise DataError(dict.fromkeys(problems), dict.fromkeys(warnings))
     train, val = splits
     return train, val
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectors.data.coco import read_document, read_entry
-from detectors.data.entries import CategoryEntry, Key
+from detectors.data.entries import Key
 from detectors.data.tables import Table, numbered
 from detectors.data.validation import DataError, Findings
 from searchspace.errors import InputError
@@ -29,7 +30,8 @@ def cut_annotations(
     subset with the same seed is contained in a larger one.
 
     Args:
-        classes: names of the categories to keep, with their annotations.
+        classes: names of the categories to keep, with their annotations; each may be several with
+            commas between them, as a name may have commas itself.
         count: number of images to keep; all candidates by default.
         all_images: images without an object of the classes are candidates too, as for a validation
             set; otherwise only those with one (ignore regions do not count).
@@ -44,8 +46,12 @@ def cut_annotations(
         _listed(file, section, document[section], findings)
         for section in ("images", "categories", "annotations")
     )
-    table = Table.of((entry for entry, _ in categories), findings)
-    chosen = _category_ids(file, table.usable(), classes)
+    names = {
+        entry.id: _plain(entry.name)
+        for entry in Table.of((entry for entry, _ in categories), findings).usable()
+    }
+    wanted = _names(file, classes, set(names.values()))
+    chosen = {key for key, name in names.items() if name in wanted}
     kept = [pair for pair in annotations if pair[0].category_id in chosen]
     unread = any(entry.id is None for entry, _ in images) or any(
         entry.image_id is None or (entry.category_id is None and not entry.iscrowd)
@@ -58,7 +64,7 @@ def cut_annotations(
     candidates = sorted(ids if all_images else ids & holding, key=numbered(ids).__getitem__)
     selected = _first(file, candidates, count, seed)
     return document | {
-        "info": _info(document, classes, count, seed, all_images),
+        "info": _info(document, wanted, count, seed, all_images),
         "images": [value for entry, value in images if entry.id in selected],
         "annotations": [value for entry, value in kept if entry.image_id in selected],
         "categories": [value for entry, value in categories if entry.id in chosen],
@@ -73,12 +79,28 @@ def _listed(
     return [(e, value) for e, value in zip(entries, values, strict=True) if e is not None]
 
 
-def _category_ids(file: Path, entries: Iterable[CategoryEntry], classes: Sequence[str]) -> set[Key]:
-    names = {entry.id: entry.name for entry in entries}
-    if unknown := sorted(set(classes) - set(names.values())):
-        known = ", ".join(map(repr, sorted(names.values())))
-        raise InputError(f"{file}: no class named {', '.join(map(repr, unknown))}; it has {known}")
-    return {key for key, name in names.items() if name in classes}
+def _names(file: Path, texts: Sequence[str], known: Collection[str]) -> set[str]:
+    """The names in texts, where there are classes of all of them."""
+    found = {name for text in texts for name in _split(_plain(text), known)}
+    if unknown := sorted(found - set(known)):
+        there = ", ".join(map(repr, sorted(known)))
+        raise InputError(f"{file}: no class named {', '.join(map(repr, unknown))}; it has {there}")
+    return found
+
+
+def _split(text: str, known: Collection[str]) -> Iterator[str]:
+    """The names in a text, of which each is as long as one that is known can be."""
+    parts = text.split(",")
+    while parts:
+        ends = (n for n in range(len(parts), 0, -1) if ",".join(parts[:n]).strip() in known)
+        end = next(ends, 1)
+        yield ",".join(parts[:end]).strip()
+        parts = parts[end:]
+
+
+def _plain(name: str) -> str:
+    """A name as it can be typed, in one of the Unicode forms that look alike."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def _first(file: Path, candidates: list[Key], count: int | None, seed: int) -> set[Key]:
@@ -93,7 +115,7 @@ def _first(file: Path, candidates: list[Key], count: int | None, seed: int) -> s
 
 
 def _info(
-    document: Fields, classes: Sequence[str], count: int | None, seed: int, all_images: bool
+    document: Fields, classes: Collection[str], count: int | None, seed: int, all_images: bool
 ) -> Fields:
     """The file's `info`, extended by how it was cut."""
     own = document.get("info")

@@ -74,11 +74,14 @@ class DataError(InputError):
     """A data set that cannot be used; `problems` has all that were found.
 
     The text has one line for each cause, with a count and an example.
+
+    Attributes:
+        warnings: what is suspicious beside them.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(self.problems)
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
+        self.problems, self.warnings = tuple(problems), tuple(warnings)
+        super().__init__(self.problems, self.warnings)
 
     def __str__(self) -> str:
         return "\n".join(listed(self.problems))

@@ -36,7 +36,7 @@ def judge(split: Dataset, file: Path, named: Mapping[str, int], skip_bad: SkipBa
         if skip_bad != "anyway" and not flaws:
             flaws += _little_left(split, file)
     if flaws or (problems and not skip_bad):
-        raise DataError([*flaws, *problems])
+        raise DataError([*flaws, *problems], split.warnings)
     return split
 
 

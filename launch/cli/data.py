@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from detectors.data.dataset import Dataset
 from detectors.data.health import data_health, oddities, split_figures, split_oddities
-from detectors.data.readers import Split
+from detectors.data.readers import DataSource, Split
 from detectors.data.reading import read_source, read_split
 from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
 from detectors.data.subset import cut_annotations
+from detectors.data.validation import DataError, Problem, by_cause
 from detectors.detector import SMALL_AREA
 from detectors.files import write_atomically
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.options import FolderOrFile, Seed
-from launch.cli.terminal import console
+from launch.cli.options import AsJson, FolderOrFile, Seed
+from launch.cli.terminal import console, errors
+from launch.study.options import Group
 from launch.study.search_settings import DataOptions
 from launch.trial.data import TrialData, found_in_words
 from launch.trial.health import warnings_of
@@ -57,48 +60,105 @@ def shapes_command(
     console.say(f"{train_images} training and {val_images} validation images: {folder}")
 
 
+class CheckOptions(Group):
+    """How findings are printed."""
+
+    as_json: AsJson = False
+
+
 @with_options
-def check_command(source: FolderOrFile, data: DataOptions) -> None:
+def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -> None:
     found = source.read()
-    if isinstance(found, Split):
-        read = read_split(found, **data.reading)
-        _say_checked(found, read)
-        odd = split_oddities("given", split_figures(read))
-    else:
-        train, val = read_source(found, **data.reading)
-        _say_checked(found.train, train)
-        _say_checked(found.val, val)
-        both = TrialData(train, val)
-        console.say(found_in_words(found, both))
-        check_objects(both)
-        odd = oddities(data_health(train, val))
+    say = errors.say if form.as_json else console.say
+    try:
+        splits, odd = _checked(found, data, say)
+    except DataError as error:
+        if form.as_json:
+            print(json.dumps({"ok": False, **_findings(error.problems, error.warnings)}))
+            raise typer.Exit(1) from None
+        for warning in by_cause(error.warnings):
+            console.say(f"warning: {warning.file}: {warning}")
+        raise
+    if form.as_json:
+        dropped = [problem for _, read in splits for problem in read.skipped]
+        warnings = [warning for _, read in splits for warning in read.warnings]
+        read = [{"annotations": str(s.annotations), **_counts(r)} for s, r in splits]
+        told = {"ok": True, "splits": read, **_findings(dropped, warnings), "odd": list(odd)}
+        print(json.dumps(told))
+        return
+    for split, read in splits:
+        _say_checked(split, read)
     for words in warnings_of(odd):
         console.say(words)
 
 
-def _say_checked(split: Split, read: Dataset) -> None:
-    """What a split holds, and what was dropped of it."""
+def _checked(
+    found: DataSource | Split, data: DataOptions, say: Callable[[str], None]
+) -> tuple[list[tuple[Split, Dataset]], Sequence[str]]:
+    """Each split as it was read, and what is odd about the data."""
+    if isinstance(found, Split):
+        read = read_split(found, **data.reading)
+        return [(found, read)], split_oddities("given", split_figures(read))
+    train, val = read_source(found, **data.reading)
+    both = TrialData(train, val)
+    say(found_in_words(found, both))
+    check_objects(both)
+    return [(found.train, train), (found.val, val)], oddities(data_health(train, val))
+
+
+def _findings(problems: Iterable[Problem], warnings: Iterable[Problem]) -> dict[str, Any]:
+    """Problems and warnings by cause, as JSON."""
+    parts = {"problems": problems, "warnings": warnings}
+    fields = ("file", "entry", "what", "fix", "count")
+    return {
+        name: [{key: getattr(found, key) for key in fields} for found in by_cause(part)]
+        for name, part in parts.items()
+    }
+
+
+def _counts(read: Dataset) -> dict[str, int]:
+    """The numbers of a split by what they are called."""
     annotated = [a for items in read.annotations.values() for a in items]
     objects = [a for a in annotated if not a.iscrowd]
-    small = sum(a.area < SMALL_AREA for a in objects)
-    numbers = {
+    counts = [sum(not a.iscrowd for a in items) for items in read.annotations.values()]
+    images, annotations = read.listed or (len(read.images), len(annotated))
+    return {
+        "images": len(read.images),
+        "objects": len(objects),
+        "small": sum(a.area < SMALL_AREA for a in objects),
         "difficult": sum(a.difficult for a in objects),
         "ignore regions": len(annotated) - len(objects),
+        "categories": read.num_classes,
+        "images listed": images,
+        "annotations listed": annotations,
+        "without an object": counts.count(0),
+        "most objects": max(counts),
     }
-    more = "".join(f", {number} {name}" for name, number in numbers.items() if number)
-    counts = [sum(not a.iscrowd for a in items) for items in read.annotations.values()]
-    console.say(
-        f"{split.annotations}: {len(read.images)} images, {len(objects)} objects ({small} small"
-        f"{more}) of {read.num_classes} categories, {read.dropped_in_words()}; "
-        f"{counts.count(0)} images without an object, {max(counts)} objects on one at most"
+
+
+def _say_checked(split: Split, read: Dataset) -> None:
+    """What a split holds, what was mended, and what was dropped of it, by cause."""
+    counts = _counts(read)
+    more = "".join(
+        f", {counts[name]} {name}" for name in ("difficult", "ignore regions") if counts[name]
     )
-    for problem in read.skipped:
-        console.say(f"dropped: {problem.entry}: {problem.what}")
+    console.say(
+        f"{split.annotations}: {counts['images']} images, {counts['objects']} objects "
+        f"({counts['small']} small{more}) of {read.num_classes} categories, "
+        f"{read.dropped_in_words()}; {counts['without an object']} images without an object, "
+        f"{counts['most objects']} objects on one at most"
+    )
+    for warning in read.warnings:
+        console.say(f"warning: {warning}")
+    for problem in by_cause(read.skipped):
+        console.say(f"dropped: {problem}")
 
 
 def subset_command(
     annotations: CocoFile,
-    classes: Annotated[str, typer.Option(help="Classes to keep, e.g. person,car.")],
+    classes: Annotated[
+        list[str], typer.Option(help="Classes to keep, e.g. person,car. Repeatable.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -117,7 +177,6 @@ def subset_command(
 ) -> None:
     if out.exists():
         raise FileExistsError(f"{out} exists; choose another file, or delete it")
-    names = [name.strip() for name in classes.split(",")]
-    document = cut_annotations(annotations, names, count, seed, all_images)
+    document = cut_annotations(annotations, classes, count, seed, all_images)
     write_atomically(out, json.dumps(document))
     console.say(f"{len(document['images'])} images, {len(document['annotations'])} objects: {out}")

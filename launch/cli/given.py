@@ -16,7 +16,7 @@ from launch.cli.bugs import bugs_kept_in
 from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
 from launch.cli.terminal import console, errors
-from launch.trial.data import TrialData, dropped_in_words, found_in_words
+from launch.trial.data import TrialData, dropped_in_words, found_in_words, mended_in_words
 from launch.trial.health import health_of_trials, warnings_of
 from launch.trial.initial_weights import WEIGHTS, replaces_weights, trial_with_weights
 from searchspace import TrialConfig
@@ -61,7 +61,8 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     # Without a folder given, its name follows from the data.
     with bugs_kept_in(options.out) if options.out else nullcontext():
         data = TrialData.read(source, drop_leaks=options.drop_leaks, **options.reading)
-    for words in (found_in_words(source, data), *dropped_in_words(data)):
+    found = (found_in_words(source, data), *mended_in_words(data))
+    for words in (*found, *dropped_in_words(data)):
         say(words)
     is_file = Path(name).is_file()
     if not is_file and not sets(options.settings, NUM_CLASSES):

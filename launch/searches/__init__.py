@@ -33,7 +33,13 @@ from launch.study.settings import (
 )
 from launch.study.study import OnEnd, Study, open_study, read_records
 from launch.study.warm_start import read_known
-from launch.trial.data import TrialData, dropped_in_words, found_in_words, given_path
+from launch.trial.data import (
+    TrialData,
+    dropped_in_words,
+    found_in_words,
+    given_path,
+    mended_in_words,
+)
 from launch.trial.errors import SettingsError
 from launch.trial.given_teacher import with_teacher
 from launch.trial.health import health_of_space, warnings_of
@@ -206,7 +212,8 @@ def _found(
     health = health_of_space(read, space)
     told = (results.in_words(fingerprint) for results in known)
     found = found_in_words(source, read)
-    for words in (found, *dropped, *told, *warnings_of(oddities(health))):
+    mended = mended_in_words(read)
+    for words in (found, *mended, *dropped, *told, *warnings_of(oddities(health))):
         say(words)
     settings = settings_of(
         asked,

@@ -21,7 +21,14 @@ from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
 from launch.study.study import OnEnd, open_study, read_records
-from launch.trial.data import TrialData, TrialError, dropped_in_words, found_in_words, given_path
+from launch.trial.data import (
+    TrialData,
+    TrialError,
+    dropped_in_words,
+    found_in_words,
+    given_path,
+    mended_in_words,
+)
 from launch.trial.errors import SettingsError
 from launch.trial.health import health_of_trials, warnings_of
 from launch.trial.initial_weights import make_sure, trials_with_weights
@@ -151,7 +158,8 @@ def _run(
     read = TrialData.read(source, drop_leaks=asked.data.drop_leaks, **asked.data.reading)
     settings = _settings(given, asked, source, read, driver)
     odd = oddities(settings.health) if settings.health else ()
-    for words in (found_in_words(source, read), *settings.dropped, *warnings_of(odd)):
+    found = (found_in_words(source, read), *mended_in_words(read))
+    for words in (*found, *settings.dropped, *warnings_of(odd)):
         say(words)
     with (
         interruptible(),

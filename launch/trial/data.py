@@ -54,6 +54,12 @@ def dropped_in_words(data: TrialData) -> tuple[str, ...]:
     return (*bad, leaks) if data.leaks else bad
 
 
+def mended_in_words(data: TrialData) -> tuple[str, ...]:
+    """For each split, what was mended or is suspicious in its files: a line for each cause."""
+    splits = (("training", data.train), ("validation", data.val))
+    return tuple(f"warning: {name} data: {w}" for name, split in splits for w in split.warnings)
+
+
 def _named(split: Dataset) -> str:
     """The first dropped entries, as in `annotations[3] id 918`."""
     labels = list(dict.fromkeys(problem.entry for problem in split.skipped))
