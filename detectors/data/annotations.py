@@ -33,7 +33,8 @@ def read_annotations(
     Args:
         ignored: ids of classes whose boxes are ignore regions of all classes.
     """
-    numbers = list(_numbers(entries))
+    numbers = list(_numbers(entries))[::-1]
+    entries.reverse()
     found = []
     while entries:
         entry, number = entries.pop(), numbers.pop()

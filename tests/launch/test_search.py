@@ -272,7 +272,7 @@ def test_a_split_without_small_objects_cannot_be_searched(
     file = data / "annotations" / "instances_val.json"
     annotations = json.loads(file.read_text())
     for annotation in annotations["annotations"]:
-        annotation["area"] = 2000.0
+        annotation |= {"bbox": [0, 0, 50, 40], "area": 2000.0, "segmentation": []}
     file.write_text(json.dumps(annotations))
     with pytest.raises(TrialError, match="no objects below 32x32"):
         search(space, data, tmp_path / "study", driver="local")

@@ -72,14 +72,16 @@ def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
         (folder / "annotations/a.txt").write_text(line)
         Image.new("RGB", (64, 64)).save(folder / "images/a.jpg")
     assert run("data", "check", "--data", tmp_path)[0] == 1
-    code, text = run("data", "check", "--data", tmp_path, "--skip-bad")
+    code, text = run("data", "check", "--skip-bad", "--data", tmp_path)
+    assert (code, "1 of 2 annotations (50%) are left" in " ".join(text.split())) == (1, True)
+    code, text = run("data", "check", "--data", tmp_path, "--skip-bad=anyway")
     assert code == 0, text
     text = " ".join(text.split())
     assert "train/annotations: 1 images, 1 objects (1 small, 1 ignore regions) of 10 categ" in text
     assert "val/annotations: 1 images, 1 objects (1 small) of 10 categories, 1 bad entries" in text
     assert "dropped: line 1: bbox [1.0, 1.0, 0.0, 9.0] is 0 wide and 9 high" in text
     sheet = tmp_path / "sheet.png"
-    code, text = run("data", "preview", "--data", tmp_path, "--skip-bad", "--out", sheet)
+    code, text = run("data", "preview", "--data", tmp_path, "--skip-bad=anyway", "--out", sheet)
     assert code == 0, text
 
 
