@@ -292,10 +292,10 @@ def test_what_skip_bad_drops_is_told_reported_and_kept(
         search(space, data, out, trials=1, driver="local")
     monkeypatch.setattr("launch.drivers.local.LocalDriver.run", lambda *_: None)
     told: list[str] = []
-    search(space, data, out, trials=1, driver="local", skip_bad=True, on_known=told.append)
+    search(space, data, out, trials=1, driver="local", skip_bad="anyway", on_known=told.append)
     found, words = told
     assert found == "COCO layout, 15 + 8 images, 4 classes"
-    assert words.startswith("training data: 2 bad entries dropped; 15 of 16 images and ")
+    assert words.startswith("training data: 2 bad entries dropped; 15 of 16 images (94%) and ")
     assert read_settings(out).dropped == (words,)
     assert words in (out / "report.html").read_text(encoding="utf-8")
 
