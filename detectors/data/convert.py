@@ -75,7 +75,7 @@ def _coco(splits: Sequence[Dataset], out: Path, put: Put) -> None:
             _put(image.path, out / name / entry["file_name"], put)
         file = out / "annotations" / f"instances_{name}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(document))
+        write_atomically(file, json.dumps(document, default=list))
 
 
 def _yolo(splits: Sequence[Dataset], out: Path, put: Put) -> None:

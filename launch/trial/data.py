@@ -11,12 +11,8 @@ from typing import Any
 from detectors.data.dataset import Dataset
 from detectors.data.health import alike_across
 from detectors.data.readers import DataSource
-<<<<<<< HEAD
-from detectors.data.reading import read_source
-from detectors.evaluation.truth import detections_needed
-=======
 from detectors.data.reading import SkipBad, read_source
->>>>>>> 6c6fd82 (Bad entries are dropped while 90 % are kept, or anyway; links and the largest image are options of the data)
+from detectors.evaluation.truth import detections_needed
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 from searchspace.reading import shown
