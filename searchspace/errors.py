@@ -29,3 +29,7 @@ def named_line(error: BaseException) -> str:
     """The class of an error and the first line of its message: `KeyError: 'x'`."""
     name, line = type(error).__name__, first_line(error)
     return name if line == name else f"{name}: {line}"
+
+
+class UnknownName(InputError):
+    """A name that stands for nothing, such as a misspelt one; a command ends with status 2."""

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
-from searchspace.errors import InputError
+from searchspace.errors import InputError, UnknownName
 from searchspace.names import closest, nearest, unknown
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
@@ -39,6 +39,10 @@ MOST_FILES = 50
 
 class SpaceError(InputError):
     """A space file that cannot be used; the message names file, path, value and fix."""
+
+
+class UnknownSpace(SpaceError, UnknownName):
+    """There is neither a named space nor a file of this name."""
 
 
 def space_names() -> list[str]:
@@ -75,7 +79,7 @@ def _load(name: str, folder: Path, above: tuple[str, ...]) -> dict[str, Domain]:
     else:
         meant = nearest(name, space_names())
         known = ", ".join(space_names())
-        raise SpaceError(f"{by}: neither a named space ({known}) nor a TOML file{meant}")
+        raise UnknownSpace(f"{by}: neither a named space ({known}) nor a TOML file{meant}")
     if source in above:
         chain = " -> ".join((*above[above.index(source) :], source))
         raise SpaceError(f"{by}: these files extend each other: {chain}; remove one {EXTENDS}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -9,12 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from detectors.canvas import GREY
 from detectors.detector import Detector
 from detectors.postprocess import class_nms
 from detectors.runtimes import Deployed, Form
 from detectors.runtimes.contract import exported_runtime
 from detectors.runtimes.deployed import calibration_images
 from detectors.runtimes.fold import folded
+from detectors.runtimes.libraries import library
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
 from searchspace.errors import InputError
 from searchspace.runtimes import Precision
@@ -54,8 +57,8 @@ def export(
     image.
 
     Args:
-        path: the file; the target's suffix is appended to a name without it. OpenVINO writes the
-            weights to a second file with suffix `.bin`.
+        path: the file; the target's suffix is appended to a name without it. An ONNX file holds
+            `metadata`, too. OpenVINO writes the weights to a second file with suffix `.bin`.
         calibration: float images [M, 3, H, W] in 0..1 for the activation ranges of int8.
         judge: called with the int8 detector before anything is written; an exception from it ends
             the export. See `detectors.runtimes.agreement`.
@@ -83,7 +86,36 @@ def export(
             judge(Deployed(detector, form, torch.device("cpu"), graph.network("int8")))
     path.parent.mkdir(parents=True, exist_ok=True)
     graph.save(path, half=precision == "float16")
+    if target == "onnx":
+        _add_metadata(path, detector)
     return path
+
+
+def metadata(detector: Detector) -> dict[str, str]:
+    """What a program has to know to prepare images and to name labels, as texts.
+
+    Attributes of the result: `resize`, `stretch` or `letterbox`; `fill`, the value of the rest of a
+    letterboxed input, in 0..1; `input_size`, height and width in pixels; `input_range`;
+    `boxes`, what they are fractions of; `classes`, the names of labels 1, 2, ..., as JSON.
+    """
+    config = detector.config
+    numbers = map(str, range(1, 1 + config.num_classes))
+    filled = {"fill": f"{GREY / 255:.6g}"} if config.resize == "letterbox" else {}
+    return {
+        "resize": config.resize,
+        **filled,
+        "input_size": json.dumps(config.size),
+        "input_range": "RGB in 0..1",
+        "boxes": "x1, y1, x2, y2 in fractions of the input",
+        "classes": json.dumps(list(detector.classes or numbers)),
+    }
+
+
+def _add_metadata(path: Path, detector: Detector) -> None:
+    onnx = library("onnx")
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, metadata(detector))
+    onnx.save(model, path)
 
 
 def check_target(target: str, precision: str) -> tuple[Target, Precision]:

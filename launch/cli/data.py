@@ -27,6 +27,7 @@ from launch.study.search_settings import DataOptions
 from launch.trial.data import TrialData, found_in_words
 from launch.trial.health import warnings_of
 from launch.trial.preconditions import check_objects
+from searchspace.words import counted
 
 MOST_SIDE = 8192
 """Pixels of a side; a larger image takes gigabytes."""
@@ -57,7 +58,8 @@ def shapes_command(
     seed: Seed = ShapesConfig.seed,
 ) -> None:
     generate_shapes(folder, ShapesConfig(train_images, val_images, size, seed))
-    console.say(f"{train_images} training and {val_images} validation images: {folder}")
+    images = f"{train_images} training and {counted(val_images, 'validation image')}"
+    console.say(f"{images}: {folder}")
 
 
 class CheckOptions(Group):
@@ -179,4 +181,5 @@ def subset_command(
         raise FileExistsError(f"{out} exists; choose another file, or delete it")
     document = cut_annotations(annotations, classes, count, seed, all_images)
     write_atomically(out, json.dumps(document))
-    console.say(f"{len(document['images'])} images, {len(document['annotations'])} objects: {out}")
+    images, objects = len(document["images"]), len(document["annotations"])
+    console.say(f"{counted(images, 'image')}, {counted(objects, 'object')}: {out}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
@@ -15,6 +16,7 @@ from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from launch.cli import option_types
 from launch.cli.names import find_system
+from launch.cli.options import PrintJson
 from launch.cli.papers import published_in_words
 from launch.cli.terminal import console
 from searchspace import DetectorConfig, Published
@@ -32,12 +34,27 @@ def describe_command(
             help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder.",
         ),
     ],
+    as_json: PrintJson = False,
 ) -> None:
     """Show a detector layer by layer: shapes, parameters, MACs, priors."""
     detector, published = find_system(system)
     if not isinstance(detector, Detector):
         check_declared(detector)
-    console.print(description(detector, published))
+    if as_json:
+        console.say_json(as_tree(detector, published))
+    else:
+        console.print(description(detector, published))
+
+
+def as_tree(detector: Detector | DetectorConfig, published: Published | None) -> dict[str, Any]:
+    """The same as JSON."""
+    detector = skeleton(detector)
+    return {
+        "input_size": detector.config.size,
+        **asdict(describe(detector)),
+        "layers": [asdict(layer) for layer in describe_layers(detector)],
+        "published": published and asdict(published),
+    }
 
 
 def description(detector: Detector | DetectorConfig, published: Published | None) -> Group:

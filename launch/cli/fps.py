@@ -20,12 +20,13 @@ from detectors.timing.measure import Candidate, hardware_name, measure_together
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.names import find_detector
-from launch.cli.options import DeviceOption, Options
+from launch.cli.options import DeviceOption, Options, PrintJson
 from launch.cli.terminal import console
 from launch.figures import FIGURES, MISSING, show
 from launch.trial.run import pick_device
 from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
 from searchspace.reading import in_words
+from searchspace.words import counted
 
 NAMES = ("Detector", "Runtime")
 SPEEDS = ("FPS", "95 %", "Network FPS")
@@ -68,12 +69,16 @@ def fps_command(
     ],
     form: FormOptions,
     where: DeviceOption,
+    as_json: PrintJson = False,
 ) -> None:
     forms = [_form(name, form) for name in form.runtime or [AUTO]]
     detectors = {name: find_detector(name) for name in systems}
     device, threads = pick_device(where.device), form.threads
     rows = measure_rows(detectors, forms, device)
-    on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else ""
+    if as_json:
+        console.say_json([as_tree(row) for row in rows])
+        return
+    on_cpu = f", {counted(threads, 'thread')}" if device.type == "cpu" else ""
     console.print(fps_tables(rows, f"{hardware_name(device)}{on_cpu}, batch {form.batch}"))
     for note in notes(rows):
         console.say(note)
@@ -103,6 +108,14 @@ def measure_rows(
         Row(name, form.runtime, found if isinstance(found, str) else next(costs))
         for (name, form), found in zip(pairs, tried, strict=True)
     ]
+
+
+def as_tree(row: Row) -> dict[str, object]:
+    """A row as JSON: its cost, or in words why there is none."""
+    measured = isinstance(row.outcome, Cost)
+    cost = row.outcome.model_dump(mode="json") if isinstance(row.outcome, Cost) else None
+    reason = None if measured else row.outcome
+    return {"detector": row.name, "runtime": row.runtime, "cost": cost, "reason": reason}
 
 
 def fps_tables(rows: Sequence[Row], title: str) -> Group:

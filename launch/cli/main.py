@@ -7,6 +7,7 @@ import warnings
 
 from launch.cli.lazy import lazy_group
 from launch.cli.plugins import sparrow
+from searchspace.errors import UnknownName
 
 COMMANDS = {
     "search": (
@@ -92,7 +93,8 @@ data = lazy_group(COMMANDS["data"][1], DATA)
 
 
 def main() -> None:
-    """The command `sparrow`: an error prints a few lines and sets the exit status 1.
+    """The command `sparrow`: an error prints a few lines and sets the exit status 1, or 2 for a
+    name that stands for nothing.
 
     The lines say how to fix it, or that it is a bug and where its traceback is.
     """
@@ -104,7 +106,7 @@ def main() -> None:
         from launch.cli.bugs import show_failure
 
         show_failure(error)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UnknownName) else 1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from detectors.detector import Detector
 from detectors.runtimes import Deployed, load_detector
 from launch.files import SETTINGS, TRIALS
 from searchspace import DetectorConfig, Published, TrialConfig
-from searchspace.errors import InputError
+from searchspace.errors import InputError, UnknownName
 from searchspace.papers import nearest_system, system_named
 from searchspace.reading import read_model
 from searchspace.walk import field_names
@@ -40,7 +41,8 @@ def find_trial(name: str) -> TrialConfig:
         return system.trial
     if Path(name).is_dir():
         raise InputError(f"{name} is a folder; give a file, or the name of a paper's system")
-    raise InputError(f"{name}: neither a file nor a paper's system{nearest_system(name)}")
+    words = f"{name}: neither a file nor a paper's system{nearest_system(name)}"
+    raise InputError(words) if Path(name).suffix or os.sep in name else UnknownName(words)
 
 
 def find_detector(name: str) -> Detector:

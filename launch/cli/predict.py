@@ -17,11 +17,12 @@ from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.names import saved_model
-from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, SavedDetector
+from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, PrintJson, SavedDetector
 from launch.cli.terminal import console
 from launch.study.options import Option
 from launch.study.search_settings import DataOptions
 from launch.trial.run import pick_device
+from searchspace.words import counted
 
 VOC_FILES = VOC_FILE.format("*")
 
@@ -79,6 +80,7 @@ def predict_command(
     images: ImageOptions,
     data: DataOptions,
     where: DeviceOption,
+    as_json: PrintJson = False,
 ) -> None:
     """Write a detector's detections on images as the servers of COCO or VOC take them."""
     if to not in ("coco", "voc"):
@@ -98,4 +100,9 @@ def predict_command(
     else:
         write_coco(results, out)
     dropped = f"; {split.dropped_in_words()}" if split.skipped else ""
-    console.say(f"{out}: {len(results)} detections on {len(split.images)} images{dropped}")
+    numbers = {"detections": len(results), "images": len(split.images)}
+    if as_json:
+        console.say_json({"file": str(out), "form": to, **numbers, "dropped": len(split.skipped)})
+        return
+    found = f"{counted(len(results), 'detection')} on {counted(len(split.images), 'image')}"
+    console.say(f"{out}: {found}{dropped}")

@@ -79,12 +79,15 @@ class SheetOptions(Options):
     out: Annotated[OutFile, Option("FILE")] = Field(
         default=Path("preview.png"), description="PNG to write."
     )
+    overwrite: bool = Field(default=False, description="Replace the file if there is one.")
 
 
 @with_options
 def preview_command(
     source: FolderOrFile, recipe: Recipe, data: DataOptions, sheet: SheetOptions, seed: Seed = 0
 ) -> None:
+    if sheet.out.exists() and not sheet.overwrite:
+        raise FileExistsError(f"{sheet.out} exists; choose another file, or give --overwrite")
     train, canvas = recipe.read()
     found = source.read()
     chosen = found.train if isinstance(found, DataSource) else found

@@ -14,6 +14,7 @@ from launch.report.epochs import epochs_in_words
 from launch.trial.ancestor import ancestor_beside
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
+from searchspace.words import counted
 
 
 @with_options
@@ -43,9 +44,10 @@ def trial_command(
 def _print_result(result: TrialResult) -> None:
     epochs = result.config.epochs
     final = "pruned" if result.config.compress.prunes else "trained on"
+    trained = counted(1, "epoch") if sum(epochs) == 1 else f"{epochs_in_words(epochs)} epochs"
     outcomes = {
-        f"dense, {epochs[0]} epochs": result.dense,
-        f"{final}, {epochs_in_words(epochs)} epochs": result.compact,
+        f"dense, {counted(epochs[0], 'epoch')}": result.dense,
+        f"{final}, {trained}": result.compact,
     }
     for name, outcome in outcomes.items():
         if outcome is None:

@@ -10,7 +10,7 @@ batch norms, which most of the papers do not say.
 
 from __future__ import annotations
 
-from searchspace.errors import InputError
+from searchspace.errors import UnknownName
 from searchspace.heads import Multibox
 from searchspace.names import closest
 from searchspace.papers.anchor_free import ANCHOR_FREE
@@ -62,7 +62,7 @@ def needed_system(name: str) -> PaperSystem:
     """The same; raises `InputError`, which names the nearest, without one."""
     system = system_named(name)
     if system is None:
-        raise InputError(f"{name}: the papers have no system of this name{nearest_system(name)}")
+        raise UnknownName(f"{name}: the papers have no system of this name{nearest_system(name)}")
     return system
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from searchspace.errors import InputError
+from searchspace.errors import UnknownName
 from searchspace.names import closest
 from searchspace.papers import ON_COCO, needed_system, papers
 from searchspace.papers.system import PaperSystem
@@ -220,7 +220,7 @@ TABLES: dict[str, PaperTable] = {
 def table_named(name: str) -> PaperTable:
     """The table with a name; raises `InputError`, which names the nearest, without one."""
     if name not in TABLES:
-        raise InputError(f"{name}: there is no such table of a paper{closest(name, TABLES)}")
+        raise UnknownName(f"{name}: there is no such table of a paper{closest(name, TABLES)}")
     return TABLES[name]
 
 

@@ -41,6 +41,9 @@ def test_the_command_reads_options_or_a_trial(
         read_split(DataSource.from_folder(shapes_folder).train), train, SIZE, count=4, seed=3
     )
     assert all(torch.equal(read_image(str(sheet)), expected) for sheet in sheets[:2])
+    code, text = run("data", "preview", *files, *rest, "--out", sheets[1])
+    assert (code, "exists; choose another file, or give --overwrite" in text) == (1, True)
+    assert run("data", "preview", *files, *rest, "--out", sheets[1], "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize(

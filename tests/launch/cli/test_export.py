@@ -33,6 +33,11 @@ def test_a_saved_detector_is_exported_beside_itself(run: Run, saved: Path) -> No
     assert code == 0
     assert f"{saved / 'detector.onnx'}: images [N, 3, 64, 64] in 0..1 -> boxes [N, 100, 4]" in text
     session = library("onnxruntime").InferenceSession(saved / "detector.onnx")
+    said = session.get_modelmeta().custom_metadata_map
+    assert (said["resize"], json.loads(said["input_size"])) == ("stretch", [64, 64])
+    assert json.loads(said["classes"]) == [
+        str(number) for number in range(1, 1 + Detector.load(saved).config.num_classes)
+    ]
     images = images_for(Detector.load(saved), 3)
     scores = session.run(list(DETECTIONS), {INPUT: images.numpy()})[1]
     with torch.no_grad():

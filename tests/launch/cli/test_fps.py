@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_an_unavailable_form_is_listed_next_to_available_ones(run: Run, trial: P
         (
             ("mfssd_b",),
             "mfssd_b: neither a file nor a paper's system; the nearest one is mfssd_bn",
-            1,
+            2,
         ),
         (("mfssd", "--runtime", "onxruntime"), "there is no runtime 'onxruntime'", 2),
         (("mfssd", "--precision", "int8"), "precision int8 under runtime auto: name the", 2),
@@ -136,3 +137,13 @@ def test_an_untrained_detector_is_the_same_each_time(trial: Path) -> None:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert not first.training
+
+
+def test_rows_as_json(run: Run, trial: Path) -> None:
+    forms = ("--runtime", "eager", "--runtime", "tensorrt")
+    code, text = run(trial, *forms, "--seconds", 0.1, "--device", "cpu", "--json")
+    measured, missing = json.loads(text)
+    assert (code, measured["detector"], measured["reason"]) == (0, str(trial), None)
+    assert measured["cost"]["fps"] > 0
+    assert missing["cost"] is None
+    assert missing["reason"]

@@ -69,8 +69,8 @@ def test_a_papers_system_runs_by_its_name_on_any_classes(damaged: Path, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "status", "expected"),
     [
-        (("mfsd",), 1, "neither a file nor a paper's system; the nearest one is mfssd"),
-        (("mfsd@coco",), 1, "the nearest one is mfssd@coco"),
+        (("mfsd",), 2, "neither a file nor a paper's system; the nearest one is mfssd"),
+        (("mfsd@coco",), 2, "the nearest one is mfssd@coco"),
         (("folder",), 1, "folder is a folder; give a file"),
         (("mfssd", "--set", "train.epoch=1"), 2, "--set: there is no field train.epoch; the"),
         (("mfssd", "--set", "train.epochs=0"), 2, "train.epochs is 0, but must be 1 or more"),

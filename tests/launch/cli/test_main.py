@@ -69,7 +69,7 @@ def test_space_shows_the_tree_and_its_size(run: Run, tmp_path: Path) -> None:
         assert words in text
     assert "width" not in text
     code, text = run("space", "quik")
-    assert code == 1
+    assert code == 2
     assert "neither a named space (" in text
     assert "did you mean 'quick'?" in text
 
@@ -82,7 +82,7 @@ def test_describe_reads_a_trial_and_names_near_systems(run: Run, tmp_path: Path)
     assert "44,677,650" in text
     assert "Published" not in text
     code, text = run("describe", "mfsd_bn")
-    assert code == 1
+    assert code == 2
     assert "mfssd_bn" in text
     file.write_text("{")
     code, text = run("describe", file)
@@ -250,7 +250,9 @@ def test_search_and_report_end_with_the_front(
     ("arguments", "expected", "status"),
     [
         (("search", "--data", "gone", "--out", "x"), "gone", 1),
-        (("search", "--space", "gone", "--data", "gone"), "gone", 1),
+        (("search", "--space", "gone", "--data", "gone"), "neither a named space", 2),
+        (("describe", "gone.json"), "gone.json: neither a file nor", 1),
+        (("describe", "mfsd"), "the nearest one is mfssd", 2),
         (("search", "--resume", "gone"), "there is no study", 1),
         (("search", "--resume", "gone", "--data", "gone"), "there is no study", 1),
         (("search", "--resume", "gone", "--val-share", "0.2"), "--val-share was set when", 2),
@@ -279,3 +281,10 @@ def test_an_unknown_objective_is_refused_with_the_nearest(run: Run, shapes_folde
     code, text = run("search", "--data", shapes_folder, "--objective", "ap-small")
     assert code == 2
     assert "'ap-small': the nearest one is ap_small" in text
+
+
+def test_describe_as_json(run: Run) -> None:
+    code, text = run("describe", "mfssd", "--json")
+    tree = json.loads(text)
+    assert (code, tree["input_size"]) == (0, [300, 300])
+    assert sum(layer["params"] for layer in tree["layers"]) == tree["params"]

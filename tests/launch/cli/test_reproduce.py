@@ -44,7 +44,7 @@ def test_without_a_table_all_are_listed_with_their_rows_and_needs(run: Run) -> N
 @pytest.mark.parametrize(
     ("arguments", "status", "expected"),
     [
-        (("fsd-2",), 1, "no such table of a paper; the nearest one is fssd-2"),
+        (("fsd-2",), 2, "no such table of a paper; the nearest one is fssd-2"),
         (("mfssd-2",), 2, "give --data"),
         (("mfssd-2", "--rows", "mfsd"), 2, "--rows: mfsd: mfssd-2 has no such row; the nearest"),
         (("mfssd-2", "--set", "train.epoch=1"), 2, "--set: there is no field train.epoch"),
