@@ -250,7 +250,7 @@ def test_search_and_report_end_with_the_front(
     ("arguments", "expected", "status"),
     [
         (("search", "--data", "gone", "--out", "x"), "gone", 1),
-        (("search", "--space", "gone", "--data", "gone"), "neither a named space", 2),
+        (("search", "--space", "gone", "--data", "gone"), "gone", 1),
         (("describe", "gone.json"), "gone.json: neither a file nor", 1),
         (("describe", "mfsd"), "the nearest one is mfssd", 2),
         (("search", "--resume", "gone"), "there is no study", 1),

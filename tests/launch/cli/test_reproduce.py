@@ -53,7 +53,7 @@ def test_without_a_table_all_are_listed_with_their_rows_and_needs(run: Run) -> N
         (("mfssd-2", "--epochs-share", "0"), 2, "--epochs-share"),
         (("fssd-3", "--rows", "fssd300_from_coco"), 2, "`sparrow trial fssd300@coco --data"),
         (("--retry-failed",), 2, "it needs --resume"),
-        (("mfssd-2", "--resume", "runs"), 2, "settled table for good"),
+        (("mfssd-2", "--resume", "runs"), 2, "the study knows its table"),
         (("mfssd-2", "--halving"), 2, "No such option"),
     ],
 )
