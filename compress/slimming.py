@@ -93,16 +93,16 @@ def largest_scales(graph: ChannelGraph, root: str) -> Tensor:
 def sparsity_term(detector: Detector, strength: float) -> Term:
     """`strength` times the sum of |scale| over `slimming_scales` (Liu et al. 2017, equation 1).
 
-    Its gradient is strength * sign(scale), the subgradient of the L1 norm.
+    Its gradient is strength * sign(scale), the subgradient of the L1 norm. The detector must be on
+    the device on which it is trained.
     """
     deciding = slimming_scales(detector)
-    found = [(_norm(detector, name), channels) for name, channels in deciding.items()]
+    norms = [(_norm(detector, name), channels) for name, channels in deciding.items()]
+    # Indices from Python would be copied to a GPU, and waited for, in every step.
+    found = [(norm, torch.tensor(channels, device=norm.weight.device)) for norm, channels in norms]
 
     def term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
-        scales = [
-            norm.weight if len(channels) == norm.num_features else norm.weight[channels]
-            for norm, channels in found
-        ]
+        scales = [norm.weight.index_select(0, channels) for norm, channels in found]
         return {"sparsity": strength * torch.cat(scales).abs().sum()}
 
     return term

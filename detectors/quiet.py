@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -118,6 +119,16 @@ class _Seat:
         finally:
             fcntl.flock(self._door, fcntl.LOCK_UN)
 
+    def is_awaited(self) -> bool:
+        """Whether a measurement waits until this thread leaves; renews the lease of its step."""
+        if self._step is None:
+            return False
+        self._step.progress()
+        if not try_lock(self._door, fcntl.LOCK_SH):
+            return True
+        fcntl.flock(self._door, fcntl.LOCK_UN)
+        return False
+
     def _open(self) -> Hold:
         if self._step is None:
             self._door = open_lock(self._door_path)
@@ -194,6 +205,49 @@ def computing(
     seconds = time.monotonic() - start
     if seconds < lease:
         _longest[what] = max(_longest.get(what, 0.0), seconds)
+
+
+class Queue:
+    """The training steps of a thread on a device, between which a measurement may come in.
+
+    The call of a step returns before a GPU has computed it. Waiting for each would leave the GPU
+    without work, so the thread stays on the device from step to step, and leaves it, once all is
+    computed, when a measurement waits for it or at the end of the context.
+
+    Args:
+        deferred: whether the device computes steps later; by default, whether it is a GPU.
+    """
+
+    def __init__(self, device: torch.device, deferred: bool | None = None) -> None:
+        self._device = device
+        self._deferred = device.type == "cuda" if deferred is None else deferred
+        self._stay = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """One step, which begins as soon as nobody measures."""
+        if not self._deferred:
+            with computing(self._device):
+                yield
+            return
+        seat = _seat(self._device)
+        if seat.is_taken and seat.is_awaited():
+            self._leave()
+        if not seat.is_taken:
+            stay = computing(self._device, "taking training steps", FIRST_STEP)
+            self._stay.enter_context(stay)
+        yield
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._stay:
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
 
 
 @contextlib.contextmanager

@@ -267,6 +267,11 @@ class TrainConfig(Config):
             YOLOX. In a fine-tuning of no more epochs, all are plain.
         precision: `auto` is bfloat16 autocast on GPUs and on CPUs that have it in hardware, for
             networks of dense convolutions; float32 otherwise.
+        tf32: on a GPU, what is computed in float32 may be rounded to TF32, as PyTorch does for
+            convolutions unless told otherwise.
+        accumulate: the number of parts in which a batch is computed, one after the other, so that
+            only one part's activations are in memory. A step takes about a third longer. Losses
+            and gradients are those of the whole batch, but batch norms see a part.
         max_gradient: gradients are clipped to this norm.
         ema: decay d of an exponential moving average of the weights, which is evaluated and saved;
             None for no average. After t steps the decay is d * (1 - exp(-t / 2000)), so that the
@@ -290,6 +295,8 @@ class TrainConfig(Config):
     ema: float | None = Field(default=None, gt=0, lt=1)
     multi_scale: MultiScale = MultiScale()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    tf32: Annotated[bool, Added()] = True
+    accumulate: Annotated[int, Added(), Field(ge=1)] = 1
     weights: Weights = "none"
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
@@ -353,6 +360,17 @@ class TrainConfig(Config):
             raise ValueError(
                 f"plain_epochs: {self.plain_epochs} of {self.epochs} epochs leave none for "
                 f"augment.mosaic ({self.augment.mosaic}); lower it, or set mosaic to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_two_images_for_each_part(self) -> TrainConfig:
+        most = max(1, self.batch_size // 2)
+        if self.accumulate > most:
+            raise ValueError(
+                f"accumulate: {self.accumulate} parts of a batch of {self.batch_size} would have "
+                f"less than two images, and batch norms need two; set it to {most} or less, or "
+                "raise batch_size"
             )
         return self
 

@@ -3,8 +3,17 @@ from __future__ import annotations
 import logging
 
 import pytest
+import torch
 
 ROOMS = ("searchspace", "detectors", "compress", "launch")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and the GPU if there is one: what runs on a GPU is run on the CPU as well."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU is usable here")
+    return torch.device(request.param)
 
 
 @pytest.fixture(autouse=True)

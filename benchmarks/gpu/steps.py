@@ -33,7 +33,8 @@ from detectors.data.loader import Batch, TrainingLoader
 from detectors.describe import skeleton
 from detectors.detector import Detector
 from detectors.timing.memory import peak_memory
-from detectors.training.train import OnEpoch, autocast_type, fit
+from detectors.training.backends import autocast_type
+from detectors.training.train import OnEpoch, fit
 from launch.trial.stages import GPU_LOADERS
 from searchspace.training import MultiScale, TrainConfig
 from searchspace.trial import TrialConfig

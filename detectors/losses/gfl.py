@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
-from torchvision.ops import generalized_box_iou_loss
 
-from detectors.boxes import aligned_iou, encode_as_sides
+from detectors.boxes import aligned_giou, aligned_iou, encode_as_sides
 from detectors.losses.quality import distribution_focal_losses, quality_focal_losses
 from detectors.losses.small import EVEN, weigh_small
-from detectors.matching import Matched, Objects, match_atss, matched
+from detectors.matching import Objects, match_atss, matched
 from searchspace.training import SmallObjects
 
 BOX_WEIGHT = 2.0
@@ -52,24 +50,16 @@ def gfl_losses(
     """
     anchors = torch.cat((points[:, :2], ANCHOR_STRIDES * points[:, 2:]), -1)
     found = matched(objects, match_atss(anchors, counts, objects))
-    logits, given = classes.float(), boxes[found.positive].float()
-    quality = _qualities(logits, given, found)
-    overlap = generalized_box_iou_loss(given, found.boxes)
-    wanted = encode_as_sides(found.boxes, points[found.priors])
-    distribution = distribution_focal_losses(sides[found.positive].float(), wanted).mean(-1)
-    weights = logits[found.positive].detach().sigmoid().amax(-1)
-    total = weights.sum().clamp(min=1)
-    small = weigh_small(overlap, found.small, small_objects)
+    logits, given = classes.float(), boxes.float()
+    iou = aligned_iou(given.detach(), found.boxes)
+    quality = found.one_hot(logits.shape[-1]) * iou[..., None]
+    wanted = encode_as_sides(found.boxes, points)
+    distribution = distribution_focal_losses(sides.float(), wanted).mean(-1)
+    weights = logits.detach().sigmoid().amax(-1)
+    total = found.sum(weights).clamp(min=1)
+    small = weigh_small(1 - aligned_giou(given, found.boxes), found.small, small_objects)
     return {
         "classes": quality_focal_losses(logits, quality).sum() / found.count,
-        "boxes": BOX_WEIGHT * (weights * small).sum() / total,
-        "distributions": DISTRIBUTION_WEIGHT * (weights * distribution).sum() / total,
+        "boxes": BOX_WEIGHT * found.sum(weights * small) / total,
+        "distributions": DISTRIBUTION_WEIGHT * found.sum(weights * distribution) / total,
     }
-
-
-def _qualities(logits: Tensor, boxes: Tensor, found: Matched) -> Tensor:
-    """[N, P, C], the IoU of a positive's box [M, 4] at its object's class, 0 elsewhere."""
-    iou = aligned_iou(boxes.detach(), found.boxes)
-    quality = torch.zeros_like(logits)
-    quality[found.positive] = one_hot(found.labels - 1, logits.shape[-1]) * iou[:, None]
-    return quality

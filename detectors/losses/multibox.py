@@ -33,23 +33,20 @@ def multibox_loss(
         small_objects: the weight acts on both terms of small objects, the offset on boxes only.
     """
     found = matched(objects, matches)
-    labels = torch.zeros_like(matches)
-    labels[found.positive] = found.labels
-
     logits = predictions.classes.float()
-    entropy = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    entropy = entropy.view_as(labels)
+    entropy = functional.cross_entropy(
+        logits.flatten(0, 1), found.labels.flatten(), reduction="none"
+    ).view_as(found.labels)
     negative = hard_negatives(entropy.detach(), found.positive)
-    weights = torch.ones_like(entropy)
-    weights[found.positive] = torch.where(found.small, small_objects.weight, 1.0)
-    class_loss = (entropy * weights)[found.positive | negative].sum()
+    weights = torch.where(found.small, small_objects.weight, 1.0)
+    class_loss = torch.where(found.positive | negative, entropy * weights, 0).sum()
 
-    wanted = encode(found.boxes, priors[found.priors])
-    given = predictions.boxes.float()[found.positive]
+    wanted = encode(found.boxes, priors)
+    given = predictions.boxes.float()
     box_errors = functional.smooth_l1_loss(given, wanted, reduction="none").sum(-1)
     return {
         "classes": class_loss / found.count,
-        "boxes": weigh_small(box_errors, found.small, small_objects).sum() / found.count,
+        "boxes": found.sum(weigh_small(box_errors, found.small, small_objects)) / found.count,
     }
 
 

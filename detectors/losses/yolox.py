@@ -41,21 +41,20 @@ def yolox_losses(
     Returns:
         The scalar terms `boxes`, `objectness` and `classes`; `coded` if it was given.
     """
-    matches = match_simota(boxes, classes, objectness, points, objects)
-    found = matched(objects, matches)
-    positive = found.positive
-    iou = aligned_iou(boxes[positive].float(), found.boxes)
-    quality = functional.one_hot(found.labels - 1, classes.shape[-1]) * iou.detach()[:, None]
+    found = matched(objects, match_simota(boxes, classes, objectness, points, objects))
+    iou = aligned_iou(boxes.float(), found.boxes)
+    quality = found.one_hot(classes.shape[-1]) * iou.detach()[..., None]
     sums = {
-        "boxes": BOX_WEIGHT * weigh_small(1 - iou**2, found.small, small_objects).sum(),
-        "objectness": _entropy(objectness, positive.float()),
-        "classes": _entropy(classes[positive], quality),
+        "boxes": BOX_WEIGHT * found.sum(weigh_small(1 - iou**2, found.small, small_objects)),
+        "objectness": _entropies(objectness, found.positive.float()).sum(),
+        "classes": found.sum(_entropies(classes, quality).sum(-1)),
     }
     if coded is not None:
-        wanted = encode_in_cells(found.boxes, points[found.priors])
-        sums["coded"] = functional.l1_loss(coded[positive].float(), wanted, reduction="sum")
+        wanted = encode_in_cells(found.boxes, points)
+        distances = functional.l1_loss(coded.float(), wanted, reduction="none")
+        sums["coded"] = found.sum(distances.sum(-1))
     return {name: total / found.count for name, total in sums.items()}
 
 
-def _entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
+def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")

@@ -34,13 +34,20 @@ class Objects:
     counts: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> Objects:
-        tensors = (self.boxes, self.labels, self.small, self.valid)
-        return Objects(*(tensor.to(device) for tensor in tensors), self.counts)
+        """The same objects on another device, in one transfer, which does not wait for a GPU."""
+        if self.boxes.device == device:
+            return self
+        facts = torch.stack((self.labels, self.small, self.valid), -1).float()
+        moved = to_device(torch.cat((self.boxes, facts), -1), device)
+        boxes, labels, small, valid = moved.split((4, 1, 1, 1), -1)
+        return Objects(
+            boxes, labels[..., 0].long(), small[..., 0] > 0, valid[..., 0] > 0, self.counts
+        )
 
     def scaled(self, width: int, height: int) -> Objects:
         """The objects with boxes in pixels, from fractions of an input of this size."""
-        sides = self.boxes.new_tensor((width, height, width, height))
-        return replace(self, boxes=self.boxes * sides)
+        pixels = self.boxes[..., 0::2] * width, self.boxes[..., 1::2] * height
+        return replace(self, boxes=torch.stack(pixels, -1).flatten(-2))
 
     def at(self, images: slice, objects: slice = ALL) -> Objects:
         """Some images of the batch, and some of the objects of each."""
@@ -78,36 +85,54 @@ class Objects:
 
 @dataclass(frozen=True)
 class Matched:
-    """The M priors of a batch that have an object, by image and prior, and their objects.
+    """The object of each of P priors in N images.
+
+    All shapes are fixed, so that no loss has to ask the device how many positives there are. What
+    stands at priors without an object is finite and means nothing: mask it with `sum`.
 
     Attributes:
-        positive: [N, P], True for these priors; indexing [N, P, ...] with it gives [M, ...].
-        priors: [M], index among the P priors.
-        boxes: [M, 4], boxes of the objects.
-        labels: [M], 1..num_classes.
-        small: [M], True if the object is small.
+        positive: [N, P], True for priors that have an object.
+        boxes: [N, P, 4], boxes of the objects.
+        labels: [N, P], 1..num_classes; 0 for priors without an object.
+        small: [N, P], True if the object is small; False for priors without one.
     """
 
     positive: Tensor
-    priors: Tensor
     boxes: Tensor
     labels: Tensor
     small: Tensor
 
     @property
     def count(self) -> Tensor:
-        """M, at least 1: the divisor of sums over positives."""
+        """The number of positives, at least 1: the divisor of sums over positives."""
         return self.positive.sum().clamp(min=1)
+
+    def sum(self, losses: Tensor) -> Tensor:
+        """The sum of losses [N, P] over positives."""
+        return torch.where(self.positive, losses, 0).sum()
+
+    def one_hot(self, classes: int) -> Tensor:
+        """[N, P, classes], True at the class of a prior's object."""
+        return self.labels[..., None] == torch.arange(1, classes + 1, device=self.labels.device)
 
 
 def matched(objects: Objects, matches: Tensor) -> Matched:
-    """The objects of all matched priors.
+    """The objects of all priors.
 
     Args:
         matches: [N, P], index of each prior's object, -1 for background.
     """
-    positive = matches >= 0
-    images, priors = positive.nonzero(as_tuple=True)
-    where = (images, matches[positive])
-    rows = objects.boxes[where], objects.labels[where], objects.small[where]
-    return Matched(positive, priors, *rows)
+    positive, index = matches >= 0, matches.clamp(min=0)
+    return Matched(
+        positive=positive,
+        boxes=objects.boxes.gather(1, index[..., None].expand(-1, -1, 4)),
+        labels=objects.labels.gather(1, index) * positive,
+        small=objects.small.gather(1, index) & positive,
+    )
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; a GPU copies it from pinned memory, and nobody waits for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

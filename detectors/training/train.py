@@ -5,28 +5,32 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-import math
 import operator
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from detectors.blocks import is_depthwise
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs, resized, size_of
 from detectors.files import written
-from detectors.quiet import computing
-from detectors.training.averaging import average
+from detectors.matching.objects import Objects, to_device
+from detectors.quiet import Queue
+from detectors.training.averaging import Average
+from detectors.training.backends import autocast_type, backends
+from detectors.training.losses import Losses, TrainingFailed
 from detectors.training.multi_scale import InputSizes
-from searchspace.errors import SparrowError
+from detectors.training.optimizer import optimizer_for
+from detectors.training.parts import in_parts
 from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
+
+__all__ = ["OnEpoch", "OnSnapshot", "Snapshots", "Term", "TrainingFailed", "fit", "rate_factor"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +59,6 @@ class Snapshots(NamedTuple):
     call: OnSnapshot
 
 
-class TrainingFailed(SparrowError, RuntimeError):
-    """Training cannot continue; the message says where and what to change."""
-
-
 def fit(
     detector: Detector,
     loader: TrainingLoader,
@@ -72,7 +72,8 @@ def fit(
     """Train in place, on the detector's device: linear warm-up, then `config.schedule`; weight
     decay on weights only.
 
-    With `config.ema`, the detector ends with the average of its weights.
+    With `config.ema`, the detector ends with the average of its weights. No step waits for the
+    device: losses are read every 50 steps and before anything is saved or shown.
 
     Args:
         loader: gives the same batches for the same epoch, so that a resumed training equals one
@@ -82,14 +83,14 @@ def fit(
             unreadable one is logged as a warning, and training starts over.
 
     Raises:
-        TrainingFailed: a loss is not finite.
+        TrainingFailed: a loss or a gradient is not finite.
         ValueError: the detector cannot be trained at a size of `config.multi_scale`.
     """
     trained = nn.ModuleList((detector, *(term for term in terms if isinstance(term, nn.Module))))
     trained.to(detector.device).to(memory_format=torch.channels_last).train()
     detector.backbone.freeze(config.frozen)
     sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
-    optimizer = _optimizer(detector, trained, config)
+    optimizer = optimizer_for(detector, trained, config)
     total, warm = config.epochs * len(loader), config.warmup(len(loader))
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, total, warm, config.schedule))
     run = _Run(detector, trained, sizes, optimizer, scheduler, config, terms)
@@ -104,11 +105,10 @@ def fit(
             disable=not progress,
             leave=False,
         )
-        losses = [run.step(batch, epoch) for batch in bar]
+        means = run.epoch(bar, epoch)
         if checkpoint:
             run.save(checkpoint, epoch + 1)
         if on_epoch:
-            means = {name: sum(x[name] for x in losses) / len(losses) for name in losses[0]}
             on_epoch(epoch + 1, means)
         if snapshots and epoch + 1 in snapshots.after:
             snapshots.call(epoch + 1, run.snapshot())
@@ -140,7 +140,8 @@ class _Run:
         self.detector = detector
         self.trained = trained
         self.sizes = sizes
-        self.average = average(detector, config.ema) if config.ema else None
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.average = Average(detector, config.ema) if config.ema else None
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.device = detector.device
@@ -148,39 +149,50 @@ class _Run:
         self.terms = terms
         self.autocast = autocast_type(config.precision, detector, self.device)
 
-    def step(self, batch: Batch, epoch: int) -> dict[str, float]:
-        """One step of gradient descent; returns the losses."""
+    def epoch(self, batches: Iterable[Batch], number: int) -> dict[str, float]:
+        """The steps of an epoch; returns its mean losses once all are known to be finite."""
+        config = self.config
+        advice = f"lower learning_rate ({config.learning_rate}) or raise warmup_epochs"
+        losses = Losses(number, self.scheduler.last_epoch, advice)
+        with backends(config, self.device), Queue(self.device) as queue:
+            for batch in batches:
+                with queue.step():
+                    losses.add(*self.step(batch, config.is_plain(number)))
+            return losses.means()
+
+    def step(self, batch: Batch, plain: bool) -> tuple[dict[str, Tensor], Tensor]:
+        """One step of gradient descent, which waits for nothing on the device.
+
+        Returns:
+            The losses, and the norm of the gradients, each a scalar on the device.
+        """
         detector = self.sizes.at(self.scheduler.last_epoch)
-        with computing(self.device):
-            images = batch.images.to(self.device, non_blocking=True).float().div_(255)
-            images = resized(images, detector.config.size, antialias=True)
-            images = images.contiguous(memory_format=torch.channels_last)
-            sides = [size_of(image) for image in batch.images]
-            config, small = self.config, self.config.small_objects
-            objects = padded_objects(batch.targets, sides, size_of(images), small.by)
-            objects = objects.to(self.device)
-            with torch.autocast(
-                self.device.type, self.autocast, enabled=self.autocast != torch.float32
-            ):
-                outputs = detector.outputs(images)
-                losses = detector.losses(outputs, objects, small, config.is_plain(epoch))
-                for term in self.terms:
-                    losses |= term(detector, images, outputs)
-            loss = functools.reduce(operator.add, losses.values())
-            values = {name: value.item() for name, value in losses.items()}
-            if not math.isfinite(loss.item()):
-                raise TrainingFailed(
-                    f"the loss is not finite in epoch {epoch + 1} ({values}): lower "
-                    f"learning_rate ({self.config.learning_rate}) or raise warmup_epochs"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.max_gradient)
-            self.optimizer.step()
-            self.scheduler.step()
-            if self.average:
-                self.average.update_parameters(self.detector)
-        return values
+        images, objects = self._given(batch, detector)
+        with torch.autocast(
+            self.device.type, self.autocast, enabled=self.autocast != torch.float32
+        ):
+            outputs = in_parts(detector, images, self.config.accumulate)
+            losses = detector.losses(outputs, objects, self.config.small_objects, plain)
+            for term in self.terms:
+                losses |= term(detector, images, outputs)
+        self.optimizer.zero_grad(set_to_none=True)
+        functools.reduce(operator.add, losses.values()).backward()
+        most = self.config.max_gradient
+        norm = nn.utils.clip_grad_norm_(self.parameters, most, foreach=True)
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.average:
+            self.average.update()
+        return losses, norm
+
+    def _given(self, batch: Batch, detector: Detector) -> tuple[Tensor, Objects]:
+        """Images [N, 3, H, W] in 0..1 of the detector's input size, and their objects."""
+        images = to_device(batch.images, self.device).float().div_(255)
+        images = resized(images, detector.config.size, antialias=True)
+        sides = [size_of(image) for image in batch.images]
+        by = self.config.small_objects.by
+        objects = padded_objects(batch.targets, sides, size_of(images), by).to(self.device)
+        return images.contiguous(memory_format=torch.channels_last), objects
 
     def snapshot(self) -> Detector:
         """A copy of the detector, in eval mode, that further steps do not change."""
@@ -206,8 +218,7 @@ class _Run:
     def restore(self, path: Path) -> int:
         """Resume from a checkpoint; returns its number of finished epochs."""
         try:
-            # Each tensor is copied to its place; AdamW's step counts stay on the CPU, because
-            # reading them from a GPU would stall it.
+            # Each tensor is copied to its place.
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises a different one for each kind of damage
             logger.warning(f"{path} is damaged ({error}): training starts over")
@@ -218,55 +229,3 @@ class _Run:
         if self.average:
             self.average.load_state_dict(state["average"])
         return state["epochs"]
-
-
-def _optimizer(
-    detector: Detector, trained: nn.Module, config: TrainConfig
-) -> torch.optim.Optimizer:
-    groups = _parameter_groups(detector, trained, config)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
-    )
-
-
-def _parameter_groups(
-    detector: Detector, trained: nn.Module, config: TrainConfig
-) -> list[dict[str, Any]]:
-    """The parameters by factor on their rate, matrices before vectors."""
-    factors: dict[Tensor, float] = {}
-    for name, parameter in detector.named_parameters():
-        of_part = config.rates.backbone if name.startswith("backbone.") else 1.0
-        factors[parameter] = of_part * (config.rates.new if name in detector.new_parts else 1.0)
-    groups: dict[tuple[float, bool], list[Tensor]] = {}
-    for parameter in trained.parameters():
-        if parameter.requires_grad:
-            key = factors.get(parameter, 1.0), parameter.ndim <= 1
-            groups.setdefault(key, []).append(parameter)
-    # Scales and biases are not decayed: only slimming's penalty may act on scales.
-    return [
-        {
-            "params": parameters,
-            "lr": config.learning_rate * factor,
-            "weight_decay": 0.0 if vectors else config.weight_decay,
-        }
-        for (factor, vectors), parameters in sorted(groups.items(), key=operator.itemgetter(0))
-    ]
-
-
-def autocast_type(precision: str, detector: Detector, device: torch.device) -> torch.dtype:
-    """The type that convolutions compute in.
-
-    `auto` is bfloat16 on GPUs that have it, and on CPUs with AMX for dense convolutions: small
-    depthwise ones are faster in float32 there.
-    """
-    if precision != "auto":
-        return getattr(torch, precision)
-    if device.type == "cuda":
-        # Older GPUs emulate bfloat16, which takes longer than float32.
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float32
-    depthwise = any(is_depthwise(layer) for layer in detector.backbone.modules())
-    amx = torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if amx and not depthwise else torch.float32

@@ -8,7 +8,7 @@ from compress import slimming_scales, sparsity_term
 from compress.channels import ChannelGraph
 from compress.slimming import why_unscaled
 from detectors.detector import Detector
-from detectors.training.train import _optimizer
+from detectors.training.optimizer import optimizer_for
 from searchspace import DetectorConfig, TrainConfig, papers
 from searchspace.heads import Multibox
 from searchspace.priors import ScaledPriors
@@ -117,7 +117,7 @@ def test_scales_shrink_by_the_term_alone_and_never_by_weight_decay(
     images = torch.zeros(2, 3, 64, 64)
     for p in detector.parameters():
         p.grad = torch.zeros_like(p)
-    optimizer = _optimizer(detector, detector, config)
+    optimizer = optimizer_for(detector, detector, config)
     optimizer.step()
     for name, norm in norms(detector).items():
         assert torch.equal(norm.weight, before[name])

@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, generalized_box_iou_loss
 
 from detectors.boxes import (
+    aligned_giou,
     aligned_iou,
     batched_iou,
     decode,
@@ -153,3 +154,19 @@ def test_iou_by_hand() -> None:
     assert batched_iou(box, others)[0].tolist() == pytest.approx(expected)
     empty = torch.zeros(1, 4)
     assert batched_iou(empty, empty).tolist() == [[0]]
+
+
+def test_the_generalised_iou_is_that_of_torchvision() -> None:
+    boxes = torch.cat(
+        (random_boxes(1, 200), torch.tensor([[0.0, 0, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5]]))
+    )
+    others = torch.cat((random_boxes(2, 200), torch.tensor([[0.5, 0.5, 1.0, 1.0]] * 2)))
+    gradients = []
+    for loss in (lambda a, b: 1 - aligned_giou(a, b), generalized_box_iou_loss):
+        given = boxes.clone().requires_grad_()
+        losses = loss(given, others)
+        losses.sum().backward()
+        gradients.append((losses.detach(), given.grad))
+    (ours, slope), (theirs, their_slope) = gradients
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert torch.allclose(slope[:-1], their_slope[:-1], atol=1e-3, rtol=1e-3)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from detectors.own_folder import lock_folder
-from detectors.quiet import FIRST_STEP, computing, device_name, measuring
+from detectors.quiet import FIRST_STEP, Queue, _seat, computing, device_name, measuring
 from detectors.timing.blocks import timed
 from tests.processes import process
 
@@ -108,6 +108,30 @@ def test_trainings_share_the_device(start: Start, tmp_path: Path) -> None:
         (tmp_path / f"{name}-release").touch()
     for holder in holders:
         ended(holder)
+
+
+def test_a_measurement_comes_in_between_two_queued_steps() -> None:
+    """A GPU computes steps after their calls, so the device is kept from one to the next."""
+    order = []
+
+    def measure() -> None:
+        with measuring(CPU):
+            order.append("measured")
+
+    with ThreadPoolExecutor(1) as pool, Queue(CPU, deferred=True) as queue:
+        with queue.step():
+            assert not _seat(CPU).is_awaited()
+        measured = pool.submit(measure)
+        while not _seat(CPU).is_awaited():
+            time.sleep(0.005)
+        assert not measured.done()
+        with queue.step():
+            order.append("step")
+        measured.result(PATIENCE)
+        last = pool.submit(measure)
+        queue.__exit__()
+        last.result(PATIENCE)
+    assert order == ["measured", "step", "measured"]
 
 
 @pytest.mark.parametrize("role", [measuring, computing])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detectors.detector import Detector
-from detectors.training.averaging import average, decay_at
+from detectors.training.averaging import Average, decay_at
 
 
 def test_the_decay_rises_to_its_value() -> None:
@@ -18,12 +18,12 @@ def test_the_decay_rises_to_its_value() -> None:
 
 def test_weights_and_statistics_are_averaged(make_detector: Callable[..., Detector]) -> None:
     detector = make_detector()
-    averaged = average(detector, decay=0.5)
+    averaged = Average(detector, decay=0.5)
     for value in (1.0, 2.0, 4.0):
         with torch.no_grad():
             for tensor in detector.state_dict().values():
                 tensor.fill_(value)
-        averaged.update_parameters(detector)
+        averaged.update()
     first, second = (0.5 * (1 - math.exp(-step / 2000)) for step in (1, 2))
     expected = second * (first * 1 + (1 - first) * 2) + (1 - second) * 4
     state = averaged.module.state_dict()
@@ -37,7 +37,7 @@ def test_weights_and_statistics_are_averaged(make_detector: Callable[..., Detect
 def test_the_average_is_not_part_of_the_detector(make_detector: Callable[..., Detector]) -> None:
     detector = make_detector()
     before = detector.state_dict()["head.boxes.0.weight"].clone()
-    averaged = average(detector, decay=0.9)
+    averaged = Average(detector, decay=0.9)
     with torch.no_grad():
         averaged.module.head.boxes[0].weight.zero_()
     assert torch.equal(detector.head.boxes[0].weight, before)
