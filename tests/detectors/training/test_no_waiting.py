@@ -16,7 +16,8 @@ from detectors.data.loader import Batch
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.training.losses import Losses, TrainingFailed
-from detectors.training.train import Snapshots, Term, _Run, fit
+from detectors.training.run import Run, Term
+from detectors.training.train import Snapshots, fit
 from searchspace import TrainConfig, papers
 from searchspace.distillation import ChannelWise, Logits
 from searchspace.training import MultiScale
@@ -77,9 +78,9 @@ def test_no_step_waits_for_the_device(
     name: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector, seen = built(name, device), []
-    step = _Run.step
+    step = Run.step
 
-    def watched(self: _Run, batch: Batch, plain: bool) -> tuple[dict[str, Tensor], Tensor]:
+    def watched(self: Run, batch: Batch, plain: bool) -> tuple[dict[str, Tensor], Tensor]:
         if not seen:  # cuDNN tries its algorithms, and terms move their teachers
             step(self, batch, plain)
         with no_waiting(device):
@@ -87,7 +88,7 @@ def test_no_step_waits_for_the_device(
         seen.append(losses.keys())
         return losses, norm
 
-    monkeypatch.setattr(_Run, "step", watched)
+    monkeypatch.setattr(Run, "step", watched)
     recipe = RECIPE.changed(**FAMILIES[name])
     fit(detector, Held(device, steps=2), recipe, terms(detector, device))
     assert len(seen) == 2 * recipe.epochs

@@ -14,7 +14,8 @@ from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.training.backends import autocast_type
-from detectors.training.train import Snapshots, TrainingFailed, fit, rate_factor
+from detectors.training.run import rate_factor
+from detectors.training.train import Snapshots, TrainingFailed, fit
 from searchspace.schedules import Cosine, RateFactors, Steps
 from searchspace.training import Augment, CopyPaste, MultiScale, SmallObjects, TrainConfig
 

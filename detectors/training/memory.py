@@ -1,0 +1,125 @@
+"""The memory that a training needs, found without computing it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from detectors.data.loader import Batch
+from detectors.describe import skeleton
+from detectors.training.backends import autocast_type
+from detectors.training.run import Run
+from searchspace.detector import DetectorConfig
+from searchspace.training import MultiScale, TrainConfig
+
+OBJECTS = 32
+"""Objects of each image of the batch that is tried; they take little beside activations."""
+
+GRAIN = 512
+"""Bytes of which PyTorch allocates a multiple on a GPU."""
+
+
+class Allocations(TorchDispatchMode):
+    """Sums the memory of tensors that are made within it, while they live.
+
+    Attributes:
+        now: bytes of those that live.
+        peak: the most there were at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor):
+                self._note(value.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._known:
+            return
+        self._known.add(storage)
+        size = -(-storage.nbytes() // GRAIN) * GRAIN
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.now -= size
+
+
+def training_memory(detector: DetectorConfig, recipe: TrainConfig, device: torch.device) -> int:
+    """Bytes that tensors take at the peak of a training: weights, gradients, the optimiser's state,
+    averages, activations and losses.
+
+    Two steps are taken on tensors without content, with the code of the training itself; on any
+    machine, within seconds. What is not seen: workspaces of libraries within one operation, and
+    some 0.5 GB that a process has of a GPU before its first tensor. Distillation is not counted.
+
+    Args:
+        device: on which it will train, which decides what `precision = "auto"` computes in.
+    """
+    if recipe.multi_scale.active:
+        largest = recipe.multi_scale.sizes(detector.input_size)[-1]
+        detector = detector.at_input_size(largest)
+        recipe = recipe.changed(multi_scale=MultiScale())
+    network = skeleton(detector)
+    computed = str(autocast_type(recipe.precision, network, device)).removeprefix("torch.")
+    loader: Any = _Alike()
+    with FakeTensorMode(), Allocations() as seen:
+        _give_tensors(network)
+        run = Run(network, loader, recipe.changed(precision=computed, ema=None))
+        batch = _batch(detector, recipe.batch_size)
+        for _ in range(2):
+            run.step(batch, plain=True)
+        # Such tensors cannot be copied with their module; an average is as large as the detector.
+        average = sum(t.nbytes for t in network.state_dict().values()) if recipe.ema else 0
+    return seen.peak + average
+
+
+def _give_tensors(network: nn.Module) -> None:
+    """Tensors without content, but of a device, for those of a network's shapes."""
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                tensor = _like(parameter)
+                module._parameters[name] = nn.Parameter(tensor, parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = _like(buffer)
+    # Modules cannot convert such tensors; these are where and as a training wants them.
+    vars(network)["_apply"] = lambda convert, recurse=True: network
+
+
+def _like(tensor: Tensor) -> Tensor:
+    order = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    return torch.empty(tensor.shape, dtype=tensor.dtype, memory_format=order)
+
+
+class _Alike:
+    """Stands for a loader, of which a training asks its seed and length."""
+
+    samples = SimpleNamespace(seed=0)
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _batch(detector: DetectorConfig, count: int) -> Batch:
+    images = torch.zeros(count, 3, *detector.size, dtype=torch.uint8)
+    target = {"boxes": torch.zeros(OBJECTS, 4), "labels": torch.ones(OBJECTS, dtype=torch.long)}
+    return Batch(images, [target] * count)

@@ -1,0 +1,154 @@
+"""The state of a training, and its steps."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from detectors.data.loader import Batch, TrainingLoader
+from detectors.detector import Detector, padded_objects
+from detectors.features import Outputs, resized, size_of
+from detectors.files import written
+from detectors.matching.objects import Objects, to_device
+from detectors.quiet import Queue
+from detectors.training.averaging import Average
+from detectors.training.backends import autocast_type, backends
+from detectors.training.losses import Losses
+from detectors.training.multi_scale import InputSizes
+from detectors.training.optimizer import optimizer_for
+from detectors.training.parts import in_parts
+from searchspace.schedules import Schedule
+from searchspace.training import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+Term = Callable[[Detector, Tensor, Outputs], dict[str, Tensor]]
+"""Maps the detector, a batch [N, 3, H, W] in 0..1 and its outputs to further named losses.
+
+A term that is a module has its parameters trained along with the detector's.
+"""
+
+
+def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float:
+    """Factor on the learning rate at a step: linear warm-up, then the schedule."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return schedule.rate(step, total, warm)
+
+
+class Run:
+    """The state of a training, and one step of it."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        loader: TrainingLoader,
+        config: TrainConfig,
+        terms: Sequence[Term] = (),
+    ) -> None:
+        modules = (term for term in terms if isinstance(term, nn.Module))
+        trained = nn.ModuleList((detector, *modules))
+        trained.to(detector.device).to(memory_format=torch.channels_last).train()
+        detector.backbone.freeze(config.frozen)
+        self.detector, self.trained = detector, trained
+        self.sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.average = Average(detector, config.ema) if config.ema else None
+        self.optimizer = optimizer_for(detector, trained, config)
+        total, warm = config.epochs * len(loader), config.warmup(len(loader))
+        self.scheduler = LambdaLR(
+            self.optimizer, lambda step: rate_factor(step, total, warm, config.schedule)
+        )
+        self.device = detector.device
+        self.config = config
+        self.terms = terms
+        self.autocast = autocast_type(config.precision, detector, self.device)
+
+    def epoch(self, batches: Iterable[Batch], number: int) -> dict[str, float]:
+        """The steps of an epoch; returns its mean losses once all are known to be finite."""
+        config = self.config
+        advice = f"lower learning_rate ({config.learning_rate}) or raise warmup_epochs"
+        losses = Losses(number, self.scheduler.last_epoch, advice)
+        with backends(config, self.device), Queue(self.device) as queue:
+            for batch in batches:
+                with queue.step():
+                    losses.add(*self.step(batch, config.is_plain(number)))
+            return losses.means()
+
+    def step(self, batch: Batch, plain: bool) -> tuple[dict[str, Tensor], Tensor]:
+        """One step of gradient descent, which waits for nothing on the device.
+
+        Returns:
+            The losses, and the norm of the gradients, each a scalar on the device.
+        """
+        detector = self.sizes.at(self.scheduler.last_epoch)
+        images, objects = self._given(batch, detector)
+        with torch.autocast(
+            self.device.type, self.autocast, enabled=self.autocast != torch.float32
+        ):
+            outputs = in_parts(detector, images, self.config.accumulate)
+            losses = detector.losses(outputs, objects, self.config.small_objects, plain)
+            for term in self.terms:
+                losses |= term(detector, images, outputs)
+        self.optimizer.zero_grad(set_to_none=True)
+        functools.reduce(operator.add, losses.values()).backward()
+        most = self.config.max_gradient
+        norm = nn.utils.clip_grad_norm_(self.parameters, most, foreach=True)
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.average:
+            self.average.update()
+        return losses, norm
+
+    def _given(self, batch: Batch, detector: Detector) -> tuple[Tensor, Objects]:
+        """Images [N, 3, H, W] in 0..1 of the detector's input size, and their objects."""
+        images = to_device(batch.images, self.device).float().div_(255)
+        images = resized(images, detector.config.size, antialias=True)
+        sides = [size_of(image) for image in batch.images]
+        by = self.config.small_objects.by
+        objects = padded_objects(batch.targets, sides, size_of(images), by).to(self.device)
+        return images.contiguous(memory_format=torch.channels_last), objects
+
+    def snapshot(self) -> Detector:
+        """A copy of the detector, in eval mode, that further steps do not change."""
+        copied = copy.deepcopy(self.detector)
+        if self.average:
+            copied.load_state_dict(self.average.module.state_dict())
+        return copied.eval()
+
+    def save(self, path: Path, epochs: int) -> None:
+        """Write a checkpoint that is never seen half-written."""
+        state = {
+            "epochs": epochs,
+            "trained": self.trained.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+        }
+        if self.average:
+            state["average"] = self.average.state_dict()
+        # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
+        with written(path) as file:
+            torch.save(state, file)
+
+    def restore(self, path: Path) -> int:
+        """Resume from a checkpoint; returns its number of finished epochs."""
+        try:
+            # Each tensor is copied to its place.
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises a different one for each kind of damage
+            logger.warning(f"{path} is damaged ({error}): training starts over")
+            return 0
+        self.trained.load_state_dict(state["trained"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        return state["epochs"]
