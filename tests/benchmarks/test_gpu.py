@@ -59,7 +59,7 @@ def test_training_steps(shapes: Path) -> None:
     profile = rows[0]["profile"]
     assert "aten::convolution_backward" in profile["ms_a_step"]
     assert 0.05 < profile["device_share"] <= 1.05
-    assert profile["waits_a_step"]["aten::_local_scalar_dense"] >= 3  # two losses and their sum
+    assert "aten::_local_scalar_dense" not in profile["waits_a_step"]
 
 
 def test_frames_per_second(shapes: Path) -> None:
