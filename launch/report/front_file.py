@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from detectors.detector import Detector
+from detectors.evaluate import BOUNDED
 from detectors.runtimes import Deployed, load_detector
 from launch.figures import FigureName, shown_in
 from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
@@ -27,6 +28,10 @@ REMADE = (
     "makes it again, without training if that folder still holds the trained weights"
 )
 """How to restore a deleted detector."""
+
+ENDS = ("low", "high")
+BOUNDS = tuple(f"{name}_{end}" for name in BOUNDED for end in ENDS)
+"""Columns of `front.csv` with the ends of 95 % intervals."""
 
 
 class Figures(BaseModel):
@@ -58,6 +63,7 @@ class FrontMember(BaseModel):
 
     Attributes:
         folder: the folder of its artefacts; in the file relative to the study's folder.
+        intervals: 95 % intervals of some of them over the validation images, by name.
         epochs: of its training, and of what followed it; None in files of versions that did not
             tell.
         still_rising: whether its accuracy was still rising when training ended; None if unknown.
@@ -70,6 +76,7 @@ class FrontMember(BaseModel):
     folder: Path
     origin: Origin
     figures: Figures
+    intervals: dict[str, tuple[float, float]] = {}
     epochs: tuple[int, int] | None = None
     still_rising: bool | None = None
     config: TrialConfig
@@ -138,6 +145,10 @@ def member_of(record: TrialRecord, objectives: Sequence[FigureName]) -> FrontMem
         folder=Path(record.folder),
         origin=record.origin,
         figures=Figures.model_validate({name: record.finished.figure(name) for name in names}),
+        intervals={
+            name: (interval.low, interval.high)
+            for name, interval in record.finished.final.metrics.intervals.items()
+        },
         epochs=record.epochs,
         still_rising=found.rising if found else None,
         config=record.config,
@@ -184,12 +195,24 @@ def load_front(folder: Path | str) -> Front:
 def front_csv(view: StudyView) -> str:
     """The text of `front.csv`: for each member a row with figures, epochs, searched parameters."""
     params = dict.fromkeys(name for record in view.front for name in record.params)
-    names = ["number", "folder", "origin", *shown_in("file", view.objectives), *TRAINING, *params]
+    names = [
+        "number",
+        "folder",
+        "origin",
+        *shown_in("file", view.objectives),
+        *BOUNDS,
+        *TRAINING,
+        *params,
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for record in view.front:
         member = member_of(record, view.objectives).model_dump(mode="json", exclude={"config"})
         epochs = dict(zip(TRAINING[:2], member.pop("epochs"), strict=True))
-        writer.writerow({**member.pop("figures"), **member, **epochs, **record.params})
+        ends = member.pop("intervals")
+        bounds = {
+            f"{n}_{end}": v for n, one in ends.items() for end, v in zip(ENDS, one, strict=True)
+        }
+        writer.writerow({**member.pop("figures"), **member, **bounds, **epochs, **record.params})
     return text.getvalue()

@@ -25,6 +25,7 @@ from launch.figures import (
     with_name,
 )
 from launch.records import STATES, TrialRecord
+from launch.report.certainty import show_bounded
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.health import health_lines
@@ -170,10 +171,14 @@ def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
     return Row(
         record,
         state,
-        tuple((show(name, value), value) for name, value in values.items()),
+        tuple((_shown(record, name, value), value) for name, value in values.items()),
         (marked_epochs(record), record.epochs and sum(record.epochs)),
         slope_in_words(slope(record)) if record.result else "",
     )
+
+
+def _shown(record: TrialRecord, name: str, value: float | None) -> str:
+    return show_bounded(record.finished.final, name) if record.result else show(name, value)
 
 
 def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
@@ -227,9 +232,10 @@ def _stages(result: TrialResult) -> tuple[str, ...]:
 def _figures(result: TrialResult, name: str) -> tuple[str, ...]:
     before = result.dense.figure(name)
     if result.compact is None:
-        return (show(name, before),)
+        return (show_bounded(result.dense, name),)
     after = result.compact.figure(name)
-    return show(name, before), show(name, after), show_change(name, before, after)
+    texts = (show_bounded(outcome, name) for outcome in (result.dense, result.compact))
+    return *texts, show_change(name, before, after)
 
 
 def _devices(view: StudyView) -> list[str]:

@@ -21,6 +21,7 @@ from launch.figures import (
 )
 from launch.pareto import dominates, front, hypervolume
 from launch.records import EARLY, STATES, UNTRAINED, State, TrialRecord
+from launch.report.certainty import certainty
 from launch.report.epochs import warning
 from launch.report.words import design_in_words, show_seconds
 
@@ -95,7 +96,8 @@ class StudyView:
 def headline(view: StudyView) -> list[str]:
     """The result of a study in sentences: the number of trials, the best ones, whether they were
     trained long enough to be compared, and the savings."""
-    return [*_result(view), *changed_by_int8(view), *warning(view.front), *savings(view)]
+    sure = certainty(view.front)
+    return [*_result(view), *changed_by_int8(view), *sure, *warning(view.front), *savings(view)]
 
 
 def changed_by_int8(view: StudyView) -> list[str]:
@@ -153,11 +155,7 @@ def _result(view: StudyView) -> list[str]:
     if view.in_state("finished"):
         missing = _missing(view.in_state("finished")[0], view.objectives)
         size = FIGURES[missing].objects
-        why = (
-            f": the validation split has no {size} objects.".replace("_", " ")
-            if size not in (None, "any")
-            else "."
-        )
+        why = f": the validation split has no {size} objects." if size not in (None, "any") else "."
         return [_counts(view), f"None has {_some(missing)}, so there is no front{why}"]
     return [_counts(view)]
 

@@ -21,6 +21,7 @@ from launch.figures import (
     show_change,
 )
 from launch.records import TrialRecord
+from launch.report.certainty import certainty, show_bounded
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, warning
 from launch.report.published import Comparison, shown_cells
 from launch.report.study import StudyView
@@ -58,7 +59,7 @@ def front_table(
         _add(table, view, baseline, baseline.number in gone)
         shown.append(baseline)
     table.title = _lines(warning(view.front), "table.title")
-    table.caption = _lines(legend(shown), "table.caption")
+    table.caption = _lines([*legend(shown), *certainty(view.front)], "table.caption")
     return table
 
 
@@ -148,7 +149,7 @@ def _add(table: Table, view: StudyView, record: TrialRecord, is_gone: bool) -> N
     is_baseline = record.origin == "baseline"
     table.add_row(
         str(record.number),
-        *(show(name, record.finished.figure(name)) for name in columns(view.objectives)),
+        *(show_bounded(record.finished.final, name) for name in columns(view.objectives)),
         marked_epochs(record),
         f"baseline: {words}" if is_baseline else words,
         style="dim" if is_baseline else None,

@@ -32,6 +32,7 @@ def test_front_json_holds_the_front_and_the_counts(tmp_path):
             "ap_medium": 0.4, "ap_large": None, "ar_small": 0.2, "fps": 100,
             "latency_ms": 10, "params": 1_234_567, "macs": 98_765_432,
         },
+        "intervals": {},
         "epochs": [100, 20],
         "still_rising": None,
         "config": STUDY[2].config.model_dump(mode="json"),

@@ -1,0 +1,76 @@
+"""How far figures can be told apart: their intervals, and the detections that are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from detectors.evaluate import BOUNDED
+from detectors.evaluation.intervals import Interval
+from launch.figures import FIGURES, show
+from launch.records import TrialRecord
+from launch.trial.result import Outcome
+from searchspace.measuring import COCO_DETECTIONS
+
+NAMED = 5
+"""The most pairs of trials that are named."""
+
+
+def interval_of(outcome: Outcome, name: str) -> Interval | None:
+    """The interval of a figure; None where it has none, or an earlier version scored it."""
+    return outcome.metrics.intervals.get(name)
+
+
+def show_bounded(outcome: Outcome, name: str) -> str:
+    """A figure with its 95 % interval, such as `0.123 (0.101-0.146)`, where it has one."""
+    text, interval = show(name, outcome.figure(name)), interval_of(outcome, name)
+    if interval is None:
+        return text
+    return f"{text} ({show(name, interval.low)}-{show(name, interval.high)})"
+
+
+def certainty(records: Sequence[TrialRecord]) -> list[str]:
+    """Sentences on the figures of trials that have a result: how many detections are scored where
+    that is not COCO's number, and which trials differ by chance alone."""
+    return [*scored_in_words(records), *_alike(records)]
+
+
+def scored_in_words(records: Sequence[TrialRecord]) -> list[str]:
+    """A sentence where not all figures are with COCO's number of detections."""
+    numbers = sorted({r.finished.final.metrics.max_detections for r in records})
+    if numbers in ([], [COCO_DETECTIONS]):
+        return []
+    if len(numbers) > 1:
+        named = ", ".join(map(str, numbers))
+        return [
+            f"Trials are scored with different numbers of detections on an image ({named}), so "
+            "their accuracy cannot be compared."
+        ]
+    return [
+        f"AP and AR are with up to {numbers[0]} detections of a class on an image "
+        f"(measure.max_detections), not with COCO's {COCO_DETECTIONS}."
+    ]
+
+
+def _alike(records: Sequence[TrialRecord]) -> list[str]:
+    """A sentence for each figure in which some trials do not differ beyond chance."""
+    sentences = []
+    for name in BOUNDED:
+        pairs = [
+            f"{one.number} and {other.number}"
+            for one, other in combinations(records, 2)
+            if _differ(one.finished.final, other.finished.final, name) is False
+        ]
+        if pairs:
+            more = f" and {len(pairs) - NAMED} more pairs" if len(pairs) > NAMED else ""
+            sentences.append(
+                f"The validation images do not tell apart, in {FIGURES[name].label}, trials "
+                f"{', '.join(pairs[:NAMED])}{more}: on 1,000 draws of images, 95 % of the "
+                "differences include 0."
+            )
+    return sentences
+
+
+def _differ(one: Outcome, other: Outcome, name: str) -> bool | None:
+    mine, others = interval_of(one, name), interval_of(other, name)
+    return None if mine is None or others is None else mine.differs(others)

@@ -1,0 +1,72 @@
+"""What reports say of how sure figures are."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from detectors.evaluation.intervals import Interval
+from launch.records import Finished, TrialRecord
+from launch.report.certainty import certainty, show_bounded
+from launch.report.terminal import front_table
+from launch.report.write import write_report
+from tests.launch.report.studies import record
+
+
+def scored(number: int, ap_small: float, fps: float, most: int = 100) -> TrialRecord:
+    """A trial whose AP_small varies over the images, each in its own way."""
+    trial = record(number, ap_small, fps)
+    rng = np.random.default_rng(number)
+    found = Interval.of(ap_small + rng.normal(0, 0.02, 1000))
+    result = trial.finished
+    metrics = result.dense.metrics.model_copy(
+        update={"intervals": {"ap_small": found}, "max_detections": most}
+    )
+    outcome = result.dense.model_copy(update={"metrics": metrics})
+    ending = Finished(result=result.model_copy(update={"dense": outcome}))
+    return trial.model_copy(update={"ending": ending})
+
+
+STUDY = (scored(1, 0.30, 50), scored(2, 0.29, 60), scored(3, 0.10, 90))
+
+
+def test_trials_that_differ_by_chance_are_named() -> None:
+    [sentence] = certainty(STUDY)
+    assert "in AP_small, trials 1 and 2: on 1,000 draws" in sentence
+    assert "3" not in sentence.split("draws")[0].split("trials")[1]
+    assert certainty([STUDY[0], STUDY[2]]) == []
+    assert certainty([record(1, 0.3, 50), record(2, 0.3, 60)]) == []  # of an earlier version
+
+
+def test_a_number_of_detections_that_is_not_cocos_is_said() -> None:
+    dense = [scored(1, 0.3, 50, most=400), scored(3, 0.1, 90, most=400)]
+    [sentence] = certainty(dense)
+    assert "up to 400 detections" in sentence
+    [sentence] = certainty([dense[0], STUDY[2]])
+    assert "different numbers of detections on an image (100, 400)" in sentence
+
+
+def test_intervals_are_in_the_tables_the_files_and_the_report(tmp_path) -> None:
+    interval = STUDY[0].finished.dense.metrics.intervals["ap_small"]
+    shown = f"0.300 ({interval.low:.3f}-{interval.high:.3f})"
+    assert show_bounded(STUDY[0].finished.final, "ap_small") == shown
+    assert show_bounded(STUDY[0].finished.final, "fps") == "50.0"
+    files = write_report(tmp_path, STUDY, title="A study", facts={})
+    page = files.html.read_text()
+    assert shown in page
+    assert "do not tell apart, in AP_small, trials 1 and 2" in page
+    member = json.loads(files.json.read_text())["front"][0]
+    assert member["intervals"]["ap_small"] == pytest.approx([interval.low, interval.high])
+    with files.csv.open(newline="") as lines:
+        row = next(csv.DictReader(lines))
+    assert float(row["ap_small_low"]) == pytest.approx(interval.low)
+    assert row["ap_high"] == ""
+    console = Console(width=200, record=True)
+    console.print(front_table(STUDY))
+    text = console.export_text()
+    assert shown in text
+    assert "do not tell apart" in text
