@@ -17,6 +17,7 @@ from detectors.data.shapes import MIN_SIZE, ShapesConfig, generate_shapes
 from detectors.data.subset import cut_annotations
 from detectors.data.validation import DataError, Problem, by_cause
 from detectors.detector import SMALL_AREA
+from detectors.evaluation.truth import detections_needed
 from detectors.files import write_atomically
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
@@ -27,6 +28,7 @@ from launch.study.search_settings import DataOptions
 from launch.trial.data import TrialData, found_in_words
 from launch.trial.health import warnings_of
 from launch.trial.preconditions import check_objects
+from searchspace.measuring import COCO_DETECTIONS
 from searchspace.words import counted
 
 MOST_SIDE = 8192
@@ -144,11 +146,14 @@ def _say_checked(split: Split, read: Dataset) -> None:
     more = "".join(
         f", {counts[name]} {name}" for name in ("difficult", "ignore regions") if counts[name]
     )
+    most = detections_needed(read)
+    usual = most == COCO_DETECTIONS
+    scored = "" if usual else f"; {most} detections of an image are kept and scored, not COCO's 100"
     console.say(
         f"{split.annotations}: {counts['images']} images, {counts['objects']} objects "
         f"({counts['small']} small{more}) of {read.num_classes} categories, "
         f"{read.dropped_in_words()}; {counts['without an object']} images without an object, "
-        f"{counts['most objects']} objects on one at most"
+        f"{counts['most objects']} objects on one at most{scored}"
     )
     for warning in read.warnings:
         console.say(f"warning: {warning}")
