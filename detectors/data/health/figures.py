@@ -11,6 +11,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.health.alike import alike_across, alike_within
 from detectors.data.health.boxes import Boxes, boxes_of, doubled_boxes
 from detectors.data.health.fit import PriorFit, fit_of_priors
+from detectors.evaluation.truth import detections_needed
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import Canvas, InputSize, one_if_equal
 
@@ -22,9 +23,6 @@ SIDES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 LIMITS = (1, 2, 4)
 """Pixels of the shorter side of an object at the input below which shares are counted."""
-
-MOST_DETECTIONS = 100
-"""COCO's number of detections that are kept of an image."""
 
 AREA_BOUNDS = (0.01, 1.05)
 """An annotated area of a smaller or larger share of its box contradicts it."""
@@ -122,18 +120,19 @@ def data_health(
     val: Dataset,
     canvases: Sequence[Canvas] = (),
     detector: DetectorConfig | None = None,
-    detections: int = MOST_DETECTIONS,
+    detections: int | None = None,
 ) -> Health:
     """The health of a data set; nothing is read from disk.
 
     Args:
         canvases: the inputs at which objects are measured.
         detector: the one whose priors are compared with the objects.
-        detections: how many are kept of an image.
+        detections: how many are kept of an image; by default as many as the data need.
     """
     boxes = boxes_of(train)
     leaks = alike_across(train, val)
     ordered = sorted(canvases, key=lambda canvas: (np.prod(canvas.size), canvas.size))
+    detections = detections or detections_needed(train, val)
     return Health(
         train=split_figures(train, detections),
         val=split_figures(val, detections),
@@ -158,8 +157,10 @@ def at_input(boxes: Boxes, canvas: Canvas) -> AtInput:
     )
 
 
-def split_figures(split: Dataset, detections: int = MOST_DETECTIONS) -> SplitFigures:
-    """The figures of a split, of which so many detections are kept of an image."""
+def split_figures(split: Dataset, detections: int | None = None) -> SplitFigures:
+    """The figures of a split, of which so many detections are kept of an image; by default as many
+    as it needs."""
+    detections = detections or detections_needed(split)
     boxes = boxes_of(split)
     counts = boxes.per_image() if len(split.images) else np.zeros(1, int)
     annotated = sum(map(len, split.annotations.values()))

@@ -130,3 +130,20 @@ def test_what_a_format_has_no_room_for_is_counted(run: Run, tmp_path: Path) -> N
     code, text = run("data", "convert", root, tmp_path / "yolo", "--to", "coco")
     assert (code, "exists and is not empty: choose another folder" in text) == (1, True)
     assert run("data", "convert", root, tmp_path / "new", "--to", "xml")[0] == 2
+
+
+def test_more_objects_than_cocos_detections_are_said(
+    run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    file = shapes_folder / "annotations" / "instances_val.json"
+    document = json.loads(file.read_text())
+    first = document["annotations"][0]
+    document["annotations"] += [{**first, "id": 10_000 + n} for n in range(120)]
+    dense = tmp_path / "dense.json"
+    dense.write_text(json.dumps(document))
+    images = ("--images", shapes_folder / "val")
+    most = sum(a["image_id"] == first["image_id"] for a in document["annotations"])
+    code, text = run("data", "check", *images, "--annotations", dense)
+    assert code == 0, text
+    assert f"{most} detections of an image are kept and scored, not COCO's 100" in text
+    assert "kept and scored" not in run("data", "check", *images, "--annotations", file)[1]
