@@ -56,7 +56,7 @@ UNSAID: dict[str, set[str]] = {
     "ImportancePruning": {*PRUNING, "steps"},
     "Int8": {"images"},
     "MeasureConfig": {
-        "precision", "threads", "candidates", "runs", "passes", "interval", "seconds",
+        "precision", "threads", "candidates", "runs", "passes", "interval", "seconds", "metrics",
     },
 }  # fmt: skip
 """Fields of which nothing is said: descriptions have room for what tells trials apart at a glance.
