@@ -11,6 +11,7 @@ from torch import Tensor
 
 from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
+from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.detector import SMALL_AREA, Detector
 from detectors.evaluation.coco import ENGINES, SIZES, Tables
 from detectors.evaluation.intervals import Interval, intervals
@@ -122,10 +123,18 @@ def evaluate(
 
 
 @torch.inference_mode()
-def detect_split(detector: Detector | Deployed, split: Dataset, device: torch.device) -> Results:
+def detect_split(
+    detector: Detector | Deployed,
+    split: Dataset,
+    device: torch.device,
+    cache: NodeCache = NO_CACHE,
+) -> Results:
     """All detections on a split, image by image.
 
     A runtime compiles for a batch size, so a smaller last batch is padded.
+
+    Args:
+        cache: keeps the images for further evaluations of the split.
 
     Raises:
         ValueError: the split has other classes than the detector was trained for.
@@ -136,7 +145,7 @@ def detect_split(detector: Detector | Deployed, split: Dataset, device: torch.de
     size, parts = min(BATCH, len(split.images)), []
     canvas = detector.config.canvas
     categories = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
-    for records, images in evaluation_batches(split, canvas, size):
+    for records, images in evaluation_batches(split, canvas, size, cache):
         images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
         with computing(device, "scoring a batch"):
             batch = images.to(device).float().div_(255)

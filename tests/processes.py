@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 
 CLEAN = multiprocessing.get_context("forkserver")
-CLEAN.set_forkserver_preload(["detectors.quiet", "detectors.timing.store"])
+CLEAN.set_forkserver_preload(["detectors.data.node_cache", "detectors.timing.store"])
 
 
 def process(target: Callable[..., None], *arguments: object) -> BaseProcess:

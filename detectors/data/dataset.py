@@ -128,13 +128,28 @@ class Dataset:
         digest = hashlib.sha256()
         _update(digest, [[category.id, category.name] for category in self.categories])
         for image in self.images:
-            if image.id not in self.files:
-                raise ValueError(f"image id {image.id} ({image.path}) has no entry in `files`")
-            file = self.files[image.id]
+            file = self._file(image)
             content = [file.name, file.bytes, file.sha256]
             _update(digest, [image.id, image.width, image.height, *content])
             _update(digest, [_annotation_entry(item) for item in self.annotations[image.id]])
         return digest.hexdigest()
+
+    @cached_property
+    def pixels_fingerprint(self) -> str:
+        """SHA-256 in hex over the images alone: their order, sizes and contents.
+
+        Raises:
+            ValueError: see `fingerprint`.
+        """
+        digest = hashlib.sha256()
+        for image in self.images:
+            digest.update(f"{image.width} {image.height} {self._file(image).sha256}\n".encode())
+        return digest.hexdigest()
+
+    def _file(self, image: ImageRecord) -> ImageFile:
+        if image.id not in self.files:
+            raise ValueError(f"image id {image.id} ({image.path}) has no entry in `files`")
+        return self.files[image.id]
 
 
 def _image_entry(image: ImageRecord) -> dict[str, object]:

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from detectors.data.dataset import Dataset, ImageRecord
-from detectors.data.images import load_image
-from detectors.data.pixels import Pixels
+from detectors.data.node_cache import NO_CACHE, NodeCache
+from detectors.data.pixels import Pixels, Placed
 from detectors.data.resampling import Chunk
 from detectors.data.samples import CPU, Drawn, TrainingSet
-from detectors.data.transforms import evaluation_transform
-from searchspace.geometry import Canvas, InputSize
+from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import TrainConfig
 
 A, B = TypeVar("A"), TypeVar("B")
@@ -117,11 +116,23 @@ def in_order(pool: ThreadPoolExecutor, call: Callable[[A], B], items: Sequence[A
 
 
 def evaluation_batches(
-    split: Dataset, input_size: InputSize | Canvas, batch_size: int
+    split: Dataset,
+    input_size: InputSize | Canvas,
+    batch_size: int,
+    cache: NodeCache = NO_CACHE,
 ) -> Iterator[tuple[list[ImageRecord], Tensor]]:
-    """The split's images in order, on the network's input, as uint8 batches [N, 3, H, W]."""
-    place = evaluation_transform(input_size)
-    for start in range(0, len(split.images), batch_size):
+    """The split's images in order, on the network's input, as uint8 batches [N, 3, H, W].
+
+    The next batches are prepared while the caller works on one.
+
+    Args:
+        cache: keeps the images as placed on the input, for further evaluations of the split.
+    """
+    pixels = cache.pixels(split, Placed(canvas_of(input_size)), memory=0)
+
+    def prepared(start: int) -> tuple[list[ImageRecord], Tensor]:
         records = list(split.images[start : start + batch_size])
-        images = [place(load_image(r.path, r.width, r.height)) for r in records]
-        yield records, torch.stack(images)
+        return records, torch.stack([pixels.get(record) for record in records])
+
+    with ThreadPoolExecutor(1, "evaluation") as pool:
+        yield from in_order(pool, prepared, range(0, len(split.images), batch_size))

@@ -17,7 +17,7 @@ from launch.cli.options import Options, OutFile, PrintJson
 from launch.cli.terminal import console
 from launch.report.health import health_lines, health_page
 from launch.study.options import Option, Text
-from launch.study.search_settings import DataOptions
+from launch.study.search_settings import LeakOptions
 from launch.trial.data import TrialData
 from launch.trial.health import health_of_space, health_of_trials, warnings_of
 from searchspace import TrialConfig, load_space
@@ -64,7 +64,7 @@ def report_command(
         ),
     ],
     inputs: Inputs,
-    data: DataOptions,
+    data: LeakOptions,
     as_json: PrintJson = False,
 ) -> None:
     if inputs.space is not None and inputs.input_size is not None:

@@ -55,6 +55,7 @@ COMMANDS = {
         "Rebuild the front and the report of a study from stored results.",
     ),
     "data": ("launch.cli.main:data", "Generate, check, report on, reduce and preview data sets."),
+    "cache": ("launch.cli.main:cache", "Show or remove the decoded images on this machine."),
 }
 """By name, the place of each command and its help."""
 
@@ -86,10 +87,23 @@ DATA = {
 }
 """The same for the commands of `sparrow data`."""
 
+CACHE = {
+    "show": (
+        "launch.cli.cache:show_command",
+        "List the splits whose decoded images are kept, the one not used for longest first.",
+    ),
+    "clear": (
+        "launch.cli.cache:clear_command",
+        "Remove all decoded images; they are made again when they are needed.",
+    ),
+}
+"""The same for the commands of `sparrow cache`."""
+
 app = lazy_group(
     "Search detectors for small objects together with their compression.", COMMANDS, sparrow
 )
 data = lazy_group(COMMANDS["data"][1], DATA)
+cache = lazy_group(COMMANDS["cache"][1], CACHE)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from launch.cli import option_types
 from launch.study.options import Option, Text
-from launch.study.search_settings import DataOptions, Device, Weights
+from launch.study.search_settings import Device, TrainingDataOptions, Weights
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 
@@ -200,7 +200,7 @@ AsJson = Annotated[
 ]
 
 
-class RunOptions(DataOptions, DeviceOption):
+class RunOptions(TrainingDataOptions, DeviceOption):
     """How a given trial is changed, on what it runs, and where it leaves its files."""
 
     settings: Settings = ()

@@ -9,6 +9,7 @@ import typer
 from pydantic import ConfigDict, Field
 
 from detectors.data.dataset import Dataset
+from detectors.data.node_cache import NodeCache
 from detectors.data.reading import read_split, read_unannotated
 from detectors.detector import Detector
 from detectors.evaluate import detect_split
@@ -20,7 +21,7 @@ from launch.cli.names import saved_model
 from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, PrintJson, SavedDetector
 from launch.cli.terminal import console
 from launch.study.options import Option
-from launch.study.search_settings import DataOptions
+from launch.study.search_settings import CacheOptions
 from launch.trial.run import pick_device
 from searchspace.words import counted
 
@@ -78,7 +79,7 @@ def predict_command(
         ),
     ],
     images: ImageOptions,
-    data: DataOptions,
+    data: CacheOptions,
     where: DeviceOption,
     as_json: PrintJson = False,
 ) -> None:
@@ -94,7 +95,7 @@ def predict_command(
     split = images.read(detector, data.reading)
     if to == "voc":
         check_voc_names(split)
-    results = detect_split(detector, split, device)
+    results = detect_split(detector, split, device, NodeCache.of_gb(data.cache_gb))
     if to == "voc":
         write_voc(results, split, out)
     else:

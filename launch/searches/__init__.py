@@ -133,7 +133,7 @@ def resume(
         data: where the study's data lie now, if they were moved: they have to be the same.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
-            `cpus_per_trial`, `gpus_per_trial`, `address`.
+            `cpus_per_trial`, `gpus_per_trial`, `address`, `cache_gb`.
 
     Raises:
         SettingsError: another option is given, or one does not take its value.
@@ -198,7 +198,12 @@ def _found(
     space = with_teacher(space, asked.start.teacher)
     space, weights = with_weights(space, asked.start.weights)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(source, drop_leaks=asked.data.drop_leaks, **asked.data.reading)
+    read = TrialData.read(
+        source,
+        drop_leaks=asked.data.drop_leaks,
+        cache_gb=asked.data.cache_gb,
+        **asked.data.reading,
+    )
     check_objects(read, asked.figures)
     check_energy(driver, asked)
     teachers = detector_folders(space)
@@ -266,7 +271,13 @@ def _same_data(folder: Path, settings: StudySettings, source: DataSource) -> Tri
             f"{folder}: the data of the study are not at {place} any more: if they were moved, "
             "say where they are with --data, or with the four options for images and annotations"
         )
-    data = TrialData.read(source, drop_leaks=settings.data.drop_leaks, **settings.data.reading)
+    asked = settings.data
+    data = TrialData.read(
+        source,
+        drop_leaks=asked.drop_leaks,
+        cache_gb=asked.cache_gb,
+        **asked.reading,
+    )
     found = fingerprint_of(data)
     if found == settings.fingerprint:
         return data

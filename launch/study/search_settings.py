@@ -42,6 +42,7 @@ MAX_SEED = 2**32 - 1
 
 MOST_TRIALS = 1_000_000
 MOST_MEGAPIXELS = 10_000.0
+MOST_GB = 1e6
 MOST_TIME = 1e7
 """Minutes or hours; more is a slip."""
 
@@ -87,12 +88,6 @@ class DataOptions(Group):
     """What is read of data, and what is left out."""
 
     skip_bad: SkipBad = False
-    drop_leaks: bool = Field(
-        default=False,
-        title="Leaks dropped",
-        description="Leave out the training images that are validation images, too: the same file, "
-        "or the same to the eye.",
-    )
     links: bool = Field(
         default=True, description="Links in the image folder may lead out of it, as into a store."
     )
@@ -108,6 +103,30 @@ class DataOptions(Group):
         """The arguments of `read_source` that these options are."""
         limit = {"max_megapixels": self.max_megapixels} if self.max_megapixels else {}
         return {"skip_bad": self.skip_bad, "links": self.links, **limit}
+
+
+class LeakOptions(DataOptions):
+    drop_leaks: bool = Field(
+        default=False,
+        title="Leaks dropped",
+        description="Leave out the training images that are validation images, too: the same file, "
+        "or the same to the eye.",
+    )
+
+
+class CacheOptions(DataOptions):
+    cache_gb: Annotated[float | None, Option("GB", resumable=True)] = Field(
+        default=None,
+        ge=0,
+        le=MOST_GB,
+        title="Gigabytes of decoded images",
+        description="Most disk space for decoded images on a node; by default half of what is "
+        "free there. 0 keeps none.",
+    )
+
+
+class TrainingDataOptions(LeakOptions, CacheOptions):
+    pass
 
 
 class BudgetOptions(Group):
@@ -297,7 +316,7 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    data: DataOptions = Field(default=DataOptions(), title="Data")
+    data: TrainingDataOptions = Field(default=TrainingDataOptions(), title="Data")
     budget: BudgetOptions = Field(default=BudgetOptions(), title="Budget")
     goal: GoalOptions = Field(default=GoalOptions(), title="Goal")
     sampling: SamplingOptions = Field(default=SamplingOptions(), title="Sampler")
@@ -339,7 +358,7 @@ HOMES = {
 """The group of each option."""
 
 GIVEN = (
-    *DataOptions.model_fields,
+    *TrainingDataOptions.model_fields,
     *ResourceOptions.model_fields,
     "minutes",
     "device_hours",

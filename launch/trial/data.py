@@ -10,6 +10,7 @@ from typing import Any
 
 from detectors.data.dataset import Dataset
 from detectors.data.health import alike_across
+from detectors.data.node_cache import DEFAULT_CACHE, NodeCache
 from detectors.data.readers import DataSource
 from detectors.data.reading import SkipBad, read_source
 from detectors.evaluation.truth import detections_needed
@@ -79,11 +80,13 @@ class TrialData:
 
     Attributes:
         leaks: training images that were left out because they are validation images, too.
+        cache: the decoded images of both splits on a node.
     """
 
     train: Dataset
     val: Dataset
     leaks: int = 0
+    cache: NodeCache = DEFAULT_CACHE
 
     @classmethod
     def read(
@@ -91,6 +94,7 @@ class TrialData:
         source: DataSource,
         skip_bad: SkipBad = False,
         drop_leaks: bool = False,
+        cache_gb: float | None = None,
         **how: Any,
     ) -> TrialData:
         """Read and check both splits.
@@ -99,14 +103,16 @@ class TrialData:
             skip_bad, how: those of `read_source`.
             drop_leaks: leave out the training images that are validation images, too, byte for byte
                 or to the eye.
+            cache_gb: gigabytes of decoded images on a node; see `NodeCache`.
 
         Raises:
             DataError: with every problem found.
             TrialError: no training image is left.
         """
         train, val = read_source(source, skip_bad, **how)
+        cache = NodeCache.of_gb(cache_gb)
         if not drop_leaks:
-            return cls(train, val)
+            return cls(train, val, cache=cache)
         leaks = {pair.image for pair in alike_across(train, val)}
         left = train.without(leaks)
         if not left.images:
@@ -114,7 +120,7 @@ class TrialData:
                 f"drop_leaks: all {len(leaks)} training images are validation images, too; train "
                 "on others"
             )
-        return cls(left, val, len(leaks))
+        return cls(left, val, len(leaks), cache)
 
     @classmethod
     def of(cls, data: TrialData | DataSource | Path | str) -> TrialData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from compress import calibration_images
 from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
+from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.detector import Detector
 from detectors.evaluate import Metrics, coco_metrics, detect_split
 from detectors.runtimes import Deployed
@@ -53,17 +54,19 @@ def score(
     most: int | None = None,
     engine: str = "hotcoco",
     bounded: bool = True,
+    cache: NodeCache = NO_CACHE,
 ) -> Metrics:
     """COCO's metrics on a split, and the registered ones.
 
     Args:
         most, engine, bounded: see `coco_metrics`.
+        cache: keeps the images for further evaluations of the split.
 
     Raises:
         FigureError: a registered one gives what is no value of a figure.
         ValueError: the split has other classes than the detector was trained for.
     """
-    detections = detect_split(detector, split, device)
+    detections = detect_split(detector, split, device, cache)
     metrics = coco_metrics(split, detections, most, engine, bounded)
     if not own_versions("metrics"):
         return metrics
@@ -91,13 +94,14 @@ class LocalMeter:
         deployed = deploy_as(config, detector, self.device, images)
         try:
             most, engine = config.max_detections, config.metrics
-            return score(deployed, self.data.val, self.device, most, engine)
+            return score(deployed, self.data.val, self.device, most, engine, cache=self.data.cache)
         finally:
             deployed.close()
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
         canvas = detector.config.canvas
-        frames = next(evaluation_batches(self.data.val, canvas, FRAMES))[1].float() / 255
+        shown = replace(self.data.val, images=self.data.val.images[:FRAMES])
+        frames = next(evaluation_batches(shown, canvas, FRAMES))[1].float() / 255
         cost = measure(detector, config, self.device, frames, SpeedStore(self.speeds))
         return cost.model_copy(update={"own": own_figures("cost", detector, cost)})
 

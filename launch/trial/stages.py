@@ -27,7 +27,9 @@ from compress import (
     replay,
 )
 from compress.targets import brief
+from detectors.data.bound import training_form
 from detectors.data.loader import TrainingLoader
+from detectors.data.pixels import WHOLE, Form
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
@@ -313,14 +315,17 @@ class Stages:
     def _score_rung(self, inputs: Mapping[str, Any], epochs: int, snapshot: Detector) -> Metrics:
         """COCO's metrics of a training's snapshot, in PyTorch."""
         key = self.store.artefact("train", inputs).key
-        rung = {"input": key, "epochs": epochs, "data": self.data.val.fingerprint}
+        data = self.data
+        rung = {"input": key, "epochs": epochs, "data": data.val.fingerprint}
         rung |= self._scored()
         most, engine = self.config.measure.max_detections, self.config.measure.metrics
         metrics, _ = self.store.record(
             "rung",
             rung,
             Metrics,
-            lambda: score(snapshot, self.data.val, self.device, most, engine, bounded=False),
+            lambda: score(
+                snapshot, data.val, self.device, most, engine, bounded=False, cache=data.cache
+            ),
         )
         return metrics
 
@@ -347,7 +352,9 @@ class Stages:
 
     def _samples(self) -> dict[str, Any]:
         """The inputs that determine the training batches, besides the recipe."""
-        return {"data": self.data.train.fingerprint, "seed": self.config.seed}
+        samples = {"data": self.data.train.fingerprint, "seed": self.config.seed}
+        form = self._form(self.config.train)
+        return samples if form == WHOLE else samples | {"pixels": str(form)}
 
     def _scored(self) -> dict[str, Any]:
         """What determines the metrics, besides detector and data: how detections are scored, where
@@ -366,9 +373,14 @@ class Stages:
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers = GPU_LOADERS if self.device.type == "cuda" else 0
         canvas = self.config.detector.canvas
+        pixels = self.data.cache.pixels(self.data.train, self._form(recipe))
         return TrainingLoader(
-            self.data.train, recipe, canvas, self.config.seed, workers, device=self.device
+            self.data.train, recipe, canvas, self.config.seed, workers, pixels, self.device
         )
+
+    def _form(self, recipe: TrainConfig) -> Form:
+        """The size at which the training images are kept."""
+        return training_form(self.data.train.images, recipe, self.config.detector.canvas)
 
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):

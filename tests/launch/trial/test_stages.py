@@ -105,6 +105,17 @@ def test_a_stage_is_named_by_what_determines_it_and_by_no_more(
     assert {stage for stage in ALL if before[stage] != after[stage]} == other
 
 
+def test_the_size_of_kept_images_counts_only_where_they_are_reduced(
+    slim: TrialConfig, shapes: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = keys(changed(slim, "train.augment.crop", 0), shapes)
+    closer = keys(slim, shapes)
+    monkeypatch.setattr("detectors.data.bound.LEAST_BOUND", 64)  # of images of 128 pixels
+    after = keys(changed(slim, "train.augment.crop", 0), shapes)
+    assert {stage for stage in ALL if before[stage] != after[stage]} == TRAINED
+    assert keys(slim, shapes) == closer  # its crops are enlarged
+
+
 def test_pruned_and_unpruned_trials_share_their_dense_detector(
     tiny: TrialConfig, shapes: TrialData
 ) -> None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from detectors.data.node_cache import NodeCache, images_folder
+from detectors.data.pixels import WHOLE
+from detectors.data.readers import DataSource
+from detectors.data.reading import read_split
+
+Run = Callable[..., tuple[int, str]]
+
+
+def test_what_is_kept_is_shown_and_removed(run: Run, shapes_folder: Path) -> None:
+    code, text = run("cache", "show")
+    assert (code, text.strip()) == (0, f"{images_folder()}: 0.00 GB")
+    split = read_split(DataSource.from_folder(shapes_folder).val)
+    used = NodeCache().pixels(split, WHOLE)
+    (images_folder() / "bad.pixels").write_bytes(b"?" * 10**7)
+    code, text = run("cache", "show")
+    assert code == 0
+    assert "as stored" in text
+    assert "damaged" in text
+    assert text.strip().endswith(": 0.01 GB")
+    code, text = run("cache", "clear")
+    assert code == 0
+    assert "1 file removed, 0.01 GB" in text
+    assert "1 file, 0.00 GB, left: they are in use" in text
+    del used
+    assert "1 file removed" in run("cache", "clear")[1]
+    assert not list(images_folder().iterdir())
