@@ -3,8 +3,9 @@
     python -m benchmarks.data_path [--data FOLDER] [--size 300] [--rounds 5] [--batch 16]
 
 Both start from decoded images and end with uint8 batches of the network's input. Torchvision's
-transforms make one image at a time; ours draw, cut out and sample a batch. A GPU, with --device
-cuda, makes the pixels of ours; then there is nothing to compare with, and only its rate is printed.
+transforms make one image at a time; ours draw, cut out and sample a batch. Seconds are those of the
+process, so that others on the machine count little. With --device cuda, a GPU makes the pixels of
+ours; then there is nothing to compare with, and only its rate by the clock is printed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ RECIPES = {
     "flips": Augment(photometric=0, zoom_out=0, crop=0),
 }
 
-Call = Callable[[int], object]
+BATCHES = 4
+"""Batches of a turn."""
+
+Call = Callable[[int], Tensor]
 """Makes the batch of a number, from 0."""
 
 
@@ -101,17 +105,19 @@ def ours(
     return make
 
 
-def rates(calls: dict[str, Call], batch: int, rounds: int) -> dict[str, list[float]]:
+def rates(
+    calls: dict[str, Call], batch: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Images per second of each call, in rounds in which every one has its turn."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(-1, rounds):
         for name, call in calls.items():
-            start = time.process_time()
-            for k in range(4):
-                made = call(4 * max(0, number) + k)
+            start = clock()
+            for k in range(BATCHES):
+                made = call(BATCHES * max(0, number) + k)
             made[0, 0, 0, 0].item()  # a GPU has finished
             if number >= 0:
-                found[name].append(4 * batch / (time.process_time() - start))
+                found[name].append(BATCHES * batch / (clock() - start))
     return found
 
 
@@ -128,12 +134,14 @@ def main() -> None:
         read_source(DataSource.from_folder(arguments.data))[0],
         canvas_of(arguments.size),
     )
+    on_cpu = arguments.device.type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
     print(f"images/s of one CPU core at {arguments.size} x {arguments.size}, median (range)")
     for name, augment in RECIPES.items():
         calls = {"ours": ours(split, augment, canvas, arguments.batch, arguments.device)}
-        if arguments.device.type == "cpu":
+        if on_cpu:
             calls = {"torchvision": theirs(split, augment, canvas, arguments.batch)} | calls
-        found = rates(calls, arguments.batch, arguments.rounds)
+        found = rates(calls, arguments.batch, arguments.rounds, clock)
         shown = [
             f"{who} {statistics.median(r):.0f} ({min(r):.0f} to {max(r):.0f})"
             for who, r in found.items()

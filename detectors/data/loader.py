@@ -43,8 +43,7 @@ class TrainingLoader:
     Args:
         workers: threads that draw samples, read images and cut out of them what is needed, some
             batches ahead; with none, it is done when a batch is asked for. They live as long as
-            the loader: images are decoded and cut outside of Python's lock, and what a source of
-            pixels keeps is kept for all epochs.
+            the loader, as does what a source of pixels keeps.
         pixels: the source of the images; None decodes their files.
         device: where the pixels of batches are made, and lie.
     """

@@ -76,20 +76,6 @@ class Axis(NamedTuple):
     def is_seen(self) -> bool:
         return self.high - self.low > _ROUNDING and self.last > self.first
 
-    def taps(self) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels that each pixel of the output takes, counted from `first`, and their weights:
-        [P, K] each, for the pixels that the ends touch."""
-        start, stop = _whole(self.low, self.high)
-        covered, middle = _cover(self.low, self.high, start, stop)
-        place = (middle - self.shift) / self.scale
-        radius = max(1.0, 1 / abs(self.scale))
-        begin = np.floor(place - radius + 0.5)
-        taps = begin[:, None] + np.arange(math.ceil(2 * radius))
-        weights = np.maximum(0, 1 - np.abs(taps + (0.5 - place)[:, None]) / radius)
-        weights[(taps < self.first) | (taps >= self.last)] = 0
-        weights *= (covered / weights.sum(1))[:, None]
-        return (taps.clip(self.first, self.last - 1) - self.first).astype(int), weights
-
 
 @dataclass(frozen=True)
 class Turn:
@@ -274,15 +260,15 @@ def _stack(images: tuple[int, ...], pieces: Sequence[Piece], pinned: bool) -> St
     x1, y1, x2, y2 = window
     rows, begins = _rows(pieces, pinned)
     weights = [piece.opacity for piece in pieces]
-    down = _joined_taps([piece.axes[0] for piece in pieces], (y1, y2), begins, weights)
+    down = _taps([piece.axes[0] for piece in pieces], (y1, y2), begins, weights)
     ones, columns = [1.0] * len(pieces), rows.shape[2] * np.arange(len(pieces))
-    across = _joined_taps([piece.axes[1] for piece in pieces], (x1, x2), columns, ones)
+    across = _taps([piece.axes[1] for piece in pieces], (x1, x2), columns, ones)
     turns, region = None, window
     if found := [piece.turn for piece in pieces if piece.turn]:
         region = _around(
             [(*map(math.floor, t.clip[:2]), *map(math.ceil, t.clip[2:])) for t in found]
         )
-        turns = _joined_turns(found, window, region)
+        turns = _turns(found, window, region)
     stack = Stack(images, rows, down, across, window, turns, region)
     return stack
 
@@ -299,39 +285,44 @@ def _rows(pieces: Sequence[Piece], pinned: bool) -> tuple[Tensor, np.ndarray]:
     return rows, ends[:-1]
 
 
-def _joined_taps(
+def _taps(
     axes: Sequence[Axis], ends: tuple[int, int], begins: np.ndarray, factors: Sequence[float]
 ) -> Taps:
     """The taps of all pixels between two ends of the output, for each axis in turn.
 
+    All axes are computed at once: for short arrays, NumPy takes as long for one as for many.
+
     Args:
-        begins: added to the numbers of the pixels that are taken.
+        begins: added to the numbers of the pixels that are taken, which count from `Axis.first`.
         factors: on the weights.
     """
-    found = [axis.taps() for axis in axes]
-    reach = max(taps.shape[1] for taps, _ in found)
-    rows = np.zeros((len(axes), ends[1] - ends[0], reach), np.int64) + begins[:, None, None]
-    weights = np.zeros(rows.shape, np.float32)
-    for k, (axis, (taps, own)) in enumerate(zip(axes, found, strict=True)):
-        start = math.floor(axis.low + _ROUNDING) - ends[0]
-        part = (k, slice(start, start + len(taps)), slice(taps.shape[1]))
-        rows[part] += taps
-        weights[part] = own * factors[k]
-    return Taps(*(torch.from_numpy(made.reshape(-1, reach)) for made in (rows, weights)))
+    scale, shift, low, high, first, last = np.array(axes, float).T[:, :, None]
+    covered, middle = _cover(low, high, *ends)
+    place, radius = (middle - shift) / scale, np.maximum(1, 1 / np.abs(scale))
+    reach = math.ceil(2 * radius.max())
+    taps = np.floor(place - radius + 0.5)[..., None] + np.arange(reach)
+    first, last = first[..., None], last[..., None]
+    weights = np.maximum(0, 1 - np.abs(taps + 0.5 - place[..., None]) / radius[..., None])
+    weights *= (taps >= first) & (taps < last)
+    shares = covered * np.array(factors)[:, None]
+    weights *= (shares / np.maximum(weights.sum(-1), _ROUNDING))[..., None]
+    rows = (taps.clip(first, last - 1) - first).astype(np.int64) + begins[:, None, None]
+    return Taps(
+        torch.from_numpy(rows.reshape(-1, reach)),
+        torch.from_numpy(weights.astype(np.float32).reshape(-1, reach)),
+    )
 
 
-def _joined_turns(
-    turns: Sequence[Turn], window: Region, region: Region
-) -> tuple[Tensor, Tensor, Tensor]:
+def _turns(turns: Sequence[Turn], window: Region, region: Region) -> tuple[Tensor, Tensor, Tensor]:
     """See `Stack.turns`."""
     x1, y1, x2, y2 = region
     sides = np.array([window[2] - window[0], window[3] - window[1]], float)
     # From pixels to -1..1, from edge to edge.
     back = np.stack([turn.back for turn in turns]) * (2 / sides)[:, None]
     back[:, :, 2] -= 1
-    clips = [turn.clip for turn in turns]
-    down = np.stack([_cover(top, bottom, y1, y2)[0] for _, top, _, bottom in clips])[:, :, None]
-    across = np.stack([_cover(left, right, x1, x2)[0] for left, _, right, _ in clips])[:, None]
+    left, top, right, bottom = np.array([turn.clip for turn in turns]).T[:, :, None]
+    down = _cover(top, bottom, y1, y2)[0][:, :, None]
+    across = _cover(left, right, x1, x2)[0][:, None]
     back, down, across = (torch.from_numpy(made).float() for made in (back, down, across))
     return back, down, across
 
@@ -346,9 +337,11 @@ def _around(regions: Sequence[Region]) -> Region:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def _cover(low: float, high: float, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """The shares of the pixels from `start` to `stop` that lie in an interval, and the middles of
-    these shares."""
+def _cover(
+    low: np.ndarray, high: np.ndarray, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The shares of the pixels from `start` to `stop` that lie in intervals [L, 1], and the middles
+    of these shares: [L, stop - start] each."""
     edges = np.arange(start, stop + 1, dtype=float)
     left, right = np.maximum(edges[:-1], low), np.minimum(edges[1:], high)
     return np.maximum(0, right - left), (left + right) / 2

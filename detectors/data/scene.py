@@ -82,14 +82,14 @@ class Layer:
             sorted((factor * self.clip[k] + offset, factor * self.clip[k + 2] + offset))
             for k, (factor, offset) in enumerate(zip(scale, shift, strict=True))
         )
-        return replace(self, matrix=matrix, clip=(left, top, right, bottom))
+        return Layer(self.source, matrix, (left, top, right, bottom), self.opacity)
 
     def clipped(self, to: Rect) -> Layer:
         """The layer without what lies outside a rectangle."""
         x1, y1, x2, y2 = self.clip
         left, top, right, bottom = to
         clip = (max(x1, left), max(y1, top), min(x2, right), min(y2, bottom))
-        return replace(self, clip=clip)
+        return Layer(self.source, self.matrix, clip, self.opacity)
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,13 @@ def evaluation_transform(input_size: InputSize | Canvas) -> Callable[[Tensor], T
 def _crops(size: Size, rng: np.random.Generator) -> np.ndarray:
     """[K, 4], xyxy: at most `TRIALS` crops in whole pixels, of allowed aspect ratios."""
     height, width = size
-    numbers = rng.random((TRIALS, 4))
-    sides = SCALES[0] + (SCALES[1] - SCALES[0]) * numbers[:, :2]
-    wide, high = (width * sides[:, 0]).astype(int), (height * sides[:, 1]).astype(int)
+    wider, higher, across, down = rng.random((4, TRIALS))
+    least, most = SCALES
+    wide = (width * (least + (most - least) * wider)).astype(int)
+    high = (height * (least + (most - least) * higher)).astype(int)
     allowed = (wide > 0) & (RATIOS[0] * high <= wide) & (wide <= RATIOS[1] * high)
-    left, top = (((width, height) - np.stack((wide, high), 1)) * numbers[:, 2:]).astype(int).T
-    return np.stack((left, top, left + wide, top + high), 1)[allowed]
+    left, top = ((width - wide) * across).astype(int), ((height - high) * down).astype(int)
+    return np.array((left, top, left + wide, top + high))[:, allowed].T
 
 
 def _centred(boxes: np.ndarray, crops: np.ndarray) -> np.ndarray:

@@ -60,8 +60,9 @@ GRADIENT_BATCHES = 8
 STATISTICS_BATCHES = 16
 """Training batches for batch-norm statistics of a pruned detector without fine-tuning."""
 
-GPU_LOADERS = 4
-"""Threads that load images for a GPU; on a CPU the training's own thread does."""
+GPU_LOADERS = 2
+"""Threads that load images for a GPU; on a CPU the training's own thread does. What they do besides
+decoding holds Python's lock, so that more of them were slower on an H100."""
 
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
