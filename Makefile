@@ -7,7 +7,7 @@ PACKAGES := searchspace detectors compress launch
 .PHONY: search check test test-slow
 
 search: $(INSTALLED)
-	$(VENV)/bin/sparrow search
+	$(VENV)/bin/sparrow search --space quick
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -177,7 +177,9 @@ class StudyOptions(StudyPlace):
     model_config = ConfigDict(title="Study")
 
     space: Annotated[Text, Option("NAME|FILE")] = Field(
-        default="quick", description="Named space, or a TOML file."
+        default="auto",
+        description="Named space, or a TOML file; by default, one is made for the data, the device "
+        "and the budget.",
     )
 
 

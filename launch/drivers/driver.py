@@ -86,6 +86,10 @@ class Driver(ABC):
         """Whether its trials certainly run and are measured on this machine."""
         return True
 
+    def places(self) -> int:
+        """The trials in parallel that this machine has room for; one by default."""
+        return 1
+
     @abstractmethod
     def on(self, device: str | None) -> Self:
         """This driver for trials on a device; None for a GPU if there is one.

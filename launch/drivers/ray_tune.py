@@ -23,6 +23,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
+import torch
 from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 
@@ -115,6 +116,10 @@ class RayTune(Driver):
         """The number of trials that fit on a node with these resources."""
         fit = have.get("CPU", 0) / self.cpus_per_trial
         return int(min(fit, have.get("GPU", 0) / self._gpus) if self._gpus else fit)
+
+    def places(self) -> int:
+        have = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
+        return max(1, self.on_node(have))
 
     def workers(self) -> int:
         """The number of trials that fit into the cluster."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from detectors.data.health import oddities
 from detectors.data.readers import DataSource
+from detectors.files import write_atomically
 from detectors.own_folder import lock_folder
 from detectors.runtimes import best
 from detectors.timing.energy import energy_counter
@@ -18,9 +19,12 @@ from launch.drivers.choose import make_driver
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
 from launch.figures import ENERGY
+from launch.files import AUTO_SPACE
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.report.published import comparison
+from launch.searches.auto import AUTO, AutoSpace
+from launch.searches.situation import made_for
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
@@ -70,7 +74,8 @@ def search(
     """Search a space on a data set, and write front and report into `out`.
 
     Args:
-        space: a space, the name of one that ships, or a TOML file.
+        space: a space, the name of one that ships, or a TOML file; `auto` makes one for the data,
+            the device and the budget, and writes it to `auto.toml` in `out`.
         data: a folder that one of `detectors.data.readers` recognises, such as COCO's (`train/`,
             `val/`, `annotations/instances_{train,val}.json`), or the explicit paths.
         out: the folder of the study, which must be new or empty.
@@ -111,6 +116,8 @@ def search(
         driver.ready(asked.figures, asked.budget.trial_timeout),
         open_study(out, found.settings, on_end) as study,
     ):
+        if found.made:
+            write_atomically(out / AUTO_SPACE, found.made.text)
         return drive(driver, study, found.data, on_wait)
 
 
@@ -177,6 +184,7 @@ class _Found:
 
     data: TrialData
     settings: StudySettings
+    made: AutoSpace | None
 
 
 def driver_for(settings: SearchSettings) -> Driver:
@@ -194,9 +202,7 @@ def _found(
     say: Say,
 ) -> _Found:
     """All that a search needs is read and checked; see `search` for what it raises."""
-    space = space if isinstance(space, Space) else load_space(space)
-    space = with_teacher(space, asked.start.teacher)
-    space, weights = with_weights(space, asked.start.weights)
+    named = space if isinstance(space, Space) or space == AUTO else load_space(space)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
     read = TrialData.read(
         source,
@@ -206,6 +212,9 @@ def _found(
     )
     check_objects(read, asked.figures)
     check_energy(driver, asked)
+    made = None if isinstance(named, Space) else made_for(read, asked, driver, say)
+    space = with_teacher(made.load() if made else named, asked.start.teacher)
+    space, weights = with_weights(space, asked.start.weights)
     teachers = detector_folders(space)
     check_named_detectors(space, teachers, read.classes)
     space = space.fix(NUM_CLASSES, read.train.num_classes)
@@ -236,7 +245,7 @@ def _found(
         ladder=tuple(dict.fromkeys(asked.start.ladder)),
         **_stopping(asked, space),
     )
-    return _Found(read, settings)
+    return _Found(read, settings, made)
 
 
 def check_energy(driver: Driver, asked: SearchSettings) -> None:

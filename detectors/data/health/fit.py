@@ -101,12 +101,11 @@ def best_iou(
         cells = np.array((level.width, level.height))
         nearest = (np.clip(np.floor(centres / step), 0, cells - 1) + 0.5) * step
         offset = np.abs(nearest - centres)
-        for shape in _shapes(prior):
-            shape = np.minimum(shape, size[::-1])
-            shared = np.minimum(np.minimum(sides, shape), (sides + shape) / 2 - offset)
-            shared = np.maximum(shared, 0).prod(1)
-            whole = sides.prod(1) + shape.prod() - shared
-            best = np.maximum(best, shared / np.maximum(whole, 1e-12))
+        shapes = np.minimum(_shapes(prior), size[::-1])[:, None]
+        shared = np.minimum(np.minimum(sides, shapes), (sides + shapes) / 2 - offset)
+        shared = np.maximum(shared, 0).prod(2)
+        whole = sides.prod(1) + shapes.prod(2) - shared
+        best = np.maximum(best, (shared / np.maximum(whole, 1e-12)).max(0))
     return best
 
 
@@ -172,13 +171,13 @@ def clusters(sides: np.ndarray, count: int) -> tuple[tuple[float, float], ...]:
     return tuple((float(w), float(h)) for w, h in middles)
 
 
-def _shapes(prior: LevelPriors) -> list[np.ndarray]:
-    """Width and height of the boxes of a cell; see `LevelPriors`."""
+def _shapes(prior: LevelPriors) -> np.ndarray:
+    """[S, 2], width and height of the boxes of a cell; see `LevelPriors`."""
     small, middle = prior.min_size, float(np.sqrt(prior.min_size * prior.max_size))
     roots = [float(np.sqrt(ratio)) for ratio in prior.ratios]
     pairs = [(small * root, small / root) for root in roots]
     both = [shape for w, h in pairs for shape in ((w, h), (h, w))]
-    return [np.array(shape) for shape in ((small, small), (middle, middle), *both)]
+    return np.array([(small, small), (middle, middle), *both])
 
 
 def _sides(corners: np.ndarray) -> np.ndarray:

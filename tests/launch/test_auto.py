@@ -1,0 +1,195 @@
+"""A space made for data, device and budget: what it holds, says and stores."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detectors.data.dataset import Dataset
+from detectors.weights.published import WeightsUnavailable
+from launch.drivers.choose import make_driver
+from launch.drivers.local import LocalDriver
+from launch.searches import resume, search
+from launch.searches.auto import AutoSpace, Situation, make_space
+from launch.searches.situation import situation_of
+from launch.study.search_settings import SearchSettings
+from launch.study.settings import read_settings
+from searchspace import TrialConfig, load_space
+from searchspace.domains import Choice, Fixed
+from searchspace.given import restored
+from tests.splits import split_of
+
+HOURS = 3600.0
+
+
+def split(side: float, size: tuple[int, int] = (640, 480), images: int = 200) -> Dataset:
+    """Images of a width and height with two objects of about this side in pixels."""
+    rng = np.random.default_rng(0)
+    objects = []
+    for _ in range(images):
+        sides = rng.uniform(0.9, 1.4, (2, 2)) * side
+        low = rng.uniform(0, 1, (2, 2)) * (np.array(size) - sides)
+        corners = np.concatenate((low, low + sides), 1).tolist()
+        objects.append([(k + 1, tuple(box)) for k, box in enumerate(corners)])
+    return split_of(objects, size=size)
+
+
+def made(
+    data: Dataset, seconds_per_image: float = 0.02, asked: list[Any] | None = None, **more: Any
+) -> AutoSpace:
+    """The space for data on a device of this speed; `asked` collects what was measured."""
+
+    def speed(config: TrialConfig, batch: int) -> float:
+        if asked is not None:
+            asked.append((config, batch))
+        return seconds_per_image * config.detector.size[0] ** 2 / 160**2
+
+    given = {"device": "cpu", "seconds": 2 * HOURS, "trials": 20, "val_images": 100}
+    return make_space(data, Situation(**given | {"weights": "no weights here"} | more), speed)
+
+
+def domains(space: AutoSpace) -> dict[str, Any]:
+    """What each field may be."""
+    found = {}
+    for path, domain in space.load().fields():
+        match domain:
+            case Choice(options):
+                found[path] = options
+            case Fixed(value):
+                found[path] = value
+    return found
+
+
+class Idle(LocalDriver):
+    """Runs no trial."""
+
+    def run(self, *given: Any) -> None:
+        return None
+
+
+SIZE, STRIDES = "detector.input_size", "detector.backbone.mobilenet_v1.eliminated_strides"
+CELLS = "detector.head.multibox.priors.scaled.cells"
+FINETUNING = "compress.pruning.importance.finetune_epochs"
+
+
+def test_objects_can_be_learned_at_every_input_size() -> None:
+    for side in (10, 20, 60):
+        space = made(split(side), seconds_per_image=0.001)
+        sizes = domains(space)[SIZE]
+        assert min(sizes) * 0.9 * side / 640 > 5
+        assert space.warnings == ()
+    large, small = domains(made(split(300))), domains(made(split(12), seconds_per_image=0.001))
+    assert max(large[SIZE]) < min(small[SIZE])
+    assert large[STRIDES] == ()
+    assert len(small[STRIDES]) >= 4
+
+
+def test_specks_in_large_images_are_said_to_need_tiles() -> None:
+    space = made(split(3, (4000, 3000), images=40))
+    assert "cut the images into tiles" in space.warnings[0]
+    assert f"# Warning: {space.warnings[0]}" in space.text
+
+
+def test_images_are_hardly_enlarged() -> None:
+    assert max(domains(made(split(9, (200, 150)), seconds_per_image=1e-4))[SIZE]) <= 250
+
+
+def test_priors_that_fit_stand_beside_the_papers() -> None:
+    found = domains(made(split(100, images=60)))
+    assert {1.25, 2.0, 2.8} <= set(found[CELLS])
+    assert (2.0, 3.0) in found["detector.head.multibox.priors.scaled.ratios"]
+
+
+def test_more_time_gives_more_epochs_and_larger_inputs() -> None:
+    data = split(24)
+    short, long = (domains(made(data, seconds=h * HOURS)) for h in (0.6, 20))
+    assert long["train.epochs"] > short["train.epochs"]
+    assert np.max(long[SIZE]) > np.max(short[SIZE])
+    assert long["train.augment.crop"] > short["train.augment.crop"] or short["train.epochs"] > 8
+    for found in (short, long):
+        assert found[FINETUNING] == pytest.approx(found["train.epochs"] / 2, abs=1)
+
+
+def test_the_epochs_fit_into_the_budget() -> None:
+    asked: list[Any] = []
+    found = domains(made(split(24), asked=asked, seconds=4 * HOURS))
+    [(config, batch)] = asked
+    assert batch == 8
+    assert config.detector.size[0] in np.atleast_1d(found[SIZE])
+    pixels = np.mean([size**2 for size in np.atleast_1d(found[SIZE])])
+    # With a further image of copy-paste for every second one.
+    epoch = 200 * 1.5 * 0.02 * pixels / 160**2
+    spent = 20 * (found["train.epochs"] + found[FINETUNING]) * epoch
+    assert 0.5 * 4 * HOURS < spent < 1.1 * 4 * HOURS
+
+
+def test_a_budget_that_is_too_small_is_said_with_what_would_do() -> None:
+    space = made(split(24), seconds=60.0)
+    assert len(space.warnings) == 1
+    assert "too small for anything useful: 8 trials of" in space.warnings[0]
+    assert "and there are 0.017" in space.warnings[0]
+    assert space.load().baseline().train.epochs == 2
+
+
+def test_the_same_speed_gives_the_same_space() -> None:
+    assert made(split(24)) == made(split(24))
+
+
+def test_weights_and_device_decide_what_is_narrowed() -> None:
+    data, extends = split(24), lambda space: tomllib.loads(space.text)["extends"]
+    assert extends(made(data, 1e-4)) == "quick"
+    assert extends(made(data, 1e-4, weights="")) == "mobile"
+    # No time for the long trainings that larger networks need.
+    assert extends(made(data, 0.05, weights="")) == "quick"
+    assert extends(made(data, 1e-5, weights="", device="cuda", seconds=20 * HOURS)) == "papers"
+    assert extends(made(data, 0.05, weights="", only_published=True)) == "mobile"
+    assert "no weights here" in made(data).reasons
+
+
+def test_every_made_space_has_a_baseline_and_papers_systems() -> None:
+    for more in ({}, {"weights": ""}, {"weights": "", "device": "cuda", "seconds": 20 * HOURS}):
+        space = made(split(12), 1e-5, **more).load()
+        assert space.name == "auto"
+        assert space.holds(space.baseline())
+        assert space.papers()
+
+
+def test_the_situation_follows_from_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: Any) -> None:
+        raise WeightsUnavailable("no network")
+
+    monkeypatch.setattr("launch.searches.situation.make_sure", refuse)
+    val, local = split(10, images=3), make_driver("local").on("cpu")
+    asked = SearchSettings.of(device="cpu", minutes=30, device_hours=4, trials=9)
+    found = situation_of(asked, local, val)
+    assert (found.device, found.seconds, found.trials, found.val_images) == ("cpu", 1800, 9, 3)
+    assert "cannot be downloaded" in found.weights
+    free = situation_of(SearchSettings.of(device="cpu", weights="none"), local, val)
+    assert (free.seconds, free.weights, free.only_published) == (None, "", False)
+
+
+def test_a_search_makes_stores_and_keeps_its_space(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.searches.situation.speed_of", lambda *given: lambda c, b: 10.0)
+    said: list[str] = []
+    options = {"minutes": 2, "weights": "none", "driver": Idle()}
+    out = tmp_path / "study"
+    search("auto", shapes_folder, out, device="cpu", on_known=said.append, **options)
+    file = out / "auto.toml"
+    assert any(words.startswith("space auto: input sizes") for words in said)
+    assert any("too small for anything useful" in words for words in said)
+    assert file.read_text(encoding="utf-8").startswith("# Made for the data")
+    stored = read_settings(out).space
+    assert stored["name"] == "auto"
+    assert restored(stored).baseline().epochs == (2, 1)
+    # The file is a space as any other; what is resumed is the stored one.
+    edited = load_space(file).fix("detector.num_classes", 4)
+    assert edited.baseline().detector == restored(stored).baseline().detector
+    file.unlink()
+    resume(out, driver=Idle())
+    assert read_settings(out).space == stored
