@@ -41,6 +41,9 @@ class Inputs(Options):
     space: Annotated[Text | None, Option("NAME|FILE")] = Field(
         default=None, description="Space at whose input sizes objects are measured."
     )
+    val_share: Annotated[float | None, Option("SHARE")] = Field(
+        default=None, gt=0, lt=1, description="Share of the images that is held out for validation."
+    )
     out: Annotated[OutFile, Option("FILE")] = Field(
         default=Path("data_report.html"), description="HTML page to write."
     )
@@ -68,11 +71,11 @@ def report_command(
     as_json: PrintJson = False,
 ) -> None:
     if inputs.space is not None and inputs.input_size is not None:
-        raise typer.BadParameter("a space has its own input sizes; give one of the two",
-                                 param_hint="--input-size")  # fmt: skip
-    read = TrialData.read(
-        DataSource.from_folder(folder), drop_leaks=data.drop_leaks, **data.reading
-    )
+        raise typer.BadParameter(
+            "a space has its own input sizes; give one of the two", param_hint="--input-size"
+        )
+    source = DataSource.from_folder(folder, inputs.val_share)
+    read = TrialData.read(source, drop_leaks=data.drop_leaks, **data.reading)
     health = inputs.health(read)
     title = f"Health of the data in {folder.resolve().name}"
     inputs.out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from detectors.data.dataset import Dataset
 from detectors.weights.published import WeightsUnavailable
@@ -15,9 +16,10 @@ from launch.drivers.choose import make_driver
 from launch.drivers.local import LocalDriver
 from launch.searches import resume, search
 from launch.searches.auto import AutoSpace, Situation, make_space
-from launch.searches.situation import situation_of
+from launch.searches.situation import situation_of, speed_of
 from launch.study.search_settings import SearchSettings
 from launch.study.settings import read_settings
+from launch.trial.data import TrialData
 from searchspace import TrialConfig, load_space
 from searchspace.domains import Choice, Fixed
 from searchspace.given import restored
@@ -193,3 +195,8 @@ def test_a_search_makes_stores_and_keeps_its_space(
     file.unlink()
     resume(out, driver=Idle())
     assert read_settings(out).space == stored
+
+
+def test_the_speed_of_a_training_is_measured(shapes: TrialData, tiny: TrialConfig) -> None:
+    seconds = speed_of(shapes.train, torch.device("cpu"), 1)(tiny, 4)
+    assert 1e-5 < seconds < 2
