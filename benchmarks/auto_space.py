@@ -1,11 +1,11 @@
-"""The space made for the data compared with named ones, at equal device time and over several seeds::
+"""The space made for the data compared with named ones, at equal device time::
 
     python -m benchmarks.auto_space --data FOLDER [--device-hours 2] [--seeds 3] [--out runs/auto]
 
 Searches `auto`, `quick` and `mobile` for as many device-hours each, and prints the hypervolume of
-their fronts over AP_small and FPS: median and range over the seeds. A search that exists already is
-only read, so an interrupted benchmark goes on when it is called again. In full it takes device-hours
-times seeds times three.
+their fronts over AP_small and FPS: median and range over the seeds. A search that has ended is only
+read, so an interrupted benchmark goes on when it is called again. In full it takes device-hours times
+seeds times three.
 """
 
 from __future__ import annotations
