@@ -4,8 +4,8 @@
 
 Searches `auto`, `quick` and `mobile` for as many device-hours each, and prints the hypervolume of
 their fronts over AP_small and FPS: median and range over the seeds. A search that has ended is only
-read, so an interrupted benchmark goes on when it is called again. In full it takes device-hours times
-seeds times three.
+read, so an interrupted benchmark goes on when it is called again. In full it takes three times
+device-hours times seeds.
 """
 
 from __future__ import annotations

@@ -107,7 +107,9 @@ def _checked(
     both = TrialData(train, val)
     say(found_in_words(found, both))
     check_objects(both)
-    return [(found.train, train), (found.val, val)], oddities(data_health(train, val))
+    return [(found.train, train), (found.val, val)], oddities(
+        data_health(train, val, detections=both.detections)
+    )
 
 
 def _findings(problems: Iterable[Problem], warnings: Iterable[Problem]) -> dict[str, Any]:

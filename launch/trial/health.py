@@ -28,9 +28,8 @@ def health_of_space(data: TrialData, space: Space) -> Health:
 
 
 def _health(data: TrialData, config: TrialConfig, canvases: tuple[Canvas, ...]) -> Health:
-    detector = config.detector
-    kept = detector.head.postprocess.detections
-    return data_health(data.train, data.val, canvases, detector, kept)
+    kept = config.with_detections(data.detections).detector.head.postprocess.detections
+    return data_health(data.train, data.val, canvases, config.detector, kept)
 
 
 def warnings_of(odd: Iterable[str]) -> tuple[str, ...]:
