@@ -10,7 +10,7 @@ from detectors.data.areas import area_of, checked_areas
 from detectors.data.entries import AnnotationEntry, CategoryEntry, Key
 from detectors.data.image_table import Images
 from detectors.data.records import Annotation, Box, ImageRecord
-from detectors.data.segmentation import Segmentation, misfit
+from detectors.data.segmentation import Segmentation, enclosed, misfit
 from detectors.data.tables import Table, taken
 from detectors.data.validation import Findings, shown
 
@@ -89,14 +89,14 @@ def _held(
     broken = entry.image_id in images.table.broken or entry.category_id in categories.broken
     if not entry.ok or broken or image is None or box is None:
         return None
-    mask = _mask(entry, image)
+    mask, covered = _mask(entry, image)
     category = None if region else categories.numbers.get(entry.category_id)
     return Annotation(
         id=number,
         image_id=image.id,
         category_id=category,
         box=box,
-        area=area_of(entry, box, mask),
+        area=area_of(entry, box, covered),
         iscrowd=entry.iscrowd or region,
         segmentation=mask,
         difficult=entry.difficult,
@@ -146,12 +146,14 @@ def _clipped(entry: AnnotationEntry, box: Box, image: ImageRecord) -> Box | None
     return left, top, right, bottom
 
 
-def _mask(entry: AnnotationEntry, image: ImageRecord) -> Segmentation | None:
-    """The mask of an entry, if it is one of the image."""
-    if entry.segmentation is None:
-        return None
-    flaw = misfit(entry.segmentation, image.width, image.height)
-    if flaw is None:
-        return entry.segmentation
-    entry.spare("segmentation", flaw)
-    return None
+def _mask(entry: AnnotationEntry, image: ImageRecord) -> tuple[Segmentation | None, float | None]:
+    """The mask of an entry and the pixels that it covers, if it is one of the image."""
+    mask = entry.segmentation
+    if mask is None:
+        return None, None
+    flaw = misfit(mask, image.width, image.height)
+    covered = None if flaw else enclosed(mask)
+    if covered:
+        return mask, covered
+    entry.spare("segmentation", flaw or "segmentation encloses nothing")
+    return None, None

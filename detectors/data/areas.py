@@ -9,7 +9,6 @@ import numpy as np
 
 from detectors.data.entries import AnnotationEntry
 from detectors.data.records import Annotation, Box
-from detectors.data.segmentation import Segmentation, enclosed
 from detectors.data.validation import Findings
 
 LEAST = 3
@@ -20,10 +19,13 @@ LARGEST_SHARE = 0.45
 half, and ellipses 0.785."""
 
 
-def area_of(entry: AnnotationEntry, box: Box, mask: Segmentation | None) -> float:
+def area_of(entry: AnnotationEntry, box: Box, covered: float | None) -> float:
     """The area of an object in pixels: as stated if that can be right, or else that of its mask, or
-    of its box, with a warning."""
-    covered = None if mask is None else enclosed(mask)
+    of its box, with a warning.
+
+    Args:
+        covered: the area of its mask, if it has one.
+    """
     width, height = box[2] - box[0], box[3] - box[1]
     own = covered or width * height
     if entry.area is None or _can_be(entry.area, width, height, covered):

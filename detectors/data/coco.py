@@ -131,6 +131,10 @@ def read_entry(
     for key in USUAL[section]:
         if value.get(key) is None:
             entry.lacks(key)
+    attributes = value.get("attributes")
+    if isinstance(attributes, dict) and attributes.get("rotation"):
+        what = f"attributes.rotation is {shown(attributes['rotation'])}"
+        entry.warn(what, "it is not used: boxes are taken upright, as they stand", "rotation")
     return entry
 
 

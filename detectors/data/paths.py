@@ -186,6 +186,7 @@ def _renamed(name: str, other: str) -> tuple[str, str, str]:
         return what, f"strip {shown(prefix)} from the names", "a prefix"
     if other.endswith(f"/{name}"):
         return what, "write the folder before the name", "a folder below"
-    same = _folded(name) == _folded(other)
-    cause = "case or Unicode form" if same else "a path of another machine"
-    return what, f"write the name as it is on disk; it differs in {cause}", cause
+    if _folded(name) == _folded(other):
+        fix = "write the name as it is on disk; it differs in case or Unicode form"
+        return what, fix, "case or Unicode form"
+    return what, "write the name as it is on disk", "a path of another machine"
