@@ -90,15 +90,15 @@ def read_lists(file: Path, findings: Findings, sections: Sequence[str] = SECTION
     Raises:
         DataError: as `read_document`.
     """
-    text = _text(file)
     before = deepcopy(findings)
     try:
-        entries = _typed(file, JsonLists(text).elements(sections), findings)
+        with file.open(encoding="utf-8-sig") as handle:
+            entries = _typed(file, JsonLists(handle).elements(sections), findings)
         if not (entries.images and entries.categories):
             raise Irregular("an empty list")
-    except Irregular:
+    except (Irregular, OSError, UnicodeDecodeError):  # UTF-16, or something to be said
         findings.restore(before)
-        document = _document(file, text, sections)
+        document = read_document(file, sections)
         values = ((section, value) for section in sections for value in document[section])
         return _typed(file, values, findings)
     return entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -14,11 +14,16 @@ class Irregular(ValueError):
     """A text that is not a JSON object with each of the lists once."""
 
 
-class JsonLists:
-    """A text that is read from its start, one JSON value after the other."""
+CHUNK = 2**22
+"""Characters that are read at a time."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+
+class JsonLists:
+    """A file that is read from its start, one JSON value after the other."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._text = ""
         self._at = 0
         self._decode = json.JSONDecoder().raw_decode
 
@@ -41,11 +46,12 @@ class JsonLists:
                 missing.remove(name)
                 for element in self._items("[", "]"):
                     yield name, element
-            self._skip()
+            if self._next() != "":
+                raise Irregular("something follows")
         except (IndexError, KeyError, RecursionError, ValueError) as error:
             raise Irregular(str(error)) from None
-        if missing or self._at != len(self._text):
-            raise Irregular("a list is missing, or something follows")
+        if missing:
+            raise Irregular("a list is missing")
 
     def _items(self, start: str, end: str) -> Iterator[Any]:
         """What stands between brackets and commas; of an object, each key."""
@@ -61,18 +67,34 @@ class JsonLists:
             self._take(",")
 
     def _value(self) -> Any:
-        self._skip()
-        value, self._at = self._decode(self._text, self._at)
-        return value
+        self._next()
+        while True:
+            try:
+                value, end = self._decode(self._text, self._at)
+            except ValueError:
+                if not self._more():
+                    raise
+                continue
+            if end < len(self._text) or not self._more():  # else, a number may go on
+                self._at = end
+                return value
 
     def _take(self, mark: str) -> None:
         if self._next() != mark:
-            raise Irregular(f"no {mark!r} at {self._at}")
+            raise Irregular(f"no {mark!r}")
         self._at += 1
 
     def _next(self) -> str:
-        self._skip()
-        return self._text[self._at]
+        """The next character that is no space; "" at the end."""
+        while True:
+            self._at = _SPACE.match(self._text, self._at).end()
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
 
-    def _skip(self) -> None:
-        self._at = _SPACE.match(self._text, self._at).end()
+    def _more(self) -> bool:
+        """Read on, and forget what has been used; False at the end of the file."""
+        # Twice as much each time: a value that is longer than a chunk is parsed anew after each.
+        read = self._file.read(max(CHUNK, len(self._text) - self._at))
+        self._text = self._text[self._at :] + read
+        self._at = 0
+        return bool(read)
