@@ -126,7 +126,8 @@ def read_entry(
         findings.reject(file, label, found, "remove it or write it as {...}")
         return None
     if "id" in value:
-        label += f" id {shown(value['id'])}"
+        key = value["id"]
+        label += f" id {key if type(key) is int and abs(key) < 2**64 else shown(key)}"
     entry = MODELS[section].of(file, label, value, findings)
     for key in USUAL[section]:
         if value.get(key) is None:

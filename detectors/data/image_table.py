@@ -19,6 +19,10 @@ Inspect = Callable[[Path], ImageFacts]
 """Reads an image file to its end; raises `ImageError` or `OSError`."""
 
 
+AT_ONCE = 1024
+"""Images that are handed to the threads at a time."""
+
+
 @dataclass
 class Images:
     """The images of a split.
@@ -49,10 +53,13 @@ def read_images(
         key: paths[id(entry)] for key, entry in images.table.entries.items() if id(entry) in paths
     }
     # Pillow and hashlib release the interpreter lock, so threads use all cores.
+    pairs = list(chosen.items())
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        facts = pool.map(lambda path: _inspected(inspect, path), chosen.values())
-        for (key, path), found in zip(chosen.items(), facts, strict=True):
-            _compare(images, key, path, found, folder.folder)
+        for start in range(0, len(pairs), AT_ONCE):  # facts and futures of all would add up
+            part = pairs[start : start + AT_ONCE]
+            facts = pool.map(lambda pair: _inspected(inspect, pair[1]), part)
+            for (key, path), found in zip(part, facts, strict=True):
+                _compare(images, key, path, found, folder.folder)
     return images
 
 

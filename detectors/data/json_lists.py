@@ -7,14 +7,18 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, TextIO
 
+from pydantic_core import from_json
+
 _SPACE = re.compile(r"[ \t\n\r]*")
+_AFTER = " \t\n\r,:]}"
+"""What may follow after a value."""
 
 
 class Irregular(ValueError):
     """A text that is not a JSON object with each of the lists once."""
 
 
-CHUNK = 2**22
+CHUNK = 2**20
 """Characters that are read at a time."""
 
 
@@ -25,12 +29,13 @@ class JsonLists:
         self._file = file
         self._text = ""
         self._at = 0
+        self._at_once = True
         self._decode = json.JSONDecoder().raw_decode
 
     def elements(self, names: Collection[str]) -> Iterator[tuple[str, Any]]:
         """The elements of the lists with these names, each after the name of its list.
 
-        Only one element at a time exists as Python objects: those of an annotation file of COCO's
+        Only few elements at a time exist as Python objects: those of an annotation file of COCO's
         size take gigabytes together.
 
         Raises:
@@ -46,6 +51,8 @@ class JsonLists:
                 missing.remove(name)
                 for element in self._items("[", "]"):
                     yield name, element
+                    for further in self._further():
+                        yield name, further
             if self._next() != "":
                 raise Irregular("something follows")
         except (IndexError, KeyError, RecursionError, ValueError) as error:
@@ -66,6 +73,21 @@ class JsonLists:
                 return
             self._take(",")
 
+    def _further(self) -> list[Any]:
+        """The elements that follow after a comma, as many as what was read has whole: the faster
+        parser takes them at once, in half the time. None if it does not, as at the end of a list;
+        then they are parsed one by one until more is read."""
+        end = self._text.rfind("},", self._at) + 1
+        if not self._at_once or end <= self._at or self._text[self._at] != ",":
+            return []
+        try:  # What ends inside an element or a text is not JSON.
+            found = from_json(f"[{self._text[self._at + 1 : end]}]")
+        except ValueError:
+            self._at_once = False
+            return []
+        self._at = end
+        return found
+
     def _value(self) -> Any:
         self._next()
         while True:
@@ -75,7 +97,8 @@ class JsonLists:
                 if not self._more():
                     raise
                 continue
-            if end < len(self._text) or not self._more():  # else, a number may go on
+            after = self._text[end : end + 1]
+            if (after and after in _AFTER) or not self._more():  # else, a number may go on
                 self._at = end
                 return value
 
@@ -97,4 +120,5 @@ class JsonLists:
         read = self._file.read(max(CHUNK, len(self._text) - self._at))
         self._text = self._text[self._at :] + read
         self._at = 0
+        self._at_once = True
         return bool(read)
