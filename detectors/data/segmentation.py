@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from math import fsum
 from operator import mul
 from typing import Any
 
@@ -80,7 +79,10 @@ def misfit(mask: Segmentation, width: int, height: int) -> str | None:
         if mask["size"] == [height, width]:
             return None
         return f"segmentation has size {mask['size']}, but the image [{height}, {width}]"
+    near = min(width, height)
     for index, points in enumerate(mask):
+        if min(points) >= -near and max(points) <= 2 * near:
+            continue  # Most are, and their coordinates need not be told apart.
         xs, ys = points[0::2], points[1::2]
         if min(xs) < -width or max(xs) > 2 * width or min(ys) < -height or max(ys) > 2 * height:
             return (
@@ -101,7 +103,7 @@ def _shoelace(points: Polygon) -> float:
     """The area of a polygon, by the shoelace formula."""
     xs, ys = points[0::2], points[1::2]
     after_x, after_y = xs[1:] + xs[:1], ys[1:] + ys[:1]
-    return abs(fsum(map(mul, xs, after_y)) - fsum(map(mul, ys, after_x))) / 2
+    return abs(sum(map(mul, xs, after_y)) - sum(map(mul, ys, after_x))) / 2
 
 
 def _runs(counts: object) -> list[int] | None:
