@@ -209,16 +209,16 @@ def coco_metrics(
         for label, category in enumerate(split.categories)
     }
     mean = mean_precision(tuple(voc.values()))
-    return Metrics(
-        **coco_figures(tables),
-        voc_map=mean.area,
-        voc_map_07=mean.points,
-        by_size=by_size(split, results),
-        small_objects=_small_objects(split),
-        classes=classes,
-        max_detections=most,
-        intervals=_intervals(split, results, most) if bounded else {},
-    )
+    others = {
+        "voc_map": mean.area,
+        "voc_map_07": mean.points,
+        "by_size": by_size(split, results),
+        "small_objects": _small_objects(split),
+        "classes": classes,
+        "max_detections": most,
+        "intervals": _intervals(split, results, most) if bounded else {},
+    }
+    return Metrics.model_validate({**coco_figures(tables), **others})
 
 
 def _intervals(split: Dataset, results: Results, most: int) -> dict[str, Interval]:

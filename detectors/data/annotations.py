@@ -90,7 +90,8 @@ def _held(
     if not entry.ok or broken or image is None or box is None:
         return None
     mask, covered = _mask(entry, image)
-    category = None if region else categories.numbers.get(entry.category_id)
+    key = None if region else entry.category_id
+    category = None if key is None else categories.numbers.get(key)
     return Annotation(
         id=number,
         image_id=image.id,

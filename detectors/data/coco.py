@@ -60,7 +60,7 @@ def _source(root: Path, files: Files) -> DataSource:
     train = files.member("train") or files.member("") or _other(files, "train")
     val = files.member("val") or _other(files, "val")
     splits = (Split(split_images(root, file), file, Coco.name) for file in (train, val))
-    return DataSource(*splits, files.layout)
+    return DataSource.of(splits, files.layout)
 
 
 def _other(files: Files, split: str) -> Path:

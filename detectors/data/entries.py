@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Self, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -38,7 +38,7 @@ Key = int | str
 
 STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
-FLAGS = {
+FLAGS: dict[object, bool] = {
     0: False, 1: True, None: False,
     "": False, "0": False, "1": True, "no": False, "yes": True, "false": False, "true": True,
 }  # fmt: skip
@@ -112,11 +112,14 @@ class Says:
 
 _Text = Annotated[str, AfterValidator(_text)]
 Text = Annotated[_Text, Says("write a non-empty string of valid Unicode")]
-_Id = (
-    Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-    | Annotated[_Text, AfterValidator(_number)]
-    | Annotated[float, Field(ge=0, lt=MAX_INTEGER), AfterValidator(_whole)]
-)
+if TYPE_CHECKING:
+    _Id = Key  # a float is read, but becomes an integer or a text
+else:
+    _Id = (
+        Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+        | Annotated[_Text, AfterValidator(_number)]
+        | Annotated[float, Field(ge=0, lt=MAX_INTEGER), AfterValidator(_whole)]
+    )
 _ID = Says(f"use an integer from 0 to {MAX_INTEGER}, or a text")
 Id = Annotated[_Id, _ID]
 Flag = Annotated[bool, BeforeValidator(_flag), Says("write an integer from 0 to 1")]
@@ -163,6 +166,7 @@ class Entry:
     def of(cls, file: Path, label: str, found: Mapping[str, object], findings: Findings) -> Self:
         """The entry of the fields that a reader found; keys that it has no field for are unused."""
         try:
+            # pyrefly: ignore[bad-argument-type] (the model checks what it is given)
             return cls(file=file, label=label, findings=findings, **found)
         except (ValidationError, TypeError):  # TypeError: a key that is called like the place
             return cls._by_field(file, label, found, findings)
@@ -224,6 +228,7 @@ class Entry:
 def _readers(cls: type[Entry]) -> dict[str, tuple[TypeAdapter, object, Says]]:
     """Each field of an entry beside its place, with its type, its default, and what is said."""
     hints = get_type_hints(cls, include_extras=True)
+    # pyrefly: ignore[missing-attribute] (pydantic adds it to its data classes)
     marks = {name: field.metadata for name, field in cls.__pydantic_fields__.items()}
     return {
         item.name: (

@@ -117,7 +117,7 @@ def _compare(
     table, number = images.table, images.table.numbers[key]
     entry = table.entries[key]
     stated = (entry.width, entry.height)
-    size: tuple[int | None, int | None] | None = stated
+    width, height = stated
     if isinstance(found, ImageError):
         fix = "replace it by an intact image, or remove the entry and its annotations"
         table.reject(key, str(found), fix, str(found).replace(repr(str(path)), "").split("(")[0])
@@ -126,13 +126,13 @@ def _compare(
         images.files[number] = ImageFile(name, found.bytes, found.sha256, found.look)
         size = found.size_as(stated)
         if size is None:
-            width, height = found.displayed
+            sides = "width {} and height {}".format(*found.displayed)
             what = f"{str(path)!r} {size_mismatch(stated, found.stored, found.displayed)}"
-            fix = f"write width {width} and height {height}, and check the boxes against the image"
+            fix = f"write {sides}, and check the boxes against the image"
             table.reject(key, what, fix, "another size than stated")
-            size = stated
+        else:
+            width, height = size
         for note in found.notes:
             entry.warn(f"{str(path)!r} {note}", "", note.split("(")[0])
-    width, height = size
     if width is not None and height is not None:
         images.records[key] = ImageRecord(number, path, width, height)

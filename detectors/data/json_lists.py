@@ -110,7 +110,8 @@ class JsonLists:
     def _next(self) -> str:
         """The next character that is no space; "" at the end."""
         while True:
-            self._at = _SPACE.match(self._text, self._at).end()
+            space = _SPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
             if self._at < len(self._text) or not self._more():
                 return self._text[self._at : self._at + 1]
 

@@ -21,7 +21,8 @@ from detectors.data.samples import CPU, Drawn, TrainingSet
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import TrainConfig
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ class Mapped:
         first, last = self._layout.offsets[row : row + 2].tolist()
         stored = self._bytes[first:last]
         if not self._checked[row]:
-            if zlib.crc32(stored.numpy()) != self._checksums[row]:
+            if zlib.crc32(stored.numpy().data) != self._checksums[row]:
                 return None
             self._checked[row] = True
         return stored.view(3, *self._layout.sizes[row].tolist())

@@ -265,9 +265,7 @@ def _stack(images: tuple[int, ...], pieces: Sequence[Piece], pinned: bool) -> St
     across = _taps([piece.axes[1] for piece in pieces], (x1, x2), columns, ones)
     turns, region = None, window
     if found := [piece.turn for piece in pieces if piece.turn]:
-        region = _around(
-            [(*map(math.floor, t.clip[:2]), *map(math.ceil, t.clip[2:])) for t in found]
-        )
+        region = _around([_touched(turn.clip) for turn in found])
         turns = _turns(found, window, region)
     stack = Stack(images, rows, down, across, window, turns, region)
     return stack
@@ -330,6 +328,12 @@ def _turns(turns: Sequence[Turn], window: Region, region: Region) -> tuple[Tenso
 def _whole(low: float, high: float) -> tuple[int, int]:
     """The ends of the whole pixels that an interval touches."""
     return math.floor(low + _ROUNDING), math.ceil(high - _ROUNDING)
+
+
+def _touched(clip: tuple[float, float, float, float]) -> Region:
+    """The pixels that a region touches."""
+    x1, y1, x2, y2 = clip
+    return math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)
 
 
 def _around(regions: Sequence[Region]) -> Region:

@@ -91,6 +91,12 @@ class DataSource:
     layout: str = field(default="", compare=False)
 
     @classmethod
+    def of(cls, splits: Iterable[Split], layout: str = "") -> DataSource:
+        """The data of two splits, the training split first."""
+        train, val = splits
+        return cls(train, val, layout)
+
+    @classmethod
     def from_folder(cls, folder: Path | str, val_share: float | None = None) -> DataSource:
         """The data in a folder, or of a file, whose format is that of the one reader that finds
         data there; those in a subfolder where the folder itself has none.
@@ -119,7 +125,7 @@ class DataSource:
     def cut_from(cls, split: Split, val_share: float, layout: str = "") -> DataSource:
         """Both parts of one split, of which `val_share` of the images are held out."""
         parts = (replace(split, cut=Cut(val_share, held_out)) for held_out in (False, True))
-        return cls(*parts, layout)
+        return cls.of(parts, layout)
 
     @property
     def format(self) -> str:

@@ -60,7 +60,7 @@ class Tt100k(Reader):
 
     def source(self, folder: Path) -> DataSource:
         root = _root(folder)
-        return DataSource(*(Split(root / p, _file(root), self.name) for p in ("train", "test")))
+        return DataSource.of(Split(root / p, _file(root), self.name) for p in ("train", "test"))
 
     def entries(self, split: Split, findings: Findings) -> Entries:
         file = split.annotations

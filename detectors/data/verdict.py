@@ -78,7 +78,7 @@ def _same_names(split: Dataset, file: Path) -> list[Problem]:
 
 def _nothing_left(split: Dataset, file: Path, named: Mapping[str, int]) -> list[Problem]:
     """A problem for each list and each class of which leaving out leaves nothing."""
-    names = {category.id: category.name for category in split.categories}
+    names: dict[int | None, str] = {item.id: item.name for item in split.categories}
     kept = Counter(
         names.get(item.category_id) for items in split.annotations.values() for item in items
     )

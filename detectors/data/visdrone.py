@@ -50,7 +50,7 @@ class VisDrone(Reader):
 
     def source(self, folder: Path) -> DataSource:
         parts = (_part(folder, name) for name in ("train", "val"))
-        return DataSource(*(Split(p / "images", p / "annotations", self.name) for p in parts))
+        return DataSource.of(Split(p / "images", p / "annotations", self.name) for p in parts)
 
     def missing(self, split: Split) -> list[Problem]:
         return missing_parts(split, self.layout, in_folder=True)

@@ -65,9 +65,9 @@ class Voc(Reader):
 
     def sources(self, place: Path) -> list[DataSource]:
         if place.is_file() or self.recognises(place):
-            return super().sources(place)
+            return list(super().sources(place))
         found = paired_folders(place, _holds_xml, XML_FOLDERS)
-        return [DataSource(*(Split(*pair, self.name) for pair in found))] if found else []
+        return [DataSource.of(Split(*pair, self.name) for pair in found)] if found else []
 
     def takes(self, annotations: Path) -> bool:
         return annotations.parts[-3:-1] == SETS_FOLDER or _holds_xml(annotations)

@@ -76,7 +76,7 @@ class Yolo(Reader):
         if files:
             return [_from_yaml(file) for file in files]
         found = paired_folders(place, _holds_labels, LABEL_FOLDERS)
-        return [DataSource(*(Split(*pair, self.name) for pair in found))] if found else []
+        return [DataSource.of(Split(*pair, self.name) for pair in found)] if found else []
 
     def takes(self, annotations: Path) -> bool:
         if annotations.is_dir():

@@ -44,7 +44,9 @@ class Tables:
     precision: np.ndarray
     recall: np.ndarray
 
-    def ap(self, area: str = "all", iou: int | None = None, label: int | None = None) -> float:
+    def ap(
+        self, area: str = "all", iou: int | None = None, label: int | None = None
+    ) -> float | None:
         """Average precision, with most detections.
 
         Args:

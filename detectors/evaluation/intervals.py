@@ -142,7 +142,7 @@ def _chunk(
     total = np.zeros(weights.shape[1])
     if not weights.shape[0]:
         return total
-    always = counted.all(0)
+    always = np.asarray(counted.all(0))
     points = np.flatnonzero(right.any(0))
     starts = np.concatenate(([0], points[:-1] + 1))
     until = np.add.reduceat(weights * always[:, None], starts, axis=0)

@@ -52,7 +52,8 @@ class Objects:
     def at(self, images: slice, objects: slice = ALL) -> Objects:
         """Some images of the batch, and some of the objects of each."""
         tensors = (self.boxes, self.labels, self.small, self.valid)
-        return Objects(*(tensor[images, objects] for tensor in tensors))
+        boxes, labels, small, valid = (tensor[images, objects] for tensor in tensors)
+        return Objects(boxes, labels, small, valid)
 
     def some_images(self, priors: int) -> Iterator[tuple[slice, Objects]]:
         """The images of the batch, as many at a time as `MOST_PAIRS` allows, with their objects.

@@ -40,11 +40,13 @@ def backends(config: TrainConfig, device: torch.device) -> Iterator[None]:
         yield
         return
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.benchmark, cudnn.conv.fp32_precision, products.fp32_precision
+    # pyrefly: ignore[missing-attribute] (the module is replaced when it is imported)
+    convolutions = cudnn.conv
+    before = cudnn.benchmark, convolutions.fp32_precision, products.fp32_precision
     precision = "tf32" if config.tf32 else "ieee"
     try:
         cudnn.benchmark = not config.multi_scale.active
-        cudnn.conv.fp32_precision = products.fp32_precision = precision
+        convolutions.fp32_precision = products.fp32_precision = precision
         yield
     finally:
-        cudnn.benchmark, cudnn.conv.fp32_precision, products.fp32_precision = before
+        cudnn.benchmark, convolutions.fp32_precision, products.fp32_precision = before

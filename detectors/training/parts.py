@@ -29,7 +29,7 @@ def in_parts(detector: Detector, images: Tensor, count: int) -> Outputs:
     def contexts() -> tuple[Any, Any]:
         return contextlib.nullcontext(), statistics_kept(detector)
 
-    def outputs(part: Tensor) -> tuple[list[Tensor], tuple[Tensor | None, ...]]:
+    def outputs(part: Tensor) -> tuple[list[Tensor], tuple[Tensor, Tensor, Tensor | None]]:
         found = detector.outputs(part)
         raw = found.predictions
         return found.maps, (raw.boxes, raw.classes, raw.objectness)
@@ -39,11 +39,9 @@ def in_parts(detector: Detector, images: Tensor, count: int) -> Outputs:
         for part in images.tensor_split(count)
     ]
     maps = [torch.cat(level) for level in zip(*(maps for maps, _ in parts), strict=True)]
-    raw = (
-        None if some[0] is None else torch.cat(some)
-        for some in zip(*(predictions for _, predictions in parts), strict=True)
-    )
-    return Outputs(maps, Predictions(*raw))
+    boxes, classes, objectness = zip(*(predictions for _, predictions in parts), strict=True)
+    joint = None if objectness[0] is None else torch.cat(objectness)
+    return Outputs(maps, Predictions(torch.cat(boxes), torch.cat(classes), joint))
 
 
 @contextlib.contextmanager

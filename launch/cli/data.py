@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,7 +98,7 @@ def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -
 
 def _checked(
     found: DataSource | Split, data: DataOptions, say: Callable[[str], None]
-) -> tuple[list[tuple[Split, Dataset]], Sequence[str]]:
+) -> tuple[list[tuple[Split, Dataset]], Iterable[str]]:
     """Each split as it was read, and what is odd about the data."""
     if isinstance(found, Split):
         read = read_split(found, **data.reading)

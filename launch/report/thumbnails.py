@@ -76,7 +76,8 @@ def _object(split: Dataset, boxes: Boxes, rows: Sequence[int], what: str) -> Pic
     low, high = corners[:, :2].min(0), corners[:, 2:].max(0)
     side = max(LEAST_CONTEXT, CONTEXT * float((high - low).max()))
     window = np.round(((low + high - side) / 2, (low + high + side) / 2)).astype(int)
-    crop = image.crop(window.flatten().tolist()).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    (x1, y1), (x2, y2) = window.tolist()
+    crop = image.crop((x1, y1, x2, y2)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     drawing = ImageDraw.Draw(crop)
     factor = SIDE / (window[1] - window[0])
     for box, colour in zip(corners.reshape(-1, 2, 2), COLOURS, strict=False):

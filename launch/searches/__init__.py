@@ -212,8 +212,11 @@ def _found(
     )
     check_objects(read, asked.figures)
     check_energy(driver, asked)
-    made = None if isinstance(named, Space) else made_for(read, asked, driver, say)
-    space = with_teacher(made.load() if made else named, asked.start.teacher)
+    made = None
+    if not isinstance(named, Space):
+        made = made_for(read, asked, driver, say)
+        named = made.load()
+    space = with_teacher(named, asked.start.teacher)
     space, weights = with_weights(space, asked.start.weights)
     teachers = detector_folders(space)
     check_named_detectors(space, teachers, read.classes)

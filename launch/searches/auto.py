@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -186,11 +186,17 @@ def make_space(train: Dataset, situation: Situation, speed: Speed) -> AutoSpace:
     smallest, why = smallest_share(boxes)
     sizes, odd = input_sizes(boxes, smallest)
     batch = _batch_size(len(train.images), situation.device)
-    for base in situation.bases:
-        plan = _shape(_Plan(base, sizes, batch), smallest, situation.device)
-        time = _timed(plan, len(train.images), situation, speed)
-        if not time.lacking or base is situation.bases[-1]:
+    first, *others = situation.bases
+
+    def timed(base: Base) -> tuple[_Plan, _Time]:
+        shaped = _shape(_Plan(base, sizes, batch), smallest, situation.device)
+        return shaped, _timed(shaped, len(train.images), situation, speed)
+
+    plan, time = timed(first)
+    for base in others:
+        if not time.lacking:
             break
+        plan, time = timed(base)
     # The maps are for the objects at the inputs that are left.
     plan = _shape(replace(plan, sizes=time.sizes), smallest, situation.device)
     plan = _with_epochs(_with_priors(plan, boxes), time)
@@ -317,15 +323,15 @@ def _typical(space: Space) -> TrialConfig:
     domains = dict(space.searched())
     config = space.baseline()
     middle = {
-        name: _middle(domains[path].options)
+        name: _middle(options(domains[path]))
         for name, path in (("input_size", "detector.input_size"), ("width", "detector.width"))
         if path in domains
     }
     return config.changed(detector=config.detector.changed(**middle))
 
 
-def _middle(options: tuple[Any, ...]) -> Any:
-    return sorted(options)[len(options) // 2]
+def _middle(found: Sequence[Any]) -> Any:
+    return sorted(found)[len(found) // 2]
 
 
 def _pixels(sizes: tuple[int, ...]) -> float:

@@ -102,7 +102,8 @@ def priors_for(
 ) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
     """The papers' sizes of priors and ratios, and those that fit the objects at the smallest and
     the largest input, on the coarsest and the finest maps."""
-    cells, ratios = list(PAPERS_CELLS), dict.fromkeys([(2.0, 3.0), (2.0,)])
+    cells = list(PAPERS_CELLS)
+    ratios: dict[tuple[float, ...], None] = dict.fromkeys([(2.0, 3.0), (2.0,)])
     for size, (stride, tap) in itertools.product(
         (sizes[0], sizes[-1]), ((strides[0], taps[0]), (strides[-1], taps[-1]))
     ):
