@@ -6,9 +6,9 @@ import contextlib
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 # Read when ray is imported or started: no result files in other formats, no change of the working
 # directory (paths are absolute), and no progress output (the study prints its own).
@@ -28,6 +28,7 @@ from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 
 from launch.drivers.driver import Driver, Say
+from launch.drivers.gpu_share import AUTO, gpu_memory, share_for_text, share_of_each
 from launch.drivers.ray_address import check_address, starts_here
 from launch.drivers.ray_meter import TargetMeter, check_target
 from launch.drivers.ray_searcher import RETRIES, StudySearcher, answers_of
@@ -36,6 +37,7 @@ from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
+from launch.study.search_settings import MOST_PER_GPU
 from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.run import check_for_ray
@@ -54,6 +56,9 @@ class RayTune(Driver):
         cpus_per_trial: CPUs reserved for a trial.
         gpus_per_trial: GPUs reserved for a trial, may be a fraction; None for one if trials run on
             a GPU, else none.
+        trials_per_gpu: in place of that, the number of trials that share a GPU, or `auto`: each
+            reserves what its training needs of the memory. A trial that takes more than its share
+            runs out of memory, and the others go on.
         address: address of a running cluster; None starts Ray on this machine.
         measure_on: resource of the nodes that score and measure detectors; None to measure where
             they were trained.
@@ -66,10 +71,16 @@ class RayTune(Driver):
 
     cpus_per_trial: float = 1
     gpus_per_trial: float | None = None
+    trials_per_gpu: str | None = None
     address: str | None = None
     measure_on: str | None = None
 
     def __post_init__(self) -> None:
+        if self.trials_per_gpu is not None and self.gpus_per_trial is not None:
+            raise InputError(
+                f"--trials-per-gpu {self.trials_per_gpu}: there is --gpus-per-trial "
+                f"{self.gpus_per_trial:g} already; give one of them"
+            )
         for option, amount, least in (
             ("--cpus-per-trial", self.cpus_per_trial, 1.0),
             ("--gpus-per-trial", self._gpus, 0.0),
@@ -81,6 +92,10 @@ class RayTune(Driver):
 
     @property
     def _gpus(self) -> float:
+        """GPUs of a trial, or the least with `auto`."""
+        if self.trials_per_gpu is not None:
+            most = MOST_PER_GPU if self.trials_per_gpu == AUTO else int(self.trials_per_gpu)
+            return share_of_each(most)
         return self.gpus_per_trial or 0
 
     @property
@@ -90,6 +105,13 @@ class RayTune(Driver):
     def on(self, device: str | None) -> RayTune:
         picked = check_for_ray(device, elsewhere=not starts_here(self.address))
         check_address(self.address)
+        if self.trials_per_gpu is not None:
+            if picked.type != "cuda":
+                raise InputError(
+                    f"--trials-per-gpu {self.trials_per_gpu}: the trials run on the CPU, of which "
+                    "--cpus-per-trial sets what each gets; leave it out"
+                )
+            return self
         gpus = self.gpus_per_trial
         return replace(self, gpus_per_trial=float(picked.type == "cuda") if gpus is None else gpus)
 
@@ -111,6 +133,16 @@ class RayTune(Driver):
         unfinished = any(record.state == "running" for record in study.records)
         if unfinished and not study.stopped_by:
             raise KeyboardInterrupt
+
+    def bundle_of(self) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:
+        """A function from Tune's configuration of a trial to what the trial reserves."""
+        memory = gpu_memory() if self.trials_per_gpu == AUTO else None
+
+        def bundle(given: dict[str, Any]) -> tune.PlacementGroupFactory:
+            gpus = self._gpus if memory is None else share_for_text(given["config"], memory)
+            return tune.PlacementGroupFactory([{"CPU": self.cpus_per_trial, "GPU": gpus}])
+
+        return bundle
 
     def on_node(self, have: Mapping[str, float]) -> int:
         """The number of trials that fit on a node with these resources."""
@@ -166,8 +198,9 @@ def _tuner(
             meter=meter,
             weights=study.settings.start.weights,
             plugins=load_plugins(),
+            capped=driver.trials_per_gpu is not None,
         ),
-        {"CPU": driver.cpus_per_trial, "GPU": driver.gpus_per_trial or 0},
+        driver.bundle_of(),
     )
     return tune.Tuner(
         trainable,

@@ -71,10 +71,18 @@ def run_on_worker(
     meter: TargetMeter | None,
     weights: Path | None,
     plugins: tuple[str, ...],
+    capped: bool = False,
 ) -> None:
-    """Run a trial in a Ray worker process; it reports each epoch, and finally its ending."""
+    """Run a trial in a Ray worker process; it reports each epoch, and finally its ending.
+
+    Args:
+        capped: whether it may take no more of the GPU's memory than its share of the GPU.
+    """
     load_plugins(plugins)
-    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources()["CPU"])))
+    assigned = ray.get_runtime_context().get_assigned_resources()
+    torch.set_num_threads(max(1, int(assigned["CPU"])))
+    if capped:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, assigned["GPU"]))
     folder = Path(config["folder"])
     outcome = attempt(
         TrialConfig.model_validate_json(config["config"]),

@@ -269,6 +269,22 @@ class StartOptions(Group):
     )
 
 
+def _auto_or_count(value: Any) -> Any:
+    text = str(value).strip()
+    if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MOST_PER_GPU):
+        raise ValueError(
+            f"trials_per_gpu {shown(value)}: give auto, or a number from 1 to {MOST_PER_GPU}; for "
+            "several GPUs of a trial give gpus_per_trial"
+        )
+    return text
+
+
+MOST_PER_GPU = 100
+
+TrialsPerGPU = Annotated[str, BeforeValidator(_auto_or_count)]
+"""`auto` or a number."""
+
+
 class ResourceOptions(Group):
     """Devices of trials, and the options of the driver; see `launch.drivers.choose`.
 
@@ -291,6 +307,12 @@ class ResourceOptions(Group):
         ge=0,
         exclude=True,
         description="GPUs that Ray reserves for a trial; one by default where trials run on GPUs.",
+    )
+    trials_per_gpu: Annotated[TrialsPerGPU | None, Option("auto|N", resumable=True)] = Field(
+        default=None,
+        exclude=True,
+        description="Trials that share a GPU, in place of --gpus-per-trial; auto: as many as its "
+        "memory holds, by an estimate for each. None of them gets more than its share.",
     )
     address: Annotated[Text | None, Option("ADDRESS", resumable=True)] = Field(
         default=None,
