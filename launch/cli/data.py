@@ -78,7 +78,7 @@ def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -
         splits, odd = _checked(found, data, say)
     except DataError as error:
         if form.as_json:
-            print(json.dumps({"ok": False, **_findings(error.problems, error.warnings)}))
+            console.say_json({"ok": False, **_findings(error.problems, error.warnings)})
             raise typer.Exit(1) from None
         for warning in by_cause(error.warnings):
             console.say(f"warning: {warning.file}: {warning}")
@@ -88,7 +88,7 @@ def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -
         warnings = [warning for _, read in splits for warning in read.warnings]
         read = [{"annotations": str(s.annotations), **_counts(r)} for s, r in splits]
         told = {"ok": True, "splits": read, **_findings(dropped, warnings), "odd": list(odd)}
-        print(json.dumps(told))
+        console.say_json(told)
         return
     for split, read in splits:
         _say_checked(split, read)

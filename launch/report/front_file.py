@@ -18,6 +18,7 @@ from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
+from launch.study.known_csv import ENDS
 from launch.study.settings import read_settings
 from searchspace import TrialConfig
 from searchspace.errors import InputError
@@ -29,7 +30,6 @@ REMADE = (
 )
 """How to restore a deleted detector."""
 
-ENDS = ("low", "high")
 BOUNDS = tuple(f"{name}_{end}" for name in BOUNDED for end in ENDS)
 """Columns of `front.csv` with the ends of 95 % intervals."""
 

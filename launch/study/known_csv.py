@@ -18,7 +18,11 @@ from searchspace.errors import InputError
 from searchspace.names import closest
 from searchspace.reading import Unreadable, in_words, read_text, shown
 
-IGNORED = ("number", "folder", "origin", *TRAINING)
+ENDS = ("low", "high")
+"""Suffixes of columns with the ends of a figure's interval."""
+
+_BOUNDS = tuple(f"{name}_{end}" for name in FIGURES for end in ENDS)
+IGNORED = ("number", "folder", "origin", *TRAINING, *_BOUNDS)
 """Further columns, besides figures, that are allowed, as in a study's `front.csv`."""
 
 Row = tuple[dict[str, Param], dict[str, float]]

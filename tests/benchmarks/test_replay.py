@@ -33,6 +33,8 @@ def design(space: Space, config: TrialConfig, ap_small: float, fps: float) -> De
         "classes": {},
         "own": {},
         "by_size": {},
+        "max_detections": 100,
+        "intervals": {},
     }
     cost = Cost(fps=fps, latency_ms=1 / fps, spread=0, params=9, macs=9, device="none", threads=1)
     outcome = Outcome(metrics=Metrics(**names), cost=cost)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import launch.cli.data
 from detectors.data.readers import DataSource
 from detectors.detector import Detector
 from detectors.training.train import TrainingFailed
@@ -70,7 +71,7 @@ COMMANDS = {
     "predict SAVED --data DATA --to coco --out NEW": (Detector, "load"),
     "space SPACE": (Space, "searched"),
     "report STUDY": (Path, "read_bytes"),
-    "data check --images DATA --annotations FILE": (Path, "read_bytes"),
+    "data check --images DATA --annotations FILE": (launch.cli.data, "read_split"),
     "data shapes OUT": (np.random, "SeedSequence"),
     "data subset --annotations FILE --classes circle --out NEW": (Path, "read_bytes"),
     "data preview --data DATA --out OUT": (DataSource, "from_folder"),
@@ -155,7 +156,8 @@ def test_a_trial_that_fails_leaves_its_traceback_and_its_log(
     assert code == 1
     assert text.endswith("error: nan\n")
     assert (
-        "raise error\ndetectors.training.train.TrainingFailed: nan" in (out / TRACEBACK).read_text()
+        f"raise error\n{TrainingFailed.__module__}.TrainingFailed: nan"
+        in (out / TRACEBACK).read_text()
     )
     assert "dense, epoch 1: " in (out / LOG).read_text()
     assert run(*arguments)[0] == 0

@@ -109,7 +109,7 @@ def test_every_command_takes_hostile_names(
         (("describe", data / "[b]gone\x1b[2J"), 1),
         (("search", "--resume", data), 1),
         (("search", "--resume", study, "--seed", 1), 2),
-        (("space", data / "[/red]\u202e"), 1),
+        (("space", data / "[/red]\u202e"), 2),
         (("trial", data / "gone\x1b[2J", "--data", data), 1),
         (("data", "check", "--images", data, "--annotations", data / "gone\x1b[2J"), 1),
         (("data", "subset", "--annotations", annotations, "--classes", "\x1b[2J", "--out", "x"), 1),
