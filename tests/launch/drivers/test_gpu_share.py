@@ -46,6 +46,7 @@ def test_a_number_of_trials_shares_a_gpu() -> None:
     assert driver.on_node({"CPU": 16.0}) == 0
 
 
+@pytest.mark.slow
 def test_with_auto_each_trial_has_a_share_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_tune, "gpu_memory", lambda: 4 * GIGABYTE)
     small = load_space("quick").baseline()

@@ -257,6 +257,7 @@ def new_search(space_file: Path, shapes_folder: Path, tmp_path: Path) -> tuple[o
     return ("search", "--data", shapes_folder, *options, "--out", tmp_path / "study")
 
 
+@pytest.mark.slow
 def test_a_search_in_which_all_fails_ends_with_the_cause(
     run: Run,
     new_search: tuple[object, ...],
@@ -281,6 +282,7 @@ def test_a_search_in_which_all_fails_ends_with_the_cause(
     assert [(r.state, r.retries) for r in read_records(out)] == [("finished", 1)] * 3
 
 
+@pytest.mark.slow
 def test_two_failures_and_no_front_are_not_a_success(
     run: Run,
     new_search: tuple[object, ...],
@@ -448,6 +450,7 @@ def test_a_report_without_a_front_says_why(
     assert "No trial gives a front: 1 failed, trial 0: out of memory" in text
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_gone_is_restored_when_more_trials_are_asked_for(
     run: Run, new_search: tuple[object, ...], tmp_path: Path
 ) -> None:

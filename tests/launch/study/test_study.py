@@ -238,6 +238,7 @@ def test_a_study_reports_the_rest_of_its_budget(settings: StudySettings, tmp_pat
         assert study.propose() is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_figures_give_the_same_sequence(
     settings: StudySettings, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def warm(settings: StudySettings, slim: Space, tmp_path: Path) -> StudySettings:
     return altered(settings, **update)
 
 
+@pytest.mark.slow
 def test_known_results_are_reported_before_the_first_draw_and_not_run_again(
     warm: StudySettings, tmp_path: Path
 ) -> None:

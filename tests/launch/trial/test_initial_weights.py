@@ -82,10 +82,10 @@ def test_without_a_network_a_search_ends_at_once_and_writes_nothing(
     assert not [line for line in before if not line.startswith("Downloading")]
 
 
-def test_a_folder_without_the_file_is_said_by_name(tmp_path: Path) -> None:
+def test_a_folder_without_the_file_is_said_by_name(tmp_path: Path, shapes_folder: Path) -> None:
     for name, file in (("mobile", FILE), ("anchor_free", "resnet50-0676ba61.pth")):
         with pytest.raises(WeightsUnavailable, match=rf"--weights {tmp_path}: there is no {file}"):
-            search(load_space(name), tmp_path / "none", tmp_path / "out", weights=tmp_path)
+            search(load_space(name), shapes_folder, tmp_path / "out", weights=tmp_path)
     assert not (tmp_path / "out").exists()
 
 

@@ -194,6 +194,7 @@ def test_accuracy_is_that_of_the_form_that_is_measured(
     assert evaluate(deployed, shapes.val, CPU) == result.final.metrics
 
 
+@pytest.mark.slow
 def test_a_quantised_trial_is_scored_and_measured_in_eight_bits_and_leaves_its_model(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:

@@ -162,6 +162,7 @@ def test_teachers_are_named_as_given_and_found_from_anywhere(
     assert fingerprint(found) == fingerprint(Detector.load(teacher))
 
 
+@pytest.mark.slow
 def test_a_search_checks_its_teachers_first_and_finds_them_from_elsewhere(
     school: Space, shapes_folder: Path, teacher: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
