@@ -217,6 +217,14 @@ def options(domain: Domain) -> tuple[Any, ...]:
     raise TypeError(f"{domain} is a range: its values cannot be listed")
 
 
+def spread(domain: Domain) -> tuple[Any, ...]:
+    """The values of a choice, the only value, or both ends of a range."""
+    match domain:
+        case IntRange() | FloatRange():
+            return tuple(dict.fromkeys((domain.low, domain.high)))
+    return options(domain)
+
+
 def holds(domain: Domain, value: Any) -> bool:
     """Whether a value may be drawn from a domain."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from detectors.data.health import Health, data_health
 from launch.trial.data import TrialData
 from searchspace import Space, TrialConfig
-from searchspace.domains import options
+from searchspace.domains import spread
 from searchspace.geometry import Canvas, canvas_of
 
 INPUT_SIZE = "detector.input_size"
@@ -20,10 +20,11 @@ def health_of_trials(data: TrialData, configs: Sequence[TrialConfig]) -> Health:
 
 
 def health_of_space(data: TrialData, space: Space) -> Health:
-    """The health of data at each input size of a space, and with the priors of its baseline."""
+    """The health of data at each input size of a space, or both ends of their range, and with the
+    priors of its baseline."""
     config = space.baseline()
     resize = config.detector.resize
-    sizes = options(dict(space.fields())[INPUT_SIZE])
+    sizes = spread(dict(space.fields())[INPUT_SIZE])
     return _health(data, config, tuple(Canvas(canvas_of(size).size, resize) for size in sizes))
 
 

@@ -17,6 +17,7 @@ from launch.study.settings import settings_of
 from launch.trial.data import TrialData, TrialError, dropped_in_words
 from launch.trial.health import health_of_space, health_of_trials
 from searchspace import Space, TrialConfig
+from searchspace.domains import IntRange
 from tests.launch.conftest import Run
 from tests.launch.report.studies import record
 
@@ -133,6 +134,8 @@ def test_a_study_keeps_the_health_and_its_report_warns(
     health = health_of_space(data, space)
     assert [at.input_size for at in health.inputs] == [64, 96]
     assert [at.input_size for at in health_of_trials(data, [tiny]).inputs] == [64]
+    ranged = Space(space.name, {**space.domains, "detector.input_size": IntRange(64, 128, 32)})
+    assert [at.input_size for at in health_of_space(data, ranged).inputs] == [64, 128]
     settings = settings_of(
         space=space.dump(), train=source.train, val=source.val, fingerprint="", health=health
     )
