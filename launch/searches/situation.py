@@ -89,7 +89,7 @@ def speed_of(train: Dataset, device: torch.device, cores: float | None) -> Speed
             update={"epochs": EPOCHS, "batch_size": batch, "weights": "none", "warmup_epochs": 0.0}
         )
         canvas, marks = config.detector.canvas, list[float]()
-        loader = TrainingLoader(few, recipe, canvas, config.seed)
+        loader = TrainingLoader(few, recipe, canvas, config.seed, device=device)
         detector = Detector(config.with_classes(train.num_classes).detector).to(device)
 
         def note(epochs: int, losses: dict[str, float]) -> None:
