@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectors.data.image_files import SUFFIXES
+from detectors.data.image_files import is_image
 from detectors.data.looking import IMAGE_FOLDERS, TOKENS, head, split_in
 
 PLACES = ("annotations", "Annotations", "annotation", "labels")
@@ -64,7 +64,7 @@ def split_images(root: Path, file: Path) -> Path:
     there = [folder for folder in folders if folder.is_dir()]
     names = [match[1].replace("\\\\", "/") for match in _NAME.finditer(head(file))][:1]
     holding = (f for name in names for f in there if _holds(f, name))
-    likely = (f for f in there if f != root or any(_is_image(path) for path in root.iterdir()))
+    likely = (f for f in there if f != root or any(map(is_image, root.iterdir())))
     return next(holding, None) or next(likely, folders[0])
 
 
@@ -125,10 +125,6 @@ def _split_folders(stem: str) -> Iterator[str]:
     if year:
         yield from (f"{token}{year[0]}" for token in tokens)
     yield from tokens
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
 
 
 def _holds(folder: Path, name: str) -> bool:

@@ -15,9 +15,14 @@ SUFFIXES = frozenset(
 )
 
 
+def is_image(file: Path) -> bool:
+    """Whether a file is called as an image is."""
+    return file.suffix.lower() in SUFFIXES
+
+
 def image_files(folder: Path) -> list[Path]:
     """The image files in a folder and those below it, by name."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in folder.rglob("*") if is_image(file))
 
 
 def names_by_stem(folder: Path) -> dict[str, str]:
@@ -29,9 +34,8 @@ def names_by_stem(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     for name in sorted(names, key=lambda name: (_rank(name), name)):
-        suffix = Path(name).suffix
-        is_image = suffix.lower() in SUFFIXES
-        found.setdefault(name.removesuffix(suffix) if is_image else name, name)
+        file = Path(name)
+        found.setdefault(name.removesuffix(file.suffix) if is_image(file) else name, name)
     return found
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from detectors.data.image_files import SUFFIXES
+from detectors.data.image_files import is_image
 from searchspace.words import counted
 
 LISTED = 12
@@ -63,7 +63,7 @@ def contents(folder: Path) -> str:
 def four_options(root: Path) -> str:
     """The four options for images and annotations, filled in where names say what is meant."""
     folders = [root, *_folders(root)]
-    images = [f for f in folders if any(_is(p, SUFFIXES) for p in _entries(f))]
+    images = [f for f in folders if any(map(is_image, _entries(f)))]
     files = [p for f in folders for p in _entries(f) if _is(p, {".json", ".yaml", ".yml"})]
     files += [f for f in folders if any(_is(p, {".xml", ".txt"}) for p in _entries(f))]
     parts = []
@@ -104,7 +104,7 @@ def _counted(paths: Sequence[Path]) -> str:
 
 
 def _kind(path: Path) -> str:
-    if _is(path, SUFFIXES):
+    if is_image(path):
         return "image"
     if _is(path, ANNOTATIONS):
         return f"{path.suffix.lower()[1:].upper()} file"
@@ -165,6 +165,6 @@ def _pair(folder: Path, holds: Callable[[Path], bool], names: Sequence[str]) -> 
     for place in (*(folder / name for name in names), folder):
         if place.is_dir() and holds(place):
             for images in (*(folder / name for name in IMAGE_FOLDERS), folder):
-                if any(_is(path, SUFFIXES) for path in _entries(images)):
+                if any(map(is_image, _entries(images))):
                     return images, place
     return None

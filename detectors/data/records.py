@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,11 @@ Box = tuple[float, float, float, float]
 
 LOOK_SIDE = 16
 """Rows and columns of an image's look."""
+
+
+def as_typed(name: str) -> str:
+    """A name of a class as it can be typed, in one of the Unicode forms that look alike."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectors.data.coco import read_document, read_entry
 from detectors.data.entries import Key
+from detectors.data.records import as_typed
 from detectors.data.tables import Table, numbered
 from detectors.data.validation import DataError, Findings
 from searchspace.errors import InputError
@@ -47,7 +47,7 @@ def cut_annotations(
         for section in ("images", "categories", "annotations")
     )
     names = {
-        entry.id: _plain(entry.name)
+        entry.id: as_typed(entry.name)
         for entry in Table.of((entry for entry, _ in categories), findings).usable()
     }
     wanted = _names(file, classes, set(names.values()))
@@ -81,7 +81,7 @@ def _listed(
 
 def _names(file: Path, texts: Sequence[str], known: Collection[str]) -> set[str]:
     """The names in texts, where there are classes of all of them."""
-    found = {name for text in texts for name in _split(_plain(text), known)}
+    found = {name for text in texts for name in _split(as_typed(text), known)}
     if unknown := sorted(found - set(known)):
         there = ", ".join(map(repr, sorted(known)))
         raise InputError(f"{file}: no class named {', '.join(map(repr, unknown))}; it has {there}")
@@ -96,11 +96,6 @@ def _split(text: str, known: Collection[str]) -> Iterator[str]:
         end = next(ends, 1)
         yield ",".join(parts[:end]).strip()
         parts = parts[end:]
-
-
-def _plain(name: str) -> str:
-    """A name as it can be typed, in one of the Unicode forms that look alike."""
-    return unicodedata.normalize("NFC", name.strip())
 
 
 def _first(file: Path, candidates: list[Key], count: int | None, seed: int) -> set[Key]:

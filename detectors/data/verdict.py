@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from detectors.data.dataset import Dataset
+from detectors.data.records import as_typed
 from detectors.data.validation import DataError, Problem, shown
 
 SkipBad = bool | Literal["anyway"]
@@ -62,8 +62,7 @@ def _same_names(split: Dataset, file: Path) -> list[Problem]:
     """A problem for each name that several classes have: figures of classes are told by name."""
     ids: dict[str, list[int]] = {}
     for category in split.categories:
-        name = unicodedata.normalize("NFC", category.name.strip())
-        ids.setdefault(name, []).append(category.id)
+        ids.setdefault(as_typed(category.name), []).append(category.id)
     return [
         Problem(
             str(file),

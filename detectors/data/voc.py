@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.data.entries import AnnotationEntry, ImageEntry
-from detectors.data.image_files import SUFFIXES, in_parallel, names_by_stem
+from detectors.data.image_files import in_parallel, is_image, names_by_stem
 from detectors.data.looking import paired_folders
 from detectors.data.reader import (
     Entries,
@@ -172,7 +172,7 @@ def _listed(year: Path, name: str) -> list[_Listed]:
     found = []
     for line, text in enumerate(read_text(file).splitlines(), start=1):
         id = text.strip()
-        if Path(id).suffix.lower() in SUFFIXES:
+        if is_image(Path(id)):
             id = id[: -len(Path(id).suffix)]
         if id:
             xml = year / "Annotations" / f"{id}.xml"

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry
-from detectors.data.image_files import SUFFIXES, image_files, in_parallel
+from detectors.data.image_files import image_files, in_parallel, is_image
 from detectors.data.images import displayed_size
 from detectors.data.looking import TOKENS, first_line, head, paired_folders
 from detectors.data.reader import Entries, Reader, missing_parts, register_reader
@@ -83,7 +83,7 @@ class Yolo(Reader):
             return _holds_labels(annotations)
         suffix = annotations.suffix.lower()
         lines = head(annotations).split("\n", 1) if suffix == ".txt" else [""]
-        return suffix in YAML or Path(lines[0].strip()).suffix.lower() in SUFFIXES
+        return suffix in YAML or is_image(Path(lines[0].strip()))
 
     def missing(self, split: Split) -> list[Problem]:
         return missing_parts(split, self.layout, in_folder=split.annotations.is_dir())

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from detectors.data.node_cache import CachedSplit, clear, entries, images_folder
 from launch.cli.terminal import console
+from searchspace.words import counted
 
 
 def show_command() -> None:
@@ -32,13 +33,9 @@ def show_command() -> None:
 def clear_command() -> None:
     folder = images_folder()
     removed, left = clear(folder)
-    console.say(f"{folder}: {_files(removed)} removed, {_gigabytes(removed)}")
+    console.say(f"{folder}: {counted(len(removed), 'file')} removed, {_gigabytes(removed)}")
     if left:
-        console.say(f"{_files(left)}, {_gigabytes(left)}, left: they are in use")
-
-
-def _files(found: Sequence[CachedSplit]) -> str:
-    return f"{len(found)} file{'' if len(found) == 1 else 's'}"
+        console.say(f"{counted(len(left), 'file')}, {_gigabytes(left)}, left: they are in use")
 
 
 def _gigabytes(found: Sequence[CachedSplit]) -> str:

@@ -13,7 +13,7 @@ from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.options import Options
+from launch.cli.options import Options, ValShare
 from launch.cli.terminal import console
 from launch.study.options import Option
 from launch.study.search_settings import DataOptions
@@ -27,13 +27,7 @@ class Form(Options):
     to: Annotated[Literal["coco", "yolo", "voc"], Option("FORMAT")] = Field(
         default="coco", description="Format: coco, yolo or voc."
     )
-    val_share: Annotated[float | None, Option("SHARE")] = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="Hold out this share of the training images, where there is no validation "
-        "split.",
-    )
+    val_share: ValShare = None
     link: bool = Field(
         default=False, description="Link images (hard links) in place of copying them."
     )

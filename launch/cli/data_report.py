@@ -13,7 +13,7 @@ from detectors.data.readers import DataSource
 from detectors.files import write_atomically
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.options import Options, OutFile, PrintJson
+from launch.cli.options import Options, OutFile, PrintJson, ValShare
 from launch.cli.terminal import console
 from launch.report.health import health_lines, health_page
 from launch.study.options import Option, Text
@@ -41,9 +41,7 @@ class Inputs(Options):
     space: Annotated[Text | None, Option("NAME|FILE")] = Field(
         default=None, description="Space at whose input sizes objects are measured."
     )
-    val_share: Annotated[float | None, Option("SHARE")] = Field(
-        default=None, gt=0, lt=1, description="Share of the images that is held out for validation."
-    )
+    val_share: ValShare = None
     out: Annotated[OutFile, Option("FILE")] = Field(
         default=Path("data_report.html"), description="HTML page to write."
     )

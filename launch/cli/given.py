@@ -60,12 +60,7 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     say = errors.say if options.as_json else console.say
     # Without a folder given, its name follows from the data.
     with bugs_kept_in(options.out) if options.out else nullcontext():
-        data = TrialData.read(
-            source,
-            drop_leaks=options.drop_leaks,
-            cache_gb=options.cache_gb,
-            **options.reading,
-        )
+        data = TrialData.read(source, **options.of_trials)
     found = (found_in_words(source, data), *mended_in_words(data))
     for words in (*found, *dropped_in_words(data)):
         say(words)

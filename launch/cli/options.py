@@ -41,6 +41,17 @@ _annotations = Annotated[
     ),
 ]
 
+ValShare = Annotated[
+    float | None,
+    Option("SHARE"),
+    Field(
+        gt=0,
+        lt=1,
+        description="Hold out this share of the training images for validation, such as 0.2, where "
+        "there is no validation split; copies of one image stay together.",
+    ),
+]
+
 
 class Options(BaseModel):
     """Options of a command, by which `launch.cli.from_fields` makes them."""
@@ -58,13 +69,7 @@ class DataPlace(Options):
         description="Folder of a known layout, such as COCO's, Roboflow's, YOLO's or Pascal VOC's; "
         "or COCO's training annotations, or a data.yaml.",
     )
-    val_share: Annotated[float | None, Option("SHARE")] = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="Hold out this share of the training images for validation, such as 0.2, where "
-        "there is no validation split; copies of one image stay together.",
-    )
+    val_share: ValShare = None
 
     def found(self) -> DataSource:
         """The data that are found at --data."""

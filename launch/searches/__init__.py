@@ -4,60 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detectors.data.health import oddities
 from detectors.data.readers import DataSource
 from detectors.files import write_atomically
 from detectors.own_folder import lock_folder
-from detectors.runtimes import best
-from detectors.timing.energy import energy_counter
-from launch.decisions.early_stopping import check_rungs
-from launch.drivers.choose import make_driver
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
-from launch.figures import ENERGY
 from launch.files import AUTO_SPACE
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.report.published import comparison
-from launch.searches.auto import AUTO, AutoSpace
-from launch.searches.situation import made_for
+from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
-from launch.study.settings import (
-    StudyError,
-    StudySettings,
-    read_settings,
-    resume_command,
-    settings_of,
-)
+from launch.study.settings import read_settings, resume_command
 from launch.study.study import OnEnd, Study, open_study, read_records
-from launch.study.warm_start import read_known
-from launch.trial.data import (
-    TrialData,
-    dropped_in_words,
-    found_in_words,
-    given_path,
-    mended_in_words,
-)
+from launch.trial.data import TrialData, given_path
 from launch.trial.errors import SettingsError
-from launch.trial.given_teacher import with_teacher
-from launch.trial.health import health_of_space, warnings_of
-from launch.trial.initial_weights import make_sure, with_weights
-from launch.trial.preconditions import check_objects, check_space
-from launch.trial.run import pick_device
-from launch.trial.teachers import check_named_detectors, detector_folders
-from searchspace import Space, load_plugins, load_space
-from searchspace.errors import InputError
+from launch.trial.initial_weights import make_sure
+from launch.trial.teachers import check_named_detectors
+from searchspace import Space, load_plugins
 from searchspace.given import restored
+from searchspace.words import counted
 
-NUM_CLASSES = "detector.num_classes"
 logger = logging.getLogger(__name__)
-RUNTIME, PRECISION = "measure.runtime", "measure.precision"
 
 
 def search(
@@ -109,7 +82,7 @@ def search(
     out = given_path("out", out)
     check_new(out)
     driver = driver_for(asked)
-    found = _found(space, data, asked, driver, on_known or (lambda words: None))
+    found = inputs_of(space, data, asked, driver, on_known or (lambda words: None))
     # Nothing is written before it is certain that trials can start.
     with (
         interruptible(),
@@ -158,8 +131,8 @@ def resume(
     if "trials" in options and settings.is_given:
         raise SettingsError("trials: the study runs given trials, and no others; leave it out")
     driver = driver_for(settings)
-    source = _source_now(settings, data)
-    same = _same_data(folder, settings, source)
+    source = source_now(settings, data)
+    same = same_data(folder, settings, source)
     make_sure(space, settings.start.weights)
     check_named_detectors(space, settings.teachers, same.classes)
     with (
@@ -178,86 +151,6 @@ def resume(
         return drive(driver, study, same, on_wait)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The inputs of a new study."""
-
-    data: TrialData
-    settings: StudySettings
-    made: AutoSpace | None
-
-
-def driver_for(settings: SearchSettings) -> Driver:
-    """The requested driver, ready for the device; raises `SettingsError`, `ValueError`."""
-    options = dict(settings.resources)
-    driver, device = options.pop("driver"), options.pop("device")
-    return make_driver(driver, **options).on(device)
-
-
-def _found(
-    space: Space | str | Path,
-    data: DataSource | Path | str,
-    asked: SearchSettings,
-    driver: Driver,
-    say: Say,
-) -> _Found:
-    """All that a search needs is read and checked; see `search` for what it raises."""
-    named = space if isinstance(space, Space) or space == AUTO else load_space(space)
-    source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(
-        source,
-        drop_leaks=asked.data.drop_leaks,
-        cache_gb=asked.data.cache_gb,
-        **asked.data.reading,
-    )
-    check_objects(read, asked.figures)
-    check_energy(driver, asked)
-    made = None
-    if not isinstance(named, Space):
-        made = made_for(read, asked, driver, say)
-        named = made.load()
-    space = with_teacher(named, asked.start.teacher)
-    space, weights = with_weights(space, asked.start.weights)
-    teachers = detector_folders(space)
-    check_named_detectors(space, teachers, read.classes)
-    space = space.fix(NUM_CLASSES, read.train.num_classes)
-    check_space(space, read)
-    if driver.measure_on is None:
-        space = _with_form(space, asked.resources.device)
-    dropped, fingerprint = dropped_in_words(read), fingerprint_of(read)
-    known = tuple(read_known(path, space, asked.figures) for path in asked.start.warm_start)
-    health = health_of_space(read, space)
-    told = (results.in_words(fingerprint) for results in known)
-    found = found_in_words(source, read)
-    mended = mended_in_words(read)
-    for words in (found, *mended, *dropped, *told, *warnings_of(oddities(health))):
-        say(words)
-    settings = settings_of(
-        asked,
-        plugins=load_plugins(),
-        space=space.dump(),
-        train=source.train,
-        val=source.val,
-        fingerprint=fingerprint,
-        dropped=dropped,
-        health=health,
-        teachers=teachers,
-        known=known,
-        measure_on=driver.measure_on,
-        weights=weights,
-        ladder=tuple(dict.fromkeys(asked.start.ladder)),
-        **_stopping(asked, space),
-    )
-    return _Found(read, settings, made)
-
-
-def check_energy(driver: Driver, asked: SearchSettings) -> None:
-    """Raise `EnergyUnreadable` if it is requested and this machine, which measures, cannot read
-    it."""
-    if driver.here and ENERGY in asked.figures:
-        energy_counter(pick_device(asked.resources.device))
-
-
 def _check_resumable(options: dict[str, Any]) -> None:
     for name in options:
         if name not in RESUMABLE:
@@ -265,49 +158,6 @@ def _check_resumable(options: dict[str, Any]) -> None:
                 f"{name}: it was set when the study began and cannot change; on resuming there "
                 f"are {', '.join(RESUMABLE)}"
             )
-
-
-def _source_now(settings: StudySettings, data: DataSource | Path | str | None) -> DataSource:
-    """Where the data of a study lie: at a new place, if one is given."""
-    if data is None or isinstance(data, DataSource):
-        return data or settings.source
-    cut = settings.train.cut
-    return DataSource.from_folder(data, cut.val_share if cut else None)
-
-
-def _same_data(folder: Path, settings: StudySettings, source: DataSource) -> TrialData:
-    """The data of a study, wherever they lie; raises `StudyError` where they are others or gone."""
-    place = source.train.annotations
-    if source == settings.source and not place.exists():
-        raise StudyError(
-            f"{folder}: the data of the study are not at {place} any more: if they were moved, "
-            "say where they are with --data, or with the four options for images and annotations"
-        )
-    asked = settings.data
-    data = TrialData.read(
-        source,
-        drop_leaks=asked.drop_leaks,
-        cache_gb=asked.cache_gb,
-        **asked.reading,
-    )
-    found = fingerprint_of(data)
-    if found == settings.fingerprint:
-        return data
-    if source == settings.source:
-        raise StudyError(
-            f"{folder}: the data at {source.train.images.parent} have changed since "
-            "the study began: put them back, or begin another study"
-        )
-    raise StudyError(
-        f"{folder}: the data at {place} are not those of the study, which lay at "
-        f"{settings.train.annotations}: their fingerprint is {_short(found)}, and the study's is "
-        f"{_short(settings.fingerprint)}; give a copy of the same data, or begin another study"
-    )
-
-
-def _short(fingerprint: str) -> str:
-    """The beginnings of a fingerprint's parts, for training and validation."""
-    return " + ".join(part[:8] for part in fingerprint.split("-"))
 
 
 def _check_more(study: Study, trials: int) -> None:
@@ -372,44 +222,9 @@ def _report_if_possible(folder: Path) -> None:
 def _how_to_go_on(study: Study, reason: str) -> str:
     """Why a search stopped, and the command that resumes it."""
     finished = sum(record.state == "finished" for record in study.records)
-    kept = f"{finished} trial{'' if finished == 1 else 's'} finished; nothing that finished is lost"
+    kept = f"{counted(finished, 'trial')} finished; nothing that finished is lost"
     again = " --retry-failed" if any(record.lasting for record in study.records) else ""
     return (
-        f"the search stopped: {reason.rstrip('.')}. {kept[0].upper()}{kept[1:]}. Once the cause is "
+        f"the search stopped: {reason.rstrip('.')}. {kept}. Once the cause is "
         f"mended, go on with: {resume_command(study.folder)}{again}"
     )
-
-
-def _with_form(space: Space, device: str | None) -> Space:
-    """The same space; where it leaves the runtime to us, with the fastest one that is installed."""
-    if RUNTIME in space.domains:
-        return space
-    form = best(space.baseline().detector, pick_device(device))
-    return space.fix(RUNTIME, form.runtime).fix(PRECISION, form.precision)
-
-
-def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
-    """The options of early stopping with its rule, if that can ever compare trials of the space.
-
-    Raises:
-        SettingsError: it cannot.
-    """
-    early, train = asked.early, space.baseline().train
-    try:
-        rule = early.rule(train)
-        if rule is not None:
-            check_rungs(rule.budgets, train)
-    except InputError as error:
-        raise SettingsError(str(error)) from None
-    if rule is None:
-        return {}
-    return {
-        "early_stopping": rule,
-        "halving": False,
-        "rungs": None,
-        "stopped_as": early.reported_as,
-    }
-
-
-def fingerprint_of(data: TrialData) -> str:
-    return f"{data.train.fingerprint}-{data.val.fingerprint}"

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from detectors.data.health import Boxes, proposed_priors
+from detectors.detector import SMALL_AREA
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.geometry import Canvas
@@ -27,8 +28,6 @@ SMALLEST = 0.1
 MOST_SIZES = 4
 ENLARGED = 1.25
 """The most by which images are enlarged."""
-
-SMALL_AREA = 32.0**2
 
 FEWEST_SMALL = 10
 """With fewer small objects, the sizes of all objects count."""

@@ -16,7 +16,8 @@ from detectors.runtimes import best
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
 from launch.records import TrialRecord
-from launch.searches import check_energy, drive, driver_for, fingerprint_of
+from launch.searches import drive
+from launch.searches.inputs import check_energy, driver_for, fingerprint_of
 from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
@@ -155,12 +156,7 @@ def _run(
     check_new(out)
     driver = driver_for(asked)
     source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
-    read = TrialData.read(
-        source,
-        drop_leaks=asked.data.drop_leaks,
-        cache_gb=asked.data.cache_gb,
-        **asked.data.reading,
-    )
+    read = TrialData.read(source, **asked.data.of_trials)
     settings = _settings(given, asked, source, read, driver)
     odd = oddities(settings.health) if settings.health else ()
     found = (found_in_words(source, read), *mended_in_words(read))

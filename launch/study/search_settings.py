@@ -126,7 +126,10 @@ class CacheOptions(DataOptions):
 
 
 class TrainingDataOptions(LeakOptions, CacheOptions):
-    pass
+    @property
+    def of_trials(self) -> dict[str, Any]:
+        """The arguments of `TrialData.read` that these options are."""
+        return {**self.reading, "drop_leaks": self.drop_leaks, "cache_gb": self.cache_gb}
 
 
 class BudgetOptions(Group):

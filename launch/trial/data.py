@@ -42,10 +42,9 @@ def dropped_in_words(data: TrialData) -> tuple[str, ...]:
     """For each split with dropped entries, a sentence with the numbers dropped and left, and the
     first entries dropped; one for leaks that were left out."""
     leaks = f"training data: images left out as they are validation images, too: {data.leaks}"
-    splits = (("training", data.train), ("validation", data.val))
     bad = tuple(
         f"{name} data: {split.dropped_in_words()}; dropped: {_named(split)}"
-        for name, split in splits
+        for name, split in data.named
         if split.skipped
     )
     return (*bad, leaks) if data.leaks else bad
@@ -53,8 +52,7 @@ def dropped_in_words(data: TrialData) -> tuple[str, ...]:
 
 def mended_in_words(data: TrialData) -> tuple[str, ...]:
     """For each split, what was mended or is suspicious in its files: a line for each cause."""
-    splits = (("training", data.train), ("validation", data.val))
-    return tuple(f"warning: {name} data: {w}" for name, split in splits for w in split.warnings)
+    return tuple(f"warning: {name} data: {w}" for name, split in data.named for w in split.warnings)
 
 
 def _named(split: Dataset) -> str:
@@ -128,6 +126,11 @@ class TrialData:
         if isinstance(data, TrialData):
             return data
         return cls.read(data if isinstance(data, DataSource) else DataSource.from_folder(data))
+
+    @property
+    def named(self) -> tuple[tuple[str, Dataset], ...]:
+        """Both splits with what messages call them."""
+        return ("training", self.train), ("validation", self.val)
 
     @cached_property
     def detections(self) -> int:

@@ -18,6 +18,7 @@ from detectors.detector import Detector
 from detectors.evaluate import Metrics, coco_metrics, detect_split, evaluate
 from searchspace.heads import Multibox, Postprocess
 from searchspace.priors import ScaledPriors
+from tests.detectors.scenes import perfect
 
 FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
@@ -32,26 +33,12 @@ def val(shapes: tuple[Dataset, Dataset]) -> Dataset:
     return shapes[1]
 
 
-def perfect(split: Dataset) -> Results:
-    return [
-        {
-            "image_id": a.image_id,
-            "category_id": a.category_id,
-            "bbox": [a.box[0], a.box[1], a.box[2] - a.box[0], a.box[3] - a.box[1]],
-            "score": 0.9,
-        }
-        for items in split.annotations.values()
-        for a in items
-        if not a.iscrowd
-    ]
-
-
 def noisy(split: Dataset, seed: int) -> Results:
     """Shifted boxes, some of another class, some of no object, some left out."""
     rng = np.random.default_rng(seed)
     ids = [category.id for category in split.categories]
     results = []
-    for result in perfect(split) * 2:
+    for result in list(perfect(split)) * 2:
         if rng.random() < 0.3:
             continue
         x, y, w, h = result["bbox"]

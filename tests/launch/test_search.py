@@ -322,7 +322,7 @@ def test_a_search_takes_the_fastest_form_unless_its_space_names_one(
     own: dict[str, Domain],
     expected: tuple[str, str],
 ) -> None:
-    monkeypatch.setattr("launch.searches.best", lambda *_: Form("openvino", "bfloat16"))
+    monkeypatch.setattr("launch.searches.inputs.best", lambda *_: Form("openvino", "bfloat16"))
     monkeypatch.setattr("launch.drivers.local.LocalDriver.run", lambda *_: None)
     others = {path: d for path, d in space.domains.items() if path != "measure.runtime"}
     search(Space("own", others | own), shapes_folder, tmp_path / "study", driver="local")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from detectors.boxes import aligned_iou
 from detectors.data.dataset import Dataset
 from searchspace.geometry import Canvas
 
@@ -78,13 +80,7 @@ def doubled_boxes(boxes: Boxes) -> np.ndarray:
         close = (owners[first] == owners[other]).all(1)
         close &= corners[other, 0] - corners[first, 0] <= reach[first]
         first, other = first[close], other[close]
-        same = _iou(corners[first], corners[other]) >= SAME
+        overlaps = aligned_iou(*map(torch.from_numpy, (corners[first], corners[other])))
+        same = overlaps.numpy() >= SAME
         found.append(np.stack((order[first[same]], order[other[same]]), 1))
     return np.concatenate(found) if found else np.zeros((0, 2), int)
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
-    shared = np.maximum(high - low, 0).prod(1)
-    areas = [(box[:, 2:] - box[:, :2]).prod(1) for box in (one, other)]
-    return shared / (areas[0] + areas[1] - shared)

@@ -136,7 +136,7 @@ def test_a_search_that_is_terminated_before_it_began_does_not_ask_to_be_resumed(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
 
-    monkeypatch.setattr("launch.searches.check_named_detectors", terminated)
+    monkeypatch.setattr("launch.searches.inputs.check_named_detectors", terminated)
     out = tmp_path / "study"
     status, printed = run(
         "search", "--data", shapes_folder, "--space", space_file, "--out", out, "--driver", "local",
