@@ -4,7 +4,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 PACKAGES := searchspace detectors compress launch
 
-.PHONY: search check test test-slow
+.PHONY: search check docs test test-slow
 
 search: $(INSTALLED)
 	$(VENV)/bin/sparrow search --space quick
@@ -15,6 +15,9 @@ check: $(INSTALLED)
 	$(VENV)/bin/pyrefly check --python-interpreter-path $(VENV)/bin/python
 	@echo "ignored type errors: $$(grep -rh 'pyrefly: ignore' --include='*.py' $(PACKAGES) | wc -l)"
 
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
+
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup \
 		--max-worker-restart 0
@@ -24,5 +27,5 @@ test-slow: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[deploy,test,check]"
+	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[deploy,test,check,docs]"
 	touch $@

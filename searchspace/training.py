@@ -102,8 +102,8 @@ class CopyPaste(Config):
             pasted, and data without masks of small objects are rejected. `box`: all pixels of the
             box. `mask_or_box`: the mask if the annotation has one, otherwise the box.
         max_area: in square pixels of the original image.
-        scale_jitter: each paste is scaled by a factor from 1 - `scale_jitter` to 1 +
-        `scale_jitter`.
+        scale_jitter: each paste is scaled by a factor from 1 - `scale_jitter` to
+            1 + `scale_jitter`.
         rotation: each paste is rotated by up to this many degrees either way. Pastes cut out by
             their box are not: the rotated box would not be tight around the object.
     """

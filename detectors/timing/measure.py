@@ -53,7 +53,8 @@ def measure(
     """Count parameters and MACs, and measure frames per second on a quiet device.
 
     Args:
-        images, deployed: see `Candidate`.
+        images: see `Candidate`.
+        deployed: see `Candidate`.
         store: cache in which a known speed is looked up, and a trusted new one is kept. The key is
             architecture, widths, form, hardware and versions, but not the weights, as
             post-processing gets `config.candidates` boxes in any case.

@@ -109,7 +109,8 @@ def resume(
     Args:
         retry_failed: also those that failed because of their design, for example by running out
             of memory.
-        on_end, on_wait: see `search`.
+        on_end: see `search`.
+        on_wait: see `search`.
         data: where the study's data lie now, if they were moved: they have to be the same.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,

@@ -98,7 +98,8 @@ class TrialData:
         """Read and check both splits.
 
         Args:
-            skip_bad, how: those of `read_source`.
+            skip_bad: that of `read_source`.
+            **how: further options of `read_source`.
             drop_leaks: leave out the training images that are validation images, too, byte for byte
                 or to the eye.
             cache_gb: gigabytes of decoded images on a node; see `NodeCache`.
