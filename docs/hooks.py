@@ -46,7 +46,7 @@ def _commands() -> str:
     for path, command in _walk(root, "sparrow"):
         sections += [f"## {path}", (command.help or "").strip()]
         for panel, options in _panels(command, path).items():
-            rows = [f"| `{name.replace('|', '&#124;')}` | {_cell(help)} |" for name, help in options]
+            rows = [f"| `{_cell(name)}` | {_cell(help)} |" for name, help in options]
             sections.append("\n".join([f"| {panel} | |", "|---|---|", *rows]))
     return "\n\n".join(sections)
 
