@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import typer
+from configuration import cell, configuration
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from pydantic import BaseModel
 
 import detectors
 import launch
 import searchspace
 from launch.cli.lazy import LazyCommand
 from launch.cli.main import app
-from searchspace import TrialConfig
+from searchspace.config import Config
 
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+[^)]*\)", re.DOTALL)
 """A link that leads out of this folder: to a file of the source tree."""
@@ -27,7 +27,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the code."""
     for name, text in (
         ("commands", _commands()),
-        ("configuration", _configuration()),
+        ("configuration", configuration()),
         ("python", _python()),
     ):
         files.append(File.generated(config, f"reference/{name}.md", content=text))
@@ -46,7 +46,7 @@ def _commands() -> str:
     for path, command in _walk(root, "sparrow"):
         sections += [f"## {path}", (command.help or "").strip()]
         for panel, options in _panels(command, path).items():
-            rows = [f"| `{_cell(name)}` | {_cell(help)} |" for name, help in options]
+            rows = [f"| <code>{cell(name)}</code> | {cell(help)} |" for name, help in options]
             sections.append("\n".join([f"| {panel} | |", "|---|---|", *rows]))
     return "\n\n".join(sections)
 
@@ -74,41 +74,16 @@ def _panels(command: Any, path: str) -> dict[str, list[tuple[str, str]]]:
     return panels
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
-def _configuration() -> str:
-    """The models below a trial's configuration, the outer ones first."""
-    names = [f"::: {model.__module__}.{model.__qualname__}" for model in _models(TrialConfig, [])]
-    return "\n\n".join(["# Configuration", "All fields of a `trial.json`, or of a space.", *names])
-
-
-def _models(model: type[BaseModel], seen: list[type[BaseModel]]) -> list[type[BaseModel]]:
-    """`seen` and this model and those that its fields hold, each once."""
-    if model not in seen:
-        seen.append(model)
-        for field in model.model_fields.values():
-            for inner in _models_in(field.annotation):
-                _models(inner, seen)
-    return seen
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
-
-
 def _python() -> str:
-    """The public names of the packages that a user imports from; models of the configuration
-    have their own page."""
+    """The public names of the packages that a user imports from, without the configuration's."""
     sections = ["# Python"]
-    shown = _models(TrialConfig, [])
     for package in (launch, searchspace, detectors):
         for name in package.__all__:
             value = getattr(package, name)
-            if hasattr(value, "__qualname__") and value not in shown:
+            if hasattr(value, "__qualname__") and not _is_configuration(value):
                 sections.append(f"::: {value.__module__}.{value.__qualname__}")
     return "\n\n".join(sections)
+
+
+def _is_configuration(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Config)
