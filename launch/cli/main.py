@@ -54,6 +54,10 @@ COMMANDS = {
         "launch.cli.report:report_command",
         "Rebuild the front and the report of a study from stored results.",
     ),
+    "trials": (
+        "launch.cli.trials:trials_command",
+        "List all trials of a study, or write them with every figure and choice to a file.",
+    ),
     "data": ("launch.cli.main:data", "Generate, check, report on, reduce and preview data sets."),
     "cache": ("launch.cli.main:cache", "Show or remove the decoded images on this machine."),
 }

@@ -18,11 +18,15 @@ from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.rising import slope
 from launch.report.study import StudyView
+from launch.report.words import design_in_words
 from launch.study.known_csv import ENDS
 from launch.study.settings import read_settings
 from searchspace import TrialConfig
 from searchspace.errors import InputError
 from searchspace.reading import read_model
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 REMADE = (
     "run_trial with the trial's configuration, its folder as `out` and the study's folder `stages` "
@@ -126,6 +130,17 @@ class Front(BaseModel):
     trials: dict[State, int]
     members: tuple[FrontMember, ...] = Field(alias="front")
 
+    def to_pandas(self) -> DataFrame:
+        """The members as a table: a row for each, with its figures, intervals, epochs and design in
+        words (`design`)."""
+        from pandas import DataFrame  # loads for half a second
+
+        alike = len({member.config.measure for member in self.members}) == 1
+        return DataFrame(
+            cells_of(member) | {"design": design_in_words(member.config, alike)}
+            for member in self.members
+        )
+
 
 def front_of(view: StudyView) -> Front:
     """The front of a study; folders are relative to the study's."""
@@ -194,25 +209,31 @@ def load_front(folder: Path | str) -> Front:
 
 def front_csv(view: StudyView) -> str:
     """The text of `front.csv`: for each member a row with figures, epochs, searched parameters."""
+    figures = shown_in("file", view.objectives)
     params = dict.fromkeys(name for record in view.front for name in record.params)
-    names = [
-        "number",
-        "folder",
-        "origin",
-        *shown_in("file", view.objectives),
-        *BOUNDS,
-        *TRAINING,
-        *params,
-    ]
+    names = ["number", "folder", "origin", *figures, *BOUNDS, *TRAINING, *params]
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for record in view.front:
-        member = member_of(record, view.objectives).model_dump(mode="json", exclude={"config"})
-        epochs = dict(zip(TRAINING[:2], member.pop("epochs"), strict=True))
-        ends = member.pop("intervals")
-        bounds = {
-            f"{n}_{end}": v for n, one in ends.items() for end, v in zip(ENDS, one, strict=True)
-        }
-        writer.writerow({**member.pop("figures"), **member, **bounds, **epochs, **record.params})
+        member = member_of(record, view.objectives)
+        writer.writerow({**cells_of(member), "folder": member.folder.as_posix(), **record.params})
     return text.getvalue()
+
+
+def cells_of(member: FrontMember) -> dict[str, Any]:
+    """A front member as a row of a table: what it is, its figures and intervals, its epochs."""
+    trained, finetuned = member.epochs or (None, None)
+    bounds = {
+        f"{name}_{end}": value
+        for name, interval in member.intervals.items()
+        for end, value in zip(ENDS, interval, strict=True)
+    }
+    return {
+        "number": member.number,
+        "folder": str(member.folder),
+        "origin": member.origin,
+        **member.figures.model_dump(),
+        **bounds,
+        **dict(zip(TRAINING, (trained, finetuned, member.still_rising), strict=True)),
+    }

@@ -1,0 +1,76 @@
+"""All trials of a study as a table: what each is, how it ended, its figures and its choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch.figures import FIGURES, FigureName
+from launch.records import TRAINING, TrialRecord
+from launch.report.front_file import BOUNDS, cells_of, member_of
+from launch.report.study import StudyView
+from launch.report.words import design_in_words
+from searchspace.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
+"""By ending of a file, what writes a table to it."""
+
+ABOUT = (
+    "number", "state", "on_front", "origin", "reason", "parent", "seconds", "retries", "folder",
+    "design", "predicted_fps",
+)  # fmt: skip
+"""The columns before the figures."""
+
+
+def trial_table(records: Sequence[TrialRecord], objectives: tuple[FigureName, ...]) -> DataFrame:
+    """A row for each trial, by number. Figures of a trial that has not finished are those of its
+    last rung, or predicted; what is not known is missing.
+
+    The columns are, in this order: what the trial is and how it ended (`number`, `state`,
+    `on_front`, `reason`, ...), every figure, the ends of 95 % intervals, its epochs, and the
+    parameters that were drawn.
+    """
+    from pandas import DataFrame  # loads for half a second
+
+    view = StudyView.of(records, objectives)
+    front = {record.number for record in view.front}
+    alike = len({record.config.measure for record in records}) == 1
+    rows = [_row(record, record.number in front, alike) for record in view.records]
+    params = dict.fromkeys(name for record in records for name in record.params)
+    return DataFrame(rows, columns=[*ABOUT, *FIGURES, *BOUNDS, *TRAINING, *params])
+
+
+def write_table(table: DataFrame, file: Path) -> None:
+    """Write a table as CSV or Parquet, by the file's ending.
+
+    Raises:
+        InputError: the file has another ending.
+    """
+    writer = WRITERS.get(file.suffix.lower())
+    if writer is None:
+        raise InputError(f"{file}: the file has to end in {' or '.join(WRITERS)}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    getattr(table, writer)(file, index=False)
+
+
+def why(record: TrialRecord) -> str:
+    """Why a trial has no place on the front by its ending or its constraints; empty otherwise."""
+    return record.reason or (f"not {', not '.join(record.broken)}" if record.broken else "")
+
+
+def _row(record: TrialRecord, on_front: bool, alike: bool) -> dict[str, Any]:
+    if record.result is not None:
+        figures = cells_of(member_of(record, tuple(FIGURES)))
+    else:
+        figures = {name: record.figure(name) for name in FIGURES}
+    cost = record.predicted
+    about = (
+        record.number, record.state, on_front, record.origin, why(record), record.parent,
+        record.seconds, record.retries, record.folder, design_in_words(record.config, alike),
+        cost.fps if cost else None,
+    )  # fmt: skip
+    return {**figures, **dict(zip(ABOUT, about, strict=True)), **record.params}
