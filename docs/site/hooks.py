@@ -45,6 +45,9 @@ def _commands() -> str:
     sections = ["# Commands", "As `sparrow COMMAND --help` shows them."]
     for path, command in _walk(root, "sparrow"):
         sections += [f"## {path}", (command.help or "").strip()]
+        if command.epilog:
+            examples = command.epilog.split("\n\n")[1:]
+            sections.append("\n".join(["```sh", *examples, "```"]))
         for panel, options in _panels(command, path).items():
             rows = [f"| <code>{cell(name)}</code> | {cell(help)} |" for name, help in options]
             sections.append("\n".join([f"| {panel} | |", "|---|---|", *rows]))

@@ -5,35 +5,52 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from launch.cli.plugins import plugins_first
 
-Table = Mapping[str, tuple[str, str]]
-"""By command name: `module:name` of its function, or of a group of commands, and one line of
-help."""
+
+class Entry(NamedTuple):
+    """A command in a table.
+
+    Attributes:
+        where: `module:name` of its function, or of a group of commands.
+        help: one line.
+        examples: lines that a user may type, shown below its options.
+    """
+
+    where: str
+    help: str
+    examples: tuple[str, ...] = ()
+
+
+Table = Mapping[str, Mapping[str, Entry]]
+"""By panel of the help text, and in it by name, the commands of a group."""
 
 
 class LazyCommand(TyperCommand):
     """A command that is imported when it is called; until then only name and help are known."""
 
-    def __init__(self, name: str, where: str, help: str) -> None:
-        super().__init__(name, help=help)
-        self.where = where
+    def __init__(self, name: str, panel: str, entry: Entry) -> None:
+        super().__init__(name, help=entry.help, rich_help_panel=panel)
+        self.entry = entry
 
     def load(self) -> Any:
         """The command itself; plugins of installed packages are loaded first."""
         from searchspace.plugins import load_plugins  # not needed for a help text
 
         load_plugins()
-        module, attribute = self.where.split(":")
+        module, attribute = self.entry.where.split(":")
         found = getattr(import_module(module), attribute)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-            alone.command(self.name, help=self.help)(found)
+            # Paragraphs, because lines of one are joined.
+            examples = "\n\n".join(["Examples:", *self.entry.examples])
+            epilog = examples if self.entry.examples else None
+            alone.command(self.name, help=self.help, epilog=epilog)(found)
             found = alone
         return typer.main.get_command(found)
 
@@ -53,10 +70,13 @@ class LazyCommands(TyperGroup):
         return super().parse_args(ctx, plugins_first(args))
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.table)
+        return [name for entries in self.table.values() for name in entries]
 
     def get_command(self, ctx: Any, cmd_name: str) -> LazyCommand | None:
-        return LazyCommand(cmd_name, *self.table[cmd_name]) if cmd_name in self.table else None
+        for panel, entries in self.table.items():
+            if cmd_name in entries:
+                return LazyCommand(cmd_name, panel, entries[cmd_name])
+        return None
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         if not standalone_mode:
@@ -74,18 +94,22 @@ class LazyCommands(TyperGroup):
 
 
 def lazy_group(
-    help: str, table: Table, callback: Callable[..., None] = lambda: None
+    help: str,
+    table: Table,
+    callback: Callable[..., None] = lambda: None,
+    completion: bool = False,
 ) -> typer.Typer:
     """A group of the commands in `table`; `help` is the first line of its `--help`.
 
     Args:
         callback: its parameters are options of the group.
+        completion: whether it has the options that install completion in a shell.
     """
     group = typer.Typer(
         cls=type("Commands", (LazyCommands,), {"table": table}),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        add_completion=completion,
     )
     group.callback(help=help)(callback)
     return group

@@ -1,4 +1,4 @@
-"""`--plugin`: an option of every command, before or after the command's name."""
+"""The options of `sparrow` itself. `--plugin` stands before or after the command's name."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def _load(names: list[str] | None) -> list[str] | None:
     return names
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # not needed for a help text
+
+        typer.echo(f"sparrow {version('sparrow-search')}")
+        raise typer.Exit
+
+
 def sparrow(
     plugin: Annotated[
         list[str] | None,
@@ -35,6 +43,10 @@ def sparrow(
         ),
     ] = None,
     debug: Debug = False,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     """Options of all commands."""
 

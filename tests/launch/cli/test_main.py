@@ -288,3 +288,17 @@ def test_describe_as_json(run: Run) -> None:
     tree = json.loads(text)
     assert (code, tree["input_size"]) == (0, [300, 300])
     assert sum(layer["params"] for layer in tree["layers"]) == tree["params"]
+
+
+def test_help_shows_examples_the_version_and_completes_in_a_shell() -> None:
+    runner = CliRunner()
+    for entries in cli.COMMANDS.values():
+        for name, entry in entries.items():
+            text = " ".join(runner.invoke(cli.app, [name, "--help"]).output.split())
+            assert all(" ".join(example.split()) in text for example in entry.examples), name
+    assert runner.invoke(cli.app, ["--version"]).output.startswith("sparrow ")
+    asked = {"COMP_WORDS": "sparrow trials --o", "COMP_CWORD": "2"}
+    answer = runner.invoke(
+        cli.app, prog_name="sparrow", env={"_SPARROW_COMPLETE": "complete_bash", **asked}
+    )
+    assert answer.output.split() == ["--out"]
