@@ -25,9 +25,12 @@ def _load(names: list[str] | None) -> list[str] | None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # not needed for a help text
+        # Neither is needed for a help text.
+        from importlib.metadata import version
 
-        typer.echo(f"sparrow {version('sparrow-search')}")
+        from launch.cli.terminal import console
+
+        console.say(f"sparrow {version('sparrow-search')}")
         raise typer.Exit
 
 
