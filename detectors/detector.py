@@ -88,6 +88,15 @@ class Detector(Network):
         """The device of its tensors."""
         return self.mean.device
 
+    @property
+    def canvas(self) -> Canvas:
+        """How images are placed on the network's input."""
+        return self.config.canvas
+
+    @property
+    def num_classes(self) -> int:
+        return self.config.num_classes
+
     def outputs(self, batch: Tensor) -> Outputs:
         """Maps and raw predictions for images [N, 3, H, W] in 0..1, of the input's size."""
         maps = self.neck(self.backbone((batch - self.mean) / self.std)).maps

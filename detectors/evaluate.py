@@ -18,9 +18,8 @@ from detectors.evaluation.intervals import Interval, intervals
 from detectors.evaluation.matches import matches
 from detectors.evaluation.results import Results, Row
 from detectors.evaluation.truth import detections_needed
-from detectors.postprocess import Detections
+from detectors.postprocess import Detecting
 from detectors.quiet import computing
-from detectors.runtimes import Deployed
 from detectors.tt100k_metric import SizeMetrics, by_size
 from detectors.voc_metric import MOST as VOC_MOST
 from detectors.voc_metric import VocPrecision, mean_precision, voc_precisions
@@ -112,9 +111,9 @@ class Metrics(BaseModel):
 
 
 def evaluate(
-    detector: Detector | Deployed, split: Dataset, device: torch.device, most: int | None = None
+    detector: Detecting, split: Dataset, device: torch.device, most: int | None = None
 ) -> Metrics:
-    """COCO's metrics of a detector, deployed or not, on a split; see `coco_metrics`.
+    """COCO's metrics of a detector in any form on a split; see `coco_metrics`.
 
     Raises:
         ValueError: the classes of the split are not those of the detector.
@@ -124,7 +123,7 @@ def evaluate(
 
 @torch.inference_mode()
 def detect_split(
-    detector: Detector | Deployed,
+    detector: Detecting,
     split: Dataset,
     device: torch.device,
     cache: NodeCache = NO_CACHE,
@@ -143,21 +142,21 @@ def detect_split(
     if isinstance(detector, Detector):
         detector.eval().to(device)
     size, parts = min(BATCH, len(split.images)), []
-    canvas = detector.config.canvas
+    canvas = detector.canvas
     categories = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
     for records, images in evaluation_batches(split, canvas, size, cache):
         images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
         with computing(device, "scoring a batch"):
             batch = images.to(device).float().div_(255)
             found = detector.detect(batch.contiguous(memory_format=torch.channels_last))
-        detections = Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu())
+        detections = found.cpu()
         for index, record in enumerate(records):
             one = detections.of_image(index, record.width, record.height, canvas)
             parts.append(_results(one, record.id, categories))
     return Results.joined(parts)
 
 
-def _check_classes(detector: Detector | Deployed, split: Dataset) -> None:
+def _check_classes(detector: Detecting, split: Dataset) -> None:
     """If a detector does not name its classes, only their number is compared."""
     names = tuple(category.name for category in split.categories)
     if detector.classes and detector.classes != names:
@@ -165,9 +164,9 @@ def _check_classes(detector: Detector | Deployed, split: Dataset) -> None:
             f"the detector was trained for the classes {', '.join(detector.classes)}, but the data "
             f"have {', '.join(names)}: score it on data of the same classes in the same order"
         )
-    if detector.config.num_classes != len(names):
+    if detector.num_classes != len(names):
         raise InputError(
-            f"the detector was trained for {detector.config.num_classes} classes, but the data "
+            f"the detector was trained for {detector.num_classes} classes, but the data "
             f"have {len(names)} ({', '.join(names)}): score it on data of the same classes"
         )
 

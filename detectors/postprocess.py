@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +34,10 @@ class Detections:
     scores: Tensor
     labels: Tensor
 
+    def cpu(self) -> Detections:
+        """The same on the CPU."""
+        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu())
+
     def of_image(
         self, index: int, width: int, height: int, canvas: Canvas | None = None
     ) -> dict[str, Tensor]:
@@ -52,6 +57,27 @@ class Detections:
             "labels": self.labels[index][real],
             "scores": self.scores[index][real],
         }
+
+
+class Detecting(Protocol):
+    """What finds objects: a `Detector`, one in a runtime, an exported file.
+
+    Attributes:
+        classes: names of the classes, label 1 first; empty if they have none.
+        num_classes: their number.
+        canvas: how images are placed on the network's input.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def canvas(self) -> Canvas: ...
+
+    def detect(self, batch: Tensor) -> Detections:
+        """Detections for images [N, 3, H, W] in 0..1, placed on the canvas."""
+        ...
 
 
 def postprocess(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from detectors.detector import Detector, write_facts
+from detectors.postprocess import Detections
 from detectors.runtimes.deployed import Form, Network, calibration_images
+from detectors.runtimes.onnx_graph import DETECTIONS, predictions_of
 from searchspace.errors import InputError
 from searchspace.names import Names, check_implemented
 from searchspace.runtimes import RUNTIMES as PRECISIONS
@@ -90,12 +92,20 @@ class ExportedGraph(ABC):
         """What `save` wrote."""
 
     @abstractmethod
-    def save(self, path: Path, half: bool = False) -> None:
+    def save(
+        self, path: Path, half: bool = False, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Write the model from images to detections, which other programs run, too.
 
         Args:
             half: store weights as float16, where the runtime can.
+            metadata: texts that are kept in the file.
         """
+
+    @property
+    @abstractmethod
+    def metadata(self) -> dict[str, str]:
+        """The texts in the file that it was loaded from; empty where there are none."""
 
     @abstractmethod
     def quantised(self, images: Tensor) -> Self:
@@ -105,8 +115,29 @@ class ExportedGraph(ABC):
         """
 
     @abstractmethod
+    def runner(
+        self, precision: Precision, names: Sequence[str]
+    ) -> Callable[[Tensor], list[Tensor]]:
+        """The part from images to the outputs of these names, ready to run on the CPU.
+
+        Raises:
+            RuntimeUnavailable: the runtime cannot run it.
+        """
+
+    @abstractmethod
+    def raw(self) -> list[str]:
+        """The names of its raw predictions."""
+
     def network(self, precision: Precision) -> Network:
         """The part from images to raw predictions, ready to run on the CPU."""
+        names = self.raw()
+        run = self.runner(precision, names)
+        return lambda batch: predictions_of(dict(zip(names, run(batch), strict=True)))
+
+    def detections(self, precision: Precision) -> Callable[[Tensor], Detections]:
+        """The model from images to detections, ready to run on the CPU."""
+        run = self.runner(precision, DETECTIONS)
+        return lambda batch: Detections(*run(batch))
 
 
 class ExportedRuntime(Runtime):
@@ -175,8 +206,3 @@ def register_runtime(runtime: R) -> R:
     PRECISIONS.register(runtime.name, tuple(runtime.precisions))
     RUNTIMES.register(runtime.name, runtime())
     return runtime
-
-
-def tensors_of(names: Sequence[str], arrays: Sequence[Any]) -> dict[str, Tensor]:
-    """Outputs of a graph, as numpy arrays, by their names."""
-    return dict(zip(names, map(torch.from_numpy, arrays), strict=True))

@@ -14,6 +14,7 @@ from detectors.features import Predictions
 from detectors.postprocess import Detections
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
+from searchspace.geometry import Canvas
 from searchspace.runtimes import Precision
 
 
@@ -60,6 +61,15 @@ class Deployed:
         self.device = device
         self.head = copy.deepcopy(detector.head).to(device)
         self._network = network
+
+    @property
+    def canvas(self) -> Canvas:
+        """How images are placed on the network's input."""
+        return self.config.canvas
+
+    @property
+    def num_classes(self) -> int:
+        return self.config.num_classes
 
     @torch.inference_mode()
     def network(self, batch: Tensor) -> Predictions:

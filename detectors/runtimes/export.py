@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from detectors.canvas import GREY
 from detectors.detector import Detector
 from detectors.postprocess import class_nms
 from detectors.runtimes import Deployed, Form
 from detectors.runtimes.contract import exported_runtime
 from detectors.runtimes.deployed import calibration_images
 from detectors.runtimes.fold import folded
-from detectors.runtimes.libraries import library
+from detectors.runtimes.metadata import metadata
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
+from detectors.thresholds import Thresholds
 from searchspace.errors import InputError
 from searchspace.runtimes import Precision
 
@@ -39,6 +39,9 @@ SUFFIXES: dict[Target, str] = {
     **{target: exported_runtime(runtime).graph.suffix for target, runtime in RUN_BY.items()},
 }
 
+METADATA = "metadata.json"
+"""The file with the metadata in an archive of `torch.export`."""
+
 
 def export(
     detector: Detector,
@@ -47,6 +50,7 @@ def export(
     precision: Precision = "float32",
     calibration: Tensor | None = None,
     judge: Callable[[Deployed], None] | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Path:
     """Write a detector as one program from images to detections.
 
@@ -54,14 +58,15 @@ def export(
     fractions of the input, `scores` and `labels` [N, D], best first and padded with zeros, as in
     `detectors.postprocess.Detections`. Images are placed on the input as by
     `detectors.canvas.place`; where they are stretched, fractions of the input are those of the
-    image.
+    image. The file holds `detectors.runtimes.metadata`, too.
 
     Args:
-        path: the file; the target's suffix is appended to a name without it. An ONNX file holds
-            `metadata`, too. OpenVINO writes the weights to a second file with suffix `.bin`.
+        path: the file; the target's suffix is appended to a name without it. OpenVINO writes the
+            weights to a second file with suffix `.bin`.
         calibration: float images [M, 3, H, W] in 0..1 for the activation ranges of int8.
         judge: called with the int8 detector before anything is written; an exception from it ends
             the export. See `detectors.runtimes.agreement`.
+        thresholds: least scores of shown detections, for the metadata.
 
     Raises:
         ValueError: the target or its precision is unknown, or int8 has no calibration images.
@@ -70,13 +75,13 @@ def export(
     check_target(target, precision)
     if precision == "int8":
         calibration_images(calibration)
-    path = Path(path)
+    path, texts = Path(path), metadata(detector, thresholds)
     if path.suffix != SUFFIXES[target]:
         path = path.with_name(path.name + SUFFIXES[target])
     if target == "torch-export":
         program = exported_program(detector)
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(program, path)
+        torch.export.save(program, path, extra_files={METADATA: json.dumps(texts)})
         return path
     graph = exported_runtime(RUN_BY[target]).graph.of(detector)
     if precision == "int8":
@@ -85,37 +90,8 @@ def export(
             form = Form(RUN_BY[target], "int8")
             judge(Deployed(detector, form, torch.device("cpu"), graph.network("int8")))
     path.parent.mkdir(parents=True, exist_ok=True)
-    graph.save(path, half=precision == "float16")
-    if target == "onnx":
-        _add_metadata(path, detector)
+    graph.save(path, half=precision == "float16", metadata=texts)
     return path
-
-
-def metadata(detector: Detector) -> dict[str, str]:
-    """What a program has to know to prepare images and to name labels, as texts.
-
-    Attributes of the result: `resize`, `stretch` or `letterbox`; `fill`, the value of the rest of a
-    letterboxed input, in 0..1; `input_size`, height and width in pixels; `input_range`;
-    `boxes`, what they are fractions of; `classes`, the names of labels 1, 2, ..., as JSON.
-    """
-    config = detector.config
-    numbers = map(str, range(1, 1 + config.num_classes))
-    filled = {"fill": f"{GREY / 255:.6g}"} if config.resize == "letterbox" else {}
-    return {
-        "resize": config.resize,
-        **filled,
-        "input_size": json.dumps(config.size),
-        "input_range": "RGB in 0..1",
-        "boxes": "x1, y1, x2, y2 in fractions of the input",
-        "classes": json.dumps(list(detector.classes or numbers)),
-    }
-
-
-def _add_metadata(path: Path, detector: Detector) -> None:
-    onnx = library("onnx")
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, metadata(detector))
-    onnx.save(model, path)
 
 
 def check_target(target: str, precision: str) -> tuple[Target, Precision]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from detectors.detector import Detector
-from detectors.features import Predictions
-from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime, tensors_of
-from detectors.runtimes.deployed import Network, RuntimeUnavailable
+from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime
+from detectors.runtimes.deployed import RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
-from detectors.runtimes.onnx_graph import DETECTIONS, INPUT, RAW, onnx_graph, predictions_of
+from detectors.runtimes.onnx_graph import DETECTIONS, INPUT, RAW, onnx_graph
 from searchspace.runtimes import RUNTIMES, Precision
 
 QUANTISED_OPS = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
@@ -66,35 +65,39 @@ class OnnxGraph(ExportedGraph):
             )
             return OnnxGraph(onnx.load(after))
 
-    def save(self, path: Path, half: bool = False) -> None:
+    def save(
+        self, path: Path, half: bool = False, metadata: Mapping[str, str] | None = None
+    ) -> None:
         if half:
             raise ValueError("an ONNX file stores float32 here; leave half out")
-        library("onnx").save(self.part(DETECTIONS), path)
+        onnx, model = library("onnx"), self.part(DETECTIONS)
+        onnx.helper.set_model_props(model, dict(metadata or {}))
+        onnx.save(model, path)
 
-    def network(self, precision: Precision) -> Network:
-        """The part up to the raw predictions, in the model's own precision.
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {entry.key: entry.value for entry in self.model.metadata_props}
 
-        Raises:
-            RuntimeUnavailable: ONNX Runtime cannot run it.
-        """
+    def runner(
+        self, precision: Precision, names: Sequence[str]
+    ) -> Callable[[Tensor], list[Tensor]]:
+        """In the model's own precision."""
         runtime = library("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        names = self.raw()
         model = self.part(names).SerializeToString()
         try:
             session = runtime.InferenceSession(model, options, ["CPUExecutionProvider"])
         except RuntimeError as error:
             raise RuntimeUnavailable(f"ONNX Runtime cannot run this detector: {error}") from None
 
-        def run(batch: Tensor) -> Predictions:
-            outputs = session.run(names, {INPUT: np.ascontiguousarray(batch)})
-            return predictions_of(tensors_of(names, outputs))
+        def run(batch: Tensor) -> list[Tensor]:
+            outputs = session.run(list(names), {INPUT: np.ascontiguousarray(batch)})
+            return [torch.from_numpy(output) for output in outputs]
 
         return run
 
     def raw(self) -> list[str]:
-        """The names of its raw predictions."""
         tensors = {name for node in self.model.graph.node for name in node.output}
         return [name for name in RAW if name in tensors]
 

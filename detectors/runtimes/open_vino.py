@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from detectors.detector import Detector
-from detectors.features import Predictions
-from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime, tensors_of
-from detectors.runtimes.deployed import Network, RuntimeUnavailable
+from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime
+from detectors.runtimes.deployed import RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
-from detectors.runtimes.onnx_graph import DETECTIONS, RAW, onnx_graph, predictions_of
+from detectors.runtimes.onnx_graph import DETECTIONS, RAW, onnx_graph
 from searchspace.runtimes import RUNTIMES, Precision
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -30,6 +29,10 @@ FLOAT_OPS = ("Power", "ReduceSum", "Sqrt", "Divide", "Multiply")
 
 OUTSIDE_NETWORK = r"^(?!/(backbone|neck|head)/)"
 """Names of the operators before and after the network, which are not quantised."""
+
+
+OURS = "sparrow"
+"""The section of a model's information that holds its metadata."""
 
 
 class OpenVinoGraph(ExportedGraph):
@@ -68,22 +71,40 @@ class OpenVinoGraph(ExportedGraph):
             )
         return OpenVinoGraph(model)
 
-    def save(self, path: Path, half: bool = False) -> None:
+    def save(
+        self, path: Path, half: bool = False, metadata: Mapping[str, str] | None = None
+    ) -> None:
         model = self._part(DETECTIONS)
+        for name, text in (metadata or {}).items():
+            model.set_rt_info(text, [OURS, name])
         library("openvino").save_model(model, path, compress_to_fp16=half)
 
-    def network(self, precision: Precision) -> Network:
-        """The part up to the raw predictions, compiled for each batch size when first used."""
-        names = [name for name in RAW if name in self._tensors()]
+    @property
+    def metadata(self) -> dict[str, str]:
+        if not self.model.has_rt_info([OURS]):
+            return {}
+        return {
+            name: value.astype(str)
+            for name, value in self.model.get_rt_info([OURS]).astype(dict).items()
+        }
+
+    def raw(self) -> list[str]:
+        tensors = self._tensors()
+        return [name for name in RAW if name in tensors]
+
+    def runner(
+        self, precision: Precision, names: Sequence[str]
+    ) -> Callable[[Tensor], list[Tensor]]:
+        """Compiled for each batch size when first used."""
         part, options = self._part(names), _options(precision)
         compiled: dict[torch.Size, Any] = {}
 
-        def run(batch: Tensor) -> Predictions:
+        def run(batch: Tensor) -> list[Tensor]:
             if batch.shape not in compiled:
                 part.reshape(list(batch.shape))
                 compiled[batch.shape] = _core().compile_model(part, "CPU", options)
             outputs = compiled[batch.shape](np.ascontiguousarray(batch), share_inputs=True)
-            return predictions_of(tensors_of(names, list(outputs.values())))
+            return [torch.from_numpy(output) for output in outputs.values()]
 
         return run
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from detectors.detector import Detector
-from detectors.runtimes import Deployed, load_detector
 from launch.files import SETTINGS, TRIALS
 from searchspace import DetectorConfig, Published, TrialConfig
 from searchspace.errors import InputError, UnknownName
@@ -60,15 +59,8 @@ def saved_detector(folder: Path) -> Detector:
 
     If it lies in a study, the study's plugins are loaded first.
     """
-    _load_plugins_around(folder)
+    load_plugins_around(folder)
     return Detector.load(folder)
-
-
-def saved_model(folder: Path) -> Detector | Deployed:
-    """What lies in a folder, ready to detect: a saved detector, or one in int8; see
-    `saved_detector`."""
-    _load_plugins_around(folder)
-    return load_detector(folder)
 
 
 def read_trial(path: Path) -> TrialConfig:
@@ -76,11 +68,11 @@ def read_trial(path: Path) -> TrialConfig:
 
     If it lies in a study, the study's plugins are loaded first.
     """
-    _load_plugins_around(path)
+    load_plugins_around(path)
     return read_model(path, TrialConfig, fields=field_names(TrialConfig))
 
 
-def _load_plugins_around(path: Path) -> None:
+def load_plugins_around(path: Path) -> None:
     """Load the plugins of the study whose trials a path lies among, if there is one."""
     for folder in path.absolute().parents:
         if folder.name == TRIALS and (folder.parent / SETTINGS).exists():

@@ -258,6 +258,15 @@ SavedDetector = Annotated[
         help="A saved detector, such as TRIAL/compact.",
     ),
 ]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        parser=option_types.text,
+        metavar="MODEL",
+        help="A trial (RUN:3 or RUN/trials/0003), the folder of a saved detector, or a file that "
+        "sparrow export wrote (.onnx, .xml, .pt2).",
+    ),
+]
 PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of random draws.")]
 

@@ -11,14 +11,13 @@ from pydantic import ConfigDict, Field
 from detectors.data.dataset import Dataset
 from detectors.data.node_cache import NodeCache
 from detectors.data.reading import read_split, read_unannotated
-from detectors.detector import Detector
 from detectors.evaluate import detect_split
-from detectors.runtimes import Deployed
+from detectors.models import Model
 from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.names import saved_model
-from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, PrintJson, SavedDetector
+from launch.cli.models import find_model
+from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, ModelName, PrintJson
 from launch.cli.terminal import console
 from launch.study.options import Option
 from launch.study.search_settings import CacheOptions
@@ -56,19 +55,17 @@ class ImageOptions(DataPlace):
                 "image_info_test-dev2017.json"
             )
 
-    def read(self, detector: Detector | Deployed, reading: dict[str, Any]) -> Dataset:
+    def read(self, model: Model, reading: dict[str, Any]) -> Dataset:
         if self.data:
             return read_split(self.found().val, **reading)
         if self.images is None:
             raise ValueError("options were not checked")
-        count = detector.config.num_classes
-        classes = detector.classes or [str(number) for number in range(1, 1 + count)]
-        return read_unannotated(self.images, self.annotations, classes, **reading)
+        return read_unannotated(self.images, self.annotations, model.classes, **reading)
 
 
 @with_options
 def predict_command(
-    folder: SavedDetector,
+    name: ModelName,
     to: Annotated[str, typer.Option(help="Form of the result: coco or voc.")],
     out: Annotated[
         Path,
@@ -91,11 +88,11 @@ def predict_command(
     if out.is_file() or any(out.glob(VOC_FILES)):
         raise FileExistsError(f"{out} exists; choose another path, or delete it")
     device = pick_device(where.device)
-    detector = saved_model(folder)
-    split = images.read(detector, data.reading)
+    model = find_model(name, device)
+    split = images.read(model, data.reading)
     if to == "voc":
         check_voc_names(split)
-    results = detect_split(detector, split, device, NodeCache.of_gb(data.cache_gb))
+    results = detect_split(model.detector, split, model.device, NodeCache.of_gb(data.cache_gb))
     if to == "voc":
         write_voc(results, split, out)
     else:

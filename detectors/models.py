@@ -1,0 +1,105 @@
+"""`Model`: a trained detector in any form, ready to be run on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detectors.canvas import place
+from detectors.detector import Detector
+from detectors.postprocess import Detecting
+from detectors.quiet import computing
+from detectors.runtimes import Form, load_detector
+from detectors.runtimes.exported import Exported, target_of
+from detectors.runtimes.metadata import class_names
+from detectors.thresholds import Thresholds, read_thresholds
+from searchspace.errors import InputError
+from searchspace.geometry import Canvas
+
+PLAIN = Form("eager", "float32")
+"""The form of a detector that no runtime was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained detector.
+
+    Attributes:
+        path: the folder of a saved detector, or an exported file.
+        detector: what runs it.
+        form: the runtime, and its precision.
+        device: where it runs.
+        thresholds: the least scores of shown detections, if they were chosen.
+    """
+
+    path: Path
+    detector: Detecting
+    form: Form
+    device: torch.device
+    thresholds: Thresholds | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, label 1 first; their numbers where the detector has no names."""
+        return class_names(self.detector.classes, self.detector.num_classes)
+
+    @property
+    def canvas(self) -> Canvas:
+        """The size of the input, and how images are placed on it."""
+        return self.detector.canvas
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """What is found in images, one dictionary for each, on the CPU, best detection first.
+
+        Args:
+            images: uint8 [3, H, W], RGB, of any sizes.
+
+        Returns:
+            `boxes` [M, 4], xyxy in pixels of the image, `labels` [M] from 1 and `scores` [M]; all
+            that the detector finds, whatever `thresholds` say.
+        """
+        if not images:
+            return []
+        with computing(self.device, "detecting on a batch"):
+            placed = torch.stack([place(image, self.canvas) for image in images])
+            batch = placed.to(self.device).float().div_(255)
+            found = self.detector.detect(batch.contiguous(memory_format=torch.channels_last)).cpu()
+        return [
+            found.of_image(index, image.shape[-1], image.shape[-2], self.canvas)
+            for index, image in enumerate(images)
+        ]
+
+
+def load_model(path: Path, device: torch.device | None = None) -> Model:
+    """A saved detector's folder, in int8 or not, or an exported file, ready to run.
+
+    Args:
+        device: where a detector in PyTorch runs; the CPU by default. Other forms run on the CPU.
+
+    Raises:
+        InputError: there is no model, or a file of it is missing or damaged.
+        RuntimeUnavailable: what runs it is not installed here.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = load_detector(path)
+        if isinstance(found, Detector):
+            form, device = PLAIN, device or torch.device("cpu")
+            found = found.eval().to(device)
+        else:
+            form, device = found.form, found.device
+        kept = None
+    elif target_of(path):
+        found = Exported(path)
+        form, device, kept = found.form, found.device, found.thresholds
+    else:
+        raise InputError(
+            f"{path}: neither a folder of a saved detector nor an exported file (.onnx, .xml, .pt2)"
+        )
+    names = class_names(found.classes, found.num_classes)
+    return Model(path, found, form, device, read_thresholds(path, names) or kept)

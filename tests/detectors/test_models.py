@@ -1,0 +1,91 @@
+"""A model in any form: the same detections, and all that is needed to run it in its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectors.detector import Detector
+from detectors.models import load_model
+from detectors.runtimes.export import SUFFIXES, export
+from detectors.thresholds import Threshold, Thresholds, thresholds_file, write_thresholds
+from searchspace.errors import InputError
+from searchspace.geometry import Canvas
+from tests.detectors.deployable import deployable, needs_extra
+
+CHOSEN = Thresholds(
+    rule="f1",
+    images=4,
+    classes={
+        "one": Threshold(score=0.25),
+        "two": Threshold(score=None),
+        "three": Threshold(score=0.5),
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def letterboxed() -> Detector:
+    """With named classes, on whose input images keep their aspect ratio."""
+    made = deployable("ssdmnetv1")
+    config = made.config.changed(resize="letterbox")
+    detector = Detector(config, tuple(CHOSEN.classes))
+    detector.load_state_dict(made.state_dict())
+    return detector.eval()
+
+
+@needs_extra
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(target, marks=pytest.mark.slow) if target == "torch-export" else target
+        for target in SUFFIXES
+    ],
+)
+def test_an_exported_file_finds_what_the_detector_finds(
+    letterboxed: Detector, tmp_path: Path, target: str
+) -> None:
+    saved = load_model(letterboxed.save(tmp_path / "saved"))
+    exported = load_model(export(letterboxed, target, tmp_path / "x", thresholds=CHOSEN))
+    assert exported.canvas == saved.canvas == Canvas((64, 64), "letterbox")
+    assert exported.classes == saved.classes == ("one", "two", "three")
+    assert (exported.thresholds, saved.thresholds) == (CHOSEN, None)
+    generator = torch.Generator().manual_seed(0)
+    images = [
+        torch.randint(256, (3, *size), dtype=torch.uint8, generator=generator)
+        for size in ((48, 90), (90, 40), (64, 64))
+    ]
+    for one, other in zip(saved.detect(images), exported.detect(images), strict=True):
+        assert len(one["scores"]) > 10
+        torch.testing.assert_close(one["scores"], other["scores"], atol=1e-3, rtol=0)
+        apart = (one["boxes"][:, None] - other["boxes"]).abs().amax(-1)
+        same = (apart < 0.1) & (one["labels"][:, None] == other["labels"])
+        assert same.any(1).all()
+
+
+def test_thresholds_beside_a_model_come_with_it(letterboxed: Detector, tmp_path: Path) -> None:
+    folder = letterboxed.save(tmp_path / "saved")
+    assert write_thresholds(folder, CHOSEN) == folder / "thresholds.json"
+    found = load_model(folder).thresholds
+    assert found == CHOSEN
+    assert found.scores().tolist() == [0.25, float("inf"), 0.5]
+    assert thresholds_file(tmp_path / "x.onnx") == tmp_path / "x.thresholds.json"
+    others = CHOSEN.model_copy(update={"classes": {"four": Threshold(score=0.1)}})
+    write_thresholds(folder, others)
+    with pytest.raises(InputError, match="classes four, but the model has one, two, three"):
+        load_model(folder)
+
+
+@needs_extra
+def test_files_of_others_are_refused_by_name(tmp_path: Path) -> None:
+    damaged = tmp_path / "x.onnx"
+    damaged.write_bytes(b"not a model")
+    for name, words in (
+        ("x.onnx", "cannot be read as an exported"),
+        ("y.xml", "no such file; sparrow export"),
+        ("z.txt", "neither a folder"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_model(tmp_path / name)
