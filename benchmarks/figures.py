@@ -18,14 +18,21 @@ def write_png(figure: go.Figure, file: Path, width: int = 900, height: int = 560
     Raises:
         RuntimeError: there is no browser, or it wrote no image.
     """
+    figure.update_layout(width=width, height=height, template="plotly_white")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "figure.html"
+        style = "<style>body { margin: 0 }</style>"
+        page.write_text(style + figure.to_html({"staticPlot": True}, include_plotlyjs=True))
+        screenshot(page, file, width, height)
+
+
+def screenshot(page: Path, file: Path, width: int, height: int) -> None:
+    """Write a picture of the top of an HTML page, given by its absolute path; raises as above."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise RuntimeError(f"{file} needs a browser: install one of {', '.join(BROWSERS)}")
-    figure.update_layout(width=width, height=height, template="plotly_white")
     with tempfile.TemporaryDirectory() as folder:
-        page, drawn = Path(folder) / "figure.html", Path(folder) / "figure.png"
-        style = "<style>body { margin: 0 }</style>"
-        page.write_text(style + figure.to_html({"staticPlot": True}, include_plotlyjs=True))
+        drawn = Path(folder) / "page.png"
         command = [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
             "--virtual-time-budget=10000", f"--window-size={width},{height}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.readme import MARKED
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from searchspace import load_space
 
@@ -56,11 +57,17 @@ def test_every_file_of_the_reading_order_exists() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_space_that_is_shown_loads(tmp_path: Path) -> None:
-    examples = re.findall(r"```toml\n(.*?)```", README.read_text(), flags=re.DOTALL)
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "spaces.md"], ids=lambda page: page.stem)
+def test_every_space_that_is_shown_loads(tmp_path: Path, page: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert examples
     for example in examples:
         file = tmp_path / "shown.toml"
         file.write_text(example)
         space = load_space(file)
         assert space.holds(space.baseline())
+
+
+def test_the_readme_stays_short_and_its_figures_can_be_written_again() -> None:
+    assert len(README.read_text().splitlines()) < 150
+    assert len(MARKED.findall(README.read_text())) == 1
