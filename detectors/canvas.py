@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
@@ -32,13 +34,17 @@ def place(image: Tensor, canvas: Canvas) -> Tensor:
     return functional.pad(placed, [0, 0, right, below], fill=fill)
 
 
-def fractions(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
-    """Boxes [G, 4], xyxy in pixels of an image of this size, as fractions of the canvas."""
-    return boxes / _sides(boxes, image) * _shares(boxes, image, canvas)
+def fractions(boxes: Tensor, images: Sequence[Size], canvas: Canvas) -> Tensor:
+    """Boxes [N, G, 4], xyxy in pixels of N images of these sizes, as fractions of the canvas."""
+
+    def factors(pairs: Sequence[tuple[float, float]]) -> Tensor:
+        return torch.tensor([(x, y) * 2 for y, x in pairs], device=boxes.device)[:, None]
+
+    return boxes / factors(images) * factors([canvas.shares(size) for size in images])
 
 
 def in_pixels(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
-    """The inverse of `fractions`, clipped to the image."""
+    """The inverse of `fractions` for boxes [G, 4] of one image, clipped to the image."""
     return (boxes / _shares(boxes, image, canvas)).clamp(max=1) * _sides(boxes, image)
 
 

@@ -215,27 +215,23 @@ def padded_objects(
             that they are stretched.
         by: the area that decides whether an object is small, see `SmallObjects`.
     """
-    boxes, labels, small = [], [], []
     canvas = canvas_of(input_size)
-    for target, size in zip(targets, sides, strict=True):
-        box = target["boxes"].as_subclass(Tensor).reshape(-1, 4).float()
-        boxes.append(fractions(box, size, canvas))
-        labels.append(target["labels"])
-        resized = _areas(boxes[-1]) * math.prod(canvas.size)
-        area = resized if by == "input" else target.get("area", _areas(box))
-        small.append(area < SMALL_AREA)
-    return Objects(
-        boxes=_padded(boxes),
-        labels=_padded(labels),
-        small=_padded(small),
-        valid=_padded(labels) > 0,
-        counts=tuple(map(len, labels)),
-    )
+    boxes = _padded([t["boxes"].as_subclass(Tensor).reshape(-1, 4).float() for t in targets])
+    labels = _padded([target["labels"] for target in targets])
+    on_input = fractions(boxes, sides, canvas)
+    if by == "input":
+        areas = _areas(on_input) * math.prod(canvas.size)
+    else:
+        own = zip(targets, _areas(boxes), strict=True)
+        areas = _padded([t["area"] if "area" in t else area[: len(t["labels"])] for t, area in own])
+    valid = labels > 0
+    counts = tuple(len(target["labels"]) for target in targets)
+    return Objects(on_input, labels, (areas < SMALL_AREA) & valid, valid, counts)
 
 
 def _areas(boxes: Tensor) -> Tensor:
-    """[G, 4], xyxy, to [G]."""
-    return (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    """[..., 4], xyxy, to [...]."""
+    return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
 
 
 def _padded(rows: list[Tensor]) -> Tensor:

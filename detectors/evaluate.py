@@ -18,6 +18,7 @@ from detectors.evaluation.intervals import Interval, intervals
 from detectors.evaluation.matches import matches
 from detectors.evaluation.results import Results, Row
 from detectors.evaluation.truth import detections_needed
+from detectors.matching.objects import to_device
 from detectors.postprocess import Detecting
 from detectors.quiet import computing
 from detectors.tt100k_metric import SizeMetrics, by_size
@@ -27,13 +28,6 @@ from searchspace.errors import InputError
 from searchspace.measuring import COCO_DETECTIONS
 
 BATCH = 16
-
-STATS = (
-    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
-    "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
-)  # fmt: skip
-"""COCO's summary, in the order of pycocotools."""
-
 
 BOUNDED = {"ap": "all", "ap_small": "small"}
 """The figures that have an interval, with the size of their objects."""
@@ -147,9 +141,9 @@ def detect_split(
     for records, images in evaluation_batches(split, canvas, size, cache):
         images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
         with computing(device, "scoring a batch"):
-            batch = images.to(device).float().div_(255)
+            batch = to_device(images, device).float().div_(255)
             found = detector.detect(batch.contiguous(memory_format=torch.channels_last))
-        detections = found.cpu()
+            detections = found.cpu()
         for index, record in enumerate(records):
             one = detections.of_image(index, record.width, record.height, canvas)
             parts.append(_results(one, record.id, categories))

@@ -196,6 +196,7 @@ def held(path: Path, what: str, lease: float | None = None, wait: bool = True) -
     finally:
         _mine.holds = [other for other in _mine.holds if other is not hold]
         os.ftruncate(hold.file, 0)
+        fcntl.flock(hold.file, fcntl.LOCK_UN)  # forks of this process may still have it open
         os.close(hold.file)
 
 

@@ -1,4 +1,4 @@
-"""The real images that lie beside the checkout, where they do."""
+"""What tests of several parts compare with: real images beside the checkout, COCO's summary."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+COCO_STATS = (
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+    "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
+)  # fmt: skip
+"""The metrics of pycocotools' summary, in its order."""
 
 
 def shared_data(name: str) -> tuple[Dataset, Dataset]:

@@ -25,7 +25,6 @@ from detectors.data.samples import TrainingSet
 from detectors.data.transforms import evaluation_transform
 from detectors.evaluate import BATCH, coco_metrics, detect_split
 from detectors.runtimes.deployment import deploy_as
-from launch.trial.stages import GPU_LOADERS
 from searchspace.measuring import MeasureConfig
 from searchspace.trial import TrialConfig
 
@@ -94,8 +93,7 @@ def _loaders(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[Row]:
     """Images per second over whole epochs by number of loading processes, with their start."""
     cores = len(os.sched_getaffinity(0))
     counts = (0, 2) if setting.brief else [n for n in PROCESSES if n <= cores]
-    usual = sorted(counts, key=lambda n: n != GPU_LOADERS)
-    for count in usual:
+    for count in counts:
         for name, config in trials.items():
             row: Row = {TABLE: "Loader", "recipe": name, "processes": count}
             if setting.left <= 0:
@@ -107,7 +105,12 @@ def _loaders(setting: Setting, trials: dict[str, TrialConfig]) -> Iterator[Row]:
 def _epoch(setting: Setting, config: TrialConfig, processes: int) -> Row:
     """One epoch, or as much of it as fits into a few seconds."""
     loader = TrainingLoader(
-        setting.splits.train, config.train, config.detector.canvas, 0, processes
+        setting.splits.train,
+        config.train,
+        config.detector.canvas,
+        seed=0,
+        workers=processes,
+        device=setting.device,
     )
     start, images, first = time.perf_counter(), 0, 0.0
     for batch in loader.epoch(0):

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 
 import torch
 from torch.autograd import DeviceType
@@ -29,13 +28,12 @@ from benchmarks.gpu.setting import (
     random_detector,
     tried,
 )
-from detectors.data.loader import Batch, TrainingLoader
+from detectors.data.loader import Batch, TrainingLoader, workers_for
 from detectors.describe import skeleton
 from detectors.detector import Detector
 from detectors.timing.memory import peak_memory
 from detectors.training.backends import autocast_type
 from detectors.training.train import OnEpoch, fit
-from launch.trial.stages import GPU_LOADERS
 from searchspace.training import MultiScale, TrainConfig
 from searchspace.trial import TrialConfig
 
@@ -65,7 +63,6 @@ class HeldBatch:
     """A loader that repeats one batch, and records the duration of each epoch."""
 
     def __init__(self, batch: Batch, steps: int, device: torch.device) -> None:
-        self.samples = SimpleNamespace(seed=0)
         self.batch, self.steps, self.device = batch, steps, device
         self.seconds: list[float] = []
 
@@ -99,8 +96,9 @@ def _figures(config: TrialConfig, precision: str, setting: Setting, share: float
     """All figures of a system; `share` is the number of seconds it may take."""
     began, split, device = time.monotonic(), setting.splits.train, setting.device
     recipe = config.train.changed(precision=precision, multi_scale=MultiScale())
-    workers = GPU_LOADERS if device.type == "cuda" else 0
-    loader = TrainingLoader(split, recipe, config.detector.canvas, seed=0, workers=workers)
+    loader = TrainingLoader(
+        split, recipe, config.detector.canvas, 0, workers_for(device), device=device
+    )
     found: Row = {
         "computes in": str(autocast_type(precision, skeleton(config.detector), device))[6:],
         "input": "x".join(map(str, config.detector.size)),

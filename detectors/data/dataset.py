@@ -78,12 +78,6 @@ class Dataset:
         """The label 1..num_classes of a category; raises KeyError for an unknown id or None."""
         return self._labels[category_id]
 
-    def category_of(self, label: int) -> int:
-        """The category id of a label 1..num_classes; raises ValueError for any other label."""
-        if not 1 <= label <= self.num_classes:
-            raise ValueError(f"label {label} is not in 1..{self.num_classes}")
-        return self.categories[label - 1].id
-
     @cached_property
     def _labels(self) -> dict[int | None, int]:
         return {category.id: label for label, category in enumerate(self.categories, start=1)}

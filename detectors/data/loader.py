@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
 
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.data.pixels import Pixels, Placed
-from detectors.data.resampling import Chunk
-from detectors.data.samples import CPU, Drawn, TrainingSet
+from detectors.data.samples import CPU, Cut, TrainingSet, tensors
+from detectors.data.scene import Target
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import TrainConfig
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+FEW_CPUS, MOST_WORKERS = 2, 8
+"""CPUs with which the training's own process prepares batches best, and the most processes that do
+it ahead on more of them."""
+
+STEP_CPUS = 3
+"""CPUs that compute steps, where no GPU does, for each that prepares batches."""
+
+
+def workers_for(device: torch.device) -> int:
+    """Processes that prepare batches ahead, on the CPUs of this trial: as many as PyTorch has
+    threads."""
+    cpus = torch.get_num_threads()
+    if cpus <= FEW_CPUS:
+        return 0
+    spare = cpus - 1 if device.type == "cuda" else max(1, cpus // (STEP_CPUS + 1))
+    return min(MOST_WORKERS, spare)
 
 
 @dataclass(frozen=True)
@@ -38,13 +59,28 @@ class Batch:
     targets: list[dict[str, Tensor]]
 
 
+class Key(NamedTuple):
+    """What a batch is made of: samples of an epoch, on an input."""
+
+    epoch: int
+    samples: list[int]
+    canvas: Canvas
+
+
+Prepared = tuple[list[Target], Cut | Tensor]
+"""The objects of a batch, and its pixels, or what a GPU makes them from."""
+
+
 class TrainingLoader:
-    """Shuffled batches, the same for the same seed and epoch.
+    """Shuffled batches, the same for the same seed and epoch, whatever prepares them.
+
+    With `multi_scale`, they are on the input that is drawn for their step.
 
     Args:
-        workers: threads that draw samples, read images and cut out of them what is needed, some
-            batches ahead; with none, it is done when a batch is asked for. They live as long as
-            the loader, as does what a source of pixels keeps.
+        workers: processes that prepare batches ahead, from one epoch into the next; with none, a
+            batch is prepared when it is asked for. They live as long as the loader. They are
+            forks, so the split is in memory once; as PyTorch's, they end within seconds if this
+            process is killed, and their errors are raised here with their traceback.
         pixels: the source of the images; None decodes their files.
         device: where the pixels of batches are made, and lie.
     """
@@ -63,35 +99,43 @@ class TrainingLoader:
         self.batch_size = min(config.batch_size, len(self.samples))
         self.workers = workers
         self.device = device
+        self._order = _Order(self.samples, self.batch_size)
+        self._batches = DataLoader(
+            _Batches(self.samples, device),
+            sampler=self._order,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="fork" if workers else None,
+            worker_init_fn=_leave_interrupts,
+            collate_fn=_as_it_is,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # it would take numbers from the global one
+        )
+        self._ahead: Iterator[Prepared] | None = None
 
     def __len__(self) -> int:
-        return len(self.samples) // self.batch_size
+        return len(self._order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, without an incomplete last one."""
-        generator = torch.Generator().manual_seed(self.samples.seed * 100_003 + number)
-        order = torch.randperm(len(self.samples), generator=generator)
-        batches = order[: len(self) * self.batch_size].view(-1, self.batch_size).tolist()
-        prepare = functools.partial(self._prepared, epoch=number)
-        ready = in_order(self._pool, prepare, batches) if self._pool else map(prepare, batches)
-        for drawn, cut in ready:
-            yield Batch(self._made(drawn, cut), [one.target for one in drawn])
+        """The batches of an epoch, without an incomplete last one; one epoch at a time."""
+        ahead = self._ahead if self._order.first == number else None
+        if ahead is None:
+            self._order.first = number
+            ahead = iter(self._batches)
+        self._ahead = None  # until all of this epoch is taken
+        for _ in range(len(self)):
+            targets, pixels = next(ahead)
+            yield Batch(self._made(pixels), [tensors(target) for target in targets])
+        self._ahead, self._order.first = ahead, number + 1
 
-    @functools.cached_property
-    def _pool(self) -> ThreadPoolExecutor | None:
-        return ThreadPoolExecutor(self.workers, "samples") if self.workers else None
-
-    def _prepared(self, indices: list[int], epoch: int) -> tuple[list[Drawn], list[Chunk]]:
-        drawn = [self.samples.drawn(index, epoch) for index in indices]
-        return drawn, self.samples.cut(drawn, self.device)
-
-    def _made(self, drawn: list[Drawn], cut: list[Chunk]) -> Tensor:
+    def _made(self, pixels: Cut | Tensor) -> Tensor:
         """The pixels of a batch; a GPU makes them while it still computes the previous step."""
-        if self.device.type != "cuda":
-            return self.samples.finished(drawn, cut, self.device)
+        if isinstance(pixels, Tensor):
+            return pixels
         current = torch.cuda.current_stream(self.device)
         with torch.cuda.stream(self._stream):
-            images = self.samples.finished(drawn, cut, self.device)
+            images = pixels.images(self.device)
         current.wait_stream(self._stream)
         images.record_stream(current)
         return images
@@ -99,6 +143,45 @@ class TrainingLoader:
     @functools.cached_property
     def _stream(self) -> torch.cuda.Stream:
         return torch.cuda.Stream(self.device)
+
+
+class _Order(Sampler[Key]):
+    """The batches of all epochs from the first, without end."""
+
+    def __init__(self, samples: TrainingSet, batch_size: int) -> None:
+        self.samples, self.batch_size, self.first = samples, batch_size, 0
+
+    def __len__(self) -> int:
+        return len(self.samples) // self.batch_size
+
+    def __iter__(self) -> Iterator[Key]:
+        for epoch in itertools.count(self.first):
+            generator = torch.Generator().manual_seed(self.samples.seed * 100_003 + epoch)
+            order = torch.randperm(len(self.samples), generator=generator)
+            batches = order[: len(self) * self.batch_size].view(-1, self.batch_size).tolist()
+            for step, chosen in enumerate(batches, start=epoch * len(self)):
+                yield Key(epoch, chosen, self.samples.canvas_at(step))
+
+
+@dataclass(frozen=True)
+class _Batches(TorchDataset[Prepared]):
+    samples: TrainingSet
+    device: torch.device
+
+    def __getitem__(self, index: Key) -> Prepared:
+        drawn = [self.samples.drawn(k, index.epoch, index.canvas) for k in index.samples]
+        cut = self.samples.cut(drawn, self.device)
+        made = cut if self.device.type == "cuda" else cut.images(self.device)
+        return [one.target for one in drawn], made
+
+
+def _as_it_is(prepared: Any) -> Any:
+    return prepared
+
+
+def _leave_interrupts(worker: int) -> None:
+    """A worker leaves it to the training's process what an interrupt from the keyboard ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def in_order(pool: ThreadPoolExecutor, call: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:

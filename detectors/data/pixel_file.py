@@ -32,9 +32,6 @@ BLOCK = 4096
 LONGEST = 512
 """Characters of a header's text."""
 
-MEMORY_SHARE = 0.25
-"""The share of a device's free memory that the images of a split may take."""
-
 # Without it, Linux refuses private mappings that are larger than the memory (mmap(2)).
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
@@ -158,7 +155,8 @@ class Mapped:
         if zlib.crc32(table) != header.table:
             raise Damaged("its checksums are not as they were written")
         self._checksums = np.frombuffer(table, "<u4")
-        self._checked = np.zeros(count, dtype=bool)
+        # Shared with forks of this process, so that each image is checked by one of them.
+        self._checked = np.frombuffer(mmap.mmap(-1, count), dtype=bool)
         mapped = mmap.mmap(
             file,
             layout.bytes,
@@ -171,23 +169,14 @@ class Mapped:
     def __del__(self) -> None:
         os.close(self._file)
 
-    @property
-    def layout(self) -> Layout:
-        return self._layout
-
     def get(self, record: ImageRecord) -> Tensor:
         """The image of a record in the file's form, uint8 [3, h, w]."""
         row = self._layout.row(record)
-        image = self.image(row)
-        return self._again(record) if image is None else image
-
-    def image(self, row: int) -> Tensor | None:
-        """An image by its number, uint8 [3, h, w]; None if it is damaged."""
         first, last = self._layout.offsets[row : row + 2].tolist()
         stored = self._bytes[first:last]
         if not self._checked[row]:
             if zlib.crc32(stored.numpy().data) != self._checksums[row]:
-                return None
+                return self._again(record)
             self._checked[row] = True
         return stored.view(3, *self._layout.sizes[row].tolist())
 
@@ -200,40 +189,3 @@ class Mapped:
             self._path.unlink(missing_ok=True)
             self._decoded = Decoded(self._form)
         return self._decoded.get(record)
-
-
-class OnDevice:
-    """The images of a split in the memory of a device."""
-
-    def __init__(self, layout: Layout, images: Tensor) -> None:
-        """
-        Args:
-            images: uint8 [B], one after the other, on the device.
-        """
-        self._layout, self._images = layout, images
-
-    def get(self, record: ImageRecord) -> Tensor:
-        """The image of a record, uint8 [3, h, w], on the device."""
-        row = self._layout.row(record)
-        first, last = (self._layout.offsets[row : row + 2] - self._layout.start).tolist()
-        return self._images[first:last].view(3, *self._layout.sizes[row].tolist())
-
-
-def on_device(mapped: Mapped, device: torch.device, free: int | None = None) -> OnDevice | None:
-    """All images of a file in the memory of a device; None where they take more than
-    `MEMORY_SHARE` of what is free there, or one is damaged.
-
-    Args:
-        free: bytes; by default as a CUDA device reports.
-    """
-    layout = mapped.layout
-    free = torch.cuda.mem_get_info(device)[0] if free is None else free
-    if layout.bytes - layout.start > MEMORY_SHARE * free:
-        return None
-    images = torch.empty(layout.bytes - layout.start, dtype=torch.uint8, device=device)
-    for row, first in enumerate((layout.offsets[:-1] - layout.start).tolist()):
-        image = mapped.image(row)
-        if image is None:
-            return None
-        images[first : first + image.numel()] = image.flatten()
-    return OnDevice(layout, images)

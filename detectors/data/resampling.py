@@ -16,7 +16,7 @@ to a factor of two in scale. Kornia's `warp_affine` is `grid_sample` without a f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -137,13 +137,16 @@ class Stack:
 
     def to(self, device: torch.device) -> Stack:
         """The same in a device's memory; copies from pinned memory do not wait."""
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def moved(tensors: Iterable[Tensor]) -> list[Tensor]:
-            return [tensor.to(device, non_blocking=True) for tensor in tensors]
+    def pin_memory(self) -> Stack:
+        """The same in memory from which it gets to a GPU without waiting."""
+        return self._moved(Tensor.pin_memory)
 
-        (rows,), down, across = moved([self.rows]), moved(self.down), moved(self.across)
-        turns = None if self.turns is None else tuple(moved(self.turns))
-        return replace(self, rows=rows, down=Taps(*down), across=Taps(*across), turns=turns)
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Stack:
+        down, across = (Taps(*map(move, taps)) for taps in (self.down, self.across))
+        turns = None if self.turns is None else tuple(map(move, self.turns))
+        return replace(self, rows=move(self.rows), down=down, across=across, turns=turns)
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,10 @@ class Chunk:
 
     count: int
     stacks: tuple[Stack, ...]
+
+    def pin_memory(self) -> Chunk:
+        """The same in memory from which it gets to a GPU without waiting."""
+        return Chunk(self.count, tuple(stack.pin_memory() for stack in self.stacks))
 
 
 def chunks(scenes: Sequence[Scene], pixels: Pixels, device: torch.device) -> Iterator[Chunk]:
@@ -162,7 +169,7 @@ def chunks(scenes: Sequence[Scene], pixels: Pixels, device: torch.device) -> Ite
         waiting.append([p for p in (_piece(v, scene.size, pixels) for v in scene.layers) if p])
         held = sum(piece.pixels[0].numel() for pieces in waiting for piece in pieces)
         if held >= STACK_PIXELS or not on_gpu or number == len(scenes):
-            yield Chunk(len(waiting), tuple(_stacks(waiting, on_gpu)))
+            yield Chunk(len(waiting), tuple(_stacks(waiting)))
             waiting = []
 
 
@@ -244,7 +251,7 @@ def _cut(
     return Piece(image[:, rows, columns], axes, opacity, turn)
 
 
-def _stacks(images: Sequence[Sequence[Piece]], pinned: bool) -> Iterator[Stack]:
+def _stacks(images: Sequence[Sequence[Piece]]) -> Iterator[Stack]:
     """The pieces of images in stacks: first the lowest of each image, then the next, and so on."""
     for level in range(max(map(len, images))):
         found = [(k, pieces[level]) for k, pieces in enumerate(images) if len(pieces) > level]
@@ -252,13 +259,13 @@ def _stacks(images: Sequence[Sequence[Piece]], pinned: bool) -> Iterator[Stack]:
             alike = [(k, piece) for k, piece in found if (piece.turn is not None) == turned]
             if alike:
                 numbers, pieces = zip(*alike, strict=True)
-                yield _stack(numbers, pieces, pinned)
+                yield _stack(numbers, pieces)
 
 
-def _stack(images: tuple[int, ...], pieces: Sequence[Piece], pinned: bool) -> Stack:
+def _stack(images: tuple[int, ...], pieces: Sequence[Piece]) -> Stack:
     window = _around([piece.window for piece in pieces])
     x1, y1, x2, y2 = window
-    rows, begins = _rows(pieces, pinned)
+    rows, begins = _rows(pieces)
     weights = [piece.opacity for piece in pieces]
     down = _taps([piece.axes[0] for piece in pieces], (y1, y2), begins, weights)
     ones, columns = [1.0] * len(pieces), rows.shape[2] * np.arange(len(pieces))
@@ -267,17 +274,16 @@ def _stack(images: tuple[int, ...], pieces: Sequence[Piece], pinned: bool) -> St
     if found := [piece.turn for piece in pieces if piece.turn]:
         region = _around([_touched(turn.clip) for turn in found])
         turns = _turns(found, window, region)
-    stack = Stack(images, rows, down, across, window, turns, region)
-    return stack
+    return Stack(images, rows, down, across, window, turns, region)
 
 
-def _rows(pieces: Sequence[Piece], pinned: bool) -> tuple[Tensor, np.ndarray]:
+def _rows(pieces: Sequence[Piece]) -> tuple[Tensor, np.ndarray]:
     """The rows of pieces, uint8 [R, 3, W], and the number of each piece's first [L]."""
     ends = np.cumsum([0] + [piece.pixels.shape[1] for piece in pieces])
     # Few different widths: `embedding_bag` compiles its sum for each number of features.
     width = -(-max(piece.pixels.shape[2] for piece in pieces) // 16) * 16
-    rows = torch.empty((int(ends[-1]), 3, width), dtype=torch.uint8, pin_memory=pinned)
-    filled = rows.numpy()  # copies in torch would start its threads in each of a loader's own
+    rows = torch.empty((int(ends[-1]), 3, width), dtype=torch.uint8)
+    filled = rows.numpy()
     for piece, begin, end in zip(pieces, ends[:-1], ends[1:], strict=True):
         filled[begin:end, :, : piece.pixels.shape[2]] = piece.pixels.numpy().transpose(1, 0, 2)
     return rows, ends[:-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from detectors.data.resampling import Chunk, chunks, sampled
 from detectors.data.scene import Scene, Source, Target
 from detectors.data.transforms import augmented
 from searchspace.errors import InputError
-from searchspace.geometry import Canvas, InputSize, canvas_of
+from searchspace.geometry import Canvas, InputSize, both_axes, canvas_of
 from searchspace.training import CopyPaste, TrainConfig
 
 Sample = tuple[Tensor, dict[str, Tensor]]
@@ -42,10 +42,39 @@ class Drawn:
     colours: Colours
 
     @property
-    def target(self) -> dict[str, Tensor]:
+    def target(self) -> Target:
         """Its objects, boxes in float32."""
-        made = {name: torch.from_numpy(values) for name, values in self.scene.target.items()}
-        return {**made, "boxes": made["boxes"].float()}
+        return self.scene.target | {"boxes": self.scene.boxes.astype(np.float32)}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """All that the pixels of samples are made from.
+
+    Attributes:
+        canvas: the input that all of them are on.
+    """
+
+    chunks: tuple[Chunk, ...]
+    colours: tuple[Colours, ...]
+    canvas: Canvas
+
+    def pin_memory(self) -> Cut:
+        """The same in memory from which it gets to a GPU without waiting."""
+        return replace(self, chunks=tuple(chunk.pin_memory() for chunk in self.chunks))
+
+    def images(self, device: torch.device = CPU) -> Tensor:
+        """The pixels, uint8 [N, 3, H, W], made on a device."""
+        shape = (len(self.colours), 3, *self.canvas.size)
+        images = torch.empty(shape, dtype=torch.uint8, device=device)
+        first = 0
+        for chunk in self.chunks:
+            last = first + chunk.count
+            made = sampled(chunk, self.canvas.size, ground(self.canvas), device)
+            made = coloured(made, self.colours[first:last])
+            images[first:last] = made.add_(0.5)  # rounded: they are cut to whole numbers
+            first = last
+        return images
 
 
 class TrainingSet:
@@ -80,7 +109,6 @@ class TrainingSet:
         self.split = split
         self.config = config
         self.canvas = canvas_of(input_size)
-        self.mosaic = Canvas((max(self.canvas.size),) * 2, self.canvas.resize)
         self.seed = seed
         self.pixels = Decoded() if pixels is None else pixels
         copies = [(r, c + 1) for c in range(config.copy_paste.copies) for r in split.images]
@@ -90,52 +118,57 @@ class TrainingSet:
         if len(self._entries) == 1 and config.batch_size > 1:
             self._entries *= 2
         self._targets: dict[int, Target] = {}
+        scales, own = config.multi_scale, self.canvas.size
+        self._sizes = scales.sizes(own) if scales.active else (own,)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def sample(self, index: int, epoch: int = 0) -> Sample:
-        """A single sample with its pixels."""
+        """A single sample with its pixels, on the detector's own input."""
         drawn = self.drawn(index, epoch)
-        return self.images([drawn])[0], drawn.target
+        return self.images([drawn])[0], tensors(drawn.target)
 
-    def drawn(self, index: int, epoch: int = 0) -> Drawn:
-        """What is random of a sample, and its objects."""
+    def canvas_at(self, step: int) -> Canvas:
+        """The input of a training step, which depends on seed and step only."""
+        if len(self._sizes) == 1:
+            return self.canvas
+        rng = np.random.default_rng((self.seed, step // self.config.multi_scale.every))
+        size = self._sizes[int(rng.integers(len(self._sizes)))]
+        return replace(self.canvas, size=both_axes(size))
+
+    def drawn(self, index: int, epoch: int = 0, canvas: Canvas | None = None) -> Drawn:
+        """What is random of a sample, and its objects.
+
+        Args:
+            canvas: the input that it is for; by default the detector's own.
+        """
+        canvas = canvas or self.canvas
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, epoch, index)))
         augment = self.config.augment
         if self.config.is_plain(epoch) or rng.random() >= augment.mosaic:
             scene = self._stored(index, rng)
         else:
+            square = replace(canvas, size=(max(canvas.size),) * 2)
             chosen = (index, *rng.integers(len(self), size=3).tolist())
             four = [self._stored(number, rng) for number in chosen]
-            scene = self._mixed(mosaic(four, self.mosaic, augment, rng), rng)
-        scene = augmented(scene, augment, self.canvas, rng)
+            scene = self._mixed(mosaic(four, square, augment, rng), square, rng)
+        scene = augmented(scene, augment, canvas, rng)
         changed = rng.random() < augment.photometric
         return Drawn(scene, Colours.drawn(rng) if changed else UNCHANGED)
 
     def images(self, drawn: Sequence[Drawn], device: torch.device = CPU) -> Tensor:
         """The pixels of samples, uint8 [N, 3, H, W], on a device."""
-        return self.finished(drawn, self.cut(drawn, device), device)
+        return self.cut(drawn, device).images(device)
 
-    def cut(self, drawn: Sequence[Drawn], device: torch.device) -> list[Chunk]:
-        """What samples need of the stored images, in memory from which it gets to a device fast."""
-        return list(chunks([one.scene for one in drawn], self.pixels, device))
+    def cut(self, drawn: Sequence[Drawn], device: torch.device) -> Cut:
+        """What samples on one input need of the stored images, for a device that makes them."""
+        scenes = [one.scene for one in drawn]
+        canvas = replace(self.canvas, size=scenes[0].size)
+        found = tuple(chunks(scenes, self.pixels, device))
+        return Cut(found, tuple(one.colours for one in drawn), canvas)
 
-    def finished(
-        self, drawn: Sequence[Drawn], cut: Sequence[Chunk], device: torch.device
-    ) -> Tensor:
-        """The pixels of samples, made on a device from what was cut out for it."""
-        images = torch.empty((len(drawn), 3, *self.canvas.size), dtype=torch.uint8, device=device)
-        first = 0
-        for chunk in cut:
-            last = first + chunk.count
-            made = sampled(chunk, self.canvas.size, ground(self.canvas), device)
-            made = coloured(made, [one.colours for one in drawn[first:last]])
-            images[first:last] = made.add_(0.5)  # rounded: they are cut to whole numbers
-            first = last
-        return images
-
-    def _mixed(self, made: Scene, rng: np.random.Generator) -> Scene:
+    def _mixed(self, made: Scene, square: Canvas, rng: np.random.Generator) -> Scene:
         """A mosaic, perhaps mixed with another image that has objects."""
         augment = self.config.augment
         if not augment.mixup or rng.random() >= augment.mixup:
@@ -143,7 +176,7 @@ class TrainingSet:
         if not (len(made.boxes) and self._with_objects):
             return made
         other = self._with_objects[int(rng.integers(len(self._with_objects)))]
-        return mixup(made, self._stored(other, rng), self.mosaic, augment.mixup_scale, rng)
+        return mixup(made, self._stored(other, rng), square, augment.mixup_scale, rng)
 
     @functools.cached_property
     def _with_objects(self) -> list[int]:
@@ -187,6 +220,11 @@ class TrainingSet:
         cutouts = cut_outs(self._objects(record), *size, config)
         occupied = np.array([a.box for a in self.split.annotations[record.id]]).reshape(-1, 4)
         return plan_pastes(cutouts, occupied, size, config, rng)
+
+
+def tensors(target: Target) -> dict[str, Tensor]:
+    """The objects of a sample in torchvision's format."""
+    return {name: torch.from_numpy(values) for name, values in target.items()}
 
 
 def _with_pastes(target: Target, pastes: Sequence[Paste]) -> Target:

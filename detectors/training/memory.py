@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -111,9 +110,7 @@ def _like(tensor: Tensor) -> Tensor:
 
 
 class _Alike:
-    """Stands for a loader, of which a training asks its seed and length."""
-
-    samples = SimpleNamespace(seed=0)
+    """Stands for a loader, of which a training asks its length."""
 
     def __len__(self) -> int:
         return 1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from detectors.detector import Detector
+from detectors.features import size_of
 from detectors.narrow import narrow
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize
@@ -16,8 +16,6 @@ from searchspace.training import MultiScale
 class InputSizes:
     """Detectors of several input sizes that share their weights.
 
-    The size of a training step depends on seed and step only.
-
     Attributes:
         detectors: by input size; the detector itself is one of them.
 
@@ -25,18 +23,15 @@ class InputSizes:
         ValueError: there is no other size, or the detector would have different layers at one.
     """
 
-    def __init__(self, detector: Detector, config: MultiScale, seed: int) -> None:
+    def __init__(self, detector: Detector, config: MultiScale) -> None:
         own = detector.config.input_size
         sizes = config.sizes(own) if config.active else (own,)
         self.detectors = {s: detector if s == own else at_input_size(detector, s) for s in sizes}
-        self.every = config.every
-        self.seed = seed
+        self._by_size = {d.config.size: d for d in self.detectors.values()}
 
-    def at(self, step: int) -> Detector:
-        """The detector that is trained in a step."""
-        sizes = list(self.detectors)
-        rng = np.random.default_rng((self.seed, step // self.every))
-        return self.detectors[sizes[int(rng.integers(len(sizes)))]]
+    def of(self, images: Tensor) -> Detector:
+        """The detector that images [N, 3, H, W] are trained with."""
+        return self._by_size[size_of(images)]
 
 
 def at_input_size(detector: Detector, size: InputSize) -> Detector:

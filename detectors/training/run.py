@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
-from detectors.features import Outputs, resized, size_of
+from detectors.features import Outputs, size_of
 from detectors.files import written
 from detectors.matching.objects import Objects, to_device
 from detectors.quiet import Queue
@@ -59,7 +59,7 @@ class Run:
         trained.to(detector.device).to(memory_format=torch.channels_last).train()
         detector.backbone.freeze(config.frozen)
         self.detector, self.trained = detector, trained
-        self.sizes = InputSizes(detector, config.multi_scale, loader.samples.seed)
+        self.sizes = InputSizes(detector, config.multi_scale)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.average = Average(detector, config.ema) if config.ema else None
         self.optimizer = optimizer_for(detector, trained, config)
@@ -89,8 +89,8 @@ class Run:
         Returns:
             The losses, and the norm of the gradients, each a scalar on the device.
         """
-        detector = self.sizes.at(self.scheduler.last_epoch)
-        images, objects = self._given(batch, detector)
+        detector = self.sizes.of(batch.images)
+        images, objects = self._given(batch)
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast != torch.float32
         ):
@@ -108,13 +108,11 @@ class Run:
             self.average.update()
         return losses, norm
 
-    def _given(self, batch: Batch, detector: Detector) -> tuple[Tensor, Objects]:
-        """Images [N, 3, H, W] in 0..1 of the detector's input size, and their objects."""
+    def _given(self, batch: Batch) -> tuple[Tensor, Objects]:
+        """Images [N, 3, H, W] in 0..1, and their objects."""
         images = to_device(batch.images, self.device).float().div_(255)
-        images = resized(images, detector.config.size, antialias=True)
-        sides = [size_of(image) for image in batch.images]
-        by = self.config.small_objects.by
-        objects = padded_objects(batch.targets, sides, size_of(images), by).to(self.device)
+        size, by = size_of(images), self.config.small_objects.by
+        objects = padded_objects(batch.targets, [size] * len(images), size, by).to(self.device)
         return images.contiguous(memory_format=torch.channels_last), objects
 
     def snapshot(self) -> Detector:

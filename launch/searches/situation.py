@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from detectors.data.dataset import Dataset
-from detectors.data.loader import TrainingLoader
+from detectors.data.loader import TrainingLoader, workers_for
 from detectors.detector import Detector
 from detectors.quiet import threads
 from detectors.training.train import fit
@@ -89,13 +89,14 @@ def speed_of(train: Dataset, device: torch.device, cores: float | None) -> Speed
             update={"epochs": EPOCHS, "batch_size": batch, "weights": "none", "warmup_epochs": 0.0}
         )
         canvas, marks = config.detector.canvas, list[float]()
-        loader = TrainingLoader(few, recipe, canvas, config.seed, device=device)
         detector = Detector(config.with_classes(train.num_classes).detector).to(device)
 
         def note(epochs: int, losses: dict[str, float]) -> None:
             marks.append(time.perf_counter())
 
         with threads(int(cores or os.cpu_count() or 1)):
+            workers = workers_for(device)
+            loader = TrainingLoader(few, recipe, canvas, config.seed, workers, device=device)
             fit(detector, loader, recipe, on_epoch=note)
         # Other work can only make an epoch slower.
         fastest = min(after - before for before, after in itertools.pairwise(marks))

@@ -195,7 +195,7 @@ def _input_sizes(config: TrialConfig, data: TrialData) -> str | None:
     sizes = config.train.multi_scale
     if not sizes.active:
         return None
-    return _message(lambda: InputSizes(skeleton(config.detector), sizes, config.seed))
+    return _message(lambda: InputSizes(skeleton(config.detector), sizes))
 
 
 def _batch_norm(config: TrialConfig, data: TrialData) -> str | None:

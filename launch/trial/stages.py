@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from compress import (
 )
 from compress.targets import brief
 from detectors.data.bound import training_form
-from detectors.data.loader import TrainingLoader
-from detectors.data.pixels import WHOLE, Form
+from detectors.data.loader import Batch, TrainingLoader, workers_for
+from detectors.data.pixels import MEMORY_BYTES, WHOLE, Form
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
@@ -51,7 +51,7 @@ from launch.trial.training import OnEpoch, Training, fine_tuning
 from searchspace.compression import Int8, Pruning
 from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
-from searchspace.training import TrainConfig
+from searchspace.training import MultiScale, TrainConfig
 from searchspace.trial import TrialConfig, sparsity
 
 GRADIENT_BATCHES = 8
@@ -59,10 +59,6 @@ GRADIENT_BATCHES = 8
 
 STATISTICS_BATCHES = 16
 """Training batches for batch-norm statistics of a pruned detector without fine-tuning."""
-
-GPU_LOADERS = 2
-"""Threads that load images for a GPU; on a CPU the training's own thread does. What they do besides
-decoding holds Python's lock, so that more of them were slower on an H100."""
 
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
@@ -177,7 +173,7 @@ class Stages:
         Args:
             removal: the pruning of one round, see `removal_in`; by default all of it at once.
         """
-        pruning, training = removal or self.config.compress.removal, self.config.train
+        pruning = removal or self.config.compress.removal
         inputs = {
             "input": model.key,
             "pruning": pruning.cause(*NOT_PRUNING),
@@ -187,11 +183,10 @@ class Stages:
         how = brief(self.config.deployment)
 
         def make() -> Plan:
-            loader = self._loader(training)
             return plan_pruning(
                 self._load(model),
                 pruning,
-                batches=lambda: itertools.islice(loader.epoch(0), GRADIENT_BATCHES),
+                batches=lambda: self._first_batches(GRADIENT_BATCHES),
                 fps=lambda pruned: self.meter.measure(pruned, how).fps,
                 seed=self.config.seed,
             )
@@ -252,8 +247,7 @@ class Stages:
             if part.epochs:
                 self._fit(detector, training, work)
             else:
-                batches = self._loader(train).epoch(0)
-                recalibrate(detector, itertools.islice(batches, STATISTICS_BATCHES))
+                recalibrate(detector, self._first_batches(STATISTICS_BATCHES))
                 detector.save(work / DETECTOR)
 
         inputs = {"input": start, **training.inputs()}
@@ -354,7 +348,7 @@ class Stages:
     def _samples(self) -> dict[str, Any]:
         """The inputs that determine the training batches, besides the recipe."""
         samples = {"data": self.data.train.fingerprint, "seed": self.config.seed}
-        form = self._form(self.config.train)
+        form = self._form
         return samples if form == WHOLE else samples | {"pixels": str(form)}
 
     def _scored(self) -> dict[str, Any]:
@@ -372,16 +366,23 @@ class Stages:
         return inputs if fixed else inputs | {"data": self.data.val.fingerprint}
 
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
-        workers = GPU_LOADERS if self.device.type == "cuda" else 0
-        canvas = self.config.detector.canvas
-        pixels = self.data.cache.pixels(self.data.train, self._form(recipe))
+        workers, canvas = workers_for(self.device), self.config.detector.canvas
+        memory = MEMORY_BYTES // max(1, workers)
+        pixels = self.data.cache.pixels(self.data.train, self._form, memory)
         return TrainingLoader(
             self.data.train, recipe, canvas, self.config.seed, workers, pixels, self.device
         )
 
-    def _form(self, recipe: TrainConfig) -> Form:
+    def _first_batches(self, most: int) -> Iterator[Batch]:
+        """The first of the training, at most so many, on the detector's own input."""
+        recipe = self.config.train.changed(multi_scale=MultiScale())
+        return itertools.islice(self._loader(recipe).epoch(0), most)
+
+    @property
+    def _form(self) -> Form:
         """The size at which the training images are kept."""
-        return training_form(self.data.train.images, recipe, self.config.detector.canvas)
+        canvas = self.config.detector.canvas
+        return training_form(self.data.train.images, self.config.train, canvas)
 
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):

@@ -18,7 +18,7 @@ from detectors.locks import held
 from launch.files import LOCKS, MANIFEST, RECORD, SCRATCH
 from searchspace.digests import digest_of, sha256
 
-VERSIONS = {"train": 2, "prune": 2, "finetune": 2, "quantise": 2, "evaluate": 3, "rung": 3}
+VERSIONS = {"train": 3, "prune": 3, "finetune": 3, "quantise": 2, "evaluate": 3, "rung": 3}
 """By stage, what is part of its artefacts' names; 1 for those not here. Raised when a stage begins
 to do something else with the same inputs."""
 

@@ -77,7 +77,7 @@ def test_boxes_come_back(size: tuple[int, int], canvas: Canvas) -> None:
     corners = torch.rand(50, 2, 2, generator=torch.Generator().manual_seed(0)).sort(1).values
     boxes = corners.flatten(1) * torch.tensor([width, height] * 2)
     boxes[0] = torch.tensor([0, 0, width, height])
-    there = fractions(boxes, size, canvas)
+    there = fractions(boxes[None], [size], canvas)[0]
     assert torch.allclose(in_pixels(there, size, canvas), boxes, atol=1e-3)
     # As the training places them, too.
     source = Source(ImageRecord(1, Path("unused"), width, height))
@@ -154,9 +154,8 @@ def test_training_and_evaluation_place_images_alike(split: Dataset) -> None:
         # One sums up in fixed point, the other in floating point.
         assert (image.int() - batch[number].int()).abs().max() <= 1
         box = torch.tensor([split.annotations[record.id][0].box])
-        expected = fractions(box, (record.height, record.width), canvas) * torch.tensor(
-            [96, 64, 96, 64]
-        )
+        expected = fractions(box[None], [(record.height, record.width)], canvas)[0]
+        expected *= torch.tensor([96, 64, 96, 64])
         assert torch.allclose(target["boxes"], expected, atol=1e-4)
 
 

@@ -1,20 +1,29 @@
 from __future__ import annotations
 
-import threading
+import itertools
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
 
 from detectors.data.dataset import Dataset
-from detectors.data.loader import Batch, TrainingLoader, evaluation_batches
+from detectors.data.loader import Batch, TrainingLoader, evaluation_batches, workers_for
 from detectors.data.pixels import Decoded
 from detectors.data.records import ImageRecord
-from detectors.data.samples import TrainingSet
-from searchspace.training import Augment, CopyPaste, TrainConfig
+from detectors.data.samples import TrainingSet, tensors
+from detectors.quiet import threads
+from searchspace.training import Augment, CopyPaste, MultiScale, TrainConfig
 
 SIZE = 64
+MOSAICS = Augment(mosaic=0.5, mosaic_rotation=10, photometric=1)
 
 
 @pytest.fixture
@@ -61,38 +70,77 @@ def test_batches_repeat_with_seed_and_epoch_and_differ_without(split: Dataset) -
         assert not any(equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_threads_give_the_same_batches_and_stay_for_all_epochs(split: Dataset) -> None:
-    decoded: list[str] = []
-
-    class Watched(Decoded):
-        def get(self, record: ImageRecord) -> Tensor:
-            decoded.append(threading.current_thread().name)
-            return super().get(record)
-
-    here, there = (
-        TrainingLoader(split, config(copies=1, batch_size=2), SIZE, 2, workers, Watched())
-        for workers in (0, 2)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3")
+def test_processes_give_the_same_batches_and_stay_for_all_epochs(
+    split: Dataset, device: torch.device
+) -> None:
+    recipe = config(
+        copies=1, batch_size=4, multi_scale=MultiScale(largest=1.5, every=3), augment=MOSAICS
     )
-    for epoch in (0, 1):
-        pairs = zip(batches(here, epoch), batches(there, epoch), strict=True)
-        assert all(equal(a, b) for a, b in pairs)
-    threads = set(decoded) - {threading.current_thread().name}
-    assert 1 <= len(threads) <= 2
-    assert all(name.startswith("samples") for name in threads)
+    loaders = [
+        TrainingLoader(split, recipe, SIZE, 2, workers, device=device) for workers in (0, 1, 3)
+    ]
+    random, pids = torch.get_rng_state(), set()
+    for epoch in (0, 1, 3):
+        for found in zip(*(batches(loader, epoch) for loader in loaders), strict=True):
+            assert all(equal(found[0], other) for other in found[1:])
+        pids |= {process.pid for process in multiprocessing.active_children()}
+    assert len(pids) == 1 + 3
+    assert torch.equal(torch.get_rng_state(), random)
+    loaders.clear()
+    assert not multiprocessing.active_children()
 
 
-def test_an_epoch_that_is_left_early_and_one_that_fails(split: Dataset) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_that_is_left_early_and_one_that_fails(split: Dataset, workers: int) -> None:
     class Damaged(Decoded):
         def get(self, record: ImageRecord) -> Tensor:
             raise OSError(f"{record.path.name} is gone")
 
-    whole = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers=2)
-    first = next(whole.epoch(0))
-    assert torch.equal(next(whole.epoch(0)).images, first.images)
+    whole = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers)
+    first, second = itertools.islice(whole.epoch(0), 2)
+    for batch, expected in zip(whole.epoch(0), (first, second), strict=False):
+        assert torch.equal(batch.images, expected.images)
     assert len(list(whole.epoch(1))) == len(whole)
-    damaged = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers=2, pixels=Damaged())
-    with pytest.raises(OSError, match="is gone"):
+    assert torch.equal(next(whole.epoch(0)).images, first.images)
+    damaged = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers, pixels=Damaged())
+    with pytest.raises(OSError, match=r"is gone" if not workers else r"(?s)in drawn|in read.*gone"):
         next(damaged.epoch(0))
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_killed_training(shapes_folder: Path) -> None:
+    program = textwrap.dedent(f"""
+        import multiprocessing, pathlib, time
+        from detectors.data.loader import TrainingLoader
+        from detectors.data.readers import DataSource
+        from detectors.data.reading import read_source
+        from searchspace.training import TrainConfig
+
+        if __name__ == "__main__":
+            split = read_source(DataSource.from_folder(pathlib.Path({str(shapes_folder)!r})))[0]
+            loader = TrainingLoader(split, TrainConfig(batch_size=2), 64, 0, workers=2)
+            next(loader.epoch(0))
+            print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+            time.sleep(600)
+    """)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as run:
+        pids = [int(word) for word in run.stdout.readline().split()]
+        run.kill()
+    assert len(pids) == 2
+    deadline = time.monotonic() + 30
+    while any(psutil.pid_exists(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_processes_follow_the_threads_of_the_trial() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    for cpus, on_cpu, on_gpu in ((1, 0, 0), (2, 0, 0), (4, 1, 3), (8, 2, 7), (64, 8, 8)):
+        with threads(cpus):
+            assert (workers_for(cpu), workers_for(cuda)) == (on_cpu, on_gpu)
 
 
 def test_a_sample_is_the_same_in_a_batch_of_any_size(split: Dataset) -> None:
@@ -101,7 +149,7 @@ def test_a_sample_is_the_same_in_a_batch_of_any_size(split: Dataset) -> None:
     drawn = [samples.drawn(index, 3) for index in range(len(samples))]
     together = samples.images(drawn)
     for index, image in enumerate(together):
-        assert equal((image, drawn[index].target), samples.sample(index, 3))
+        assert equal((image, tensors(drawn[index].target)), samples.sample(index, 3))
 
 
 def test_batches_are_whole_and_what_training_takes(split: Dataset) -> None:

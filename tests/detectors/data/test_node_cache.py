@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.images import ImageError, load_image
 from detectors.data.loader import evaluation_batches
 from detectors.data.node_cache import NO_CACHE, NodeCache, clear, entries, images_folder
-from detectors.data.pixel_file import BLOCK, Mapped, on_device
+from detectors.data.pixel_file import BLOCK, Mapped
 from detectors.data.pixels import WHOLE, Decoded, Form, Pixels, Placed, Reduced
 from detectors.data.records import ImageFile
 from detectors.detector import Detector
@@ -270,14 +271,14 @@ def test_an_image_that_is_damaged_or_has_changed(
     assert raised.value.filename in (path, str(path))
 
 
-def test_images_on_a_device(mixed: Dataset) -> None:
-    source = CACHE.pixels(mixed, WHOLE)
-    total = sum(3 * image.width * image.height for image in mixed.images)
-    cpu = torch.device("cpu")
-    assert equal(on_device(source, cpu, free=4 * total), mixed)
-    assert on_device(source, cpu, free=4 * total - 1) is None
+def test_forks_check_an_image_once(split: Dataset) -> None:
+    source, record = CACHE.pixels(split, WHOLE), split.images[0]
+    fork = multiprocessing.get_context("fork").Process(target=source.get, args=(record,))
+    fork.start()
+    fork.join()
     flip(files()[0], 2 * BLOCK)
-    assert on_device(CACHE.pixels(mixed, WHOLE), cpu, free=4 * total) is None
+    assert source.get(record).shape == (3, record.height, record.width)
+    assert files(), "the image was checked again"
 
 
 def test_evaluations_place_each_image_once(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval
 
-from detectors.evaluate import STATS, Metrics, coco_metrics
+from detectors.evaluate import Metrics, coco_metrics
 from detectors.evaluation.coco import ENGINES, REFEREE
 from detectors.evaluation.results import Results
 from tests.detectors.scenes import KINDS, Scenes, noisy, perfect
-from tests.shared import shared_data
+from tests.shared import COCO_STATS, shared_data
 
 CLOSE = 1e-9
 
@@ -68,7 +68,9 @@ def test_the_twelve_figures_are_those_that_pycocotools_sums_up(kind: str) -> Non
         run.accumulate()
         run.summarize()
     metrics = coco_metrics(split, results)
-    assert [-1 if (v := getattr(metrics, name)) is None else v for name in STATS] == list(run.stats)
+    assert [-1 if (v := getattr(metrics, name)) is None else v for name in COCO_STATS] == list(
+        run.stats
+    )
 
 
 @pytest.mark.parametrize(("name", "side"), [("tiny", 16), ("very_tiny", 8)])

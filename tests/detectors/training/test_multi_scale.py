@@ -5,15 +5,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from compress import prune
+from detectors.data.dataset import Dataset
+from detectors.data.loader import TrainingLoader
+from detectors.data.samples import TrainingSet
 from detectors.detector import Detector
 from detectors.training.multi_scale import InputSizes, at_input_size
 from searchspace import papers
 from searchspace.compression import Slimming
+from searchspace.geometry import Canvas
 from searchspace.heads import Multibox
 from searchspace.priors import ListedPriors
-from searchspace.training import MultiScale
+from searchspace.training import Augment, MultiScale, TrainConfig
 
 MakeDetector = Callable[..., Detector]
 
@@ -42,7 +47,7 @@ def test_a_twin_is_what_would_be_built_for_its_size(
 
 def test_a_rectangle_has_twins(make_detector: MakeDetector) -> None:
     detector = make_detector(input_size=(96, 160))
-    sizes = InputSizes(detector, MultiScale(largest=1.7), seed=0)
+    sizes = InputSizes(detector, MultiScale(largest=1.7))
     assert list(sizes.detectors) == [(96, 160), (128, 224), (160, 256)]
     for size, twin in sizes.detectors.items():
         own = Detector(detector.config.model_copy(update={"input_size": size}))
@@ -132,17 +137,39 @@ def test_sizes_at_which_layers_would_differ_are_refused() -> None:
         at_input_size(mdssd, 268)
 
 
-def test_sizes_are_drawn_by_seed_and_step(make_detector: MakeDetector) -> None:
+def test_batches_are_on_the_size_of_their_step(
+    make_detector: MakeDetector, shapes: tuple[Dataset, Dataset]
+) -> None:
     detector = make_detector(input_size=96)
-    sizes = InputSizes(detector, SPREAD, seed=3)
+    sizes = InputSizes(detector, SPREAD)
     assert list(sizes.detectors) == [96, 128]
     assert sizes.detectors[96] is detector
-    drawn = [sizes.at(step).config.input_size for step in range(600)]
-    again = InputSizes(detector, SPREAD, 3)
-    assert drawn == [again.at(step).config.input_size for step in range(600)]
-    other = InputSizes(detector, SPREAD, 4)
-    assert drawn != [other.at(step).config.input_size for step in range(600)]
-    assert all(len(set(drawn[k : k + 10])) == 1 for k in range(0, 600, 10))
-    assert min(drawn.count(size) for size in (96, 128)) > 200
-    alone = InputSizes(detector, MultiScale(), seed=0)
-    assert all(alone.at(step) is detector for step in range(50))
+    recipe = TrainConfig(batch_size=2, multi_scale=SPREAD)
+
+    def drawn(seed: int) -> list[int]:
+        samples = TrainingSet(shapes[0], recipe, detector.config.canvas, seed)
+        return [samples.canvas_at(step).size[0] for step in range(600)]
+
+    sides = drawn(3)
+    assert sides == drawn(3) != drawn(4)
+    assert all(len(set(sides[k : k + 10])) == 1 for k in range(0, 600, 10))
+    assert min(sides.count(size) for size in (96, 128)) > 200
+    loader = TrainingLoader(shapes[0], recipe, detector.config.canvas, seed=3)
+    found = []
+    for epoch in sorted({sides.index(96) // len(loader), sides.index(128) // len(loader)}):
+        for step, batch in enumerate(loader.epoch(epoch), start=epoch * len(loader)):
+            found.append(sides[step])
+            assert batch.images.shape == (2, 3, sides[step], sides[step])
+            assert sizes.of(batch.images) is sizes.detectors[sides[step]]
+            assert all((target["boxes"] <= sides[step]).all() for target in batch.targets)
+    assert set(found) == {96, 128}
+
+
+def test_a_sample_on_another_size_is_the_same_sample(shapes: tuple[Dataset, Dataset]) -> None:
+    samples = TrainingSet(shapes[0], TrainConfig(augment=Augment(photometric=0)), 64, seed=0)
+    for index in range(6):
+        own, large = (samples.drawn(index, 0, canvas) for canvas in (None, Canvas((128, 128))))
+        assert np.allclose(2 * own.scene.boxes, large.scene.boxes)
+        images = (samples.images([one]).float() for one in (own, large))
+        first, second = next(images), functional.avg_pool2d(next(images), 2)
+        assert (first - second).abs().mean() < 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -40,7 +39,7 @@ class Held:
         target = {"boxes": box, "labels": torch.tensor([1, 2])}
         none = {name: value[:0] for name, value in target.items()}
         self.batch = Batch(images.to(device), [target, none, target, target])
-        self.samples, self.steps = SimpleNamespace(seed=0), steps
+        self.steps = steps
 
     def __len__(self) -> int:
         return self.steps

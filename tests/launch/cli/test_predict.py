@@ -18,12 +18,13 @@ from pycocotools.cocoeval import COCOeval
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.detector import Detector
-from detectors.evaluate import STATS, coco_metrics, detect_split
+from detectors.evaluate import coco_metrics, detect_split
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, Postprocess
 from searchspace.priors import ScaledPriors
 from tests.devkit import by_definition
+from tests.shared import COCO_STATS
 
 Run = Callable[..., tuple[int, str]]
 
@@ -63,7 +64,7 @@ def test_the_file_for_cocos_server_has_the_figures_of_the_evaluation(
         scored.summarize()
     val = read_split(DataSource.from_folder(shapes_folder).val)
     metrics = coco_metrics(val, detect_split(Detector.load(saved), val, CPU))
-    known = [-1 if (v := getattr(metrics, name)) is None else v for name in STATS]
+    known = [-1 if (v := getattr(metrics, name)) is None else v for name in COCO_STATS]
     assert known == scored.stats.tolist()
     assert 0 < metrics.ap < 1
     code, text = run("predict", saved, "--data", shapes_folder, "--to", "coco", "--out", out)
