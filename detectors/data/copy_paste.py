@@ -248,15 +248,14 @@ def _vacant_corner(
     room_y, room_x = (side - extent - 2 * MARGIN for side, extent in zip(size, window, strict=True))
     if room_x < 0 or room_y < 0:
         return None
-    for _ in range(TRIES):
-        x = MARGIN + int(rng.integers(room_x + 1))
-        y = MARGIN + int(rng.integers(room_y + 1))
-        apart = (
-            (occupied[:, 0] >= x + width)
-            | (occupied[:, 2] <= x)
-            | (occupied[:, 1] >= y + height)
-            | (occupied[:, 3] <= y)
-        )
-        if apart.all():
-            return x, y
-    return None
+    x, y = MARGIN + rng.integers((room_x + 1, room_y + 1), size=(TRIES, 2)).T[..., None]
+    apart = (
+        (occupied[:, 0] >= x + width)
+        | (occupied[:, 2] <= x)
+        | (occupied[:, 1] >= y + height)
+        | (occupied[:, 3] <= y)
+    ).all(1)
+    if not apart.any():
+        return None
+    first = int(apart.argmax())
+    return int(x[first, 0]), int(y[first, 0])

@@ -36,6 +36,9 @@ cache."""
 
 _ROUNDING = 1e-6
 
+_WHOLE = 1e-4
+"""What an end may differ by from a whole pixel: far too little for a pixel's value to differ."""
+
 Region = tuple[int, int, int, int]
 """(x1, y1, x2, y2) in whole pixels."""
 
@@ -76,6 +79,15 @@ class Axis(NamedTuple):
     def is_seen(self) -> bool:
         return self.high - self.low > _ROUNDING and self.last > self.first
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether whole pixels of the image become whole pixels of the output."""
+        ends = (self.scale * end + self.shift for end in (self.first, self.last))
+        return all(
+            abs(end - seen) < _WHOLE and abs(seen - round(seen)) < _WHOLE
+            for end, seen in zip(sorted(ends), (self.low, self.high), strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -110,6 +122,19 @@ class Piece:
         """What is filled of the canvas, or at the final scale."""
         (top, bottom), (left, right) = (_whole(axis.low, axis.high) for axis in self.axes)
         return left, top, right, bottom
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a part of its source that is only resized, perhaps mirrored."""
+        return self.turn is None and self.opacity == 1 and all(axis.is_whole for axis in self.axes)
+
+    def resized(self) -> Tensor:
+        """A whole piece as it fills its window, uint8 [3, h, w]."""
+        size = [round(axis.high) - round(axis.low) for axis in self.axes]
+        image = functional.interpolate(
+            self.pixels[None], size, mode="bilinear", antialias=True, align_corners=False
+        )[0]
+        return image.flip([1 + k for k, axis in enumerate(self.axes) if axis.scale < 0])
 
 
 @dataclass(frozen=True)
@@ -151,10 +176,17 @@ class Stack:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive images of a batch: their number, and their stacks from bottom to top."""
+    """Consecutive images of a batch.
+
+    Attributes:
+        count: their number.
+        stacks: from bottom to top.
+        resized: a single image that a CPU has only to resize: it alone, instead of stacks.
+    """
 
     count: int
-    stacks: tuple[Stack, ...]
+    stacks: tuple[Stack, ...] = ()
+    resized: Piece | None = None
 
     def pin_memory(self) -> Chunk:
         """The same in memory from which it gets to a GPU without waiting."""
@@ -167,6 +199,9 @@ def chunks(scenes: Sequence[Scene], pixels: Pixels, device: torch.device) -> Ite
     waiting: list[list[Piece]] = []
     for number, scene in enumerate(scenes, start=1):
         waiting.append([p for p in (_piece(v, scene.size, pixels) for v in scene.layers) if p])
+        if not on_gpu and len(waiting[0]) == 1 and waiting[0][0].is_whole:
+            yield Chunk(1, resized=waiting.pop()[0])
+            continue
         held = sum(piece.pixels[0].numel() for pieces in waiting for piece in pieces)
         if held >= STACK_PIXELS or not on_gpu or number == len(scenes):
             yield Chunk(len(waiting), tuple(_stacks(waiting)))
@@ -174,13 +209,19 @@ def chunks(scenes: Sequence[Scene], pixels: Pixels, device: torch.device) -> Ite
 
 
 def sampled(chunk: Chunk, size: Size, ground: Sequence[int], device: torch.device) -> Tensor:
-    """The images of a chunk, float [N, 3, H, W] in 0..255, on a device.
+    """The images of a chunk, [N, 3, H, W] in 0..255, on a device: float, or uint8 if it is a single
+    one that is only resized and covers the canvas.
 
     Args:
         ground: the colour where no layer is seen.
     """
+    if chunk.resized and chunk.resized.window == (0, 0, size[1], size[0]):
+        return chunk.resized.resized()[None]
     colour = torch.tensor(ground, dtype=torch.float32, device=device)[:, None]
     images = colour[..., None].expand(chunk.count, 3, *size).contiguous()
+    if chunk.resized:
+        x1, y1, x2, y2 = chunk.resized.window
+        images[0, :, y1:y2, x1:x2] = chunk.resized.resized()
     for stack in chunk.stacks:
         stack = stack.to(device)
         x1, y1, x2, y2 = stack.region

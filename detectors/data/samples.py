@@ -71,8 +71,12 @@ class Cut:
         for chunk in self.chunks:
             last = first + chunk.count
             made = sampled(chunk, self.canvas.size, ground(self.canvas), device)
-            made = coloured(made, self.colours[first:last])
-            images[first:last] = made.add_(0.5)  # rounded: they are cut to whole numbers
+            colours = self.colours[first:last]
+            if any(one != UNCHANGED for one in colours):
+                made = coloured(made.float(), colours)
+            if made.is_floating_point():
+                made = made.add_(0.5)  # rounded: they are cut to whole numbers
+            images[first:last] = made
             first = last
         return images
 
