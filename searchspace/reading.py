@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import reprlib
 import tomllib
@@ -76,8 +75,14 @@ def _spelt(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def encoding_of(raw: bytes) -> str:
+    """The encoding that a text is in by its first bytes: by its byte order mark, or else by the
+    zeros around its first character."""
+    return json.detect_encoding(raw)
+
+
 def read_text(path: Path, fix: str | None = None) -> str:
-    """A text file in UTF-8 with or without a byte order mark, or in UTF-16 with one.
+    """A text file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Args:
         fix: what to do if it cannot be opened, instead of the default.
@@ -90,9 +95,8 @@ def read_text(path: Path, fix: str | None = None) -> str:
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         raise Unreadable(path, "", what, fix or "give a readable file") from None
-    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return raw.decode("utf-16" if utf16 else "utf-8-sig")
+        return raw.decode(encoding_of(raw))
     except UnicodeDecodeError as error:
         what = f"is not {error.encoding} ({error.reason}: {shown(raw[error.start : error.end])})"
         raise Unreadable(path, f"byte {error.start}", what, "save the file as UTF-8") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectors.data.image_files import is_image
+from detectors.data.image_files import files_in, is_image
 from detectors.data.looking import IMAGE_FOLDERS, TOKENS, head, split_in
 
 PLACES = ("annotations", "Annotations", "annotation", "labels")
@@ -89,7 +89,7 @@ def _candidates(root: Path) -> Iterator[Path]:
     folders += sorted(p for p in root.glob("*/") if split_in(p.name) and p.name not in PLACES)
     seen: set[Path] = set()
     for folder in folders:
-        for file in sorted(folder.glob("*.json")):
+        for file in files_in(folder, "*.json"):
             known = file.name.startswith(INSTANCES)
             if file.resolve() not in seen and (known or _COCO.search(head(file))):
                 seen.add(file.resolve())

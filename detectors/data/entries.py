@@ -88,9 +88,16 @@ def finite_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def as_float(text: str) -> float:
+    """A number as text; raises ValueError, also for `1_0`, which is one in Python's code alone."""
+    if "_" in text:
+        raise ValueError(f"{shown(text)} is no number")
+    return float(text)
+
+
 def _float(value: object) -> object:
     try:
-        return float(value) if isinstance(value, str) else value
+        return as_float(value) if isinstance(value, str) else value
     except ValueError:
         return value
 

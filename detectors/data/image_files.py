@@ -20,9 +20,18 @@ def is_image(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that match a pattern, by name.
+
+    Hidden ones are left out: `._NAME.jpg`, which macOS puts beside NAME.jpg, `.ipynb_checkpoints/`.
+    """
+    found = folder.glob(pattern)
+    return sorted(file for file in found if not _is_hidden(file.relative_to(folder)))
+
+
 def image_files(folder: Path) -> list[Path]:
     """The image files in a folder and those below it, by name."""
-    return sorted(file for file in folder.rglob("*") if is_image(file))
+    return list(filter(is_image, files_in(folder, "**/*")))
 
 
 def names_by_stem(folder: Path) -> dict[str, str]:
@@ -32,7 +41,7 @@ def names_by_stem(folder: Path) -> dict[str, str]:
     own stem, last. A missing folder has none.
     """
     found: dict[str, str] = {}
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    names = [path.name for path in files_in(folder, "*")]
     for name in sorted(names, key=lambda name: (_rank(name), name)):
         file = Path(name)
         found.setdefault(name.removesuffix(file.suffix) if is_image(file) else name, name)
@@ -43,6 +52,10 @@ def in_parallel(read: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]
     """The result of reading each file, in order; several threads read at the same time."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         yield from pool.map(read, files)
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)
 
 
 def _rank(name: str) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from detectors.data.image_files import is_image
+from searchspace.reading import encoding_of
 from searchspace.words import counted
 
 LISTED = 12
@@ -115,9 +116,10 @@ def head(file: Path, size: int = 2**18) -> str:
     """The beginning of a text file; empty if it cannot be read."""
     try:
         with file.open("rb") as handle:
-            return handle.read(size).decode("utf-8", errors="replace")
+            raw = handle.read(size)
     except OSError:
         return ""
+    return raw.decode(encoding_of(raw), errors="replace")
 
 
 def first_line(folder: Path, suffix: str, besides: Sequence[str] = ()) -> str:

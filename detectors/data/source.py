@@ -122,6 +122,11 @@ class DataSource:
         return _held_out(source, val_share) if val_share else _complete(source)
 
     @classmethod
+    def given(cls, data: DataSource | Path | str, val_share: float | None = None) -> DataSource:
+        """The data themselves, or those in a folder; see `from_folder`."""
+        return data if isinstance(data, DataSource) else cls.from_folder(data, val_share)
+
+    @classmethod
     def cut_from(cls, split: Split, val_share: float, layout: str = "") -> DataSource:
         """Both parts of one split, of which `val_share` of the images are held out."""
         parts = (replace(split, cut=Cut(val_share, held_out)) for held_out in (False, True))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from detectors.data.entries import AnnotationEntry, ImageEntry
-from detectors.data.image_files import in_parallel, names_by_stem
+from detectors.data.entries import AnnotationEntry, ImageEntry, as_float
+from detectors.data.image_files import files_in, in_parallel, is_image, names_by_stem
 from detectors.data.looking import first_line
 from detectors.data.reader import (
     Entries,
@@ -57,8 +57,9 @@ class VisDrone(Reader):
 
     def entries(self, split: Split, findings: Findings) -> Entries:
         stems = names_by_stem(split.images)
-        files = sorted(split.annotations.glob("*.txt"))
-        lost = sorted(stems.keys() - {file.stem for file in files})
+        files = files_in(split.annotations, "*.txt")
+        named = {file.stem for file in files}
+        lost = sorted(s for s, name in stems.items() if s not in named and is_image(Path(name)))
         for stem in lost:
             fix = f"add {stem}.txt, empty if there is nothing on it, or remove the image"
             what = f"there is no file for {str(split.images / stems[stem])!r}"
@@ -100,7 +101,7 @@ def _text(file: Path) -> str | Problem:
 def _fields(line: str) -> dict[str, object]:
     """The fields of an annotation; raises ValueError for what is no line. It may end in a comma."""
     parts = line.strip().removesuffix(",").split(",")
-    box = [float(part) for part in parts[:4]]
+    box = [as_float(part) for part in parts[:4]]
     score, category, *rest = (int(part) for part in parts[4:])
     if len(rest) != FIELDS - 6 or score not in (0, 1):
         raise ValueError(line)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectors.data.entries import AnnotationEntry, ImageEntry
-from detectors.data.image_files import in_parallel, is_image, names_by_stem
+from detectors.data.entries import AnnotationEntry, ImageEntry, as_float
+from detectors.data.image_files import files_in, in_parallel, is_image, names_by_stem
 from detectors.data.looking import paired_folders
 from detectors.data.reader import (
     Entries,
@@ -172,24 +172,28 @@ def _listed(year: Path, name: str) -> list[_Listed]:
     found = []
     for line, text in enumerate(read_text(file).splitlines(), start=1):
         id = text.strip()
-        if is_image(Path(id)):
+        if is_image(Path(id)) and not _xml_of(year, id).is_file():
             id = id[: -len(Path(id).suffix)]
         if id:
-            xml = year / "Annotations" / f"{id}.xml"
+            xml = _xml_of(year, id)
             found.append(_Listed(year / "JPEGImages", file, f"line {line} {id}", id, xml))
     return found
+
+
+def _xml_of(year: Path, id: str) -> Path:
+    return year / "Annotations" / f"{id}.xml"
 
 
 def _all_listed(split: Split) -> list[_Listed]:
     """The images of a split: of the lists of its years, or of the XML files of its folder."""
     if split.annotations.is_dir():
-        files = sorted(split.annotations.glob("*.xml"))
+        files = files_in(split.annotations, "*.xml")
         return [_Listed(split.images, file, "file", file.stem, file) for file in files]
     return [image for y in _years_of(split) for image in _listed(y, split.annotations.stem)]
 
 
 def _holds_xml(folder: Path) -> bool:
-    return any(folder.glob("*.xml"))
+    return bool(files_in(folder, "*.xml"))
 
 
 def _parse(file: Path) -> _Document | Problem:
@@ -241,7 +245,7 @@ def _annotation(
 
 def _number(text: str) -> float | None:
     try:
-        number = float(text)
+        number = as_float(text)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
@@ -270,7 +274,7 @@ def _files_beside(split: Split) -> set[Path]:
     for root in reversed(split.annotations.parents[:2]):
         found = paired_folders(root, _holds_xml, XML_FOLDERS) or ()
         if split.annotations in [annotations for _, annotations in found]:
-            return {file for _, annotations in found for file in annotations.glob("*.xml")}
+            return {file for _, annotations in found for file in files_in(annotations, "*.xml")}
     return set()
 
 

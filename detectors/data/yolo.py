@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry
-from detectors.data.image_files import image_files, in_parallel, is_image
+from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry, as_float
+from detectors.data.image_files import files_in, image_files, in_parallel, is_image
 from detectors.data.images import displayed_size
 from detectors.data.looking import TOKENS, first_line, head, paired_folders
 from detectors.data.reader import Entries, Reader, missing_parts, register_reader
@@ -72,7 +72,7 @@ class Yolo(Reader):
     def sources(self, place: Path) -> list[DataSource]:
         if place.is_file():
             return [_from_yaml(place)] if place.suffix.lower() in YAML else []
-        files = [file for file in sorted(place.glob("*.y*ml")) if _describes_data(file)]
+        files = [file for file in files_in(place, "*.y*ml") if _describes_data(file)]
         if files:
             return [_from_yaml(file) for file in files]
         found = paired_folders(place, _holds_labels, LABEL_FOLDERS)
@@ -151,13 +151,13 @@ def _describes_data(file: Path) -> bool:
 
 def _from_yaml(file: Path) -> DataSource:
     """Both splits that a file names; what cannot be read is reported when they are read."""
+    usual = [Split(file.parent / "images" / p, file, Yolo.name, p) for p in ("train", "val")]
     try:
         tree = _tree(file)
     except DataError:
-        tree = {}
+        return DataSource.of(usual)
     train, val = (_split(file, tree, name) for name in ("train", "val"))
-    usual = Split(file.parent / "images" / "train", file, Yolo.name, "train")
-    return DataSource(train or usual, val or train or usual)
+    return DataSource(train or usual[0], val or train or usual[0])
 
 
 def _split(file: Path, tree: dict[str, Any], name: str) -> Split | None:
@@ -192,14 +192,26 @@ def _resolved(file: Path, tree: dict[str, Any], value: str) -> Path:
     return next((place for place in tried if place.exists()), root / path)
 
 
+class _Texts(yaml.SafeLoader):
+    """Numbers, dates and words such as `no` stay the texts that names of classes are."""
+
+
+_Texts.yaml_implicit_resolvers = {
+    first: [(tag, words) for tag, words in known if tag.endswith((":null", ":merge"))]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _tree(file: Path) -> dict[str, Any]:
     """The content of a YAML file; raises `DataError`."""
     try:
-        tree = yaml.safe_load(read_text(file))
+        # pyrefly: ignore[bad-argument-type] (a subclass of the safe loader)
+        tree = yaml.load(read_text(file), _Texts)
     except Unreadable as error:
         raise DataError([Problem.of(error)]) from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
+    except (yaml.YAMLError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = "it is nested too deeply" if deep else " ".join(str(error).split())
         what = f"is not YAML ({reason})"
         raise DataError([Problem(str(file), "file", what, "correct it there")]) from None
     if not isinstance(tree, dict):
@@ -220,16 +232,20 @@ def _classes(split: Split) -> tuple[dict[int, str], int]:
     if file.suffix.lower() not in YAML or file.is_dir():
         return _names_near(file), 0
     tree = _tree(file)
-    shape = tree.get("kpt_shape")
-    return _names(file, tree), math.prod(shape) if isinstance(shape, list) else 0
+    return _names(file, tree), _key_points(tree.get("kpt_shape"))
+
+
+def _key_points(shape: object) -> int:
+    """How many numbers of a line are of key points: so many points of so many numbers."""
+    sides = [side for side in shape if str(side).isdecimal()] if isinstance(shape, list) else []
+    return math.prod(map(int, sides)) if sides else 0
 
 
 def _names(file: Path, tree: dict[str, Any]) -> dict[int, str]:
     given = tree.get("names")
-    if isinstance(given, list):
-        given = dict(enumerate(given))
-    if isinstance(given, dict) and given and all(str(key).isdecimal() for key in given):
-        return {int(key): str(name) for key, name in given.items()}
+    found = dict(enumerate(given)) if isinstance(given, list) else given
+    if isinstance(found, dict) and found and all(map(_numbered, found, found.values())):
+        return {int(key): name for key, name in found.items()}
     if given is None and (near := _name_file(file.parent)):
         return _lines(near)
     what = f"is {shown(given)}" if given is not None else "is missing"
@@ -237,12 +253,16 @@ def _names(file: Path, tree: dict[str, Any]) -> dict[int, str]:
     raise DataError([Problem(str(file), "names", what, fix)])
 
 
+def _numbered(key: object, name: object) -> bool:
+    return str(key).isdecimal() and isinstance(name, str)
+
+
 def _names_near(place: Path) -> dict[int, str]:
     """The classes for labels that no YAML file was given with; from one near them."""
     for folder in [place, *place.parents[:3]]:
         if file := _name_file(folder):
             return _lines(file)
-        for file in sorted(folder.glob("*.y*ml")):
+        for file in files_in(folder, "*.y*ml"):
             if _KEYS.search(head(file)):
                 return _names(file, _tree(file))
     what = "numbers of classes have no names"
@@ -333,7 +353,7 @@ def _without_image(split: Split, labels: Sequence[Path]) -> list[Problem]:
             "add the image, or remove the labels",
         )
         for folder in sorted({label.parent for label in labels})
-        for path in sorted(folder.glob("*.txt"))
+        for path in files_in(folder, "*.txt")
         if path not in known and _LABEL.match(head(path, 2**10).strip())
     ]
 
@@ -346,8 +366,8 @@ def _holds_labels(folder: Path) -> bool:
 
 def _object(words: list[str], size: tuple[int, int], key_points: int) -> dict[str, object]:
     """The fields of a line: its class, box and segment in pixels; raises ValueError."""
-    number = float(words[0])
-    values = [float(word) for word in words[1:]]
+    number = as_float(words[0])
+    values = [as_float(word) for word in words[1:]]
     if not number.is_integer():
         raise ValueError("the class is no integer")
     if len(values) in (5, 4 + key_points):

@@ -15,8 +15,8 @@ from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.options import Options, ValShare
 from launch.cli.terminal import console
+from launch.study.data_options import DataOptions
 from launch.study.options import Option
-from launch.study.search_settings import DataOptions
 from launch.trial.data import TrialData, found_in_words
 from searchspace.words import counted
 

@@ -23,8 +23,8 @@ from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.options import AsJson, FolderOrFile, Seed
 from launch.cli.terminal import console, errors
+from launch.study.data_options import DataOptions
 from launch.study.options import Group
-from launch.study.search_settings import DataOptions
 from launch.trial.data import TrialData, found_in_words
 from launch.trial.health import warnings_of
 from launch.trial.preconditions import check_objects

@@ -16,8 +16,8 @@ from launch.cli.from_fields import with_options
 from launch.cli.options import Options, OutFile, PrintJson, ValShare
 from launch.cli.terminal import console
 from launch.report.health import health_lines, health_page
+from launch.study.data_options import LeakOptions
 from launch.study.options import Option, Text
-from launch.study.search_settings import LeakOptions
 from launch.trial.data import TrialData
 from launch.trial.health import health_of_space, health_of_trials, warnings_of
 from searchspace import TrialConfig, load_space

@@ -10,8 +10,9 @@ import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from launch.cli import option_types
+from launch.study.data_options import TrainingDataOptions
 from launch.study.options import Option, Text
-from launch.study.search_settings import Device, TrainingDataOptions, Weights
+from launch.study.search_options import Device, Weights
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 

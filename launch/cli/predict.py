@@ -19,8 +19,8 @@ from launch.cli.from_fields import with_options
 from launch.cli.models import find_model
 from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, ModelName, PrintJson
 from launch.cli.terminal import console
+from launch.study.data_options import CacheOptions
 from launch.study.options import Option
-from launch.study.search_settings import CacheOptions
 from launch.trial.run import pick_device
 from searchspace.words import counted
 

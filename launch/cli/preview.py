@@ -16,8 +16,8 @@ from launch.cli.from_fields import usage_errors, with_options
 from launch.cli.names import read_trial
 from launch.cli.options import FolderOrFile, InFile, Options, OutFile, Seed
 from launch.cli.terminal import console
+from launch.study.data_options import DataOptions
 from launch.study.options import Option
-from launch.study.search_settings import DataOptions
 from searchspace import TrainConfig
 from searchspace.detector import DetectorConfig
 from searchspace.geometry import Canvas, canvas_of

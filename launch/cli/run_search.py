@@ -43,7 +43,7 @@ def run_search(
 
 def _begun(folder: Path, settings: SearchSettings, space: str, data: DataPaths) -> Front:
     source, budget = data.source(), settings.budget
-    if source is None and budget.minutes is None and budget.device_hours is None:
+    if source is None and budget.time_limit is None and budget.device_hours is None:
         settings = changed(settings, minutes=SHAPES_MINUTES)
     return search(
         space,

@@ -60,7 +60,7 @@ def alike_images(
     """Pairs of images that are the same, side by side."""
     mine, others = ({image.id: image for image in split.images} for split in (ours, theirs))
     for pair in pairs[:count]:
-        same = "same file" if pair.exact else "looks the same"
+        same = "same file" if pair.exact else "mirrored" if pair.mirrored else "looks the same"
         one, other = mine[pair.image], others[pair.other]
         yield (
             _picture(_open(one), f"{shown(one.path.name)} ({same})"),

@@ -74,9 +74,10 @@ def run_trials(
         say: called with words on what `skip_bad` dropped, and, from another thread, on trials that
             have been silent for long.
         plugins: as in `launch.search`.
-        **options: `skip_bad`, `drop_leaks`, `cache_gb`, `minutes`, `device_hours`, `trial_timeout`,
-            `objectives`, `weights`, `driver`, `cpus_per_trial`, `gpus_per_trial`, `address`,
-            `device`, `measure_on`, which mean the same as for a search.
+        **options: `skip_bad`, `drop_leaks`, `cache_gb`, `minutes`, `hours`, `device_hours`,
+            `trial_timeout`, `objectives`, `weights`, `driver`, `cpus_per_trial`,
+            `gpus_per_trial`, `address`, `device`, `measure_on`, which mean the same as for a
+            search.
 
     Returns:
         By name, the record of each trial that was begun; `record.result` is None if it did not
@@ -155,7 +156,7 @@ def _run(
     out, say = given_path("out", out), say or (lambda words: None)
     check_new(out)
     driver = driver_for(asked)
-    source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
+    source = DataSource.given(data)
     read = TrialData.read(source, **asked.data.of_trials)
     settings = _settings(given, asked, source, read, driver)
     odd = oddities(settings.health) if settings.health else ()

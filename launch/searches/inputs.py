@@ -68,7 +68,7 @@ def inputs_of(
 ) -> Inputs:
     """All that a search needs is read and checked; see `search` for what it raises."""
     named = space if isinstance(space, Space) or space == AUTO else load_space(space)
-    source = data if isinstance(data, DataSource) else DataSource.from_folder(data)
+    source = DataSource.given(data)
     read = TrialData.read(source, **asked.data.of_trials)
     check_objects(read, asked.figures)
     check_energy(driver, asked)
@@ -113,10 +113,8 @@ def inputs_of(
 
 def source_now(settings: StudySettings, data: DataSource | Path | str | None) -> DataSource:
     """Where the data of a study lie: at a new place, if one is given."""
-    if data is None or isinstance(data, DataSource):
-        return data or settings.source
     cut = settings.train.cut
-    return DataSource.from_folder(data, cut.val_share if cut else None)
+    return DataSource.given(data or settings.source, cut.val_share if cut else None)
 
 
 def same_data(folder: Path, settings: StudySettings, source: DataSource) -> TrialData:

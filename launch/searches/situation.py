@@ -60,8 +60,8 @@ def _seconds(asked: SearchSettings, places: int) -> float | None:
     """The device time of a budget."""
     budget = asked.budget
     limits = []
-    if budget.minutes is not None:
-        limits.append(60 * budget.minutes * places)
+    if budget.time_limit is not None:
+        limits.append(budget.time_limit * places)
     if budget.device_hours is not None:
         limits.append(3600 * budget.device_hours)
     return min(limits, default=None)

@@ -23,7 +23,7 @@ from launch.figures import FIGURES, Direction, FigureName, directions, if_known,
 from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRecord
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
-from launch.study.search_settings import REPORTED_AS, StoppedAs
+from launch.study.search_options import REPORTED_AS, StoppedAs
 from searchspace import Space, TrialConfig
 from searchspace.domains import Domain
 

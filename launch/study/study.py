@@ -35,7 +35,8 @@ from launch.study.recovery import (
     restore,
     trial_folders,
 )
-from launch.study.search_settings import MAX_SEED, changed
+from launch.study.search_options import MAX_SEED
+from launch.study.search_settings import changed
 from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.trial.result import TrialResult
 from searchspace.given import restored
@@ -315,7 +316,8 @@ class Study:
 
     def _budget(self) -> Budget:
         given = self.settings.budget
-        return Budget(given.trials, given.minutes, given.device_hours)
+        minutes = None if given.time_limit is None else given.time_limit / 60
+        return Budget(given.trials, minutes, given.device_hours)
 
     def _spent(self) -> Spent:
         running = sum(record.state == "running" for record in self.records)

@@ -99,9 +99,9 @@ class TrialData:
 
         Args:
             skip_bad: that of `read_source`.
+            drop_leaks: leave out the training images that are validation images, too, byte for
+                byte, to the eye, or in a mirror.
             **how: further options of `read_source`.
-            drop_leaks: leave out the training images that are validation images, too, byte for byte
-                or to the eye.
             cache_gb: gigabytes of decoded images on a node; see `NodeCache`.
 
         Raises:
@@ -126,7 +126,7 @@ class TrialData:
         """`data` itself, or the data at a source or folder, read; raises `DataError`."""
         if isinstance(data, TrialData):
             return data
-        return cls.read(data if isinstance(data, DataSource) else DataSource.from_folder(data))
+        return cls.read(DataSource.given(data))
 
     @property
     def named(self) -> tuple[tuple[str, Dataset], ...]:

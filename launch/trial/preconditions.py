@@ -227,7 +227,7 @@ def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
         return None
     return (
         f"detector.input_size {shown(config.detector.input_size)}: all {len(sides)} training "
-        f"objects are below {least:g} pixels there (median {statistics.median(sides):.2g}), so "
+        f"objects are below {least:g} px there (median {statistics.median(sides):.2g}), so "
         "there is nothing to train on: raise it, or cut the images into tiles"
     )
 

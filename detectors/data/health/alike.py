@@ -1,7 +1,8 @@
-"""Images that are the same, byte for byte or to the eye."""
+"""Images that are the same, byte for byte, to the eye, or in a mirror."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ CONTRAST_SHARE = 0.15
 """The same as a share of the contrast of the looks: plain images differ little without being
 copies."""
 
+LEAST_CONTRAST = 1.0
+"""Of a look, in grey values. Below it, there is nothing to see: fine noise, or objects far smaller
+than a cell of the look."""
+
 BLOCK = 2048
 """Images compared at once."""
 
@@ -31,11 +36,13 @@ class Alike:
         image: the one that repeats the other.
         other: the one that is repeated.
         exact: the same file, byte for byte.
+        mirrored: one is the other with left and right exchanged.
     """
 
     image: int
     other: int
     exact: bool
+    mirrored: bool = False
 
 
 def alike_within(split: Dataset) -> tuple[Alike, ...]:
@@ -50,7 +57,12 @@ def alike_across(train: Dataset, val: Dataset) -> tuple[Alike, ...]:
 
 def _alike(ours: Dataset, theirs: Dataset, earlier: bool) -> tuple[Alike, ...]:
     mine, others = _files(ours), _files(theirs)
-    found = {one: (other, False) for one, other in _near(_looks(mine), _looks(others), earlier)}
+    looks, their_looks = _looks(mine), _looks(others)
+    found = {
+        one: (other, False, mirrored)
+        for mirrored, own in ((True, _mirrored(looks)), (False, looks))
+        for one, other in _near(own, their_looks, earlier)
+    }
     first: dict[str, int] = {}
     for number, file in enumerate(others):
         if file.sha256:
@@ -58,10 +70,10 @@ def _alike(ours: Dataset, theirs: Dataset, earlier: bool) -> tuple[Alike, ...]:
     for one, file in enumerate(mine):
         other = first.get(file.sha256)
         if other is not None and (not earlier or other < one):
-            found[one] = other, True
+            found[one] = other, True, False
     return tuple(
-        Alike(ours.images[one].id, theirs.images[other].id, exact)
-        for one, (other, exact) in sorted(found.items())
+        Alike(ours.images[one].id, theirs.images[other].id, exact, mirrored)
+        for one, (other, exact, mirrored) in sorted(found.items())
     )
 
 
@@ -80,6 +92,11 @@ def _looks(files: Sequence[ImageFile]) -> np.ndarray:
         if file.look:
             row[:] = np.frombuffer(file.look, np.uint8)
     return looks
+
+
+def _mirrored(looks: np.ndarray) -> np.ndarray:
+    side = math.isqrt(looks.shape[1])
+    return looks.reshape(-1, side, side)[:, :, ::-1].reshape(looks.shape)
 
 
 def _near(mine: np.ndarray, others: np.ndarray, earlier: bool) -> list[tuple[int, int]]:
@@ -119,6 +136,7 @@ def _pairs(
     apart = np.sqrt(np.maximum(squares, 0) / looks.shape[1])
     contrast = np.minimum(looks.std(1)[:, None], compared.std(1))
     near = apart <= np.minimum(MOST_APART, CONTRAST_SHARE * contrast)
+    near &= contrast >= LEAST_CONTRAST
     if earlier:
         near &= window < block[:, None]
     rows = np.flatnonzero(near.any(1))

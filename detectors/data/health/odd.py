@@ -35,7 +35,9 @@ def leaks_in_words(health: Health) -> str:
     if not health.seen:
         return ""
     every, exact = health.leaks
-    how = "the same files" if exact == every else f"{exact} the same files, others look the same"
+    how = "the same files"
+    if exact < every:
+        how = f"{exact} the same files, others look the same, perhaps mirrored"
     return (
         f"{health.seen} of {health.val.images} validation images are in the training data, too "
         f"({how}): figures on them are too good; --drop-leaks leaves {every} training "

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,63 @@ def test_broken_files_are_named(tmp_path: Path, name: str) -> None:
     for read in (inspect_image, lambda path: load_image(path, 64, 64)):
         with pytest.raises(ImageError, match=rf"broken\.img.*{message}"):
             read(path)
+
+
+def bands(path: Path, pixels: np.ndarray) -> None:
+    """A TIFF [height, width, bands] of 8 or 16 bits, as satellites' are: RGB and what follows."""
+    height, width, count = pixels.shape
+    data, bits = pixels.tobytes(), 8 * pixels.itemsize
+    tags = [(256, width), (257, height), (259, 1), (262, 2), (277, count), (278, height)]
+    tags += [(258, [bits] * count), (338, [0] * (count - 3)), (273, 8), (279, len(data))]
+    extra, entries = b"", b""
+    for tag, value in sorted(tags, key=lambda item: item[0]):
+        values = value if isinstance(value, list) else [value]
+        kind = "H" if isinstance(value, list) else "I"
+        packed = struct.pack(f"<{len(values)}{kind}", *values)
+        if len(packed) > 4:
+            packed, extra = struct.pack("<I", 8 + len(data) + len(extra)), extra + packed
+        head = struct.pack("<HHI", tag, 3 if kind == "H" else 4, len(values))
+        entries += head + packed.ljust(4, b"\0")
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(data) + len(extra))
+    listed = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(start + data + extra + listed)
+
+
+def test_a_fourth_band_is_left_out_and_said(tmp_path: Path) -> None:
+    bands(tmp_path / "a.tif", np.dstack([RGB, GRAY]))
+    assert torch.equal(load_image(tmp_path / "a.tif", 6, 4), as_tensor(RGB))
+    [note] = inspect_image(tmp_path / "a.tif").notes
+    assert note == "has more than three bands, and only the first three are read"
+
+
+@pytest.mark.parametrize(("count", "bits"), [(8, 8), (4, 16), (5, 16)])
+def test_bands_that_cannot_be_read_are_refused_with_what_to_do(
+    tmp_path: Path, count: int, bits: int
+) -> None:
+    bands(tmp_path / "a.tif", np.zeros((4, 6, count), f"uint{bits}"))
+    with pytest.raises(ImageError, match=r"a\.tif.*(bands|decoded).*"):
+        inspect_image(tmp_path / "a.tif")
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_second_picture_of_a_cameras_file_is_passed_over_in_silence(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (16, 8), (level,) * 3) for level in (200, 10))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
+    assert Image.open(tmp_path / "a.jpg").format == "MPO"
+    facts = inspect_image(tmp_path / "a.jpg")
+    assert (facts.stored, facts.notes) == ((16, 8), ())
+    assert load_image(tmp_path / "a.jpg", 16, 8).float().mean() == pytest.approx(200, abs=3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_a_photograph_of_100_megapixels_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    Image.new("RGB", (12_500, 8_000), (200, 90, 30)).save(file)
+    assert inspect_image(file).stored == (12_500, 8_000)
+    assert load_image(file, 12_500, 8_000)[:, ::4000, ::5000].float().mean() == pytest.approx(
+        107, 1
+    )
 
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_without_an_annotated_test_set_val_validates(tmp_path: Path) -> None:
     ]
 
 
+def test_an_id_may_end_as_names_of_images_do(tmp_path: Path) -> None:
+    """As after `mv a.png a.png.jpg`; else a suffix in a list is that of the image."""
+    voc_year(tmp_path / "VOC2007", {"train": ["a.png"], "val": ["b"]})
+    voc_set(tmp_path / "VOC2007", "val", "b.jpg")
+    train, val = read_source(DataSource.from_folder(tmp_path))
+    assert (names(train), names(val)) == (["a.png"], ["b"])
+
+
 def test_other_classes_are_sorted_and_those_of_both_splits(tmp_path: Path) -> None:
     voc_year(tmp_path, {"train": ["1"]}, label="traffic light")
     voc_year(tmp_path, {"val": ["2"]}, label="person")
@@ -326,3 +334,10 @@ def test_an_image_without_a_file_of_annotations_is_named(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"a: there is no file for .*a\.jpg'; add a\.txt, empty if"):
         read_split(source.train)
     assert names(read_split(source.train, skip_bad="anyway")) == ["b"]
+
+
+def test_what_is_no_image_needs_no_file_of_annotations(tmp_path: Path) -> None:
+    source = visdrone(tmp_path, {"b": "1,1,9,9,1,1,0,0"})
+    for name in ("Thumbs.db", "._b.jpg", "notes.txt"):
+        (source.train.images / name).write_bytes(b"\0")
+    assert names(read_split(source.train)) == ["b"]

@@ -153,6 +153,9 @@ def test_labels_without_an_image_and_images_without_any_labels(tmp_path: Path) -
         ("train: images\nnc: 2", "names: is missing"),
         ("train: images\nnames: {a: b}", "names: is {'a': 'b'}; write the names"),
         ("- train", "is ['- train'], not a mapping"),
+        ("train: images\nnames: [bolt, null]", "names: is ['bolt', None]; write the names"),
+        ("train: images\nnames: [[bolt], nut]", "names: is [['bolt'], 'nut']; write the names"),
+        ("train: images\nnames: " + "[" * 3000, "is not YAML (it is nested too deeply)"),
     ],
 )
 def test_a_data_yaml_that_says_too_little_is_named(tmp_path: Path, content: str, what: str) -> None:
@@ -162,6 +165,43 @@ def test_a_data_yaml_that_says_too_little_is_named(tmp_path: Path, content: str,
     with pytest.raises(DataError) as caught:
         read_split(Split.at(tmp_path / "images", tmp_path / "data.yaml"))
     assert what.replace("'- train'", "'train'") in str(caught.value)
+
+
+def test_a_data_yaml_that_cannot_be_read_is_not_taken_for_one_without_validation_data(
+    tmp_path: Path,
+) -> None:
+    text(tmp_path / "data.yaml", "train: images/train\t", NAMES)
+    picture(tmp_path / "images/train/a.png")
+    with pytest.raises(DataError, match="is not YAML"):
+        read_source(DataSource.from_folder(tmp_path))
+
+
+def test_names_of_classes_are_read_as_they_are_written(tmp_path: Path) -> None:
+    text(tmp_path / "data.yaml", "train: images\nnames: {0: no, 1: 0x10, 2: 2020-01-01}")
+    picture(tmp_path / "images/a.png")
+    text(tmp_path / "labels/a.txt", "1 0.5 0.5 0.25 0.5")
+    read = read_split(Split.at(tmp_path / "images", tmp_path / "data.yaml"))
+    assert [category.name for category in read.categories] == ["no", "0x10", "2020-01-01"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_texts_are_read_in_unicodes_encodings(tmp_path: Path, encoding: str) -> None:
+    picture(tmp_path / "images/a.png")
+    (tmp_path / "labels").mkdir()
+    line = "1 0.5 0.5 0.25 0.5\r\n"
+    for name, content in {"classes.txt": "bolt\r\nnüt\r\n", "labels/a.txt": line}.items():
+        (tmp_path / name).write_bytes(content.encode(encoding))
+    assert objects(read_split(DataSource.from_folder(tmp_path).train))[0][0] == "nüt"
+
+
+def test_hidden_files_of_systems_are_passed_over(tmp_path: Path) -> None:
+    text(tmp_path / "data.yaml", "train: images", NAMES)
+    picture(tmp_path / "images/a.png")
+    text(tmp_path / "labels/a.txt", "1 0.5 0.5 0.25 0.5")
+    picture(tmp_path / "images/.ipynb_checkpoints/a-checkpoint.png")
+    for name in ("images/._a.png", "labels/._a.txt", "._data.yaml"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert names(read_split(DataSource.from_folder(tmp_path).train)) == ["a.png"]
 
 
 # ---- Pascal VOC without lists

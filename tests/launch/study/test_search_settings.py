@@ -43,6 +43,18 @@ def test_every_option_is_on_the_command_line_with_its_help() -> None:
         assert field.description.endswith("."), name
 
 
+def test_a_time_limit_is_given_in_minutes_or_hours() -> None:
+    limits = [SearchSettings.of(**given).budget.time_limit for given in ({}, {"minutes": 90})]
+    assert [*limits, SearchSettings.of(hours=1.5).budget.time_limit] == [None, 5400, 5400]
+    with pytest.raises(SettingsError, match=r"^hours 2: there are minutes already"):
+        SearchSettings.of(minutes=30, hours=2)
+    app = typer.Typer()
+    app.command()(search_command)
+    result = CliRunner().invoke(app, ["--hours", "2", "--minutes", "30"], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "'--hours': 2: there are minutes already" in result.output
+
+
 def test_names_are_unique_and_lead_to_their_group() -> None:
     assert set(FIELDS) == set(HOMES)
     settings = SearchSettings.of(trials=8, ladder=(0.3,), seed=5)

@@ -56,6 +56,22 @@ def test_copies_across_splits_are_found_byte_for_byte_and_to_the_eye(
     assert [pair.other for pair in alike_across(split_with(val), split_with(train))] == [5, 6]
 
 
+def test_mirrored_copies_are_found(folders: tuple[Path, Path]) -> None:
+    train, val = folders
+    mirrored = textured(12).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirrored.resize((200, 140)).save(train / "05.jpg", quality=70)
+    assert alike_across(split_with(train), split_with(val)) == (Alike(5, 2, False, mirrored=True),)
+    shutil.copy(val / "12.png", train / "06.png")
+    assert alike_within(split_with(train)) == (Alike(6, 5, False, mirrored=True),)
+
+
+def test_noise_too_fine_to_be_seen_is_no_copy(tmp_path: Path) -> None:
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(60, 110, (800, 900, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{seed}.png")
+    assert alike_within(split_with(tmp_path)) == ()
+
+
 def test_within_a_split_the_first_one_is_repeated(folders: tuple[Path, Path]) -> None:
     train, _ = folders
     shutil.copy(train / "02.png", train / "98.png")
