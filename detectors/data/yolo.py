@@ -86,6 +86,11 @@ class Yolo(Reader):
         return suffix in YAML or is_image(Path(lines[0].strip()))
 
     def missing(self, split: Split) -> list[Problem]:
+        if split.annotations.suffix.lower() in YAML and split.annotations.is_file():
+            try:
+                _tree(split.annotations)
+            except DataError as error:
+                return list(error.problems)
         return missing_parts(split, self.layout, in_folder=split.annotations.is_dir())
 
     def entries(self, split: Split, findings: Findings) -> Entries:
@@ -151,13 +156,13 @@ def _describes_data(file: Path) -> bool:
 
 def _from_yaml(file: Path) -> DataSource:
     """Both splits that a file names; what cannot be read is reported when they are read."""
-    usual = [Split(file.parent / "images" / p, file, Yolo.name, p) for p in ("train", "val")]
     try:
         tree = _tree(file)
     except DataError:
-        return DataSource.of(usual)
+        tree = {}
     train, val = (_split(file, tree, name) for name in ("train", "val"))
-    return DataSource(train or usual[0], val or train or usual[0])
+    usual = Split(file.parent / "images" / "train", file, Yolo.name, "train")
+    return DataSource(train or usual, val or train or usual)
 
 
 def _split(file: Path, tree: dict[str, Any], name: str) -> Split | None:
