@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 import struct
@@ -38,9 +39,12 @@ _TRANSPOSE = {
 _UNDONE_BY = {6: 8, 8: 6}  # the others are their own inverse
 
 
+SAMPLES_PER_PIXEL = 277  # TIFF 6.0
+
 MAX_MEGAPIXELS = 150.0
 """The default limit on images, which need three bytes a pixel in memory."""
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # What it logs is raised as well.
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns of attacks; ours comes before it refuses.
 
 LARGE = 25.0
@@ -206,9 +210,15 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     notes = []
     if image.format != "MPO" and getattr(image, "is_animated", False):
         notes.append("has several frames or pages, and only the first is read")
-    if image.mode == "RGBX":
+    if image.mode == "RGBX" or _bands(image) > len(image.getbands()):
         notes.append("has more than three bands, and only the first three are read")
     return tuple(notes)
+
+
+def _bands(image: Image.Image) -> int:
+    """The bands that a TIFF has by its header; 0 for other formats."""
+    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    return tags.get(SAMPLES_PER_PIXEL, 0) if tags else 0
 
 
 def _orientation(image: Image.Image) -> int:

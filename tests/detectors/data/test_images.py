@@ -212,19 +212,21 @@ def bands(path: Path, pixels: np.ndarray) -> None:
     path.write_bytes(start + data + extra + listed)
 
 
-def test_a_fourth_band_is_left_out_and_said(tmp_path: Path) -> None:
-    bands(tmp_path / "a.tif", np.dstack([RGB, GRAY]))
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_fourth_band_is_left_out_and_said(tmp_path: Path, kind: type) -> None:
+    step = 257 if kind is np.uint16 else 1
+    bands(tmp_path / "a.tif", np.dstack([RGB, GRAY]).astype(kind) * kind(step))
     assert torch.equal(load_image(tmp_path / "a.tif", 6, 4), as_tensor(RGB))
     [note] = inspect_image(tmp_path / "a.tif").notes
     assert note == "has more than three bands, and only the first three are read"
 
 
-@pytest.mark.parametrize(("count", "bits"), [(8, 8), (4, 16), (5, 16)])
+@pytest.mark.parametrize(("count", "bits"), [(8, 8), (5, 16)])
 def test_bands_that_cannot_be_read_are_refused_with_what_to_do(
     tmp_path: Path, count: int, bits: int
 ) -> None:
     bands(tmp_path / "a.tif", np.zeros((4, 6, count), f"uint{bits}"))
-    with pytest.raises(ImageError, match=r"a\.tif.*(bands|decoded).*"):
+    with pytest.raises(ImageError, match=r"a\.tif' is a TIFF whose bands .* cannot be read \(save"):
         inspect_image(tmp_path / "a.tif")
 
 
@@ -232,7 +234,8 @@ def test_bands_that_cannot_be_read_are_refused_with_what_to_do(
 def test_the_second_picture_of_a_cameras_file_is_passed_over_in_silence(tmp_path: Path) -> None:
     first, second = (Image.new("RGB", (16, 8), (level,) * 3) for level in (200, 10))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
-    assert Image.open(tmp_path / "a.jpg").format == "MPO"
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.format == "MPO"
     facts = inspect_image(tmp_path / "a.jpg")
     assert (facts.stored, facts.notes) == ((16, 8), ())
     assert load_image(tmp_path / "a.jpg", 16, 8).float().mean() == pytest.approx(200, abs=3)

@@ -191,7 +191,7 @@ def test_texts_are_read_in_unicodes_encodings(tmp_path: Path, encoding: str) -> 
     line = "1 0.5 0.5 0.25 0.5\r\n"
     for name, content in {"classes.txt": "bolt\r\nnüt\r\n", "labels/a.txt": line}.items():
         (tmp_path / name).write_bytes(content.encode(encoding))
-    assert objects(read_split(DataSource.from_folder(tmp_path).train))[0][0] == "nüt"
+    assert objects(read_split(Split.at(tmp_path / "images", tmp_path / "labels")))[0][0] == "nüt"
 
 
 def test_hidden_files_of_systems_are_passed_over(tmp_path: Path) -> None:
@@ -201,7 +201,8 @@ def test_hidden_files_of_systems_are_passed_over(tmp_path: Path) -> None:
     picture(tmp_path / "images/.ipynb_checkpoints/a-checkpoint.png")
     for name in ("images/._a.png", "labels/._a.txt", "._data.yaml"):
         (tmp_path / name).write_bytes(b"\0\5\x16\7")
-    assert names(read_split(DataSource.from_folder(tmp_path).train)) == ["a.png"]
+    source = DataSource.from_folder(tmp_path, val_share=0.5)
+    assert names(read_split(source.train.whole)) == ["a.png"]
 
 
 # ---- Pascal VOC without lists

@@ -52,7 +52,7 @@ def test_a_time_limit_is_given_in_minutes_or_hours() -> None:
     app.command()(search_command)
     result = CliRunner().invoke(app, ["--hours", "2", "--minutes", "30"], env={"COLUMNS": "200"})
     assert result.exit_code == 2
-    assert "'--hours': 2: there are minutes already" in result.output
+    assert "--hours: 2: there are minutes already" in result.output
 
 
 def test_names_are_unique_and_lead_to_their_group() -> None:
