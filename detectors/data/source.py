@@ -213,7 +213,7 @@ def _complete(source: DataSource) -> DataSource:
         place = str(source.train.annotations)
         raise DataError([Problem(place, "validation data", what, fix)])
     if missing := train + val:
-        raise DataError(dict.fromkeys(missing))
+        raise DataError(missing)
     return source
 
 
