@@ -90,6 +90,10 @@ class Driver(ABC):
         """The trials in parallel that this machine has room for; one by default."""
         return 1
 
+    def cores(self) -> float | None:
+        """The CPU cores on which a trial computes; None for all of its machine, the default."""
+        return None
+
     @abstractmethod
     def on(self, device: str | None) -> Self:
         """This driver for trials on a device; None for a GPU if there is one.

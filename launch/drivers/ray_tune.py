@@ -149,6 +149,9 @@ class RayTune(Driver):
         fit = have.get("CPU", 0) / self.cpus_per_trial
         return int(min(fit, have.get("GPU", 0) / self._gpus) if self._gpus else fit)
 
+    def cores(self) -> float | None:
+        return self.cpus_per_trial
+
     def places(self) -> int:
         have = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
         return max(1, self.on_node(have))

@@ -12,13 +12,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from detectors.data.dataset import Dataset
 from detectors.data.health import Boxes, boxes_of
+from detectors.describe import describe
 from launch.files import AUTO_SPACE
 from launch.searches.auto_shape import (
     PAPERS_CELLS,
+    enough_for,
     input_sizes,
     maps_for,
     picked,
@@ -26,6 +29,7 @@ from launch.searches.auto_shape import (
     smallest_share,
 )
 from searchspace import Space, TrialConfig, load_space
+from searchspace.backbones import MobileNetV1
 from searchspace.domains import options
 
 AUTO = "auto"
@@ -39,8 +43,13 @@ BACKBONE, PRIORS = "detector.backbone.mobilenet_v1", "detector.head.multibox.pri
 TRIAL_SECONDS = {"cpu": 300.0, "cuda": 600.0}
 """Time of a trial where no time limit is given."""
 
-LEAST_TRIALS = 8
-"""With fewer trials, a search can hardly do better than its baseline and the papers' systems."""
+LEAST_TRIALS, GOOD_TRIALS, MOST_TRIALS = 3, 8, 20
+"""With fewer trials than the least, a search is hardly more than its baseline and a paper's system.
+More than the most are not planned: trials become longer instead."""
+
+ROUNDS = 3
+"""Trials are short enough to run in as many turns, if there may be so many of them: the first turn
+draws without a result."""
 
 FIXED_SECONDS = 25.0
 """What a trial takes besides training and scoring: above all, its measurements."""
@@ -48,8 +57,9 @@ FIXED_SECONDS = 25.0
 SCORINGS = 1.2
 """Time of a trial's scorings of an image, as a multiple of the time of training on it."""
 
-LEAST_STEPS = 300
-"""Fewer steps of gradient descent leave hardly a detector that finds small objects."""
+LEAST_STEPS, GOOD_STEPS = 200, 1000
+"""Fewer steps of gradient descent than the least leave hardly a detector that finds small objects;
+twice as many as are good gain little."""
 
 LEAST_EPOCHS, MOST_EPOCHS = 3, 300
 SECOND_PART = 1 / 3
@@ -64,20 +74,28 @@ class Base:
     """A named space that is narrowed, and how long trainings it is for.
 
     Attributes:
-        steps: the fewest steps of a training for which its recipe is meant.
+        steps: of a good training with its recipe.
         widths: widths on a CPU; on a GPU all of its own.
         published: whether backbones start from published weights.
+        lean: whether only what is cheap is left of it, for fewer and shorter trainings.
     """
 
     name: str
     steps: int
     widths: tuple[float, ...]
-    published: bool
+    published: bool = False
+    lean: bool = False
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """The fewest trials, and steps of each, for which there has to be time."""
+        return (LEAST_TRIALS, LEAST_STEPS) if self.lean else (GOOD_TRIALS, self.steps)
 
 
-PAPERS = Base("papers", 20_000, (0.5,), True)
-MOBILE = Base("mobile", 6_000, (0.25, 0.375, 0.5), True)
-QUICK = Base("quick", LEAST_STEPS, (0.25, 0.375), False)
+PAPERS = Base("papers", 20_000, (0.5,), published=True)
+MOBILE = Base("mobile", 6_000, (0.25, 0.375, 0.5), published=True)
+QUICK = Base("quick", GOOD_STEPS, (0.25, 0.375))
+LEAN = Base("quick", GOOD_STEPS, (0.25,), lean=True)
 
 
 @dataclass(frozen=True)
@@ -88,6 +106,7 @@ class Situation:
         device: `cpu` or `cuda`.
         seconds: of device time in all; None without a limit.
         trials: number of trials in all.
+        places: trials in parallel that share the time, if it is limited by the clock.
         weights: a reason not to use published weights; empty where they can be had.
         only_published: whether the search names published weights, so that its space must use
             them.
@@ -97,16 +116,22 @@ class Situation:
     seconds: float | None
     trials: int
     val_images: int
+    places: int = 1
     weights: str = ""
     only_published: bool = False
 
     @property
+    def device_seconds(self) -> float:
+        """The device time in all; without a limit, what the trials are given."""
+        return self.trials * TRIAL_SECONDS[self.device] if self.seconds is None else self.seconds
+
+    @property
     def bases(self) -> tuple[Base, ...]:
-        """The spaces that come into question, the largest first."""
+        """The spaces that come into question, the most demanding first."""
         large = (PAPERS, MOBILE) if self.device == "cuda" else (MOBILE,)
         if self.only_published:
             return large
-        return (QUICK,) if self.weights else (*large, QUICK)
+        return (QUICK, LEAN) if self.weights else (*large, QUICK, LEAN)
 
 
 @dataclass(frozen=True)
@@ -189,8 +214,11 @@ def make_space(train: Dataset, situation: Situation, speed: Speed) -> AutoSpace:
     first, *others = situation.bases
 
     def timed(base: Base) -> tuple[_Plan, _Time]:
-        shaped = _shape(_Plan(base, sizes, batch), smallest, situation.device)
-        return shaped, _timed(shaped, len(train.images), situation, speed)
+        usable = sizes
+        if base.lean:
+            usable = sizes[: sizes.index(enough_for(sizes, smallest)) + 1]
+        shaped = _shape(_Plan(base, usable, batch), smallest, situation.device)
+        return shaped, _timed(shaped, smallest, len(train.images), situation, speed)
 
     plan, time = timed(first)
     for base in others:
@@ -203,8 +231,9 @@ def make_space(train: Dataset, situation: Situation, speed: Speed) -> AutoSpace:
     warnings = (*odd, *filter(None, (time.lacking,)))
     low, high = (f"{smallest * plan.sizes[place]:.2g}" for place in (0, -1))
     found = f"{low} to {high}" if low != high else low
+    larger = f"; with more time, up to {sizes[-1]}" if sizes[-1] > plan.sizes[-1] else ""
     reasons = (
-        f"input sizes {_listed(picked(plan.sizes))}: {why} at least {found} px there",
+        f"input sizes {_listed(picked(plan.sizes))}: {why} at least {found} px there{larger}",
         *plan.reasons,
         *([situation.weights] if situation.weights else ()),
     )
@@ -217,13 +246,13 @@ def _batch_size(images: int, device: str) -> int:
     """On a CPU larger batches gain little; in a small set they leave too few steps."""
     if device == "cuda":
         return 32 if images >= 2000 else 16
-    return 16 if images >= 4000 else 8
+    return 16 if images >= 4000 else 8 if images >= 500 else 4
 
 
 def _shape(plan: _Plan, smallest: float, device: str) -> _Plan:
     """The plan with input sizes, widths and maps."""
     side = smallest * plan.sizes[-1]
-    strides, taps = maps_for(side, plan.base is not QUICK)
+    strides, taps = maps_for(side, plan.base.published, plan.base.lean)
     fields: dict[str, Any] = {"detector.input_size": _choice(picked(plan.sizes))}
     if device == "cpu":
         fields["detector.width"] = _choice(plan.base.widths)
@@ -232,8 +261,11 @@ def _shape(plan: _Plan, smallest: float, device: str) -> _Plan:
         f"{BACKBONE}.taps": _choice(taps),
         "train.batch_size": plan.batch,
     }
-    enough = "maps fine enough" if len(strides) > 1 else "coarse maps are enough"
-    reason = f"eliminated strides {_listed(strides)}: {enough} for objects of {side:.2g} px"
+    enough = "maps fine enough" if len(taps[-1]) > 2 else "coarse maps are enough"
+    reason = (
+        f"eliminated strides {_listed(strides)}, taps {_listed(taps)}: {enough} for objects of "
+        f"{side:.2g} px"
+    )
     return replace(plan, strides=strides, taps=taps, fields=fields, reasons=(reason,))
 
 
@@ -251,41 +283,49 @@ def _with_priors(plan: _Plan, boxes: Boxes) -> _Plan:
     return replace(plan, fields=fields, reasons=(*plan.reasons, reason))
 
 
-def _timed(plan: _Plan, images: int, situation: Situation, speed: Speed) -> _Time:
-    """What fits into the budget, with fewer of the largest inputs if need be."""
+def _timed(plan: _Plan, smallest: float, images: int, situation: Situation, speed: Speed) -> _Time:
+    """What fits into the budget, without the largest inputs if need be."""
     space = AutoSpace(plan.text(), (), ()).load()
     batch = min(plan.batch, images)
     measured = speed(_typical(space), batch)
-    trials, seconds = _share(situation)
-    sizes, batches = plan.sizes, max(1, images // batch)
+    batches = max(1, images // batch)
+    fewest, steps = plan.base.least
+    least, good = (max(LEAST_EPOCHS, -(-n // batches)) for n in (steps, plan.base.steps))
+    sizes, floor = plan.sizes, plan.sizes[0]
+    if plan.base is not situation.bases[-1]:
+        floor = enough_for(sizes, smallest)
     while True:
         cost = measured * _pixels(picked(sizes)) / _pixels(picked(plan.sizes))
         epoch = cost * images * (1 + _copies(space))
         fixed = FIXED_SECONDS + cost * SCORINGS * situation.val_images
-        epochs = int(max(0.0, seconds - fixed) / epoch)
-        enough = epochs * batches >= plan.base.steps and epochs >= LEAST_EPOCHS
-        if enough or len(sizes) == 1:
+        needed = fewest * (fixed + least * epoch)
+        if needed <= situation.device_seconds or sizes[-1] <= floor:
             break
         sizes = sizes[:-1]
-    fitting = max(LEAST_EPOCHS, min(epochs, MOST_EPOCHS))
-    least = max(LEAST_EPOCHS, -(-plan.base.steps // batches))
-    needed, there = LEAST_TRIALS * (fixed + least * epoch), trials * seconds
+    trials, seconds = _share(situation, fixed + good * epoch)
+    epochs = min(int(max(0.0, seconds - fixed) / epoch), max(MOST_EPOCHS, 2 * good))
     words = (
-        f"the budget is too small for anything useful: {LEAST_TRIALS} trials of {least} epochs "
-        f"need about {needed / 3600:.2g} device-hours here, and there are {there / 3600:.2g}"
+        f"the budget is too small for anything useful: {fewest} trials of {least} epochs need "
+        f"about {needed / 3600:.2g} device-hours here, and there are "
+        f"{situation.device_seconds / 3600:.2g}"
     )
-    return _Time(sizes, fitting, trials, cost, "" if enough else words)
+    lacking = words if needed > situation.device_seconds else ""
+    return _Time(sizes, max(LEAST_EPOCHS, epochs), trials, cost, lacking)
 
 
-def _share(situation: Situation) -> tuple[int, float]:
-    """The number of trials that the budget is shared out to, and the seconds of each."""
+def _share(situation: Situation, good: float) -> tuple[int, float]:
+    """The number of trials that the budget is shared out to, and the seconds of each.
+
+    Args:
+        good: seconds of a good trial.
+    """
     if situation.seconds is None:
         return situation.trials, TRIAL_SECONDS[situation.device]
-    count = max(min(situation.trials, LEAST_TRIALS), min(situation.trials, 20))
-    per_trial = situation.seconds / count
-    if per_trial < 4 * FIXED_SECONDS:
-        count = min(situation.trials, LEAST_TRIALS)
-    return count, situation.seconds / count
+    places, turns = situation.places, ROUNDS * situation.places
+    least = min(situation.trials, max(LEAST_TRIALS, turns))
+    most = min(situation.trials, max(MOST_TRIALS, turns))
+    count = min(most, max(least, int(situation.seconds / good)))
+    return count, situation.seconds / places / -(-count // places)
 
 
 def _with_epochs(plan: _Plan, time: _Time) -> _Plan:
@@ -294,7 +334,7 @@ def _with_epochs(plan: _Plan, time: _Time) -> _Plan:
     fields = dict(plan.fields)
     fields["train.epochs"] = epochs - second
     fields["compress.pruning.importance.finetune_epochs"] = second
-    if plan.base is QUICK and epochs >= MILD:
+    if not plan.base.published and epochs >= MILD:
         fields |= {
             "train.augment.photometric": 0.5,
             "train.augment.zoom_out": 0.2,
@@ -319,7 +359,8 @@ def _copies(space: Space) -> float:
 
 
 def _typical(space: Space) -> TrialConfig:
-    """The configuration of median input size and width, as fields of the baseline."""
+    """The configuration of median input size and width with the eliminated strides that cost the
+    mean of all, or the next more; otherwise as the baseline."""
     domains = dict(space.searched())
     config = space.baseline()
     middle = {
@@ -327,7 +368,18 @@ def _typical(space: Space) -> TrialConfig:
         for name, path in (("input_size", "detector.input_size"), ("width", "detector.width"))
         if path in domains
     }
-    return config.changed(detector=config.detector.changed(**middle))
+    detector = config.detector.changed(**middle)
+    strides = f"{BACKBONE}.eliminated_strides"
+    if strides not in domains or not isinstance(detector.backbone, MobileNetV1):
+        return config.changed(detector=detector)
+    edited = [
+        detector.changed(backbone=detector.backbone.changed(eliminated_strides=eliminated))
+        for eliminated in options(domains[strides])
+    ]
+    macs = [describe(each).macs for each in edited]
+    costs = zip(macs, edited, strict=True)
+    above = [cost for cost in costs if cost[0] >= fmean(macs)]
+    return config.changed(detector=min(above, key=lambda cost: cost[0])[1])
 
 
 def _middle(found: Sequence[Any]) -> Any:

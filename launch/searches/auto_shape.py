@@ -18,9 +18,13 @@ from searchspace.priors import ScaledPriors
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
 """Input sizes that are considered."""
 
-LEARNABLE, EASY = 6.0, 16.0
+LEARNABLE, EASY = 8.0, 16.0
 """Pixels of the shorter side from which an object can be learned, and from which a larger input
 gains little."""
+
+ENOUGH = 14.0
+"""Pixels of the shorter side up to which a larger input finds more in the same time of training,
+and from which maps of a quarter of the input's size are not needed."""
 
 SMALLEST = 0.1
 """The quantile of the shorter sides of small objects that has to be learnable."""
@@ -67,6 +71,11 @@ def input_sizes(boxes: Boxes, smallest: float) -> tuple[tuple[int, ...], tuple[s
     return tuple(chosen), ()
 
 
+def enough_for(sizes: tuple[int, ...], smallest: float) -> int:
+    """The first of ascending input sizes beyond which trainings should rather be longer."""
+    return next((size for size in sizes if size * smallest >= ENOUGH), sizes[-1])
+
+
 def picked(sizes: tuple[int, ...]) -> tuple[int, ...]:
     """A few of several ascending sizes, evenly spread."""
     places = np.linspace(0, len(sizes) - 1, min(MOST_SIZES, len(sizes))).round().astype(int)
@@ -74,23 +83,27 @@ def picked(sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def maps_for(
-    side: float, most: bool
+    side: float, most: bool, lean: bool
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], ...]]:
     """Eliminated strides and taps of MobileNetV1 for objects of a side in pixels.
 
     Args:
         most: offer two eliminated strides at once, too.
+        lean: offer only the cheapest that finds them: an early tap costs less than a stride.
     """
-    strides: list[tuple[int, ...]] = [()]
-    taps: list[tuple[str, ...]] = [("layer11", "layer13")]
-    if side < 48:
-        strides += [(6,), (4,)]
-        taps += [("layer5", "layer11", "layer13")]
-    if side < EASY + 8:
+    coarse, fine = ("layer11", "layer13"), ("layer5", "layer11", "layer13")
+    if side >= 48:
+        return ((),), (coarse,)
+    if lean:
+        return ((),), (fine,)
+    strides: list[tuple[int, ...]] = [(), (6,), (4,)]
+    if side < ENOUGH:
         strides += [(0,)]
     if side < EASY and most:
-        strides += [(4, 6), (0, 6)]
-    return tuple(strides), tuple(taps)
+        strides += [(4, 6)]
+    if side < ENOUGH and most:
+        strides += [(0, 6)]
+    return tuple(strides), (coarse, fine)
 
 
 def priors_for(

@@ -32,8 +32,7 @@ BATCHES, EPOCHS = 3, 3
 
 def made_for(data: TrialData, asked: SearchSettings, driver: Driver, say: Say) -> AutoSpace:
     """A space made for data, device and budget, whose reasons are said."""
-    device, cores = pick_device(asked.resources.device), asked.resources.cpus_per_trial
-    speed = speed_of(data.train, device, cores)
+    speed = speed_of(data.train, pick_device(asked.resources.device), driver.cores())
     made = make_space(data.train, situation_of(asked, driver, data.val), speed)
     for words in made.reasons:
         say(f"space auto: {words}")
@@ -48,23 +47,22 @@ def situation_of(asked: SearchSettings, driver: Driver, val: Dataset) -> Situati
     given = asked.start.weights
     random = given is not None and (str(given) == NONE or is_saved_detector(Path(given)))
     published = given is not None and not random
-    seconds = _seconds(asked, driver.places())
-    found = Situation(device, seconds, asked.budget.trials, len(val.images))
+    seconds, places = _seconds(asked, driver.places())
+    found = Situation(device, seconds, asked.budget.trials, len(val.images), places)
     if published or random:
         return dataclasses.replace(found, only_published=published)
     missing = _missing(PAPERS if device == "cuda" else MOBILE)
     return dataclasses.replace(found, weights=missing)
 
 
-def _seconds(asked: SearchSettings, places: int) -> float | None:
-    """The device time of a budget."""
-    budget = asked.budget
-    limits = []
+def _seconds(asked: SearchSettings, places: int) -> tuple[float | None, int]:
+    """The device time of a budget, and the number of trials that share it by the clock."""
+    budget, limits = asked.budget, list[tuple[float, int]]()
     if budget.time_limit is not None:
-        limits.append(budget.time_limit * places)
+        limits.append((budget.time_limit * places, places))
     if budget.device_hours is not None:
-        limits.append(3600 * budget.device_hours)
-    return min(limits, default=None)
+        limits.append((3600 * budget.device_hours, 1))
+    return min(limits, default=(None, 1))
 
 
 def _missing(base: Base) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def test_priors_that_fit_stand_beside_the_papers() -> None:
 
 def test_more_time_gives_more_epochs_and_larger_inputs() -> None:
     data = split(24)
-    short, long = (domains(made(data, seconds=h * HOURS)) for h in (0.6, 20))
+    short, long = (domains(made(data, seconds=h * HOURS)) for h in (0.1, 20))
     assert long["train.epochs"] > short["train.epochs"]
     assert np.max(long[SIZE]) > np.max(short[SIZE])
     assert long["train.augment.crop"] > short["train.augment.crop"] or short["train.epochs"] > 8
@@ -116,23 +117,66 @@ def test_more_time_gives_more_epochs_and_larger_inputs() -> None:
         assert found[FINETUNING] == pytest.approx(found["train.epochs"] / 2, abs=1)
 
 
+def planned(space: AutoSpace) -> int:
+    """The number of trials that a space says fit."""
+    [count] = re.findall(r"about (\d+) trials", space.text)
+    return int(count)
+
+
+def epoch_of(found: dict[str, Any]) -> float:
+    """Seconds of an epoch of 200 images at the speed that `made` takes by default, with a further
+    image of copy-paste for every second one."""
+    pixels = np.mean([size**2 for size in np.atleast_1d(found[SIZE])])
+    return float(200 * 1.5 * 0.02 * pixels / 160**2)
+
+
 def test_the_epochs_fit_into_the_budget() -> None:
     asked: list[Any] = []
-    found = domains(made(split(24), asked=asked, seconds=4 * HOURS))
-    [(config, batch)] = asked
-    assert batch == 8
+    space = made(split(24), asked=asked, seconds=4 * HOURS)
+    found = domains(space)
+    config, batch = asked[-1]
+    assert batch == 4
     assert config.detector.size[0] in np.atleast_1d(found[SIZE])
-    pixels = np.mean([size**2 for size in np.atleast_1d(found[SIZE])])
-    # With a further image of copy-paste for every second one.
-    epoch = 200 * 1.5 * 0.02 * pixels / 160**2
-    spent = 20 * (found["train.epochs"] + found[FINETUNING]) * epoch
-    assert 0.5 * 4 * HOURS < spent < 1.1 * 4 * HOURS
+    spent = planned(space) * (found["train.epochs"] + found[FINETUNING]) * epoch_of(found)
+    assert 0.7 * 4 * HOURS < spent < 1.05 * 4 * HOURS
+
+
+def test_trials_side_by_side_run_in_several_turns() -> None:
+    wide, narrow = (made(split(24), trials=100, places=places) for places in (20, 1))
+    assert planned(wide) >= 60
+    assert planned(narrow) < planned(wide)
+    found = domains(wide)
+    assert 3 * (found["train.epochs"] + found[FINETUNING]) * epoch_of(found) < 2 * HOURS / 20
+
+
+def test_little_time_leaves_what_is_cheap() -> None:
+    data, taps = split(24), "detector.backbone.mobilenet_v1.taps"
+    little, much = (domains(made(data, seconds=h * HOURS)) for h in (0.4, 40))
+    assert little["detector.width"] == 0.25
+    assert len(much["detector.width"]) == 2
+    assert (little[STRIDES], little[taps]) == ((), ("layer5", "layer11", "layer13"))
+    assert len(much[STRIDES]) >= 3
+    assert np.max(little[SIZE]) <= np.max(much[SIZE])
+
+
+def test_the_typical_trial_that_is_timed_has_the_mean_cost() -> None:
+    asked: list[Any] = []
+    found = domains(made(split(24), 1e-4, asked=asked))
+    [(config, _)] = asked
+    strides = config.detector.backbone.eliminated_strides
+    assert strides in found[STRIDES]
+    assert strides != ()
+
+
+def test_few_images_are_seen_often() -> None:
+    found = domains(made(split(24, images=3)))
+    assert found["train.epochs"] + found[FINETUNING] > 300
 
 
 def test_a_budget_that_is_too_small_is_said_with_what_would_do() -> None:
     space = made(split(24), seconds=60.0)
     assert len(space.warnings) == 1
-    assert "too small for anything useful: 8 trials of" in space.warnings[0]
+    assert "too small for anything useful: 3 trials of" in space.warnings[0]
     assert "and there are 0.017" in space.warnings[0]
     assert space.load().baseline().train.epochs == 2
 
@@ -170,6 +214,7 @@ def test_the_situation_follows_from_options(monkeypatch: pytest.MonkeyPatch) -> 
     found = situation_of(asked, local, val)
     assert (found.device, found.seconds, found.trials, found.val_images) == ("cpu", 1800, 9, 3)
     assert "cannot be downloaded" in found.weights
+    assert (found.places, local.cores(), make_driver("ray").cores()) == (1, None, 1)
     free = situation_of(SearchSettings.of(device="cpu", weights="none"), local, val)
     assert (free.seconds, free.weights, free.only_published) == (None, "", False)
 
