@@ -10,8 +10,8 @@ point: AP_small 0, and the speed of the slowest detector of any search. Backbone
 weights where published ones cannot be had.
 
 A search that has ended is only read, so an interrupted benchmark resumes. In full it takes three
-times minutes times seeds; but a search ends with its last trial, and one of `mobile` takes half an
-hour.
+times minutes times seeds, and longer where the first trial alone takes more: those of `mobile` have
+120 epochs.
 """
 
 from __future__ import annotations
