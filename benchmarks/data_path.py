@@ -26,8 +26,9 @@ from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
 from detectors.data.samples import TrainingSet
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas, canvas_of
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import TrainConfig
 
 RECIPES = {
     "SSD's own": Augment(photometric=1, crop=1),

@@ -37,13 +37,13 @@ from detectors.evaluate import evaluate
 from detectors.training.train import fit
 from detectors.weights.place import inherit
 from searchspace import DetectorConfig, TrainConfig
+from searchspace.augmentation import Augment
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox
 from searchspace.necks import Step
 from searchspace.necks.dual_path import Split
 from searchspace.necks.growth import Extend, Growth, L2Norm
 from searchspace.priors import ScaledPriors
-from searchspace.training import Augment
 
 SHAPES = ShapesConfig(train_images=400, val_images=200, size=128, seed=3)
 CPU = torch.device("cpu")

@@ -26,6 +26,7 @@ from launch.cli.names import read_trial
 from launch.figures import FIGURES, FigureName
 from launch.trial.data import TrialData
 from launch.trial.run import pick_device
+from searchspace.augmentation import CopyPaste
 from searchspace.backbones import MobileNetV1
 from searchspace.compression import CompressConfig, Slimming, Unpruned
 from searchspace.distillation import ChannelWise
@@ -34,7 +35,7 @@ from searchspace.neck_forms.form import NeckForm
 from searchspace.neck_forms.fused import FusedNeck
 from searchspace.neck_forms.ssd import SSDNeck
 from searchspace.overrides import overridden
-from searchspace.training import CopyPaste, SmallObjects
+from searchspace.training import SmallObjects
 from searchspace.trial import TrialConfig
 
 COMPARED: tuple[FigureName, ...] = ("ap_small", "ap")

@@ -34,7 +34,8 @@ from detectors.detector import Detector
 from detectors.timing.memory import peak_memory
 from detectors.training.backends import autocast_type
 from detectors.training.train import OnEpoch, fit
-from searchspace.training import MultiScale, TrainConfig
+from searchspace.augmentation import MultiScale
+from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
 
 FAMILIES = (

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from detectors.data.masks import is_connected, read_mask, tight_box
 from detectors.data.records import Annotation
-from searchspace.training import CopyPaste
+from searchspace.augmentation import CopyPaste
 
 MARGIN = 5
 """Pixels between a pasted box and the border of the image."""

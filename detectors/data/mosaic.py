@@ -9,8 +9,8 @@ import numpy as np
 
 from detectors.data.scene import Scene, joined
 from detectors.data.warp import Warp
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas
-from searchspace.training import Augment
 
 MIN_VISIBLE = 0.25
 """An object is dropped if a smaller share of it is inside the mosaic."""

@@ -20,9 +20,10 @@ from detectors.data.pixels import Decoded, Pixels
 from detectors.data.resampling import Chunk, chunks, sampled
 from detectors.data.scene import Scene, Source, Target
 from detectors.data.transforms import augmented
+from searchspace.augmentation import CopyPaste
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas, InputSize, both_axes, canvas_of
-from searchspace.training import CopyPaste, TrainConfig
+from searchspace.training import TrainConfig
 
 Sample = tuple[Tensor, dict[str, Tensor]]
 """An image uint8 [3, H, W], and its target: tensors by name, one row per object."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from detectors.canvas import place
 from detectors.data.scene import Scene
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas, InputSize, Size, canvas_of
-from searchspace.training import Augment
 
 OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 """The least IoU of a crop with some object, each as likely; 1 is no crop after all."""

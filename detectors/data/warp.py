@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.data.scene import EVERYWHERE, Scene
-from searchspace.training import Augment
+from searchspace.augmentation import Augment
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from detectors.data.loader import Batch
 from detectors.describe import skeleton
 from detectors.training.backends import autocast_type
 from detectors.training.run import Run
+from searchspace.augmentation import MultiScale
 from searchspace.detector import DetectorConfig
-from searchspace.training import MultiScale, TrainConfig
+from searchspace.training import TrainConfig
 
 OBJECTS = 32
 """Objects of each image of the batch that is tried; they take little beside activations."""

@@ -8,9 +8,9 @@ from torch import Tensor
 from detectors.detector import Detector
 from detectors.features import size_of
 from detectors.narrow import narrow
+from searchspace.augmentation import MultiScale
 from searchspace.errors import InputError
 from searchspace.geometry import InputSize
-from searchspace.training import MultiScale
 
 
 class InputSizes:

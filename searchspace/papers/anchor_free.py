@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.backbones import CSPDarknet, ResNet
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation
@@ -29,14 +30,7 @@ from searchspace.necks import Aggregate, Pyramid
 from searchspace.necks.growth import Extend, Growth
 from searchspace.papers.system import PaperSystem, Published
 from searchspace.schedules import Cosine, Steps
-from searchspace.training import (
-    Augment,
-    CopyPaste,
-    Frozen,
-    MultiScale,
-    SmallObjects,
-    TrainConfig,
-)
+from searchspace.training import Frozen, SmallObjects, TrainConfig
 from searchspace.trial import TrialConfig
 
 _THESIS = "Manaiev 2022: person and car of COCO val2017"

@@ -10,6 +10,7 @@ biases have one rate, not biases twice that of weights.
 
 from __future__ import annotations
 
+from searchspace.augmentation import Augment
 from searchspace.backbones import VGG16
 from searchspace.detector import DetectorConfig
 from searchspace.heads import Multibox, Postprocess
@@ -24,7 +25,7 @@ from searchspace.papers.system import (
     in_iterations,
 )
 from searchspace.priors import ListedPriors, Ratios
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
 
 VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)

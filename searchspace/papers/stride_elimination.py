@@ -13,6 +13,7 @@ not known either: they are small.
 
 from __future__ import annotations
 
+from searchspace.augmentation import Augment
 from searchspace.backbones import VGG16, MobileNetV1
 from searchspace.detector import DetectorConfig
 from searchspace.heads import Multibox
@@ -29,7 +30,7 @@ from searchspace.papers.ssd import (
 )
 from searchspace.papers.system import GTX_1080_TI, PaperSystem, Published
 from searchspace.priors import ListedPriors, Ratios
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import TrainConfig
 from searchspace.trial import TrialConfig
 
 _SOURCE = "stride elimination and dual path paper: COCO val2017"

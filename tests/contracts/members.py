@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from searchspace import TrialConfig
+from searchspace.augmentation import CopyPaste, MultiScale
 from searchspace.config import Config, Through
 from searchspace.heads import LevelPoints
 from searchspace.necks.deconvolution import Deconvolve, FusionBlock
@@ -16,7 +17,7 @@ from searchspace.necks.fusion import Fuse, Source
 from searchspace.necks.growth import Growth
 from searchspace.priors import LevelPriors
 from searchspace.registry import Registry
-from searchspace.training import CopyPaste, MultiScale, SmallObjects
+from searchspace.training import SmallObjects
 
 SAMPLES: dict[type[Config], Config] = {
     Source: Source(level=0, channels=64),

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from searchspace import CompressConfig, MeasureConfig, TrialConfig
+from searchspace.augmentation import CopyPaste
 from searchspace.backbones import BACKBONES
 from searchspace.compression import Int8
 from searchspace.config import Config
@@ -21,7 +22,6 @@ from searchspace.necks import NECK_STEPS
 from searchspace.necks.growth import Extend, L2Norm
 from searchspace.priors import PRIOR_RULES, LevelRule
 from searchspace.schedules import Steps
-from searchspace.training import CopyPaste
 from tests.contracts.members import classes, fields, held_by, sample
 
 USUAL = (L2Norm, Extend)

@@ -16,8 +16,8 @@ from detectors.evaluate import evaluate
 from detectors.training.train import fit
 from launch.trial.run import pick_device
 from searchspace import DetectorConfig, TrainConfig, papers
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.schedules import RateFactors
-from searchspace.training import Augment, CopyPaste, MultiScale
 from tests.contracts.systems import EVEN, narrow
 from tests.shared import shared_data
 

@@ -22,11 +22,12 @@ from detectors.features import resized
 from detectors.postprocess import Detections
 from detectors.runtimes import deploy, load_detector
 from searchspace import DetectorConfig, TrialConfig
+from searchspace.augmentation import Augment
 from searchspace.compression import Int8
 from searchspace.geometry import Canvas, Resize
 from searchspace.heads import Multibox, Postprocess
 from searchspace.priors import ScaledPriors
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import TrainConfig
 from tests.detectors.deployable import CPU, needs_extra
 
 RATIOS = [(80, 320), (90, 210), (150, 150), (97, 61), (320, 80), (40, 40), (700, 640)]

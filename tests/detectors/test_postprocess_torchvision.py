@@ -19,9 +19,9 @@ from detectors.features import Predictions
 from detectors.quiet import threads
 from detectors.timing.fixed_load import fixed_scores
 from searchspace import TrainConfig
+from searchspace.augmentation import Augment
 from searchspace.heads import Multibox, Postprocess
 from searchspace.priors import ScaledPriors
-from searchspace.training import Augment
 
 SIDE = 64
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from searchspace import DetectorConfig, TrainConfig, TrialConfig, papers
+from searchspace.augmentation import CopyPaste
 from searchspace.backbones import VGG16, CSPDarknet, MobileNetV1, ResNet
 from searchspace.geometry import Level, Levels
 from searchspace.heads import Distributions, Multibox, Points
@@ -14,7 +15,7 @@ from searchspace.necks.growth import Extend, Growth
 from searchspace.papers import on_coco
 from searchspace.papers.anchor_free import THESIS_RUNS
 from searchspace.priors import ScaledPriors
-from searchspace.training import CopyPaste, Frozen, SmallObjects
+from searchspace.training import Frozen, SmallObjects
 
 SCALED = Multibox(priors=ScaledPriors())
 THREE_TAPS = MobileNetV1(taps=("layer5", "layer11", "layer13"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from searchspace import papers
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas
 from searchspace.papers import by_paper, on_coco
-from searchspace.training import Augment
 
 SSD_FAMILY = ("SSD", "FSSD", "MFSSD", "MDSSD")
 STRIDES = "Stride elimination and dual path"

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.geometry import InputSize
 from searchspace.schedules import Cosine, Steps
-from searchspace.training import Augment, CopyPaste, MultiScale, TrainConfig
+from searchspace.training import TrainConfig
 
 
 def test_the_stock_recipe_is_the_plain_one() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from searchspace import TrainConfig, TrialConfig
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.schedules import Cosine, RateFactors, Steps
-from searchspace.training import Augment, CopyPaste, MultiScale
 from searchspace.words import TIMES
 
 

@@ -21,7 +21,7 @@ from detectors.data.copy_paste import (
 )
 from detectors.data.masks import read_mask, tight_box
 from detectors.data.records import Annotation
-from searchspace.training import CopyPaste
+from searchspace.augmentation import CopyPaste
 
 UNJITTERED = {"scale_jitter": 0.0, "rotation": 0.0}
 

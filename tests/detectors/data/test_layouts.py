@@ -18,7 +18,8 @@ from detectors.data.samples import TrainingSet
 from detectors.data.tt100k import BENCHMARK_CLASSES
 from detectors.data.validation import DataError
 from detectors.data.voc import VOC_CLASSES
-from searchspace.training import Augment, CopyPaste, TrainConfig
+from searchspace.augmentation import Augment, CopyPaste
+from searchspace.training import TrainConfig
 
 PLAIN = TrainConfig(augment=Augment(photometric=0, zoom_out=0, crop=0, flip=0), batch_size=1)
 

@@ -16,7 +16,8 @@ from detectors.data.pixels import Decoded
 from detectors.data.records import ImageRecord
 from detectors.data.samples import TrainingSet, tensors
 from detectors.quiet import threads
-from searchspace.training import Augment, CopyPaste, MultiScale, TrainConfig
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
+from searchspace.training import TrainConfig
 
 SIZE = 64
 MOSAICS = Augment(mosaic=0.5, mosaic_rotation=10, photometric=1)

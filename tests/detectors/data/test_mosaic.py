@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from detectors.canvas import MEAN_COLOUR
 from detectors.data.mosaic import MIN_VISIBLE, mosaic
 from detectors.data.samples import Sample
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas
-from searchspace.training import Augment
 from tests.detectors.data.scenes import through
 
 SIDE = 48

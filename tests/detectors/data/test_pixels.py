@@ -9,8 +9,9 @@ from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.pixels import WHOLE, Decoded, Reduced
 from detectors.data.samples import TrainingSet
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.geometry import Canvas
-from searchspace.training import Augment, CopyPaste, MultiScale, TrainConfig
+from searchspace.training import TrainConfig
 
 PLAIN = Augment(photometric=0, zoom_out=0, crop=0, flip=0)
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from detectors.data.dataset import Dataset
 from detectors.data.reading import read_split
 from detectors.data.samples import Sample, TrainingSet
-from searchspace.training import Augment, CopyPaste, TrainConfig
+from searchspace.augmentation import Augment, CopyPaste
+from searchspace.training import TrainConfig
 
 SIZE = 64
 SIDE = 96

@@ -23,8 +23,8 @@ from detectors.data.transforms import (
     least_side,
     zoomed_out,
 )
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas
-from searchspace.training import Augment
 from tests.detectors.data.scenes import Album
 from tests.shared import shared_data
 

@@ -17,8 +17,9 @@ from detectors.data.mosaic import MIN_VISIBLE, mosaic, seen_on
 from detectors.data.samples import Sample, TrainingSet
 from detectors.data.scene import Scene
 from detectors.data.warp import Warp
+from searchspace.augmentation import Augment
 from searchspace.geometry import Canvas
-from searchspace.training import Augment, TrainConfig
+from searchspace.training import TrainConfig
 from tests.detectors.data.scenes import through
 
 SIDE = 64

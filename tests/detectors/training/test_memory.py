@@ -12,7 +12,7 @@ from detectors.detector import Detector
 from detectors.training.memory import _Alike, _batch, training_memory
 from detectors.training.run import Run
 from searchspace import DetectorConfig, TrainConfig, papers
-from searchspace.training import MultiScale
+from searchspace.augmentation import MultiScale
 from tests.contracts.systems import EVEN, narrow
 
 RECIPE = TrainConfig(batch_size=8, precision="float32", optimizer="adamw")

@@ -14,11 +14,12 @@ from detectors.data.samples import TrainingSet
 from detectors.detector import Detector
 from detectors.training.multi_scale import InputSizes, at_input_size
 from searchspace import papers
+from searchspace.augmentation import Augment, MultiScale
 from searchspace.compression import Slimming
 from searchspace.geometry import Canvas
 from searchspace.heads import Multibox
 from searchspace.priors import ListedPriors
-from searchspace.training import Augment, MultiScale, TrainConfig
+from searchspace.training import TrainConfig
 
 MakeDetector = Callable[..., Detector]
 

@@ -18,8 +18,8 @@ from detectors.training.losses import Losses, TrainingFailed
 from detectors.training.run import Run, Term
 from detectors.training.train import Snapshots, fit
 from searchspace import TrainConfig, papers
+from searchspace.augmentation import MultiScale
 from searchspace.distillation import ChannelWise, Logits
-from searchspace.training import MultiScale
 from tests.contracts.systems import EVEN, narrow
 from tests.waiting import Waited, no_waiting
 

@@ -16,8 +16,9 @@ from detectors.features import Outputs
 from detectors.training.backends import autocast_type
 from detectors.training.run import rate_factor
 from detectors.training.train import Snapshots, TrainingFailed, fit
+from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.schedules import Cosine, RateFactors, Steps
-from searchspace.training import Augment, CopyPaste, MultiScale, SmallObjects, TrainConfig
+from searchspace.training import SmallObjects, TrainConfig
 
 CPU = torch.device("cpu")
 SIZE = 96

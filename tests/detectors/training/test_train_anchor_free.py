@@ -14,10 +14,11 @@ from detectors.detector import Detector
 from detectors.evaluate import evaluate
 from detectors.training.train import fit
 from searchspace import papers
+from searchspace.augmentation import Augment
 from searchspace.backbones import ResNet
 from searchspace.heads import Distributions
 from searchspace.necks import Pyramid
-from searchspace.training import Augment, Frozen, TrainConfig
+from searchspace.training import Frozen, TrainConfig
 
 CPU = torch.device("cpu")
 PLAIN = Augment(photometric=0, zoom_out=0, crop=0, flip=0)

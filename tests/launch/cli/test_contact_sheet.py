@@ -12,7 +12,8 @@ from detectors.data.samples import TrainingSet
 from detectors.detector import SMALL_AREA
 from launch.cli.contact_sheet import contact_sheet
 from launch.trial.data import TrialData
-from searchspace.training import Augment, CopyPaste, TrainConfig
+from searchspace.augmentation import Augment, CopyPaste
+from searchspace.training import TrainConfig
 
 SIZE = 160
 SIDE = 2 * SIZE

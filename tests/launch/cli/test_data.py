@@ -12,7 +12,8 @@ from torchvision.io import read_image
 from detectors.data.readers import DataSource, Split
 from detectors.data.reading import read_split
 from launch.cli.contact_sheet import contact_sheet
-from searchspace.training import Augment, CopyPaste, TrainConfig
+from searchspace.augmentation import Augment, CopyPaste
+from searchspace.training import TrainConfig
 
 SIZE = 160
 

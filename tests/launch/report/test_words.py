@@ -18,12 +18,13 @@ from launch.report.rising import Slope
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show_seconds
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
+from searchspace.augmentation import CopyPaste
 from searchspace.compression import Slimming
 from searchspace.distillation import ChannelWise, Logits
 from searchspace.heads import Multibox
 from searchspace.measuring import MeasureConfig
 from searchspace.priors import LevelledPriors, LevelRule
-from searchspace.training import CopyPaste, SmallObjects, TrainConfig
+from searchspace.training import SmallObjects, TrainConfig
 from tests.launch.report.studies import PRUNED, STUDY, baseline, ended, record
 
 TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"

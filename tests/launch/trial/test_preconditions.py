@@ -18,8 +18,8 @@ from launch.trial.given_teacher import with_teacher
 from launch.trial.preconditions import FAULTS, check_fits, check_objects, check_space
 from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig, load_space, space_names
+from searchspace.augmentation import CopyPaste, MultiScale
 from searchspace.domains import Choice, Fixed, IntRange
-from searchspace.training import CopyPaste, MultiScale
 
 
 def changed(split: Dataset, change: Callable[[Annotation], Annotation | None]) -> Dataset:
