@@ -31,6 +31,8 @@ PUBLISHED_CSV = "published.csv"
 # A trial's folder.
 TRIAL = "trial.json"
 PREDICTED = "predicted.json"
+FITTED = "fitted.json"
+"""How its batches fitted into memory, where the trial found that itself."""
 DENSE = "dense"
 COMPACT = "compact"
 """Folders of the detector after each part of the training, beside which lies a file of the same

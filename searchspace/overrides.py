@@ -17,6 +17,7 @@ from searchspace.config import C
 from searchspace.errors import InputError
 from searchspace.names import closest
 from searchspace.reading import in_words, shown
+from searchspace.training import auto_batch
 from searchspace.walk import field_names
 
 
@@ -36,7 +37,8 @@ def overridden(config: C, settings: Sequence[str]) -> C:
         path, sign, text = setting.partition("=")
         if not sign or not path.strip():
             raise InputError(f"{shown(setting)}: write PATH=VALUE, such as train.epochs=2")
-        tree.set(path.strip(), _value(text))
+        value = _value(text)
+        tree.set(auto_batch(path.strip(), value), value)
     try:
         return config.model_validate(tree.fields)
     except ValidationError as error:

@@ -30,6 +30,7 @@ from searchspace.names import closest, nearest, unknown
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import Space
+from searchspace.training import auto_batch
 from searchspace.trial import TrialConfig
 from searchspace.walk import parse_domain, paths
 
@@ -113,7 +114,8 @@ def _parse(source: str, tree: dict[str, Any]) -> dict[str, Domain]:
         raise SpaceError(
             f"{source}: its tables are nested too deeply; there is no such field"
         ) from None
-    for path, spec in leaves:
+    for named, spec in leaves:
+        path = auto_batch(named, spec)
         if path not in valid:
             raise SpaceError(f"{source}: there is no field {path}{closest(path, valid)}")
         try:

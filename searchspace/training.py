@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +11,7 @@ from searchspace.augmentation import Augment, CopyPaste, MultiScale
 from searchspace.config import Added, Config, Follows
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.domains import Fixed, FloatRange
+from searchspace.errors import InputError
 from searchspace.schedules import Cosine, RateFactors, Schedule
 from searchspace.words import end_of_path, joined
 
@@ -18,7 +20,13 @@ Weights = Annotated[str, Field(min_length=1)]
 
 WEIGHTS_BY_NAME = ("none", "auto", "shapes", "imagenet")
 
+AUTO = "auto"
+"""Of `batch_size` and `accumulate`: found by the memory of the device. Of `compile`: by time."""
+
 SmallBy = Literal["annotation", "input"]
+
+
+Parts = Annotated[int, Field(ge=1)]
 
 
 class SmallObjects(Config):
@@ -76,6 +84,11 @@ class TrainConfig(Config):
     """Gradient descent with a linear warm-up, then a schedule.
 
     Attributes:
+        batch_size: images in a step of gradient descent. "auto", which is read where a number may
+            stand (a configuration, a space, `--set`), keeps the number that there would be without
+            it, and sets `accumulate` to "auto": it is the memory that limits the parts, not the
+            batch. So the learning rate, the number of steps and the comparison with other trials
+            stay as they are, whatever the device.
         optimizer: `sgd` with `momentum` as in the papers; `adamw` learns more in few steps.
         weights: what the backbone starts from. `none`: random numbers. `shapes`: the backbone
             trained on generated shapes that ships with the package. `imagenet`: the weights that
@@ -99,7 +112,9 @@ class TrainConfig(Config):
             convolutions unless told otherwise.
         accumulate: the number of parts in which a batch is computed, one after the other, so that
             only one part's activations are in memory. A step takes about a third longer. Losses
-            and gradients are those of the whole batch, but batch norms see a part.
+            and gradients are those of the whole batch, but batch norms see a part. "auto" is the
+            lowest power of two whose parts fit into the memory of the device, or into the trial's
+            share of it. The trial notes the number, and a resumed trial keeps it.
         max_gradient: gradients are clipped to this norm.
         ema: decay d of an exponential moving average of the weights, which is evaluated and saved;
             None for no average. After t steps the decay is d * (1 - exp(-t / 2000)), so that the
@@ -124,7 +139,7 @@ class TrainConfig(Config):
     multi_scale: MultiScale = MultiScale()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     tf32: Annotated[bool, Added()] = True
-    accumulate: Annotated[int, Added(), Field(ge=1)] = 1
+    accumulate: Annotated[Parts | Literal["auto"], Added()] = 1
     weights: Weights = "none"
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()
@@ -177,6 +192,31 @@ class TrainConfig(Config):
             return self.warmup_steps
         return self.warmup_epochs * steps_per_epoch
 
+    @property
+    def parts(self) -> int:
+        """`accumulate` as a number.
+
+        Raises:
+            InputError: it is "auto", which a trial replaces before it trains.
+        """
+        if self.accumulate == AUTO:
+            raise InputError(
+                'train.accumulate "auto": the number depends on the device, and `run_trial` finds '
+                "it; give a number here"
+            )
+        return self.accumulate
+
+    def changed(self, **fields: Any) -> Self:
+        return super().changed(**{**fields, **_with_auto_batch(fields, self.batch_size)})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_auto_batch(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        default = cls.model_fields["batch_size"].default
+        return {**fields, **_with_auto_batch(fields, default)}
+
     @model_validator(mode="after")
     def _goes_together(self) -> TrainConfig:
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
@@ -194,7 +234,7 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _has_two_images_for_each_part(self) -> TrainConfig:
         most = max(1, self.batch_size // 2)
-        if self.accumulate > most:
+        if self.accumulate != AUTO and self.accumulate > most:
             raise ValueError(
                 f"accumulate: {self.accumulate} parts of a batch of {self.batch_size} would have "
                 f"less than two images, and batch norms need two; set it to {most} or less, or "
@@ -229,3 +269,17 @@ class TrainConfig(Config):
                 "not be frozen; set weights to 'imagenet' or 'shapes', or remove frozen"
             )
         return self
+
+
+def auto_batch(path: str, value: Any) -> str:
+    """The path of the field that a value is for: "auto" as a batch size is the number of parts."""
+    owner, dot, name = path.rpartition(".")
+    auto = name == "batch_size" and value == AUTO
+    return f"{owner}{dot}accumulate" if auto else path
+
+
+def _with_auto_batch(fields: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The two fields that batch size "auto" stands for; nothing where it is a number."""
+    if fields.get("batch_size") != AUTO:
+        return {}
+    return {"batch_size": number, "accumulate": AUTO}

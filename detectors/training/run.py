@@ -94,7 +94,7 @@ class Run:
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast != torch.float32
         ):
-            outputs = in_parts(detector, images, self.config.accumulate)
+            outputs = in_parts(detector, images, self.config.parts)
             losses = detector.losses(outputs, objects, self.config.small_objects, plain)
             for term in self.terms:
                 losses |= term(detector, images, outputs)

@@ -58,6 +58,8 @@ def _print_result(result: TrialResult) -> None:
             if scores.ap is not None:
                 words = (with_name(figure, getattr(scores, figure)) for figure in ("ap", "ap50"))
                 console.say(f"  {label}: {', '.join(words)}")
+    if result.fitted:
+        console.say(f"memory: {result.fitted}")
     if result.quantised:
         console.say(f"int8: {result.quantised}")
         if result.quantised.poor:

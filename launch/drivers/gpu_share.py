@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 
-from searchspace.distillation import NoDistillation
+from launch.trial.memory import fewest_parts, needs_of
+from launch.trial.teachers import LoadTeacher, load_teacher, teachers_in
+from searchspace.errors import InputError
 from searchspace.trial import TrialConfig
 
 AUTO = "auto"
-
-OF_A_PROCESS = 0.6e9
-"""Bytes that a process has of a GPU before its first tensor."""
-
-MARGIN = 1.25
-"""Factor on what tensors take, for the workspaces of libraries and gaps between tensors."""
 
 GRAINS = 10_000
 """Ray counts resources in ten-thousandths."""
@@ -29,29 +26,33 @@ def share_of_each(trials: int) -> float:
     return math.floor(GRAINS / trials) / GRAINS
 
 
-def share_for(config: TrialConfig, memory: int) -> float:
-    """The share of a GPU of a trial, by the memory of its training.
-
-    A trial that learns from a teacher has the GPU for itself, as the teacher's memory is not known
-    before it is loaded.
+def share_for(config: TrialConfig, memory: int, load_teacher: LoadTeacher = load_teacher) -> float:
+    """The share of a GPU of a trial, by the memory of its trainings.
 
     Args:
         memory: bytes of the GPU.
     """
-    lessons = (config.train.distillation, getattr(config.compress.pruning, "distillation", None))
-    if not all(isinstance(lesson, NoDistillation | None) for lesson in lessons):
-        return 1.0
-    # Only here: what it imports takes a second, and only `auto` needs it.
-    from detectors.training.memory import training_memory
-
-    needed = MARGIN * training_memory(config.detector, config.train, torch.device("cuda"))
-    return share_of_each(max(1, int(memory / (needed + OF_A_PROCESS))))
+    needs = needs_of(config, torch.device("cuda"), lambda name: load_teacher(name).config)
+    recipe = config.train
+    # With "auto", a trial finds the same number in the share that this one needs.
+    parts = fewest_parts(config, memory, needs) if recipe.accumulate == AUTO else recipe.parts
+    return share_of_each(max(1, int(memory / needs(parts))))
 
 
 @functools.lru_cache(maxsize=1024)
-def share_for_text(config: str, memory: int) -> float:
-    """The same for a configuration in JSON; each is computed once."""
-    return share_for(TrialConfig.model_validate_json(config), memory)
+def share_for_text(config: str, memory: int, folders: tuple[tuple[str, str], ...] = ()) -> float:
+    """The same for a configuration in JSON; each is computed once.
+
+    A trial that is too large for the GPU has all of it, and says so itself.
+
+    Args:
+        folders: those of saved detectors by name.
+    """
+    load = teachers_in({name: Path(folder) for name, folder in folders})
+    try:
+        return share_for(TrialConfig.model_validate_json(config), memory, load)
+    except InputError:
+        return 1.0
 
 
 def gpu_memory() -> int:

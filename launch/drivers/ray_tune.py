@@ -139,7 +139,10 @@ class RayTune(Driver):
         memory = gpu_memory() if self.trials_per_gpu == AUTO else None
 
         def bundle(given: dict[str, Any]) -> tune.PlacementGroupFactory:
-            gpus = self._gpus if memory is None else share_for_text(given["config"], memory)
+            gpus = self._gpus
+            if memory is not None:
+                folders = tuple(given["detectors"].items())
+                gpus = share_for_text(given["config"], memory, folders)
             return tune.PlacementGroupFactory([{"CPU": self.cpus_per_trial, "GPU": gpus}])
 
         return bundle

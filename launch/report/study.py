@@ -97,7 +97,14 @@ def headline(view: StudyView) -> list[str]:
     """The result of a study in sentences: the number of trials, the best ones, whether they were
     trained long enough to be compared, and the savings."""
     sure = certainty(view.front)
-    return [*_result(view), *changed_by_int8(view), *sure, *warning(view.front), *savings(view)]
+    return [
+        *_result(view),
+        *changed_by_int8(view),
+        *in_parts(view),
+        *sure,
+        *warning(view.front),
+        *savings(view),
+    ]
 
 
 def changed_by_int8(view: StudyView) -> list[str]:
@@ -108,6 +115,20 @@ def changed_by_int8(view: StudyView) -> list[str]:
         "so its accuracy is not that of the design."
         for number, found in poor.items()
         if found and found.poor
+    ]
+
+
+def in_parts(view: StudyView) -> list[str]:
+    """A sentence for each number of parts in which trials found that their batches must be."""
+    trials: dict[int, list[str]] = {}
+    for record in view.in_state("finished"):
+        fit = record.finished.fitted
+        if fit and fit.accumulate > 1:
+            trials.setdefault(fit.accumulate, []).append(str(record.number))
+    return [
+        f"To fit into memory, batches were computed in {parts} parts in "
+        f"{'trials' if len(numbers) > 1 else 'trial'} {', '.join(numbers)}."
+        for parts, numbers in sorted(trials.items())
     ]
 
 

@@ -11,6 +11,7 @@ from detectors.runtimes.agreement import Agreement
 from detectors.timing.cost import Cost
 from launch.figures import FIGURES, is_own
 from launch.trial.ancestor import Ancestor
+from launch.trial.memory import Fitted
 from searchspace.reading import read_model
 from searchspace.trial import TrialConfig
 
@@ -51,6 +52,8 @@ class TrialResult(BaseModel):
         seconds: wall time of the run that finished it; cached stages take none.
         quantised: agreement of the int8 detector with the float one on validation images; None
             without quantisation.
+        fitted: how its batches fitted into memory; None where the configuration says in how many
+            parts they are computed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,6 +67,7 @@ class TrialResult(BaseModel):
     trained: str
     ancestor: Ancestor | None = None
     quantised: Agreement | None = None
+    fitted: Fitted | None = None
 
     @property
     def final(self) -> Outcome:

@@ -19,6 +19,7 @@ from launch.files import (
     COMPACT,
     DENSE,
     DETECTOR,
+    FITTED,
     INT8,
     PLAN,
     PREDICTED,
@@ -30,6 +31,7 @@ from launch.files import (
 )
 from launch.trial.ancestor import ANCESTOR, Ancestor
 from launch.trial.data import TrialData, TrialError, given_path
+from launch.trial.memory import read_fitted
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
 from launch.trial.result import Outcome, TrialResult, read_result
@@ -132,6 +134,7 @@ def run_trial(
         on_rung,
         weights,
         ancestor,
+        read_fitted(out),
     )
     return _Trial(config, out, todo, on_predicted).result()
 
@@ -228,6 +231,8 @@ class _Trial:
         start = time.monotonic()
         predicted = self.stages.predict()
         self._write(PREDICTED, predicted)
+        if self.stages.fitted:
+            self._write(FITTED, self.stages.fitted)
         if self.on_predicted:
             self.on_predicted(predicted)
         final = dense = self.stages.train()
@@ -249,6 +254,7 @@ class _Trial:
             predicted=predicted,
             trained=dense.key,
             quantised=quantised,
+            fitted=self.stages.fitted,
         )
 
     def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:

@@ -43,15 +43,17 @@ from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, load_start, make_sure_of
+from launch.trial.memory import Fitted, fitted
 from launch.trial.meter import Meter, score
 from launch.trial.rounds import Round
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors
 from launch.trial.training import OnEpoch, Training, fine_tuning
+from searchspace.augmentation import MultiScale
 from searchspace.compression import Int8, Pruning
 from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
-from searchspace.training import MultiScale, TrainConfig
+from searchspace.training import AUTO, TrainConfig
 from searchspace.trial import TrialConfig, sparsity
 
 GRADIENT_BATCHES = 8
@@ -86,6 +88,7 @@ class Stages:
             An exception from it ends the training, which another attempt resumes.
         weights: a folder or file with published weights; None downloads them.
         ancestor: a saved detector whose weights the training starts from, if they fit.
+        kept: how its batches fitted into memory when the trial began, if that is known.
     """
 
     config: TrialConfig
@@ -100,6 +103,20 @@ class Stages:
     on_rung: OnRung | None = None
     weights: Path | None = None
     ancestor: Path | None = None
+    kept: Fitted | None = None
+
+    @functools.cached_property
+    def fitted(self) -> Fitted | None:
+        """How its batches fit into memory; None where the configuration says in how many parts."""
+        if self.config.train.accumulate != AUTO:
+            return None
+        return self.kept or fitted(self.config, self.store, self.device, self.load_teacher)
+
+    @functools.cached_property
+    def recipe(self) -> TrainConfig:
+        """The recipe of the training, with the number of parts of a batch."""
+        train = self.config.train
+        return train.changed(accumulate=self.fitted.accumulate) if self.fitted else train
 
     @functools.cached_property
     def start(self) -> Ancestor | None:
@@ -233,7 +250,7 @@ class Stages:
             lesson: its distillation, from `teacher`.
             plan: the channels to remove first.
         """
-        train = self.config.train
+        train = self.recipe
         recipe = fine_tuning(train, self.config.compress.pruning.finetune_rate, part.epochs)
         training = Training(
             "compact", recipe, lesson, teacher, part.sparsity, self._saved_start, part.before
@@ -326,7 +343,7 @@ class Stages:
 
     def _dense(self) -> tuple[Training, dict[str, Any]]:
         """The training of the detector before it is pruned, and everything that determines it."""
-        recipe = self.config.train
+        recipe = self.recipe
         teacher = self._teacher(recipe.distillation, None)
         strength = sparsity(self.config)
         training = Training(

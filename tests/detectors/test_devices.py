@@ -65,7 +65,9 @@ def test_every_form_of_a_device_is_measured(
     torch.manual_seed(0)
     config = narrow(papers["ssdmnetv1_s1l0"].trial.detector, EVEN, num_classes=4)
     detector = Detector(config).eval().to(device)
-    forms = [form for form, why in available(device).items() if why is None]
+    # A detector in int8 is quantised before it is measured.
+    found = [form for form, why in available(device).items() if why is None]
+    forms = [form for form in found if form.precision != "int8"]
     assert len(forms) > 1
     for form in forms:
         settings = MeasureConfig(runtime=form.runtime, precision=form.precision, seconds=0.5)

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from searchspace import load_space, papers
 from searchspace.augmentation import Augment, CopyPaste, MultiScale
+from searchspace.errors import InputError
 from searchspace.geometry import InputSize
+from searchspace.overrides import overridden
 from searchspace.schedules import Cosine, Steps
 from searchspace.training import TrainConfig
 
@@ -84,3 +89,24 @@ def test_a_recipe_survives_json() -> None:
         multi_scale=MultiScale(smallest=0.75, largest=1.25, every=5),
     )
     assert TrainConfig.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_batch_size_auto_keeps_the_recipes_number(tmp_path: Path) -> None:
+    """However it is given: it is the memory that limits the parts of a batch, not the batch."""
+    gfl = papers["gfl_r50"].trial
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "quick"\n[train]\nbatch_size = "auto"\n')
+    found = (
+        TrainConfig.model_validate({"batch_size": "auto"}),
+        gfl.train.changed(batch_size="auto"),
+        overridden(gfl, ["train.batch_size=auto"]).train,
+        load_space(file).baseline().train,
+    )
+    assert [(recipe.batch_size, recipe.accumulate) for recipe in found] == [
+        (32, "auto"), (16, "auto"), (16, "auto"), (8, "auto")
+    ]  # fmt: skip
+    for recipe in found:
+        assert TrainConfig.model_validate_json(recipe.model_dump_json()) == recipe
+    with pytest.raises(InputError, match=r'accumulate "auto": .* give a number here'):
+        _ = found[0].parts
+    assert found[0].changed(accumulate=1).cause() == TrainConfig().cause()

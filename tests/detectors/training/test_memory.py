@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from detectors.detector import Detector
-from detectors.training.memory import _Alike, _batch, training_memory
-from detectors.training.run import Run
+from detectors.training.memory import Terms, no_terms, take_steps, training_memory
 from searchspace import DetectorConfig, TrainConfig, papers
 from searchspace.augmentation import MultiScale
 from tests.contracts.systems import EVEN, narrow
@@ -22,15 +19,13 @@ def config(name: str, width: float = 0.25) -> DetectorConfig:
     return narrow(papers[name].trial.detector, EVEN, width)
 
 
-def taken(detector: DetectorConfig, recipe: TrainConfig, device: torch.device) -> int:
+def taken(
+    detector: DetectorConfig, recipe: TrainConfig, device: torch.device, terms: Terms = no_terms
+) -> int:
     """The peak of PyTorch's allocations in two steps, as its allocator or profiler counts them."""
-    batch = _batch(detector, recipe.batch_size)
-    loader: Any = _Alike()
 
     def train() -> None:
-        run = Run(Detector(detector).to(device), loader, recipe)
-        for _ in range(2):
-            run.step(batch, plain=True)
+        take_steps(lambda config: Detector(config).to(device), detector, recipe, terms)
 
     if device.type == "cuda":
         train()  # libraries keep what they allocate once
@@ -50,6 +45,7 @@ def taken(detector: DetectorConfig, recipe: TrainConfig, device: torch.device) -
 CASES = {
     "mobilenet": ("ssdmnetv1_s1l0", {"ema": 0.9, "optimizer": "sgd"}),
     "vgg": ("ssd300_vgg16", {}),
+    "vgg in parts": ("ssd300_vgg16", {"accumulate": 4}),
     "yolox": ("yolox_tiny", {"ema": 0.9}),
     "gfl": ("gfl_r50", {}),
 }

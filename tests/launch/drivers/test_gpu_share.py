@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from detectors.detector import Detector
 from detectors.training.memory import training_memory
 from launch import search
 from launch.drivers import ray_tune
@@ -33,10 +34,14 @@ def test_a_trial_reserves_what_its_training_needs() -> None:
         assert share == 1 or share * memory > needed
     assert share_for(config, GIGABYTE) == 1
     assert share_for(config, 4 * GIGABYTE) < 0.3
-    taught = config.changed(
-        train=config.train.changed(distillation=ChannelWise(teacher="runs/teacher"))
-    )
-    assert share_for(taught, 80 * GIGABYTE) == 1
+
+
+def test_a_teacher_takes_memory_too() -> None:
+    config = load_space("quick").baseline()
+    train = config.train.changed(distillation=ChannelWise(teacher="runs/teacher"))
+    teacher = Detector(config.detector.changed(width=1.0))
+    taught = share_for(config.changed(train=train), 8 * GIGABYTE, lambda name: teacher)
+    assert share_for(config, 8 * GIGABYTE) < taught < 1
 
 
 def test_a_number_of_trials_shares_a_gpu() -> None:
@@ -53,7 +58,8 @@ def test_with_auto_each_trial_has_a_share_of_its_own(monkeypatch: pytest.MonkeyP
     large = small.changed(train=small.train.changed(batch_size=256))
     bundle = RayTune(2, trials_per_gpu="auto").bundle_of()
     shares = [
-        bundle({"config": config.model_dump_json()}).bundles[0]["GPU"] for config in (small, large)
+        bundle({"config": config.model_dump_json(), "detectors": {}}).bundles[0]["GPU"]
+        for config in (small, large)
     ]
     assert shares == [share_for(small, 4 * GIGABYTE), share_for(large, 4 * GIGABYTE)]
     assert shares[0] < shares[1]

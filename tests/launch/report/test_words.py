@@ -17,6 +17,7 @@ from launch.report.page import page
 from launch.report.rising import Slope
 from launch.report.study import StudyView, against_baseline, headline
 from launch.report.words import show_seconds
+from launch.trial.memory import Fitted
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
 from searchspace.augmentation import CopyPaste
 from searchspace.compression import Slimming
@@ -40,6 +41,20 @@ def test_the_headline_has_counts_best_and_fastest():
     assert "fastest runs at 100.0 FPS with AP_small 0.120 (trial 2)" in best
     assert f"2.00{TIMES} its AP_small at 1.10{TIMES} its FPS (trial 1)" in against
     assert f"2.00{TIMES} its FPS at 1.20{TIMES} its AP_small (trial 2)" in against
+
+
+def test_the_headline_names_trials_whose_batches_did_not_fit_into_memory() -> None:
+    def fitted(number: int, parts: int) -> TrialRecord:
+        found = Fitted(accumulate=parts, needed=10**9, memory=10**9, device="some processor")
+        trial = record(number, 0.1)
+        result = trial.result.model_copy(update={"fitted": found})
+        return trial.model_copy(update={"ending": Finished(result=result)})
+
+    study = [baseline(0.1, 50), fitted(1, 1), fitted(2, 4), fitted(3, 4), fitted(4, 2)]
+    assert [s for s in headline(StudyView.of(study)) if "memory" in s] == [
+        "To fit into memory, batches were computed in 2 parts in trial 4.",
+        "To fit into memory, batches were computed in 4 parts in trials 2, 3.",
+    ]
 
 
 def test_the_headline_names_trials_in_which_int8_decides() -> None:

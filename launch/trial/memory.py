@@ -1,0 +1,200 @@
+"""The number of parts in which a trial computes its batches, found by the memory that it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from detectors.timing.measure import hardware_name
+from launch.files import FITTED
+from launch.trial.data import TrialError
+from launch.trial.store import Store
+from launch.trial.teachers import LoadTeacher
+from searchspace.detector import DetectorConfig
+from searchspace.distillation import PARENT
+from searchspace.reading import Unreadable, read_model
+from searchspace.trial import TrialConfig
+
+OF_A_PROCESS = 0.6e9
+"""Bytes that a process has of a GPU before its first tensor."""
+
+MARGIN = 1.25
+"""Factor on what tensors take, for the workspaces of libraries and gaps between tensors."""
+
+LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says how many bytes a container may take."""
+
+TeacherConfig = Callable[[str], DetectorConfig]
+"""The configuration of the saved detector with a name in a trial's."""
+
+Needs = Callable[[int], float]
+"""The bytes that a trial needs if its batches are computed in so many parts."""
+
+
+class Fitted(BaseModel):
+    """How a trial's batches fit into memory.
+
+    Attributes:
+        accumulate: number of parts of a batch.
+        needed: bytes that the trial needs by the estimate.
+        memory: bytes that it has.
+        device: the name of the device.
+        tried: whether steps were taken to confirm it, as on a GPU.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    accumulate: int
+    needed: int
+    memory: int
+    device: str
+    tried: bool = False
+
+    def __str__(self) -> str:
+        parts = "one part" if self.accumulate == 1 else f"{self.accumulate} parts"
+        return (
+            f"a batch in {parts}, which needs about {self.needed / 1e9:.2g} of "
+            f"{self.memory / 1e9:.3g} GB ({self.device})"
+        )
+
+
+def fitted(
+    config: TrialConfig, store: Store, device: torch.device, load_teacher: LoadTeacher
+) -> Fitted:
+    """The fewest parts, a power of two, that fit into the memory of a trial.
+
+    They are found by an estimate; on a GPU, two steps are then taken, and parts that run out of
+    memory are halved. The store keeps the answer for all trials of the same training and memory.
+
+    Raises:
+        TrialError: even parts of two images do not fit.
+    """
+    memory, name = memory_of(device), hardware_name(device)
+
+    def teacher(name: str) -> DetectorConfig:
+        return load_teacher(name).config
+
+    def find() -> Fitted:
+        # Only here: what it imports takes a second, and only `auto` needs it.
+        from compress.memory import take_trial_steps
+
+        needs = needs_of(config, device, teacher)
+        parts, tried = fewest_parts(config, memory, needs), device.type == "cuda"
+        if tried:
+            parts = confirmed(
+                config,
+                parts,
+                memory,
+                lambda n: take_trial_steps(in_parts(config, n), device, teacher),
+            )
+            torch.cuda.empty_cache()
+        needed = int(needs(parts))
+        return Fitted(accumulate=parts, needed=needed, memory=memory, device=name, tried=tried)
+
+    taught = [lesson.teacher for _, lesson in config.lessons if lesson.teacher != PARENT]
+    inputs = {
+        "detector": config.detector.cause(),
+        "recipe": config.train.cause("accumulate", "distillation"),
+        "lessons": [lesson.cause() for _, lesson in config.lessons],
+        "teachers": [teacher(name).cause() for name in taught],
+        "memory": memory,
+        "device": name,
+    }
+    return store.record("memory", inputs, Fitted, find)[0]
+
+
+def read_fitted(folder: Path) -> Fitted | None:
+    """What a trial noted in its folder when it began, so that a resumed one keeps it.
+
+    Raises:
+        TrialError: the file is damaged.
+    """
+    file = folder / FITTED
+    if not file.exists():
+        return None
+    try:
+        return read_model(file, Fitted, "remove the file, and the number is found again")
+    except Unreadable as error:
+        raise TrialError(str(error)) from None
+
+
+def needs_of(config: TrialConfig, device: torch.device, teacher: TeacherConfig) -> Needs:
+    """The estimate for a trial, by its number of parts."""
+    from compress.memory import trial_memory
+
+    def needs(parts: int) -> float:
+        return MARGIN * trial_memory(in_parts(config, parts), device, teacher) + OF_A_PROCESS
+
+    return needs
+
+
+def fewest_parts(config: TrialConfig, memory: float, needs: Needs) -> int:
+    """The lowest power of two of parts that fit.
+
+    Raises:
+        TrialError: even parts of two images do not.
+    """
+    parts, most = 1, most_parts(config)
+    while (needed := needs(parts)) > memory:
+        if 2 * parts > most:
+            raise TrialError(_too_large(parts, f"about {needed / 1e9:.2g} GB", memory))
+        parts *= 2
+    return parts
+
+
+def confirmed(
+    config: TrialConfig, parts: int, memory: float, attempt: Callable[[int], None]
+) -> int:
+    """The number of parts with which an attempt has enough memory, twice as many after each
+    failure.
+
+    Raises:
+        TrialError: even parts of two images fail.
+    """
+    while True:
+        try:
+            attempt(parts)
+        except (torch.OutOfMemoryError, MemoryError):
+            if 2 * parts > most_parts(config):
+                raise TrialError(_too_large(parts, "more memory", memory)) from None
+            parts *= 2
+            torch.cuda.empty_cache()
+        else:
+            return parts
+
+
+def memory_of(device: torch.device) -> int:
+    """The bytes that a trial may take.
+
+    On a GPU, the share that this process has of it. On a CPU, the share of the machine's memory, or
+    its container's, that PyTorch's threads are of its cores.
+    """
+    if device.type == "cuda":
+        share = torch.cuda.get_per_process_memory_fraction(device)
+        return int(share * torch.cuda.get_device_properties(device).total_memory)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = LIMIT.read_text().strip() if LIMIT.is_file() else ""
+    there = min(there, int(limit)) if limit.isdecimal() else there
+    return int(there * min(1.0, torch.get_num_threads() / (os.cpu_count() or 1)))
+
+
+def most_parts(config: TrialConfig) -> int:
+    """Batch norms need two images in each part."""
+    return max(1, config.train.batch_size // 2)
+
+
+def in_parts(config: TrialConfig, parts: int) -> TrialConfig:
+    """The trial with its batches in so many parts."""
+    return config.changed(train=config.train.changed(accumulate=parts))
+
+
+def _too_large(parts: int, needed: str, memory: float) -> str:
+    return (
+        f'train.accumulate "auto": a batch in {parts} parts needs {needed}, and the trial has '
+        f"{memory / 1e9:.2g} GB: lower detector.width or detector.input_size, or let fewer trials "
+        "share the device"
+    )
