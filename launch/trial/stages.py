@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from compress import (
     Plan,
     calibration_images,
     plan_pruning,
-    predict_cost,
     quantise,
     recalibrate,
     replay,
@@ -35,26 +34,22 @@ from detectors.evaluate import Metrics
 from detectors.files import write_atomically
 from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
-from detectors.timing.cost import Cost
 from detectors.training.train import OnSnapshot, Snapshots, fit
 from detectors.weights.published import State
-from launch.figures import Source, own_versions
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
-from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, load_start, make_sure_of
 from launch.trial.memory import Fitted, fitted
-from launch.trial.meter import Meter, score
 from launch.trial.rounds import Round
-from launch.trial.store import Artefact, Store
+from launch.trial.scoring import NOT_PRUNING, Scoring
+from launch.trial.store import Artefact
 from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors
 from launch.trial.training import OnEpoch, Training, fine_tuning
 from searchspace.augmentation import MultiScale
 from searchspace.compression import Int8, Pruning
-from searchspace.config import own_code
 from searchspace.distillation import PARENT, Distillation, NoDistillation
 from searchspace.training import AUTO, TrainConfig
-from searchspace.trial import TrialConfig, sparsity
+from searchspace.trial import sparsity
 
 GRADIENT_BATCHES = 8
 """Training batches for the gradients of the pruning criterion."""
@@ -65,24 +60,15 @@ STATISTICS_BATCHES = 16
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
 
-NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation", "rounds"}
-"""Fields of a pruning that affect the training but not which channels are removed."""
-
-SCORING = ("max_detections", "metrics")
-"""Fields of a measurement's configuration that say how detections are scored."""
-
 OnRung = Callable[[int, Metrics], None]
 """Called at each rung of the training with the finished epochs and the metrics of a snapshot."""
 
 
 @dataclass(frozen=True)
-class Stages:
+class Stages(Scoring):
     """The stages of one trial, as functions from artefacts to artefacts.
 
     Attributes:
-        store: the artefacts, of this trial only or shared with others.
-        device: the device for training.
-        meter: scores and measures detectors, there or elsewhere.
         load_teacher: loads the saved detectors that the configuration names.
         rungs: numbers of training epochs after which a snapshot is scored and `on_rung` is called.
             An exception from it ends the training, which another attempt resumes.
@@ -91,11 +77,6 @@ class Stages:
         kept: how its batches fitted into memory when the trial began, if that is known.
     """
 
-    config: TrialConfig
-    data: TrialData
-    store: Store
-    device: torch.device
-    meter: Meter
     load_teacher: LoadTeacher
     on_epoch: OnEpoch | None = None
     progress: bool = False
@@ -141,21 +122,6 @@ class Stages:
         name = self.config.train.start
         return None if name is None else load_start(name, self.load_teacher)
 
-    def predict(self) -> Cost:
-        """The predicted cost of the detector, measured before training."""
-        pruning = self.config.compress.pruning
-        inputs = {
-            **self._described(),
-            "pruning": pruning.cause(*NOT_PRUNING),
-            "seed": self.config.seed,
-            "measure": self._measured_on(),
-            **_own("cost"),
-        }
-        cost, _ = self.store.record(
-            "predict", inputs, Cost, lambda: predict_cost(self.config, self.meter.measure)
-        )
-        return cost
-
     def train(self) -> Artefact:
         """The trained detector, before pruning."""
         training, inputs = self._dense()
@@ -170,7 +136,7 @@ class Stages:
             self._fit(detector, training, work, self.rungs, at_rung)
 
         def at_rung(epochs: int, snapshot: Detector) -> None:
-            metrics = self._score_rung(inputs, epochs, snapshot)
+            metrics = self.score_rung(inputs, epochs, snapshot)
             if self.on_rung:
                 self.on_rung(epochs, metrics)
 
@@ -297,50 +263,6 @@ class Stages:
         file = artefact.folder / AGREEMENT
         return artefact, Agreement.model_validate_json(file.read_text(encoding="utf-8"))
 
-    def evaluate(self, model: Artefact) -> Metrics:
-        """COCO's metrics of the deployed detector on the validation split."""
-        config, quantisation = self.config.deployment, self.config.compress.quantisation
-        calibration = quantisation.images if isinstance(quantisation, Int8) else 0
-        inputs = {
-            "input": model.key,
-            "data": self.data.val.fingerprint,
-            "form": (config.runtime, config.precision, calibration, self.meter.hardware),
-            **self._scored(),
-        }
-        metrics, _ = self.store.record(
-            "evaluate",
-            inputs,
-            Metrics,
-            lambda: self.meter.evaluate(self._load(model), config, calibration),
-        )
-        return metrics
-
-    def measure(self, model: Artefact) -> Cost:
-        """The cost of a detector on the meter's hardware."""
-        config = self.config.deployment
-        inputs = {"input": model.key, "measure": self._measured_on(), **_own("cost")}
-        cost, _ = self.store.record(
-            "measure", inputs, Cost, lambda: self.meter.measure(self._load(model), config)
-        )
-        return cost
-
-    def _score_rung(self, inputs: Mapping[str, Any], epochs: int, snapshot: Detector) -> Metrics:
-        """COCO's metrics of a training's snapshot, in PyTorch."""
-        key = self.store.artefact("train", inputs).key
-        data = self.data
-        rung = {"input": key, "epochs": epochs, "data": data.val.fingerprint}
-        rung |= self._scored()
-        most, engine = self.config.measure.max_detections, self.config.measure.metrics
-        metrics, _ = self.store.record(
-            "rung",
-            rung,
-            Metrics,
-            lambda: score(
-                snapshot, data.val, self.device, most, engine, bounded=False, cache=data.cache
-            ),
-        )
-        return metrics
-
     def _dense(self) -> tuple[Training, dict[str, Any]]:
         """The training of the detector before it is pruned, and everything that determines it."""
         recipe = self.recipe
@@ -353,34 +275,11 @@ class Stages:
         # Like a teacher, it counts by content, not by path.
         return training, inputs | ({"ancestor": self.start.fingerprint} if self.start else {})
 
-    def _described(self) -> dict[str, Any]:
-        """What determines the detector before its training: its configuration, and users' code."""
-        inputs: dict[str, Any] = {"detector": self.config.detector.cause()}
-        code = own_code(self.config)
-        return inputs | ({"code": code} if code else {})
-
-    def _load(self, model: Artefact) -> Detector:
-        return Detector.load(model.folder / DETECTOR).to(self.device)
-
     def _samples(self) -> dict[str, Any]:
         """The inputs that determine the training batches, besides the recipe."""
         samples = {"data": self.data.train.fingerprint, "seed": self.config.seed}
         form = self._form
         return samples if form == WHOLE else samples | {"pixels": str(form)}
-
-    def _scored(self) -> dict[str, Any]:
-        """What determines the metrics, besides detector and data: how detections are scored, where
-        it is not as usual, and users' figures."""
-        cause = self.config.measure.cause()
-        return {name: cause[name] for name in SCORING if name in cause} | _own("metrics")
-
-    def _measured_on(self) -> dict[str, Any]:
-        """The inputs that determine a measurement, besides the detector."""
-        config = self.config.deployment
-        inputs = {"config": config.cause(*SCORING), "hardware": self.meter.hardware}
-        # Without a fixed load, the speed depends on the detections on the images.
-        fixed = config.candidates is not None
-        return inputs if fixed else inputs | {"data": self.data.val.fingerprint}
 
     def _loader(self, recipe: TrainConfig) -> TrainingLoader:
         workers, canvas = workers_for(self.device), self.config.detector.canvas
@@ -428,9 +327,3 @@ class Stages:
             snapshots=Snapshots(rungs, at_rung) if at_rung else None,
         )
         detector.save(work / DETECTOR)
-
-
-def _own(source: Source) -> dict[str, Any]:
-    """What determines the figures that modules of users registered; nothing where there is none."""
-    versions = own_versions(source)
-    return {"own": versions} if versions else {}
