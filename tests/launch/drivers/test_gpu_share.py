@@ -11,10 +11,11 @@ from detectors.detector import Detector
 from detectors.training.memory import training_memory
 from launch import search
 from launch.drivers import ray_tune
-from launch.drivers.gpu_share import MARGIN, share_for, share_of_each
+from launch.drivers.gpu_share import share_for, share_of_each
 from launch.drivers.ray_tune import RayTune
 from launch.study.search_settings import SearchSettings
 from launch.trial.errors import SettingsError
+from launch.trial.memory import MARGIN
 from searchspace import Space, load_space
 from searchspace.distillation import ChannelWise
 
