@@ -133,7 +133,7 @@ class CopyPaste(Config):
 
 
 class MultiScale(Config):
-    """Training on several input sizes: every few steps, batches are resized to another one.
+    """Training on several input sizes: every few steps, batches are made at another one.
 
     The sizes are the detector's input size and those whose shorter side differs from it by a
     multiple of 32 pixels; the longer side keeps the aspect ratio, rounded to such steps. All sizes
