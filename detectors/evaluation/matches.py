@@ -32,6 +32,9 @@ class Matches:
         counted: [10 IoUs, D], right or wrong; not so what lies in ignore regions or belongs to
             objects of another size.
         objects: [K classes, I images], numbers of scored objects.
+        places: [D], places among the detections that were given.
+        items: [D], at the first IoU the place among `Truth.of(split)` of what it takes, which may
+            be ignored; -1 for none.
     """
 
     images: np.ndarray
@@ -39,6 +42,8 @@ class Matches:
     right: np.ndarray
     counted: np.ndarray
     objects: np.ndarray
+    places: np.ndarray
+    items: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,7 @@ class _Pairs:
     Attributes:
         images, labels: [D], places of image and class of the detections that may count, those of
             an image and class next to each other, best first.
+        places: [D], places among the detections that were given.
         areas: [D], in pixels.
         order: [D], how COCO orders them: class by class, best first.
         found, item: [P], places of the detection and of the object of a pair.
@@ -56,6 +62,7 @@ class _Pairs:
 
     images: np.ndarray
     labels: np.ndarray
+    places: np.ndarray
     areas: np.ndarray
     order: np.ndarray
     found: np.ndarray
@@ -88,13 +95,15 @@ def matches(
         objects = np.zeros((len(categories), len(ids)), dtype=np.int32)
         np.add.at(objects, (labels[~ignored], images[~ignored]), 1)
         outside = (pairs.areas < least) | (pairs.areas > largest)
-        right, counted = _judged(pairs, truth.crowd[order], ignored[order], outside)
+        right, counted, items = _judged(pairs, truth.crowd[order], ignored[order], outside)
         found[size] = Matches(
             pairs.images[pairs.order],
             pairs.labels[pairs.order],
             right[:, pairs.order],
             counted[:, pairs.order],
             objects,
+            pairs.places[pairs.order],
+            np.append(order, -1)[items[pairs.order]],
         )
     return found
 
@@ -129,6 +138,7 @@ def _pairs(
     scores, own = results.scores[order], (images[order], labels[order])
     return _Pairs(
         *own,
+        order,
         boxes[:, 2] * boxes[:, 3],
         np.lexsort((places, own[0], -scores, own[1])),
         *map(np.concatenate, zip(*parts, strict=True)),
@@ -161,8 +171,9 @@ def _iou(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.ndarray
 
 def _judged(
     pairs: _Pairs, crowd: np.ndarray, ignored: np.ndarray, outside: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """[10, D], which detections are right, and which count.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[10, D], which detections are right, and which count; [D], what each takes at the first IoU,
+    -1 for none.
 
     Best first, a detection takes what it overlaps most of the objects that are left; of those that
     are ignored only where no other is left. Ignore regions are left whoever takes them.
@@ -173,6 +184,7 @@ def _judged(
     """
     shape = len(IOUS), len(outside)
     right, counted = np.zeros(shape, dtype=bool), np.repeat(~outside[None], len(IOUS), 0)
+    items = np.full(len(outside), -1)
     # The objects of a detection in the order in which it would take them.
     order = np.lexsort((-pairs.item, -pairs.overlaps, ignored[pairs.item], pairs.found))
     found, item, overlaps = pairs.found[order], pairs.item[order], pairs.overlaps[order]
@@ -188,7 +200,8 @@ def _judged(
         taken[level, goal] = True
         right[level, mine[which]] = ~ignored[goal]
         counted[level, mine[which]] = ~ignored[goal]
-    return right, counted
+        items[mine[which[level == 0]]] = goal[level == 0]
+    return right, counted, items
 
 
 def _turns(pairs: _Pairs, found: np.ndarray) -> Iterator[np.ndarray]:
