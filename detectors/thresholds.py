@@ -57,7 +57,9 @@ class Thresholds(BaseModel):
     def scores(self) -> Tensor:
         """[K], the least score by label - 1; infinite for a class without a threshold."""
         known = [found.score for found in self.classes.values()]
-        return torch.tensor([math.inf if score is None else score for score in known])
+        return torch.tensor(
+            [math.inf if score is None else score for score in known], dtype=torch.float64
+        )
 
     def __str__(self) -> str:
         how = "best F1" if self.rule == "f1" else f"precision {self.least_precision:g}"

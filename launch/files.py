@@ -28,6 +28,11 @@ PUBLISHED_JSON = "published.json"
 PUBLISHED_CSV = "published.csv"
 """Papers' systems among the trials, beside their published figures."""
 
+# A folder of `sparrow eval --out`.
+EVALUATION_HTML = "evaluation.html"
+EVALUATION_JSON = "evaluation.json"
+EVALUATION_CSV = "curves.csv"
+
 # A trial's folder.
 TRIAL = "trial.json"
 PREDICTED = "predicted.json"

@@ -61,6 +61,14 @@ COMMANDS = {
             "Measure the frames per second of detectors in turns.",
             ("sparrow fps ssd300_vgg16 mfssd",),
         ),
+        "eval": Entry(
+            "launch.cli.eval:eval_command",
+            "Score a model: COCO, VOC, classes, sizes, errors by kind, curves, thresholds.",
+            (
+                "sparrow eval runs/mine:3 --data FOLDER --out runs/mine/evaluation",
+                "sparrow eval detector.onnx --data FOLDER --precision 0.9",
+            ),
+        ),
         "predict": Entry(
             "launch.cli.predict:predict_command",
             "Write a detector's detections on images as COCO's or VOC's server takes them.",

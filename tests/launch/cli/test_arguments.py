@@ -17,6 +17,7 @@ from detectors.data.readers import DataSource
 from detectors.data.shapes import ShapesConfig
 from launch.cli import data as cli_data
 from launch.cli import main as cli
+from launch.cli.eval import eval_command
 from launch.cli.export import export_command
 from launch.cli.fps import fps_command
 from launch.cli.ladder import ladder_command
@@ -46,6 +47,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "fssd-2"),
     "fps": ("fps", "ssdmnetv1"),
     "export": ("export", "detector", "--to", "onnx"),
+    "eval": ("eval", "detector", "--data", "d"),
     "predict": ("predict", "detector", "--to", "voc", "--out", "o", "--data", "d"),
     "data shapes": ("data", "shapes", "new"),
     "data check": ("data", "check", "--images", "a", "--annotations", "b"),
@@ -65,6 +67,7 @@ FUNCTIONS = {
     "reproduce": reproduce_command,
     "fps": fps_command,
     "export": export_command,
+    "eval": eval_command,
     "predict": predict_command,
     "data shapes": cli_data.shapes_command,
     "data check": cli_data.check_command,

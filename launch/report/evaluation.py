@@ -1,0 +1,66 @@
+"""The page of an evaluation: `evaluation.html` filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detectors.evaluation.errors_by_kind import WORDS
+from detectors.evaluation.report import Evaluation
+from launch.figures import FIGURES, show
+from launch.report.templates import environment
+
+CURVE = (300, 200)
+"""Width and height of a curve in pixels."""
+
+SUMMARY = (
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+    "ar_1", "ar_10", "ar", "ar_small", "ar_medium", "ar_large",
+    "ap_tiny", "ap_very_tiny", "voc_map", "voc_map_07",
+)  # fmt: skip
+"""The figures of an evaluation in the order in which they are shown: COCO's twelve first."""
+
+OF_CLASSES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "voc_ap")
+
+
+def summary(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """By row: the label of a figure, its value, and its 95 % interval or an empty text."""
+    rows = []
+    for name in SUMMARY:
+        bounds = evaluation.metrics.intervals.get(name)
+        interval = f"{show(name, bounds.low)} to {show(name, bounds.high)}" if bounds else ""
+        value = show(name, getattr(evaluation.metrics, name))
+        rows.append((FIGURES[name].label, value, interval))
+    return rows
+
+
+def evaluation_page(evaluation: Evaluation, title: str) -> str:
+    """The whole page as one HTML document."""
+    drawn = [
+        (name, curve.objects, _line(curve.precision), _line(curve.f1))
+        for name, curve in evaluation.curves.items()
+    ]
+    return (
+        environment()
+        .get_template("evaluation.html")
+        .render(
+            title=title,
+            found=evaluation,
+            summary=summary(evaluation),
+            of_classes=OF_CLASSES,
+            show=show,
+            words=WORDS,
+            names=[*evaluation.curves, "background"],
+            drawn=drawn,
+            size=CURVE,
+        )
+    )
+
+
+def _line(values: Sequence[float]) -> str:
+    """The points of a curve from 0 to 1 in an SVG."""
+    width, height = CURVE
+    last = len(values) - 1
+    return " ".join(
+        f"{width * place / last:.1f},{height * (1 - value):.1f}"
+        for place, value in enumerate(values)
+    )
