@@ -29,6 +29,6 @@ def confusion(judged: Judged) -> np.ndarray:
             if not placed[detection] and not taken[item]:
                 placed[detection] = taken[item] = True
                 table[judged.item_labels[item], judged.labels[detection]] += 1
-    np.add.at(table, (classes, judged.labels[~placed]), 1)
-    np.add.at(table, (judged.item_labels[~taken], classes), 1)
+    table[classes] += np.bincount(judged.labels[~placed], minlength=classes + 1)
+    table[:, classes] += np.bincount(judged.item_labels[~taken], minlength=classes + 1)
     return table

@@ -28,7 +28,6 @@ from launch.study.search_settings import CacheOptions
 from launch.trial.run import pick_device
 from searchspace.words import counted
 
-
 IN_TERMINAL = ("ap", "ap50", "ap_small")
 """The figures of a class that a terminal has room for."""
 
