@@ -89,6 +89,7 @@ def read_unannotated(
     classes: Sequence[str],
     skip_bad: SkipBad = False,
     *,
+    files: Sequence[Path] | None = None,
     links: bool = True,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Dataset:
@@ -100,6 +101,7 @@ def read_unannotated(
             which annotations are not read; None for all images in the folder and those below it,
             which are numbered from 1 by name.
         classes: those of the categories, numbered from 1, if there is no file.
+        files: those in the folder that are meant, if there is no listing; by default all.
         skip_bad, links, max_megapixels: as for `read_split`.
 
     Raises:
@@ -110,16 +112,21 @@ def read_unannotated(
     if missing := missing_parts(split, "a folder of images", in_folder=listing is None):
         raise DataError(missing)
     listed = (
-        read_lists(listing, findings, LISTS) if listing else _unlisted(split, classes, findings)
+        read_lists(listing, findings, LISTS)
+        if listing
+        else _unlisted(split, classes, files, findings)
     )
     inspect = partial(inspect_image, max_megapixels=max_megapixels)
     folder = ImageFolder(split.images, links)
     return _held(split.annotations, folder, listed, findings, inspect, skip_bad)
 
 
-def _unlisted(split: Split, classes: Sequence[str], findings: Findings) -> Entries:
-    """All images of a folder, numbered by name."""
-    names = [str(file.relative_to(split.images)) for file in image_files(split.images)]
+def _unlisted(
+    split: Split, classes: Sequence[str], chosen: Sequence[Path] | None, findings: Findings
+) -> Entries:
+    """All images of a folder, or the chosen ones, numbered by name."""
+    found = image_files(split.images) if chosen is None else sorted(set(chosen))
+    names = [str(file.relative_to(split.images)) for file in found]
     files = [
         ImageEntry.of(split.images, name, {"id": number, "file_name": name}, findings)
         for number, name in enumerate(names, 1)

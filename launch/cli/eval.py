@@ -23,8 +23,8 @@ from launch.cli.terminal import console
 from launch.figures import FIGURES, show
 from launch.files import EVALUATION_CSV, EVALUATION_HTML, EVALUATION_JSON
 from launch.report.evaluation import evaluation_page, summary
+from launch.study.data_options import CacheOptions
 from launch.study.options import Option
-from launch.study.search_settings import CacheOptions
 from launch.trial.run import pick_device
 from searchspace.words import counted
 

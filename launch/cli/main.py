@@ -71,8 +71,12 @@ COMMANDS = {
         ),
         "predict": Entry(
             "launch.cli.predict:predict_command",
-            "Write a detector's detections on images as COCO's or VOC's server takes them.",
-            ("sparrow predict DETECTOR --data FOLDER --to coco --out results.json",),
+            "Draw a model's detections on images, or write them as CSV, YOLO, COCO or VOC.",
+            (
+                "sparrow predict runs/mine:3 IMAGES --out drawn",
+                "sparrow predict detector.onnx IMAGES --to csv --out found.csv --threshold 0.4",
+                "sparrow predict DETECTOR --data FOLDER --to coco --out results.json",
+            ),
         ),
         "export": Entry(
             "launch.cli.export:export_command",

@@ -1,30 +1,123 @@
-"""`sparrow predict`: a saved detector's detections as files for evaluation servers."""
+"""`sparrow predict`: a model's detections drawn on images, and as files for other programs."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from pydantic import ConfigDict, Field
 
 from detectors.data.dataset import Dataset
+from detectors.data.image_files import image_files
 from detectors.data.node_cache import NodeCache
 from detectors.data.reading import read_split, read_unannotated
+from detectors.detection_files import image_name, write_csv, write_yolo
 from detectors.evaluate import detect_split
+from detectors.evaluation.results import Results
 from detectors.models import Model
 from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.models import find_model
-from launch.cli.options import DataPlace, DeviceOption, InFile, InFolder, ModelName, PrintJson
-from launch.cli.terminal import console
+from launch.cli.options import (
+    DataPlace,
+    DeviceOption,
+    InFile,
+    InFolder,
+    InPath,
+    ModelName,
+    Options,
+    PrintJson,
+)
+from launch.cli.terminal import console, errors
+from launch.report.drawing import draw_results
 from launch.study.data_options import CacheOptions
 from launch.study.options import Option
 from launch.trial.run import pick_device
+from searchspace.errors import InputError
 from searchspace.words import counted
 
+PICTURES, PREDICTIONS = "pictures", "predictions"
+FILES = ("csv", "coco")
+"""The forms that are one file; the others are a folder."""
+
+ALL = ("coco", "voc")
+"""The forms for evaluation servers, which want every detection there is."""
+
+UNCHOSEN = 0.3
+"""The threshold of a model for which none was chosen."""
+
 VOC_FILES = VOC_FILE.format("*")
+
+
+class FormOptions(Options):
+    """What is written, and which detections."""
+
+    to: str = Field(
+        default=PICTURES,
+        description="Form of the result: pictures, csv, yolo, coco or voc. Pictures have a "
+        "detections.csv beside them.",
+    )
+    out: Annotated[InPath | None, Option("PATH")] = Field(
+        default=None,
+        description="What to write: a file (csv, coco) or a folder (pictures, yolo, voc); by "
+        "default the folder predictions for pictures.",
+    )
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Least score of a detection; by default that which sparrow eval chose for "
+        "each class, and for coco and voc none.",
+    )
+
+    def place(self) -> Path:
+        """Where the result goes; a usage error where that is no place for it."""
+        if self.to not in WRITE:
+            raise typer.BadParameter(
+                f"{self.to!r}: there are {', '.join(WRITE)}", param_hint="--to"
+            )
+        if self.out is None and self.to != PICTURES:
+            raise typer.BadParameter(f"{self.to} needs it", param_hint="--out")
+        out = self.out or Path(PREDICTIONS)
+        (option_types.out_file if self.to in FILES else option_types.out_folder)(out)
+        full = out.is_dir() and any(out.glob(VOC_FILES if self.to == "voc" else "*"))
+        if out.is_file() or full:
+            raise FileExistsError(f"{out} exists; choose another path, or delete it")
+        return out
+
+    def kept(self, results: Results, split: Dataset, model: Model) -> Results:
+        """The detections that are written."""
+        if self.threshold is None and self.to in ALL:
+            return results
+        least = np.full(1 + len(split.categories), UNCHOSEN)
+        if self.threshold is not None:
+            least[:] = self.threshold
+        elif model.thresholds is not None:
+            least[1:] = model.thresholds.scores().numpy()
+        labels = [split.label_of(key) for key in results.categories.tolist()]
+        return results.at(results.scores >= least[labels])
+
+    def in_words(self, model: Model) -> str:
+        """Which detections are written."""
+        if self.threshold is not None:
+            return f"scores of {self.threshold:g} or more"
+        if self.to in ALL:
+            return "all scores"
+        if model.thresholds is None:
+            return (
+                f"scores of {UNCHOSEN:g} or more, as no threshold was chosen: sparrow eval "
+                f"{model.path} --data FOLDER chooses one for each class"
+            )
+        chosen = (
+            f"{name} {'never' if found.score is None else format(found.score, '.2f')}"
+            for name, found in model.thresholds.classes.items()
+        )
+        return f"thresholds of {model.thresholds}: {', '.join(chosen)}"
 
 
 class ImageOptions(DataPlace):
@@ -41,66 +134,101 @@ class ImageOptions(DataPlace):
         "annotations, such as image_info_test-dev2017.json.",
     )
 
-    def check(self, needs_ids: bool) -> None:
+    def check(self, sources: list[Path], needs_ids: bool) -> None:
         """A usage error where the options do not go together, or name no ids where needed."""
-        if bool(self.data) == bool(self.images):
-            raise typer.BadParameter("give either --data or --images")
+        if sum(map(bool, (self.data, self.images, sources))) != 1:
+            raise typer.BadParameter(
+                "give either --data or --images, or else images or folders after the model"
+            )
         if self.data and self.annotations:
             raise typer.BadParameter("it goes with --images only", param_hint="--annotations")
         if self.val_share and not self.data:
             raise typer.BadParameter("it goes with --data only", param_hint="--val-share")
-        if needs_ids and not (self.data or self.annotations):
+        if needs_ids and self.images and not self.annotations:
             raise typer.BadParameter(
                 "COCO's ids of images and categories are in a file: give --annotations, such as "
                 "image_info_test-dev2017.json"
             )
 
-    def read(self, model: Model, reading: dict[str, Any]) -> Dataset:
+    def read(self, sources: list[Path], model: Model, reading: dict[str, Any]) -> Dataset:
         if self.data:
             return read_split(self.found().val, **reading)
-        if self.images is None:
-            raise ValueError("options were not checked")
-        return read_unannotated(self.images, self.annotations, model.classes, **reading)
+        if self.images is not None:
+            return read_unannotated(self.images, self.annotations, model.classes, **reading)
+        files = [file for source in sources for file in _images_at(source)]
+        root = Path(os.path.commonpath([file.parent for file in files]))
+        return read_unannotated(root, None, model.classes, files=files, **reading)
+
+
+def _images_at(source: Path) -> list[Path]:
+    """The images in a folder, or the file itself, by absolute paths."""
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder")
+    found = image_files(source.absolute()) if source.is_dir() else [source.absolute()]
+    if not found:
+        raise InputError(f"{source}: there are no images in this folder")
+    return found
+
+
+def _draw(results: Results, split: Dataset, folder: Path) -> None:
+    draw_results(results, split, folder)
+    write_csv(results, split, folder / "detections.csv")
+
+
+def _write_coco(results: Results, split: Dataset, file: Path) -> None:
+    write_coco(results, file)
+
+
+def _write_named(results: Results, split: Dataset, file: Path) -> None:
+    """COCO's form for images that have no ids: they are numbered by name, and each row has it."""
+    names = {image.id: image_name(split, image) for image in split.images}
+    write_coco([{**row, "file_name": names[row["image_id"]]} for row in results], file)
+
+
+WRITE: dict[str, Callable[[Results, Dataset, Path], None]] = {
+    PICTURES: _draw,
+    "csv": write_csv,
+    "yolo": write_yolo,
+    "coco": _write_coco,
+    "voc": write_voc,
+}
 
 
 @with_options
 def predict_command(
     name: ModelName,
-    to: Annotated[str, typer.Option(help="Form of the result: coco or voc.")],
-    out: Annotated[
-        Path,
-        typer.Option(
-            parser=option_types.path,
-            metavar="PATH",
-            help="What to write: a JSON file (coco), or a folder of text files (voc).",
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            parser=option_types.path, metavar="IMAGES|FOLDER", help="Images, or folders of them."
         ),
-    ],
+    ] = None,
+    *,
+    form: FormOptions,
     images: ImageOptions,
     data: CacheOptions,
     where: DeviceOption,
     as_json: PrintJson = False,
 ) -> None:
-    """Write a detector's detections on images as the servers of COCO or VOC take them."""
-    if to not in ("coco", "voc"):
-        raise typer.BadParameter(f"{to!r}: there are coco and voc", param_hint="--to")
-    images.check(needs_ids=to == "coco")
-    (option_types.out_file if to == "coco" else option_types.out_folder)(out)
-    if out.is_file() or any(out.glob(VOC_FILES)):
-        raise FileExistsError(f"{out} exists; choose another path, or delete it")
-    device = pick_device(where.device)
-    model = find_model(name, device)
-    split = images.read(model, data.reading)
-    if to == "voc":
+    """In any form of a model: a trial, a saved detector, an exported file."""
+    sources = sources or []
+    out = form.place()
+    images.check(sources, needs_ids=form.to == "coco")
+    model = find_model(name, pick_device(where.device))
+    split = images.read(sources, model, data.reading)
+    if form.to == "voc":
         check_voc_names(split)
-    results = detect_split(model.detector, split, model.device, NodeCache.of_gb(data.cache_gb))
-    if to == "voc":
-        write_voc(results, split, out)
-    else:
-        write_coco(results, out)
-    dropped = f"; {split.dropped_in_words()}" if split.skipped else ""
+    found = detect_split(model.detector, split, model.device, NodeCache.of_gb(data.cache_gb))
+    results = form.kept(found, split, model)
+    write = _write_named if form.to == "coco" and sources else WRITE[form.to]
+    write(results, split, out)
+    say = errors.say if as_json else console.say
+    say(form.in_words(model))
     numbers = {"detections": len(results), "images": len(split.images)}
     if as_json:
-        console.say_json({"file": str(out), "form": to, **numbers, "dropped": len(split.skipped)})
+        dropped = {"dropped": len(split.skipped)}
+        console.say_json({"file": str(out), "form": form.to, **numbers, **dropped})
         return
-    found = f"{counted(len(results), 'detection')} on {counted(len(split.images), 'image')}"
-    console.say(f"{out}: {found}{dropped}")
+    dropped = f"; {split.dropped_in_words()}" if split.skipped else ""
+    words = f"{counted(len(results), 'detection')} on {counted(len(split.images), 'image')}"
+    console.say(f"{out}: {words}{dropped}")

@@ -101,7 +101,7 @@ OTHERS = [
 
 ZERO_ALLOWED = {
     "--seed", "--gpus-per-trial", "--min-fps", "--copies", "--probability", "--mosaic",
-    "--cache-gb",
+    "--cache-gb", "--threshold",
     *(f"--{row.bound.replace('_', '-')}" for row in FIGURES.values() if row.may_be_zero),
 }  # fmt: skip
 

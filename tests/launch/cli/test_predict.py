@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +21,7 @@ from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, detect_split
+from detectors.thresholds import Threshold, Thresholds, write_thresholds
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, Postprocess
@@ -177,10 +180,72 @@ def test_a_folder_of_images_is_enough_for_vocs_form(run: Run, saved: Path, tmp_p
     assert "2 images; 1 bad entries dropped; 2 of 3 images (67%)" in text
 
 
+def test_images_are_drawn_and_listed_above_the_thresholds(
+    run: Run, saved: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "images", tmp_path / "drawn"
+    (folder / "below").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "below/b.png")):
+        Image.effect_noise((80, 60), 50 + 50 * number).convert("RGB").save(folder / name)
+    code, text = run("predict", saved, folder, "--out", out, "--threshold", 0.2)
+    assert code == 0, text
+    assert "scores of 0.2 or more" in text
+    rows = list(csv.DictReader((out / "detections.csv").open()))
+    assert {row["image"] for row in rows} == {"a.png", "below/b.png"}
+    assert all(float(row["score"]) >= 0.2 for row in rows)
+    before, after = (np.asarray(Image.open(at / "below/b.png")) for at in (folder, out))
+    assert before.shape == after.shape
+    assert (before != after).any()
+    code, text = run("predict", saved, folder / "a.png", "--out", tmp_path / "default")
+    assert "scores of 0.3 or more, as no threshold was chosen: sparrow eval" in text
+    classes = Detector.load(saved).classes
+    chosen = {name: Threshold(score=0.25 if name == classes[0] else None) for name in classes}
+    write_thresholds(saved, Thresholds(rule="f1", images=8, classes=chosen))
+    for form in ("csv", "coco"):
+        files = (folder / "a.png", "--to", form, "--out", tmp_path / f"x.{form}", "--json")
+        code, text = run("predict", saved, *files)
+        assert code == 0, text
+        assert form == "coco" or "thresholds of best F1" in text
+    rows = list(csv.DictReader((tmp_path / "x.csv").open()))
+    assert {row["class"] for row in rows} <= {classes[0]}
+    results = json.loads((tmp_path / "x.coco").read_text())
+    assert {row["file_name"] for row in results} == {"a.png"}
+    kept = [r for r in results if r["category_id"] == 1 and r["score"] >= 0.25]
+    assert len(kept) == len(rows)
+    (saved / "thresholds.json").unlink()
+
+
+def test_yolos_labels_are_fractions_of_the_image(
+    run: Run, saved: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    options = ("--data", shapes_folder, "--to", "yolo", "--threshold", 0)
+    code, text = run("predict", saved, *options, "--out", tmp_path / "labels")
+    assert code == 0, text
+    val = read_split(DataSource.from_folder(shapes_folder).val)
+    expected = detect_split(Detector.load(saved), val, CPU)
+    image = val.images[0]
+    lines = (tmp_path / "labels" / image.path.name).with_suffix(".txt").read_text().splitlines()
+    mine = [row for row in expected if row["image_id"] == image.id]
+    assert len(lines) == len(mine) > 0
+    label, x, y, width, height, score = map(float, lines[0].split())
+    box = [
+        (x - width / 2) * image.width,
+        (y - height / 2) * image.height,
+        width * image.width,
+        height * image.height,
+    ]
+    assert box == pytest.approx(mine[0]["bbox"], abs=1e-3)
+    assert (val.categories[int(label)].id, score) == (
+        mine[0]["category_id"],
+        pytest.approx(mine[0]["score"], abs=1e-6),
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--to", "yolo", "--data", "d"), "'yolo': there are coco and voc"),
+        (("--to", "csv", "--images", "i"), "csv needs it"),
+        (("--to", "png", "--data", "d"), "'png': there are pictures, csv, yolo, coco, voc"),
         (("--to", "coco"), "give either --data or --images"),
         (("--to", "coco", "--data", "d", "--images", "i"), "give either --data or --images"),
         (("--to", "coco", "--data", "d", "--annotations", "a"), "it goes with --images only"),
@@ -190,6 +255,7 @@ def test_a_folder_of_images_is_enough_for_vocs_form(run: Run, saved: Path, tmp_p
 def test_options_of_predict_that_do_not_go_together(
     run: Run, arguments: tuple[str, ...], message: str
 ) -> None:
-    code, text = run("predict", "detector", *arguments, "--out", "o")
+    out = () if "csv" in arguments else ("--out", "o")
+    code, text = run("predict", "detector", *arguments, *out)
     assert code == 2
     assert message in text
