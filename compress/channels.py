@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from typing import TYPE_CHECKING
 
-import torch
-import torch_pruning as tp
-from torch import Tensor, nn
-from torch_pruning.dependency import Dependency, Group, Node
+from torch import nn
 
 from detectors.blocks import L2Norm, is_depthwise
 from detectors.detector import Detector
-from detectors.dry_run import dry_run
-from detectors.features import Predictions
 from searchspace.errors import InputError
+
+if TYPE_CHECKING:
+    from torch_pruning.dependency import Dependency, Group, Node
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KNOWN = (*CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm, L2Norm)
@@ -33,11 +31,13 @@ class ChannelGraph:
     """
 
     def __init__(self, detector: Detector) -> None:
+        from compress.tracing import traced  # here, because only trials that prune need it
+
         _refuse_unknown(detector)
         self.detector = detector
         self.modules = dict(detector.named_modules())
         self.names = {module: name for name, module in self.modules.items()}
-        self._graph = _traced(detector)
+        self._graph = traced(detector)
         self.fixed = dict(self._own_reasons())
         self.groups: dict[str, Group] = {}
         self._find_groups()
@@ -90,9 +90,7 @@ class ChannelGraph:
 
     def group(self, root: str, channels: Iterable[int]) -> Group:
         """All that goes with some output channels of a convolution."""
-        return self._graph.get_pruning_group(
-            self.modules[root], tp.prune_conv_out_channels, list(channels)
-        )
+        return self._graph.outputs_of(self.modules[root], list(channels))
 
     def _own_reasons(self) -> Iterator[tuple[str, str]]:
         for name, layer in self.modules.items():
@@ -141,41 +139,6 @@ def is_grouped(layer: nn.Module) -> bool:
 def is_dense(layer: nn.Module) -> bool:
     """Whether a layer is a convolution that mixes channels."""
     return isinstance(layer, CONVOLUTIONS) and not is_depthwise(layer)
-
-
-class _L2NormPruner(tp.BasePruningFunc):
-    """Tells torch-pruning how to remove channels from the scales of an `L2Norm`."""
-
-    def prune_out_channels(self, layer: L2Norm, idxs: Sequence[int]) -> L2Norm:
-        keep = sorted(set(range(len(layer.weight))) - set(idxs))
-        layer.weight = self._prune_parameter_and_grad(layer.weight, keep, 0)
-        return layer
-
-    prune_in_channels = prune_out_channels
-
-    def get_out_channels(self, layer: L2Norm) -> int:
-        return len(layer.weight)
-
-    get_in_channels = get_out_channels
-
-
-@torch.enable_grad()
-def _traced(detector: Detector) -> tp.DependencyGraph:
-    training = detector.training
-    graph = tp.DependencyGraph().build_dependency(
-        detector,
-        example_inputs=None,
-        forward_fn=lambda detector, _: _tensors(dry_run(detector).predictions),
-        customized_pruners={L2Norm: _L2NormPruner()},
-        verbose=False,
-    )
-    detector.train(training)
-    return graph
-
-
-def _tensors(predictions: Predictions) -> list[Tensor]:
-    made = [getattr(predictions, field.name) for field in fields(predictions)]
-    return [x for x in made if isinstance(x, Tensor)]
 
 
 def _refuse_unknown(detector: Detector) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
-import torch_pruning as tp
 from torch import Tensor
 
 from compress.channels import ChannelGraph
@@ -20,6 +19,9 @@ from searchspace.compression import CRITERIA as NAMED
 from searchspace.compression import ImportancePruning, Slimming
 from searchspace.errors import InputError
 from searchspace.names import Names, check_implemented
+
+if TYPE_CHECKING:
+    from torch_pruning.dependency import Group
 
 Pruning = Slimming | ImportancePruning
 Scores = dict[str, Tensor]
@@ -129,7 +131,9 @@ class L2(Criterion):
     def scores(
         self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
     ) -> Scores:
-        return _by(tp.importance.GroupMagnitudeImportance(p=2), graph)
+        from torch_pruning.pruner.importance import GroupMagnitudeImportance  # takes seconds
+
+        return _by(GroupMagnitudeImportance(p=2), graph)
 
 
 @register_criterion
@@ -142,7 +146,9 @@ class Lamp(Criterion):
     def scores(
         self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
     ) -> Scores:
-        return _by(tp.importance.LAMPImportance(p=2), graph)
+        from torch_pruning.pruner.importance import LAMPImportance
+
+        return _by(LAMPImportance(p=2), graph)
 
 
 @register_criterion
@@ -160,10 +166,12 @@ class Taylor(Criterion):
     def scores(
         self, detector: Detector, graph: ChannelGraph, batches: Batches | None, seed: int
     ) -> Scores:
+        from torch_pruning.pruner.importance import GroupMagnitudeImportance
+
         # torch-pruning's own Taylor score skips batch norms and misorders indices; the magnitude of
         # the products is the same score without these flaws.
         weighed = ChannelGraph(_weighed(detector, batches or tuple))
-        return _by(tp.importance.GroupMagnitudeImportance(p=1, normalizer=None), weighed)
+        return _by(GroupMagnitudeImportance(p=1, normalizer=None), weighed)
 
 
 @register_criterion
@@ -180,7 +188,7 @@ class Random(Criterion):
         return {root: torch.rand(graph.count(root), generator=generator) for root in graph.groups}
 
 
-def _by(importance: tp.importance.Importance, graph: ChannelGraph) -> Scores:
+def _by(importance: Callable[[Group], Tensor], graph: ChannelGraph) -> Scores:
     return {root: importance(g).detach().float().cpu() for root, g in graph.groups.items()}
 
 

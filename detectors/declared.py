@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from torch import nn
@@ -15,6 +16,7 @@ from searchspace.errors import InputError
 from searchspace.geometry import Level, Levels
 
 
+@functools.lru_cache
 def check_declared(config: DetectorConfig) -> None:
     """Run the detector on shapes alone, and compare the backbone's and each step's maps.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detectors.detector import Detector
-from detectors.dry_run import called_layers, dry_run
+from detectors.dry_run import called_layers, dry_run, once_per_shape
 from detectors.features import Features, size_of
 from searchspace.detector import DetectorConfig
 
@@ -80,6 +80,7 @@ def count_params(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+@once_per_shape
 def count_macs(detector: Detector) -> int:
     """Multiply-accumulates of the convolutions for one image."""
     with FlopCounterMode(display=False) as counter:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,12 @@ from torch.utils.hooks import RemovableHandle
 from detectors.features import Outputs
 from searchspace import DetectorConfig
 from searchspace.errors import InputError
+
+N = TypeVar("N", bound="Network")
+R = TypeVar("R")
+
+REMEMBERED = 64
+"""Detectors whose results `once_per_shape` keeps."""
 
 
 class Network(nn.Module, ABC):
@@ -54,6 +62,28 @@ def dry_run(detector: Network, hooks: Sequence[RemovableHandle] = ()) -> Outputs
             hook.remove()
 
 
+def once_per_shape(find: Callable[[N], R]) -> Callable[[N], R]:
+    """Compute what depends on a detector's layers and their shapes alone once for each: a run on
+    shapes takes a tenth of a second, and a trial builds and loads the same detector again and
+    again. What is raised is not kept."""
+    known: dict[Hashable, R] = {}
+
+    @functools.wraps(find)
+    def once(detector: N) -> R:
+        layers = tuple((name, type(layer)) for name, layer in detector.named_modules())
+        shapes = tuple(tensor.shape for tensor in detector.parameters())
+        key = (detector.config, layers, shapes)
+        if key not in known:
+            found = find(detector)
+            if len(known) >= REMEMBERED:
+                del known[next(iter(known))]
+            known[key] = found
+        return known[key]
+
+    return once
+
+
+@once_per_shape
 def check_widths(detector: Network) -> None:
     """Raise `ValueError`, which names the layer, if a layer does not fit its input."""
     last = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
 from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.detector import SMALL_AREA, Detector
-from detectors.evaluation.coco import ENGINES, SIZES, Tables
+from detectors.evaluation.coco import ENGINES, SIZES, Tables, refereed
 from detectors.evaluation.intervals import Interval, intervals
 from detectors.evaluation.matches import matches
 from detectors.evaluation.results import Results, Row
@@ -70,6 +71,8 @@ class Metrics(BaseModel):
         by_size: TT100K's recall and accuracy by the longer side of objects in pixels.
         small_objects: number of ground-truth boxes that `ap_small` is computed from.
         classes: average precision by class name.
+        referee: the largest difference of COCO's tables from those of pycocotools; "too many
+            images" where that was not computed, None for what has no intervals either.
         own: figures that modules of users compute, by name.
     """
 
@@ -95,6 +98,7 @@ class Metrics(BaseModel):
     small_objects: int
     classes: dict[str, ClassMetrics]
     by_size: dict[str, SizeMetrics] = {}
+    referee: float | Literal["too many images"] | None = None
     own: dict[str, float | None] = {}
     intervals: dict[str, Interval] = {}
 
@@ -192,7 +196,8 @@ def coco_metrics(
         most: detections of a class on an image that are scored; by default as many as
             `detections_needed` says for the split.
         engine: what computes COCO's figures, of `ENGINES`.
-        bounded: with intervals of `BOUNDED`, which take as long again as the figures or longer.
+        bounded: with intervals of `BOUNDED`, which take as long again as the figures or longer, and
+            compared with the referee's, see `refereed`.
     """
     results, most = Results.of(results), most or detections_needed(split)
     tables = ENGINES[engine](split, results, most)
@@ -202,7 +207,7 @@ def coco_metrics(
         for label, category in enumerate(split.categories)
     }
     mean = mean_precision(tuple(voc.values()))
-    others = {
+    others: dict[str, Any] = {
         "voc_map": mean.area,
         "voc_map_07": mean.points,
         "by_size": by_size(split, results),
@@ -211,6 +216,9 @@ def coco_metrics(
         "max_detections": most,
         "intervals": _intervals(split, results, most) if bounded else {},
     }
+    if bounded:
+        difference = refereed(split, results, most, engine, tables)
+        others["referee"] = "too many images" if difference is None else difference
     return Metrics.model_validate({**coco_figures(tables), **others})
 
 

@@ -2,11 +2,13 @@
 
     python -m benchmarks.gpu [--minutes 8] [--out FOLDER] [--data FOLDER] [--device cuda] [--brief]
 
-Parts: whether CPU and GPU agree; training steps of each family, alone and with their loader; frames
-per second in every form; loading of data; a small search with Ray. Each runs in its own process, so
-that an error, a lost GPU context or a hanging part affects only that part. Results are written
-after every part: `results.json`, and `results.md`, which is printed at the end. `--part` selects
-parts. The exit status is 1 if a part failed.
+Parts, the more important first: training steps of each family; training from files against
+torchvision's; frames per second in every form; evaluation; a search whose trials share the GPU;
+`pytest -m gpu`; loading of data; whether CPU and GPU agree. Each runs in its own process, which is
+ended when its time is up, so that an error, a lost GPU context or a hanging part affects only that
+part. Each case is written as soon as it is known, and after every part `results.json` and
+`results.md`, which is printed at the end. `--part` selects parts. The exit status is 1 if a part
+failed. Nothing is downloaded.
 
 `--device cpu --brief` takes tiny sizes and shows within two minutes that everything runs.
 """
@@ -26,21 +28,26 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.agreement import agreement
-from benchmarks.gpu.data import data
+from benchmarks.gpu.data import data, evaluation
 from benchmarks.gpu.fps import fps
+from benchmarks.gpu.loops import loops
 from benchmarks.gpu.machine import machine
 from benchmarks.gpu.search import search
 from benchmarks.gpu.setting import ERROR, Part, Row, Setting
 from benchmarks.gpu.steps import steps
 from benchmarks.gpu.tables import markdown
+from benchmarks.gpu.tests import tests
 from detectors.data.shapes import ShapesConfig, generate_shapes
 
 PARTS: dict[str, tuple[Part, float]] = {
-    "agreement": (agreement, 0.08),
-    "steps": (steps, 0.28),
-    "fps": (fps, 0.34),
-    "data": (data, 0.10),
-    "search": (search, 0.20),
+    "steps": (steps, 0.22),
+    "loops": (loops, 0.22),
+    "fps": (fps, 0.18),
+    "evaluation": (evaluation, 0.06),
+    "search": (search, 0.12),
+    "tests": (tests, 0.10),
+    "data": (data, 0.05),
+    "agreement": (agreement, 0.05),
 }
 """Parts in the order in which they run, with the share of the time that each may take. Unused time
 is passed on to the following parts."""
@@ -49,7 +56,7 @@ SOFT = 0.85
 """Share of its time after which a part starts nothing new; at the end of its time it is killed."""
 
 GRACE = 5
-"""Seconds that a part has to clean up when it is ended."""
+"""Seconds that a part has to clean up when it is ended, which count towards its time."""
 
 PACKED = Path(".gpu/data/bccd")
 """Real images, on machines to which they were copied with the project."""
@@ -126,7 +133,7 @@ def _run_part(name: str, limit: float, arguments: argparse.Namespace) -> Row:
         process = subprocess.Popen(
             command, stdout=written, stderr=subprocess.STDOUT, start_new_session=True
         )
-        error = ended(process, limit)
+        error = ended(process, limit - GRACE)
     if error is not None:
         last = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         error = "\n".join([*last, error])
@@ -170,7 +177,7 @@ def _run_inside(arguments: argparse.Namespace) -> int:
         data=arguments.data,
         out=arguments.out,
         brief=arguments.brief,
-        until=time.monotonic() + SOFT * arguments.inside,
+        until=time.monotonic() + SOFT * (arguments.inside - GRACE),
     )
     with _rows_file(arguments.out, name).open("a") as file:
         for row in PARTS[name][0](setting):

@@ -1,4 +1,4 @@
-"""Data loading: decoding, resizing, augmenting, loading, copying; and evaluation."""
+"""Data loading: decoding, resizing, augmenting, loading, copying; and evaluation, a part alone."""
 
 from __future__ import annotations
 
@@ -40,13 +40,12 @@ EVALUATED = "ssd300_vgg16"
 
 
 def data(setting: Setting) -> Iterator[Row]:
-    """Rows for the tasks of one process, for loaders, for copies, and for an evaluation."""
+    """Rows for the tasks of one process, for copies, and for loaders."""
     trials = setting.trials(RECIPES)
     first = next(iter(trials.values()))
     yield from _one_process(setting, trials)
     if setting.device.type == "cuda":
         yield tried({TABLE: "Host to device"}, partial(_copies, setting, first))
-    yield from _evaluation(setting)
     yield from _loaders(setting, trials)
 
 
@@ -147,7 +146,7 @@ def _milliseconds(call: Callable[[], object], device: torch.device) -> float:
     return 1000 * (finished(device) - start) / COPIES
 
 
-def _evaluation(setting: Setting) -> Iterator[Row]:
+def evaluation(setting: Setting) -> Iterator[Row]:
     """Seconds of an evaluation of the validation split, as a trial makes it, and of its parts."""
     config = next(iter(setting.trials((EVALUATED,)).values()))
     yield tried({TABLE: "Evaluation, seconds"}, partial(_evaluated, setting, config))

@@ -1,4 +1,4 @@
-"""A small search with Ray, as a user starts it."""
+"""A small search with Ray, as a user starts it, whose trials share the GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from benchmarks.gpu.setting import QUICK, TABLE, Row, Setting
 from launch.records import TrialRecord
 from launch.study.study import read_records
 
-TRIALS, BRIEF_TRIALS = 12, 1
+TRIALS, BRIEF_TRIALS = 4, 1
+SHARING = 2
+"""Trials that run on the GPU at a time."""
+
 SHARE = 0.6
 """Share of the part's time in which trials may start; Ray's start and the last trial take the
 rest."""
@@ -58,6 +61,8 @@ def _command(setting: Setting) -> list[str]:
         "--minutes": max(0.1, SHARE * setting.left / 60),
         "--driver": "local" if setting.brief else "ray",
     }
+    if setting.device.type == "cuda":
+        options["--trials-per-gpu"] = SHARING
     words = [word for pair in options.items() for word in map(str, pair)]
     return [sys.executable, "-m", "launch.cli", "search", *words]
 

@@ -1,9 +1,8 @@
-"""Training steps of a system of each family: alone, and in the real loop with its loader.
+"""Training steps of a system of each family, alone.
 
-Both are `detectors.training.train.fit` with the paper's recipe at the paper's input and batch
-size, from random weights and without multi-scale training, so that all steps are alike. The bare
-step repeats one batch that is on the device already. The loop loads, augments and trains epoch by
-epoch, as a trial does.
+They are steps of `detectors.training.train.fit` with the paper's recipe at the paper's input and
+batch size, from random weights and without multi-scale training, so that all steps are alike. They
+repeat one batch that is on the device already; `loops` has the training from files.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 
 import torch
 from torch.autograd import DeviceType
@@ -44,7 +42,7 @@ FAMILIES = (
 )  # fmt: skip
 
 PRECISIONS = ("auto", "float32")
-STEPS = 10
+STEPS = 5
 """Steps of an epoch of the held batch."""
 
 PROFILED = 3
@@ -107,11 +105,10 @@ def _figures(config: TrialConfig, precision: str, setting: Setting, share: float
     }
     batch = next(iter(loader.epoch(0)))
     held = Batch(batch.images.to(device), batch.targets)
-    found |= _bare(config, recipe, held, setting, share / 3)
     with watched(device) as busy:
-        found |= _loop(config, recipe, loader, setting, share - (time.monotonic() - began))
+        found |= _bare(config, recipe, held, setting, share / 3)
     found |= busy
-    if precision == PRECISIONS[0]:
+    if precision == PRECISIONS[0] and time.monotonic() - began < share:
         profiled = _profile(config, recipe, held, device)
         found |= {"kernel share": profiled["device_share"], "profile": profiled}
     return found
@@ -143,31 +140,6 @@ def _bare(
         "step images/s": len(held.images) / best,
         "peak MB": memory.megabytes,
         "epochs of the step": loader.seconds,
-    }
-
-
-def _loop(
-    config: TrialConfig,
-    recipe: TrainConfig,
-    loader: TrainingLoader,
-    setting: Setting,
-    seconds: float,
-) -> Row:
-    """Images per second over whole epochs with the loader, its start included."""
-    ends, until = [finished(setting.device)], time.monotonic() + seconds
-
-    def stop(epochs: int, losses: dict[str, float]) -> None:
-        ends.append(finished(setting.device))
-        if setting.brief or time.monotonic() + (ends[-1] - ends[-2]) > until:
-            raise Enough
-
-    _train(random_detector(config), loader, recipe, setting.device, stop)
-    took = [b - a for a, b in pairwise(ends)]
-    images = len(loader) * loader.batch_size
-    return {
-        "loop images/s": images * len(took) / sum(took),
-        "epochs of the loop": took,
-        "loaders": loader.workers,
     }
 
 

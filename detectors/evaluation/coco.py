@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from detectors.data.dataset import Dataset
 from detectors.evaluation.results import Results
 from detectors.evaluation.truth import Truth
+
+logger = logging.getLogger(__name__)
 
 AREAS = {
     "all": (0.0, 1e10),
@@ -134,3 +137,30 @@ def _run(evaluation: Any, most: int) -> Tables:
 REFEREE = "pycocotools"
 ENGINES: dict[str, Engine] = {"hotcoco": by_hotcoco, REFEREE: by_pycocotools}
 """By the name of the library, the ways to compute COCO's tables."""
+
+REFEREED = 500
+"""The most images of a split on which the referee confirms other engines: it takes some 10 ms an
+image, half a minute on all of COCO's."""
+
+AGREEMENT = 1e-9
+"""The largest difference of two engines' tables that is none."""
+
+
+def refereed(
+    split: Dataset, results: Results, most: int, engine: str, tables: Tables
+) -> float | None:
+    """The largest difference of an engine's tables from the referee's; a larger one than
+    `AGREEMENT` is logged as an error. None if the split has too many images."""
+    if engine == REFEREE:
+        return 0.0
+    if len(split.images) > REFEREED:
+        return None
+    own = ENGINES[REFEREE](split, results, most)
+    pairs = ((tables.precision, own.precision), (tables.recall, own.recall))
+    difference = max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
+    if difference > AGREEMENT:
+        logger.error(
+            f"{engine} and {REFEREE} differ by {difference:.2g} in COCO's tables: set "
+            f'measure.metrics = "{REFEREE}", whose figures count, and report this as a bug'
+        )
+    return difference

@@ -13,7 +13,7 @@ from torch.autograd.graph import Node
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detectors.detector import Detector
-from detectors.dry_run import dry_run
+from detectors.dry_run import dry_run, once_per_shape
 
 
 def folded(detector: Detector) -> Detector:
@@ -26,17 +26,26 @@ def folded(detector: Detector) -> Detector:
     for module in list(copied.modules()):
         if callable(merge := getattr(module, "reparameterize", None)):  # timm's name for it
             merge()
-    pairs = dict(_pairs(copied))
-    for name, norm in list(copied.named_modules()):
-        if norm in pairs:
-            owner, _, child = name.rpartition(".")
-            conv = fuse_conv_bn_eval(pairs[norm], norm)
-            pairs[norm].weight, pairs[norm].bias = conv.weight, conv.bias
-            setattr(copied.get_submodule(owner), child, _what_is_left(norm))
+    modules = list(copied.named_modules())
+    convs = {name: layer for name, layer in modules if isinstance(layer, nn.Conv2d)}
+    norms = {name: layer for name, layer in modules if isinstance(layer, nn.BatchNorm2d)}
+    for name, before in _pairs(copied).items():
+        owner, _, child = name.rpartition(".")
+        norm, conv = norms[name], convs[before]
+        together = fuse_conv_bn_eval(conv, norm)
+        conv.weight, conv.bias = together.weight, together.bias
+        setattr(copied.get_submodule(owner), child, _what_is_left(norm))
     return copied
 
 
-def _pairs(detector: Detector) -> Iterator[tuple[nn.BatchNorm2d, nn.Conv2d]]:
+@once_per_shape
+def _pairs(detector: Detector) -> dict[str, str]:
+    """The names of batch norms and convolutions that can be one layer."""
+    names = {module: name for name, module in detector.named_modules()}
+    return {names[norm]: names[conv] for norm, conv in _found(detector)}
+
+
+def _found(detector: Detector) -> Iterator[tuple[nn.BatchNorm2d, nn.Conv2d]]:
     """Each batch norm that reads one convolution's output, which nothing else reads.
 
     Found in the history of gradients of a run on shapes: whoever reads an output leads back to it.

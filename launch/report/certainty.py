@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from detectors.evaluate import BOUNDED
+from detectors.evaluation.coco import AGREEMENT, REFEREE
 from detectors.evaluation.intervals import Interval
 from launch.figures import FIGURES, show
 from launch.records import TrialRecord
@@ -31,8 +32,32 @@ def show_bounded(outcome: Outcome, name: str) -> str:
 
 def certainty(records: Sequence[TrialRecord]) -> list[str]:
     """Sentences on the figures of trials that have a result: how many detections are scored where
-    that is not COCO's number, and which trials differ by chance alone."""
-    return [*scored_in_words(records), *_alike(records)]
+    that is not COCO's number, whether pycocotools confirms them, and which trials differ by chance
+    alone."""
+    return [*scored_in_words(records), *_refereed(records), *_alike(records)]
+
+
+def referee_in_words(difference: float | str | None) -> str:
+    """What pycocotools says of a trial's figures, see `Metrics.referee`."""
+    if isinstance(difference, str):
+        return f"not checked: {difference}"
+    if difference is None:
+        return "not checked"
+    return "confirmed" if difference <= AGREEMENT else f"differs by {difference:.2g}"
+
+
+def _refereed(records: Sequence[TrialRecord]) -> list[str]:
+    """Sentences on what pycocotools says of the figures."""
+    by_words: dict[str, list[int]] = {}
+    for record in records:
+        difference = record.finished.final.metrics.referee
+        if difference is not None:
+            by_words.setdefault(referee_in_words(difference), []).append(record.number)
+    return [
+        f"AP and AR by {REFEREE}, trial{'s' * (len(numbers) > 1)} "
+        f"{', '.join(map(str, numbers))}: {words}."
+        for words, numbers in by_words.items()
+    ]
 
 
 def scored_in_words(records: Sequence[TrialRecord]) -> list[str]:

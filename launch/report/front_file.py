@@ -16,6 +16,7 @@ from detectors.runtimes import Deployed, load_detector
 from launch.figures import FigureName, shown_in
 from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
+from launch.report.certainty import referee_in_words
 from launch.report.rising import slope
 from launch.report.study import StudyView
 from launch.report.words import design_in_words
@@ -68,6 +69,7 @@ class FrontMember(BaseModel):
     Attributes:
         folder: the folder of its artefacts; in the file relative to the study's folder.
         intervals: 95 % intervals of some of them over the validation images, by name.
+        referee: whether pycocotools confirms its AP and AR, in words; None in older files.
         epochs: of its training, and of what followed it; None in files of versions that did not
             tell.
         still_rising: whether its accuracy was still rising when training ended; None if unknown.
@@ -81,6 +83,7 @@ class FrontMember(BaseModel):
     origin: Origin
     figures: Figures
     intervals: dict[str, tuple[float, float]] = {}
+    referee: str | None = None
     epochs: tuple[int, int] | None = None
     still_rising: bool | None = None
     config: TrialConfig
@@ -164,6 +167,7 @@ def member_of(record: TrialRecord, objectives: Sequence[FigureName]) -> FrontMem
             name: (interval.low, interval.high)
             for name, interval in record.finished.final.metrics.intervals.items()
         },
+        referee=referee_in_words(record.finished.final.metrics.referee),
         epochs=record.epochs,
         still_rising=found.rising if found else None,
         config=record.config,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval
 
+from detectors.data.dataset import Dataset
 from detectors.evaluate import Metrics, coco_metrics
-from detectors.evaluation.coco import ENGINES, REFEREE
+from detectors.evaluation.coco import AGREEMENT, ENGINES, REFEREE, Tables, by_hotcoco
 from detectors.evaluation.results import Results
 from tests.detectors.scenes import KINDS, Scenes, noisy, perfect
 from tests.shared import COCO_STATS, shared_data
@@ -121,3 +123,23 @@ def test_detections_read_like_a_list_in_cocos_format() -> None:
 def test_the_referee_is_cocos_own_code() -> None:
     assert REFEREE == "pycocotools"
     assert next(iter(ENGINES)) != REFEREE
+
+
+def test_the_referee_confirms_or_contradicts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    split, found = KINDS["plain"].made(0)
+    assert coco_metrics(split, found).referee <= AGREEMENT
+    assert coco_metrics(split, found, bounded=False).referee is None
+    assert not caplog.records
+
+    def wrong(split: Dataset, results: Results, most: int) -> Tables:
+        tables = by_hotcoco(split, results, most)
+        return replace(tables, recall=tables.recall + 0.25)
+
+    monkeypatch.setitem(ENGINES, "hotcoco", wrong)
+    assert coco_metrics(split, found).referee == pytest.approx(0.25, abs=1e-9)
+    assert "hotcoco and pycocotools differ by 0.25" in caplog.text
+    assert coco_metrics(split, found, engine="pycocotools").referee == 0
+    monkeypatch.setattr("detectors.evaluation.coco.REFEREED", 1)
+    assert coco_metrics(split, found).referee == "too many images"

@@ -70,3 +70,24 @@ def test_intervals_are_in_the_tables_the_files_and_the_report(tmp_path) -> None:
     text = console.export_text()
     assert shown in text
     assert "do not tell apart" in text
+
+
+def test_what_pycocotools_says_of_a_front_is_in_its_report(tmp_path) -> None:
+    said = {1: 0.0, 2: "too many images", 3: 0.125}
+    front = []
+    for one in STUDY:
+        result = one.finished
+        metrics = result.dense.metrics.model_copy(update={"referee": said[one.number]})
+        dense = result.dense.model_copy(update={"metrics": metrics})
+        ending = Finished(result=result.model_copy(update={"dense": dense}))
+        front.append(one.model_copy(update={"ending": ending}))
+    sentences = [s for s in certainty(front) if "pycocotools" in s]
+    assert sentences == [
+        "AP and AR by pycocotools, trial 1: confirmed.",
+        "AP and AR by pycocotools, trial 2: not checked: too many images.",
+        "AP and AR by pycocotools, trial 3: differs by 0.12.",
+    ]
+    files = write_report(tmp_path, front, title="A study", facts={})
+    members = json.loads(files.json.read_text())["front"]
+    assert [m["referee"] for m in members] == [s.split(": ", 1)[1][:-1] for s in sentences]
+    assert sentences[2] in files.html.read_text()

@@ -34,6 +34,7 @@ def test_front_json_holds_the_front_and_the_counts(tmp_path):
         },
         "intervals": {},
         "epochs": [100, 20],
+        "referee": "not checked",
         "still_rising": None,
         "config": STUDY[2].config.model_dump(mode="json"),
     }  # fmt: skip
