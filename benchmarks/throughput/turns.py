@@ -76,13 +76,17 @@ def ratio(first: list[float], second: list[float]) -> float:
 def repeated(split: Dataset, images: int) -> Dataset:
     """A split of so many images: those of another one in order, again and again if need be."""
     highest = 1 + max(image.id for image in split.images)
+    most = 1 + max((a.id for items in split.annotations.values() for a in items), default=0)
     records, annotations, files = [], {}, {}
     for number in range(images):
         again, place = divmod(number, len(split.images))
         old = split.images[place]
         new = replace(old, id=old.id + again * highest)
         records.append(new)
-        annotations[new.id] = split.annotations[old.id]
+        annotations[new.id] = tuple(
+            replace(item, id=item.id + again * most, image_id=new.id)
+            for item in split.annotations[old.id]
+        )
         files[new.id] = split.files[old.id]
     return replace(split, images=tuple(records), annotations=annotations, files=files, listed=None)
 

@@ -14,8 +14,9 @@ import torch
 
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu.agreement import Seen, agreement, difference
-from benchmarks.gpu.data import data
+from benchmarks.gpu.data import data, evaluation
 from benchmarks.gpu.fps import fps
+from benchmarks.gpu.loops import loops
 from benchmarks.gpu.setting import ERROR, TABLE, Part, Row, Setting, tried
 from benchmarks.gpu.steps import steps
 from benchmarks.gpu.tables import markdown
@@ -54,12 +55,25 @@ def test_training_steps(shapes: Path) -> None:
     assert [row["precision"] for row in rows] == ["auto", "float32"]
     for row in rows:
         assert row["step images/s"] == pytest.approx(1000 * row["batch"] / row["step ms"])
-        images = len(row["epochs of the loop"]) * (FEW.train_images // row["batch"]) * row["batch"]
-        assert row["loop images/s"] == pytest.approx(images / sum(row["epochs of the loop"]))
     profile = rows[0]["profile"]
     assert "aten::convolution_backward" in profile["ms_a_step"]
     assert 0.05 < profile["device_share"] <= 1.05
     assert "aten::_local_scalar_dense" not in profile["waits_a_step"]
+
+
+@pytest.mark.slow
+def test_training_from_files(shapes: Path) -> None:
+    rows, (ours,) = run(loops, shapes).values()
+    *trained, ratios = rows
+    assert [row["trained by"].split(",")[0] for row in trained] == [
+        "torchvision", "Sparrow", "Sparrow",
+    ]  # fmt: skip
+    for row in trained:
+        assert 0 < row["least"] <= row["images/s"] <= row["most"]
+    assert ratios["float32, ratio"] > 0
+    assert sum(v for k, v in ours.items() if k.endswith(", parts")) == pytest.approx(1)
+    assert 0 <= ours["waiting"] < 1
+    assert 0 < ours["of the peak"] < 1
 
 
 def test_frames_per_second(shapes: Path) -> None:
@@ -80,9 +94,9 @@ def test_the_way_of_the_data(shapes: Path) -> None:
     found = run(data, shapes)
     assert found["One process, images/s"][0]["what"] == "decode"
     assert all(row["rate"] > 0 for row in found["One process, images/s"])
-    (evaluation,) = found["Evaluation, seconds"]
-    assert evaluation["images"] == FEW.val_images
-    assert evaluation["detections"] > 0
+    ((evaluated,),) = run(evaluation, shapes).values()
+    assert evaluated["images"] == FEW.val_images
+    assert evaluated["detections"] > 0
     assert {row["processes"] for row in found["Loader"]} == {0, 2}
     assert all(row["images/s"] > 0 for row in found["Loader"])
 
