@@ -4,17 +4,10 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 PACKAGES := searchspace detectors compress launch
 
-<<<<<<< HEAD
 .PHONY: search check docs test test-slow
-=======
-.PHONY: search bench check test test-slow
->>>>>>> bc86c4a (The GPU benchmark does what matters most first: steps, training from files against torchvision's, FPS, evaluation, a shared GPU, tests)
 
 search: $(INSTALLED)
 	$(VENV)/bin/sparrow search --space quick
-
-bench: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.throughput --quick --check
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -22,6 +22,7 @@ from compress import calibration_images
 from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.runtimes import Form, available, best, deploy
+from searchspace.training import MultiScale
 from searchspace.trial import TrialConfig
 
 CPU = torch.device("cpu")
@@ -146,7 +147,7 @@ def _loss_difference(config: TrialConfig, setting: Setting) -> Row:
     classes = max(config.detector.num_classes, setting.splits.train.num_classes)
     config = config.changed(
         detector=config.detector.changed(num_classes=classes),
-        train=config.train.changed(batch_size=LOSS_IMAGES),
+        train=config.train.changed(batch_size=LOSS_IMAGES, multi_scale=MultiScale()),
     )
     loader = TrainingLoader(setting.splits.train, config.train, config.detector.canvas, seed=0)
     batch = next(iter(loader.epoch(0)))

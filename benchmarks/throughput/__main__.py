@@ -4,8 +4,8 @@
 
 Contenders take turns; figures are medians with their range. On a CPU, ratios are of CPU time, so
 that others on the machine count little. `--page docs/performance.md` writes the page. With
-`--check`, ratios are compared with those of `benchmarks/ratios.json` (`make bench`): the exit
-status is 1 if one is less than its share of `LEAST`. `--keep` writes that file.
+`--check`, ratios are compared with those that `--keep` wrote to `benchmarks/ratios.json` on this
+machine: the exit status is 1 if one is less than its share of `LEAST`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _found(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def ratios_of(found: dict[str, Any]) -> dict[str, float]:
-    """What `make bench` compares: how many times as fast ours is than the other, by name."""
+    """What `--check` compares: how many times as fast ours is than the other, by name."""
     ratios = {f"data, {name}": one["ratio"] for name, one in found["data"].items()}
     ratios["metrics"] = found["metrics"]["ratio"]
     for row in found["training"]:

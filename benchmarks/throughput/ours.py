@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -13,12 +12,11 @@ import torch
 
 from detectors.data.bound import training_form
 from detectors.data.dataset import Dataset
-from detectors.data.loader import Batch, TrainingLoader
+from detectors.data.loader import Batch, TrainingLoader, workers_for
 from detectors.data.node_cache import NodeCache
 from detectors.describe import describe
 from detectors.detector import Detector
 from detectors.training.run import Run
-from launch.trial.stages import GPU_LOADERS
 from searchspace.training import MultiScale
 from searchspace.trial import TrialConfig
 
@@ -59,8 +57,9 @@ class Ours:
             batch_size=batch, precision=precision, multi_scale=MultiScale()
         )
         pixels = NodeCache().pixels(split, training_form(split.images, recipe, detector.canvas))
-        workers = GPU_LOADERS if device.type == "cuda" else 0
-        loader = TrainingLoader(split, recipe, detector.canvas, 0, workers, pixels, device)
+        loader = TrainingLoader(
+            split, recipe, detector.canvas, 0, workers_for(device), pixels, device
+        )
         self.loader = loader if steps is None else Held(next(iter(loader.epoch(0))), steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -72,7 +71,8 @@ class Ours:
     def turn(self) -> int:
         """An epoch; returns its number of images."""
         self.run.epoch(self.loader.epoch(self.turns), self.turns)
-        self.turns += 1
+        # Every second epoch: the next one is prepared ahead, while others have their turns.
+        self.turns += 2
         return len(self.loader) * self.batch
 
     def parts(self) -> dict[str, float]:
@@ -85,8 +85,6 @@ class Ours:
 
 class Held:
     """A loader that repeats one batch."""
-
-    samples = SimpleNamespace(seed=0)
 
     def __init__(self, batch: Batch, steps: int) -> None:
         self.batch, self.steps = batch, steps
