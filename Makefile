@@ -4,10 +4,13 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 PACKAGES := searchspace detectors compress launch
 
-.PHONY: search check docs test test-slow
+.PHONY: search bench check docs test test-slow
 
 search: $(INSTALLED)
 	$(VENV)/bin/sparrow search --space quick
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.throughput --quick --check
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff check .

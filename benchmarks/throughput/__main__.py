@@ -4,8 +4,8 @@
 
 Contenders take turns; figures are medians with their range. On a CPU, ratios are of CPU time, so
 that others on the machine count little. `--page docs/performance.md` writes the page. With
-`--check`, ratios are compared with those that `--keep` wrote to `benchmarks/ratios.json` on this
-machine: the exit status is 1 if one is less than its share of `LEAST`.
+`--check`, ratios are compared with those that `--keep` wrote to `benchmarks/ratios.json` (`make
+bench`): the exit status is 1 if one is less than its share of `LEAST`.
 """
 
 from __future__ import annotations

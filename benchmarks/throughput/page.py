@@ -16,7 +16,7 @@ INTRODUCTION = """# Performance
 Written by `python -m benchmarks.throughput --page docs/performance.md`; do not edit it. Contenders
 take turns on the same machine, figures are medians over the rounds. On a CPU, ratios are of CPU
 time, because others compute on the same cores; figures by the clock are then lower than on an idle
-machine."""
+machine. `make bench` compares the ratios of the short form with committed ones."""
 
 OF_TRAINING = """Whole epochs from files on disk: decoding, augmentation, steps. torchvision's
 reference loop decodes and augments each image in processes, as many as there are cores; ours reads
