@@ -32,6 +32,8 @@ PUBLISHED_CSV = "published.csv"
 EVALUATION_HTML = "evaluation.html"
 EVALUATION_JSON = "evaluation.json"
 EVALUATION_CSV = "curves.csv"
+COMPARISON_HTML = "comparison.html"
+COMPARISON_JSON = "comparison.json"
 
 # A trial's folder.
 TRIAL = "trial.json"

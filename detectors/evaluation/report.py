@@ -20,6 +20,13 @@ from detectors.evaluation.truth import detections_needed
 from detectors.thresholds import Thresholds
 
 
+def judged_on(split: Dataset, results: Sequence[Row]) -> Judged:
+    """Detections of a model on a split, each with what it takes."""
+    rows = Results.of(results)
+    found = matches(split, rows, detections_needed(split), ("all",))
+    return Judged.of(split, rows, found["all"])
+
+
 class ClassCurves(BaseModel):
     """The curves of a class at IoU 0.5, at equal steps from 0 to 1.
 
@@ -63,14 +70,14 @@ class Evaluation(BaseModel):
         """Args:
         least_precision: see `thresholds`.
         """
-        results, most = Results.of(results), detections_needed(split)
-        judged = Judged.of(split, results, matches(split, results, most, ("all",))["all"])
+        results = Results.of(results)
+        judged = judged_on(split, results)
         chosen = thresholds(judged, least_precision)
         shown = judged.above(chosen.scores().numpy())
         return cls(
             images=judged.count,
             objects=len(judged.item_labels),
-            metrics=coco_metrics(split, results, most),
+            metrics=coco_metrics(split, results, detections_needed(split)),
             errors=errors_by_kind(judged),
             thresholds=chosen,
             confusion=confusion(shown).tolist(),

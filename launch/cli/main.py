@@ -69,6 +69,14 @@ COMMANDS = {
                 "sparrow eval detector.onnx --data FOLDER --precision 0.9",
             ),
         ),
+        "compare": Entry(
+            "launch.cli.compare:compare_command",
+            "Compare models on the same images, or the fronts of studies.",
+            (
+                "sparrow compare runs/mine:3 runs/mine:7 --data FOLDER --out compared",
+                "sparrow compare runs/mine runs/other",
+            ),
+        ),
         "predict": Entry(
             "launch.cli.predict:predict_command",
             "Draw a model's detections on images, or write them as CSV, YOLO, COCO or VOC.",
