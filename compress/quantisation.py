@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from torch import Tensor
 
-from detectors.data.dataset import Dataset
+from detectors.data.dataset import Dataset, spread
 from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
 from detectors.runtimes.contract import exported_runtime
 from searchspace.compression import Int8
 from searchspace.geometry import Canvas, InputSize
-
-T = TypeVar("T")
 
 
 def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> Path:
@@ -38,9 +34,3 @@ def calibration_images(split: Dataset, most: int, size: InputSize | Canvas) -> T
     part = dataclasses.replace(split, images=chosen)
     _, images = next(evaluation_batches(part, size, len(chosen)))
     return images.float() / 255
-
-
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """Up to `most` of some items, spread evenly over them."""
-    count = min(most, len(items))
-    return [items[place * len(items) // count] for place in range(count)]

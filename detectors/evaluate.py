@@ -136,7 +136,7 @@ def detect_split(
     Raises:
         ValueError: the split has other classes than the detector was trained for.
     """
-    _check_classes(detector, split)
+    check_classes(detector, split)
     if isinstance(detector, Detector):
         detector.eval().to(device)
     size, parts = min(BATCH, len(split.images)), []
@@ -150,11 +150,11 @@ def detect_split(
             detections = found.cpu()
         for index, record in enumerate(records):
             one = detections.of_image(index, record.width, record.height, canvas)
-            parts.append(_results(one, record.id, categories))
+            parts.append(results_of(one, record.id, categories))
     return Results.joined(parts)
 
 
-def _check_classes(detector: Detecting, split: Dataset) -> None:
+def check_classes(detector: Detecting, split: Dataset) -> None:
     """If a detector does not name its classes, only their number is compared."""
     names = tuple(category.name for category in split.categories)
     if detector.classes and detector.classes != names:
@@ -169,7 +169,7 @@ def _check_classes(detector: Detecting, split: Dataset) -> None:
         )
 
 
-def _results(found: dict[str, Tensor], image_id: int, categories: np.ndarray) -> Results:
+def results_of(found: dict[str, Tensor], image_id: int, categories: np.ndarray) -> Results:
     """One image's detections.
 
     Args:

@@ -14,8 +14,9 @@ from detectors.detector import Detector
 from detectors.postprocess import Detecting
 from detectors.quiet import computing
 from detectors.runtimes import Form, load_detector
-from detectors.runtimes.exported import Exported, target_of
+from detectors.runtimes.exported import Exported
 from detectors.runtimes.metadata import class_names
+from detectors.runtimes.targets import target_of
 from detectors.thresholds import Thresholds, read_thresholds
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas
@@ -95,7 +96,7 @@ def load_model(path: Path, device: torch.device | None = None) -> Model:
             form, device = found.form, found.device
         kept = None
     elif target_of(path):
-        found = Exported(path)
+        found = Exported.read(path)
         form, device, kept = found.form, found.device, found.thresholds
     else:
         raise InputError(

@@ -7,16 +7,19 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 from pycocotools.coco import COCO
 
 from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
 from detectors.data.validation import Problem
 
-__all__ = ["Annotation", "Category", "Dataset", "ImageFile", "ImageRecord"]
+__all__ = ["Annotation", "Category", "Dataset", "ImageFile", "ImageRecord", "spread"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -175,3 +178,9 @@ def _annotation_entry(annotation: Annotation) -> dict[str, object]:
 def _update(digest: hashlib._Hash, value: object) -> None:
     digest.update(json.dumps(value, sort_keys=True, default=list).encode())
     digest.update(b"\n")  # JSON has none outside strings: no two sequences run together
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """Up to `most` of some items, spread evenly over them."""
+    count = min(most, len(items))
+    return [items[place * len(items) // count] for place in range(count)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from detectors.detector import Detector, write_facts
-from detectors.postprocess import Detections
 from detectors.runtimes.deployed import Form, Network, calibration_images
 from detectors.runtimes.onnx_graph import DETECTIONS, predictions_of
 from searchspace.errors import InputError
@@ -68,8 +67,27 @@ class Runtime(ABC):
         """
 
 
+Run = Callable[[Tensor], list[Tensor]]
+"""From images [N, 3, H, W] to the outputs of a graph."""
+
+
+class Figure(Protocol):
+    """A figure of what runs a graph, of which higher is better.
+
+    Attributes:
+        count: number of images that it is measured on.
+    """
+
+    @property
+    def count(self) -> int: ...
+
+    def __call__(self, run: Run, places: Sequence[int]) -> float:
+        """The figure on the images of these places alone, each in 0..count - 1."""
+        ...
+
+
 class ExportedGraph(ABC):
-    """A detector as the model of a runtime, with both detections and raw predictions as outputs.
+    """A detector as the model of a runtime, with detections or candidates, and raw predictions.
 
     Attributes:
         suffix: of the file that `save` writes.
@@ -83,8 +101,12 @@ class ExportedGraph(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, detector: Detector) -> Self:
-        """Raises `RuntimeUnavailable` where the runtime refuses the detector."""
+    def of(cls, detector: Detector, outputs: Sequence[str] = DETECTIONS) -> Self:
+        """A detector's graph with these outputs, `DETECTIONS` or `CANDIDATES`.
+
+        Raises:
+            RuntimeUnavailable: the runtime refuses the detector.
+        """
 
     @classmethod
     @abstractmethod
@@ -95,7 +117,7 @@ class ExportedGraph(ABC):
     def save(
         self, path: Path, half: bool = False, metadata: Mapping[str, str] | None = None
     ) -> None:
-        """Write the model from images to detections, which other programs run, too.
+        """Write the model as it is, which other programs run, too.
 
         Args:
             half: store weights as float16, where the runtime can.
@@ -115,14 +137,38 @@ class ExportedGraph(ABC):
         """
 
     @abstractmethod
-    def runner(
-        self, precision: Precision, names: Sequence[str]
-    ) -> Callable[[Tensor], list[Tensor]]:
+    def controlled(self, images: Tensor, figure: Figure, max_drop: float) -> Self:
+        """The same in int8, with as many layers left in float as it takes (NNCF).
+
+        Args:
+            images: [M, 3, H, W] in 0..1, that the ranges of values are taken from.
+            figure: what decides.
+            max_drop: how much lower than in float the figure may be.
+        """
+
+    @abstractmethod
+    def in_float(self) -> tuple[str, ...]:
+        """Names of the network's layers with weights that are not in int8."""
+
+    @abstractmethod
+    def only(self, outputs: Sequence[str], batch: int | None = None) -> Self:
+        """The part from images to the outputs of these names.
+
+        Args:
+            batch: the only number of images that it takes from then on; by default as before.
+        """
+
+    @abstractmethod
+    def runner(self, precision: Precision, names: Sequence[str]) -> Run:
         """The part from images to the outputs of these names, ready to run on the CPU.
 
         Raises:
             RuntimeUnavailable: the runtime cannot run it.
         """
+
+    @abstractmethod
+    def outputs(self) -> list[str]:
+        """The names of the model's outputs, in their order."""
 
     @abstractmethod
     def raw(self) -> list[str]:
@@ -133,11 +179,6 @@ class ExportedGraph(ABC):
         names = self.raw()
         run = self.runner(precision, names)
         return lambda batch: predictions_of(dict(zip(names, run(batch), strict=True)))
-
-    def detections(self, precision: Precision) -> Callable[[Tensor], Detections]:
-        """The model from images to detections, ready to run on the CPU."""
-        run = self.runner(precision, DETECTIONS)
-        return lambda batch: Detections(*run(batch))
 
 
 class ExportedRuntime(Runtime):
@@ -169,7 +210,7 @@ class ExportedRuntime(Runtime):
         """
         path = self._file(folder)
         write_facts(detector, folder, Form(self.name, "int8"))
-        self.graph.of(detector).quantised(images).save(path)
+        self.graph.of(detector).quantised(images).only(DETECTIONS).save(path)
         return path
 
     def load(self, folder: Path, precision: Precision) -> Network:

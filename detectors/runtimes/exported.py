@@ -1,42 +1,47 @@
-"""`Exported`: a file that `detectors.runtimes.export` wrote, run by its runtime."""
+"""`Exported`: a detector in the form of a target, in memory or from its file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from detectors.postprocess import Detections
-from detectors.runtimes.contract import exported_runtime
+from detectors.postprocess import Detections, postprocess
+from detectors.runtimes.agreement import Check
 from detectors.runtimes.deployed import Form, RuntimeUnavailable
-from detectors.runtimes.export import METADATA, RUN_BY, SUFFIXES, Target
-from detectors.runtimes.metadata import read_metadata
+from detectors.runtimes.metadata import Metadata
+from detectors.runtimes.program import Program, Target
+from detectors.runtimes.targets import SUFFIXES, target_of
+from detectors.thresholds import Thresholds
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas
 
-CPU = torch.device("cpu")
+Finish = Callable[[Sequence[Tensor]], Detections]
+"""From the outputs of a program to detections."""
 
 
 class Exported:
-    """A detector that was exported with post-processing inside; it runs on the CPU.
+    """A detector that was exported. Batches are expected on the CPU.
 
     Attributes:
-        path: its file.
-        form: what runs it. The precision is that of the computation around int8 layers, if any.
-        canvas: how images are placed on its input.
-        classes: names of the classes, label 1 first; empty where they have none.
-        num_classes: their number.
-        thresholds: those in the file, if any.
-        device: the device on which batches are expected.
+        target: its format.
+        metadata: what it says of itself.
     """
 
-    device = CPU
+    device = torch.device("cpu")
 
-    def __init__(self, path: Path) -> None:
-        """Read a file.
+    def __init__(self, target: Target, program: Program, metadata: Metadata) -> None:
+        self.target = target
+        self.program = program
+        self.metadata = metadata
+        self._finish = finishing(metadata)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The detector in a file.
 
         Raises:
             InputError: it is not an exported detector.
@@ -47,54 +52,85 @@ class Exported:
             raise InputError(f"{path}: give a file that ends in {', '.join(SUFFIXES.values())}")
         if not path.is_file():
             raise InputError(f"{path}: no such file; sparrow export writes one")
-        self.path = path
-        self.form = Form(RUN_BY.get(target, target), "float32")
-        self._run, texts = _program(path) if target == "torch-export" else _graph(path, target)
-        found = read_metadata(texts, path)
-        self.canvas: Canvas = found.canvas
-        self.num_classes = len(found.classes)
+        if reason := target.unavailable("float32"):
+            raise RuntimeUnavailable(f"{path}: {reason}")
+        try:
+            program, texts = target.load(path)
+        except RuntimeUnavailable:
+            raise
+        except Exception as error:  # Each library has its own for a file that it cannot read.
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise InputError(
+                f"{path}: it cannot be read as an exported detector ({what}); export it again"
+            ) from None
+        return cls(target, program, Metadata.of_texts(texts, path))
+
+    @property
+    def form(self) -> Form:
+        """What runs it. The precision is that of the computation around int8 layers, if any."""
+        return Form(self.target.runtime, "float32")
+
+    @property
+    def canvas(self) -> Canvas:
+        """How images are placed on its input."""
+        return self.metadata.canvas
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.metadata.classes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, label 1 first; empty where they have none."""
         numbers = tuple(str(number) for number in range(1, 1 + self.num_classes))
-        self.classes = () if found.classes == numbers else found.classes
-        self.thresholds = found.thresholds
+        return () if self.metadata.classes == numbers else self.metadata.classes
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """The least scores in the file, if any."""
+        return self.metadata.thresholds
 
     @torch.inference_mode()
     def detect(self, batch: Tensor) -> Detections:
-        """Detections for images [N, 3, H, W] in 0..1: network, decoding, NMS."""
-        return self._run(batch)
+        """Detections for images [N, 3, H, W] in 0..1: network, decoding, NMS.
+
+        If the file takes another number of images, they are passed in parts, the last one padded.
+        """
+        size = self.metadata.batch or len(batch)
+        parts = [self._detect(part, size) for part in batch.split(size)]
+        if len(parts) == 1:
+            return parts[0]
+        return Detections(
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.scores for part in parts]),
+            torch.cat([part.labels for part in parts]),
+        )
+
+    def _detect(self, batch: Tensor, size: int) -> Detections:
+        count = len(batch)
+        full = torch.cat((batch, batch[:1].expand(size - count, -1, -1, -1)))
+        return self._finish([output[:count] for output in self.program.run(full)])
+
+    def save(self, path: Path, checks: Sequence[Check] = ()) -> Path:
+        """Write it; returns the file.
+
+        Args:
+            path: the file; the target's suffix is appended to a name without it.
+            checks: how it was compared with the detector, for its metadata.
+        """
+        path = Path(path)
+        if path.suffix != self.target.suffix:
+            path = path.with_name(path.name + self.target.suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.program.save(path, self.metadata.model_copy(update={"checks": tuple(checks)}).texts())
+        return path
 
 
-def target_of(path: Path) -> Target | None:
-    """The target that a file was exported to, by its name; None for any other file."""
-    return next((target for target, suffix in SUFFIXES.items() if path.suffix == suffix), None)
-
-
-Loaded = tuple[Callable[[Tensor], Detections], dict[str, str]]
-
-
-def _graph(path: Path, target: Target) -> Loaded:
-    runtime = exported_runtime(RUN_BY[target])
-    if reason := runtime.unavailable("float32", CPU):
-        raise RuntimeUnavailable(f"{path}: {reason}")
-    try:
-        graph = runtime.graph.load(path)
-        return graph.detections("float32"), graph.metadata
-    except RuntimeUnavailable:
-        raise
-    except Exception as error:  # Each library has its own for a file that it cannot read.
-        raise _unreadable(path, error) from None
-
-
-def _program(path: Path) -> Loaded:
-    extra = {METADATA: ""}
-    try:
-        module = torch.export.load(path, extra_files=extra).module()
-    except Exception as error:
-        raise _unreadable(path, error) from None
-    return lambda batch: Detections(*module(batch)), json.loads(extra[METADATA] or "{}")
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return InputError(
-        f"{path}: it cannot be read as an exported detector ({what}); export it again"
-    )
+def finishing(metadata: Metadata) -> Finish:
+    """What turns the outputs of a program into detections: its own, or NMS of its candidates."""
+    rules = metadata.postprocess
+    if not metadata.raw:
+        return lambda outputs: Detections(*outputs)
+    if rules is None:
+        raise InputError("the file has no NMS and does not say how to do it; export it again")
+    return lambda outputs: postprocess(outputs[0], outputs[1], rules, metadata.levels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -23,6 +23,11 @@ INPUT = "images"
 DETECTIONS = ("boxes", "scores", "labels")
 """Outputs of an exported detector in their order; see `detectors.postprocess.Detections`."""
 
+CANDIDATES = ("candidate_boxes", "candidate_scores")
+"""Outputs of one that was exported without NMS: of every prior, its box [N, P, 4], xyxy in
+fractions of the input, and its scores [N, P, K], each in 0..1, without background. Nothing is left
+out, ordered or clipped."""
+
 RAW = {f"raw_{field.name}": field.name for field in fields(Predictions)}
 """By output name, the field of the raw predictions."""
 
@@ -32,27 +37,32 @@ CLASS_NMS = "(Tensor boxes, Tensor scores, Tensor labels, int classes, float iou
 
 
 class Inference(nn.Module):
-    """A detector from images to plain tensors: its detections, then its raw predictions.
+    """A detector from images to plain tensors.
 
     Args:
         detector: preferably with folded batch norms, see `detectors.runtimes.fold`.
+        outputs: their names, of `DETECTIONS`, `CANDIDATES` and `RAW`.
         survivors: see `detectors.postprocess.postprocess`.
-        raw: whether to return the raw predictions too.
     """
 
     def __init__(
-        self, detector: Detector, survivors: Survivors | None = None, raw: bool = False
+        self, detector: Detector, outputs: Sequence[str], survivors: Survivors | None = None
     ) -> None:
         super().__init__()
         self.detector = detector
+        self.outputs = tuple(outputs)
         self.survivors = survivors
-        self.raw = raw
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        predictions = self.detector.predict(images)
-        found = self.detector.head.detections(predictions, self.survivors)
-        raw = named_tensors(predictions) if self.raw else {}
-        return (found.boxes, found.scores, found.labels, *raw.values())
+        predictions, head = self.detector.predict(images), self.detector.head
+        named = named_tensors(predictions)
+        if not set(DETECTIONS).isdisjoint(self.outputs):
+            found = head.detections(predictions, self.survivors)
+            named.update({name: getattr(found, name) for name in DETECTIONS})
+        if not set(CANDIDATES).isdisjoint(self.outputs):
+            candidates = (head.boxes_of(predictions), head.scores_of(predictions))
+            named.update(zip(CANDIDATES, candidates, strict=True))
+        return tuple(named[name] for name in self.outputs)
 
 
 def named_tensors(predictions: Predictions) -> dict[str, Tensor]:
@@ -71,13 +81,16 @@ def example(detector: Detector, images: int = 2) -> Tensor:
     return torch.zeros(images, 3, *detector.config.size)
 
 
-def onnx_graph(detector: Detector) -> bytes:
+def onnx_graph(detector: Detector, outputs: Sequence[str] = DETECTIONS) -> bytes:
     """A detector in ONNX format, for any batch size.
 
-    Input: `images` [N, 3, H, W] in 0..1. Outputs: `DETECTIONS`, then the raw predictions.
+    Input: `images` [N, 3, H, W] in 0..1. Outputs: those named, then the raw predictions.
+
+    Args:
+        outputs: `DETECTIONS` or `CANDIDATES`.
     """
     copied = folded(detector).cpu()
-    outputs = [*DETECTIONS, *named_tensors(dry_run(copied).predictions)]
+    outputs = [*outputs, *named_tensors(dry_run(copied).predictions)]
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -85,7 +98,7 @@ def onnx_graph(detector: Detector) -> bytes:
         # slower (9 s for a small SSD on one thread, 0.4 s for this one), and every trial waits for
         # it. It also drops the layers' names, by which both quantisers recognise the network.
         torch.onnx.export(
-            Inference(copied, _one_operator, raw=True).eval(),
+            Inference(copied, outputs, _one_operator).eval(),
             (example(copied),),
             buffer,  # pyrefly: ignore[bad-argument-type] (this exporter writes into buffers, too)
             input_names=[INPUT],

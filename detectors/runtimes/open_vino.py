@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,14 @@ import torch
 from torch import Tensor
 
 from detectors.detector import Detector
-from detectors.runtimes.contract import ExportedGraph, ExportedRuntime, register_runtime
+from detectors.runtimes.contract import (
+    ExportedGraph,
+    ExportedRuntime,
+    Figure,
+    Run,
+    register_runtime,
+)
+from detectors.runtimes.control import OUTSIDE_NETWORK, quantised, quantised_with_control
 from detectors.runtimes.deployed import RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import DETECTIONS, RAW, onnx_graph
@@ -24,12 +30,14 @@ HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 """By precision, OpenVINO's name of the capability that it needs of a processor."""
 
-FLOAT_OPS = ("Power", "ReduceSum", "Sqrt", "Divide", "Multiply")
-"""The operators of an L2 norm: sums of squares need more range than eight bits."""
+SCOPE = {
+    "patterns": [OUTSIDE_NETWORK],
+    "types": ["Power", "ReduceSum", "Sqrt", "Divide", "Multiply"],
+}
+"""What NNCF leaves in float: all but the network, and its L2 norms, whose sums of squares need more
+range than eight bits."""
 
-OUTSIDE_NETWORK = r"^(?!/(backbone|neck|head)/)"
-"""Names of the operators before and after the network, which are not quantised."""
-
+WEIGHTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 OURS = "sparrow"
 """The section of a model's information that holds its metadata."""
@@ -41,10 +49,10 @@ class OpenVinoGraph(ExportedGraph):
     suffix = ".xml"
 
     @classmethod
-    def of(cls, detector: Detector) -> OpenVinoGraph:
+    def of(cls, detector: Detector, outputs: Sequence[str] = DETECTIONS) -> OpenVinoGraph:
         core = _core()
         try:
-            return cls(core.read_model(onnx_graph(detector)))
+            return cls(core.read_model(onnx_graph(detector, outputs)))
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot convert this detector: {error}") from None
 
@@ -57,27 +65,41 @@ class OpenVinoGraph(ExportedGraph):
 
         The network is quantised except for its L2 norms; box decoding and NMS stay as they are.
         """
-        nncf = library("nncf")
-        nncf.set_log_level("ERROR")
-        scope = nncf.IgnoredScope(patterns=[OUTSIDE_NETWORK], types=list(FLOAT_OPS), validate=False)
-        # NNCF draws a progress bar.
-        with contextlib.redirect_stdout(io.StringIO()):
-            model = nncf.quantize(
-                self.model,
-                nncf.Dataset([image[None].numpy() for image in images.cpu()]),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(images),
-                ignored_scope=scope,
-            )
-        return OpenVinoGraph(model)
+        return OpenVinoGraph(quantised(self.model, images, SCOPE))
+
+    def controlled(self, images: Tensor, figure: Figure, max_drop: float) -> OpenVinoGraph:
+        def runs(compiled: Any) -> Run:
+            return lambda batch: _run(compiled, batch)
+
+        return OpenVinoGraph(
+            quantised_with_control(self.model, images, runs, figure, max_drop, SCOPE)
+        )
+
+    def in_float(self) -> tuple[str, ...]:
+        return tuple(
+            step.get_friendly_name()
+            for step in self.model.get_ops()
+            if step.get_type_name() in WEIGHTED
+            if re.match(OUTSIDE_NETWORK, step.get_friendly_name()) is None
+            if not _holds_int8(step.input_value(1).get_node())
+        )
+
+    def only(self, outputs: Sequence[str], batch: int | None = None) -> OpenVinoGraph:
+        part = OpenVinoGraph(self.model.clone())
+        tensors, inputs = part._tensors(), part.model.get_parameters()
+        chosen = [tensors[name] for name in outputs]
+        part = OpenVinoGraph(library("openvino").Model(chosen, inputs, "detector"))
+        if batch is not None:
+            shape = part.model.input().get_partial_shape()
+            part.model.reshape([batch, *(axis.get_length() for axis in list(shape)[1:])])
+        return part
 
     def save(
         self, path: Path, half: bool = False, metadata: Mapping[str, str] | None = None
     ) -> None:
-        model = self._part(DETECTIONS)
         for name, text in (metadata or {}).items():
-            model.set_rt_info(text, [OURS, name])
-        library("openvino").save_model(model, path, compress_to_fp16=half)
+            self.model.set_rt_info(text, [OURS, name])
+        library("openvino").save_model(self.model, path, compress_to_fp16=half)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -88,35 +110,42 @@ class OpenVinoGraph(ExportedGraph):
             for name, value in self.model.get_rt_info([OURS]).astype(dict).items()
         }
 
+    def outputs(self) -> list[str]:
+        return [output.get_any_name() for output in self.model.outputs]
+
     def raw(self) -> list[str]:
         tensors = self._tensors()
         return [name for name in RAW if name in tensors]
 
-    def runner(
-        self, precision: Precision, names: Sequence[str]
-    ) -> Callable[[Tensor], list[Tensor]]:
+    def runner(self, precision: Precision, names: Sequence[str]) -> Run:
         """Compiled for each batch size when first used."""
-        part, options = self._part(names), _options(precision)
+        part, options = self.only(names).model, _options(precision)
         compiled: dict[torch.Size, Any] = {}
 
         def run(batch: Tensor) -> list[Tensor]:
             if batch.shape not in compiled:
                 part.reshape(list(batch.shape))
                 compiled[batch.shape] = _core().compile_model(part, "CPU", options)
-            outputs = compiled[batch.shape](np.ascontiguousarray(batch), share_inputs=True)
-            return [torch.from_numpy(output) for output in outputs.values()]
+            return _run(compiled[batch.shape], batch)
 
         return run
-
-    def _part(self, names: Sequence[str]) -> Any:
-        """The model reduced to these outputs."""
-        part = OpenVinoGraph(self.model.clone())
-        tensors, inputs = part._tensors(), part.model.get_parameters()
-        return library("openvino").Model([tensors[name] for name in names], inputs, "detector")
 
     def _tensors(self) -> dict[str, Any]:
         outputs = (output for step in self.model.get_ops() for output in step.outputs())
         return {name: output for output in outputs for name in output.names}
+
+
+def _run(compiled: Any, batch: Tensor) -> list[Tensor]:
+    outputs = compiled(np.ascontiguousarray(batch), share_inputs=True)
+    return [torch.from_numpy(output) for output in outputs.values()]
+
+
+def _holds_int8(step: Any) -> bool:
+    """Whether what makes the weights of a layer quantises them, or holds them in int8."""
+    name = step.get_type_name()
+    if name == "Constant":
+        return step.get_element_type().size == 1
+    return name == "FakeQuantize" or any(_holds_int8(i.get_node()) for i in step.input_values())
 
 
 @register_runtime

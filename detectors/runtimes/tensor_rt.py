@@ -54,6 +54,21 @@ class TensorRT(Runtime):
 
 def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:
     """An engine for one batch shape, ready to run."""
+    context = context_of(engine_plan(model, (shape, shape, shape), precision))
+    context.set_input_shape(INPUT, shape)
+    return context
+
+
+def engine_plan(model: bytes, shapes: Sequence[Sequence[int]], precision: Precision) -> bytes:
+    """An engine in the bytes of its file, for this GPU and this version of TensorRT.
+
+    Args:
+        model: in ONNX format.
+        shapes: of the input: the smallest, the one to be fast for, the largest.
+
+    Raises:
+        RuntimeUnavailable: TensorRT refuses the model.
+    """
     trt = library("tensorrt")
     log = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(log)
@@ -66,14 +81,19 @@ def _context(model: bytes, shape: torch.Size, precision: Precision) -> Any:
     if precision == "float16":
         config.set_flag(trt.BuilderFlag.FP16)
     profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, shape, shape, shape)
+    profile.set_shape(INPUT, *map(tuple, shapes))
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise RuntimeUnavailable("TensorRT cannot build an engine for this detector")
-    context = trt.Runtime(log).deserialize_cuda_engine(plan).create_execution_context()
-    context.set_input_shape(INPUT, shape)
-    return context
+    return bytes(plan)
+
+
+def context_of(plan: bytes) -> Any:
+    """An engine, ready to run once the shape of its input is set."""
+    trt = library("tensorrt")
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    return runtime.deserialize_cuda_engine(plan).create_execution_context()
 
 
 def _run(context: Any, batch: Tensor, names: Sequence[str]) -> dict[str, Tensor]:

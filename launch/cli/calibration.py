@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress.quantisation import spread
+from detectors.data.dataset import spread
 from detectors.data.image_files import image_files
 from detectors.data.images import inspect_image, load_image
 from detectors.data.transforms import evaluation_transform

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import torch
 import typer
+from pydantic import BeforeValidator, ConfigDict, Field
 
+from detectors.annotated import ApFigure
 from detectors.canvas import GREY
 from detectors.detector import Detector
-from detectors.runtimes import Deployed
-from detectors.runtimes.agreement import LEAST, Agreement, agreement
-from detectors.runtimes.export import check_target, export
-from launch.cli import option_types
-from launch.cli.calibration import Pictures
+from detectors.runtimes.agreement import Check, agreement
+from detectors.runtimes.beside import write_beside
+from detectors.runtimes.export import exported
+from detectors.runtimes.exported import Exported, finishing
+from detectors.runtimes.metadata import class_names, metadata
+from detectors.runtimes.program import Calibration, Wanted
+from detectors.runtimes.targets import TARGETS, check_wanted, ready_target
+from detectors.thresholds import read_thresholds
+from launch.cli.compared import Compared, ComparedOptions, Seen, compared
+from launch.cli.from_fields import with_options
+from launch.cli.models import model_path
 from launch.cli.names import saved_detector
-from launch.cli.options import SavedDetector
-from launch.cli.terminal import console
+from launch.cli.options import ModelName, Options, OutFile, PrintJson
+from launch.cli.terminal import console, errors
+from launch.study.options import Option
+from launch.study.search_settings import DataOptions
 from searchspace.errors import InputError
-from searchspace.geometry import InputSize
 from searchspace.runtimes import Precision
 
 LETTERBOX = (
@@ -27,120 +37,196 @@ LETTERBOX = (
     f"({GREY} / 255); boxes are in fractions of {{width}}x{{height}} pixels"
 )
 
+SAME = 1e-3
+"""The most that a score may change with the images in the same batch, by rounding."""
 
+
+def _batch(value: Any) -> Any:
+    return None if value == "dynamic" else value
+
+
+class FileOptions(Options):
+    """What is written."""
+
+    model_config = ConfigDict(title="File")
+
+    out: Annotated[OutFile | None, Option("FILE")] = Field(
+        default=None, description="Default: detector.* in the folder of the detector."
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="What layers are computed in; bfloat16 is for `sparrow fps` only.",
+    )
+    raw: bool = Field(
+        default=False,
+        description="Without NMS: the box and the class scores of every prior, decoded.",
+    )
+    batch: Annotated[
+        int | None, BeforeValidator(_batch), Option("dynamic|N"), Field(ge=1, le=1024)
+    ] = Field(default=None, description="Number of images at a time; any by default.")
+    max_drop: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="With int8: keep layers in float until AP, in 0..1, drops by no more than "
+        "this, such as 0.01. It needs annotated images, --data.",
+    )
+    force: bool = Field(
+        default=False,
+        description="Use any images, and write the file even if it finds other things.",
+    )
+
+    def wanted(self, target: str) -> Wanted:
+        """What is to be written; a usage error where a target has not what is wanted."""
+        if self.max_drop is not None and self.precision != "int8":
+            raise typer.BadParameter("it goes with --precision int8 only", param_hint="--max-drop")
+        wanted = Wanted(self.precision, self.raw, self.batch)
+        try:
+            check_wanted(target, wanted)
+        except InputError as error:
+            raise typer.BadParameter(f"{error}") from None
+        return wanted
+
+
+@with_options
 def export_command(
-    folder: SavedDetector,
-    to: Annotated[str, typer.Option(help="Format: onnx, torch-export or openvino.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=option_types.out_file,
-            metavar="FILE",
-            help="Default: DETECTOR/detector.*",
-        ),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            parser=option_types.in_folder,
-            metavar="FOLDER",
-            help="Training images to calibrate int8 on.",
-        ),
-    ] = None,
-    val_images: Annotated[
-        Path | None,
-        typer.Option(
-            parser=option_types.in_folder,
-            metavar="FOLDER",
-            help="Further images to compare int8 with float32 on.",
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Use any images for int8, and write it even if it disagrees."),
-    ] = False,
+    name: ModelName,
+    to: Annotated[str, typer.Option(help=f"Format: {', '.join(TARGETS)}.")],
+    file: FileOptions,
+    images: ComparedOptions,
+    data: DataOptions,
+    as_json: PrintJson = False,
 ) -> None:
     """Write a detector as one model from images to detections, NMS inside.
 
-    int8 is compared with float32 on the images, and is not written if the detections differ.
+    Its detections are compared with those of PyTorch first, and it is not written if they differ.
+    A README.md and a script that runs it without Sparrow are written beside it.
     """
-    try:
-        target, precision = check_target(to, precision)
-    except InputError as error:
-        raise typer.BadParameter(f"{error}") from None
-    _check_options(precision, images, val_images, force)
-    detector = saved_detector(folder)
-    size = detector.config.input_size
-    read = [_read(given, size, force) for given in (images, val_images) if given]
-
-    def judge(quantised: Deployed) -> None:
-        _judge(detector, quantised, read, force)
-
-    calibration = read[0].images if read else None
-    path = export(detector, target, out or folder / "detector", precision, calibration, judge)
-    _say_what_it_takes(detector, path)
-
-
-def _say_what_it_takes(detector: Detector, path: Path) -> None:
-    """Print the inputs and outputs of the file."""
-    height, width = detector.config.size
-    most = detector.config.head.postprocess.detections
-    console.say(
-        f"{path}: images [N, 3, {height}, {width}] in 0..1 -> boxes [N, {most}, 4] in fractions of "
-        f"the image, scores and labels [N, {most}], for any N"
-    )
-    if detector.config.resize == "letterbox":
-        console.say(LETTERBOX.format(width=width, height=height))
-
-
-def _check_options(
-    precision: Precision, images: Path | None, val_images: Path | None, force: bool
-) -> None:
-    if precision == "int8":
-        if images is None:
-            raise typer.BadParameter(
-                "int8 needs --images, a folder of training images", param_hint="--precision"
-            )
+    wanted = file.wanted(to)
+    images.check()
+    ready_target(to, wanted)
+    path = model_path(name, trained=True)
+    if path.is_file():
+        raise InputError(f"{path} was exported already; give the trial or folder that it is from")
+    detector = saved_detector(path).eval()
+    say = errors.say if as_json else console.say
+    int8 = wanted.precision == "int8"
+    found = compared(images, detector, path, data.reading, int8, file.force, say)
+    thresholds = read_thresholds(path, class_names(detector.classes, detector.num_classes))
+    how = _calibration(detector, wanted, found, file.max_drop)
+    made = exported(detector, to, wanted, how, thresholds)
+    if int8 and found.calibration:
+        say(f"int8: calibrated on {found.calibration.words}")
+    checks = [_checked(detector, made, seen, say) for seen in found.seen]
+    if int8 and file.max_drop is not None:
+        say(f"int8: layers in float: {', '.join(made.metadata.in_float) or 'none'}")
+    _judge(checks, wanted.precision, file)
+    written = made.save(file.out or path / "detector", checks)
+    beside = write_beside(Exported.read(written), written)
+    if as_json:
+        console.say_json(_as_tree(made, written, beside, checks))
         return
-    for option, given in (("--images", images), ("--val-images", val_images), ("--force", force)):
-        if given:
-            raise typer.BadParameter(
-                f"{precision} needs no calibration; remove this option", param_hint=option
-            )
+    _say_what_it_takes(made, written)
+    console.say(f"beside it: {', '.join(place.name for place in beside)}")
 
 
-def _read(folder: Path, size: InputSize, force: bool) -> Pictures:
-    pictures = Pictures.read(folder, size, fit=not force)
-    for line in pictures.warnings():
-        console.say(f"warning: {line}")
-    return pictures
+def _calibration(
+    detector: Detector, wanted: Wanted, found: Compared, max_drop: float | None
+) -> Calibration | None:
+    """How int8 is made; None for another precision."""
+    if wanted.precision != "int8" or found.calibration is None:
+        return None
+    images = found.calibration.images
+    if max_drop is None:
+        return Calibration(images)
+    if found.annotated is None:
+        raise typer.BadParameter("it needs annotated images, --data", param_hint="--max-drop")
+    finish = finishing(metadata(detector, outputs=wanted.outputs))
+    return Calibration(images, ApFigure(found.annotated, finish), max_drop)
 
 
-def _judge(detector: Detector, quantised: Deployed, read: Sequence[Pictures], force: bool) -> None:
-    """Print the agreement of int8 with float32, and raise if it is too low.
+def _checked(detector: Detector, made: Exported, seen: Seen, say: Callable[[str], None]) -> Check:
+    """Compare an export with its original on some images, and print the figures.
 
     Raises:
-        ValueError: they agree too little on some pictures, or find nothing in them.
+        InputError: what it finds in an image depends on the others in the batch.
     """
-    console.say(f"int8: calibrated on {read[0]}")
-    poor = []
-    for pictures in read:
-        found = agreement(detector, quantised, pictures.images)
-        console.say(f"int8 on {pictures}: {found}")
-        if found.poor:
-            poor.append(_objection(found, pictures))
-    if poor and not force:
+    _check_batches(made, seen.images)
+    known = seen.annotated
+    with torch.inference_mode():
+        check = Check(
+            on=seen.words,
+            agreement=agreement(detector, made, seen.images),
+            ap_before=known.ap(detector.detect) if known else None,
+            ap_after=known.ap(made.detect) if known else None,
+        )
+    precision = made.metadata.precision
+    label = precision if precision != "float32" else made.target.name
+    first, *others = check.lines()
+    say(f"{label} on {seen.words}: {first}")
+    for line in others:
+        say(f"  {line}")
+    return check
+
+
+def _check_batches(made: Exported, images: Any) -> None:
+    """Run one image, then three at a time, and hold the results to each other."""
+    if made.metadata.batch is not None:
+        return  # It takes no other number.
+    three = images[[place % len(images) for place in range(3)]]
+    alone = torch.cat([made.detect(image[None]).scores for image in three])
+    apart = float((made.detect(three).scores - alone).abs().max())
+    if apart > SAME and made.metadata.precision != "int8":
         raise InputError(
-            f"{'; '.join(poor)}. Nothing was written: calibrate on images like those that the "
-            "detector was trained on, or write it anyway with --force"
+            f"{made.target.name}: in a batch of three images, a score differs by {apart:.3g} from "
+            "that of the image alone; export it with --batch 1"
         )
 
 
-def _objection(found: Agreement, pictures: Pictures) -> str:
-    if found.share is None:
-        return f"{pictures.folder}: the detector finds nothing there, so int8 cannot be judged"
-    return (
-        f"{pictures.folder}: int8 agrees with {100 * found.share:.0f} % of the detections of "
-        f"float32, less than {100 * LEAST:.0f} %"
-    )
+def _judge(checks: list[Check], precision: Precision, file: FileOptions) -> None:
+    """Raise `InputError` if an export is not its original, unless any will do."""
+    poor = [line for check in checks for line in check.objections(precision, file.max_drop)]
+    if poor and not file.force:
+        advice = (
+            "calibrate on images like those that the detector was trained on"
+            if precision == "int8"
+            else "compare on images in which the detector finds something"
+        )
+        raise InputError(
+            f"{'; '.join(poor)}. Nothing was written: {advice}, or write it anyway with --force"
+        )
+
+
+def _as_tree(
+    made: Exported, written: Path, beside: tuple[Path, ...], checks: list[Check]
+) -> dict[str, Any]:
+    """The result as JSON."""
+    about = made.metadata.model_copy(update={"checks": tuple(checks)})
+    return {
+        "file": str(written),
+        "beside": [str(place) for place in beside],
+        "to": made.target.name,
+        **about.model_dump(mode="json"),
+    }
+
+
+def _say_what_it_takes(made: Exported, path: Path) -> None:
+    """Print the inputs and outputs of the file."""
+    about, (height, width) = made.metadata, made.metadata.input_size
+    images = about.batch or "N"
+    if about.raw:
+        priors, classes = sum(about.levels), len(about.classes)
+        what = (
+            f"candidate_boxes [{images}, {priors}, 4] in fractions of the image, candidate_scores "
+            f"[{images}, {priors}, {classes}]"
+        )
+    else:
+        most = about.postprocess.detections if about.postprocess else "D"
+        what = (
+            f"boxes [{images}, {most}, 4] in fractions of the image, scores and labels "
+            f"[{images}, {most}]"
+        )
+    end = "" if about.batch else ", for any N"
+    console.say(f"{path}: images [{images}, 3, {height}, {width}] in 0..1 -> {what}{end}")
+    if about.resize == "letterbox":
+        console.say(LETTERBOX.format(width=width, height=height))

@@ -9,7 +9,7 @@ import torch
 
 from detectors.detector import FACTS
 from detectors.models import Model, load_model
-from detectors.runtimes.exported import target_of
+from detectors.runtimes.targets import target_of
 from launch.cli.names import load_plugins_around, read_trial
 from launch.files import SETTINGS, TRIAL, TRIALS, final_folder, trained_folder
 from searchspace.errors import InputError
