@@ -16,7 +16,7 @@ from detectors.quiet import computing
 from detectors.runtimes import Form, load_detector
 from detectors.runtimes.exported import Exported
 from detectors.runtimes.metadata import class_names
-from detectors.runtimes.targets import target_of
+from detectors.runtimes.targets import SUFFIXES, target_of
 from detectors.thresholds import Thresholds, read_thresholds
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas
@@ -100,7 +100,8 @@ def load_model(path: Path, device: torch.device | None = None) -> Model:
         form, device, kept = found.form, found.device, found.thresholds
     else:
         raise InputError(
-            f"{path}: neither a folder of a saved detector nor an exported file (.onnx, .xml, .pt2)"
+            f"{path}: neither a folder of a saved detector nor an exported file "
+            f"({', '.join(SUFFIXES.values())})"
         )
     names = class_names(found.classes, found.num_classes)
     return Model(path, found, form, device, read_thresholds(path, names) or kept)

@@ -25,7 +25,7 @@ def test_packages_ship_their_data_and_say_that_they_are_typed(tmp_path: Path) ->
     wanted = {
         str(Path(file).relative_to(ROOT))
         for file in data
-        if Path(file).suffix in (".toml", ".safetensors", ".html", ".css")
+        if Path(file).suffix in (".toml", ".safetensors", ".html", ".css", ".jinja")
     }
     assert len(wanted) > 5
     assert files >= wanted

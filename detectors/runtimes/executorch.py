@@ -48,9 +48,7 @@ class ExecuTorch(Target):
     def unavailable(self, precision: Precision) -> str | None:
         return missing("executorch")
 
-    def program(
-        self, detector: Detector, wanted: Wanted, calibration: Calibration | None
-    ) -> Program:
+    def program(self, detector: Detector, wanted: Wanted, how: Calibration | None) -> Program:
         exir = library("executorch.exir")
         xnnpack = library("executorch.backends.xnnpack.partition.xnnpack_partitioner")
         exported = exported_program(detector, wanted)

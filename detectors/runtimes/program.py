@@ -92,9 +92,7 @@ class Target(ABC):
         """Why it cannot be written and run here, as a clause; None if it can."""
 
     @abstractmethod
-    def program(
-        self, detector: Detector, wanted: Wanted, calibration: Calibration | None
-    ) -> Program:
+    def program(self, detector: Detector, wanted: Wanted, how: Calibration | None) -> Program:
         """A detector in this format.
 
         Args:

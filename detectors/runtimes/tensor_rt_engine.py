@@ -70,9 +70,7 @@ class TensorRTEngine(Target):
             return reason
         return None if torch.cuda.is_available() else "TensorRT needs a CUDA device"
 
-    def program(
-        self, detector: Detector, wanted: Wanted, calibration: Calibration | None
-    ) -> Program:
+    def program(self, detector: Detector, wanted: Wanted, how: Calibration | None) -> Program:
         graph = OnnxGraph.of(detector, wanted.outputs).only(wanted.outputs)
         sizes = (wanted.batch,) * 3 if wanted.batch else (1, 1, MOST_IMAGES)
         shapes = [(size, 3, *detector.config.size) for size in sizes]

@@ -47,9 +47,7 @@ class TorchExport(Target):
     def unavailable(self, precision: Precision) -> str | None:
         return None
 
-    def program(
-        self, detector: Detector, wanted: Wanted, calibration: Calibration | None
-    ) -> Program:
+    def program(self, detector: Detector, wanted: Wanted, how: Calibration | None) -> Program:
         return TorchProgram(exported_program(detector, wanted))
 
     def load(self, path: Path) -> tuple[Program, dict[str, str]]:

@@ -27,8 +27,8 @@ from launch.cli.models import model_path
 from launch.cli.names import saved_detector
 from launch.cli.options import ModelName, Options, OutFile, PrintJson
 from launch.cli.terminal import console, errors
+from launch.study.data_options import DataOptions
 from launch.study.options import Option
-from launch.study.search_settings import DataOptions
 from searchspace.errors import InputError
 from searchspace.runtimes import Precision
 
@@ -141,6 +141,11 @@ def _calibration(
         return Calibration(images)
     if found.annotated is None:
         raise typer.BadParameter("it needs annotated images, --data", param_hint="--max-drop")
+    if not found.annotated.ap(detector.detect):
+        raise InputError(
+            f"{found.seen[0].words}: the detector's AP is 0 there, and cannot drop; give images "
+            "like those that it was trained on, or leave --max-drop out"
+        )
     finish = finishing(metadata(detector, outputs=wanted.outputs))
     return Calibration(images, ApFigure(found.annotated, finish), max_drop)
 

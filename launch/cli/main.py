@@ -89,7 +89,11 @@ COMMANDS = {
         "export": Entry(
             "launch.cli.export:export_command",
             "Write a detector as one model from images to detections, NMS inside.",
-            ("sparrow export DETECTOR --to onnx",),
+            (
+                "sparrow export runs/mine:3 --to onnx",
+                "sparrow export DETECTOR --to openvino --precision int8 --data FOLDER "
+                "--max-drop 0.01",
+            ),
         ),
     },
     "Before a search": {

@@ -265,7 +265,7 @@ ModelName = Annotated[
         parser=option_types.text,
         metavar="MODEL",
         help="A trial (RUN:3 or RUN/trials/0003), the folder of a saved detector, or a file that "
-        "sparrow export wrote (.onnx, .xml, .pt2).",
+        "sparrow export wrote, such as detector.onnx.",
     ),
 ]
 PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,9 +13,14 @@ from torch import Tensor
 from detectors.detector import Detector
 from detectors.postprocess import Detections
 from detectors.runtimes import RuntimeUnavailable, deploy, libraries
-from detectors.runtimes.export import export
-from detectors.runtimes.libraries import library
-from detectors.runtimes.onnx_graph import DETECTIONS, INPUT
+from detectors.runtimes.contract import ExportedGraph, Run
+from detectors.runtimes.export import export, exported
+from detectors.runtimes.exported import Exported
+from detectors.runtimes.libraries import library, missing
+from detectors.runtimes.onnx_graph import CANDIDATES, DETECTIONS, INPUT
+from detectors.runtimes.onnx_runtime import OnnxGraph
+from detectors.runtimes.open_vino import OpenVinoGraph
+from detectors.runtimes.program import Wanted
 from detectors.runtimes.targets import SUFFIXES
 from searchspace.heads import Postprocess
 from tests.contracts.systems import NARROW, built
@@ -212,3 +217,75 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RuntimeUnavailable, match=r"not installed: pip install .*\[deploy\]"):
         export(deployable("ssdmnetv1"), target, tmp_path / "x")
+
+
+@pytest.mark.parametrize("target", ["executorch", "tensorrt"])
+def test_a_missing_library_outside_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeUnavailable, match=rf"^{target}: .*{target} not installed$"):
+        exported(deployable("ssdmnetv1"), target, Wanted(raw=True, batch=1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing("executorch") is not None, reason="ExecuTorch is not installed")
+def test_executorch_finds_what_pytorch_does(tmp_path: Path) -> None:
+    images, expected = twenty("ssdmnetv1")
+    wanted = Wanted(raw=True, batch=3)
+    path = exported(deployable("ssdmnetv1"), "executorch", wanted).save(tmp_path / "x")
+    assert_same(Exported.read(path).detect(images), expected)
+
+
+@needs_extra
+@pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_candidates_are_those_of_the_head_and_give_the_same_detections(
+    tmp_path: Path, target: str
+) -> None:
+    detector = deployable("ssdmnetv1")
+    images, expected = twenty("ssdmnetv1")
+    made = exported(detector, target, Wanted(raw=True, batch=3))
+    with torch.no_grad():
+        predictions = detector.predict(images[:3])
+        wanted = (detector.head.boxes_of(predictions), detector.head.scores_of(predictions))
+    for found, one in zip(made.program.run(images[:3]), wanted, strict=True):
+        torch.testing.assert_close(found, one, atol=1e-4, rtol=0)
+    read = Exported.read(made.save(tmp_path / "raw"))
+    assert read.metadata == made.metadata
+    assert (read.metadata.outputs, read.metadata.batch) == (CANDIDATES, 3)
+    # Twenty images are seven batches of three, of which the last has one too many.
+    assert_same(read.detect(images), expected)
+
+
+class Likeness:
+    """1 for the outputs of a graph, and less for others."""
+
+    def __init__(self, graph: ExportedGraph, images: Tensor) -> None:
+        self.images = images
+        self.expected = graph.runner("float32", graph.outputs())(images)[1]
+        self.count = len(images)
+
+    def __call__(self, run: Run, places: Sequence[int]) -> float:
+        return 1 - float((run(self.images[places])[1] - self.expected[places]).abs().mean())
+
+
+@needs_extra
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", [OnnxGraph, OpenVinoGraph])
+def test_layers_stay_in_float_until_a_figure_is_kept(graph: type[ExportedGraph]) -> None:
+    detector = deployable("ssdmnetv1")
+    images = images_for(detector, 2)
+    whole = graph.of(detector, CANDIDATES).only(CANDIDATES)
+    likeness = Likeness(whole, images)
+
+    def judged(made: ExportedGraph) -> float:
+        return likeness(made.runner("float32", made.outputs()), [0, 1])
+
+    layers = whole.in_float()
+    assert len(layers) > 30
+    loose = whole.controlled(images, likeness, 0.5)
+    assert loose.in_float() == ()
+    least = (1 + judged(loose)) / 2
+    kept = whole.controlled(images, likeness, 1 - least)
+    assert 0 < len(kept.in_float()) < len(layers)
+    assert judged(kept) >= least > judged(loose)
