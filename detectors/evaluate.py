@@ -69,7 +69,8 @@ class Metrics(BaseModel):
         voc_map, voc_map_07: Pascal VOC's mean average precision, as the area and over 11 points.
         intervals: of the figures of `BOUNDED` over the images, by name.
         by_size: TT100K's recall and accuracy by the longer side of objects in pixels.
-        small_objects: number of ground-truth boxes that `ap_small` is computed from.
+        small_objects: number of ground-truth boxes that `ap_small` is computed from; None where
+            it was computed elsewhere.
         classes: average precision by class name.
         referee: the largest difference of COCO's tables from those of pycocotools; "too many
             images" where that was not computed, None for what has no intervals either.
@@ -95,7 +96,7 @@ class Metrics(BaseModel):
     max_detections: int = COCO_DETECTIONS
     voc_map: float | None = None
     voc_map_07: float | None = None
-    small_objects: int
+    small_objects: int | None
     classes: dict[str, ClassMetrics]
     by_size: dict[str, SizeMetrics] = {}
     referee: float | Literal["too many images"] | None = None

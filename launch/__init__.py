@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launch.report import Front, load_front
     from launch.searches import resume, search
+    from launch.searches.ask_tell import Study
     from launch.searches.given import reproduce, run_trials
     from launch.study.search_settings import SearchSettings
     from launch.trial.data import TrialData, TrialError
@@ -22,6 +23,7 @@ _HOMES = {
     "Front": "launch.report",
     "Outcome": "launch.trial.result",
     "SearchSettings": "launch.study.search_settings",
+    "Study": "launch.searches.ask_tell",
     "TrialData": "launch.trial.data",
     "TrialError": "launch.trial.data",
     "TrialResult": "launch.trial.result",
@@ -38,6 +40,7 @@ __all__ = [
     "Front",
     "Outcome",
     "SearchSettings",
+    "Study",
     "TrialData",
     "TrialError",
     "TrialResult",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, SupportsFloat, get_args
 
 from pydantic import AfterValidator
 
@@ -367,19 +367,31 @@ def _file(compute: Callable[..., float | None]) -> Path:
     return file
 
 
+def value_of(name: str, value: object) -> float:
+    """A value of a figure as a number; raises `InputError` where the figure cannot have it."""
+    row = FIGURES[name]
+    try:
+        number = float(value) if isinstance(value, SupportsFloat) else math.nan
+    except (TypeError, ValueError):
+        number = math.nan
+    above = number > 0 if row.scale == "log" else number >= 0
+    if not (above and math.isfinite(number) and (number <= 1 or not row.fraction)):
+        raise InputError(f"{name} {value!r}: give {_wanted(row)}")
+    return number
+
+
 def _valid(figure: Figure, value: float | None) -> float | None:
     if value is None:
         return None
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    above = number > 0 if figure.scale == "log" else number >= 0
-    if not (above and math.isfinite(number) and (number <= 1 or not figure.fraction)):
-        wanted = "a number above 0" if figure.scale == "log" else "a number from 0"
-        most = " to 1" if figure.fraction else ""
+        return value_of(figure.name, value)
+    except InputError:
         raise FigureError(
-            f"figure {figure.name}: its function gave {value!r}; let it give {wanted}{most}, or "
+            f"figure {figure.name}: its function gave {value!r}; let it give {_wanted(figure)}, or "
             "None where the figure is not defined"
-        )
-    return number
+        ) from None
+
+
+def _wanted(figure: Figure) -> str:
+    least = "a number above 0" if figure.scale == "log" else "a number from 0"
+    return f"{least} to 1" if figure.fraction else least

@@ -43,7 +43,7 @@ def resumed(
 ) -> Front:
     """Resume the study in a folder, with the options that were given."""
     study = read_settings(folder)
-    if cut := study.train.cut:
+    if cut := study.source.train.cut:
         data = data.model_copy(update={"val_share": cut.val_share})
     named = bool(data.model_fields_set - {"val_share"})
     return resume(

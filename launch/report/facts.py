@@ -31,13 +31,21 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
     return {
         "Given trials" if settings.is_given else "Space": settings.space["name"],
         **({"Plugins": _plugins(settings.plugins)} if settings.plugins else {}),
-        "Training data": _shown(settings.train.annotations),
-        "Validation data": _shown(settings.val.annotations),
+        **_data(settings),
         **({"Dropped by skip_bad": "; ".join(settings.dropped)} if settings.dropped else {}),
         "Speed measured on": device + threads,
         **speed_facts(records),
         **dict(_options(settings, records)),
         "Software": ", ".join([*versions, f"Python {platform.python_version()}"]),
+    }
+
+
+def _data(settings: StudySettings) -> dict[str, str]:
+    if settings.train is None or settings.val is None:
+        return {"Trained by": "a trainer of one's own, which reported the figures"}
+    return {
+        "Training data": _shown(settings.train.annotations),
+        "Validation data": _shown(settings.val.annotations),
     }
 
 

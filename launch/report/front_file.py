@@ -185,8 +185,10 @@ def gone_in_words(numbers: Collection[int]) -> str:
 
 
 def gone(study: Path, records: Sequence[TrialRecord]) -> frozenset[int]:
-    """The numbers of the trials with a result whose detector is missing in the study's folder."""
-    members = (member_of(record, ()) for record in records if record.result)
+    """The numbers of the trials with a result whose detector is missing in the study's folder,
+    where Sparrow trained it."""
+    trained = (r for r in records if r.result and not r.result.is_reported)
+    members = (member_of(record, ()) for record in trained)
     return frozenset(m.number for m in members if not (study / m.detector).is_dir())
 
 

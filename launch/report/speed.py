@@ -24,8 +24,13 @@ def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
 
 
 def prediction_errors(records: Sequence[TrialRecord]) -> dict[int, float]:
-    """By trial, predicted FPS divided by final FPS, minus one."""
-    results = ((record.number, record.result) for record in records if record.result)
+    """By trial, predicted FPS divided by final FPS, minus one; without trials whose figures were
+    reported by another trainer, for which nothing is predicted."""
+    results = (
+        (record.number, record.result)
+        for record in records
+        if record.result and not record.result.is_reported
+    )
     return {n: found.predicted.fps / found.final.cost.fps - 1 for n, found in results}
 
 

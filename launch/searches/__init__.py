@@ -144,7 +144,7 @@ def resume(
         study.relocate(source)
         if "trials" in options:
             # Only now: what its journal had lost is back.
-            _check_more(study, settings.budget.trials)
+            check_more(study, settings.budget.trials)
             study.extend(settings.budget.trials)
         if "trial_timeout" in options and (limit := settings.budget.trial_timeout):
             study.allow(limit)
@@ -161,7 +161,7 @@ def _check_resumable(options: dict[str, Any]) -> None:
             )
 
 
-def _check_more(study: Study, trials: int) -> None:
+def check_more(study: Study, trials: int) -> None:
     """Raise `SettingsError` where a study holds more trials already than it shall have in all."""
     there = len(study.records)
     if trials < there:

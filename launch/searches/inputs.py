@@ -83,7 +83,7 @@ def inputs_of(
     space = space.fix(NUM_CLASSES, read.train.num_classes)
     check_space(space, read)
     if driver.measure_on is None:
-        space = _with_form(space, asked.resources.device)
+        space = with_form(space, asked.resources.device)
     dropped, fingerprint = dropped_in_words(read), fingerprint_of(read)
     known = tuple(read_known(path, space, asked.figures) for path in asked.start.warm_start)
     health = health_of_space(read, space)
@@ -113,7 +113,7 @@ def inputs_of(
 
 def source_now(settings: StudySettings, data: DataSource | Path | str | None) -> DataSource:
     """Where the data of a study lie: at a new place, if one is given."""
-    cut = settings.train.cut
+    cut = settings.source.train.cut
     return DataSource.given(data or settings.source, cut.val_share if cut else None)
 
 
@@ -136,7 +136,7 @@ def same_data(folder: Path, settings: StudySettings, source: DataSource) -> Tria
         )
     raise StudyError(
         f"{folder}: the data at {place} are not those of the study, which lay at "
-        f"{settings.train.annotations}: their fingerprint is {_short(found)}, and the study's is "
+        f"{settings.source.train.annotations}: their fingerprint is {_short(found)}, and the study's is "
         f"{_short(settings.fingerprint)}; give a copy of the same data, or begin another study"
     )
 
@@ -153,7 +153,7 @@ def check_energy(driver: Driver, asked: SearchSettings) -> None:
         energy_counter(pick_device(asked.resources.device))
 
 
-def _with_form(space: Space, device: str | None) -> Space:
+def with_form(space: Space, device: str | None) -> Space:
     """The same space; where it leaves the runtime to us, with the fastest one that is installed."""
     if RUNTIME in space.domains:
         return space

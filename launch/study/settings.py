@@ -39,11 +39,14 @@ class StudyError(InputError):
 
 
 def resume_command(study: Path) -> str:
-    """The command that resumes a study, which is another one for given trials."""
+    """The command that resumes a study, which is another one for given trials, and a line of
+    Python for those of a trainer of one's own."""
     try:
         tree = read_json(study / SETTINGS)
     except Unreadable:
         tree = None  # Resuming will say what is wrong with it.
+    if isinstance(tree, dict) and tree.get("train", "") is None:
+        return f"launch.Study.open({str(study)!r})"
     space = tree.get("space") if isinstance(tree, dict) else None
     command = "reproduce" if isinstance(space, dict) and GIVEN in space else "search"
     return f"sparrow {command} --resume {shlex.quote(str(study))}"
@@ -57,10 +60,11 @@ class StudySettings(SearchSettings):
         format: of the study's folder, see `launch.files`.
         plugins: what is loaded before the rest is read: paths of Python files, names of modules.
         space: the space as `Space.dump` gives it.
-        train, val: where the data lie, and the name of the reader of their format.
+        train, val: where the data lie, and the name of the reader of their format; None if the
+            trials are run by a trainer of one's own, which has its own data.
         place: where the study lay when its paths were written, so that what lies below a common
             folder is found again when all of it was moved; None in studies of earlier versions.
-        fingerprint: of the data; a resumed study refuses other data.
+        fingerprint: of the data; a resumed study refuses other data. Empty without data.
         dropped: in words, what `skip_bad` left out of the data.
         health: figures of the data for the report; None in studies of earlier versions.
         teachers: folders of the teachers that the space names, by these names.
@@ -71,10 +75,10 @@ class StudySettings(SearchSettings):
     format: int = FORMAT
     plugins: tuple[str, ...] = ()
     space: dict[str, Any]
-    train: Split
-    val: Split
+    train: Split | None = None
+    val: Split | None = None
     place: Path | None = None
-    fingerprint: str
+    fingerprint: str = ""
     dropped: tuple[str, ...] = ()
     health: Health | None = None
     teachers: dict[str, Path] = Field(default_factory=dict)
@@ -92,8 +96,18 @@ class StudySettings(SearchSettings):
         return name if self.is_given else f"Search of the space {name}"
 
     @property
+    def is_asked(self) -> bool:
+        """Whether its trials are run by a trainer of one's own; see `launch.Study`."""
+        return self.train is None or self.val is None
+
+    @property
     def source(self) -> DataSource:
-        """The data."""
+        """The data; raises `StudyError` where they are a trainer's of one's own."""
+        if self.train is None or self.val is None:
+            raise StudyError(
+                "the trials of this study are run by a trainer of one's own: go on with it by "
+                f"{resume_command(self.place or Path('FOLDER'))} in Python"
+            )
         return DataSource(self.train, self.val)
 
     def written_in(self, folder: Path, **changes: Any) -> Self:
@@ -106,6 +120,7 @@ class StudySettings(SearchSettings):
         splits = {
             name: replace(split, images=moved(split.images), annotations=moved(split.annotations))
             for name, split in (("train", self.train), ("val", self.val))
+            if split is not None
         }
         teachers = {name: moved(path) for name, path in self.teachers.items()}
         start = self.start

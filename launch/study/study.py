@@ -263,6 +263,7 @@ class Study:
         """
         self._journal.append(record)
         self._proposed.discard(record.number)
+        self._unfinished = deque(r for r in self._unfinished if r.number != record.number)
         self._idle = False
         self._optuna.end(record)
         if attempted:

@@ -15,6 +15,9 @@ from launch.trial.memory import Fitted
 from searchspace.reading import read_model
 from searchspace.trial import TrialConfig
 
+REPORTED = ""
+"""The key of a detector that a trainer of one's own trained, which no store of ours holds."""
+
 
 class Outcome(BaseModel):
     """Metrics and cost of a detector."""
@@ -48,7 +51,8 @@ class TrialResult(BaseModel):
         ancestor: the trained detector that its training started from, if any.
         predicted: the cost of the final detector as measured before training.
         removed_share: share of the prunable channels that was removed.
-        trained: key of the dense detector's artefact in the store of stages.
+        trained: key of the dense detector's artefact in the store of stages; `REPORTED` where
+            another trainer than Sparrow's reported the figures.
         seconds: wall time of the run that finished it; cached stages take none.
         quantised: agreement of the int8 detector with the float one on validation images; None
             without quantisation.
@@ -68,6 +72,11 @@ class TrialResult(BaseModel):
     ancestor: Ancestor | None = None
     quantised: Agreement | None = None
     fitted: Fitted | None = None
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether another trainer than Sparrow's reported the figures, and has the detector."""
+        return self.trained == REPORTED
 
     @property
     def final(self) -> Outcome:
