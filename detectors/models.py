@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from detectors.canvas import place
+from detectors.data.images import image_tensor
 from detectors.detector import Detector
+from detectors.found import Found, found_in
 from detectors.postprocess import Detecting
 from detectors.quiet import computing
 from detectors.runtimes import Form, load_detector
@@ -20,6 +25,12 @@ from detectors.runtimes.targets import SUFFIXES, target_of
 from detectors.thresholds import Thresholds, read_thresholds
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+AnyImage = Path | str | Image | np.ndarray[Any, Any]
+"""A file, a picture of Pillow, or uint8 [H, W, 3] in RGB."""
 
 PLAIN = Form("eager", "float32")
 """The form of a detector that no runtime was asked for."""
@@ -74,6 +85,27 @@ class Model:
             found.of_image(index, image.shape[-1], image.shape[-2], self.canvas)
             for index, image in enumerate(images)
         ]
+
+    def predict(self, image: AnyImage, threshold: float | None = None) -> Found | Detections:
+        """What is found on one image: a `supervision.Detections` where `supervision` is installed,
+        else a `Found`.
+
+        Args:
+            image: a file, a picture of Pillow, or uint8 [H, W, 3] in RGB.
+            threshold: the least score; by default `thresholds`, or all detections without these.
+
+        Raises:
+            ImageError: it is no image.
+        """
+        [detections] = self.detect([image_tensor(image)])
+        labels, scores = detections["labels"], detections["scores"]
+        if threshold is not None:
+            shown = scores >= threshold
+        elif self.thresholds is not None:
+            shown = scores >= self.thresholds.scores()[labels - 1]
+        else:
+            shown = scores > 0
+        return found_in({name: part[shown] for name, part in detections.items()}, self.classes)
 
 
 def load_model(path: Path, device: torch.device | None = None) -> Model:

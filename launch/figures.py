@@ -160,17 +160,18 @@ FigureName = Annotated[str, AfterValidator(known)]
 """The name of a row of `FIGURES`."""
 
 
-def _two_or_more_once(names: tuple[FigureName, ...]) -> tuple[FigureName, ...]:
-    if len(names) < 2 or len(set(names)) < len(names):
+def _each_once(names: tuple[FigureName, ...]) -> tuple[FigureName, ...]:
+    if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"objectives {', '.join(names) or 'none'}: give at least two, and each once, from "
+            f"objectives {', '.join(names) or 'none'}: give at least one, and each once, from "
             f"{', '.join(FIGURES)}"
         )
     return names
 
 
-Objectives = Annotated[tuple[FigureName, ...], AfterValidator(_two_or_more_once)]
-"""What a search aims at, the most important first: reports draw the first against the second."""
+Objectives = Annotated[tuple[FigureName, ...], AfterValidator(_each_once)]
+"""What a search aims at, the most important first: reports draw the first against the second. The
+front over one alone is the best trial."""
 
 
 def of_source(source: Source, names: Iterable[str]) -> tuple[str, ...]:

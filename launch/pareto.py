@@ -27,23 +27,23 @@ def front(points: Sequence[Point]) -> list[int]:
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Volume between the front of points of two or more coordinates and a reference point.
+    """Volume between the front of points and a reference point; of one coordinate, a length.
 
     Points that are not above the reference in every coordinate do not count.
 
     Raises:
-        ValueError: the reference has fewer than two coordinates, or a point another number.
+        ValueError: the reference has no coordinates, or a point another number.
     """
-    if len(reference) < 2 or any(len(p) != len(reference) for p in points):
-        raise ValueError(
-            "hypervolume: give points of two or more coordinates, as many as the reference's"
-        )
+    if not reference or any(len(p) != len(reference) for p in points):
+        raise ValueError("hypervolume: give points of as many coordinates as the reference's")
     above = [p for p in points if all(x > least for x, least in zip(p, reference, strict=True))]
+    if len(reference) == 1:
+        return max((x - reference[0] for (x,) in above), default=0.0)
     if len(reference) == 2:
         return _area(above, reference)
     if not above:
         return 0.0
-    # Imported here: a search of two objectives does without.
+    # Imported here: a search of one or two objectives does without.
     import numpy as np
     from moocore import hypervolume as volume
 

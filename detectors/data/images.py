@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -102,6 +102,34 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
     if _displayed(stored.size, orientation) == (width, height):
         image = _transposed(stored, orientation)
     return functional.pil_to_tensor(image).contiguous()
+
+
+def image_tensor(image: Path | str | Image.Image | np.ndarray[Any, Any]) -> torch.Tensor:
+    """An image as uint8 [3, height, width], RGB: a file as displayed, see `load_image`, or what
+    others have decoded.
+
+    Args:
+        image: a file, a picture of Pillow, or uint8 [H, W, 3] in RGB or [H, W] in grey.
+
+    Raises:
+        ImageError: it is no image.
+        OSError: the file cannot be opened.
+    """
+    if isinstance(image, (str, Path)):
+        facts = inspect_image(Path(image))
+        return load_image(Path(image), *facts.displayed)
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+            raise ImageError(
+                f"an array {image.dtype} {list(image.shape)} is no image: give uint8 [H, W, 3] in "
+                "RGB, or [H, W] in grey"
+            )
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise ImageError(
+            f"{type(image).__name__}: give the path of an image, a picture of Pillow, or an array"
+        )
+    return functional.pil_to_tensor(_transposed(_rgb(image), _orientation(image))).contiguous()
 
 
 def inspect_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> ImageFacts:

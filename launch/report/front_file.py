@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from detectors.detector import Detector
 from detectors.evaluate import BOUNDED
+from detectors.found import Found
+from detectors.models import AnyImage, Model, load_model
 from detectors.runtimes import Deployed, load_detector
 from launch.figures import FigureName, shown_in
 from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
@@ -28,6 +31,7 @@ from searchspace.reading import read_model
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from supervision import Detections
 
 REMADE = (
     "run_trial with the trial's configuration, its folder as `out` and the study's folder `stages` "
@@ -110,9 +114,34 @@ class FrontMember(BaseModel):
             RuntimeUnavailable: what runs a quantised one is not installed here.
             ValueError: its folder is missing or damaged.
         """
+        return load_detector(self._there)
+
+    @cached_property
+    def model(self) -> Model:
+        """Its detector in the form of its runtime, ready to run on images; loaded once. Raises what
+        `load` does."""
+        return load_model(self._there)
+
+    def predict(self, image: AnyImage, threshold: float | None = None) -> Found | Detections:
+        """What its detector finds on an image: a `supervision.Detections` where `supervision` is
+        installed, else a `detectors.found.Found` with boxes, scores and classes.
+
+        Args:
+            image: a file, a picture of Pillow, or uint8 [H, W, 3] in RGB.
+            threshold: the least score; by default the thresholds that `sparrow eval` chose, or all
+                detections.
+
+        Raises:
+            ImageError: it is no image. Else what `load` raises.
+        """
+        return self.model.predict(image, threshold)
+
+    @property
+    def _there(self) -> Path:
+        """The folder of its detector; raises `InputError` where it does not exist."""
         if not self.is_there:
             raise InputError(f"{self.detector}: there is no such folder; {REMADE}")
-        return load_detector(self.detector)
+        return self.detector
 
 
 class Front(BaseModel):

@@ -201,23 +201,27 @@ def _member(view: StudyView, record: TrialRecord, folder: Path) -> Member:
 
 
 def _reading(view: StudyView) -> Reading:
-    vertical, horizontal = (FIGURES[name] for name in view.objectives[:2])
+    vertical, horizontal = (FIGURES[name] for name in view.axes)
     first, second = vertical.heading, horizontal.heading
-    *others, last = (FIGURES[name].label for name in view.objectives)
     usual = view.objectives == DEFAULT
-    beyond = (
-        "no finished trial lies beyond the line"
-        if len(view.objectives) == 2
-        else f"the front is over {', '.join(others)} and {last}, so some members lie inside the "
-        "line"
-    )
+    side = "right" if horizontal.better == "up" else "left"
+    aside = "" if len(view.objectives) == 1 else f" and to the {side}"
     return Reading(
         heading="Accuracy on small objects against speed" if usual else f"{first} against {second}",
         axes=f"{first} against {second}",
-        better=f"{vertical.better.capitalize()} and to the "
-        f"{'right' if horizontal.better == 'up' else 'left'} is better; {beyond}.",
+        better=f"{vertical.better.capitalize()}{aside} is better; {_beyond(view.objectives)}.",
         nothing="an AP_small" if usual else "a value of each objective",
     )
+
+
+def _beyond(objectives: Sequence[str]) -> str:
+    """Where the front lies in the plot."""
+    *others, last = (FIGURES[name].label for name in objectives)
+    if not others:
+        return f"the front is the best trial in {last} alone"
+    if len(others) == 1:
+        return "no finished trial lies beyond the line"
+    return f"the front is over {', '.join(others)} and {last}, so some members lie inside the line"
 
 
 def _stages(result: TrialResult) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The front plot: the first objective against the second, drawn by plotly.
+"""The front plot: the first objective against the second, or against a cost, drawn by plotly.
 
 The legend is part of the page around it, so that it wraps on narrow screens.
 """
@@ -70,8 +70,8 @@ def _pruned(view: StudyView) -> list[TrialRecord]:
 
 
 def _axes(view: StudyView, outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:
-    """The second and the first objective of some detectors."""
-    vertical, horizontal = view.objectives[:2]
+    """The figures of some detectors that the plot shows."""
+    vertical, horizontal = view.axes
     pairs = [(outcome.figure(horizontal), outcome.figure(vertical)) for outcome in outcomes]
     return {"x": [x for x, _ in pairs], "y": [y for _, y in pairs]}
 
@@ -163,7 +163,7 @@ def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = 
 def _layout(view: StudyView) -> go.Layout:
     dense = [record.finished.dense for record in _pruned(view)]
     shown = _axes(view, [*(record.finished.final for record in view.scored), *dense])
-    vertical, horizontal = view.objectives[:2]
+    vertical, horizontal = view.axes
     return go.Layout(
         template="none",
         autosize=True,

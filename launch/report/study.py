@@ -36,7 +36,7 @@ class StudyView:
             small objects gives no AP_small.
         front: those of `scored` that satisfy all constraints and are not dominated by another such
             trial, best in the first objective first.
-        objectives: plot and sentences are about the first two.
+        objectives: sentences are about the first two.
     """
 
     records: tuple[TrialRecord, ...]
@@ -57,6 +57,13 @@ class StudyView:
     @property
     def baseline(self) -> TrialRecord | None:
         return next((r for r in self.records if r.origin == "baseline"), None)
+
+    @property
+    def axes(self) -> tuple[FigureName, FigureName]:
+        """The figures that the plot shows upwards and to the right: the first two objectives, or
+        the only one and a cost that every trial has."""
+        vertical, horizontal, *_ = dict.fromkeys((*self.objectives, "fps", "params"))
+        return vertical, horizontal
 
     @property
     def hypervolume(self) -> float | None:
@@ -198,10 +205,19 @@ def against_baseline(view: StudyView) -> str:
     name = f"the baseline ({_point(baseline, view.objectives)})"
     if baseline.broken:
         return f"{name[0].upper()}{name[1:]} violates a constraint: {', '.join(baseline.broken)}."
+    if len(view.objectives) == 1:
+        return _against_one(view, baseline, name)
     zero = 0 in baseline.scores(view.objectives)
     if len(view.objectives) > 2 or (zero and view.objectives[1] != "fps"):
         return _against_many(view, baseline, name)
     return _against_two(view, baseline, name)
+
+
+def _against_one(view: StudyView, baseline: TrialRecord, name: str) -> str:
+    best = view.front[0]
+    if view.heights(best) <= view.heights(baseline):
+        return f"No trial does better than {name}."
+    return f"The best trial does better than {name}."
 
 
 def _against_two(view: StudyView, baseline: TrialRecord, name: str) -> str:
@@ -281,6 +297,8 @@ def _counts(view: StudyView) -> str:
 def _extremes(view: StudyView) -> str:
     """The best front member in each objective."""
     names = view.objectives
+    if len(names) == 1:
+        return f"The best is {_point(view.front[0], names)}."
     bests = [_highest(view.front, name) for name in names]
     if all(best is bests[0] for best in bests):
         every = "both" if len(names) == 2 else "all"

@@ -136,8 +136,9 @@ def same_data(folder: Path, settings: StudySettings, source: DataSource) -> Tria
         )
     raise StudyError(
         f"{folder}: the data at {place} are not those of the study, which lay at "
-        f"{settings.source.train.annotations}: their fingerprint is {_short(found)}, and the study's is "
-        f"{_short(settings.fingerprint)}; give a copy of the same data, or begin another study"
+        f"{settings.source.train.annotations}: their fingerprint is {_short(found)}, and the "
+        f"study's is {_short(settings.fingerprint)}; give a copy of the same data, or begin "
+        "another study"
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 MakeSampler = Callable[[int], "BaseSampler"]
-"""Makes an Optuna sampler from a seed, for two or more objectives over a conditional space.
+"""Makes an Optuna sampler from a seed, for one or more objectives over a conditional space.
 
 It is called once per run of a search, and the sampler gets the study's whole history. Trials that
 ended before training are PRUNED in it, with the constraints that they violated: a sampler that only

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from detectors.data.images import ImageError
 from detectors.detector import Detector
+from detectors.found import Found
 from detectors.models import load_model
 from detectors.runtimes.export import export
 from detectors.thresholds import Threshold, Thresholds, thresholds_file, write_thresholds
@@ -89,3 +96,47 @@ def test_files_of_others_are_refused_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             load_model(tmp_path / name)
+
+
+def test_what_is_found_on_an_image_has_names_and_pixels_whatever_the_image_is(
+    letterboxed: Detector, tmp_path: Path
+) -> None:
+    model = load_model(letterboxed.save(tmp_path / "saved"))
+    pixels = np.random.default_rng(0).integers(256, size=(48, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    [raw] = model.detect([torch.from_numpy(pixels).permute(2, 0, 1)])
+    for image in (pixels, Image.fromarray(pixels), tmp_path / "image.png"):
+        found = model.predict(image)
+        assert isinstance(found, Found)
+        assert len(found) == len(raw["scores"]) > 0
+        assert found.boxes.tolist() == raw["boxes"].tolist()
+        assert found.classes == tuple(model.classes[label - 1] for label in raw["labels"])
+    name, score, box = next(iter(found))
+    assert (name, score, len(box)) == (found.classes[0], found.scores[0], 4)
+    assert len(model.predict(pixels, threshold=float(found.scores[2]))) >= 3
+    assert len(model.predict(pixels, threshold=1.1)) == 0
+    with pytest.raises(ImageError, match="uint8"):
+        model.predict(pixels / 255)
+
+
+def test_thresholds_that_were_chosen_apply(letterboxed: Detector, tmp_path: Path) -> None:
+    folder = letterboxed.save(tmp_path / "saved")
+    write_thresholds(folder, CHOSEN)
+    model, image = load_model(folder), np.zeros((64, 64, 3), np.uint8)
+    least = dict(zip(model.classes, CHOSEN.scores().tolist(), strict=True))
+    kept = [(name, score) for name, score, _ in model.predict(image, 0.0) if score >= least[name]]
+    assert [(name, score) for name, score, _ in model.predict(image)] == kept
+
+
+def test_detections_are_those_of_supervision_where_it_is_installed(
+    letterboxed: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = ModuleType("supervision")
+    stand_in.__spec__ = ModuleSpec("supervision", None)
+    stand_in.Detections = lambda **parts: parts
+    monkeypatch.setitem(sys.modules, "supervision", stand_in)
+    found = load_model(letterboxed.save(tmp_path / "saved")).predict(np.zeros((9, 9, 3), np.uint8))
+    assert set(found) == {"xyxy", "confidence", "class_id", "data"}
+    assert found["xyxy"].shape == (len(found["confidence"]), 4)
+    assert set(found["class_id"].tolist()) <= {0, 1, 2}
+    assert set(found["data"]["class_name"].tolist()) <= {"one", "two", "three"}

@@ -152,3 +152,22 @@ def test_a_member_is_loaded_where_the_trainer_saved_it(study: Study) -> None:
     study.tell(trial, {"ap_small": 0.1, "fps": 1})
     [member] = study.front().members
     assert isinstance(member.load(), Detector)
+
+
+@pytest.mark.parametrize("objective", ["ap_small", "fps"])
+def test_the_front_over_one_objective_is_the_best_trial(
+    tmp_path: Path, space: Space, objective: str
+) -> None:
+    options = {"objectives": (objective,), "sampler": "gp", "trials": 10, "papers": False}
+    best = {"ap_small": 0.7, "fps": 20.0}
+    with begun(tmp_path / "study", space, **options) as study:
+        while (trial := study.ask()) is not None:
+            worse = {"ap_small": 0.0 if trial.number == 0 else 0.3, "fps": 10.0}
+            study.tell(trial, best if trial.number == 4 else worse)
+        front = study.front()
+    assert [member.number for member in front.members] == [4]
+    assert front.hypervolume == pytest.approx(0.7 if objective == "ap_small" else math.log(20))
+    page = (tmp_path / "study" / "report.html").read_text()
+    assert "The best is trial 4" in page
+    assert "The best trial does better than the baseline (trial 0" in page
+    assert "the front is the best trial in" in page

@@ -104,6 +104,11 @@ def union(points: list[tuple[float, ...]], floor: tuple[float, ...]) -> float:
 
 
 def test_hypervolume_refuses_points_of_another_number_of_coordinates() -> None:
-    for points, reference in ([(1, 2, 3)], (0, 0)), ([(1, 2)], (0, 0, 0)), ([(1,)], (0,)):
-        with pytest.raises(ValueError, match="two or more coordinates"):
+    for points, reference in ([(1, 2, 3)], (0, 0)), ([(1, 2)], (0, 0, 0)), ([()], ()):
+        with pytest.raises(ValueError, match="as many coordinates"):
             hypervolume(points, reference)
+
+
+def test_hypervolume_of_one_coordinate_is_a_length() -> None:
+    assert hypervolume([(3.0,), (5.0,), (1.0,)], (2.0,)) == 3.0
+    assert hypervolume([(1.0,)], (2.0,)) == 0.0
