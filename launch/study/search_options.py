@@ -111,8 +111,8 @@ class BudgetOptions(Group):
 class GoalOptions(Group):
     objectives: Annotated[Objectives, Option("FIGURE", "--objective")] = Field(
         default=DEFAULT,
-        description="Figure that the front is over, the most important first; over one alone, it is "
-        "the best trial.",
+        description="Figure that the front is over, the most important first; over one alone, "
+        "it is the best trial.",
     )
     constraints: tuple[Constraint, ...] = Field(
         default=(), description="Bounds that every detector of the front keeps."
