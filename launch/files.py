@@ -49,6 +49,8 @@ PLAN = "plan.json"
 INT8 = "int8"
 """The folder of the quantised detector."""
 RESULT = "result.json"
+PROGRESS = "progress.jsonl"
+"""What a trial is doing, and its learning curves."""
 LOG = "log.txt"
 TRACEBACK = "traceback.txt"
 

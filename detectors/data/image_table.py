@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detectors.activity import active
 from detectors.data.entries import ImageEntry, Key
 from detectors.data.images import ImageError, ImageFacts, size_mismatch
 from detectors.data.paths import Found, ImageFolder, NotFound
@@ -54,12 +55,16 @@ def read_images(
     }
     # Pillow and hashlib release the interpreter lock, so threads use all cores.
     pairs = list(chosen.items())
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with (
+        active("Checking images", len(pairs)) as advance,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
         for start in range(0, len(pairs), AT_ONCE):  # facts and futures of all would add up
             part = pairs[start : start + AT_ONCE]
             facts = pool.map(lambda pair: _inspected(inspect, pair[1]), part)
             for (key, path), found in zip(part, facts, strict=True):
                 _compare(images, key, path, found, folder.folder)
+                advance(1)
     return images
 
 

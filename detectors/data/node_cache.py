@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
-from tqdm import tqdm
 
+from detectors.activity import active
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.images import load_image
 from detectors.data.pixel_file import FORMAT, Damaged, Header, Layout, Mapped, finish
@@ -260,12 +260,9 @@ def _decode(split: Dataset, form: Form, layout: Layout, file: int) -> np.ndarray
                 _write(file, pixels, int(layout.offsets[row]))
         return len(rows)
 
-    with (
-        tqdm(total=len(images), desc="Decoding images", disable=None, leave=False, delay=1) as bar,
-        _threads() as each,
-    ):
+    with active("Decoding images", len(images)) as advance, _threads() as each:
         for count in each(decode, starts):
-            bar.update(count)
+            advance(count)
             progress()
     return checksums
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from detectors.activity import active
 from detectors.data.textures import Array, background, blend, fill
 from searchspace.errors import InputError
 
@@ -136,16 +137,18 @@ def _write_split(folder: Path, split: str, stream: int, count: int, config: Shap
     (folder / split).mkdir(parents=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id in range(1, count + 1):
-        seeds = np.random.SeedSequence(config.seed, spawn_key=(stream, image_id))
-        pixels, objects = _draw(np.random.default_rng(seeds), config.size)
-        name = f"{image_id:06d}.jpg"
-        Image.fromarray(pixels).save(folder / split / name, quality=_JPEG_QUALITY)
-        images.append(
-            {"id": image_id, "file_name": name, "width": config.size, "height": config.size}
-        )
-        for entry in objects:
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **entry})
+    with active("Generating images", count) as advance:
+        for image_id in range(1, count + 1):
+            seeds = np.random.SeedSequence(config.seed, spawn_key=(stream, image_id))
+            pixels, objects = _draw(np.random.default_rng(seeds), config.size)
+            name = f"{image_id:06d}.jpg"
+            Image.fromarray(pixels).save(folder / split / name, quality=_JPEG_QUALITY)
+            images.append(
+                {"id": image_id, "file_name": name, "width": config.size, "height": config.size}
+            )
+            for entry in objects:
+                annotations.append({"id": len(annotations) + 1, "image_id": image_id, **entry})
+            advance(1)
     data = {
         "info": _info(config),
         "images": images,

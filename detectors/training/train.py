@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
-from detectors.data.loader import TrainingLoader
+from detectors.activity import Advance, active
+from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector
 from detectors.training.losses import TrainingFailed
 from detectors.training.run import Run, Term
@@ -55,6 +54,7 @@ def fit(
         loader: gives the same batches for the same epoch, so that a resumed training equals one
             that was never interrupted.
         terms: losses in addition to the detection loss.
+        progress: show a bar of each epoch on a terminal.
         checkpoint: file written after each epoch; if it exists, training resumes from it. An
             unreadable one is logged as a warning, and training starts over.
 
@@ -67,14 +67,8 @@ def fit(
     if snapshots and first in snapshots.after:
         snapshots.call(first, run.snapshot())
     for epoch in range(first, config.epochs):
-        bar = tqdm(
-            loader.epoch(epoch),
-            total=len(loader),
-            desc=f"epoch {epoch + 1}/{config.epochs}",
-            disable=not progress,
-            leave=False,
-        )
-        means = run.epoch(bar, epoch)
+        with active(f"epoch {epoch + 1}/{config.epochs}", len(loader), progress) as advance:
+            means = run.epoch(_counted(loader.epoch(epoch), advance), epoch)
         if checkpoint:
             run.save(checkpoint, epoch + 1)
         if on_epoch:
@@ -84,3 +78,10 @@ def fit(
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()
+
+
+def _counted(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:
+    """Batches, each of which is counted once its step was given to the device."""
+    for batch in batches:
+        yield batch
+        advance(1)

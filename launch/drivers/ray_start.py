@@ -20,6 +20,7 @@ import ray
 from ray._private import ray_constants, services, worker
 from ray._private.services import psutil
 
+from detectors.activity import active
 from launch.drivers.interrupts import handlers_kept
 from launch.drivers.ray_address import (
     OWN_RAY,
@@ -99,7 +100,8 @@ def _own_ray() -> Iterator[None]:
     try:
         with _environment(folder):
             try:
-                _init("local", include_dashboard=False, _temp_dir=str(folder))
+                with active("Starting Ray"):
+                    _init("local", include_dashboard=False, _temp_dir=str(folder))
             except Exception as error:
                 raise RayStartError(
                     f"Ray does not start on this machine: {_words(error)}; its logs are in "

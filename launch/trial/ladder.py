@@ -88,7 +88,7 @@ def ladder_control(
     meter = LocalMeter(data, device, store.folder / SPEEDS)
     config = config.with_detections(data.detections)
     stages = Stages(
-        config, data, store, device, meter, load_teacher, progress=progress, weights=weights
+        config, data, store, device, meter, load_teacher, bars=progress, weights=weights
     )
     model = stages.train_on(stages.train())
     publish(model.folder / DETECTOR, out / "unpruned")

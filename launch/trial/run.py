@@ -12,6 +12,7 @@ from typing import TypedDict
 import torch
 from pydantic import BaseModel
 
+from detectors.activity import shown_by
 from detectors.data.readers import DataSource
 from detectors.files import publish, write_atomically
 from detectors.timing.cost import Cost
@@ -23,6 +24,7 @@ from launch.files import (
     INT8,
     PLAN,
     PREDICTED,
+    PROGRESS,
     RESULT,
     SPEEDS,
     STAGES,
@@ -34,6 +36,7 @@ from launch.trial.data import TrialData, TrialError, given_path
 from launch.trial.memory import read_fitted
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
+from launch.trial.progress import Part, Progress
 from launch.trial.result import Outcome, TrialResult, read_result
 from launch.trial.rounds import removal_in, rounds
 from launch.trial.stages import OnRung, Stages
@@ -83,14 +86,15 @@ def run_trial(
     """Run one trial, or the rest of an interrupted one.
 
     It writes to `out`: `trial.json`, `predicted.json`, `dense/` with `dense.json`, `plan.json`,
-    `compact/` with `compact.json`, `int8/`, `result.json`. Without pruning there is no plan, and
-    `compact` only if the detector is trained further (`finetune_epochs` above 0). A stage whose
-    artefact is in `stages` already, from this or another trial, is not run again. Training resumes
-    from its last epoch.
+    `compact/` with `compact.json`, `int8/`, `result.json`, and `progress.jsonl`. Without pruning
+    there is no plan, and `compact` only if the detector is trained further (`finetune_epochs` above
+    0). A stage whose artefact is in `stages` already, from this or another trial, is not run again.
+    Training resumes from its last epoch.
 
     Args:
         data: the data, or their source or folder.
         device: by default `cuda` if there is a GPU.
+        progress: show a bar of each epoch on a terminal.
         stages: folder of the stages' artefacts, which may be shared with other trials; by default
             `stages` in `out`.
         load_teacher: loads the teachers that the configuration names; by default from their
@@ -120,7 +124,8 @@ def run_trial(
     load_plugins()
     config, data = config.started(), TrialData.of(data)
     check_fits(config, data, load_teacher)
-    store = Store(Path(stages or out / STAGES))
+    noted = Progress(out / PROGRESS, config.epochs)
+    store = Store(Path(stages or out / STAGES), noted.begin)
     todo = Stages(
         config.with_detections(data.detections),
         data,
@@ -129,14 +134,16 @@ def run_trial(
         meter or LocalMeter(data, device, store.folder / SPEEDS),
         load_teacher,
         on_epoch,
-        progress,
-        rungs,
-        on_rung,
-        weights,
-        ancestor,
-        read_fitted(out),
+        bars=progress,
+        progress=noted,
+        rungs=rungs,
+        on_rung=on_rung,
+        weights=weights,
+        ancestor=ancestor,
+        kept=read_fitted(out),
     )
-    return _Trial(config, out, todo, on_predicted).result()
+    with shown_by(noted.show, also=True):
+        return _Trial(config, out, todo, on_predicted).result()
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -270,9 +277,13 @@ class _Trial:
             model = self.stages.finetune(model, plan, pruned, part, dense)
         return model, whole.share if whole else 0.0
 
-    def _outcome(self, name: str, model: Artefact) -> Outcome:
+    def _outcome(self, name: Part, model: Artefact) -> Outcome:
         publish(model.folder / DETECTOR, self.out / name)
-        outcome = Outcome(metrics=self.stages.evaluate(model), cost=self.stages.measure(model))
+        metrics = self.stages.evaluate(model)
+        self.stages.progress.scored(name, metrics)
+        cost = self.stages.measure(model)
+        self.stages.progress.scored(name, cost)
+        outcome = Outcome(metrics=metrics, cost=cost)
         self._write(figures_file(name), outcome)
         return outcome
 

@@ -40,6 +40,7 @@ from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.initial_weights import fill, load_start, make_sure_of
 from launch.trial.memory import Fitted, fitted
+from launch.trial.progress import NOWHERE, Progress
 from launch.trial.rounds import Round
 from launch.trial.scoring import NOT_PRUNING, Scoring
 from launch.trial.store import Artefact
@@ -74,12 +75,15 @@ class Stages(Scoring):
             An exception from it ends the training, which another attempt resumes.
         weights: a folder or file with published weights; None downloads them.
         ancestor: a saved detector whose weights the training starts from, if they fit.
+        bars: whether a bar of each epoch is shown on a terminal.
+        progress: takes notes of the epochs.
         kept: how its batches fitted into memory when the trial began, if that is known.
     """
 
     load_teacher: LoadTeacher
     on_epoch: OnEpoch | None = None
-    progress: bool = False
+    bars: bool = False
+    progress: Progress = NOWHERE
     rungs: tuple[int, ...] = ()
     on_rung: OnRung | None = None
     weights: Path | None = None
@@ -137,6 +141,7 @@ class Stages(Scoring):
 
         def at_rung(epochs: int, snapshot: Detector) -> None:
             metrics = self.score_rung(inputs, epochs, snapshot)
+            self.progress.scored("dense", metrics, rung=epochs)
             if self.on_rung:
                 self.on_rung(epochs, metrics)
 
@@ -316,14 +321,15 @@ class Stages(Scoring):
         at_rung: OnSnapshot | None = None,
     ) -> None:
         recipe = training.recipe
+        loader = self._loader(recipe)
         fit(
             detector,
-            self._loader(recipe),
+            loader,
             recipe,
             terms=training.terms(detector.to(self.device)),
             checkpoint=work / SCRATCH / CHECKPOINT,
-            on_epoch=training.reporting(self.on_epoch),
-            progress=self.progress,
+            on_epoch=training.reporting(self.progress, self.on_epoch, loader),
+            progress=self.bars,
             snapshots=Snapshots(rungs, at_rung) if at_rung else None,
         )
         detector.save(work / DETECTOR)

@@ -22,6 +22,10 @@ VERSIONS = {"train": 3, "prune": 3, "finetune": 3, "quantise": 2, "evaluate": 3,
 """By stage, what is part of its artefacts' names; 1 for those not here. Raised when a stage begins
 to do something else with the same inputs."""
 
+OnStage = Callable[[str, str, bool], None]
+"""Called with a stage, the key of its artefact, and whether that is there: else it is made now, or
+waited for while another process makes it."""
+
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,10 +61,15 @@ class Manifest(BaseModel):
 
 
 class Store:
-    """Artefacts by their inputs; any number of processes may share one store."""
+    """Artefacts by their inputs; any number of processes may share one store.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        on_stage: called when a stage's artefact is needed.
+    """
+
+    def __init__(self, folder: Path, on_stage: OnStage | None = None) -> None:
         self.folder = folder
+        self._on_stage = on_stage or (lambda stage, key, reused: None)
 
     def once(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Artefact:
         """The artefact of a stage, made first if it is missing or damaged.
@@ -74,13 +83,17 @@ class Store:
                 artefact appears atomically when `make` has returned.
         """
         artefact = self.artefact(stage, inputs)
-        if _damage(artefact.folder):
+        missing = _damage(artefact.folder)
+        self._on_stage(stage, artefact.key, not missing)
+        if missing:
             lock = self.folder / LOCKS / artefact.key
             lock.parent.mkdir(parents=True, exist_ok=True)
             with held(lock, f"making {artefact.key}"):
                 if damage := _damage(artefact.folder):
                     _remove(artefact.folder, damage)
                     _make(artefact.folder, Path(f"{artefact.folder}.partial"), stage, inputs, make)
+                else:
+                    self._on_stage(stage, artefact.key, True)
         return artefact
 
     def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:

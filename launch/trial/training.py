@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress import distillation_term, sparsity_term
+from detectors.data.loader import TrainingLoader
 from detectors.detector import Detector
+from detectors.training.run import rate_factor
 from detectors.training.train import OnEpoch as EpochEnds
 from detectors.training.train import Term
+from launch.trial.progress import Part, Progress
 from launch.trial.teachers import fingerprint
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.training import TrainConfig
@@ -34,7 +37,7 @@ class Training:
         before: epochs of earlier rounds that count towards the same detector.
     """
 
-    name: str
+    name: Part
     recipe: TrainConfig
     distillation: Distillation
     teacher: Detector | None
@@ -58,11 +61,21 @@ class Training:
             terms.append(distillation_term(self.distillation, detector, self.teacher))
         return terms
 
-    def reporting(self, on_epoch: OnEpoch | None) -> EpochEnds | None:
-        """What the loop calls after each epoch, if anyone listens."""
-        if on_epoch is None:
-            return None
-        return lambda epochs, losses: on_epoch(self.name, self.before + epochs, losses)
+    def reporting(
+        self, progress: Progress, on_epoch: OnEpoch | None, loader: TrainingLoader
+    ) -> EpochEnds:
+        """What the loop calls after each epoch."""
+        steps, recipe = len(loader), self.recipe
+
+        def ended(epoch: int, losses: dict[str, float]) -> None:
+            last, total = epoch * steps - 1, recipe.epochs * steps
+            factor = rate_factor(last, total, recipe.warmup(steps), recipe.schedule)
+            done, rate = self.before + epoch, recipe.learning_rate * factor
+            progress.trained(self.name, done, losses, rate, steps * loader.batch_size)
+            if on_epoch:
+                on_epoch(self.name, done, losses)
+
+        return ended
 
 
 def fine_tuning(recipe: TrainConfig, rate: float, epochs: int) -> TrainConfig:
