@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 PATIENCE = 30.0
 """Seconds of waiting after which a waiter logs whom it waits for."""
 
@@ -67,6 +69,17 @@ class Holder:
         if self.until is None or self.host != platform.node():
             return False
         return time.monotonic() > self.until
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs; of one on another node that is not known, and assumed."""
+        if self.host != platform.node():
+            return True
+        try:
+            # A later process may have its number.
+            return psutil.Process(self.pid).create_time() <= self.since + 1
+        except psutil.Error:
+            return False
 
     def __str__(self) -> str:
         who = f"process {self.pid}"

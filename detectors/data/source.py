@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,6 +90,14 @@ class DataSource:
     train: Split
     val: Split
     layout: str = field(default="", compare=False)
+
+    @property
+    def place(self) -> Path:
+        """The folder in which both splits lie."""
+        images = (self.train.images, self.val.images)
+        if images[0].is_absolute() != images[1].is_absolute():
+            images = (images[0].absolute(), images[1].absolute())
+        return Path(os.path.commonpath(images))
 
     @classmethod
     def of(cls, splits: Iterable[Split], layout: str = "") -> DataSource:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from detectors.data.health import oddities
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
-from launch.cli.terminal import console, errors
+from launch.cli.terminal import console
 from launch.trial.data import TrialData, dropped_in_words, found_in_words, mended_in_words
 from launch.trial.health import health_of_trials, warnings_of
 from launch.trial.initial_weights import WEIGHTS, replaces_weights, trial_with_weights
@@ -32,24 +31,29 @@ class GivenTrial:
 
     Attributes:
         folder: where it leaves its files.
-        common: arguments of `run_trial` and `ladder` for its device, weights and progress.
-        say: prints a line: to standard error if the result is printed as JSON.
+        common: arguments of `run_trial` and `ladder` for its device and weights.
     """
 
     config: TrialConfig
     data: TrialData
     folder: Path
     common: dict[str, Any]
-    say: Callable[[str], None]
 
 
-def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> GivenTrial:
+def given_trial(
+    name: str,
+    paths: DataPaths,
+    options: RunOptions,
+    runs: str,
+    say: Callable[[str], None] = console.say,
+) -> GivenTrial:
     """The trial with a name or in a file, and the data, both checked.
 
     A paper's system has as many classes as the data, unless an option sets their number.
 
     Args:
         runs: the folder of the default folder.
+        say: called with what was found of the data.
     """
     config = find_trial(name)
     check_weights(options.settings, options.weights)
@@ -57,7 +61,6 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
         config = overridden(config, options.settings)
     config, weights = trial_with_weights(config, options.weights)
     source = paths.needed_source()
-    say = errors.say if options.as_json else console.say
     # Without a folder given, its name follows from the data.
     with bugs_kept_in(options.out) if options.out else nullcontext():
         data = TrialData.read(source, **options.of_trials)
@@ -70,13 +73,9 @@ def given_trial(name: str, paths: DataPaths, options: RunOptions, runs: str) -> 
     stem = Path(name).stem if is_file else name
     for words in warnings_of(oddities(health_of_trials(data, [config]))):
         say(words)
-    return GivenTrial(
-        config,
-        data,
-        options.out or Path(runs) / f"{stem}-{config.digest()}",
-        {"device": options.device, "progress": sys.stderr.isatty(), "weights": weights},
-        say,
-    )
+    folder = options.out or Path(runs) / f"{stem}-{config.digest()}"
+    say(f"{stem} on {source.place}, in {folder}")
+    return GivenTrial(config, data, folder, {"device": options.device, "weights": weights})
 
 
 def check_weights(settings: Sequence[str], weights: Path | str | None) -> None:

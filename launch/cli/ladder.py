@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from launch.cli.bugs import evidence_in
 from launch.cli.from_fields import with_options
 from launch.cli.given import given_trial
+from launch.cli.live import Screen
 from launch.cli.options import DataPaths, RunOptions, TrialName, parse_ratios
-from launch.cli.terminal import console
+from launch.cli.terminal import console, errors
 from launch.report import ladder_table
 from launch.trial.ancestor import ancestor_beside
 from launch.trial.data import TrialError
@@ -33,15 +35,19 @@ def ladder_command(
             "file into another folder to train without an ancestor"
         )
     rungs = parse_ratios("--ratios", ratios)
-    given = given_trial(name, data, options, "runs/ladders")
-    with evidence_in(given.folder) as log:
+    screen = Screen(errors if options.as_json else console, options.quiet)
+    with ExitStack() as stack:
+        stack.enter_context(screen.shown())
+        given = given_trial(name, data, options, "runs/ladders", screen.say)
+        log = stack.enter_context(evidence_in(given.folder))
+        common: dict[str, Any] = {**given.common, "progress": True}
         results = ladder(
-            given.config, rungs, given.data, given.folder, on_epoch=log.note_epoch, **given.common
+            given.config, rungs, given.data, given.folder, on_epoch=log.note_epoch, **common
         )
-        control = ladder_control(given.config, given.data, given.folder, **given.common)
+        control = ladder_control(given.config, given.data, given.folder, **common)
     if options.as_json:
         trials = [result.model_dump(mode="json") for result in results]
         console.say_json({"trials": trials, "control": control and control.model_dump(mode="json")})
     else:
         console.print(ladder_table(results, control))
-    given.say(f"Artefacts: {given.folder}")
+    screen.out.say(f"Artefacts: {given.folder}")

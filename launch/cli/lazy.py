@@ -40,11 +40,14 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """The command itself; plugins of installed packages are loaded first."""
-        from searchspace.plugins import load_plugins  # not needed for a help text
+        # Neither is needed for a help text.
+        from launch.cli.live import moving
+        from searchspace.plugins import load_plugins
 
-        load_plugins()
         module, attribute = self.entry.where.split(":")
-        found = getattr(import_module(module), attribute)
+        with moving("Importing"):
+            load_plugins()
+            found = getattr(import_module(module), attribute)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
             # Paragraphs, because lines of one are joined.

@@ -56,6 +56,23 @@ COMMANDS = {
                 "sparrow trials runs/mine --out trials.csv",
             ),
         ),
+        "watch": Entry(
+            "launch.cli.watch:watch_command",
+            "Watch a running search from another terminal: its trials, front and budget.",
+            (
+                "sparrow watch runs/mine",
+                "sparrow watch runs/mine --once",
+            ),
+        ),
+        "history": Entry(
+            "launch.cli.history:history_command",
+            "Show the learning curves of a study's trials, or write them to a file.",
+            (
+                "sparrow history runs/mine --trial 3 --trial 7",
+                "sparrow history runs/mine --out curves.csv",
+                "sparrow history runs/mine --tensorboard runs/mine/tensorboard",
+            ),
+        ),
         "fps": Entry(
             "launch.cli.fps:fps_command",
             "Measure the frames per second of detectors in turns.",

@@ -157,6 +157,12 @@ class FolderOrFile(DataPlace):
         return DataSource.cut_from(split, self.val_share) if self.val_share else split
 
 
+Quiet = Annotated[
+    bool,
+    Field(description="Print only errors, and the result at the end."),
+]
+
+
 class StudyPlace(Options):
     """Where a study is begun, or which one is resumed."""
 
@@ -171,6 +177,7 @@ class StudyPlace(Options):
         description="With --resume: also run again the trials that failed because of their "
         "design, for example by running out of memory.",
     )
+    quiet: Quiet = False
 
     def folder(self, name: str) -> Path:
         """The folder of the study: a new one, named by what is run and the time, by default."""
@@ -213,6 +220,7 @@ class RunOptions(TrainingDataOptions, DeviceOption):
 
     settings: Settings = ()
     as_json: AsJson = False
+    quiet: Quiet = False
     weights: Weights = None
     out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
         default=None, description="Folder of its artefacts; a new one in runs/ by default."

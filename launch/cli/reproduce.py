@@ -12,6 +12,7 @@ import typer
 
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
+from launch.cli.live import moving
 from launch.cli.options import DataPaths, TableOptions
 from launch.cli.search import check_place
 from launch.cli.terminal import console
@@ -41,7 +42,8 @@ def reproduce_command(
             return
         table_named(table)
     # Only now: it loads torch, which no help text needs.
-    from launch.cli.run_table import run_table
+    with moving("Importing"):
+        from launch.cli.run_table import run_table
 
     run_table(context, table, options, data, settings, options.folder(table or "table"))
 

@@ -8,10 +8,10 @@ import typer
 
 from detectors.data.readers import DataSource
 from detectors.data.shapes import generate_shapes
+from launch.cli.live import Screen
 from launch.cli.options import DataPaths, StudyOptions
 from launch.cli.running import resumed, running
 from launch.cli.search_output import print_front, print_no_front, printer
-from launch.cli.terminal import console
 from launch.report import Front
 from launch.searches import search
 from launch.study.search_settings import SearchSettings, changed
@@ -29,11 +29,11 @@ def run_search(
     folder: Path,
 ) -> None:
     """Start or resume a search in a folder; ends with status 1 if there is no front."""
-    with running(context, folder):
+    with running(context, folder, study.quiet) as screen:
         front = (
-            resumed(folder, settings, study.retry_failed, data)
+            resumed(folder, settings, study.retry_failed, data, screen)
             if study.resume
-            else _begun(folder, settings, study.space, data)
+            else _begun(folder, settings, study.space, data, screen)
         )
     print_front(folder)
     if not front.members:
@@ -41,21 +41,25 @@ def run_search(
         raise typer.Exit(1)
 
 
-def _begun(folder: Path, settings: SearchSettings, space: str, data: DataPaths) -> Front:
+def _begun(
+    folder: Path, settings: SearchSettings, space: str, data: DataPaths, screen: Screen
+) -> Front:
     source, budget = data.source(), settings.budget
     if source is None and budget.time_limit is None and budget.device_hours is None:
         settings = changed(settings, minutes=SHAPES_MINUTES)
+    source = source or _shapes(screen)
+    screen.say(f"Search of the space {space} on {source.place}, in {folder}")
     return search(
         space,
-        source or _shapes(),
+        source,
         folder,
         settings=settings,
-        on_end=printer(settings.goal.objectives, folder),
-        on_known=console.say,
-        on_wait=console.say,
+        on_end=printer(settings.goal.objectives, folder, screen.say),
+        on_known=screen.say,
+        on_wait=screen.say,
     )
 
 
-def _shapes() -> DataSource:
-    console.say(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
+def _shapes(screen: Screen) -> DataSource:
+    screen.say(f"No --data: searching on generated shapes in {SHAPES_FOLDER}")
     return DataSource.from_folder(generate_shapes(SHAPES_FOLDER))

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from launch.cli.given import check_weights, of_option
+from launch.cli.live import Screen
 from launch.cli.options import DataPaths, TableOptions
 from launch.cli.running import resumed, running
 from launch.cli.search_output import print_no_front, printer
@@ -32,16 +33,21 @@ def run_table(
 ) -> None:
     """Run or resume a table in a folder; ends with status 1 if no trial finished."""
     out = errors if options.as_json else console
-    with running(context, folder, out):
+    with running(context, folder, options.quiet, out) as screen:
         if table is None or options.resume:
-            resumed(folder, settings, options.retry_failed, data, out)
+            resumed(folder, settings, options.retry_failed, data, screen)
         else:
-            _begin(table, options, data, settings, folder)
+            _begin(table, options, data, settings, folder, screen)
     _print(folder, options.as_json)
 
 
 def _begin(
-    table: str, options: TableOptions, data: DataPaths, settings: GivenSettings, folder: Path
+    table: str,
+    options: TableOptions,
+    data: DataPaths,
+    settings: GivenSettings,
+    folder: Path,
+    screen: Screen,
 ) -> None:
     def change(config: TrialConfig) -> TrialConfig:
         return overridden(config.shortened(options.epochs_share), options.settings)
@@ -55,15 +61,16 @@ def _begin(
                 change(system.trial)
             except InputError as error:
                 raise InputError(f"{error} (in {name})") from None
-    out = errors if options.as_json else console
+    source = data.needed_source()
+    screen.say(f"{table} on {source.place}, in {folder}")
     reproduce(
         table,
-        data.needed_source(),
+        source,
         folder,
         change,
         options.rows,
-        on_end=printer(settings.goal.objectives, folder, out),
-        say=out.say,
+        on_end=printer(settings.goal.objectives, folder, screen.say),
+        say=screen.say,
         **given_options(settings),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from launch.cli.from_fields import usage_errors, with_options
+from launch.cli.live import moving
 from launch.cli.options import MOVED_DATA, DataPaths, StudyOptions, StudyPlace
 from launch.study.search_settings import RESUMABLE, SearchSettings
 
@@ -21,7 +22,8 @@ def search_command(
         with usage_errors():
             settings.early.check()
     # Only now: it loads torch, which no help text needs.
-    from launch.cli.run_search import run_search
+    with moving("Importing"):
+        from launch.cli.run_search import run_search
 
     run_search(context, study, data, settings, study.folder(Path(study.space).stem))
 
@@ -40,7 +42,7 @@ def check_place(context: typer.Context, place: StudyPlace, *others: str) -> None
 
 def _check_resumable(context: typer.Context, others: Sequence[str]) -> None:
     """A usage error where an option was given that cannot change once a study has begun."""
-    allowed = (*RESUMABLE, *MOVED_DATA, "resume", "retry_failed", *others)
+    allowed = (*RESUMABLE, *MOVED_DATA, "resume", "retry_failed", "quiet", *others)
     for parameter in context.command.params:
         name = parameter.name
         source = context.get_parameter_source(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from launch.cli.debug import debugging
@@ -27,8 +27,8 @@ from launch.trial.log import evidence, last_lines
 from searchspace.measuring import MeasureConfig
 
 
-def printer(objectives: Sequence[FigureName], folder: Path, out: PlainConsole = console) -> OnEnd:
-    """A callback that prints each trial when it ends, and the rest of the budget."""
+def printer(objectives: Sequence[FigureName], folder: Path, say: Callable[[str], None]) -> OnEnd:
+    """A callback that says of each trial how it ended, and what is left of the budget."""
     ways_to_run = set[MeasureConfig]()
 
     def print_end(record: TrialRecord, outlook: Outlook) -> None:
@@ -36,8 +36,8 @@ def printer(objectives: Sequence[FigureName], folder: Path, out: PlainConsole = 
         words = design_in_words(record.config, alike=len(ways_to_run) == 1)
         named = ": ".join(filter(None, (record.name, words)))
         for line in _trial_lines(record, named, objectives, folder):
-            out.say_lines(line)
-        out.say(f"  {outlook_in_words(outlook)}")
+            say(line)
+        say(f"  {outlook_in_words(outlook)}")
 
     return print_end
 

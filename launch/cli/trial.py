@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from launch.cli.bugs import evidence_in
 from launch.cli.from_fields import with_options
 from launch.cli.given import given_trial
+from launch.cli.live import Screen
 from launch.cli.options import AncestorOption, DataPaths, RunOptions, TrialName
-from launch.cli.terminal import console
+from launch.cli.terminal import console, errors
+from launch.cli.view import trial_frame
 from launch.figures import shown_in, with_name
 from launch.report.epochs import epochs_in_words
 from launch.trial.ancestor import ancestor_beside
@@ -24,8 +27,12 @@ def trial_command(
     options: RunOptions,
     start: AncestorOption,
 ) -> None:
-    given = given_trial(name, data, options, "runs/trials")
-    with evidence_in(given.folder) as log:
+    screen = Screen(errors if options.as_json else console, options.quiet)
+    with ExitStack() as stack:
+        stack.enter_context(screen.shown())
+        given = given_trial(name, data, options, "runs/trials", screen.say)
+        log = stack.enter_context(evidence_in(given.folder))
+        screen.follow(trial_frame(given.folder, Path(name).stem))
         result = run_trial(
             given.config,
             given.data,
@@ -38,7 +45,7 @@ def trial_command(
         console.say_json(result.model_dump(mode="json"))
     else:
         _print_result(result)
-    given.say(f"Artefacts: {given.folder}")
+    screen.out.say(f"Artefacts: {given.folder}")
 
 
 def _print_result(result: TrialResult) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from launch.records import TrialRecord
 
 Limit = Literal["trials", "minutes", "device-hours"]
 
@@ -13,6 +15,10 @@ DEVIATIONS = 2.0
 """The expected upper limit of a trial's time, in median absolute deviations above the median: nine
 of ten normally distributed trials stay below. With the longest trial so far as the limit, a single
 outlier would end a search early."""
+
+NORMAL = 1.28
+"""Standard deviations on both sides of a mean between which four of five normally distributed
+values lie."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,9 @@ class Spent:
         device: total seconds of all ended trials.
         finished: seconds of each finished trial.
         workers: number of trials in parallel.
+        others: seconds of each trial that ended otherwise: failed, stopped, skipped.
+        ended: number of trials that ended within the last `watched` seconds, while trials ran all
+            the time.
     """
 
     proposed: int
@@ -49,6 +58,52 @@ class Spent:
     device: float
     finished: Sequence[float]
     workers: int = 1
+    others: Sequence[float] = ()
+    ended: int = 0
+    watched: float = 0.0
+
+    @classmethod
+    def by(cls, records: Sequence[TrialRecord], **rest: Any) -> Spent:
+        """What a search has used by the records of its trials, and `rest`."""
+        ended = [record for record in records if record.ending is not None]
+        return cls(
+            proposed=len(records),
+            device=sum(record.seconds for record in records),
+            finished=[record.seconds for record in ended if record.state == "finished"],
+            others=[record.seconds for record in ended if record.state != "finished"],
+            **rest,
+        )
+
+    @property
+    def per_trial(self) -> float:
+        """The mean seconds of a trial, however it ended; 0 while none has ended.
+
+        Not the median: a few trials take far longer than most, and in a sum they count.
+        """
+        return statistics.fmean([*self.finished, *self.others] or [0.0])
+
+    @property
+    def pace(self) -> float:
+        """Seconds of wall time for each further trial.
+
+        By the clock where it has shown to be slower than the trials' own times: there are gaps
+        between trials, in which processes start and the sampler computes.
+        """
+        # Running trials are half done on average.
+        by_clock = self.watched / (self.ended + self.running / 2) if self.ended else 0.0
+        return max(self.per_trial / self.workers, by_clock)
+
+    def error(self, trials: float) -> float | None:
+        """How far the time of so many further trials may be from `trials * pace`, in four of five
+        cases; None if a single trial has ended.
+
+        Both the trials to come and the mean of those so far are random.
+        """
+        seconds = [*self.finished, *self.others]
+        if len(seconds) < 2:
+            return None
+        relative = statistics.stdev(seconds) / max(self.per_trial, 1e-9)
+        return NORMAL * relative * self.pace * (trials + trials**2 / len(seconds)) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -61,6 +116,7 @@ class Outlook:
         ends_by: the limit that is expected to be reached first.
         more_trials: expected number of further trials.
         seconds: expected time until the end of the search; None while no trial has finished.
+        error: it lies within so many seconds of that in four of five cases; None if not known.
     """
 
     trials_left: int
@@ -69,6 +125,7 @@ class Outlook:
     ends_by: Limit
     more_trials: int
     seconds: float | None
+    error: float | None = field(default=None, compare=False)
 
 
 def likely_most(seconds: Sequence[float]) -> float:
@@ -102,22 +159,24 @@ def share_spent(budget: Budget, spent: Spent) -> float:
 
 
 def outlook(budget: Budget, spent: Spent) -> Outlook:
-    """The outlook if all further trials take as long as the median of the finished ones."""
+    """The outlook if further trials take as long as those so far on average."""
     seconds, device = _seconds_left(budget, spent), _device_left(budget, spent)
     left = max(0, budget.trials - spent.proposed)
     affordable: dict[Limit, float] = {"trials": left}
-    expected, typical = None, 0.0
+    expected, error = None, None
     if spent.finished:
-        typical, most = statistics.median(spent.finished), likely_most(spent.finished)
+        each, most = spent.per_trial, likely_most(spent.finished)
         if seconds is not None:
-            affordable["minutes"] = spent.workers * _turns(seconds, most, typical)
+            turn = spent.pace * spent.workers
+            affordable["minutes"] = spent.workers * _turns(seconds, most, turn)
         if device is not None:
-            affordable["device-hours"] = _turns(device - spent.running * typical, most, typical)
+            affordable["device-hours"] = _turns(device - spent.running * each, most, each)
     ends_by = min(affordable, key=affordable.__getitem__)
     more = int(affordable[ends_by])
     if spent.finished:
         # Running trials are half done on average.
-        expected = (more + spent.running / 2) * typical / spent.workers
+        count = more + spent.running / 2
+        expected, error = count * spent.pace, spent.error(count)
     return Outlook(
         trials_left=left,
         minutes_left=seconds and seconds / 60,
@@ -125,6 +184,7 @@ def outlook(budget: Budget, spent: Spent) -> Outlook:
         ends_by=ends_by,
         more_trials=more,
         seconds=expected,
+        error=error,
     )
 
 

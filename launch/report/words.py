@@ -6,6 +6,9 @@ from launch.decisions.budget import Outlook
 from searchspace import TrialConfig
 from searchspace.measuring import MeasureConfig
 
+WIDE = 0.2
+"""The largest error of an expected time, as a share of it, that is not shown."""
+
 
 def show_seconds(seconds: float) -> str:
     """A duration in its two largest units."""
@@ -36,8 +39,16 @@ def outlook_in_words(outlook: Outlook) -> str:
     text = f"left: {', '.join(left)}"
     if not outlook.seconds:
         return text
-    more, time = _trials(outlook.more_trials, "more "), show_seconds(outlook.seconds)
-    return f"{text}; expected: {more} in about {time}, then {outlook.ends_by} are spent"
+    more = _trials(outlook.more_trials, "more ")
+    return f"{text}; expected: {more} in {time_left(outlook)}, then {outlook.ends_by} are spent"
+
+
+def time_left(outlook: Outlook) -> str:
+    """The expected time until the end of a search: from when to when, where that differs much."""
+    seconds, error = outlook.seconds or 0.0, outlook.error
+    if error is None or error <= WIDE * seconds:
+        return f"about {show_seconds(seconds)}"
+    return f"{show_seconds(max(0.0, seconds - error))} to {show_seconds(seconds + error)}"
 
 
 def _trials(count: int, which: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from detectors.data.readers import DataSource
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
-from detectors.locks import Busy, held
+from detectors.locks import Busy, Holder, held, holder_of
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
@@ -74,6 +75,7 @@ class Study:
         self._endings: list[TrialRecord] = []
         self._stopped_by: str | None = None
         self._opened = time.monotonic()
+        self._begun: float | None = None  # when the first trial was proposed
         self._optuna = OptunaStudy(
             folder / OPTUNA_LOG,
             self.space,
@@ -140,6 +142,7 @@ class Study:
             self._conclude(record.ended(Failed(reason=missing), 0.0), attempted=False)
         self._idle = record is None
         if record is not None:
+            self._begun = self._begun or time.monotonic()
             self._proposed.add(record.number)
         return record
 
@@ -322,13 +325,14 @@ class Study:
 
     def _spent(self) -> Spent:
         running = sum(record.state == "running" for record in self.records)
-        return Spent(
-            proposed=len(self.records),
+        now = time.monotonic()
+        return Spent.by(
+            self.records,
             running=running - len(self._unfinished),
-            elapsed=time.monotonic() - self._opened,
-            device=sum(record.seconds for record in self.records),
-            finished=[r.seconds for r in self.records if r.state == "finished"],
+            elapsed=now - self._opened,
             workers=self.workers,
+            ended=len(self._endings),
+            watched=now - (self._begun or now),
         )
 
 
@@ -360,6 +364,22 @@ def open_study(
             settings = settings.written_in(folder)
             write_atomically(folder / SETTINGS, settings.model_dump_json(indent=1))
         yield Study(folder, settings, on_end)
+
+
+def worked_on(folder: Path) -> Holder | None:
+    """The process that works on the study in `folder`; None if there is none.
+
+    Nothing is locked, so that a search may begin at any moment.
+    """
+    try:
+        file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        holder = holder_of(file)
+    finally:
+        os.close(file)
+    return holder if holder and holder.is_alive else None
 
 
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:

@@ -1,0 +1,199 @@
+"""The live view of a study or a trial, as what a terminal of 80 columns shows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from launch.cli.live import Frame
+from launch.cli.machine import machine_in_words
+from launch.cli.terminal import PlainConsole, console, styled
+from launch.figures import DEFAULT, FIGURES, FigureName, show, with_name
+from launch.files import JOURNAL
+from launch.records import TrialRecord
+from launch.report.progress import Running, StudyFollower, TrialFollower, View
+from launch.report.words import design_in_words, outlook_in_words, show_seconds
+from launch.study.study import OnEnd
+from searchspace.errors import InputError
+from searchspace.words import counted
+
+EVERY = 1.0
+"""Seconds between two looks at the files."""
+
+MEMBERS = 4
+"""The most members of the front that are shown."""
+
+OTHER_LINES = 14
+"""Lines of the view beside those of running trials; the terminal has to have room for all."""
+
+
+def rendered(view: View, lines: int) -> RenderableType:
+    """A view of a study, on at most so many lines if it can be."""
+    objectives = view.settings.goal.objectives
+    parts: list[RenderableType] = [
+        _line(
+            (view.settings.title, "bold"), f" in {view.folder}, data {view.settings.source.place}"
+        ),
+        _line(_counts(view)),
+    ]
+    if view.holder is not None:
+        parts.append(_line(outlook_in_words(view.outlook)))
+    most = max(1, lines - OTHER_LINES)
+    if view.running:
+        parts.append(running_table(view.running[:most], objectives, view.time))
+    if len(view.running) > most:
+        parts.append(_line(f"and {len(view.running) - most} more are running"))
+    front = view.trials.front
+    if front:
+        parts.append(_line((f"Front of {counted(len(front), 'trial')}", "bold")))
+        parts += [_line(_member(record, objectives)) for record in front[:MEMBERS]]
+    if len(front) > MEMBERS:
+        parts.append(_line(f"  and {len(front) - MEMBERS} more"))
+    return Group(*parts)
+
+
+def running_table(
+    running: Sequence[Running], objectives: Sequence[FigureName], time: float
+) -> Table:
+    """Running trials, each with what it does and how well it is so far."""
+    scores = [name for name in objectives if FIGURES[name].source == "metrics"] or ["ap"]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
+    table.add_column("Trial", justify="right", no_wrap=True, max_width=16)
+    table.add_column("Doing", no_wrap=True, ratio=3)
+    table.add_column("Losses", no_wrap=True, ratio=3)
+    for name in scores:
+        table.add_column(FIGURES[name].heading, justify="right", no_wrap=True)
+    table.add_column("img/s", justify="right", no_wrap=True)
+    table.add_column("Left", justify="right", no_wrap=True)
+    for each in running:
+        now = each.now
+        left = now.seconds_left(time)
+        table.add_row(
+            each.name,
+            each.in_words(),
+            ", ".join(f"{name} {value:.3g}" for name, value in now.losses.items()),
+            *(show(name, now.figures.get(name)) for name in scores),
+            f"{now.images_per_s:.0f}" if now.images_per_s else "",
+            "" if left is None else show_seconds(left),
+        )
+    return table
+
+
+def _line(*parts: str | tuple[str, str]) -> RenderableType:
+    """A line that is cut where the terminal ends."""
+    text = styled(*parts)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _counts(view: View) -> str:
+    running = len(view.running)
+    states = {state: n for state, n in view.trials.counts().items() if state != "running"}
+    words = [f"{n} {state}" for state, n in states.items() if n]
+    words.append(f"{running} running" if running else "none running")
+    return f"{counted(len(view.trials.records), 'trial')}: {', '.join(words)}"
+
+
+def _member(record: TrialRecord, objectives: Sequence[FigureName]) -> str:
+    figures = ", ".join(with_name(name, record.figure(name)) for name in objectives)
+    return f"  trial {record.number}: {figures}  {design_in_words(record.config, alike=True)}"
+
+
+def study_frame(folder: Path, out: PlainConsole = console) -> Frame:
+    """Shows a study that begins, or goes on, in a folder."""
+    follower: StudyFollower | None = None
+
+    def look() -> RenderableType:
+        nonlocal follower
+        if follower is None:
+            if not (folder / JOURNAL).exists():
+                return Group()
+            follower = StudyFollower(folder)
+        return rendered(follower.look(), out.size.height)
+
+    return _now_and_then(look)
+
+
+def trial_frame(folder: Path, name: str) -> Frame:
+    """Shows one trial, whose files are in a folder."""
+    follower = TrialFollower(folder)
+    return _now_and_then(
+        lambda: running_table([Running(name, follower.look())], DEFAULT, time.time())
+    )
+
+
+def _now_and_then(look: Callable[[], RenderableType]) -> Frame:
+    """A frame that looks anew once a second, with the use of this machine below it."""
+    shown: RenderableType = Group()
+    looked = 0.0
+
+    def frame() -> RenderableType:
+        nonlocal shown, looked
+        if time.monotonic() - looked >= EVERY:
+            try:
+                shown = Group(look(), _line((machine_in_words(), "dim")))
+            except (OSError, InputError) as error:
+                # It is written, or its disk is away, just now.
+                shown = _line(f"cannot be read: {error}")
+            looked = time.monotonic()
+        return shown
+
+    return frame
+
+
+class Announcer:
+    """Says which trials begin and which end between two looks at a study.
+
+    Args:
+        begins: called with each trial that runs and did not before.
+        ends: called with each trial that has ended after the first look, and what is left of the
+            budget.
+    """
+
+    def __init__(self, begins: Callable[[str], None] | None, ends: OnEnd | None = None) -> None:
+        self._begins = begins or (lambda name: None)
+        self._ends = ends or (lambda record, outlook: None)
+        self._running: set[str] = set()
+        self._ended: set[int] | None = None
+
+    def hear(self, view: View) -> None:
+        running = {each.name for each in view.running}
+        for name in sorted(running - self._running):
+            self._begins(f"trial {name} begins")
+        self._running = running
+        ended = {r.number: r for r in view.trials.records if r.ending is not None}
+        for number in sorted(ended.keys() - (ended.keys() if self._ended is None else self._ended)):
+            self._ends(ended[number], view.outlook)
+        self._ended = set(ended)
+
+
+@contextmanager
+def announced(folder: Path, announcer: Announcer) -> Iterator[None]:
+    """Say what begins in a study's folder, from another thread, until the context ends."""
+    over = threading.Event()
+
+    def look() -> None:
+        follower: StudyFollower | None = None
+        while not over.wait(EVERY):
+            try:
+                if follower is None and (folder / JOURNAL).exists():
+                    follower = StudyFollower(folder)
+                if follower is not None:
+                    announcer.hear(follower.look())
+            except (OSError, InputError):
+                continue  # It is written just now; whoever works on it says what is wrong.
+
+    thread = threading.Thread(target=look, name="announcer", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
