@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -119,3 +120,50 @@ def test_an_outlook_in_words() -> None:
         "expected: 1 more trial in about 1 min 00 s, then trials are spent"
     )
     assert outlook_in_words(outlook(Budget(4), NOTHING)) == "left: 4 trials"
+
+
+RECORDED = [
+    (47.8, 44.4), (136.8, 73.4), (170.0, 32.2), (285.0, 113.9), (339.1, 50.8), (376.2, 35.3),
+    (433.4, 54.7), (495.8, 60.1), (561.1, 47.6), (670.8, 102.9), (713.0, 31.9), (805.6, 86.5),
+    (866.0, 55.8), (936.6, 67.7), (1078.7, 134.8), (1141.8, 58.5), (1175.5, 30.7), (1194.8, 17.6),
+    (1211.1, 14.6), (1235.8, 23.0),
+]  # fmt: skip
+"""A search of 20 trials on a busy machine: when each ended, and the seconds of its own."""
+
+
+def test_the_expected_end_of_a_recorded_search() -> None:
+    ends, seconds = zip(*RECORDED, strict=True)
+    medians, outlooks, real = [], [], []
+    for n in range(2, len(ends) - 1):
+        spent = Spent(
+            n, 0, ends[n - 1], sum(seconds[:n]), seconds[:n], ended=n, watched=ends[n - 1]
+        )
+        outlooks.append(outlook(Budget(len(ends)), spent))
+        medians.append((len(ends) - n) * statistics.median(seconds[:n]))
+        real.append(ends[-1] - ends[n - 1])
+    errors = [abs((o.seconds or 0) - r) for o, r in zip(outlooks, real, strict=True)]
+    # The median trial and no gaps: that was too early by a seventh for half of the search.
+    assert statistics.fmean(medians[:9]) < 0.9 * statistics.fmean(real[:9])
+    assert sum(errors[:9]) < 0.7 * sum(
+        abs(median - r) for median, r in zip(medians[:9], real[:9], strict=True)
+    )
+    within = [error <= (o.error or 0) for error, o in zip(errors, outlooks, strict=True)]
+    assert sum(within) >= 0.75 * len(within)
+
+
+def test_gaps_between_trials_and_trials_without_a_result_count() -> None:
+    pair = replace(FIVE, workers=2, running=1)
+    # Of the trials' own seconds, 30 for each; by the clock, 5.5 trials in 275 seconds.
+    slow = replace(pair, ended=5, watched=275)
+    assert (pair.pace, slow.pace) == (30, 50)
+    assert outlook(Budget(9), slow).seconds == 225
+    stopped = replace(FIVE, others=[10, 10, 10, 10, 10])
+    assert stopped.per_trial == 35
+    assert stopped.pace == 35
+
+
+def test_a_time_that_may_differ_much_is_given_from_when_to_when() -> None:
+    one = replace(FIVE, finished=[60])
+    assert outlook(Budget(9), one).error is None
+    spread = replace(FIVE, finished=[20, 100, 30, 90, 60])
+    assert "in 1 min 59 s to 6 min 01 s, then" in outlook_in_words(outlook(Budget(9), spread))
