@@ -27,7 +27,7 @@ def test_every_command_has_help() -> None:
     runner = CliRunner()
     commands = (
         "search", "trial", "ladder", "reproduce", "papers", "describe", "space", "fps", "export",
-        "report", "trials", "data",
+        "report", "trials", "watch", "history", "data",
     )  # fmt: skip
     for command in ((), *((name,) for name in commands), *DATA_COMMANDS):
         answer = runner.invoke(cli.app, [*command, "--help"])
