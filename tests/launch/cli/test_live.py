@@ -117,7 +117,7 @@ def test_a_study_is_watched_until_nobody_works_on_it(run: Run, study: Path) -> N
     assert "No process works on it; 1 unfinished: sparrow search --resume" in text
     (study / JOURNAL).unlink()
     code, text = run("watch", study / "gone")
-    assert code == 2
+    assert (code, "there is no study" in text) == (1, True)
 
 
 def test_history_of_a_study_as_a_table_and_as_json(run: Run, study: Path, tmp_path: Path) -> None:
