@@ -36,11 +36,12 @@ OTHER_LINES = 14
 
 def rendered(view: View, lines: int) -> RenderableType:
     """A view of a study, on at most so many lines if it can be."""
-    objectives = view.settings.goal.objectives
+    settings = view.settings
+    objectives = settings.goal.objectives
+    # The data of a trainer of one's own are not known.
+    data = "" if settings.is_asked else f", data {settings.source.place}"
     parts: list[RenderableType] = [
-        _line(
-            (view.settings.title, "bold"), f" in {view.folder}, data {view.settings.source.place}"
-        ),
+        _line((settings.title, "bold"), f" in {view.folder}{data}"),
         _line(_counts(view)),
     ]
     if view.holder is not None:
