@@ -16,7 +16,8 @@ from textwrap import fill
 from benchmarks.figures import screenshot
 from launch.files import REPORT_HTML
 from launch.report.facts import study_facts
-from launch.report.study import StudyView, headline
+from launch.report.study import StudyView
+from launch.report.verdict import headline
 from launch.report.words import show_seconds
 from launch.study.settings import read_settings
 from launch.study.study import read_records

@@ -17,13 +17,13 @@ def front(points: Sequence[Point]) -> list[int]:
 
     Of equal points the first counts.
     """
-    best = [
-        i
-        for i, p in enumerate(points)
-        if not any(dominates(q, p) for q in points)
-        and not any(tuple(q) == tuple(p) for q in points[:i])
-    ]
-    return sorted(best, key=lambda i: tuple(points[i]), reverse=True)
+    order = sorted(range(len(points)), key=lambda i: tuple(points[i]), reverse=True)
+    best: list[int] = []
+    # In this order a point is dominated, or repeated, by earlier ones alone.
+    for i in order:
+        if not any(all(x >= y for x, y in zip(points[j], points[i], strict=True)) for j in best):
+            best.append(i)
+    return best
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:

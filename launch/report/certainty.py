@@ -22,12 +22,31 @@ def interval_of(outcome: Outcome, name: str) -> Interval | None:
     return outcome.metrics.intervals.get(name)
 
 
+def bounds_of(outcome: Outcome, name: str) -> tuple[float, float] | None:
+    """The ends of a figure's 95 % interval: over the images for accuracy, over the passes of the
+    measurement for FPS; None where it has none."""
+    if name == "fps":
+        low, high = outcome.cost.fps_low, outcome.cost.fps_high
+        return None if low is None or high is None else (low, high)
+    interval = interval_of(outcome, name)
+    return None if interval is None else (interval.low, interval.high)
+
+
 def show_bounded(outcome: Outcome, name: str) -> str:
-    """A figure with its 95 % interval, such as `0.123 (0.101-0.146)`, where it has one."""
-    text, interval = show(name, outcome.figure(name)), interval_of(outcome, name)
-    if interval is None:
+    """An accuracy with its 95 % interval, such as `0.123 (0.101-0.146)`, where it has one; any
+    other figure alone, as tables are narrow."""
+    if name not in BOUNDED:
+        return show(name, outcome.figure(name))
+    return show_within(outcome, name)
+
+
+def show_within(outcome: Outcome, name: str) -> str:
+    """A figure with its 95 % interval, FPS as well, where it has one."""
+    text, bounds = show(name, outcome.figure(name)), bounds_of(outcome, name)
+    if bounds is None:
         return text
-    return f"{text} ({show(name, interval.low)}-{show(name, interval.high)})"
+    low, high = (show(name, value) for value in bounds)
+    return f"{text} ({low}-{high})"
 
 
 def certainty(records: Sequence[TrialRecord]) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from plotly import graph_objects as go
+from plotly.offline import get_plotlyjs
 
 from detectors.data.health import Health, leaks_in_words, oddities
 from detectors.timing.cost import Cost
@@ -25,17 +27,40 @@ from launch.figures import (
     with_name,
 )
 from launch.records import STATES, TrialRecord
-from launch.report.certainty import show_bounded
+from launch.report.analysis import analysis_of
+from launch.report.certainty import show_bounded, show_within
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.health import health_lines
-from launch.report.plot import front_plot
+from launch.report.look import as_html
+from launch.report.plot import front_figure, legend_of
 from launch.report.published import Comparison
 from launch.report.rising import slope
-from launch.report.study import StudyView, headline
+from launch.report.study import StudyView
 from launch.report.templates import environment
+from launch.report.verdict import headline
 from launch.trial.log import evidence
 from launch.trial.result import TrialResult
+
+
+@dataclass(frozen=True)
+class About:
+    """What a report says besides its trials.
+
+    Attributes:
+        shortfall: why there are fewer trials than were asked for; empty if there are not.
+        plugins: what must be loaded before the detectors, see `searchspace.load_plugins`.
+        compared: its papers' systems.
+        health: of the data, which is summed up.
+    """
+
+    shortfall: str = ""
+    plugins: Sequence[str] = ()
+    compared: Comparison | None = None
+    health: Health | None = None
+
+
+NOTHING_MORE = About()
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class Row:
         state: `front`, or the record's state.
         cells: (text, value to sort by or None) of each column.
         epochs: the same for the epochs that it was trained for.
-        curve: the end of its learning curve in words; empty if it did not finish.
+        curve: the end of its learning curve in words; empty if it is not known.
         evidence: the log files of a failed trial, as paths relative to the study's folder.
     """
 
@@ -101,12 +126,10 @@ def page(
     folder: Path,
     title: str,
     facts: Mapping[str, str],
-    plugins: Sequence[str] = (),
-    compared: Comparison | None = None,
-    health: Health | None = None,
+    about: About = NOTHING_MORE,
 ) -> str:
     """The whole page as one HTML document."""
-    jinja = environment()
+    jinja, health, analysis = environment(), about.health, analysis_of(view)
     headings = {name: row.heading for name, row in FIGURES.items()}
     names: dict[str, Any] = jinja.globals
     names.update(show=show, headings=headings, remade=REMADE)
@@ -114,10 +137,13 @@ def page(
     return jinja.get_template("page.html").render(
         title=title,
         view=view,
-        sentences=headline(view),
+        sentences=headline(view, about.shortfall),
         facts=facts,
-        plugins=plugins,
-        plot=Markup(front_plot(view)) if view.scored else None,
+        plugins=about.plugins,
+        plotly=Markup(get_plotlyjs()) if view.scored or analysis.curves else None,
+        plot=_drawn(front_figure(view, _systems(about)), "front-plot") if view.scored else None,
+        kinds=[(kind, Markup(kind.shape)) for kind in legend_of(view)],
+        analysis=analysis,
         devices=_devices(view),
         columns=columns(view.objectives),
         reading=_reading(view),
@@ -125,11 +151,21 @@ def page(
         legend=legend(view.records),
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
-        compared=compared,
+        compared=about.compared,
         data=health_lines(health) if health else (),
         odd=oddities(health) if health else (),
         leaks=leaks_in_words(health) if health else "",
     )
+
+
+def _drawn(figure: go.Figure, name: str) -> Markup:
+    return Markup(as_html(figure, name))
+
+
+def _systems(about: About) -> dict[int, str]:
+    """The names of published systems, by the number of their trial."""
+    rows = about.compared.rows if about.compared else ()
+    return {row.record.number: row.system for row in rows if row.record}
 
 
 def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
@@ -173,7 +209,7 @@ def _row(record: TrialRecord, state: str, names: Sequence[str]) -> Row:
         state,
         tuple((_shown(record, name, value), value) for name, value in values.items()),
         (marked_epochs(record), record.epochs and sum(record.epochs)),
-        slope_in_words(slope(record)) if record.result else "",
+        slope_in_words(found) if (found := slope(record)) else "",
     )
 
 
@@ -236,9 +272,9 @@ def _stages(result: TrialResult) -> tuple[str, ...]:
 def _figures(result: TrialResult, name: str) -> tuple[str, ...]:
     before = result.dense.figure(name)
     if result.compact is None:
-        return (show_bounded(result.dense, name),)
+        return (show_within(result.dense, name),)
     after = result.compact.figure(name)
-    texts = (show_bounded(outcome, name) for outcome in (result.dense, result.compact))
+    texts = (show_within(outcome, name) for outcome in (result.dense, result.compact))
     return *texts, show_change(name, before, after)
 
 

@@ -1,67 +1,164 @@
 """The front plot: the first objective against the second, or against a cost, drawn by plotly.
 
-The legend is part of the page around it, so that it wraps on narrow screens.
+Trials without a value of the first objective lie in a strip below, by how they ended.
 """
 
 from __future__ import annotations
 
 import html
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from plotly import graph_objects as go
 
-from launch.figures import FIGURES, FigureName, columns, show
+from launch.figures import FIGURES, columns, show
 from launch.records import TrialRecord
+from launch.report.certainty import bounds_of
+from launch.report.look import (
+    BASELINE,
+    DENSE,
+    FAILED,
+    FRONT,
+    OTHER,
+    PAPER,
+    figure_axis,
+    layout,
+    plain_axis,
+)
 from launch.report.study import StudyView
 from launch.trial.result import Outcome
 from searchspace.reading import visible
 
-# Distinguishable without colour by size and shape; each has a contrast of 3:1 on white and on
-# black.
-FRONT, OTHER, BASELINE, DENSE = "#2b7fc4", "#8a929b", "#d9690f", "#9a7bb0"
-FAINT = "rgba(128, 136, 146, 0.22)"
-INK = "#737a82"
+MOST_LINES = 400
+"""More inherited weights than this are not drawn: their lines would hide the points."""
 
-CONFIG = {
-    "displaylogo": False,
-    "showSendToCloud": False,
-    "plotlyServerURL": "",
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-    "toImageButtonOptions": {"filename": "front", "scale": 2},
-}
+MOST_DESIGNS = 1000
+"""With more trials than this, designs are shown for the kinds in `NAMED` alone: the table has all
+of them."""
+
+NAMED = ("front", "baseline", "published system")
+"""Kinds of points with intervals."""
 
 
-def front_plot(view: StudyView) -> str:
-    """The plot of a study with scored trials, as HTML that includes plotly.js."""
-    return front_figure(view).to_html(
-        full_html=False,
-        include_plotlyjs=True,
-        config=CONFIG,
-        div_id="front-plot",
-        default_height="100%",
+@dataclass(frozen=True)
+class Kind:
+    """A kind of points, as in the legend.
+
+    Attributes:
+        label: in the legend, and the name of its points.
+        marker: plotly's.
+        shape: the same as the content of an SVG of 16x16.
+    """
+
+    label: str
+    marker: Mapping[str, Any]
+    shape: str
+
+
+def _kind(label: str, color: str, size: float, symbol: str, shape: str) -> Kind:
+    return Kind(label, {"color": color, "size": size, "symbol": symbol}, shape)
+
+
+DISC, RING = '<circle cx="8" cy="8" r="{}" fill="{}"/>', '<circle cx="8" cy="8" r="4" {}/>'
+DIAMOND, SQUARE = "M8 1l7 7-7 7-7-7z", "M3 3h10v10H3z"
+CROSS, DOWN = "M3 3l10 10M13 3L3 13", "M3 4h10L8 13z"
+
+
+def _filled(path: str, color: str) -> str:
+    return f'<path d="{path}" fill="{color}"/>'
+
+
+def _open(path: str, color: str) -> str:
+    return f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.6"/>'
+
+
+KINDS = {
+    kind.label: kind
+    for kind in (
+        _kind(
+            "before pruning", DENSE, 8, "circle-open",
+            RING.format(f'fill="none" stroke="{DENSE}" stroke-width="1.3"'),
+        ),
+        _kind("finished", OTHER, 7, "circle", DISC.format(3.5, OTHER)),
+        _kind("violates a constraint", OTHER, 9, "circle-x-open", RING.format(
+            f'fill="none" stroke="{OTHER}"') + _open("M5 5l6 6M11 5l-6 6", OTHER)),
+        _kind("stopped", OTHER, 9, "triangle-down-open", _open(DOWN, OTHER)),
+        _kind("published system", PAPER, 10, "square", _filled(SQUARE, PAPER)),
+        _kind("front", FRONT, 12, "circle", DISC.format(6, FRONT)),
+        _kind("baseline", BASELINE, 14, "diamond", _filled(DIAMOND, BASELINE)),
+        _kind("infeasible", OTHER, 8, "square-open", _open(SQUARE, OTHER)),
+        _kind("gated", OTHER, 9, "diamond-open", _open(DIAMOND, OTHER)),
+        _kind("failed", FAILED, 8, "x", _open(CROSS, FAILED)),
     )
+}  # fmt: skip
+"""By label, in the order in which they are drawn over each other."""
 
 
-def front_figure(view: StudyView) -> go.Figure:
-    """Each scored trial is one point; a pruned one's dense detector is another, joined to it."""
-    pruned = _pruned(view)
-    members = view.front
-    plain = [r for r in view.scored if r not in members and r is not view.baseline]
-    figure = go.Figure()
+@dataclass(frozen=True)
+class Sorted:
+    """Trials by the kind of their point: in the plot, and in the strip below it."""
+
+    drawn: dict[str, list[TrialRecord]]
+    below: dict[str, list[TrialRecord]]
+
+
+def sort_trials(view: StudyView) -> Sorted:
+    """All trials of which at least the second objective is known, or predicted."""
+    vertical, horizontal = view.axes
+    members = {record.number for record in view.front}
+    drawn: dict[str, list[TrialRecord]] = {label: [] for label in KINDS}
+    below: dict[str, list[TrialRecord]] = {label: [] for label in KINDS}
+    for record in view.records:
+        if record.state == "running" or record.figure(horizontal) is None:
+            continue
+        place = below if record.figure(vertical) is None else drawn
+        place[_kind_of(record, members)].append(record)
+    return Sorted(drawn, below)
+
+
+def _kind_of(record: TrialRecord, members: set[int]) -> str:
+    if record.state != "finished":
+        return record.state
+    if record.origin == "baseline":
+        return "baseline"
+    if record.number in members:
+        return "front"
+    if record.broken:
+        return "violates a constraint"
+    return "published system" if record.origin == "paper" else "finished"
+
+
+def legend_of(view: StudyView) -> list[Kind]:
+    """The kinds of points in the plot of a study."""
+    found = sort_trials(view)
+    return [
+        kind
+        for label, kind in KINDS.items()
+        if found.drawn[label] or found.below[label] or (label == "before pruning" and _pruned(view))
+    ]
+
+
+def front_figure(view: StudyView, systems: Mapping[int, str] | None = None) -> go.Figure:
+    """Each trial is one point; a pruned one's dense detector is another, joined to it.
+
+    Args:
+        systems: names of published systems by the number of their trial.
+    """
+    found, pruned, figure = sort_trials(view), _pruned(view), go.Figure()
+    if inherited := _inheritance_lines(view):
+        figure.add_trace(inherited)
     if pruned:
         figure.add_traces([_pruning_lines(view, pruned), _dense_points(view, pruned)])
-    if plain:
-        figure.add_trace(_points(view, plain, "finished", color=OTHER, size=7, opacity=0.8))
     if len(view.objectives) == 2:
         figure.add_trace(_front_line(view))
-    besides = [record for record in members if record is not view.baseline]
-    if besides:
-        figure.add_trace(_points(view, besides, "front", color=FRONT, size=12))
-    if (baseline := view.baseline) and baseline in view.scored:
-        figure.add_trace(_baseline_point(view, baseline))
-    figure.update_layout(_layout(view))
-    return figure
+    for label, records in found.drawn.items():
+        if records:
+            figure.add_trace(_points(view, records, KINDS[label], systems or {}))
+    strip = [label for label, records in found.below.items() if records]
+    for label in strip:
+        figure.add_trace(_strip(view, found.below[label], KINDS[label]))
+    return figure.update_layout(_layout(view, found, strip))
 
 
 def _pruned(view: StudyView) -> list[TrialRecord]:
@@ -69,49 +166,82 @@ def _pruned(view: StudyView) -> list[TrialRecord]:
     return [record for record in view.scored if record.finished.config.compress.prunes]
 
 
-def _axes(view: StudyView, outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:
+def _axes(view: StudyView, had: Iterable[Outcome | TrialRecord]) -> dict[str, list[float | None]]:
     """The figures of some detectors that the plot shows."""
     vertical, horizontal = view.axes
-    pairs = [(outcome.figure(horizontal), outcome.figure(vertical)) for outcome in outcomes]
+    pairs = [(one.figure(horizontal), one.figure(vertical)) for one in had]
     return {"x": [x for x, _ in pairs], "y": [y for _, y in pairs]}
 
 
 def _points(
-    view: StudyView, records: Sequence[TrialRecord], name: str, **marker: object
+    view: StudyView, records: Sequence[TrialRecord], kind: Kind, systems: Mapping[int, str]
 ) -> go.Scatter:
-    return go.Scatter(
-        **_axes(view, (record.finished.final for record in records)),
+    points = go.Scatter(
+        **_axes(view, records),
         mode="markers",
-        name=name,
-        marker=marker,
-        text=[_hover(view, record, record.finished.final) for record in records],
-        hovertemplate="%{text}<extra></extra>",
+        name=kind.label,
+        marker=kind.marker,
+        customdata=[record.number for record in records],
         cliponaxis=False,
     )
+    if _is_brief(view) and kind.label not in NAMED:
+        points.update(hovertemplate=_template(view))
+    else:
+        texts = [_hover(view, record, systems.get(record.number, "")) for record in records]
+        points.update(text=texts, hovertemplate="%{text}<extra></extra>")
+    if kind.label in NAMED:
+        vertical, horizontal = view.axes
+        points.update(
+            error_x=_bars(records, horizontal, kind), error_y=_bars(records, vertical, kind)
+        )
+    if kind.label == "baseline":
+        points.update(
+            mode="markers+text",
+            texttemplate="baseline",
+            textposition="bottom center",
+            textfont={"color": BASELINE, "size": 13},
+        )
+    return points
 
 
-def _baseline_point(view: StudyView, baseline: TrialRecord) -> go.Scatter:
-    points = _points(
-        view,
-        [baseline],
-        "baseline",
-        color=BASELINE,
-        size=14,
-        symbol="diamond",
-        line={"width": 1.5, "color": "white"},
-    )
-    return points.update(
-        mode="markers+text",
-        texttemplate="baseline",
-        textposition="bottom center",
-        textfont={"color": BASELINE, "size": 13},
+def _bars(records: Sequence[TrialRecord], name: str, kind: Kind) -> dict[str, Any] | None:
+    """The 95 % intervals of a figure; None where no trial has one."""
+    known = [(r.figure(name), bounds_of(r.finished.final, name)) for r in records]
+    if not any(bounds for _, bounds in known):
+        return None
+    ends = [(v or 0, *(bounds or (v or 0, v or 0))) for v, bounds in known]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - value) for value, _, high in ends],
+        "arrayminus": [max(0.0, value - low) for value, low, _ in ends],
+        "thickness": 1.1,
+        "width": 3,
+        "color": kind.marker["color"],
+    }
+
+
+def _strip(view: StudyView, records: Sequence[TrialRecord], kind: Kind) -> go.Scatter:
+    """Trials without the first objective, below the plot."""
+    _, horizontal = view.axes
+    return go.Scatter(
+        x=[record.figure(horizontal) for record in records],
+        y=[kind.label] * len(records),
+        yaxis="y2",
+        mode="markers",
+        name=kind.label,
+        marker=kind.marker,
+        text=[_hover(view, record) for record in records],
+        customdata=[record.number for record in records],
+        hovertemplate="%{text}<extra></extra>",
+        cliponaxis=False,
     )
 
 
 def _front_line(view: StudyView) -> go.Scatter:
     """The edge of the region that the front dominates, as steps between members."""
     return go.Scatter(
-        **_axes(view, (record.finished.final for record in view.front)),
+        **_axes(view, view.front),
         mode="lines",
         line={"shape": "vh", "color": FRONT, "width": 1.5},
         hoverinfo="skip",
@@ -119,99 +249,97 @@ def _front_line(view: StudyView) -> go.Scatter:
 
 
 def _dense_points(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
-    dense = [record.finished.dense for record in pruned]
-    return go.Scatter(
+    dense, names = [record.finished.dense for record in pruned], view.objectives
+    points = go.Scatter(
         **_axes(view, dense),
         mode="markers",
         name="before pruning",
-        marker={"symbol": "circle-open", "size": 8, "color": DENSE, "line": {"width": 1.2}},
+        marker=KINDS["before pruning"].marker,
         opacity=0.55,
-        text=[
-            _hover(view, record, outcome, " before pruning")
-            for record, outcome in zip(pruned, dense, strict=True)
-        ],
-        hovertemplate="%{text}<extra></extra>",
+        customdata=[record.number for record in pruned],
         cliponaxis=False,
     )
+    if _is_brief(view):
+        return points.update(hovertemplate=_template(view, " before pruning"))
+    texts = [
+        "<br>".join([f"<b>Trial {record.number} before pruning</b>", *_numbers(outcome, names)])
+        for record, outcome in zip(pruned, dense, strict=True)
+    ]
+    return points.update(text=texts, hovertemplate="%{text}<extra></extra>")
 
 
 def _pruning_lines(view: StudyView, pruned: Sequence[TrialRecord]) -> go.Scatter:
+    return _lines(
+        [_axes(view, (record.finished.dense, record.finished.final)) for record in pruned],
+        color=DENSE,
+        width=1,
+    )
+
+
+def _inheritance_lines(view: StudyView) -> go.Scatter | None:
+    """From each trial to that whose weights it inherited; None without, or with too many."""
+    scored = {record.number: record for record in view.scored}
+    pairs = [(scored[r.parent], r) for r in view.scored if r.parent in scored and r.parent]
+    if not 0 < len(pairs) <= MOST_LINES:
+        return None
+    return _lines([_axes(view, pair) for pair in pairs], color=OTHER, width=1, dash="dot")
+
+
+def _lines(ends: Sequence[Mapping[str, list[float | None]]], **line: Any) -> go.Scatter:
     """One trace for all: a None ends each line."""
-    ends = [_axes(view, (record.finished.dense, record.finished.final)) for record in pruned]
     return go.Scatter(
         **{axis: [v for line in ends for v in (*line[axis], None)] for axis in ("x", "y")},
         mode="lines",
-        line={"color": DENSE, "width": 1},
+        line=line,
         opacity=0.4,
         hoverinfo="skip",
     )
 
 
-def _hover(view: StudyView, record: TrialRecord, outcome: Outcome, stage: str = "") -> str:
+def _is_brief(view: StudyView) -> bool:
+    return len(view.records) > MOST_DESIGNS
+
+
+def _template(view: StudyView, stage: str = "") -> str:
+    """The hover text of any point, filled in by plotly."""
+    vertical, horizontal = (FIGURES[name] for name in view.axes)
+    return (
+        f"<b>Trial %{{customdata}}{stage}</b><br>{vertical.heading} %{{y:.{vertical.digits}f}}<br>"
+        f"{horizontal.heading} %{{x:.{horizontal.digits}f}}<extra></extra>"
+    )
+
+
+def _hover(view: StudyView, record: TrialRecord, system: str = "") -> str:
     """The hover text, in plotly's subset of HTML."""
-    words = html.escape(visible(view.in_words(record))).replace(", ", "<br>")
     mark = " (baseline)" if record.origin == "baseline" else ""
     if record.parent is not None:
         mark = f" (from trial {record.parent})"
-    numbers = "<br>".join(
-        f"{FIGURES[name].heading} {show(name, outcome.figure(name))}"
-        for name in columns(view.objectives)
-    )
-    return f"<b>Trial {record.number}{mark}{stage}</b><br>{words}<br><br>{numbers}"
+    if record.state != "finished":
+        mark += f", {record.state}"
+    if system:
+        mark += f": {html.escape(visible(system))}"
+    numbers = "<br>".join(_numbers(record, columns(view.objectives)))
+    title = f"<b>Trial {record.number}{mark}</b>"
+    words = html.escape(visible(view.in_words(record))).replace(", ", "<br>")
+    return f"{title}<br>{words}<br><br>{numbers}"
 
 
-def _layout(view: StudyView) -> go.Layout:
-    dense = [record.finished.dense for record in _pruned(view)]
-    shown = _axes(view, [*(record.finished.final for record in view.scored), *dense])
+def _numbers(had: Outcome | TrialRecord, names: Sequence[str]) -> list[str]:
+    known = [(name, had.figure(name)) for name in names]
+    return [f"{FIGURES[name].heading} {show(name, v)}" for name, v in known if v is not None]
+
+
+def _layout(view: StudyView, found: Sorted, strip: Sequence[str]) -> go.Layout:
     vertical, horizontal = view.axes
-    return go.Layout(
-        template="none",
-        autosize=True,
-        xaxis=_axis(horizontal, shown["x"]),
-        yaxis=_axis(vertical, shown["y"]),
-        showlegend=False,
-        margin={"l": 60, "r": 16, "t": 36, "b": 48},
-        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        hoverlabel={
-            "bgcolor": "#1d2126",
-            "bordercolor": "#1d2126",
-            "font": {"color": "#f2f4f5", "size": 13},
-            "align": "left",
-        },
-        hovermode="closest",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": FRONT},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+    dense = [record.finished.dense for record in _pruned(view)]
+    shown = _axes(view, [*(r for records in found.drawn.values() for r in records), *dense])
+    beside = [r.figure(horizontal) for records in found.below.values() for r in records]
+    axis = dict(figure_axis(vertical, shown["y"]))
+    if not strip:
+        return layout(xaxis=figure_axis(horizontal, [*shown["x"], *beside]), yaxis=axis)
+    share = 0.05 + 0.04 * len(strip)
+    return layout(
+        xaxis={**figure_axis(horizontal, [*shown["x"], *beside]), "anchor": "y2"},
+        yaxis={**axis, "domain": [share + 0.04, 1]},
+        yaxis2=plain_axis("", domain=[0, share], automargin=True, ticks="", showline=True),
     )
-
-
-def _axis(name: FigureName, values: Sequence[float | None]) -> dict[str, object]:
-    """An axis for all values of an objective: from 0, or logarithmic if ratios matter."""
-    known = [value for value in values if value is not None]
-    axis = {"gridcolor": FAINT, "linecolor": INK, "ticks": "outside", "tickcolor": FAINT}
-    if FIGURES[name].scale == "log":
-        low, high = math.log10(min(known)), math.log10(max(known))
-        pad = max(0.06 * (high - low), 0.04)
-        return {
-            **axis,
-            "type": "log",
-            "title": {"text": f"{FIGURES[name].heading} (logarithmic)"},
-            "range": [low - pad, high + pad],
-            "tickvals": _log_ticks(min(known), max(known)),
-            "showline": True,
-        }
-    top = max(known) or 0.1
-    return {
-        **axis,
-        "title": {"text": FIGURES[name].heading},
-        "range": [-0.04 * top, 1.08 * top],
-        "zerolinecolor": FAINT,
-        "zerolinewidth": 1,
-    }
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Round tick values over a range, closer together in a narrow one."""
-    steps = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    return [step * 10**decade for decade in decades for step in steps]

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectors.data.health import Health
 from detectors.files import write_atomically
 from launch.figures import DEFAULT, FigureName
 from launch.files import FRONT_CSV, FRONT_JSON, PUBLISHED_CSV, PUBLISHED_JSON, REPORT_HTML
 from launch.records import TrialRecord
 from launch.report.front_file import front_csv, front_json, front_of
-from launch.report.page import page
-from launch.report.published import Comparison, comparison_csv, comparison_json
+from launch.report.page import NOTHING_MORE, About, page
+from launch.report.published import comparison_csv, comparison_json
 from launch.report.study import StudyView
 
 
@@ -33,9 +32,7 @@ def write_report(
     title: str,
     facts: Mapping[str, str],
     objectives: tuple[FigureName, ...] = DEFAULT,
-    plugins: Sequence[str] = (),
-    compared: Comparison | None = None,
-    health: Health | None = None,
+    about: About = NOTHING_MORE,
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
@@ -47,18 +44,16 @@ def write_report(
         records: all trials, in any state.
         title: the page's heading.
         objectives: the objectives of the front.
-        plugins: what must be loaded before the detectors, see `searchspace.load_plugins`.
         facts: further facts for the reader by name, e.g. data, space and hardware.
-        compared: its papers' systems, for which `published.json` and `published.csv` are written
-            as well.
-        health: of the data, which is summed up.
+        about: what else the report says; where papers' systems are compared, `published.json` and
+            `published.csv` are written as well.
     """
     folder, view = Path(folder), StudyView.of(records, objectives)
     files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
     write_atomically(files.json, front_json(front_of(view)))
     write_atomically(files.csv, front_csv(view))
-    if compared:
-        write_atomically(folder / PUBLISHED_JSON, comparison_json(compared))
-        write_atomically(folder / PUBLISHED_CSV, comparison_csv(compared))
-    write_atomically(files.html, page(view, folder, title, facts, plugins, compared, health))
+    if about.compared:
+        write_atomically(folder / PUBLISHED_JSON, comparison_json(about.compared))
+        write_atomically(folder / PUBLISHED_CSV, comparison_csv(about.compared))
+    write_atomically(files.html, page(view, folder, title, facts, about))
     return files

@@ -15,7 +15,9 @@ from launch.drivers.interrupts import interruptible
 from launch.files import AUTO_SPACE
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
+from launch.report.page import About
 from launch.report.published import comparison
+from launch.report.shortfall import shortfall
 from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
@@ -190,9 +192,12 @@ def report(folder: Path | str) -> Front:
         title=settings.title,
         facts=facts,
         objectives=settings.goal.objectives,
-        plugins=load_plugins() if settings.plugins else (),  # Where they lie now.
-        compared=comparison(settings, records),
-        health=settings.health,
+        about=About(
+            shortfall(settings, records),
+            load_plugins() if settings.plugins else (),  # Where they lie now.
+            comparison(settings, records),
+            settings.health,
+        ),
     )
     return load_front(folder)
 

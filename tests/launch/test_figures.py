@@ -22,7 +22,8 @@ from launch.figures import FIGURES, height, scaled
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
 from launch.report.plot import front_figure
-from launch.report.study import StudyView, headline
+from launch.report.study import StudyView
+from launch.report.verdict import headline
 from launch.searches import search
 from launch.study.settings import StudySettings
 from launch.study.study import open_study
@@ -190,7 +191,7 @@ def test_sentences_are_about_the_objectives() -> None:
     times = "\N{MULTIPLICATION SIGN}"
     assert against == (
         "Compared with the baseline (trial 0, AP 0.200 at Params 4.00 M), the front reaches "
-        f"1.25{times} its AP at 0.75{times} its Params (trial 2)."
+        f"+0.050 AP at 0.75{times} its Params (trial 2)."
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from detectors.data.readers import DataSource
-from launch.report.page import page
+from launch.report.page import About, page
 from launch.report.study import StudyView
 from launch.study.settings import settings_of
 from launch.trial.data import TrialData, TrialError, dropped_in_words
@@ -142,7 +142,7 @@ def test_a_study_keeps_the_health_and_its_report_warns(
     again = type(settings).model_validate_json(settings.model_dump_json())
     assert again.health == health
     view = StudyView.of([record(0, 0.1)])
-    html = page(view, folder, "title", {}, health=health)
+    html = page(view, folder, "title", {}, About(health=health))
     assert html.count("1 of 2 validation images are in the training data, too") == 3
     assert "training: 10 images (8 without an object)" in html
     assert "validation images are in" not in page(view, folder, "title", {})

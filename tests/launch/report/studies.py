@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from detectors.evaluate import ClassMetrics, Metrics
@@ -10,6 +11,7 @@ from launch.records import Finished, TrialRecord
 from launch.trial.result import Outcome, TrialResult
 from searchspace import TrialConfig
 from searchspace.compression import CompressConfig, Slimming
+from tests.launch import made_up
 
 PRUNED = CompressConfig(pruning=Slimming(ratio=0.4))
 
@@ -25,7 +27,7 @@ def outcome(ap_small: float | None, fps: float, **figures: Any) -> Outcome:
         "fps": fps, "latency_ms": 1000 / fps, "spread": 0.02, "params": 1_234_567,
         "macs": 98_765_432, "device": "some processor", "threads": 1,
     }  # fmt: skip
-    metrics.update({k: v for k, v in figures.items() if k in metrics})
+    metrics.update({k: v for k, v in figures.items() if k in Metrics.model_fields})
     cost.update({k: v for k, v in figures.items() if k in Cost.model_fields})
     return Outcome(metrics=Metrics(**metrics), cost=Cost(**cost))
 
@@ -78,3 +80,26 @@ STUDY = [
     ended(4, "failed", reason="TrainingFailed: not finite"),
     ended(5, "running"),
 ]
+
+
+def many(count: int) -> list[TrialRecord]:
+    """A study of many trials in every state, whose figures follow from their choices."""
+    rng, records = random.Random(0), [baseline(0.1, 50.0)]
+    for number in range(1, count):
+        width, size = rng.choice((0.25, 0.5, 1.0)), rng.choice((160, 224, 300))
+        params = {"detector.width": width, "detector.input_size": size,
+                  "train.learning_rate": rng.uniform(1e-4, 1e-2)}  # fmt: skip
+        ap_small = 0.1 + 0.1 * width + 0.0005 * size + rng.gauss(0, 0.02)
+        fps = 9000 / (size * (0.3 + width)) * rng.uniform(0.95, 1.05)
+        fields: dict[str, Any] = {"params": params, "predicted": made_up.cost(fps),
+                                  "seconds": size * rng.uniform(0.5, 1.0)}  # fmt: skip
+        chance = rng.random()
+        if chance < 0.2:
+            state = ("failed", "infeasible", "gated", "stopped")[number % 4]
+            if state == "stopped":
+                fields["midway"] = {1: made_up.metrics(ap_small / 2)}
+            records.append(ended(number, state, **fields))
+        else:
+            dense = (ap_small + 0.01, fps * 0.7) if chance < 0.6 else None
+            records.append(record(number, ap_small, fps, dense=dense, **fields))
+    return records

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from detectors.evaluate import ClassMetrics
+from detectors.evaluation.intervals import Interval
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
-from launch.report.plot import front_figure
+from launch.report.plot import front_figure, legend_of
 from launch.report.study import StudyView
+from tests.launch import made_up
 from tests.launch.report.studies import STUDY, baseline, ended, record
 
 HOSTILE = "<b>x</b></script>"
@@ -88,9 +90,9 @@ def test_everything_a_user_names_is_escaped(tmp_path):
     page = Page(files.html.read_text(encoding="utf-8"))
 
     # The same tags as without, and the markup to be read: title, heading, both of the fact,
-    # device, class, reason, folder.
+    # device, class, reason twice, folder.
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in safe.tags]
-    assert page.text.count(HOSTILE) == 8
+    assert page.text.count(HOSTILE) == 9
 
 
 def test_hover_text_is_escaped_and_tells_the_trial():
@@ -116,6 +118,41 @@ def test_plot_draws_each_trial_once_and_steps_along_the_front():
     line = next(trace for trace in figure.data if trace.line.shape == "vh")
     assert list(zip(line.x, line.y, strict=True)) == [(55, 0.20), (100, 0.12)]
     assert figure.layout.xaxis.type == "log"
+
+
+def test_trials_without_a_result_lie_apart_at_what_is_known_of_them():
+    slow = {"predicted": made_up.cost(20.0)}
+    records = [
+        *STUDY,
+        ended(6, "stopped", midway={1: made_up.metrics(0.07)}, **slow),
+        ended(7, "gated", **slow),
+        ended(8, "failed", **slow),
+        record(9, 0.3, 30, broken=("fps >= 40",)),
+    ]
+    view = StudyView.of(records)
+    figure = front_figure(view)
+    found = {t.name: (list(t.x), list(t.y), t.yaxis) for t in figure.data if t.name}
+    assert found["stopped"] == ([20.0], [0.07], None)
+    assert found["gated"] == ([20.0], ["gated"], "y2")
+    assert found["failed"] == ([20.0], ["failed"], "y2")
+    assert found["violates a constraint"] == ([30], [0.3], None)
+    assert [kind.label for kind in legend_of(view)] == [
+        "before pruning", "finished", "violates a constraint", "stopped", "front", "baseline",
+        "gated", "failed",
+    ]  # fmt: skip
+
+
+def test_intervals_of_speed_and_accuracy_are_bars():
+    draws = Interval(low=0.15, high=0.26, draws="")
+    figures = {"fps_low": 58.0, "fps_high": 63.0, "intervals": {"ap_small": draws}}
+    (front,) = (
+        trace
+        for trace in front_figure(StudyView.of([record(1, 0.2, 60, figures=figures)])).data
+        if trace.name == "front"
+    )
+    assert (front.error_x.array, front.error_x.arrayminus) == ((3.0,), (2.0,))
+    assert front.error_y.array == pytest.approx((0.06,))
+    assert front.error_y.arrayminus == pytest.approx((0.05,))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +184,7 @@ def test_a_trial_without_ap_small_is_not_on_the_front_and_shows_a_dash(tmp_path)
 
 def test_a_study_whose_every_ap_small_is_zero_is_drawn(tmp_path):
     page = write(tmp_path, [baseline(0.0, 50), record(1, 0.0, 60)])
-    assert "AP_small above 0" in page.text
+    assert "as fast as it has an AP_small of 0.020 or more" in page.text
     assert "Nothing to draw yet" not in page.text
 
 
@@ -192,5 +229,5 @@ def test_a_browser_draws_the_plot_and_sorts_the_table(tmp_path):
     ]
     assert headers[4] == "descending"
     cells = [a["data-value"] for tag, a in page.tags if tag == "td" and "data-value" in a]
-    fps = cells[4::10]
+    fps = cells[3::8]
     assert fps == ["100.0", "70.0", "55.0", "50.0", "", ""]

@@ -9,7 +9,8 @@ from launch.records import Finished, TrialRecord
 from launch.report import front_table
 from launch.report.epochs import legend, marked_epochs, slope_in_words, warning
 from launch.report.rising import Slope, slope
-from launch.report.study import StudyView, headline
+from launch.report.study import StudyView
+from launch.report.verdict import headline
 from launch.trial.result import TrialResult
 from searchspace import CompressConfig, TrainConfig, TrialConfig
 from searchspace.compression import ImportancePruning, Int8, Slimming, Unpruned

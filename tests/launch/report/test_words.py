@@ -15,7 +15,8 @@ from launch.records import Finished, TrialRecord
 from launch.report import front_table
 from launch.report.page import page
 from launch.report.rising import Slope
-from launch.report.study import StudyView, against_baseline, headline
+from launch.report.study import StudyView
+from launch.report.verdict import against_baseline, headline
 from launch.report.words import show_seconds
 from launch.trial.memory import Fitted
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, papers
@@ -35,12 +36,13 @@ TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 
 
 def test_the_headline_has_counts_best_and_fastest():
-    counts, best, against = headline(StudyView.of(STUDY))
+    counts, best, against, failed = headline(StudyView.of(STUDY))
     assert counts == "4 trials finished (1 failed, 1 still running); 2 are on the front."
     assert "best AP_small is 0.200, at 55.0 FPS (trial 1)" in best
     assert "fastest runs at 100.0 FPS with AP_small 0.120 (trial 2)" in best
-    assert f"2.00{TIMES} its AP_small at 1.10{TIMES} its FPS (trial 1)" in against
-    assert f"2.00{TIMES} its FPS at 1.20{TIMES} its AP_small (trial 2)" in against
+    assert f"+0.100 AP_small at 1.10{TIMES} its FPS (trial 1)" in against
+    assert f"2.00{TIMES} its FPS at +0.020 AP_small (trial 2)" in against
+    assert failed == "Failed: trial 4: TrainingFailed: not finite."
 
 
 def test_the_headline_names_trials_whose_batches_did_not_fit_into_memory() -> None:
@@ -84,10 +86,18 @@ def test_the_headline_names_trials_in_which_int8_decides() -> None:
         ([baseline(0.1, 50), record(1, 0.1, 50)], "No trial does better than the baseline"),
         ([baseline(0.1, 50), record(1, 0.2, 40)], "No trial does better than the baseline"),
         ([baseline(0.0, 50), record(1, 0.2, 50)], "trial 1, AP_small 0.200 at 50.0 FPS"),
-        ([baseline(0.0, 50), record(1, 0.2, 40)], "No trial as fast as the baseline"),
+        (
+            [baseline(0.0, 50), record(1, 0.2, 40)],
+            "as fast as it has an AP_small of 0.020 or more",
+        ),
+        (
+            [baseline(0.003, 50), record(1, 0.23, 60)],
+            "0.003 at 50.0 FPS) has learnt next to noth",
+        ),
+        ([baseline(0.003, 50), record(1, 0.23, 60)], "reaches trial 1, AP_small 0.230 at 60.0 FPS"),
         (
             [baseline(0.1, 50), record(1, 0.1, 75)],
-            f"reaches 1.50{TIMES} its FPS at 1.00{TIMES} its",
+            f"reaches 1.50{TIMES} its FPS at +0.000 AP_small",
         ),
     ],
 )
@@ -102,7 +112,7 @@ def test_a_trial_better_in_both_objectives_is_mentioned_once():
 
 def test_an_accurate_but_slower_trial_is_not_a_gain_at_the_baselines_speed():
     records = [baseline(0.1, 50), record(1, 0.15, 60), record(2, 0.9, 49)]
-    assert f"1.50{TIMES} its AP_small" in against_baseline(StudyView.of(records))
+    assert "+0.050 AP_small" in against_baseline(StudyView.of(records))
 
 
 # ---- words
