@@ -58,7 +58,7 @@ def analysis_of(view: StudyView) -> Analysis:
     names = choices_of(view.scored)
     important = {name: importances(view, name) for name in view.objectives}
     ranked = sorted(names, key=lambda n: -sum(f[n].share for f in important.values() if n in f))
-    axes = axes_of(view, ranked)
+    axes = axes_of(view, ranked) if view.scored else []
     return Analysis(
         growth=_plot(hypervolume_figure(view), "growth-plot"),
         curves=_plot(learning_figure(view), "curves-plot"),
