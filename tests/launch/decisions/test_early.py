@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+import launch.trial.scoring
 import launch.trial.stages
 from detectors.training.train import fit
 from launch.decisions.early_stopping import default_budgets, rungs_within
@@ -259,8 +260,8 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
         return fit(*args, **kwargs | {"on_epoch": lambda epoch, _: epochs[-1].append(epoch)})
 
     monkeypatch.setattr(launch.trial.stages, "fit", counting)
-    monkeypatch.setattr(launch.trial.stages, "score", lambda *_, **__: metrics(next(scores)))
-    monkeypatch.setattr(launch.trial.stages, "predict_cost", lambda *_: cost(50))
+    monkeypatch.setattr(launch.trial.scoring, "score", lambda *_, **__: metrics(next(scores)))
+    monkeypatch.setattr(launch.trial.scoring, "predict_cost", lambda *_: cost(50))
     space = space.fix("train.epochs", 4).fix("compress.pruning.kind", "none")
     space = space.fix("compress.pruning.none.finetune_epochs", 0)
     search(
