@@ -49,7 +49,7 @@ def test_every_stage_leaves_its_artefact(finished: tuple[TrialResult, Path]) -> 
     assert left == {
         "trial.json", "predicted.json", "dense.json", "plan.json", "compact.json", "result.json",
         "dense/detector.json", "dense/weights.safetensors",
-        "compact/detector.json", "compact/weights.safetensors",
+        "compact/detector.json", "compact/weights.safetensors", "progress.jsonl",
     }  # fmt: skip
     assert TrialResult.model_validate_json((out / "result.json").read_text()) == result
 
