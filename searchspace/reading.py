@@ -85,7 +85,7 @@ def read_text(path: Path, fix: str | None = None) -> str:
     """A text file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Args:
-        fix: what to do if it cannot be opened, instead of the default.
+        fix: what to do if it cannot be read, instead of the default.
 
     Raises:
         Unreadable: it cannot be opened, or is in another encoding.
@@ -99,7 +99,9 @@ def read_text(path: Path, fix: str | None = None) -> str:
         return raw.decode(encoding_of(raw))
     except UnicodeDecodeError as error:
         what = f"is not {error.encoding} ({error.reason}: {shown(raw[error.start : error.end])})"
-        raise Unreadable(path, f"byte {error.start}", what, "save the file as UTF-8") from None
+        raise Unreadable(
+            path, f"byte {error.start}", what, fix or "save the file as UTF-8"
+        ) from None
 
 
 def read_json(path: Path) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from detectors.data.health import Health
 from detectors.data.readers import DataSource, Split
@@ -83,6 +83,13 @@ class StudySettings(SearchSettings):
     health: Health | None = None
     teachers: dict[str, Path] = Field(default_factory=dict)
     known: tuple[KnownResults, ...] = ()
+
+    @field_validator("space")
+    @classmethod
+    def _is_a_space(cls, dumped: dict[str, Any]) -> dict[str, Any]:
+        if "name" not in dumped or not {"domains", GIVEN} & dumped.keys():
+            raise ValueError("it is neither a space nor a list of given trials")
+        return dumped
 
     @property
     def is_given(self) -> bool:

@@ -94,9 +94,6 @@ def test_a_study_stores_its_plugins_and_whatever_reads_it_loads_them(
         code, text = run("describe", given)
         assert code == 0, text
         assert loads(plugin) == 1
-    code, text = run("export", trial, "--to", "onnx")
-    assert code == 1
-    assert f"such as a trial's; give its detector {trial / 'compact'} or {trial / 'dense'}" in text
     forget(plugin)
     plugin.unlink()
     with pytest.raises(
