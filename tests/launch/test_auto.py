@@ -185,6 +185,7 @@ def test_the_same_speed_gives_the_same_space() -> None:
     assert made(split(24)) == made(split(24))
 
 
+@pytest.mark.slow
 def test_weights_and_device_decide_what_is_narrowed() -> None:
     data, extends = split(24), lambda space: tomllib.loads(space.text)["extends"]
     assert extends(made(data, 1e-4)) == "quick"
@@ -196,6 +197,7 @@ def test_weights_and_device_decide_what_is_narrowed() -> None:
     assert "no weights here" in made(data).reasons
 
 
+@pytest.mark.slow
 def test_every_made_space_has_a_baseline_and_papers_systems() -> None:
     for more in ({}, {"weights": ""}, {"weights": "", "device": "cuda", "seconds": 20 * HOURS}):
         space = made(split(12), 1e-5, **more).load()

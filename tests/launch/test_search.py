@@ -371,6 +371,7 @@ def test_a_warm_start_is_reported_and_shown(
     assert len(read_settings(out).known[0].results) == 3
 
 
+@pytest.mark.slow
 def test_a_search_inherits_weights(space: Space, shapes_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     front = search(

@@ -27,6 +27,7 @@ def test_shares_of_a_gpu_are_at_most_a_gpu() -> None:
         assert 0.98 < trials * share_of_each(trials) <= 1
 
 
+@pytest.mark.slow
 def test_a_trial_reserves_what_its_training_needs() -> None:
     config = load_space("quick").baseline()
     needed = MARGIN * training_memory(config.detector, config.train, torch.device("cpu"))

@@ -48,7 +48,6 @@ def test_every_stage_leaves_its_artefact(finished: tuple[TrialResult, Path]) -> 
     left = {path for path in left if not path.startswith("stages/")}
     assert left == {
         "trial.json", "predicted.json", "dense.json", "plan.json", "compact.json", "result.json",
-        "progress.jsonl",
         "dense/detector.json", "dense/weights.safetensors",
         "compact/detector.json", "compact/weights.safetensors", "progress.jsonl",
     }  # fmt: skip
