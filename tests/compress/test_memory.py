@@ -39,6 +39,7 @@ def test_a_teacher_is_known_within_15_percent(
     assert found > 1.2 * trial_memory(taught(NoDistillation()), device, lambda name: TEACHER)
 
 
+@pytest.mark.slow
 def test_the_parent_teaches_the_fine_tuning() -> None:
     """Its memory is that of a teacher of the same shape; the steps can be taken, too."""
     small = STUDENT.changed(input_size=64)

@@ -79,6 +79,7 @@ CELLS = "detector.head.multibox.priors.scaled.cells"
 FINETUNING = "compress.pruning.importance.finetune_epochs"
 
 
+@pytest.mark.slow
 def test_objects_can_be_learned_at_every_input_size() -> None:
     for side in (10, 20, 60):
         space = made(split(side), seconds_per_image=0.001)

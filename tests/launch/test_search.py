@@ -338,6 +338,7 @@ def test_only_ray_measures_on_other_nodes(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_ladder_trains_nothing_again(space: Space, shapes_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     front = search(

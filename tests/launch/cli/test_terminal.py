@@ -72,6 +72,7 @@ def hostile(folder: Path, source: Path) -> Path:
     return data
 
 
+@pytest.mark.slow
 def test_every_command_takes_hostile_names(
     run: Run, shapes_folder: Path, space_file: Path, tiny: TrialConfig, tmp_path: Path,
 ) -> None:  # fmt: skip
