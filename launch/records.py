@@ -213,6 +213,11 @@ class TrialRecord(BaseModel):
         return getattr(self.ending, "broken", ())
 
     @property
+    def why(self) -> str:
+        """Why it has no place on the front, by its ending or its constraints; else empty."""
+        return self.reason or (f"not {', not '.join(self.broken)}" if self.broken else "")
+
+    @property
     def lasting(self) -> bool:
         """Whether its failure was caused by its configuration, so that it would fail again."""
         return isinstance(self.ending, Failed) and self.ending.lasting

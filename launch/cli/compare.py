@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from pydantic import Field
-from rich import box
 from rich.table import Table
 
 from detectors.data.node_cache import NodeCache
@@ -19,7 +18,7 @@ from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.models import find_model
 from launch.cli.options import DeviceOption, FolderOrFile, Options, OutFolder, PrintJson
-from launch.cli.terminal import console
+from launch.cli.terminal import console, figure_table
 from launch.figures import FIGURES, show, with_unit
 from launch.files import COMPARISON_HTML, COMPARISON_JSON, SETTINGS
 from launch.report.comparison import (
@@ -97,12 +96,11 @@ def compare_command(
 
 
 def _print_models(compared: ModelComparison) -> None:
-    first, *others = compared.models
-    headings = [part for name in others for part in (name, "Change", "95 % interval")]
-    console.print(_table("Figure", [first, *headings], figure_rows(compared)))
-    console.print(_table("Class, AP", list(compared.models), class_rows(compared)))
+    first, second, *_ = compared.models
+    console.print(_table(compared.headings, figure_rows(compared)))
+    console.print(_table(["Class, AP", *compared.models], class_rows(compared)))
     images = counted(len(compared.disagreements), "image")
-    console.say(f"{first} and {others[0]} disagree on {images} of {compared.images}.")
+    console.say(f"{first} and {second} disagree on {images} of {compared.images}.")
 
 
 def _fronts(fronts: list[FrontSummary], as_json: bool) -> None:
@@ -110,7 +108,13 @@ def _fronts(fronts: list[FrontSummary], as_json: bool) -> None:
         console.say_json([front.model_dump(mode="json") for front in fronts])
         return
     names = list(fronts[0].best)
-    headings = ["Trials", "Front", "Hypervolume", *(f"Best {FIGURES[n].label}" for n in names)]
+    headings = [
+        "Study",
+        "Trials",
+        "Front",
+        "Hypervolume",
+        *(f"Best {FIGURES[n].label}" for n in names),
+    ]
     rows: list[tuple[str, ...]] = [
         (
             front.name,
@@ -121,7 +125,7 @@ def _fronts(fronts: list[FrontSummary], as_json: bool) -> None:
         )
         for front in fronts
     ]
-    console.print(_table("Study", headings, rows))
+    console.print(_table(headings, rows))
     places = dict.fromkeys(front.measured_on for front in fronts)
     if len(places) > 1:
         console.say(f"Speeds are not comparable: measured on {'; '.join(places)}.")
@@ -129,11 +133,8 @@ def _fronts(fronts: list[FrontSummary], as_json: bool) -> None:
         console.say("Accuracies are not comparable: the studies have different data.")
 
 
-def _table(first: str, others: list[str], rows: list[tuple[str, ...]]) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column(first, overflow="fold")
-    for heading in others:
-        made.add_column(heading, justify="right", overflow="fold")
+def _table(headings: list[str], rows: list[tuple[str, ...]]) -> Table:
+    made = figure_table(*headings, fold=True)
     for row in rows:
         made.add_row(*row)
     return made

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from rich import box
-from rich.table import Table
 
 from detectors.data.node_cache import NodeCache
 from detectors.data.readers import DataSource
@@ -19,7 +17,7 @@ from detectors.thresholds import write_thresholds
 from launch.cli.from_fields import with_options
 from launch.cli.models import find_model
 from launch.cli.options import DeviceOption, FolderOrFile, ModelName, Options, OutFolder, PrintJson
-from launch.cli.terminal import console
+from launch.cli.terminal import console, figure_table
 from launch.figures import FIGURES, show
 from launch.files import EVALUATION_CSV, EVALUATION_HTML, EVALUATION_JSON
 from launch.report.evaluation import evaluation_page, summary
@@ -95,16 +93,16 @@ def eval_command(
 def _print(model: Model, evaluation: Evaluation) -> None:
     images, objects = counted(evaluation.images, "image"), counted(evaluation.objects, "object")
     console.say(f"{model.path} ({model.form}) on {images} with {objects}")
-    figures = _table("Figure", "Value", "95 % interval")
+    figures = figure_table("Figure", "Value", "95 % interval")
     for row in summary(evaluation):
         figures.add_row(*row)
-    errors = _table("Error", "Number", "Gain in AP50")
+    errors = figure_table("Error", "Number", "Gain in AP50")
     found = evaluation.errors
     totals = {"false positives": found.false_positives, "false negatives": found.false_negatives}
     for kind, cost in {**found.kinds, **totals}.items():
         errors.add_row(kind, str(cost.count), f"{cost.ap50:.3f}")
     labels = (FIGURES[figure].label for figure in IN_TERMINAL)
-    classes = _table("Class", *labels, "Threshold", "Precision", "Recall", "F1")
+    classes = figure_table("Class", *labels, "Threshold", "Precision", "Recall", "F1")
     for name, one in evaluation.metrics.classes.items():
         chosen = evaluation.thresholds.classes[name]
         values = (chosen.score, chosen.precision, chosen.recall, chosen.f1)
@@ -117,11 +115,3 @@ def _print(model: Model, evaluation: Evaluation) -> None:
         goal = evaluation.thresholds.least_precision
         why = "nothing of them is found" if goal is None else f"none has a precision of {goal:g}"
         console.say(f"Classes without a threshold, as {why}: {', '.join(without)}")
-
-
-def _table(first: str, *others: str) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column(first, overflow="fold")
-    for heading in others:
-        made.add_column(heading, justify="right", no_wrap=True)
-    return made

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 
 from launch.cli import option_types
 from launch.cli.options import PrintJson
-from launch.cli.terminal import console
+from launch.cli.terminal import console, plain_table
 from launch.figures import FIGURES, FigureName, columns, show
 from launch.report.history import Point, history, history_table, write_events
 from launch.report.trial_table import write_table
@@ -65,7 +64,7 @@ def history_command(
 
 def _shown(points: Sequence[Point], figures: Sequence[FigureName]) -> Table:
     """The columns that a terminal has room for."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = plain_table()
     for name in ("Trial", "Part", "Epoch"):
         shown.add_column(name, justify="left" if name == "Part" else "right", no_wrap=True)
     shown.add_column("Losses", overflow="fold", min_width=12)

@@ -19,7 +19,6 @@ from launch.report import (
     gone_in_words,
     outlook_in_words,
 )
-from launch.report.trial_table import why
 from launch.study.recovery import missing_in_words, read_missing
 from launch.study.settings import read_settings, resume_command
 from launch.study.study import OnEnd, read_records
@@ -46,7 +45,7 @@ def _trial_lines(
     record: TrialRecord, words: str, objectives: Sequence[FigureName], folder: Path
 ) -> Iterator[str]:
     if record.result is None:
-        yield f"trial {record.number} {record.state}: {why(record)} ({words})"
+        yield f"trial {record.number} {record.state}: {record.why} ({words})"
         if record.state == "failed":
             yield from _evidence_lines(folder / record.folder)
         return

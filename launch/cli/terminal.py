@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from searchspace.reading import visible
@@ -48,6 +50,25 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(
         *(visible(p) if isinstance(p, str) else (visible(p[0]), p[1]) for p in parts)
     )
+
+
+def plain_table() -> Table:
+    """A table without frames, to which columns and rows are added."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def figure_table(first: str, *others: str, fold: bool = False) -> Table:
+    """A table whose first column has names, and the others figures.
+
+    Args:
+        fold: long headings and figures are broken.
+    """
+    made = plain_table()
+    made.add_column(first, overflow="fold")
+    for heading in others:
+        overflow, whole = ("fold", False) if fold else ("ellipsis", True)
+        made.add_column(heading, justify="right", overflow=overflow, no_wrap=whole)
+    return made
 
 
 def show_error(message: str) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 
 from launch.cli import option_types
 from launch.cli.options import PrintJson
-from launch.cli.terminal import console
+from launch.cli.terminal import console, plain_table
 from launch.figures import FIGURES, columns, show
 from launch.report.trial_table import trial_table, write_table
 from launch.study.settings import read_settings
@@ -50,7 +49,7 @@ def trials_command(
 
 def _shown(table: DataFrame, figures: tuple[str, ...]) -> Table:
     """The columns that a terminal has room for."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = plain_table()
     shown.add_column("Trial", justify="right", no_wrap=True)
     shown.add_column("State", no_wrap=True)
     for name in figures:

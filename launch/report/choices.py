@@ -82,12 +82,17 @@ def options_of_choice(view: StudyView, choice: str) -> list[Option]:
 
 def _labels(values: Sequence[Param]) -> list[str]:
     """The option of each value; many numbers are divided into ranges of as many trials."""
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = numbers_in(values)
     if len(numbers) < len(values) or len(set(numbers)) <= OPTIONS:
         return [shown_value(value) for value in values]
     edges = np.quantile(numbers, np.linspace(0, 1, RANGES + 1))
     places = np.searchsorted(edges[1:-1], numbers, side="right")
     return [f"{edges[i]:.3g} to {edges[i + 1]:.3g}" for i in places]
+
+
+def numbers_in(values: Sequence[Param]) -> list[int | float]:
+    """The numbers among some options; true and false are none."""
+    return [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
 
 
 def shown_value(value: Param) -> str:

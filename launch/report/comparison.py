@@ -62,6 +62,13 @@ class ModelComparison(BaseModel):
     changes: tuple[dict[str, Difference], ...]
     disagreements: tuple[Disagreement, ...]
 
+    @property
+    def headings(self) -> list[str]:
+        """What stands above the columns of `figure_rows`."""
+        first, *others = self.models
+        changes = [part for name in others for part in (name, "Change", "95 % interval")]
+        return ["Figure", first, *changes]
+
 
 def compared_models(
     split: Dataset, models: Sequence[str], results: Sequence[Sequence[Row]]
@@ -119,6 +126,8 @@ def comparison_page(compared: ModelComparison, pictures: Sequence[str]) -> str:
     return template.render(
         title="Comparison of models",
         compared=compared,
+        figure_headings=compared.headings,
+        class_headings=["Class", *compared.models],
         figures=figure_rows(compared),
         classes=class_rows(compared),
         pictures=list(zip(compared.disagreements, pictures, strict=False)),

@@ -10,7 +10,16 @@ from plotly import graph_objects as go
 from launch.figures import DEFAULT, FIGURES, FigureName, heights, if_known
 from launch.pareto import dominates, hypervolume
 from launch.records import TrialRecord
-from launch.report.look import BAND, BASELINE, FRONT, OTHER, figure_axis, layout, plain_axis
+from launch.report.look import (
+    BAND,
+    BASELINE,
+    FRONT,
+    OTHER,
+    figure_axis,
+    layout,
+    plain_axis,
+    thinned,
+)
 from launch.report.study import StudyView
 from launch.trial.result import figure_of
 
@@ -122,7 +131,7 @@ def learning_figure(view: StudyView) -> go.Figure | None:
     baseline = view.baseline.number if view.baseline else None
     others = [number for number in curves if number not in members and number != baseline]
     figure = go.Figure()
-    drawn = others[:: -(-len(others) // MOST) or 1]
+    drawn = thinned(others, MOST)
     if drawn:
         figure.add_scatter(
             x=[x for number in drawn for x in (*_column(curves[number], 0), None)],

@@ -39,6 +39,7 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
         (name, curve.objects, _line(curve.precision), _line(curve.f1))
         for name, curve in evaluation.curves.items()
     ]
+    names = [*evaluation.curves, "background"]
     return (
         environment()
         .get_template("evaluation.html")
@@ -49,7 +50,8 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
             of_classes=OF_CLASSES,
             show=show,
             words=WORDS,
-            names=[*evaluation.curves, "background"],
+            names=names,
+            confusion=[(n, *row) for n, row in zip(names, evaluation.confusion, strict=True)],
             drawn=drawn,
             size=CURVE,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from launch.figures import FigureName, height
+from launch.figures import FigureName
 from launch.report.facts import study_facts
 from launch.report.study import StudyView
 from launch.study.settings import read_settings
@@ -50,12 +50,7 @@ def summary_of(folder: Path) -> FrontSummary:
         trials=len(view.in_state("finished")),
         members=len(view.front),
         hypervolume=view.hypervolume,
-        best={name: _best(view, name) for name in view.objectives},
+        best={n: view.best(n).score(n) if view.front else None for n in view.objectives},
         measured_on=study_facts(settings, records)["Speed measured on"],
         fingerprint=settings.fingerprint,
     )
-
-
-def _best(view: StudyView, name: FigureName) -> float | None:
-    values = [record.score(name) for record in view.front]
-    return max(values, key=lambda value: height(name, value), default=None)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from plotly import graph_objects as go
 
 from launch.figures import FIGURES, FigureName
+
+T = TypeVar("T")
 
 # Distinguishable without colour by size and shape; each has a contrast of 3:1 on white and on
 # black.
@@ -100,3 +102,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     steps = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     return [step * 10**decade for decade in decades for step in steps]
+
+
+def thinned(items: Sequence[T], most: int) -> Sequence[T]:
+    """All items up to `most`; of more, every second, third, ... one, so that no more are left."""
+    return items[:: -(-len(items) // most) or 1]

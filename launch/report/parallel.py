@@ -9,8 +9,8 @@ from plotly import graph_objects as go
 
 from launch.figures import FIGURES, FigureName, scaled, show
 from launch.records import TrialRecord
-from launch.report.choices import choices_of, shown_value
-from launch.report.look import BASELINE, FAINT, FRONT, INK, OTHER, layout
+from launch.report.choices import choices_of, numbers_in, shown_value
+from launch.report.look import BASELINE, FAINT, FRONT, INK, OTHER, layout, thinned
 from launch.report.study import StudyView
 
 MOST_LINES = 300
@@ -50,7 +50,7 @@ def parallel_figure(view: StudyView, axes: Sequence[Axis]) -> go.Figure:
     """A line for each scored trial, those of the front above the others."""
     members = {record.number for record in view.front}
     others = [r for r in view.scored if r.number not in members and r is not view.baseline]
-    drawn = others[:: -(-len(others) // MOST_LINES) or 1]
+    drawn = thinned(others, MOST_LINES)
     figure = go.Figure()
     if drawn:
         figure.add_trace(_lines(drawn, axes, OTHER, 1, 0.35))
@@ -119,7 +119,7 @@ def _choice_axis(view: StudyView, name: str) -> Axis:
     """Numbers by their value, other options in the order in which they were drawn."""
     values = [record.params[name] for record in view.scored if name in record.params]
     title = "<br>".join(name.split(".")[-2:])
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = numbers_in(values)
     if len(numbers) == len(values):
         low, high = min(numbers), max(numbers)
         places = {repr(v): (v - low) / (high - low) for v in numbers}

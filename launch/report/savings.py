@@ -7,22 +7,21 @@ from typing import Any
 
 from launch.report.study import StudyView
 from launch.report.words import show_seconds
+from searchspace.words import counted
 
 
 def savings(view: StudyView) -> list[str]:
     """The savings by ending trials early, in sentences; empty if none ended early."""
     sentences = []
     if count := len(view.untrained):
-        text = f"{count} design{'s' if count > 1 else ''} ended before training"
+        text = f"{counted(count, 'design')} ended before training"
         if finished := view.in_state("finished"):
             spent = sum(record.seconds for record in view.untrained)
             saved = max(0.0, count * mean(record.seconds for record in finished) - spent)
             text += f"; saved about {show_seconds(saved)}"
         sentences.append(text + ".")
     if stopped := view.in_state("stopped"):
-        saved = epochs_saved(view)
-        epochs = "1 epoch" if saved == 1 else f"{saved} epochs"
-        who = f"{len(stopped)} trial{'s' if len(stopped) > 1 else ''}"
+        who, epochs = counted(len(stopped), "trial"), counted(epochs_saved(view), "epoch")
         sentences.append(f"{who} stopped early; saved {epochs} of training.")
     return sentences
 

@@ -8,6 +8,7 @@ from launch.records import STATES, TrialRecord
 from launch.report.savings import savings
 from launch.report.study import StudyView
 from launch.report.words import show_seconds
+from searchspace.words import counted
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def saved_in_words(view: StudyView) -> list[str]:
     sentences = savings(view)
     shared, seconds = _shared(view)
     if shared:
-        who = "1 trial" if shared == 1 else f"{shared} trials"
+        who = counted(shared, "trial")
         text = f"{who} took a training from another one, as the ladder of pruning does"
         sentences.append(f"{text}; saved about {show_seconds(seconds)}.")
     return sentences

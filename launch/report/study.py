@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from launch.figures import DEFAULT, FIGURES, FigureName, heights, if_known
+from launch.figures import DEFAULT, FIGURES, FigureName, height, heights, if_known
 from launch.pareto import front, hypervolume
 from launch.records import STATES, UNTRAINED, State, TrialRecord
 from launch.report.words import design_in_words
@@ -87,6 +87,11 @@ class StudyView:
     @cached_property
     def _run_alike(self) -> bool:
         return len({record.config.measure for record in self.records}) <= 1
+
+    def best(self, name: FigureName) -> TrialRecord:
+        """The member of the front that is best in an objective; raises `ValueError` without a
+        front."""
+        return max(self.front, key=lambda record: height(name, record.score(name)))
 
     @property
     def untrained(self) -> tuple[TrialRecord, ...]:

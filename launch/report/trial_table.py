@@ -57,11 +57,6 @@ def write_table(table: DataFrame, file: Path) -> None:
     getattr(table, writer)(file, index=False)
 
 
-def why(record: TrialRecord) -> str:
-    """Why a trial has no place on the front by its ending or its constraints; empty otherwise."""
-    return record.reason or (f"not {', not '.join(record.broken)}" if record.broken else "")
-
-
 def _row(record: TrialRecord, on_front: bool, alike: bool) -> dict[str, Any]:
     if record.result is not None:
         figures = cells_of(member_of(record, tuple(FIGURES)))
@@ -69,7 +64,7 @@ def _row(record: TrialRecord, on_front: bool, alike: bool) -> dict[str, Any]:
         figures = {name: record.figure(name) for name in FIGURES}
     cost = record.predicted
     about = (
-        record.number, record.state, on_front, record.origin, why(record), record.parent,
+        record.number, record.state, on_front, record.origin, record.why, record.parent,
         record.seconds, record.retries, record.folder, design_in_words(record.config, alike),
         cost.fps if cost else None,
     )  # fmt: skip

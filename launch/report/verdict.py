@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from launch.figures import (
     FIGURES,
     FigureName,
-    height,
     show,
     show_change,
     with_name,
@@ -19,6 +18,7 @@ from launch.report.certainty import NAMED, certainty
 from launch.report.epochs import warning
 from launch.report.savings import savings
 from launch.report.study import StudyView
+from searchspace.words import counted
 
 LITTLE = 0.02
 """Accuracy below which a detector has learnt next to nothing: gains over it mean nothing."""
@@ -60,7 +60,7 @@ def failures(view: StudyView) -> list[str]:
     common = sorted(reasons.items(), key=lambda item: -len(item[1]))
     shown = [f"{_numbered(numbers)}: {reason.rstrip('.')}" for reason, numbers in common[:REASONS]]
     if (rest := len(common) - REASONS) > 0:
-        shown.append(f"{rest} more reason{'s' if rest > 1 else ''} in the table")
+        shown.append(f"{counted(rest, 'more reason')} in the table")
     return [f"Failed: {'; '.join(shown)}."]
 
 
@@ -121,7 +121,7 @@ def against_baseline(view: StudyView) -> str:
     if baseline.state == "running":
         return "The baseline has not finished yet."
     if baseline.state == "infeasible":
-        return f"The baseline was not trained: not {', not '.join(baseline.broken)}."
+        return f"The baseline was not trained: {baseline.why}."
     if baseline not in view.scored:
         missing = _missing(baseline, view.objectives)
         return f"The baseline has no {FIGURES[missing].label} to compare with."
@@ -205,10 +205,8 @@ def _against_many(view: StudyView, baseline: TrialRecord, name: str) -> str:
     better = sum(dominates(view.heights(record), below) for record in view.front)
     if not better:
         return f"No trial does better than {name} in one objective without losing in another."
-    return (
-        f"{_trials(better)} of the front {'does' if better == 1 else 'do'} better than {name} in "
-        "one objective or more without losing in another."
-    )
+    who = f"{counted(better, 'trial')} of the front {'does' if better == 1 else 'do'}"
+    return f"{who} better than {name} in one objective or more without losing in another."
 
 
 def _gain(record: TrialRecord, baseline: TrialRecord, first: FigureName, second: FigureName) -> str:
@@ -229,7 +227,7 @@ def _counts(view: StudyView) -> str:
         ended = failed or any(counts[state] for state in EARLY)
         text = "No trial has finished yet" if running or not ended else "No trial finished"
     else:
-        text = f"{_trials(finished)} finished"
+        text = f"{counted(finished, 'trial')} finished"
     broken = sum(bool(record.broken) for record in view.in_state("finished"))
     numbers = (
         (broken, "violate a constraint"),
@@ -250,7 +248,7 @@ def _extremes(view: StudyView) -> str:
     names = view.objectives
     if len(names) == 1:
         return f"The best is {_point(view.front[0], names)}."
-    bests = [_highest(view.front, name) for name in names]
+    bests = [view.best(name) for name in names]
     if all(best is bests[0] for best in bests):
         every = "both" if len(names) == 2 else "all"
         return f"One is best in {every} objectives: {_point(bests[0], names)}."
@@ -264,10 +262,6 @@ def _extremes(view: StudyView) -> str:
         f"(trial {one.number}); {_best(second, two)} with "
         f"{with_name(first, two.finished.figure(first))} (trial {two.number})"
     )
-
-
-def _highest(records: Sequence[TrialRecord], name: FigureName) -> TrialRecord:
-    return max(records, key=lambda record: height(name, record.score(name)))
 
 
 def _sentence(text: str) -> str:
@@ -300,7 +294,3 @@ def _listed(labels: Iterable[str]) -> str:
 def _some(name: FigureName) -> str:
     label = FIGURES[name].label
     return f"an {label}" if label.startswith("A") else f"a value of {label}"
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"

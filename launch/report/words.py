@@ -5,6 +5,7 @@ from __future__ import annotations
 from launch.decisions.budget import Outlook
 from searchspace import TrialConfig
 from searchspace.measuring import MeasureConfig
+from searchspace.words import counted
 
 WIDE = 0.2
 """The largest error of an expected time, as a share of it, that is not shown."""
@@ -31,7 +32,7 @@ def design_in_words(config: TrialConfig, alike: bool) -> str:
 
 def outlook_in_words(outlook: Outlook) -> str:
     """The rest of a search's budget, the expected further trials, and what will end it."""
-    left = [_trials(outlook.trials_left)]
+    left = [counted(outlook.trials_left, "trial")]
     if outlook.minutes_left is not None:
         left.append(f"{outlook.minutes_left:.1f} minutes")
     if outlook.device_hours_left is not None:
@@ -39,7 +40,7 @@ def outlook_in_words(outlook: Outlook) -> str:
     text = f"left: {', '.join(left)}"
     if not outlook.seconds:
         return text
-    more = _trials(outlook.more_trials, "more ")
+    more = counted(outlook.more_trials, "more trial")
     return f"{text}; expected: {more} in {time_left(outlook)}, then {outlook.ends_by} are spent"
 
 
@@ -49,7 +50,3 @@ def time_left(outlook: Outlook) -> str:
     if error is None or error <= WIDE * seconds:
         return f"about {show_seconds(seconds)}"
     return f"{show_seconds(max(0.0, seconds - error))} to {show_seconds(seconds + error)}"
-
-
-def _trials(count: int, which: str = "") -> str:
-    return f"{count} {which}trial{'' if count == 1 else 's'}"
