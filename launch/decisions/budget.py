@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from launch.records import TrialRecord
+if TYPE_CHECKING:
+    from launch.records import TrialRecord
 
 Limit = Literal["trials", "minutes", "device-hours"]
 

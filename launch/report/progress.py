@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from detectors.locks import Holder
-from launch.decisions.budget import Budget, Outlook, Spent, outlook
+from launch.decisions.budget import Outlook, Spent, outlook
 from launch.figures import FigureName
 from launch.files import JOURNAL, PROGRESS
 from launch.records import TrialRecord
@@ -235,7 +235,6 @@ class StudyFollower:
             # Those of an earlier search run only once they are taken up again.
             running = running_trials({n: t for n, t in found.items() if t.heard >= holder.since})
         self._workers = max(self._workers, len(running))
-        given = self._settings.budget
         return View(
             self.folder,
             self._settings,
@@ -244,7 +243,7 @@ class StudyFollower:
             self._trials,
             running,
             outlook(
-                Budget(given.trials, given.minutes, given.device_hours),
+                self._settings.budget.limits,
                 self._spent(len(running), now - holder.since if holder else 0.0),
             ),
         )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from launch.constraints import Constraint
+from launch.decisions.budget import Budget
 from launch.decisions.early_stopping import EarlyStopping
 from launch.decisions.rules import RULES, Rule
 from launch.figures import DEFAULT, Objectives
@@ -106,6 +107,12 @@ class BudgetOptions(Group):
         if self.hours is not None:
             return 3600 * self.hours
         return None if self.minutes is None else 60 * self.minutes
+
+    @property
+    def limits(self) -> Budget:
+        """As what decides whether a trial may begin takes them."""
+        minutes = None if self.time_limit is None else self.time_limit / 60
+        return Budget(self.trials, minutes, self.device_hours)
 
 
 class GoalOptions(Group):

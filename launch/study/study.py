@@ -17,7 +17,7 @@ from detectors.files import write_atomically
 from detectors.locks import Busy, Holder, held, holder_of
 from detectors.timing.cost import Cost
 from launch.decisions import early
-from launch.decisions.budget import Budget, Outlook, Spent, is_spent, outlook, share_spent
+from launch.decisions.budget import Outlook, Spent, is_spent, outlook, share_spent
 from launch.decisions.early_stopping import rungs_within
 from launch.decisions.gate import Gate
 from launch.files import DETECTOR, JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, STAGES, TRIALS
@@ -272,14 +272,14 @@ class Study:
         if attempted:
             self._endings.append(record)
         self._stopped_by = self._stopped_by or common_cause(self._endings)
-        self._on_end(record, outlook(self._budget(), self._spent()))
+        self._on_end(record, outlook(self.settings.budget.limits, self._spent()))
 
     def _next(self) -> TrialRecord | None:
         for record in self._unfinished:
             if needs.is_ready(self.space, record.config, self.records):
                 self._unfinished.remove(record)
                 return record
-        budget, spent = self._budget(), self._spent()
+        budget, spent = self.settings.budget.limits, self._spent()
         new = None if is_spent(budget, spent) else self._new_record()
         if new is None and not is_spent(replace(budget, trials=spent.proposed + 1), spent):
             return self._second_chance()
@@ -298,7 +298,7 @@ class Study:
         return record
 
     def _new_record(self) -> TrialRecord | None:
-        budget = self._budget()
+        budget = self.settings.budget.limits
         share = share_spent(budget, self._spent())
         found = self._proposals.find(self.records, budget.trials, share)
         if found is None:
@@ -317,11 +317,6 @@ class Study:
         self._next_number += 1
         self._optuna.claim(found.trial, number)
         return record
-
-    def _budget(self) -> Budget:
-        given = self.settings.budget
-        minutes = None if given.time_limit is None else given.time_limit / 60
-        return Budget(given.trials, minutes, given.device_hours)
 
     def _spent(self) -> Spent:
         running = sum(record.state == "running" for record in self.records)

@@ -79,11 +79,11 @@ def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     assert tail.lines() == []
 
 
-@pytest.fixture
-def study(tmp_path: Path, space: Space) -> Path:
+@pytest.fixture(params=[{"minutes": 30}, {"hours": 0.5}], ids=["minutes", "hours"])
+def study(tmp_path: Path, space: Space, request: pytest.FixtureRequest) -> Path:
     """The study of the report's tests, on which this process works; trial 5 runs."""
     folder = tmp_path / "study"
-    settings = settings_for(space, trials=9, minutes=30)
+    settings = settings_for(space, trials=9, **request.param)
     write_atomically(folder / SETTINGS, settings.model_dump_json())
     append(folder, *STUDY)
     holder = {
