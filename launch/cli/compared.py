@@ -148,7 +148,10 @@ def _source_of_study(model: Path, say: Say) -> DataSource | None:
         if folder.name == TRIALS and (folder.parent / SETTINGS).exists():
             from launch.study.settings import read_settings  # Optuna: only for a study's.
 
-            source = read_settings(folder.parent).source
+            settings = read_settings(folder.parent)
+            if settings.is_asked:
+                return None  # A trainer of one's own has its own data.
+            source = settings.source
             if source.val.images.exists() and source.val.annotations.exists():
                 return source
             say(f"warning: the validation images of the study, {source.val.images}, are gone")

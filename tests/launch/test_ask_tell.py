@@ -146,12 +146,15 @@ def test_studies_of_others_are_refused(tmp_path: Path, space: Space) -> None:
     assert report(folder).members == ()
 
 
-def test_a_member_is_loaded_where_the_trainer_saved_it(study: Study) -> None:
+def test_a_member_is_loaded_where_the_trainer_saved_it(study: Study, run: Run) -> None:
     trial = asked(study)
     Detector(trial.config.detector).save(trial.detector)
     study.tell(trial, {"ap_small": 0.1, "fps": 1})
     [member] = study.front().members
     assert isinstance(member.load(), Detector)
+    # The study has no images that an export could be compared on.
+    _, text = run("export", trial.detector, "--to", "torch-export")
+    assert "compared on generated images" in text
 
 
 @pytest.mark.parametrize("objective", ["ap_small", pytest.param("fps", marks=pytest.mark.slow)])
