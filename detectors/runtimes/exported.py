@@ -12,7 +12,7 @@ from torch import Tensor
 from detectors.postprocess import Detections, postprocess
 from detectors.runtimes.agreement import Check
 from detectors.runtimes.deployed import Form, RuntimeUnavailable
-from detectors.runtimes.metadata import Metadata
+from detectors.runtimes.metadata import Metadata, class_names
 from detectors.runtimes.program import Program, Target
 from detectors.runtimes.targets import SUFFIXES, target_of
 from detectors.thresholds import Thresholds
@@ -82,8 +82,8 @@ class Exported:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, label 1 first; empty where they have none."""
-        numbers = tuple(str(number) for number in range(1, 1 + self.num_classes))
-        return () if self.metadata.classes == numbers else self.metadata.classes
+        names = self.metadata.classes
+        return () if names == class_names((), self.num_classes) else names
 
     @property
     def thresholds(self) -> Thresholds | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +20,9 @@ from searchspace.distillation import PARENT
 from searchspace.reading import Unreadable, read_model
 from searchspace.trial import TrialConfig
 
+if TYPE_CHECKING:
+    from compress.memory import TeacherConfig
+
 OF_A_PROCESS = 0.6e9
 """Bytes that a process has of a GPU before its first tensor."""
 
@@ -27,9 +31,6 @@ MARGIN = 1.25
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says how many bytes a container may take."""
-
-TeacherConfig = Callable[[str], DetectorConfig]
-"""The configuration of the saved detector with a name in a trial's."""
 
 Needs = Callable[[int], float]
 """The bytes that a trial needs if its batches are computed in so many parts."""
