@@ -302,5 +302,6 @@ def _on_scale(value: Any, option: float, log: bool) -> float:
     if number is None:
         return math.inf
     if log:
-        return abs(math.log(number / option)) if number > 0 else math.inf
+        # Their ratio may be too small for a number.
+        return abs(math.log(number) - math.log(option)) if number > 0 else math.inf
     return abs(number - option)

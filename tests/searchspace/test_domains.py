@@ -89,6 +89,8 @@ def test_a_value_outside_has_no_parameter(domain: Domain, value: object, message
         (IntRange(2, 8, step=3), 4, 5),
         (IntRange(2, 8, step=3), -1, 2),
         (IntRange(2, 8, step=3), 99, 8),
+        (IntRange(2, 64, log=True), 5e-324, 2),
+        (FloatRange(2, 64, log=True), 1e308, 64),
         (FloatRange(0.1, 0.8), 0.9, 0.8),
         (FloatRange(0.1, 0.8), 0, 0.1),
         (FloatRange(0.1, 0.8), 0.3, 0.3),
