@@ -73,6 +73,14 @@ COMMANDS = {
                 "sparrow history runs/mine --tensorboard runs/mine/tensorboard",
             ),
         ),
+        "dashboard": Entry(
+            "launch.cli.dashboard:dashboard_command",
+            "Open a study in Optuna's dashboard, also while the search runs.",
+            (
+                "sparrow dashboard runs/mine",
+                "sparrow dashboard runs/mine --port 0",
+            ),
+        ),
         "fps": Entry(
             "launch.cli.fps:fps_command",
             "Measure the frames per second of detectors in turns.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launch.figures import FIGURES
 from launch.files import PROGRESS
@@ -117,17 +117,36 @@ def write_events(points: Sequence[Point], folder: Path) -> int:
         place = folder / f"{number:04d}"
         for old in place.glob(f"events.*{EVENTS}"):
             old.unlink()
-        own = [point for point in points if point.number == number]
-        dense = max((point.epoch for point in own if point.part == "dense"), default=0)
         with SummaryWriter(str(place), filename_suffix=EVENTS) as writer:
-            for point in own:
-                step = point.epoch + (dense if point.part == "compact" else 0)
-                for name, value in _scalars(point):
-                    writer.add_scalar(name, value, step, point.time)
+            for one in scalars([point for point in points if point.number == number]):
+                writer.add_scalar(one.name, one.value, one.step, one.time)
     return len(numbers)
 
 
-def _scalars(point: Point) -> Iterator[tuple[str, float]]:
+class Scalar(NamedTuple):
+    """One number of a learning curve, such as `loss/box` or `metrics/ap`.
+
+    Attributes:
+        step: finished epochs of both parts of the training.
+        time: seconds since the epoch of Unix.
+    """
+
+    name: str
+    value: float
+    step: int
+    time: float
+
+
+def scalars(points: Sequence[Point]) -> Iterator[Scalar]:
+    """All numbers of the points of one trial."""
+    dense = max((point.epoch for point in points if point.part == "dense"), default=0)
+    for point in points:
+        step = point.epoch + (dense if point.part == "compact" else 0)
+        for name, value in _named(point):
+            yield Scalar(name, value, step, point.time)
+
+
+def _named(point: Point) -> Iterator[tuple[str, float]]:
     if note := point.note:
         for name, value in note.losses.items():
             yield f"loss/{name}", value

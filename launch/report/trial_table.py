@@ -10,7 +10,6 @@ from launch.figures import FIGURES, FigureName
 from launch.records import TRAINING, TrialRecord
 from launch.report.front_file import BOUNDS, cells_of, member_of
 from launch.report.study import StudyView
-from launch.report.words import design_in_words
 from searchspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,12 +35,15 @@ def trial_table(records: Sequence[TrialRecord], objectives: tuple[FigureName, ..
     """
     from pandas import DataFrame  # loads for half a second
 
-    view = StudyView.of(records, objectives)
-    front = {record.number for record in view.front}
-    alike = len({record.config.measure for record in records}) == 1
-    rows = [_row(record, record.number in front, alike) for record in view.records]
+    rows = trial_rows(StudyView.of(records, objectives))
     params = dict.fromkeys(name for record in records for name in record.params)
     return DataFrame(rows, columns=[*ABOUT, *FIGURES, *BOUNDS, *TRAINING, *params])
+
+
+def trial_rows(view: StudyView) -> list[dict[str, Any]]:
+    """The rows of `trial_table`, each by its columns."""
+    front = {record.number for record in view.front}
+    return [_row(view, record, record.number in front) for record in view.records]
 
 
 def write_table(table: DataFrame, file: Path) -> None:
@@ -57,7 +59,7 @@ def write_table(table: DataFrame, file: Path) -> None:
     getattr(table, writer)(file, index=False)
 
 
-def _row(record: TrialRecord, on_front: bool, alike: bool) -> dict[str, Any]:
+def _row(view: StudyView, record: TrialRecord, on_front: bool) -> dict[str, Any]:
     if record.result is not None:
         figures = cells_of(member_of(record, tuple(FIGURES)))
     else:
@@ -65,7 +67,7 @@ def _row(record: TrialRecord, on_front: bool, alike: bool) -> dict[str, Any]:
     cost = record.predicted
     about = (
         record.number, record.state, on_front, record.origin, record.why, record.parent,
-        record.seconds, record.retries, record.folder, design_in_words(record.config, alike),
+        record.seconds, record.retries, record.folder, view.in_words(record),
         cost.fps if cost else None,
     )  # fmt: skip
     return {**figures, **dict(zip(ABOUT, about, strict=True)), **record.params}

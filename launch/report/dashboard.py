@@ -1,0 +1,174 @@
+"""A study as Optuna's dashboard shows it: objectives by name in their own units, and every ending.
+
+`optuna.log` in a study's folder is the sampler's, which learns from logarithms of speeds. What
+people open is made anew in memory from the journal and the learning curves.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+
+from launch.constraints import Constraint
+from launch.figures import FIGURES, FigureName, directions, of_source
+from launch.files import JOURNAL
+from launch.records import State, TrialRecord
+from launch.report.history import Point, history, scalars
+from launch.report.progress import StudyFollower, View
+from launch.report.trial_table import trial_rows
+from launch.study.study import worked_on
+from searchspace import Space
+from searchspace.given import restored
+
+EVERY = 5.0
+"""Seconds between two looks at a study that a process works on."""
+
+STATES: dict[State, TrialState] = {
+    "finished": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "infeasible": TrialState.PRUNED,
+    "gated": TrialState.PRUNED,
+    "stopped": TrialState.PRUNED,
+}
+"""Optuna's names for how trials end."""
+
+CONSTRAINTS = "constraints"
+"""The system attribute of a trial in which the dashboard looks for them, in the order of the
+study's attribute `bounds`."""
+
+NO_RECORD = "the journal has no such trial"
+
+
+class Mirror:
+    """A study in Optuna's form, which follows the study's folder.
+
+    Raises:
+        StudyError: there is no study in the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._follower = StudyFollower(folder)
+        self._seen: tuple[object, ...] | None = None
+        self._storage = InMemoryStorage()
+
+    def storage(self) -> InMemoryStorage:
+        """The study as it is now; the same object as before if nothing has changed."""
+        holder = worked_on(self._folder)
+        journal = (self._folder / JOURNAL).stat()
+        turn = time.monotonic() // EVERY if holder else None
+        seen = (journal.st_mtime_ns, journal.st_size, holder, turn)
+        if seen != self._seen:
+            self._seen, self._storage = seen, in_optuna(self._follower.look())
+        return self._storage
+
+
+def in_optuna(view: View) -> InMemoryStorage:
+    """A storage with the study alone, whose trials have their own numbers."""
+    storage, settings = InMemoryStorage(), view.settings
+    objectives = settings.goal.objectives
+    study = optuna.create_study(
+        storage=storage, study_name=settings.title, directions=directions(objectives)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([FIGURES[name].heading for name in objectives])
+    for name, value in _about(view).items():
+        study.set_user_attr(name, value)
+    points: dict[int, list[Point]] = defaultdict(list)
+    for point in history(view.folder, view.trials.records):
+        points[point.number].append(point)
+    space = restored(settings.space)
+    for record, row in zip(view.trials.records, trial_rows(view.trials), strict=True):
+        while len(study.get_trials(deepcopy=False)) < record.number:
+            study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": NO_RECORD}))
+        study.add_trial(_trial(record, row, points[record.number], view, space))
+    return storage
+
+
+def _about(view: View) -> dict[str, Any]:
+    """What is said of the study beside its trials."""
+    settings = view.settings
+    return {
+        "folder": str(view.folder),
+        "bounds": [str(bound) for bound in settings.goal.constraints],
+        "intermediate values": FIGURES[curve_of(settings.goal.objectives)].label,
+    }
+
+
+def curve_of(objectives: tuple[FigureName, ...]) -> FigureName:
+    """The figure whose values on the way are shown: the first objective that is a metric."""
+    return next(iter(of_source("metrics", objectives)), "ap")
+
+
+def _trial(
+    record: TrialRecord,
+    row: dict[str, Any],
+    points: list[Point],
+    view: View,
+    space: Space,
+) -> FrozenTrial:
+    replay = FixedTrial(record.params)
+    space.suggest(replay)
+    goal = view.settings.goal
+    objectives = goal.objectives
+    runs = (record.name or str(record.number)) in {trial.name for trial in view.running}
+    values, reason = record.values(objectives), record.why
+    state = STATES.get(record.state, TrialState.RUNNING if runs else TrialState.WAITING)
+    if state == TrialState.COMPLETE and values is None:
+        unknown = [n for n in objectives if record.finished.figure(n) is None]
+        state, reason = TrialState.FAIL, f"no {' and no '.join(unknown)} on these data"
+    curve = f"metrics/{curve_of(objectives)}"
+    trial = create_trial(
+        state=state,
+        values=values if state == TrialState.COMPLETE else None,
+        params=replay.params,
+        distributions=replay.distributions,
+        intermediate_values={one.step: one.value for one in scalars(points) if one.name == curve},
+        system_attrs={CONSTRAINTS: _violations(record, goal.constraints)},
+        user_attrs=_attributes(record, row, reason),
+    )
+    _set_times(trial, view.folder, record, points)
+    return trial
+
+
+def _attributes(record: TrialRecord, row: dict[str, Any], reason: str) -> dict[str, Any]:
+    """The row of the table of trials, without what is not known and what is a parameter."""
+    known = {name: value for name, value in row.items() if value not in (None, "")}
+    shown = {name: value for name, value in known.items() if name not in record.params}
+    return shown | ({"reason": reason} if reason else {})
+
+
+def _violations(record: TrialRecord, bounds: tuple[Constraint, ...]) -> list[float]:
+    """How far a trial is beyond each bound, as a share of it; not above 0 where it is kept.
+
+    A figure that is not known yet breaks no bound.
+    """
+    values = [record.figure(bound.figure) for bound in bounds]
+    return [
+        bound.violation(value) if record.result or value is not None else 0.0
+        for bound, value in zip(bounds, values, strict=True)
+    ]
+
+
+def _set_times(trial: FrozenTrial, folder: Path, record: TrialRecord, points: list[Point]) -> None:
+    """Set when a trial began and ended: by its learning curve, or else by its folder."""
+    if trial.datetime_start is None:
+        return
+    if points:
+        last = max(point.time for point in points)
+    else:
+        place = folder / record.folder
+        last = (place if place.exists() else folder).stat().st_mtime
+    begun = last - record.seconds if record.ending else min((p.time for p in points), default=last)
+    trial.datetime_start = datetime.fromtimestamp(begun)
+    if trial.datetime_complete is not None:
+        trial.datetime_complete = datetime.fromtimestamp(last)
