@@ -215,7 +215,11 @@ class ExportedRuntime(Runtime):
 
     def load(self, folder: Path, precision: Precision) -> Network:
         """The network of a detector that was saved in a folder."""
-        return self.graph.load(self._file(folder)).network(precision)
+        return self.graph_in(folder).network(precision)
+
+    def graph_in(self, folder: Path) -> ExportedGraph:
+        """The model that `quantise` left in a folder."""
+        return self.graph.load(self._file(folder))
 
     def _file(self, folder: Path) -> Path:
         return Path(folder) / f"detector{self.graph.suffix}"

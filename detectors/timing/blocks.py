@@ -1,42 +1,18 @@
-"""Blocks of timed calls, taken in turns after a warm-up that ends when the latency settles."""
+"""Calls on a device of PyTorch, timed as `detectors.timing.turns` does it."""
 
 from __future__ import annotations
 
-import statistics
+import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from detectors.locks import progress
-
-WINDOW = 5
-"""Calls in a window of the warm-up; its median is compared with that of the window before."""
-
-SETTLED = 0.03
-"""Relative change between two windows' medians at which a warm-up ends."""
-
-MOST_CALLS = 100
-MOST_SECONDS = 10.0
-"""The longest warm-up, though it always takes two windows."""
+from detectors.timing import turns
+from detectors.timing.turns import WarmUp
 
 Call = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """How a warm-up ended.
-
-    Attributes:
-        calls: number of calls.
-        seconds: median of the last window.
-        settled: whether two consecutive windows agreed before calls or time ran out.
-    """
-
-    calls: int
-    seconds: float
-    settled: bool
 
 
 def timed(call: Call, device: torch.device) -> float:
@@ -51,21 +27,8 @@ def timed(call: Call, device: torch.device) -> float:
 
 
 def warm_up(call: Call, device: torch.device) -> WarmUp:
-    """Call until the medians of two consecutive windows agree within `SETTLED`.
-
-    The first call, in which a runtime may still compile or allocate, is ignored.
-    """
-    timed(call, device)
-    start, calls, before = time.monotonic(), 1, 0.0
-    while True:
-        now = statistics.median(timed(call, device) for _ in range(WINDOW))
-        calls += WINDOW
-        if abs(now - before) <= SETTLED * before:
-            return WarmUp(calls, now, settled=True)
-        late = calls >= MOST_CALLS or time.monotonic() - start > MOST_SECONDS
-        if before and late:
-            return WarmUp(calls, now, settled=False)
-        before = now
+    """Call until its latency has settled; see `detectors.timing.turns.warm_up`."""
+    return turns.warm_up(functools.partial(timed, call, device))
 
 
 def take_turns(
@@ -76,8 +39,5 @@ def take_turns(
     Args:
         calls: each call, with its number of runs in a block.
     """
-    seconds: list[list[list[float]]] = [[] for _ in calls]
-    for _ in range(passes):
-        for blocks, (call, runs) in zip(seconds, calls, strict=True):
-            blocks.append([timed(call, device) for _ in range(runs)])
-    return seconds
+    on_device = [(functools.partial(timed, call, device), runs) for call, runs in calls]
+    return turns.take_turns(on_device, passes)

@@ -20,10 +20,11 @@ from detectors.runtimes.deployment import deploy_as, form_of
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy, energy_readable
 from detectors.timing.memory import peak_memory
-from detectors.timing.paired import Effort, Timing, time_together
+from detectors.timing.paired import Timing, time_together
 from detectors.timing.state import Circumstances, Watch
 from detectors.timing.store import SpeedStore, nominal_ms
 from detectors.timing.subject import subject
+from detectors.timing.turns import Effort
 from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
 
@@ -141,7 +142,7 @@ def _time(
     return [
         Cost(
             **_size(candidate.detector),
-            **_speed(timing, nominal, config.batch),
+            **speed(timing, nominal, config.batch),
             **_setting(config, deployed, device),
             **_verdict(timing, circumstances, config, device, company),
             memory=memory,
@@ -172,7 +173,7 @@ def _size(detector: Detector) -> dict[str, Any]:
     return {"params": count_params(detector), "macs": count_macs(detector), "input_size": size}
 
 
-def _speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:
+def speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:
     """Normalised and raw figures; `nominal` is the reference's latency in milliseconds."""
     whole = timing.whole
 
@@ -186,7 +187,7 @@ def _speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:
         "fps_low": fps(whole.high),
         "fps_high": fps(whole.low),
         "raw_fps": 1000 * batch / whole.latency.p50,
-        "network_fps": fps(timing.network.ratio),
+        "network_fps": fps(timing.network.ratio if timing.network else None),
         "nominal_ms": nominal,
         "timing": timing,
     }

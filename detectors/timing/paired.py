@@ -10,15 +10,10 @@ from dataclasses import dataclass
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from detectors.timing.blocks import Call, WarmUp, take_turns, warm_up
+from detectors.timing.blocks import Call, take_turns, warm_up
 from detectors.timing.latency import Blocks, Latency, median_interval, medians
 from detectors.timing.reference import reference_call
-
-LEAST_RUNS = 5
-"""The fewest calls of the reference in a block."""
-
-LEAST_PASSES = 6
-"""With fewer passes, their median has no confidence interval."""
+from detectors.timing.turns import LEAST_PASSES, Effort, WarmUp, reference_runs
 
 
 class Paired(BaseModel):
@@ -77,6 +72,7 @@ class Timing(BaseModel):
     """A subject's latencies.
 
     Attributes:
+        network: of the network alone; None where that was not timed.
         reference: latency of the reference network in the blocks around the subject's.
         best_ms: the lowest median of these blocks.
         warm_up_calls: number of calls of the warm-up.
@@ -86,38 +82,11 @@ class Timing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     whole: Paired
-    network: Paired
+    network: Paired | None
     reference: Latency
     best_ms: float
     warm_up_calls: int
     settled: bool
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is timed for each subject.
-
-    Attributes:
-        runs: the most calls in a block.
-        passes: the most blocks at first.
-        seconds: time for all blocks, including those of the network and the reference.
-        interval: further blocks are timed, within `seconds`, while the relative width of the
-            ratio's interval is above this.
-    """
-
-    runs: int
-    passes: int
-    seconds: float
-    interval: float
-
-    def affords(self, latency: float) -> tuple[int, int]:
-        """Runs in a block and passes for a subject of this latency in seconds.
-
-        The reference takes as long as the subject, the network alone a third of it.
-        """
-        calls = self.seconds / (latency * (1 + 1 + 1 / 3))
-        passes = min(self.passes, max(LEAST_PASSES, int(calls)))
-        return max(1, min(self.runs, int(calls / passes))), passes
 
 
 def time_together(
@@ -134,10 +103,10 @@ def time_together(
         warmed = [warm_up(subject.whole, device) for subject in subjects]
         plans = [effort.affords(warm.seconds) for warm in warmed]
         spans = [runs * warm.seconds for (runs, _), warm in zip(plans, warmed, strict=True)]
-        turns = [(lambda: network(image), _runs(reference, spans[:1]))]
+        turns = [(lambda: network(image), reference_runs(reference, spans[:1]))]
         for k, (subject, (runs, _)) in enumerate(zip(subjects, plans, strict=True)):
             turns += [(subject.whole, runs), (subject.network, max(1, runs // 3))]
-            turns += [(lambda: network(image), _runs(reference, spans[k : k + 2]))]
+            turns += [(lambda: network(image), reference_runs(reference, spans[k : k + 2]))]
         passes, until = min(passes for _, passes in plans), time.monotonic() + effort.seconds
         blocks = take_turns(turns, passes, device)
         timings = _timings(blocks, warmed)
@@ -148,11 +117,6 @@ def time_together(
     return timings
 
 
-def _runs(reference: WarmUp, spans: Sequence[float]) -> int:
-    """Calls of the reference that take as long as the average block next to it."""
-    return max(LEAST_RUNS, round(statistics.fmean(spans) / reference.seconds))
-
-
 def _too_wide(timings: Sequence[Timing], interval: float) -> bool:
     """Whether an interval is wider than `interval`; a timing without an interval is not."""
     widths = [timing.whole.width for timing in timings]
@@ -160,16 +124,20 @@ def _too_wide(timings: Sequence[Timing], interval: float) -> bool:
 
 
 def _timings(blocks: Sequence[Blocks], warmed: Sequence[WarmUp]) -> list[Timing]:
-    return [_timing(blocks[3 * k : 3 * k + 4], warm) for k, warm in enumerate(warmed)]
+    return [
+        timing_of(blocks[3 * k], blocks[3 * k + 1], blocks[3 * k + 3], warm, blocks[3 * k + 2])
+        for k, warm in enumerate(warmed)
+    ]
 
 
-def _timing(blocks: Sequence[Blocks], warmed: WarmUp) -> Timing:
-    """From the blocks of the reference, the whole detector, the network and again the reference."""
-    before, whole, network, after = blocks
+def timing_of(
+    before: Blocks, whole: Blocks, after: Blocks, warmed: WarmUp, network: Blocks | None = None
+) -> Timing:
+    """A subject's latencies, from its blocks and those of the reference before and after them."""
     around = [*before, *after]
     return Timing(
         whole=Paired.of(whole, before, after),
-        network=Paired.of(network, before, after),
+        network=None if network is None else Paired.of(network, before, after),
         reference=Latency.of(around),
         best_ms=1000 * min(medians(around)),
         warm_up_calls=warmed.calls,

@@ -138,13 +138,19 @@ class CoreTimes:
     def now(cls) -> CoreTimes | None:
         """The current times; None if the system does not count them."""
         with contextlib.suppress(OSError, ValueError, IndexError):
-            ticks = [int(word) for word in _STAT.read_text().splitlines()[0].split()[1:9]]
-            user, nice, system, _, _, interrupts, soft, stolen = (
-                t / os.sysconf("SC_CLK_TCK") for t in ticks
-            )
-            busy = user + nice + system + interrupts + soft
-            return cls(time.monotonic(), busy, stolen, time.process_time())
+            line = _STAT.read_text().splitlines()[0]
+            ticks = os.sysconf("SC_CLK_TCK")
+            return cls.read(line, ticks, time.monotonic(), time.process_time())
         return None
+
+    @classmethod
+    def read(cls, line: str, ticks: int, moment: float, own: float) -> CoreTimes:
+        """From the first line of `/proc/stat`, whose numbers are so many ticks of a second;
+        raises `ValueError` for any other."""
+        user, nice, system, _, _, interrupts, soft, stolen = (
+            int(word) / ticks for word in line.split()[1:9]
+        )
+        return cls(moment, user + nice + system + interrupts + soft, stolen, own)
 
     def until(self, later: CoreTimes) -> Disturbance:
         """The use by others between two moments."""

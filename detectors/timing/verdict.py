@@ -7,8 +7,9 @@ import os
 import torch
 
 from detectors.timing.latency import CONFIDENCE
-from detectors.timing.paired import LEAST_PASSES, Timing
+from detectors.timing.paired import Timing
 from detectors.timing.state import Disturbance
+from detectors.timing.turns import LEAST_PASSES
 
 WIDEST = 0.06
 """Relative width of the ratio's interval above which a machine counts as too noisy."""
@@ -19,12 +20,21 @@ CROWDED = 0.1
 
 
 def doubt(
-    timing: Timing, disturbance: Disturbance | None, device: torch.device, threads: int
+    timing: Timing,
+    disturbance: Disturbance | None,
+    device: torch.device,
+    threads: int,
+    cores: int | None = None,
 ) -> str | None:
-    """Every reason not to trust a measurement, in words; None if it can be trusted."""
+    """Every reason not to trust a measurement, in words; None if it can be trusted.
+
+    Args:
+        cores: of the machine that it was made on; by default those of this one.
+    """
     reasons = [_width(timing), _unsettled(timing)]
     if disturbance is not None and device.type == "cpu":
-        reasons += [_crowded(disturbance, threads), _stolen(disturbance)]
+        cores = cores or os.cpu_count() or 1
+        reasons += [_crowded(disturbance, threads, cores), _stolen(disturbance)]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
@@ -43,8 +53,7 @@ def _unsettled(timing: Timing) -> str | None:
     return f"the latency had not settled after {timing.warm_up_calls} calls"
 
 
-def _crowded(disturbance: Disturbance, threads: int) -> str | None:
-    cores = os.cpu_count() or 1
+def _crowded(disturbance: Disturbance, threads: int, cores: int) -> str | None:
     if disturbance.others + threads <= cores + CROWDED:
         return None
     return f"other processes took {disturbance.others:.1f} of {cores} cores"

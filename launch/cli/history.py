@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from launch.cli import option_types
-from launch.cli.options import PrintJson
+from launch.cli.options import PrintJson, StudyFolder
 from launch.cli.terminal import console, plain_table
 from launch.figures import FIGURES, FigureName, columns, show
 from launch.report.history import Point, history, history_table, write_events
@@ -22,10 +22,7 @@ from searchspace.words import counted
 
 
 def history_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
-    ],
+    folder: StudyFolder,
     trial: Annotated[
         list[int] | None,
         typer.Option(min=0, metavar="NUMBER", help="Only this trial; repeatable."),

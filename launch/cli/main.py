@@ -46,7 +46,15 @@ COMMANDS = {
         "report": Entry(
             "launch.cli.report:report_command",
             "Rebuild the front and the report of a study from stored results.",
-            ("sparrow report runs/mine",),
+            (
+                "sparrow report runs/mine",
+                "sparrow report runs/mine --measured jetson.json",
+            ),
+        ),
+        "bundle": Entry(
+            "launch.cli.bundle:bundle_command",
+            "Write detectors of a study into a file that measures them on a device by itself.",
+            ("sparrow bundle runs/mine --out bundle.zip",),
         ),
         "trials": Entry(
             "launch.cli.trials:trials_command",

@@ -276,6 +276,10 @@ ModelName = Annotated[
         "sparrow export wrote, such as detector.onnx.",
     ),
 ]
+StudyFolder = Annotated[
+    Path,
+    typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
+]
 PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of random draws.")]
 

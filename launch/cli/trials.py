@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from launch.cli import option_types
-from launch.cli.options import PrintJson
+from launch.cli.options import PrintJson, StudyFolder
 from launch.cli.terminal import console, plain_table
 from launch.figures import FIGURES, columns, show
 from launch.report.trial_table import trial_table, write_table
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def trials_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
-    ],
+    folder: StudyFolder,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from launch.cli import option_types
 from launch.cli.live import Screen
+from launch.cli.options import StudyFolder
 from launch.cli.search_output import printer
 from launch.cli.terminal import console
 from launch.cli.view import EVERY, Announcer, rendered
@@ -18,10 +17,7 @@ from launch.study.settings import resume_command
 
 
 def watch_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
-    ],
+    folder: StudyFolder,
     once: Annotated[bool, typer.Option("--once", help="Print the study as it is now.")] = False,
 ) -> None:
     follower = StudyFollower(folder)

@@ -264,7 +264,7 @@ def _stages(result: TrialResult) -> tuple[str, ...]:
     epochs = result.config.epochs
     dense = f"dense, {epochs_in_words((epochs[0], 0))} epoch{'' if epochs[0] == 1 else 's'}"
     if result.compact is None:
-        return (dense,)
+        return (f"final, {epochs_in_words(epochs)} epochs" if epochs[1] else dense,)
     name = "pruned" if result.config.compress.prunes else "trained on"
     return dense, f"{name}, {epochs_in_words(epochs)}", "change"
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from launch.records import TrialRecord
 
+FORMS, PREDICTED = "Deployed as", "Speed predicted before training"
+
 UNTRUSTED = 5
 """The most trials with untrusted speeds that are listed."""
 
@@ -16,9 +18,9 @@ def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
     omitted."""
     finished = [record for record in records if record.result is not None]
     facts = {
-        "Deployed as": _forms(finished),
+        FORMS: _forms(finished),
         "Speeds": _trust(finished),
-        "Speed predicted before training": _prediction(finished),
+        PREDICTED: _prediction(finished),
     }
     return {name: fact for name, fact in facts.items() if fact}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ def write_report(
     facts: Mapping[str, str],
     objectives: tuple[FigureName, ...] = DEFAULT,
     about: About = NOTHING_MORE,
+    out: Path | None = None,
 ) -> ReportFiles:
     """Write `report.html`, `front.json` and `front.csv` of a study, each of them atomically.
 
@@ -47,13 +49,24 @@ def write_report(
         facts: further facts for the reader by name, e.g. data, space and hardware.
         about: what else the report says; where papers' systems are compared, `published.json` and
             `published.csv` are written as well.
+        out: where the files are written, if not into the study's folder.
     """
     folder, view = Path(folder), StudyView.of(records, objectives)
-    files = ReportFiles(folder / REPORT_HTML, folder / FRONT_JSON, folder / FRONT_CSV)
-    write_atomically(files.json, front_json(front_of(view)))
-    write_atomically(files.csv, front_csv(view))
+    out = folder if out is None else out
+    files = ReportFiles(out / REPORT_HTML, out / FRONT_JSON, out / FRONT_CSV)
+    filed = StudyView.of(_filed(view.records, folder, out), objectives)
+    write_atomically(files.json, front_json(front_of(filed)))
+    write_atomically(files.csv, front_csv(filed))
     if about.compared:
-        write_atomically(folder / PUBLISHED_JSON, comparison_json(about.compared))
-        write_atomically(folder / PUBLISHED_CSV, comparison_csv(about.compared))
+        write_atomically(out / PUBLISHED_JSON, comparison_json(about.compared))
+        write_atomically(out / PUBLISHED_CSV, comparison_csv(about.compared))
     write_atomically(files.html, page(view, folder, title, facts, about))
     return files
+
+
+def _filed(records: Sequence[TrialRecord], folder: Path, out: Path) -> Sequence[TrialRecord]:
+    """The trials with their folders relative to that of the files."""
+    if out == folder:
+        return records
+    way = Path(os.path.relpath(folder.resolve(), out.resolve()))
+    return [r.model_copy(update={"folder": (way / r.folder).as_posix()}) for r in records]

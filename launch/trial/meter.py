@@ -22,6 +22,7 @@ from detectors.timing.measure import hardware_name, measure
 from detectors.timing.store import SpeedStore
 from launch.figures import own_figures, own_versions
 from launch.trial.data import TrialData
+from searchspace.geometry import Canvas
 from searchspace.measuring import MeasureConfig
 
 FRAMES = 8
@@ -73,6 +74,12 @@ def score(
     return metrics.model_copy(update={"own": own_figures("metrics", list(detections), split)})
 
 
+def first_frames(split: Dataset, canvas: Canvas) -> Tensor:
+    """The images that speeds are measured on, uint8 [M, 3, H, W]: the first of a split."""
+    shown = replace(split, images=split.images[:FRAMES])
+    return next(evaluation_batches(shown, canvas, FRAMES))[1]
+
+
 @dataclass(frozen=True)
 class LocalMeter:
     """Scores and measures on a device of this node.
@@ -99,9 +106,7 @@ class LocalMeter:
             deployed.close()
 
     def measure(self, detector: Detector, config: MeasureConfig) -> Cost:
-        canvas = detector.config.canvas
-        shown = replace(self.data.val, images=self.data.val.images[:FRAMES])
-        frames = next(evaluation_batches(shown, canvas, FRAMES))[1].float() / 255
+        frames = first_frames(self.data.val, detector.config.canvas).float() / 255
         cost = measure(detector, config, self.device, frames, SpeedStore(self.speeds))
         return cost.model_copy(update={"own": own_figures("cost", detector, cost)})
 

@@ -48,7 +48,7 @@ def widths(detector: Detector) -> dict[str, int]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detectors.timing.blocks.MOST_CALLS", 11)
+    monkeypatch.setattr("detectors.timing.turns.MOST_CALLS", 11)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def impatient() -> Iterator[None]:
     """No long warm-up where the machine is busy and latencies do not settle."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("detectors.timing.blocks.MOST_CALLS", 11)
+        patch.setattr("detectors.timing.turns.MOST_CALLS", 11)
         yield
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from detectors.timing import blocks
+from detectors.timing import blocks, turns
 from detectors.timing.blocks import take_turns, warm_up
 
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(blocks.time, "perf_counter", lambda: clock.now)
-    monkeypatch.setattr(blocks.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(turns.time, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -49,7 +49,7 @@ def test_a_warm_up_ends_when_the_latency_has_settled(clock: Clock) -> None:
 
 def test_a_steady_call_is_warm_after_two_windows(clock: Clock) -> None:
     warm = warm_up(clock.call(falling(0.1, 0.1, 0)), CPU)
-    assert (warm.calls, warm.settled) == (1 + 2 * blocks.WINDOW, True)
+    assert (warm.calls, warm.settled) == (1 + 2 * turns.WINDOW, True)
 
 
 def test_the_first_call_may_take_as_long_as_it_likes(clock: Clock) -> None:
@@ -62,7 +62,7 @@ def test_the_first_call_may_take_as_long_as_it_likes(clock: Clock) -> None:
 @pytest.fixture(autouse=True)
 def own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of warm-up calls that is shipped, whatever other tests of this process have set."""
-    monkeypatch.setattr(blocks, "MOST_CALLS", 100)
+    monkeypatch.setattr(turns, "MOST_CALLS", 100)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_warm_up_that_never_settles_is_bounded_and_says_so(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, most: int
 ) -> None:
-    monkeypatch.setattr(blocks, limit, value)
+    monkeypatch.setattr(turns, limit, value)
     warm = warm_up(clock.call(iter(0.1 * 1.05**k for k in range(10_000))), CPU)
     assert not warm.settled
     assert 11 <= warm.calls <= most
@@ -79,7 +79,7 @@ def test_a_warm_up_that_never_settles_is_bounded_and_says_so(
 
 def test_a_slow_call_has_two_windows_to_settle_in(clock: Clock) -> None:
     warm = warm_up(clock.call(falling(5.0, 5.0, 0)), CPU)
-    assert (warm.calls, warm.settled) == (1 + 2 * blocks.WINDOW, True)
+    assert (warm.calls, warm.settled) == (1 + 2 * turns.WINDOW, True)
 
 
 def test_calls_take_turns_block_by_block() -> None:

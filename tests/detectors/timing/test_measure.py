@@ -30,7 +30,7 @@ FREE = MeasureConfig(runs=3, passes=2, candidates=None)
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine latencies may not settle for long."""
-    monkeypatch.setattr("detectors.timing.blocks.MOST_CALLS", 11)
+    monkeypatch.setattr("detectors.timing.turns.MOST_CALLS", 11)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from detectors.timing import paired
-from detectors.timing.paired import LEAST_PASSES, Effort, Paired, Subject, time_together
+from detectors.timing.paired import Paired, Subject, time_together
+from detectors.timing.turns import LEAST_PASSES, Effort
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -21,24 +20,10 @@ from detectors.models import load_model
 from detectors.thresholds import Threshold, Thresholds, write_thresholds
 from launch.cli.calibration import Pictures
 from searchspace import load_space
+from tests.alone import OURS, TORCH, run_alone
 from tests.detectors.deployable import attentive, needs_extra
 
 Run = Callable[..., tuple[int, str]]
-
-OURS = ("launch", "detectors", "searchspace", "compress")
-
-FORBIDDING = """
-import runpy, sys
-
-class Forbidding:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {names}:
-            raise ImportError(name + " must not be needed")
-
-sys.meta_path.insert(0, Forbidding())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +46,10 @@ def seeing(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def detections_of_script(
-    script: Path, images: list[Path], forbidden: tuple[str, ...] = (*OURS, "torch", "torchvision")
+    script: Path, images: list[Path], forbidden: tuple[str, ...] = (*OURS, *TORCH)
 ) -> dict[str, Any]:
     """What the script prints, run from another folder by a Python that sees no other code."""
-    code = FORBIDDING.format(names=set(forbidden))
-    ended = subprocess.run(
-        [sys.executable, "-I", "-c", code, script, *images],
-        cwd=script.parent.parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ended = run_alone(script, *images, forbidden=forbidden, cwd=script.parent.parent)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -131,7 +112,7 @@ def test_the_script_finds_what_sparrow_finds_without_sparrow(
     assert 0 <= check["agreement"]["box"] < 0.01
     assert result["beside"] == [str(out / "README.md"), str(out / "run.py")]
     model, images = Path(result["file"]), wide_and_high(shapes, tmp_path)
-    forbidden = OURS if "torch-export" in options else (*OURS, "torch", "torchvision")
+    forbidden = OURS if "torch-export" in options else (*OURS, *TORCH)
     found = detections_of_script(out / "run.py", images, forbidden)
     assert_as_ours(model, images, found)
     about = (out / "README.md").read_text()

@@ -1,0 +1,162 @@
+"""A bundle of a study, measured without Sparrow and PyTorch, and the front that follows."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detectors.data.readers import DataSource
+from launch import load_front
+from launch.cli.calibration import Pictures
+from launch.files import BUNDLES, final_folder
+from launch.study.settings import settings_of
+from launch.study.study import open_study, read_records
+from searchspace import Space
+from tests.alone import run_alone
+from tests.detectors.deployable import attentive, needs_extra
+from tests.launch import made_up
+from tests.launch.conftest import Run
+
+pytestmark = needs_extra
+
+APS = (0.1, 0.3, 0.2)
+
+
+@pytest.fixture(scope="module")
+def study(space: Space, shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose trials ended with detectors that were not trained."""
+    folder, source = tmp_path_factory.mktemp("runs") / "mine", DataSource.from_folder(shapes_folder)
+    fixed = {"train": source.train, "val": source.val, "fingerprint": "f"}
+    settings = settings_of(space=space.dump(), trials=len(APS), papers=False, **fixed)
+    with open_study(folder, settings) as study:
+        for ap in APS:
+            record = study.propose()
+            assert record is not None
+            config = record.config
+            images = Pictures.read(source.val.images, config.detector.canvas).images
+            detector = attentive(config.detector, images)
+            detector.save(study.trial_folder(record) / final_folder(config))
+            study.end(record.number, made_up.result(record, ap, fps=50 + record.number))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from launch.searches.bundle import write_bundle
+
+    out = tmp_path_factory.mktemp("bundle") / "bundle.zip"
+    said: list[str] = []
+    write_bundle(study, out, say=said.append)
+    assert said == []
+    return out
+
+
+@pytest.fixture(scope="module")
+def answer(bundle: Path) -> Path:
+    """What the bundle writes, run by a Python without PyTorch and Sparrow."""
+    given = ("--out", "board.json", "--seconds", 1, "--name", "a board")
+    ended = run_alone(bundle, *given, cwd=bundle.parent)
+    assert ended.returncode == 0, ended.stderr
+    assert "board.json: 3 detectors" in ended.stdout
+    return bundle.parent / "board.json"
+
+
+def test_a_device_without_pytorch_gives_the_study_a_second_front(
+    run: Run, study: Path, answer: Path
+) -> None:
+    before = {file: file.read_bytes() for file in study.glob("*.json*")}
+    code, text = run("report", study, "--measured", answer)
+    assert code == 0, text
+    place = study / "measured" / "board"
+    assert f"Report: {place / 'report.html'}" in text
+    front = load_front(place)
+    assert front.trials["finished"] == len(APS)
+    assert front.members[0].figures.ap_small == max(APS)
+    for member in front.members:
+        assert member.is_there
+        assert member.load()
+        assert member.figures.fps not in {50, 51, 52}
+    page = (place / "report.html").read_text()
+    assert "measured on a board" in page
+    assert "onnxruntime" in page
+    assert {file: file.read_bytes() for file in study.glob("*.json*")} == before
+
+
+def test_speeds_are_those_of_the_seconds_that_were_read(study: Path, answer: Path) -> None:
+    from launch.searches.measured import measured_report
+
+    tree = json.loads(answer.read_text())
+    _, records, _ = measured_report(study, answer, answer.parent / "again")
+    [group] = tree["groups"]
+    assert [len(blocks) for blocks in group["blocks"]] == [1] * 7  # the space asks for one pass
+    references = [blocks[0] for blocks in group["blocks"][::2]]
+    nominal = min(sorted(block)[len(block) // 2] for block in references)
+    for place, member in enumerate(group["members"]):
+        cost = records[member["number"]].finished.final.cost
+        own, around = group["blocks"][2 * place + 1][0], references[place : place + 2]
+        means = [sum(block) / len(block) for block in around]
+        ratio = 2 * (sum(own) / len(own)) / sum(means)
+        assert cost.nominal_ms == pytest.approx(1000 * nominal, rel=0.2)
+        assert cost.fps == pytest.approx(1000 / (ratio * cost.nominal_ms))
+        assert (cost.device, cost.runtime, cost.threads) == ("a board", "onnxruntime", 1)
+        assert not cost.trusted
+        assert "fewer than 6 passes give no interval" in str(cost.doubt)
+
+
+def changed(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same with seconds that were made up, signed with a key of one's own."""
+    tree["groups"][0]["blocks"][1] = [[1e-6]]
+    del tree["digest"]
+    text = json.dumps(tree, sort_keys=True).encode()
+    return tree | {"digest": hmac.new(bytes(32), text, hashlib.sha256).hexdigest()}
+
+
+def test_what_was_changed_or_is_of_another_study_is_refused(
+    run: Run, study: Path, answer: Path, tmp_path: Path
+) -> None:
+    file, tree = tmp_path / "x.json", json.loads(answer.read_text())
+    file.write_text(json.dumps(tree | {"device": "a faster board"}))
+    assert "x.json: it is not as the device wrote it" in run("report", study, "--measured", file)[1]
+    file.write_text(json.dumps(changed(tree)))
+    assert "x.json: it is not as the device wrote it" in run("report", study, "--measured", file)[1]
+    other = tmp_path / "other"
+    shutil.copytree(study, other, ignore=shutil.ignore_patterns(BUNDLES))
+    code, text = run("report", other, "--measured", answer)
+    assert (code, "measured with a bundle that is not of this study" in text) == (1, True)
+    file.write_text("[]")
+    assert "x.json: " in run("report", study, "--measured", file)[1]
+    code, text = run("report", study, "--out", tmp_path / "place")
+    assert (code, "it goes with --measured only" in text) == (2, True)
+
+
+def test_a_damaged_bundle_measures_nothing(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(folder)
+    with open(next(folder.glob("0*.onnx")), "ab") as file:
+        file.write(b"x")
+    ended = run_alone(folder, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "is damaged or missing: copy the bundle again" in ended.stderr
+    assert not (tmp_path / "measured.json").exists()
+
+
+def test_a_bundle_says_what_it_leaves_out(run: Run, study: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "mine"
+    shutil.copytree(study, copy)
+    records = read_records(copy)
+    shutil.rmtree(copy / records[1].folder)
+    code, text = run("bundle", copy, "--out", tmp_path / "b.zip", "--most", 1)
+    assert code == 0, text
+    assert f"warning: trial 1 is left out: {copy / records[1].folder}" in text
+    assert f"{tmp_path / 'b.zip'}: 1 detector, " in text  # the baseline
+    shutil.rmtree(copy / "trials")
+    code, text = run("bundle", copy, "--out", tmp_path / "b.zip")
+    assert (code, "no detector of it can be exported" in text) == (1, True)
