@@ -317,6 +317,22 @@ def is_current(file: int, path: Path) -> bool:
         return False
 
 
+def living_holder(path: Path) -> Holder | None:
+    """The process that holds the lock of a file; None if there is none, or no such file.
+
+    Nothing is locked, so that another may take it at any moment.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        holder = holder_of(file)
+    finally:
+        os.close(file)
+    return holder if holder and holder.is_alive else None
+
+
 def holder_of(file: int) -> Holder | None:
     """The last holder written into a lock's file; None if there is none or it released the lock."""
     try:

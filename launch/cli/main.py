@@ -159,6 +159,11 @@ COMMANDS = {
             "launch.cli.main:cache",
             "Show or remove the decoded images on this machine.",
         ),
+        "clean": Entry(
+            "launch.cli.clean:clean_command",
+            "Remove what searches that were killed left on this machine, and in studies.",
+            ("sparrow clean --dry-run",),
+        ),
     },
 }
 """By panel and name, the place of each command, its help and examples."""

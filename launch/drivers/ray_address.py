@@ -18,13 +18,11 @@ from typing import TypeVar
 from ray._common.utils import get_ray_address_file
 from ray._private.services import psutil
 
+from launch.drivers.leftovers import OWN_RAY
 from searchspace.errors import InputError, first_line
 
 PATIENCE = 8.0
 """Seconds within which a cluster must answer each request."""
-
-OWN_RAY = "sparrow-ray"
-"""Prefix of the folders of Rays started by searches."""
 
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """The connection preface of HTTP/2, which Ray's servers use, with empty settings."""

@@ -18,12 +18,19 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants, services, worker
-from ray._private.services import psutil
 
 from detectors.activity import active
 from launch.drivers.interrupts import handlers_kept
-from launch.drivers.ray_address import (
+from launch.drivers.leftovers import (
+    MARK,
+    OWN_LOGS,
     OWN_RAY,
+    claimed,
+    end_processes,
+    of_machine,
+    temporary_folders,
+)
+from launch.drivers.ray_address import (
     Address,
     any_node_here,
     ask_head,
@@ -38,12 +45,6 @@ SOCKET_LENGTH = 107
 
 BELOW = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 """Bytes that Ray appends to its folder's path for a socket."""
-
-MARK = "SPARROW_RAY"
-"""The variable that identifies all processes of our own Ray; its value is Ray's folder."""
-
-GRACE = 3.0
-"""Seconds for Ray's processes to end by themselves."""
 
 
 class RayStartError(InputError):
@@ -96,9 +97,12 @@ def _joined(address: Address) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_ray() -> Iterator[None]:
+    for left in of_machine():
+        with contextlib.suppress(OSError):
+            left.remove()
     folder = own_folder()
     try:
-        with _environment(folder):
+        with claimed(folder), _environment(folder):
             try:
                 with active("Starting Ray"):
                     _init("local", include_dashboard=False, _temp_dir=str(folder))
@@ -112,7 +116,7 @@ def _own_ray() -> Iterator[None]:
         try:
             _shut_down()
         finally:
-            _end_processes(folder)
+            end_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -148,14 +152,14 @@ def own_folder() -> Path:
         RayStartError: no temporary folder has a short enough path and is writable.
     """
     room = SOCKET_LENGTH - BELOW - len(f"/{OWN_RAY}12345678")
-    given = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"]
-    for parent in filter(None, given):
-        if len(os.fsencode(os.path.abspath(parent))) <= room:
+    parents = temporary_folders()
+    for parent in parents:
+        if len(os.fsencode(parent)) <= room:
             with contextlib.suppress(OSError):
-                return Path(tempfile.mkdtemp(prefix=OWN_RAY, dir=os.path.abspath(parent)))
+                return Path(tempfile.mkdtemp(prefix=OWN_RAY, dir=parent))
     raise RayStartError(
         f"Ray needs a folder for its sockets with a path of at most {room} bytes, and cannot write "
-        f"to any of {', '.join(dict.fromkeys(filter(None, given)))}: set the variable RAY_TMPDIR "
+        f"to any of {', '.join(parents)}: set the variable RAY_TMPDIR "
         "to one"
     )
 
@@ -242,27 +246,9 @@ def _read_token_anew() -> None:
         AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _end_processes(folder: Path) -> None:
-    """End the remaining processes of our own Ray, suspended ones included."""
-    left = [process for process in psutil.process_iter() if _is_marked(process, folder)]
-    _, left = psutil.wait_procs(left, GRACE)
-    for process in left:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(left, GRACE)
-
-
-def _is_marked(process: psutil.Process, folder: Path) -> bool:
-    try:
-        marked = process.environ().get(MARK) == str(folder)
-    except psutil.Error:
-        return False
-    return marked and process.pid != os.getpid()
-
-
 def _kept_logs(folder: Path) -> Path:
     """A permanent copy of the logs of our own Ray."""
-    kept = Path(tempfile.mkdtemp(prefix="sparrow-ray-logs-"))
+    kept = Path(tempfile.mkdtemp(prefix=OWN_LOGS))
     for logs in folder.glob("session_2*/logs"):
         shutil.copytree(logs, kept, dirs_exist_ok=True)
     return kept

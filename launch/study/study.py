@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from detectors.data.readers import DataSource
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
-from detectors.locks import Busy, Holder, held, holder_of
+from detectors.locks import Busy, Holder, held, living_holder
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Outlook, Spent, is_spent, outlook, share_spent
@@ -366,15 +365,7 @@ def worked_on(folder: Path) -> Holder | None:
 
     Nothing is locked, so that a search may begin at any moment.
     """
-    try:
-        file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        holder = holder_of(file)
-    finally:
-        os.close(file)
-    return holder if holder and holder.is_alive else None
+    return living_holder(folder / LOCK)
 
 
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:
