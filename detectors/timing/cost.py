@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict
 
 from detectors.timing.energy import Energy
@@ -63,6 +65,12 @@ class Cost(BaseModel):
     timing: Timing | None = None
     circumstances: Circumstances | None = None
     own: dict[str, float | None] = {}
+
+    @property
+    def width(self) -> float:
+        """Relative width of the interval of `fps`; infinite if there is none."""
+        width = None if self.timing is None else self.timing.whole.width
+        return math.inf if width is None else width
 
     @property
     def latency_p99(self) -> float | None:

@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from detectors.describe import count_macs, count_params
@@ -27,6 +28,32 @@ from detectors.timing.subject import subject
 from detectors.timing.turns import Effort
 from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
+
+ATTEMPTS = 2
+"""How often a design is measured without a trusted result: on a machine that is never quiet, more
+attempts would take the time of trials, while all others wait, and would be as noisy."""
+
+
+class Attempts(BaseModel):
+    """Measurements of one design that are not trusted.
+
+    Attributes:
+        best: the one with the narrowest interval.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    best: Cost
+    number: int = 1
+
+    @property
+    def spent(self) -> bool:
+        return self.number >= ATTEMPTS
+
+    def then(self, cost: Cost) -> Attempts:
+        """These and another one."""
+        best = min(self.best, cost, key=lambda each: each.width)
+        return Attempts(best=best, number=self.number + 1)
 
 
 @dataclass(frozen=True)
@@ -56,9 +83,10 @@ def measure(
     Args:
         images: see `Candidate`.
         deployed: see `Candidate`.
-        store: cache in which a known speed is looked up, and a trusted new one is kept. The key is
-            architecture, widths, form, hardware and versions, but not the weights, as
-            post-processing gets `config.candidates` boxes in any case.
+        store: cache in which a known speed is looked up, and a new one is kept: a trusted one for
+            good, another one until `ATTEMPTS` are made. The key is architecture, widths, form,
+            hardware and versions, but not the weights, as post-processing gets
+            `config.candidates` boxes in any case.
 
     Raises:
         RuntimeUnavailable: the form is not available here.
@@ -79,17 +107,37 @@ def measure_together(
         speed_key(c.detector, config, device, c.deployed.form if c.deployed else None)
         for c in candidates
     ]
-    costs = [known.find(key, Cost) if known else None for key in keys]
+    costs = [_known(known, key) for key in keys]
     missing = [c for c, cost in zip(candidates, costs, strict=True) if cost is None]
     fresh = iter(_time(missing, config, device, store) if missing else [])
 
-    def kept(key: dict[str, Any], cost: Cost) -> Cost:
-        return known.keep(key, cost) if known and cost.trusted else cost
-
     return [
-        kept(key, next(fresh)) if cost is None else cost
+        _kept(known, key, next(fresh)) if cost is None else cost
         for key, cost in zip(keys, costs, strict=True)
     ]
+
+
+def _known(store: SpeedStore | None, key: dict[str, Any]) -> Cost | None:
+    """A speed that need not be measured again."""
+    if store is None:
+        return None
+    doubted = store.find(_doubted(key), Attempts)
+    return store.find(key, Cost) or (doubted.best if doubted and doubted.spent else None)
+
+
+def _kept(store: SpeedStore | None, key: dict[str, Any], cost: Cost) -> Cost:
+    """What stands after a measurement."""
+    if store is None:
+        return cost
+    if cost.trusted:
+        return store.keep(key, cost)
+    before = store.find(_doubted(key), Attempts)
+    return store.replace(_doubted(key), before.then(cost) if before else Attempts(best=cost)).best
+
+
+def _doubted(key: dict[str, Any]) -> dict[str, Any]:
+    """The key of measurements that are not trusted."""
+    return {**key, "doubted": True}
 
 
 def speed_key(

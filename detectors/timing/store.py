@@ -63,13 +63,17 @@ class SpeedStore:
         kept = self.find(key, type(value))
         return value if kept is None else kept
 
+    def replace(self, key: Mapping[str, Any], value: M) -> M:
+        """Store a value in place of the one under the key, if any; returns it."""
+        write_atomically(self._path(key), value.model_dump_json(indent=1))
+        return value
+
     def improve(self, key: Mapping[str, Any], value: Nominal) -> Nominal:
         """Store a nominal latency if it is lower than the stored one; returns the lower."""
         known = self.find(key, Nominal)
         if known is not None and known.milliseconds <= value.milliseconds:
             return known
-        write_atomically(self._path(key), value.model_dump_json(indent=1))
-        return value
+        return self.replace(key, value)
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         return self.folder / f"{digest_of(key)}.json"

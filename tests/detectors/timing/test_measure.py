@@ -264,11 +264,24 @@ def test_boxes_that_depend_on_the_weights_are_timed_each_time(
     assert timings == [1, 1]
 
 
-def test_untrusted_measurements_are_repeated(
+def test_a_measurement_that_is_not_trusted_is_repeated_once_and_the_narrower_stands(
     detector: Detector, store: SpeedStore, timings: list[int]
 ) -> None:
-    for _ in range(2):
-        measure(detector, QUICK, CPU, store=store)
+    costs = [measure(detector, QUICK, CPU, store=store) for _ in range(4)]
+    assert timings == [1, 1]
+    assert not any(cost.trusted for cost in costs)
+    narrower = min(costs[:2], key=lambda cost: cost.width)
+    assert costs[1:] == [narrower] * 3
+
+
+def test_a_trusted_measurement_stands_whatever_was_measured_before(
+    detector: Detector, store: SpeedStore, timings: list[int], request: pytest.FixtureRequest
+) -> None:
+    doubted = measure(detector, QUICK, CPU, store=store)
+    request.getfixturevalue("trusting")
+    trusted = measure(detector, QUICK, CPU, store=store)
+    assert (doubted.trusted, trusted.trusted) == (False, True)
+    assert measure(detector, QUICK, CPU, store=store) == trusted
     assert timings == [1, 1]
 
 
