@@ -149,6 +149,30 @@ def is_spent(budget: Budget, spent: Spent) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Means:
+    """What planned trials may take a share of.
+
+    Attributes:
+        trials: number of trials in all.
+        spent: spent share of the nearest limit; may exceed 1.
+        seconds: device time in all; None without a limit.
+    """
+
+    trials: int
+    spent: float = 0.0
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, budget: Budget, spent: Spent) -> Means:
+        limits = []
+        if budget.minutes is not None:
+            limits.append(60 * budget.minutes * spent.workers)
+        if budget.device_hours is not None:
+            limits.append(3600 * budget.device_hours)
+        return cls(budget.trials, share_spent(budget, spent), min(limits, default=None))
+
+
 def share_spent(budget: Budget, spent: Spent) -> float:
     """The spent share of the nearest limit; may exceed 1."""
     shares = [spent.proposed / budget.trials]

@@ -61,6 +61,12 @@ def has_room(trials: int, spent: float, run: int) -> bool:
     return run < int(trials * SHARE + 1e-9) and spent <= SHARE
 
 
+def time_left(seconds: float, taken: float) -> float:
+    """The device time for further papers' systems, of `seconds` in all, after those so far have
+    taken some of it or are expected to."""
+    return SHARE * seconds - taken
+
+
 def in_order(candidates: Sequence[Candidate], stock: float) -> list[int]:
     """Indices of the candidates in the order in which a search runs them.
 

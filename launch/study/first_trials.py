@@ -4,10 +4,12 @@ given trials, which are run alone."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from detectors.describe import describe
-from launch.decisions.papers_first import Candidate, has_room, in_order, published
+from launch.decisions.budget import Means
+from launch.decisions.papers_first import Candidate, has_room, in_order, published, time_left
 from launch.records import Origin, TrialRecord
 from launch.study.needs import is_ready
 from searchspace import DetectorConfig, Space, TrialConfig, papers
@@ -35,21 +37,22 @@ class FirstTrials:
         self.origins[self._baseline.digest()] = "baseline"
 
     def next(
-        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
+        self, tried: Mapping[str, TrialRecord], means: Means
     ) -> tuple[TrialConfig, Origin] | None:
-        """The next of them that has not run; None if it is time to draw.
+        """The next of them that has not run and fits the budget; None if it is time to draw.
 
         Args:
             tried: the study's trials by the digest of what the space drew.
-            trials, spent: number of trials in all, and spent share of the budget.
+            means: of the search.
         """
         if self._baseline.digest() not in tried:
             return self._baseline, "baseline"
-        run = sum(record.origin == "paper" for record in tried.values())
-        if run == len(self._names) or not has_room(trials, spent, run):
+        run = [record for record in tried.values() if record.origin == "paper"]
+        if len(run) == len(self._names) or not has_room(means.trials, means.spent, len(run)):
             return None
+        most = _most_macs(list(tried.values()), run, means.seconds)
         left = (config for config in self._ordered if config.digest() not in tried)
-        return next(((config, "paper") for config in left), None)
+        return next(((config, "paper") for config in left if _macs(config) <= most), None)
 
     @functools.cached_property
     def _ordered(self) -> list[TrialConfig]:
@@ -75,7 +78,7 @@ class GivenFirst:
         self.waiting = False
 
     def next(
-        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
+        self, tried: Mapping[str, TrialRecord], means: Means
     ) -> tuple[TrialConfig, Origin] | None:
         left = [config for digest, config in self._configs.items() if digest not in tried]
         ready = [config for config in left if is_ready(self._space, config, tried.values())]
@@ -86,6 +89,28 @@ class GivenFirst:
 def first_trials(space: Space, with_papers: bool) -> FirstTrials | GivenFirst:
     """The trials that a study runs first, or alone."""
     return GivenFirst(space) if isinstance(space, GivenTrials) else FirstTrials(space, with_papers)
+
+
+def _most_macs(
+    records: Sequence[TrialRecord], run: Sequence[TrialRecord], seconds: float | None
+) -> float:
+    """The multiply-accumulates for which a further paper's system may have time.
+
+    A trial is expected to take as long for each of them as those that finished; until one has,
+    nothing is known of it.
+
+    Args:
+        records, run: all trials, and papers' systems among them.
+        seconds: of device time in all; None without a limit.
+    """
+    if seconds is None:
+        return math.inf
+    finished = [record for record in records if record.state == "finished"]
+    if not finished:
+        return math.inf
+    pace = sum(r.seconds for r in finished) / sum(_macs(r.config) for r in finished)
+    taken = sum(r.seconds if r.ending else max(r.seconds, pace * _macs(r.config)) for r in run)
+    return time_left(seconds, taken) / max(pace, 1e-30)
 
 
 def _macs(config: TrialConfig) -> float:

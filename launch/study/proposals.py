@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import optuna
 from pydantic import ValidationError
 
+from launch.decisions.budget import Means
 from launch.decisions.inheritance import descend
 from launch.decisions.pruning_ladder import is_time, next_rung
 from launch.records import REFERENCES, UNTRAINED, Origin, TrialRecord
@@ -74,16 +75,15 @@ class Proposals:
         """Note whether a proposal was rejected."""
         self.rejected = self.rejected + 1 if rejected else 0
 
-    def find(self, records: Sequence[TrialRecord], trials: int, spent: float) -> Proposal | None:
+    def find(self, records: Sequence[TrialRecord], means: Means) -> Proposal | None:
         """The next trial; None if the space has nothing new.
 
         Args:
             records: the study's trials.
-            trials: number of trials in all.
-            spent: spent share of the budget.
+            means: of the search.
         """
         tried = {record.as_drawn.digest(): record for record in records}
-        origin = self._enqueue_planned(tried, trials, spent)
+        origin = self._enqueue_planned(tried, means)
         if origin == "sampler" and self._first.alone:
             return None
         found = self._draw(tried, planned=origin != "sampler")
@@ -95,27 +95,25 @@ class Proposals:
             config, parent = descend(drawn, records)
         return Proposal(trial, origin, drawn, config, parent)
 
-    def _enqueue_planned(
-        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
-    ) -> Origin:
+    def _enqueue_planned(self, tried: Mapping[str, TrialRecord], means: Means) -> Origin:
         """Enqueue a planned configuration, if any; returns the origin of the next draw."""
-        config, origin = self._planned(tried, trials, spent) or (None, "sampler")
+        config, origin = self._planned(tried, means) or (None, "sampler")
         if config is not None:
             self._optuna.enqueue(config)
         return origin
 
     def _planned(
-        self, tried: Mapping[str, TrialRecord], trials: int, spent: float
+        self, tried: Mapping[str, TrialRecord], means: Means
     ) -> tuple[TrialConfig, Origin] | None:
         """The baseline, then some papers' systems, then ladder trials; None for a new draw.
 
         Args:
             tried: the study's trials by the digest of what the space drew.
         """
-        if found := self._first.next(tried, trials, spent):
+        if found := self._first.next(tried, means):
             return found
         records, settings = tuple(tried.values()), self._settings
-        if not is_time(records, spent, STARTUP_TRIALS):
+        if not is_time(records, means.spent, STARTUP_TRIALS):
             return None
         rung = next_rung(records, self._space, settings.start.ladder, settings.goal.objectives)
         return None if rung is None else (rung, "ladder")

@@ -16,7 +16,7 @@ from detectors.files import write_atomically
 from detectors.locks import Busy, Holder, held, living_holder
 from detectors.timing.cost import Cost
 from launch.decisions import early
-from launch.decisions.budget import Outlook, Spent, is_spent, outlook, share_spent
+from launch.decisions.budget import Means, Outlook, Spent, is_spent, outlook
 from launch.decisions.early_stopping import rungs_within
 from launch.decisions.gate import Gate
 from launch.files import DETECTOR, JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, STAGES, TRIALS
@@ -297,9 +297,8 @@ class Study:
         return record
 
     def _new_record(self) -> TrialRecord | None:
-        budget = self.settings.budget.limits
-        share = share_spent(budget, self._spent())
-        found = self._proposals.find(self.records, budget.trials, share)
+        means = Means.of(self.settings.budget.limits, self._spent())
+        found = self._proposals.find(self.records, means)
         if found is None:
             return None
         number = self._next_number

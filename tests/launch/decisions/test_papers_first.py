@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from launch.decisions.budget import Budget, Means, Spent
 from launch.decisions.papers_first import Candidate, has_room, in_order, published
 from launch.study import first_trials
 from launch.study.first_trials import FirstTrials
@@ -73,7 +74,7 @@ def planned(space: str, trials: int) -> list[tuple[TrialConfig | None, str]]:
     """The configurations and origins of a search of so many trials, None for a draw."""
     first, tried, found = FirstTrials(load_space(space), with_papers=True), {}, []
     for number in range(trials):
-        config, origin = first.next(tried, trials, number / trials) or (None, "sampler")
+        config, origin = first.next(tried, Means(trials, number / trials)) or (None, "sampler")
         tried[config.digest() if config else number] = SimpleNamespace(origin=origin)
         found.append((config, origin))
     return found
@@ -114,17 +115,59 @@ def test_of_the_readings_of_a_system_one_stands_for_it() -> None:
     assert [name for name in only.papers() if name.startswith("mdssd300")] == ["mdssd300_readingC"]
 
 
-def test_a_third_of_the_time_and_the_same_after_resuming(tmp_path: Path) -> None:
-    settings = settings_for(load_space("quick"), trials=20, device_hours=1, sampler="random")
-    proposed = []
-    for until in (2, 3, 7):  # stopped and resumed
+@pytest.mark.parametrize(
+    ("hours", "systems"),
+    [
+        (2.0, [(0,), (6,), (4,)]),  # 2,400 s for papers' systems
+        (0.3, [(6,)]),  # 360 s: the first in order does not fit, the second does
+        (0.02, []),
+    ],
+)
+def test_a_third_of_the_time_and_the_same_after_resuming(
+    tmp_path: Path, hours: float, systems: list[tuple[int, ...]]
+) -> None:
+    settings = settings_for(load_space("quick"), trials=20, device_hours=hours, sampler="random")
+    proposed, cost, ended = [], first_trials._macs, []
+    for until in (2, 3, 5):  # stopped and resumed
         with open_study(tmp_path, None if proposed else settings) as study:
-            while len(proposed) < until:
-                record = study.propose()
+            while len(proposed) < until and (record := study.propose()):
                 proposed.append(record)
-                study.end(record.number, result(record, seconds=500))
-    # After the third, 1500 of 3600 seconds are spent.
-    assert [r.origin for r in proposed] == ["baseline", "paper", "paper", *["sampler"] * 4]
-    assert len({record.config for record in proposed}) == 7
-    strides = [record.config.detector.backbone.eliminated_strides for record in proposed[:3]]
-    assert strides == [(), (0,), (6,)]
+                seconds = 100 * cost(record.config) / cost(proposed[0].config)
+                study.end(record.number, result(record, seconds=seconds))
+                ended.append(seconds)
+    assert [record.origin == "baseline" for record in proposed] == [
+        True,
+        *[False] * (len(ended) - 1),
+    ]
+    papers = [place for place, record in enumerate(proposed) if record.origin == "paper"]
+    assert papers == list(range(1, 1 + len(papers)))
+    assert sum(ended[place] for place in papers) <= 1200 * hours
+    found = [proposed[place].config.detector.backbone.eliminated_strides for place in papers]
+    assert found[: len(systems)] == systems
+
+
+def test_systems_that_still_run_count_with_what_they_are_expected_to_take(tmp_path: Path) -> None:
+    settings = settings_for(load_space("quick"), trials=20, device_hours=0.62, sampler="random")
+    with open_study(tmp_path, settings) as study:
+        study.workers = 2
+        baseline, first = study.propose(), study.propose()
+        study.end(baseline.number, result(baseline, seconds=100))
+        origins = [study.propose().origin for _ in range(3)]
+    # 744 s are a third: S1L0, which runs, is expected to take 400, and S1L6 310.
+    assert [first.origin, *origins] == ["paper", "paper", "sampler", "sampler"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds"),
+    [
+        (Budget(20), None),
+        (Budget(20, minutes=2), 480.0),
+        (Budget(20, device_hours=1), 3600.0),
+        (Budget(20, minutes=2, device_hours=0.1), 360.0),
+    ],
+)
+def test_device_time_in_all_is_that_of_all_workers(budget: Budget, seconds: float | None) -> None:
+    spent = Spent(proposed=4, running=0, elapsed=0.0, device=0.0, finished=(), workers=4)
+    means = Means.of(budget, spent)
+    assert (means.trials, means.seconds) == (20, seconds)
+    assert means.spent == pytest.approx(0.2)
