@@ -6,7 +6,8 @@ Searches `auto`, `quick` and `mobile` (or some of them, `--spaces`) for as many 
 each, and prints the hypervolume of their fronts: median and range over the seeds. Other work may
 run beside: time is the CPU time of the process. Speeds are relative to the reference network's,
 which each measurement times in turns with the detector, and all hypervolumes have one reference
-point: AP_small 0, and the speed of the slowest detector of any search. Backbones start from random
+point: AP_small 0, and half the speed of the slowest detector of any search, so that even this one
+counts. Backbones start from random
 weights where published ones cannot be had.
 
 A search that has ended is only read, so an interrupted benchmark resumes. In full it takes three
@@ -112,7 +113,7 @@ def hypervolumes(found: Mapping[Path, Sequence[Point]]) -> dict[Path, float]:
     slowest = min((speed for points in found.values() for _, speed in points), default=1.0)
 
     def scaled(points: Sequence[Point]) -> list[Point]:
-        return [(score, math.log(speed / slowest)) for score, speed in points]
+        return [(score, math.log(speed / (slowest / 2))) for score, speed in points]
 
     return {folder: hypervolume(scaled(points), (0.0, 0.0)) for folder, points in found.items()}
 
