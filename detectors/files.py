@@ -56,8 +56,12 @@ def written(path: Path, place: Callable[[Path, Path], None] = os.replace) -> Ite
             partial.unlink(missing_ok=True)
 
 
-def append_durably(path: Path, data: bytes) -> None:
-    """Add to the end of a file that no other process writes; on disk when this returns.
+def append(path: Path, data: bytes, durably: bool = True) -> None:
+    """Add to the end of a file that no other process writes.
+
+    Args:
+        durably: it is on disk when this returns. Otherwise it survives the end of this process, but
+            not of the machine.
 
     Raises:
         OSError: it could not be written; the message names the file, which is unchanged.
@@ -68,7 +72,8 @@ def append_durably(path: Path, data: bytes) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
+            if durably:
+                os.fsync(file.fileno())
         except BaseException:
             # On a full disk, part of the line may be written; the next line would be joined to it.
             with contextlib.suppress(OSError):

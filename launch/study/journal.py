@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from detectors.files import append_durably
+from detectors.files import append
 from launch.records import TrialRecord
 from searchspace.errors import InputError
 
@@ -42,7 +42,7 @@ class Journal:
 
     def append(self, record: TrialRecord) -> None:
         """Make a record durable."""
-        append_durably(self._path, record.model_dump_json().encode() + b"\n")
+        append(self._path, record.model_dump_json().encode() + b"\n")
         self._records[record.number] = record
 
 
@@ -100,4 +100,4 @@ def _mend_end(path: Path, size: int) -> None:
     if path.stat().st_size > size:
         os.truncate(path, size)
     if size and path.read_bytes()[-1:] != b"\n":
-        append_durably(path, b"\n")
+        append(path, b"\n")

@@ -69,6 +69,7 @@ class Proposals:
         known = [result for source in settings.known for result in source.results]
         asked.know(known)
         self._known = {result.config(space).digest(): result for result in known}
+        self._digests: dict[int, str] = {}
         self.rejected = 0
 
     def count(self, rejected: bool) -> None:
@@ -82,7 +83,7 @@ class Proposals:
             records: the study's trials.
             means: of the search.
         """
-        tried = {record.as_drawn.digest(): record for record in records}
+        tried = {self._digest(record): record for record in records}
         origin = self._enqueue_planned(tried, means)
         if origin == "sampler" and self._first.alone:
             return None
@@ -94,6 +95,13 @@ class Proposals:
         if self._settings.start.inherit and origin not in REFERENCES:
             config, parent = descend(drawn, records)
         return Proposal(trial, origin, drawn, config, parent)
+
+    def _digest(self, record: TrialRecord) -> str:
+        """The digest of what the space drew for a trial, which never changes."""
+        known = self._digests.get(record.number)
+        if known is None:
+            known = self._digests[record.number] = record.as_drawn.digest()
+        return known
 
     def _enqueue_planned(self, tried: Mapping[str, TrialRecord], means: Means) -> Origin:
         """Enqueue a planned configuration, if any; returns the origin of the next draw."""

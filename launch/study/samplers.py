@@ -27,6 +27,9 @@ SAMPLERS: dict[str, MakeSampler] = {}
 STARTUP_TRIALS = 8
 """Random draws before a model is used."""
 
+MODELLED = {"tpe": 400, "gp": 150}
+"""The most trials that a model is fitted to, see `launch.study.bounded`; by `benchmarks.scale`."""
+
 POPULATION = 16
 """Population of the genetic samplers: Optuna's 50 is too many for a few hundred trials."""
 
@@ -86,7 +89,10 @@ def tpe(seed: int) -> BaseSampler:
     """Multivariate TPE over groups of parameters that occur together."""
     from optuna.samplers import TPESampler
 
-    return TPESampler(multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
+    from launch.study.bounded import Bounded
+
+    own = TPESampler(multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
+    return Bounded(own, MODELLED["tpe"])
 
 
 @register_sampler("gp")
@@ -95,12 +101,15 @@ def gaussian_process(seed: int) -> BaseSampler:
     ones."""
     from optuna.samplers import GPSampler
 
-    return GPSampler(
+    from launch.study.bounded import Bounded
+
+    own = GPSampler(
         seed=seed,
         n_startup_trials=STARTUP_TRIALS,
         independent_sampler=tpe(seed),
         warn_independent_sampling=False,
     )
+    return Bounded(own, MODELLED["gp"])
 
 
 @register_sampler("nsga2")

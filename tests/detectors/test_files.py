@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.files import append_durably, publish, write_atomically
+from detectors.files import append, publish, write_atomically
 
 FULL = Path("/dev/full")
 
@@ -56,4 +56,4 @@ def test_a_file_that_does_not_fit_is_named_and_leaves_the_old_one(tmp_path: Path
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 def test_a_full_device_is_named() -> None:
     with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
-        append_durably(FULL, b"a line\n")
+        append(FULL, b"a line\n")

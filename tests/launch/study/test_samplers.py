@@ -6,9 +6,12 @@ from collections.abc import Iterator
 import optuna
 import pytest
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from launch.constraints import constraints_from
+from launch.study import samplers
+from launch.study.bounded import _View, chosen
 from launch.study.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler, register_sampler
 from searchspace import Space
 from tests.documents import example
@@ -83,3 +86,39 @@ def test_without_a_name_it_is_one_that_learns_of_what_ends_early(space: Space) -
 def test_an_unknown_one_is_refused() -> None:
     with pytest.raises(ValueError, match="sampler 'grid': choose from tpe, gp"):
         make_sampler("grid", 0)
+
+
+def frozen(number: int, state: TrialState, *values: float, **constraints: float) -> FrozenTrial:
+    trial = create_trial(state=state, values=values or None, constraints=constraints)
+    trial.number = number
+    return trial
+
+
+def test_a_model_is_fitted_to_the_best_and_the_latest_trials() -> None:
+    done, lost, runs = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
+    trials = [
+        frozen(0, done, 9.0, 1.0),  # on the front: the first objective is to grow, the second not
+        frozen(1, done, 8.0, 2.0),
+        frozen(2, done, 10.0, 0.0, broken=1.0),  # better, but infeasible
+        frozen(3, done, 1.0, 0.5),  # on the front
+        *(frozen(number, done, 0.0, 5.0) for number in range(4, 30)),
+        *(frozen(number, lost) for number in range(30, 40)),
+        *(frozen(number, runs) for number in range(40, 50)),
+    ]
+    found = chosen(trials, 12, [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])
+    assert found == {0, 1, 3, *range(34, 40), *range(47, 50)}
+    assert len(found) == 12
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_proposals_of_a_long_search_depend_on_its_history_alone(
+    name: str, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(samplers.MODELLED, name, 10)
+    seen = []
+    own = _View._get_trials
+    monkeypatch.setattr(_View, "_get_trials", lambda *a, **k: seen.append(own(*a, **k)) or seen[-1])
+    first = propose(name, space, 0, 16)
+    assert first == propose(name, space, 0, 16)
+    assert {len(trials) for trials in seen} <= set(range(11))
+    assert seen

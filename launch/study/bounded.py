@@ -1,0 +1,134 @@
+"""Samplers whose model is fitted to a bounded number of trials.
+
+Optuna's models look at all trials of a study for each proposal, so that proposals become slower the
+longer a search is: with TPE and thousands of trials, they would take longer than small trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+SEEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+"""The states of trials that models look at."""
+
+BEST_SHARE = 1 / 4
+"""The share of the best trials in those that a model is fitted to; the rest are the latest."""
+
+
+class Bounded(BaseSampler):
+    """A sampler that sees the best trials and the latest, so many in all.
+
+    The best are those on the first fronts of trials that satisfy all constraints. Which trials it
+    sees depends on the study alone. The groups of parameters that occur together are those of all
+    trials.
+    """
+
+    def __init__(self, sampler: BaseSampler, most: int) -> None:
+        self._sampler = sampler
+        self._most = most
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(self._view(study), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        view = self._view(study)
+        return self._sampler.sample_independent(view, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        self._sampler.reseed_rng()
+
+    def _view(self, study: optuna.Study) -> optuna.Study:
+        trials = study.get_trials(deepcopy=False, states=SEEN)
+        if len(trials) <= self._most:
+            return study
+        return _View(study, chosen(trials, self._most, study.directions))
+
+
+class _View(optuna.Study):
+    """A study of which only some trials are seen."""
+
+    def __init__(self, study: optuna.Study, numbers: Container[int]) -> None:
+        # Not `super().__init__`, which would look the study up in its storage.
+        self.__dict__.update(study.__dict__)
+        self._numbers = numbers
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy, states, use_cache)
+        return [trial for trial in trials if trial.number in self._numbers]
+
+
+def chosen(
+    trials: Sequence[FrozenTrial], most: int, directions: Sequence[StudyDirection]
+) -> set[int]:
+    """The numbers of the trials that a model is fitted to.
+
+    Args:
+        trials: in any of the states `SEEN`, in order of their numbers.
+        most: the most trials; a quarter of them may still run, which tells a model where not to
+            look again.
+    """
+    running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+    ended = [trial.number for trial in trials if trial.state != TrialState.RUNNING]
+    numbers = {*_best(trials, directions)[: int(most * BEST_SHARE)], *running[-(most // 4) :]}
+    for number in reversed(ended):
+        if len(numbers) >= most:
+            break
+        numbers.add(number)
+    return numbers
+
+
+def _best(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:
+    """The numbers of the trials with objectives that satisfy all constraints, front by front, of
+    one front the latest first."""
+    # Imported here: most searches have too few trials to need it.
+    import numpy as np
+    from moocore import pareto_rank
+
+    feasible = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and all(v <= 0 for v in trial.constraints.values())
+    ]
+    if not feasible:
+        return []
+    maximise = [direction == StudyDirection.MAXIMIZE for direction in directions]
+    ranks = pareto_rank(np.array([trial.values for trial in feasible]), maximise=maximise)
+    order = sorted(range(len(feasible)), key=lambda i: (ranks[i], -feasible[i].number))
+    return [feasible[i].number for i in order]
