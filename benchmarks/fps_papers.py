@@ -20,7 +20,7 @@ from rich.table import Table
 
 from detectors.timing.cost import Cost
 from launch.cli.fps import Row, measure_rows, notes
-from launch.cli.names import find_detector
+from launch.cli.models import find_detector
 from launch.figures import MISSING, show
 from launch.trial.run import pick_device
 from searchspace import Published, papers

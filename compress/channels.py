@@ -48,7 +48,7 @@ class ChannelGraph:
 
     def count(self, root: str) -> int:
         """Number of channels of a group."""
-        return _convolution(self.modules[root], root).out_channels
+        return convolution(self.modules[root], root).out_channels
 
     def makers(self, root: str) -> list[nn.Module]:
         """The layers whose outputs are the channels of a group."""
@@ -125,7 +125,8 @@ class ChannelGraph:
                 }
 
 
-def _convolution(layer: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d:
+def convolution(layer: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d:
+    """A layer that is a convolution; raises `TypeError` for any other."""
     if not isinstance(layer, CONVOLUTIONS):
         raise TypeError(f"{name} is a {type(layer).__name__}, not a convolution")
     return layer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from compress.channels import ChannelGraph
-from detectors.describe import count_macs, count_params
+from compress.channels import ChannelGraph, convolution
+from detectors.describe import count_macs, count_params, skeleton
 from detectors.detector import Detector
 from searchspace.errors import InputError
 from searchspace.reading import read_model
@@ -68,6 +68,32 @@ def read_plan(path: Path) -> Plan:
         ValueError: the file is missing or damaged; the message names it and the field.
     """
     return read_model(Path(path), Plan, "give the plan of a pruned trial")
+
+
+def plan_by_widths(narrow: Detector) -> Plan | None:
+    """A plan that gives a detector of the same configuration the widths of a pruned one.
+
+    Which channels were removed does not follow from the widths: here it is the last of each layer.
+    None if none were.
+    """
+    whole = skeleton(narrow.config)
+    graph = ChannelGraph(whole)
+    channels = {root: graph.count(root) for root in graph.groups}
+    kept = {root: convolution(narrow.get_submodule(root), root).out_channels for root in channels}
+    removed = {
+        root: tuple(range(kept[root], count))
+        for root, count in channels.items()
+        if kept[root] < count
+    }
+    if not removed:
+        return None
+    return Plan(
+        removed=removed,
+        channels=channels,
+        unprunable=graph.fixed,
+        before=Size.of(whole),
+        after=Size.of(narrow),
+    )
 
 
 def replay(detector: Detector, plan: Plan) -> None:

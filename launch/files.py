@@ -39,6 +39,13 @@ EVALUATION_CSV = "curves.csv"
 COMPARISON_HTML = "comparison.html"
 COMPARISON_JSON = "comparison.json"
 
+# A folder of `sparrow train`, which is also that of a trial.
+TRAINING = "training.json"
+"""What was asked for, by which it is resumed."""
+TRAINED = "trained.json"
+"""The detector before and after, and where it is beside the front that it is from."""
+EVALUATION = "evaluation"
+
 # A trial's folder.
 TRIAL = "trial.json"
 PREDICTED = "predicted.json"

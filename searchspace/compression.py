@@ -209,6 +209,11 @@ class CompressConfig(Config):
         return self.changed(pruning=self.pruning.changed(finetune_epochs=fewer))
 
     @property
+    def calibration(self) -> int:
+        """The most training images for calibration; 0 without quantisation."""
+        return self.quantisation.images if isinstance(self.quantisation, Int8) else 0
+
+    @property
     def prunes(self) -> bool:
         """Whether channels are removed."""
         return not isinstance(self.pruning, Unpruned)

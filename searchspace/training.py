@@ -169,17 +169,20 @@ class TrainConfig(Config):
         return None if self.weights in WEIGHTS_BY_NAME else self.weights
 
     def shortened(self, share: float) -> TrainConfig:
-        """The recipe with a share of its epochs, at least one; warm-up and plain epochs shrink
-        alike."""
-        epochs = max(1, round(self.epochs * share))
-        rest = epochs / self.epochs
+        """The recipe with a share of its epochs, at least one."""
+        return self.lasting(max(1, round(self.epochs * share)))
+
+    def lasting(self, epochs: int) -> Self:
+        """The recipe for another number of epochs, over which its schedule is spread. Plain epochs
+        keep their share; a warm-up shrinks likewise, but does not grow."""
+        share = epochs / self.epochs
         most_plain = epochs - 1 if self.augment.mosaic else epochs
         steps = self.warmup_steps
         return self.changed(
             epochs=epochs,
-            plain_epochs=min(most_plain, round(self.plain_epochs * rest)),
-            warmup_epochs=self.warmup_epochs * rest,
-            warmup_steps=None if steps is None else round(steps * rest),
+            plain_epochs=min(most_plain, round(self.plain_epochs * share)),
+            warmup_epochs=self.warmup_epochs * min(1.0, share),
+            warmup_steps=None if steps is None else round(steps * min(1.0, share)),
         )
 
     def is_plain(self, epoch: int) -> bool:

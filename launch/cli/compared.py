@@ -13,14 +13,15 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from detectors.annotated import Annotated as AnnotatedImages
+from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource, Split
 from detectors.data.reading import read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.evaluate import check_classes
 from launch.cli.calibration import MOST, Pictures
+from launch.cli.names import study_around
 from launch.cli.options import DataPlace, InFolder
-from launch.files import SETTINGS, TRIALS
 from launch.study.options import Option
 from searchspace.words import counted
 
@@ -116,15 +117,31 @@ def compared(
         return Compared(seen, seen[0])
     source = options.found() if options.data else _source_of_study(model, say)
     if source:
-        val = _of_split(source.val, detector, options.most, reading)
-        train = _of_split(source.train, detector, options.most, reading) if int8 else None
-        return Compared((val,), train and dataclasses.replace(train, annotated=None))
+        val = read_split(source.val, **reading)
+        train = read_split(source.train, **reading) if int8 else None
+        return compared_on(source, val, train, detector, options.most)
     if int8:
         raise typer.BadParameter(
             "int8 needs --images, a folder of training images, or --data",
             param_hint="--precision",
         )
     return Compared((_generated(detector, say),), None)
+
+
+def compared_on(
+    source: DataSource, val: Dataset, train: Dataset | None, detector: Detector, most: int = MOST
+) -> Compared:
+    """The images of both splits of some data: the validation split to compare on, the training
+    split, where int8 needs it, to calibrate on.
+
+    Args:
+        most: the most images of each.
+    """
+    seen = _of_split(source.val, val, detector, most)
+    if train is None:
+        return Compared((seen,), None)
+    calibration = _of_split(source.train, train, detector, most)
+    return Compared((seen,), dataclasses.replace(calibration, annotated=None))
 
 
 def _of_folder(folder: Path, detector: Detector, most: int, force: bool, say: Say) -> Seen:
@@ -134,8 +151,7 @@ def _of_folder(folder: Path, detector: Detector, most: int, force: bool, say: Sa
     return Seen(f"{pictures}", pictures.images)
 
 
-def _of_split(split: Split, detector: Detector, most: int, reading: dict[str, Any]) -> Seen:
-    read = read_split(split, **reading)
+def _of_split(split: Split, read: Dataset, detector: Detector, most: int) -> Seen:
     check_classes(detector, read)
     found = AnnotatedImages.of(read, detector.canvas, most)
     words = f"{counted(len(found.images), 'image')} of {split.images}"
@@ -144,17 +160,18 @@ def _of_split(split: Split, detector: Detector, most: int, reading: dict[str, An
 
 def _source_of_study(model: Path, say: Say) -> DataSource | None:
     """The data of the study that a model is from, if both are still there."""
-    for folder in model.absolute().parents:
-        if folder.name == TRIALS and (folder.parent / SETTINGS).exists():
-            from launch.study.settings import read_settings  # Optuna: only for a study's.
+    study = study_around(model)
+    if study is None:
+        return None
+    from launch.study.settings import read_settings  # Optuna: only for a study's.
 
-            settings = read_settings(folder.parent)
-            if settings.is_asked:
-                return None  # A trainer of one's own has its own data.
-            source = settings.source
-            if source.val.images.exists() and source.val.annotations.exists():
-                return source
-            say(f"warning: the validation images of the study, {source.val.images}, are gone")
+    settings = read_settings(study)
+    if settings.is_asked:
+        return None  # A trainer of one's own has its own data.
+    source = settings.source
+    if source.val.images.exists() and source.val.annotations.exists():
+        return source
+    say(f"warning: the validation images of the study, {source.val.images}, are gone")
     return None
 
 

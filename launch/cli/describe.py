@@ -15,7 +15,7 @@ from detectors.describe import Description, describe, describe_layers, skeleton
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from launch.cli import option_types
-from launch.cli.names import find_system
+from launch.cli.models import find_system
 from launch.cli.options import PrintJson
 from launch.cli.papers import published_in_words
 from launch.cli.terminal import console
@@ -31,7 +31,8 @@ def describe_command(
         typer.Argument(
             parser=option_types.text,
             metavar="SYSTEM",
-            help="A paper's system, such as mfssd_bn, a trial as JSON, or a detector's folder.",
+            help="A paper's system, such as mfssd_bn, a trial (RUN:3, or as JSON), or the folder "
+            "of a saved detector.",
         ),
     ],
     as_json: PrintJson = False,

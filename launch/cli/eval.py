@@ -11,7 +11,6 @@ from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.evaluate import detect_split
 from detectors.evaluation.report import Evaluation
-from detectors.files import write_atomically
 from detectors.models import Model
 from detectors.thresholds import write_thresholds
 from launch.cli.from_fields import with_options
@@ -20,7 +19,7 @@ from launch.cli.options import DeviceOption, FolderOrFile, ModelName, Options, O
 from launch.cli.terminal import console, figure_table
 from launch.figures import FIGURES, show
 from launch.files import EVALUATION_CSV, EVALUATION_HTML, EVALUATION_JSON
-from launch.report.evaluation import evaluation_page, summary
+from launch.report.evaluation import summary, write_evaluation
 from launch.study.data_options import CacheOptions
 from launch.study.options import Option
 from launch.trial.run import pick_device
@@ -67,11 +66,7 @@ def eval_command(
     if isinstance(found, DataSource):
         kept = write_thresholds(model.path, evaluation.thresholds)
     if options.out is not None:
-        text = evaluation.model_dump_json(indent=1)
-        write_atomically(options.out / EVALUATION_JSON, text)
-        write_atomically(options.out / EVALUATION_CSV, evaluation.curves_csv())
-        page = evaluation_page(evaluation, f"Evaluation of {model.path}")
-        write_atomically(options.out / EVALUATION_HTML, page)
+        write_evaluation(evaluation, options.out, f"Evaluation of {model.path}")
     if as_json:
         console.say_json(
             {

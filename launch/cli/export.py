@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
@@ -20,13 +20,14 @@ from detectors.runtimes.exported import Exported, finishing
 from detectors.runtimes.metadata import class_names, metadata
 from detectors.runtimes.program import Calibration, Wanted
 from detectors.runtimes.targets import TARGETS, check_wanted, ready_target
-from detectors.thresholds import read_thresholds
+from detectors.thresholds import Thresholds, read_thresholds
 from launch.cli.compared import Compared, ComparedOptions, Seen, compared
 from launch.cli.from_fields import with_options
-from launch.cli.models import model_path
+from launch.cli.models import trained_path
 from launch.cli.names import saved_detector
 from launch.cli.options import ModelName, Options, OutFile, PrintJson
 from launch.cli.terminal import console, errors
+from launch.files import DETECTOR, INT8, TRIAL
 from launch.study.data_options import DataOptions
 from launch.study.options import Option
 from searchspace.errors import InputError
@@ -105,29 +106,84 @@ def export_command(
     wanted = file.wanted(to)
     images.check()
     ready_target(to, wanted)
-    path = model_path(name, trained=True)
-    if path.is_file():
-        raise InputError(f"{path} was exported already; give the trial or folder that it is from")
+    path = trained_path(name)
     detector = saved_detector(path).eval()
     say = errors.say if as_json else console.say
     int8 = wanted.precision == "int8"
     found = compared(images, detector, path, data.reading, int8, file.force, say)
-    thresholds = read_thresholds(path, class_names(detector.classes, detector.num_classes))
-    how = _calibration(detector, wanted, found, file.max_drop)
-    made = exported(detector, to, wanted, how, thresholds)
+    thresholds = _thresholds(path, detector, wanted.precision)
+    if thresholds is None:
+        say(f"no thresholds were chosen: sparrow eval {name} --data FOLDER chooses them")
+    place = file.out or path / DETECTOR
+    written = write_export(detector, to, file, found, thresholds, place, say)
+    if as_json:
+        console.say_json(written.as_tree())
+        return
+    _say_what_it_takes(written)
+    console.say(f"beside it: {', '.join(place.name for place in written.beside)}")
+
+
+class Written(NamedTuple):
+    """A detector as a file, what lies beside it, and how it compares with the detector."""
+
+    made: Exported
+    file: Path
+    beside: tuple[Path, ...]
+    checks: list[Check]
+
+    def as_tree(self) -> dict[str, Any]:
+        """The result as JSON."""
+        about = self.made.metadata.model_copy(update={"checks": tuple(self.checks)})
+        return {
+            "file": str(self.file),
+            "beside": [str(place) for place in self.beside],
+            "to": self.made.target.name,
+            **about.model_dump(mode="json"),
+        }
+
+
+def write_export(
+    detector: Detector,
+    to: str,
+    file: FileOptions,
+    found: Compared,
+    thresholds: Thresholds | None,
+    place: Path,
+    say: Callable[[str], None],
+) -> Written:
+    """Write a detector in the form of a target, if it finds the same there.
+
+    Args:
+        found: the images that it is compared on, and those for int8.
+        place: the file, with or without its suffix.
+        say: called with the figures of the comparison.
+
+    Raises:
+        InputError: it finds other things in that form, or nothing; nothing is written then.
+    """
+    wanted = file.wanted(to)
+    int8 = wanted.precision == "int8"
+    made = exported(
+        detector, to, wanted, _calibration(detector, wanted, found, file.max_drop), thresholds
+    )
     if int8 and found.calibration:
         say(f"int8: calibrated on {found.calibration.words}")
     checks = [_checked(detector, made, seen, say) for seen in found.seen]
     if int8 and file.max_drop is not None:
         say(f"int8: layers in float: {', '.join(made.metadata.in_float) or 'none'}")
     _judge(checks, wanted.precision, file)
-    written = made.save(file.out or path / "detector", checks)
-    beside = write_beside(Exported.read(written), written)
-    if as_json:
-        console.say_json(_as_tree(made, written, beside, checks))
-        return
-    _say_what_it_takes(made, written)
-    console.say(f"beside it: {', '.join(place.name for place in beside)}")
+    written = made.save(place, checks)
+    return Written(made, written, write_beside(Exported.read(written), written), checks)
+
+
+def _thresholds(path: Path, detector: Detector, precision: Precision) -> Thresholds | None:
+    """The thresholds that were chosen for a detector, or else for its trial's other form, in int8
+    or in float; None if none were."""
+    classes = class_names(detector.classes, detector.num_classes)
+    places = [path, path.parent / INT8] if (path.parent / TRIAL).exists() else [path]
+    ordered = reversed(places) if precision == "int8" else places
+    found = (read_thresholds(place, classes) for place in ordered if place.is_dir())
+    return next(filter(None, found), None)
 
 
 def _calibration(
@@ -202,22 +258,10 @@ def _judge(checks: list[Check], precision: Precision, file: FileOptions) -> None
         )
 
 
-def _as_tree(
-    made: Exported, written: Path, beside: tuple[Path, ...], checks: list[Check]
-) -> dict[str, Any]:
-    """The result as JSON."""
-    about = made.metadata.model_copy(update={"checks": tuple(checks)})
-    return {
-        "file": str(written),
-        "beside": [str(place) for place in beside],
-        "to": made.target.name,
-        **about.model_dump(mode="json"),
-    }
-
-
-def _say_what_it_takes(made: Exported, path: Path) -> None:
+def _say_what_it_takes(written: Written) -> None:
     """Print the inputs and outputs of the file."""
-    about, (height, width) = made.metadata, made.metadata.input_size
+    about = written.made.metadata
+    height, width = about.input_size
     images = about.batch or "N"
     if about.raw:
         priors, classes = sum(about.levels), len(about.classes)
@@ -232,6 +276,6 @@ def _say_what_it_takes(made: Exported, path: Path) -> None:
             f"[{images}, {most}]"
         )
     end = "" if about.batch else ", for any N"
-    console.say(f"{path}: images [{images}, 3, {height}, {width}] in 0..1 -> {what}{end}")
+    console.say(f"{written.file}: images [{images}, 3, {height}, {width}] in 0..1 -> {what}{end}")
     if about.resize == "letterbox":
         console.say(LETTERBOX.format(width=width, height=height))

@@ -19,7 +19,7 @@ from detectors.timing.cost import Cost
 from detectors.timing.measure import Candidate, hardware_name, measure_together
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.names import find_detector
+from launch.cli.models import find_detector
 from launch.cli.options import DeviceOption, Options, PrintJson
 from launch.cli.terminal import console
 from launch.figures import FIGURES, MISSING, show
@@ -64,7 +64,7 @@ def fps_command(
         typer.Argument(
             parser=option_types.text,
             metavar="SYSTEMS...",
-            help="Papers' systems, trials as JSON, or folders of saved detectors.",
+            help="Papers' systems, trials (RUN:3, or as JSON), or folders of saved detectors.",
         ),
     ],
     form: FormOptions,

@@ -129,7 +129,8 @@ def _option(name: str, field: FieldInfo, panel: str) -> tuple[Any, typer.models.
     declared = option_name(name, field)
     shared = {"help": _help(field, mark), "rich_help_panel": panel, "show_default": False}
     if kinds == {bool}:
-        flag = f"{declared}/--no-{declared[2:]}" if field.default is True else declared
+        both = field.default is True and "/" not in declared
+        flag = f"{declared}/--no-{declared[2:]}" if both else declared
         return bool | None, typer.Option(flag, **shared)
     kind = str if str in kinds or mark.bare else next(iter(kinds))
     several = get_origin(kind) is tuple

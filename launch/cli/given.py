@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from detectors.data.health import oddities
+from detectors.data.readers import DataSource
 from launch.cli.bugs import bugs_kept_in
 from launch.cli.names import find_trial
 from launch.cli.options import DataPaths, RunOptions
@@ -55,27 +56,49 @@ def given_trial(
         runs: the folder of the default folder.
         say: called with what was found of the data.
     """
-    config = find_trial(name)
-    check_weights(options.settings, options.weights)
-    with of_option("--set"):
-        config = overridden(config, options.settings)
-    config, weights = trial_with_weights(config, options.weights)
+    config, weights = changed_by(options, find_trial(name))
     source = paths.needed_source()
     # Without a folder given, its name follows from the data.
-    with bugs_kept_in(options.out) if options.out else nullcontext():
-        data = TrialData.read(source, **options.of_trials)
-    found = (found_in_words(source, data), *mended_in_words(data))
-    for words in (*found, *dropped_in_words(data)):
-        say(words)
+    data = read_data(source, options.of_trials, options.out, say)
     is_file = Path(name).is_file()
     if not is_file and not sets(options.settings, NUM_CLASSES):
         config = config.with_classes(data.train.num_classes)
     stem = Path(name).stem if is_file else name
-    for words in warnings_of(oddities(health_of_trials(data, [config]))):
-        say(words)
+    say_oddities(data, config, say)
     folder = options.out or Path(runs) / f"{stem}-{config.digest()}"
     say(f"{stem} on {source.place}, in {folder}")
     return GivenTrial(config, data, folder, {"device": options.device, "weights": weights})
+
+
+def changed_by(options: RunOptions, config: TrialConfig) -> tuple[TrialConfig, Path | None]:
+    """A configuration changed by `--set` and `--weights`, and the path of its published weights."""
+    check_weights(options.settings, options.weights)
+    with of_option("--set"):
+        config = overridden(config, options.settings)
+    return trial_with_weights(config, options.weights)
+
+
+def read_data(
+    source: DataSource, how: Mapping[str, Any], folder: Path | None, say: Callable[[str], None]
+) -> TrialData:
+    """The data at a source; what was found, mended and left out of them is said.
+
+    Args:
+        how: options of `TrialData.read`.
+        folder: of the command, for the traceback of a bug, if it is known already.
+    """
+    with bugs_kept_in(folder) if folder else nullcontext():
+        data = TrialData.read(source, **how)
+    found = (found_in_words(source, data), *mended_in_words(data))
+    for words in (*found, *dropped_in_words(data)):
+        say(words)
+    return data
+
+
+def say_oddities(data: TrialData, config: TrialConfig, say: Callable[[str], None]) -> None:
+    """Say what is odd about the data of a trial."""
+    for words in warnings_of(oddities(health_of_trials(data, [config]))):
+        say(words)
 
 
 def check_weights(settings: Sequence[str], weights: Path | str | None) -> None:

@@ -28,6 +28,15 @@ COMMANDS = {
                 "sparrow trial examples/bccd.json --data FOLDER",
             ),
         ),
+        "train": Entry(
+            "launch.cli.train:train_command",
+            "Train a detector for long: a trial of a study, a saved one, or a paper's system.",
+            (
+                "sparrow train runs/mine:3 --epochs 100",
+                "sparrow train runs/mine:3 --data FOLDER --anew --teacher runs/mine:7",
+                "sparrow train --resume runs/trained/mine-3-FINGERPRINT",
+            ),
+        ),
         "ladder": Entry(
             "launch.cli.ladder:ladder_command",
             "Train a detector once, and prune and fine-tune it at several ratios.",

@@ -1,4 +1,5 @@
-"""Models on the command line: a trial of a study, a saved detector's folder, an exported file."""
+"""Models on the command line: a trial of a study, a saved detector's folder, an exported file; and
+detectors that are only described."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import torch
 
-from detectors.detector import FACTS
+from detectors.detector import FACTS, Detector
 from detectors.models import Model, load_model
 from detectors.runtimes.targets import target_of
-from launch.cli.names import load_plugins_around, read_trial
+from launch.cli.names import find_trial, load_plugins_around, read_trial, saved_detector
 from launch.files import SETTINGS, TRIAL, TRIALS, final_folder, trained_folder
+from searchspace import DetectorConfig, Published
 from searchspace.errors import InputError
+from searchspace.papers import system_named
 
 WAYS = (
     "give a trial (RUN:3 or RUN/trials/0003), the folder of a saved detector, or a file that "
@@ -33,6 +36,53 @@ def find_model(name: str, device: torch.device | None = None) -> Model:
     path = model_path(name)
     load_plugins_around(path)
     return load_model(path, device)
+
+
+def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]:
+    """The detector of a paper's system, a trial's file, a trial of a study or a folder, with the
+    system's published figures. That of a trial is in float32.
+
+    Raises:
+        InputError: there is no such system, trial, file or folder, or it holds no detector.
+    """
+    if is_configuration(name):
+        system = None if Path(name).is_file() else system_named(name)
+        return find_trial(name).detector, system.published if system else None
+    return saved_detector(trained_path(name)), None
+
+
+def find_detector(name: str) -> Detector:
+    """The detector of `find_system`, untrained unless it was saved."""
+    found, _ = find_system(name)
+    if isinstance(found, Detector):
+        return found
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Detector(found).eval()
+
+
+def is_configuration(name: str) -> bool:
+    """Whether a name stands for a trial that is only described: a paper's system, or a trial's
+    file."""
+    path = Path(name)
+    if path.is_file():
+        return target_of(path) is None
+    return system_named(name) is not None or not (path.is_dir() or trial_folder(name))
+
+
+def trained_path(name: str) -> Path:
+    """The folder of a model whose weights can be read; see `model_path`.
+
+    Raises:
+        InputError: there is no such model, or it is an exported file.
+    """
+    path = model_path(name, trained=True)
+    if path.is_file():
+        raise InputError(
+            f"{path} was exported, and an exported file gives no weights back; give the trial or "
+            "the folder that it is from"
+        )
+    return path
 
 
 def model_path(name: str, trained: bool = False) -> Path:

@@ -5,27 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
 from detectors.detector import Detector
 from launch.files import SETTINGS, TRIALS
-from searchspace import DetectorConfig, Published, TrialConfig
+from searchspace import TrialConfig
 from searchspace.errors import InputError, UnknownName
 from searchspace.papers import nearest_system, system_named
 from searchspace.reading import read_model
 from searchspace.walk import field_names
-
-
-def find_system(name: str) -> tuple[DetectorConfig | Detector, Published | None]:
-    """The detector of a paper's system, a trial's file or a folder, with its published figures.
-
-    Raises:
-        InputError: there is no such system, file or folder, or it holds no detector.
-    """
-    system = None if Path(name).is_file() else system_named(name)
-    if system is None and Path(name).is_dir():
-        return saved_detector(Path(name)), None
-    return find_trial(name).detector, system.published if system else None
 
 
 def find_trial(name: str) -> TrialConfig:
@@ -42,16 +28,6 @@ def find_trial(name: str) -> TrialConfig:
         raise InputError(f"{name} is a folder; give a file, or the name of a paper's system")
     words = f"{name}: neither a file nor a paper's system{nearest_system(name)}"
     raise InputError(words) if Path(name).suffix or os.sep in name else UnknownName(words)
-
-
-def find_detector(name: str) -> Detector:
-    """The detector of `find_system`, untrained unless it was saved."""
-    found, _ = find_system(name)
-    if isinstance(found, Detector):
-        return found
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Detector(found).eval()
 
 
 def saved_detector(folder: Path) -> Detector:
@@ -74,8 +50,13 @@ def read_trial(path: Path) -> TrialConfig:
 
 def load_plugins_around(path: Path) -> None:
     """Load the plugins of the study whose trials a path lies among, if there is one."""
-    for folder in path.absolute().parents:
-        if folder.name == TRIALS and (folder.parent / SETTINGS).exists():
-            from launch.study.settings import load_study_plugins  # Optuna: only for a study's.
+    if study := study_around(path):
+        from launch.study.settings import load_study_plugins  # Optuna: only for a study's.
 
-            load_study_plugins(folder.parent)
+        load_study_plugins(study)
+
+
+def study_around(path: Path) -> Path | None:
+    """The folder of the study whose trials a path lies among; None if there is none."""
+    folders = (folder for folder in path.absolute().parents if folder.name == TRIALS)
+    return next((f.parent for f in folders if (f.parent / SETTINGS).exists()), None)

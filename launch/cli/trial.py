@@ -17,6 +17,7 @@ from launch.report.epochs import epochs_in_words
 from launch.trial.ancestor import ancestor_beside
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
+from launch.trial.widths import plan_beside
 from searchspace.words import counted
 
 
@@ -39,6 +40,7 @@ def trial_command(
             given.folder,
             on_epoch=log.note_epoch,
             ancestor=start.ancestor or ancestor_beside(Path(name)),
+            plan=plan_beside(Path(name)),
             **given.common,
         )
     if options.as_json:

@@ -103,7 +103,8 @@ def figure_rows(compared: ModelComparison) -> list[tuple[str, ...]]:
         first, *others = (getattr(metrics, name) for metrics in compared.metrics)
         cells = [FIGURES[name].label, show(name, first)]
         for value, changes in zip(others, compared.changes, strict=True):
-            cells += [show(name, value), show_change(name, first, value), _bounds(changes[name])]
+            change = show_change(name, first, value)
+            cells += [show(name, value), change, change_bounds(changes[name])]
         rows.append(tuple(cells))
     return rows
 
@@ -156,7 +157,8 @@ def _above_thresholds(split: Dataset, results: Sequence[Row]) -> Judged:
     return judged.above(thresholds(judged, None).scores().numpy())
 
 
-def _bounds(difference: Difference) -> str:
+def change_bounds(difference: Difference) -> str:
+    """The 95 % interval of a change, and whether it may be chance; empty where it has none."""
     if difference.low is None or difference.high is None:
         return ""
     mark = "" if difference.certain else ", may be chance"

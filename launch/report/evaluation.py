@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from detectors.evaluation.errors_by_kind import WORDS
 from detectors.evaluation.report import Evaluation
+from detectors.files import write_atomically
 from launch.figures import FIGURES, show
+from launch.files import EVALUATION_CSV, EVALUATION_HTML, EVALUATION_JSON
 from launch.report.templates import environment
 
 CURVE = (300, 200)
@@ -56,6 +59,14 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
             size=CURVE,
         )
     )
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path, title: str) -> Path:
+    """Write an evaluation as a page, as JSON, and its curves as CSV; returns the page."""
+    write_atomically(folder / EVALUATION_JSON, evaluation.model_dump_json(indent=1))
+    write_atomically(folder / EVALUATION_CSV, evaluation.curves_csv())
+    write_atomically(folder / EVALUATION_HTML, evaluation_page(evaluation, title))
+    return folder / EVALUATION_HTML
 
 
 def _line(values: Sequence[float]) -> str:

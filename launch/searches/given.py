@@ -17,7 +17,7 @@ from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
 from launch.records import TrialRecord
 from launch.searches import drive
-from launch.searches.inputs import check_energy, driver_for, fingerprint_of
+from launch.searches.inputs import check_energy, driver_for
 from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
@@ -220,7 +220,7 @@ def _settings(
         space=space.dump(),
         train=source.train,
         val=source.val,
-        fingerprint=fingerprint_of(read),
+        fingerprint=read.fingerprint,
         dropped=dropped_in_words(read),
         health=health_of_trials(read, list(named.values())),
         teachers=teachers,

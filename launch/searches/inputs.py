@@ -84,7 +84,7 @@ def inputs_of(
     check_space(space, read)
     if driver.measure_on is None:
         space = with_form(space, asked.resources.device)
-    dropped, fingerprint = dropped_in_words(read), fingerprint_of(read)
+    dropped, fingerprint = dropped_in_words(read), read.fingerprint
     known = tuple(read_known(path, space, asked.figures) for path in asked.start.warm_start)
     health = health_of_space(read, space)
     told = (results.in_words(fingerprint) for results in known)
@@ -126,7 +126,7 @@ def same_data(folder: Path, settings: StudySettings, source: DataSource) -> Tria
             "say where they are with --data, or with the four options for images and annotations"
         )
     data = TrialData.read(source, **settings.data.of_trials)
-    found = fingerprint_of(data)
+    found = data.fingerprint
     if found == settings.fingerprint:
         return data
     if source == settings.source:
@@ -183,7 +183,3 @@ def _stopping(asked: SearchSettings, space: Space) -> dict[str, Any]:
         "rungs": None,
         "stopped_as": early.reported_as,
     }
-
-
-def fingerprint_of(data: TrialData) -> str:
-    return f"{data.train.fingerprint}-{data.val.fingerprint}"

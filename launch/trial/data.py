@@ -148,5 +148,10 @@ class TrialData:
         return tuple(c.name for c in self.train.categories if c.id not in used)
 
     @property
+    def fingerprint(self) -> str:
+        """Identifies the images and annotations of both splits."""
+        return f"{self.train.fingerprint}-{self.val.fingerprint}"
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return tuple(category.name for category in self.train.categories)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
+from compress import Plan, replay
 from detectors.detector import Detector
 from detectors.weights.imagenet import load_imagenet_backbone
 from detectors.weights.place import Placement, inherit, place
@@ -150,9 +152,15 @@ def load_start(name: str, load: LoadTeacher) -> Detector | State:
     return read_state(path) if path.is_file() and not is_saved_detector(path) else load(name)
 
 
-def check_saved_start(config: TrialConfig, classes: Sequence[str], load: LoadTeacher) -> None:
+def check_saved_start(
+    config: TrialConfig, classes: Sequence[str], load: LoadTeacher, plan: Plan | None = None
+) -> None:
     """Raise `TrialError` if training cannot start from the saved detector that `train.weights`
-    names: it is missing, computes another function, or none of its weights fit the backbone."""
+    names: it is missing, computes another function, or none of its weights fit the backbone.
+
+    Args:
+        plan: the channels that the trained detector does not have.
+    """
     name = config.train.start
     if name is None:
         return
@@ -163,6 +171,8 @@ def check_saved_start(config: TrialConfig, classes: Sequence[str], load: LoadTea
         raise TrialError(f"{WEIGHTS} {name!r}: {error}; or use one of {names}") from None
     with torch.device("meta"):
         detector = Detector(config.detector, classes)
+    if plan is not None:
+        replay(detector, plan)
     try:
         if isinstance(source, Detector):
             check_start_from(source.config, config.detector)
@@ -182,6 +192,7 @@ def fill(
     given: Path | None,
     ancestor: Detector | None,
     saved: Detector | State | None,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """Give a detector the initial weights of its recipe; returns each `Placement`, by source.
 
@@ -191,14 +202,18 @@ def fill(
         given: a folder or file with published weights; None downloads them.
         ancestor: a trained detector, whose weights are copied if they fit.
         saved: the one that the recipe names.
+        plan: channels that are removed from the detector. Published weights are those of the whole
+            one, so the channels that are left keep theirs; saved ones are of one without these.
     """
     placed: dict[str, Placement] = {}
+    if saved is None and recipe.weights == "shapes":
+        placed[WEIGHTS] = load_shapes_backbone(detector)
+    elif saved is None and recipe.weights == "imagenet":
+        placed[WEIGHTS] = load_imagenet_backbone(detector, given)
+    if plan is not None:
+        _remove(detector, plan, _new_parts(detector, placed.values()))
     if saved is not None:
         placed[WEIGHTS] = _place_saved(detector, saved)
-    elif recipe.weights == "shapes":
-        placed[WEIGHTS] = load_shapes_backbone(detector)
-    elif recipe.weights == "imagenet":
-        placed[WEIGHTS] = load_imagenet_backbone(detector, given)
     if ancestor is not None:
         placed["ancestor"] = inherit(detector, ancestor)
     for source, placement in placed.items():
@@ -224,6 +239,20 @@ def _place_saved(detector: Detector, saved: Detector | State) -> Placement:
         return inherit(detector, saved, slices=saved.config.width > detector.config.width)
     with torch.no_grad():
         return place(detector, saved, slices=False)
+
+
+def _remove(detector: Detector, plan: Plan, random: Collection[str]) -> None:
+    """Remove the channels of a plan; random weights are scaled so that a layer's outputs, now of
+    fewer inputs, keep their variance."""
+    convolutions = {
+        name: layer for name, layer in detector.named_modules() if isinstance(layer, nn.Conv2d)
+    }
+    inputs = {name: layer.in_channels / layer.groups for name, layer in convolutions.items()}
+    replay(detector, plan)
+    with torch.no_grad():
+        for name, layer in convolutions.items():
+            if f"{name}.weight" in random:
+                layer.weight *= (inputs[name] * layer.groups / layer.in_channels) ** 0.5
 
 
 def _new_parts(detector: Detector, placed: Iterable[Placement]) -> frozenset[str]:

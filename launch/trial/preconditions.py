@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from compress import check_pruning
+from compress import Plan, check_pruning, replay
 from detectors.data.samples import check_sources
 from detectors.data.transforms import CLOSEST_CROP, least_side
 from detectors.declared import check_declared
@@ -53,15 +53,31 @@ DRAWS = 25
 
 
 def check_fits(
-    config: TrialConfig, data: TrialData, load_teacher: LoadTeacher = load_teacher
+    config: TrialConfig,
+    data: TrialData,
+    load_teacher: LoadTeacher = load_teacher,
+    plan: Plan | None = None,
 ) -> None:
-    """Raise `TrialError` if a configuration does not fit the data or its teachers."""
+    """Raise `TrialError` if a configuration does not fit the data, its teachers, or the channels
+    that the detector does not have."""
     check_objects(data)
     for fault in (*FAULTS, _declaration, _pruning):
         if found := fault(config, data):
             raise TrialError(found)
+    if plan is not None:
+        _check_plan(config, plan)
     check_teachers(config, data.classes, load_teacher)
-    check_saved_start(config, data.classes, load_teacher)
+    check_saved_start(config, data.classes, load_teacher, plan)
+
+
+def _check_plan(config: TrialConfig, plan: Plan) -> None:
+    if config.compress.prunes:
+        raise TrialError(
+            f"compress.pruning {config.compress.pruning.kind}: channels of the detector were "
+            "removed already, and no more can be: set compress.pruning.kind to none"
+        )
+    if found := _message(lambda: replay(skeleton(config.detector), plan)):
+        raise TrialError(found)
 
 
 def check_objects(data: TrialData, figures: Sequence[str] = ()) -> None:

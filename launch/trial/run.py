@@ -12,6 +12,7 @@ from typing import TypedDict
 import torch
 from pydantic import BaseModel
 
+from compress import Plan
 from detectors.activity import shown_by
 from detectors.data.readers import DataSource
 from detectors.files import publish, write_atomically
@@ -43,6 +44,7 @@ from launch.trial.stages import OnRung, Stages
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
 from launch.trial.training import OnEpoch
+from launch.trial.widths import plan_beside
 from searchspace.compression import Int8
 from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
@@ -82,6 +84,7 @@ def run_trial(
     on_rung: OnRung | None = None,
     weights: Path | None = None,
     ancestor: Path | None = None,
+    plan: Plan | None = None,
 ) -> TrialResult:
     """Run one trial, or the rest of an interrupted one.
 
@@ -108,6 +111,8 @@ def run_trial(
             download.
         ancestor: the folder of a saved detector whose weights the training starts from, if they
             fit; `out/ancestor.json` records it.
+        plan: channels that are removed before the training, so that a pruned detector is trained
+            at its widths; `out/plan.json` records it.
 
     Raises:
         RuntimeUnavailable: the form in which the detector is to be measured is not available.
@@ -123,7 +128,7 @@ def run_trial(
     out, device = given_path("out", out), pick_device(device)
     load_plugins()
     config, data = config.started(), TrialData.of(data)
-    check_fits(config, data, load_teacher)
+    check_fits(config, data, load_teacher, plan)
     noted = Progress(out / PROGRESS, config.epochs)
     store = Store(Path(stages or out / STAGES), noted.begin)
     todo = Stages(
@@ -141,6 +146,7 @@ def run_trial(
         weights=weights,
         ancestor=ancestor,
         kept=read_fitted(out),
+        plan=plan,
     )
     with shown_by(noted.show, also=True):
         return _Trial(config, out, todo, on_predicted).result()
@@ -222,16 +228,21 @@ class _Trial:
         if not cause.exists():
             if start:
                 write_atomically(ancestor, start.model_dump_json(indent=1))
+            if self.stages.plan:
+                self._write(PLAN, self.stages.plan)
             self._write(TRIAL, config)
             return
         fix = "remove the file if the folder is this trial's, or choose an empty folder"
         try:
             there = read_model(cause, TrialConfig, fix)
             began = read_model(ancestor, Ancestor, fix) if ancestor.exists() else None
+            removed = plan_beside(cause)
         except Unreadable as error:
             raise TrialError(str(error)) from None
+        plan = self.stages.plan
         same_start = (began and began.fingerprint) == (start and start.fingerprint)
-        if there != config or not same_start:
+        same_widths = (removed and removed.removed) == (plan and plan.removed)
+        if there != config or not (same_start and same_widths):
             raise TrialError(f"{self.out} holds another trial: choose an empty folder")
 
     def _run(self) -> TrialResult:
@@ -244,9 +255,10 @@ class _Trial:
             self.on_predicted(predicted)
         final = dense = self.stages.train()
         dense_outcome = self._outcome(DENSE, dense)
-        compact, share, quantised = None, 0.0, None
+        plan, compact, quantised = self.stages.plan, None, None
+        share = plan.share if plan else 0.0
         if not self.config.compress.leaves_dense:
-            final, share = self._second_part(dense)
+            final, share = self._second_part(dense, share)
             compact = self._outcome(COMPACT, final)
         if isinstance(self.config.compress.quantisation, Int8):
             int8, quantised = self.stages.quantise(final)
@@ -264,10 +276,10 @@ class _Trial:
             fitted=self.stages.fitted,
         )
 
-    def _second_part(self, dense: Artefact) -> tuple[Artefact, float]:
-        """The final detector, and the share of its channels that was removed."""
+    def _second_part(self, dense: Artefact, share: float) -> tuple[Artefact, float]:
+        """The final detector, and the share of its channels that was removed, before as well."""
         if not self.config.compress.prunes:
-            return self.stages.train_on(dense), 0.0
+            return self.stages.train_on(dense), share
         model, whole = dense, None
         removal = self.config.compress.removal
         for part in rounds(removal):

@@ -4,12 +4,12 @@ determines them."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from compress import predict_cost
+from compress import Plan, predict_cost
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
@@ -18,8 +18,8 @@ from launch.files import DETECTOR
 from launch.trial.data import TrialData
 from launch.trial.meter import Meter, score
 from launch.trial.store import Artefact, Store
-from searchspace.compression import Int8
 from searchspace.config import own_code
+from searchspace.digests import digest_of
 from searchspace.trial import TrialConfig
 
 NOT_PRUNING = {"sparsity", "finetune_epochs", "finetune_rate", "distillation", "rounds"}
@@ -37,6 +37,7 @@ class Scoring:
         store: the artefacts, of this trial only or shared with others.
         device: the device for training.
         meter: scores and measures detectors, there or elsewhere.
+        plan: the channels that the detector does not have from the beginning, see `run_trial`.
     """
 
     config: TrialConfig
@@ -44,6 +45,7 @@ class Scoring:
     store: Store
     device: torch.device
     meter: Meter
+    plan: Plan | None = field(default=None, kw_only=True)
 
     def predict(self) -> Cost:
         """The predicted cost of the detector, measured before training."""
@@ -56,14 +58,16 @@ class Scoring:
             **_own("cost"),
         }
         cost, _ = self.store.record(
-            "predict", inputs, Cost, lambda: predict_cost(self.config, self.meter.measure)
+            "predict",
+            inputs,
+            Cost,
+            lambda: predict_cost(self.config, self.meter.measure, self.plan),
         )
         return cost
 
     def evaluate(self, model: Artefact) -> Metrics:
         """COCO's metrics of the deployed detector on the validation split."""
-        config, quantisation = self.config.deployment, self.config.compress.quantisation
-        calibration = quantisation.images if isinstance(quantisation, Int8) else 0
+        config, calibration = self.config.deployment, self.config.compress.calibration
         inputs = {
             "input": model.key,
             "data": self.data.val.fingerprint,
@@ -105,8 +109,11 @@ class Scoring:
         return metrics
 
     def _described(self) -> dict[str, Any]:
-        """What determines the detector before its training: its configuration, and users' code."""
+        """What determines the detector before its training: its configuration, the channels that
+        it does not have, and users' code."""
         inputs: dict[str, Any] = {"detector": self.config.detector.cause()}
+        if self.plan is not None:
+            inputs["removed"] = digest_of(self.plan.removed)
         code = own_code(self.config)
         return inputs | ({"code": code} if code else {})
 

@@ -135,7 +135,7 @@ class Stages(Scoring):
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
             ancestor = load_ancestor(self.ancestor) if self.ancestor else None
-            start = fill(detector, recipe, self.weights, ancestor, self._saved)
+            start = fill(detector, recipe, self.weights, ancestor, self._saved, self.plan)
             write_atomically(work / START, json.dumps(start, indent=1))
             self._fit(detector, training, work, self.rungs, at_rung)
 

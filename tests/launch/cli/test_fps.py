@@ -12,7 +12,7 @@ from detectors.detector import Detector
 from detectors.timing.cost import Cost
 from launch.cli import main as cli
 from launch.cli.fps import Row, measure_rows, notes
-from launch.cli.names import find_detector
+from launch.cli.models import find_detector
 from launch.cli.terminal import console
 from searchspace import TrialConfig
 from searchspace.measuring import MeasureConfig
