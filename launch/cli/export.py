@@ -111,7 +111,7 @@ def export_command(
     say = errors.say if as_json else console.say
     int8 = wanted.precision == "int8"
     found = compared(images, detector, path, data.reading, int8, file.force, say)
-    thresholds = _thresholds(path, detector, wanted.precision)
+    thresholds = thresholds_of(path, detector, wanted.precision)
     if thresholds is None:
         say(f"no thresholds were chosen: sparrow eval {name} --data FOLDER chooses them")
     place = file.out or path / DETECTOR
@@ -176,7 +176,7 @@ def write_export(
     return Written(made, written, write_beside(Exported.read(written), written), checks)
 
 
-def _thresholds(path: Path, detector: Detector, precision: Precision) -> Thresholds | None:
+def thresholds_of(path: Path, detector: Detector, precision: Precision) -> Thresholds | None:
     """The thresholds that were chosen for a detector, or else for its trial's other form, in int8
     or in float; None if none were."""
     classes = class_names(detector.classes, detector.num_classes)

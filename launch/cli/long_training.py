@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -84,7 +84,8 @@ class LongTraining(BaseModel):
     Attributes:
         model: what is trained, as it was named.
         detector: the folder of the saved detector that is trained; None if there was none.
-        study: the folder of the study that it is from, if any.
+        trial: the folder of the study's trial that it is from, also by way of another long
+            training; None if it is from no study.
         new_classes: whether it learns other classes than it knew.
         config, plan, weights: arguments of `run_trial`.
         reading: those of `TrialData.read`.
@@ -95,7 +96,7 @@ class LongTraining(BaseModel):
 
     model: str
     detector: Path | None = None
-    study: Path | None = None
+    trial: Path | None = None
     new_classes: bool = False
     config: TrialConfig
     plan: Plan | None = None
@@ -109,6 +110,11 @@ class LongTraining(BaseModel):
     @property
     def source(self) -> DataSource:
         return DataSource(self.train, self.val, self.layout)
+
+    @property
+    def study(self) -> Path | None:
+        """The folder of the study that it is from."""
+        return None if self.trial is None else study_around(self.trial)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -196,8 +202,8 @@ def begin(
     teacher = None if options.teacher is None else trained_path(options.teacher).resolve()
     config = found.longer(options.epochs, not from_weights, teacher)
     config, weights = changed_by(options, config)
-    study = study_around(found.folder) if found.folder else None
-    source, reading = _data(found, study, paths, options)
+    before = _before(found)
+    source, reading = _data(found, before, paths, options)
     data = read_data(source, reading, options.out, say)
     if not sets(options.settings, NUM_CLASSES):
         found.check_classes(data)
@@ -208,7 +214,7 @@ def begin(
     training = LongTraining(
         model=name,
         detector=found.folder,
-        study=study,
+        trial=before.trial if before else _trial(found),
         new_classes=not found.finds_classes(data),
         config=config,
         plan=found.plan,
@@ -251,8 +257,20 @@ def go_on(
     return training, data
 
 
+def _before(found: Trainable) -> LongTraining | None:
+    """The long training that a model is from; None if it is from none."""
+    if found.folder is None or not (found.folder.parent / TRAINING).exists():
+        return None
+    return LongTraining.read(found.folder.parent)
+
+
+def _trial(found: Trainable) -> Path | None:
+    """The folder of the study's trial that a model is from; None if it is from none."""
+    return found.folder.parent if found.folder and study_around(found.folder) else None
+
+
 def _data(
-    found: Trainable, study: Path | None, paths: DataPaths, options: TrainOptions
+    found: Trainable, before: LongTraining | None, paths: DataPaths, options: TrainOptions
 ) -> tuple[DataSource, dict[str, Any]]:
     """The data that are named, or else those that the model was trained on, and how they are
     read."""
@@ -260,14 +278,13 @@ def _data(
     if source is not None:
         return source, options.of_trials
     given = {n: v for n, v in options.of_trials.items() if n in options.model_fields_set}
-    if study is not None:
+    if before is not None:
+        return before.source, before.reading | given
+    if trial := _trial(found):
         from launch.study.settings import read_settings  # Optuna: only for a study's.
 
-        settings = read_settings(study)
+        settings = read_settings(trial.parent.parent)
         return settings.source, settings.data.of_trials | given
-    if found.folder is not None and (found.folder.parent / TRAINING).exists():
-        before = LongTraining.read(found.folder.parent)
-        return before.source, before.reading | given
     return paths.needed_source(), options.of_trials
 
 
@@ -287,19 +304,17 @@ def _folders(folder: Path) -> dict[str, Path]:
     return settings.teachers | next(others, {})
 
 
-def _notes(found: Trainable, from_weights: bool) -> list[str]:
+def _notes(found: Trainable, from_weights: bool) -> Iterator[str]:
     """What a user should know of the start."""
-    notes = []
-    if found.folder is not None and not (found.folder.parent / TRIAL).exists():
-        notes.append(
-            f"{found.folder}: its recipe is not known, so it is the usual one; --set changes it"
-        )
+    if found.folder is None:
+        return
+    if not (found.folder.parent / TRIAL).exists():
+        yield f"{found.folder}: its recipe is not known, so it is the usual one; --set changes it"
     if found.plan and not from_weights and recorded_plan(found.folder) is None:
-        notes.append(
+        yield (
             f"{found.folder}: which channels it has lost is not known ({PLAN} is not beside it), "
             "only how many: the last of each layer are taken for them"
         )
-    return notes
 
 
 def _stem(name: str, found: Trainable) -> str:

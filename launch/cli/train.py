@@ -37,11 +37,11 @@ from launch.files import (
     trained_folder,
 )
 from launch.report.evaluation import write_evaluation
-from launch.report.trained import HEADINGS, Trained, against_front, changes_of
+from launch.report.trained import HEADINGS, AgainstFront, Trained, against_front, changes_of
 from launch.trial.data import TrialData
 from launch.trial.log import TrialLog
 from launch.trial.meter import LocalMeter
-from launch.trial.result import Outcome
+from launch.trial.result import Outcome, TrialResult
 from launch.trial.run import pick_device, run_trial
 from searchspace.errors import InputError
 
@@ -136,11 +136,17 @@ def _train(
         before=before,
         after=result.final,
         changes=changes_of(before, result.final),
-        front=against_front(training.study, result, data.fingerprint) if training.study else None,
+        front=_front(training, data, result),
         thresholds=evaluation.thresholds,
     )
     write_atomically(folder / TRAINED, outcome.model_dump_json(indent=1))
     return outcome
+
+
+def _front(training: LongTraining, data: TrialData, result: TrialResult) -> AgainstFront | None:
+    if training.study is None or training.trial is None:
+        return None
+    return against_front(training.study, result, data.fingerprint, training.trial.name)
 
 
 def _before(training: LongTraining, data: TrialData, meter: LocalMeter) -> Outcome | None:

@@ -34,6 +34,12 @@ HEADINGS = ("Figure", "Before", "After", "Change", "95 % of the change")
 COUNTS = ("params", "macs")
 """The costs that are the same on every device."""
 
+SAME_NETWORK = (
+    *COUNTS, "input_size", "device", "threads", "runtime", "precision", "batch", "candidates",
+)  # fmt: skip
+"""Facts of a cost: where all are equal, a network differs from an earlier one by its weights
+alone, on which its speed does not depend."""
+
 
 class AgainstFront(BaseModel):
     """Where a detector is beside the front of a study.
@@ -129,15 +135,19 @@ def changes_of(before: Outcome | None, after: Outcome) -> dict[FigureName, Diffe
     return {name: change for name, change in found.items() if change.change is not None}
 
 
-def against_front(study: Path, result: TrialResult, fingerprint: str) -> AgainstFront:
+def against_front(study: Path, result: TrialResult, fingerprint: str, origin: str) -> AgainstFront:
     """Where the detector of a trial is beside the front of a study.
 
     Args:
         fingerprint: of the data that it was trained and scored on.
+        origin: the name of the folder of the study's trial that it was in before.
     """
     settings = read_settings(study)
     names = settings.goal.objectives
     view = StudyView.of(read_records(study), names)
+    before = next((r.result for r in view.scored if Path(r.folder).name == origin), None)
+    if before is not None:
+        result = _as_fast(result, before)
     found = AgainstFront(study=study, objectives=names, members=len(view.front))
     if why := _incomparable(view, settings.fingerprint, result, fingerprint):
         return found.model_copy(update={"why_not": why})
@@ -152,6 +162,17 @@ def against_front(study: Path, result: TrialResult, fingerprint: str) -> Against
             "hypervolume": None if broken else _volumes(names, [*others.values()], own),
         }
     )
+
+
+def _as_fast(result: TrialResult, before: TrialResult) -> TrialResult:
+    """A result with the cost of one of the same network, form and device: another measurement
+    differs from it by noise alone, which would decide whether one of the two dominates the
+    other."""
+    now, then = result.final.cost, before.final.cost
+    if any(getattr(now, name) != getattr(then, name) for name in SAME_NETWORK):
+        return result
+    final = result.final.model_copy(update={"cost": then})
+    return result.model_copy(update={"compact" if result.compact else "dense": final})
 
 
 def _incomparable(view: StudyView, fingerprint: str, result: TrialResult, data: str) -> str | None:

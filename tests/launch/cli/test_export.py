@@ -14,8 +14,11 @@ from PIL import Image
 
 from detectors.detector import Detector
 from detectors.runtimes.libraries import library
+from detectors.runtimes.metadata import class_names
 from detectors.runtimes.onnx_graph import DETECTIONS, INPUT
+from detectors.thresholds import Threshold, Thresholds, write_thresholds
 from launch.cli.calibration import Pictures
+from launch.cli.export import thresholds_of
 from searchspace import load_space
 from tests.detectors.deployable import attentive, deployable, images_for, needs_extra
 
@@ -136,6 +139,26 @@ def test_what_cannot_be_exported_is_said(
     code, text = run("export", saved, *options)
     assert code == 2
     assert message in text
+
+
+def test_thresholds_of_a_trials_other_form_serve_where_it_has_none_of_its_own(
+    tmp_path: Path,
+) -> None:
+    detector = deployable("ssdmnetv1")
+    path, int8 = detector.save(tmp_path / "compact"), tmp_path / "int8"
+    int8.mkdir()
+
+    def chosen(score: float) -> Thresholds:
+        names = class_names(detector.classes, detector.num_classes)
+        return Thresholds(rule="f1", images=1, classes={n: Threshold(score=score) for n in names})
+
+    write_thresholds(int8, chosen(0.2))
+    assert thresholds_of(path, detector, "float32") is None  # no trial: a folder that lies there
+    (tmp_path / "trial.json").touch()
+    assert thresholds_of(path, detector, "float32") == chosen(0.2)
+    write_thresholds(path, chosen(0.3))
+    assert thresholds_of(path, detector, "float32") == chosen(0.3)
+    assert thresholds_of(path, detector, "int8") == chosen(0.2)
 
 
 def test_an_unknown_kind_names_plugins_and_no_other_fix(run: Run, tmp_path: Path) -> None:

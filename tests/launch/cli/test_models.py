@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
-from launch.cli.models import find_model, model_path
+from detectors.detector import Detector
+from launch.cli.models import find_detector, find_model, find_system, model_path
 from launch.files import SETTINGS
-from searchspace import TrialConfig
+from searchspace import TrialConfig, papers
 from searchspace.compression import CompressConfig
 from searchspace.errors import InputError
 from tests.detectors.deployable import deployable
@@ -38,6 +40,29 @@ def test_a_trial_has_several_names(study: Path) -> None:
         assert model_path(name) == expected
     model = find_model(f"{study}:3")
     assert (model.path, model.classes) == (expected, ("1", "2", "3"))
+
+
+def test_what_only_describes_a_detector_takes_a_trial_too(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = load_file(study / "trials/0003-aaaa/dense/weights.safetensors")
+    for name in (f"{study}:3", f"{study}/trials/0003-aaaa", f"{study}/trials/0003-aaaa/dense"):
+        found, published = find_system(name)
+        assert isinstance(found, Detector)
+        assert published is None
+        assert found.state_dict().keys() == saved.keys()
+        assert find_detector(name).config == found.config
+    # A file only describes a trial, and a system's name comes before a folder.
+    config, _ = find_system(str(study / "trials/0003-aaaa/trial.json"))
+    assert config == TrialConfig().detector
+    monkeypatch.chdir(study)
+    Path("mfssd").mkdir()
+    config, published = find_system("mfssd")
+    assert config == papers["mfssd"].trial.detector
+    assert published == papers["mfssd"].published
+    Path("x.onnx").touch()
+    with pytest.raises(InputError, match="was exported, and an exported file gives no weights"):
+        find_system("x.onnx")
 
 
 @pytest.mark.parametrize(
