@@ -81,7 +81,8 @@ class AgainstFront(BaseModel):
             return
         better, worse = _numbers(self.dominates), _numbers(self.dominated_by)
         if worse:
-            yield f"It would not be on {front}: {worse} dominates it."
+            verb = "dominates" if len(self.dominated_by) == 1 else "dominate"
+            yield f"It would not be on {front}: {worse} {verb} it."
         else:
             yield f"It would be on {front}; it dominates {better or 'none of them'}."
         if self.hypervolume:

@@ -15,7 +15,7 @@ from detectors.detector import Detector
 from detectors.thresholds import read_thresholds
 from launch import run_trials
 from launch.cli.long_training import LongTraining
-from launch.trial.data import TrialData
+from launch.trial.data import TrialData, TrialError
 from launch.trial.log import TrialLog
 from launch.trial.result import read_result
 from searchspace import TrialConfig
@@ -70,14 +70,13 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(
     assert json.loads((out / "trained.json").read_text()) == {
         name: value for name, value in tree.items() if name != "export"
     }
-    # The same command again finds all done, and says it.
-    before = (out / "result.json").stat().st_mtime_ns
-    code, text = run(*command)
-    assert code == 0, text
-    assert "AP_small" in text
-    assert (out / "result.json").stat().st_mtime_ns == before
-    # Its own data are those of the next training.
-    assert LongTraining.read(out).source.val.images == (shapes_folder / "val").resolve()
+    # The same command names the same training, and no other may use its folder.
+    training = LongTraining.read(out)
+    training.claim(out)
+    with pytest.raises(TrialError, match="holds another trial or training"):
+        training.model_copy(update={"val": training.train}).claim(out)
+    # Its data are those of the next training.
+    assert training.source.val.images == (shapes_folder / "val").resolve()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(
         ((), 2, "give either a model to train, or --resume FOLDER"),
         (("trial", "--resume", "trial"), 2, "give either a model to train, or --resume FOLDER"),
         (("x.onnx",), 1, "x.onnx was exported, and an exported file gives no weights back; give"),
-        (("trial", "--epochs", 0), 2, "greater than or equal to 1"),
+        (("trial", "--epochs", 0), 2, "'--epochs': must be 1 or more"),
         (("trial", "--set", "train.epochs=3"), 2, "--set: --epochs sets train.epochs"),
         (("trial", "--weights", "none"), 2, "give --anew to start from others"),
         (("trial", "--set", "train.weights=none"), 2, "give --anew to start from others"),
