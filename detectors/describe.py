@@ -91,8 +91,12 @@ def count_macs(detector: Detector) -> int:
 def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
     """Size of each layer of a detector, pruned or not, or of the one that a configuration
     builds."""
-    detector = skeleton(detector)
-    named = list(_layers(detector, called_layers(detector)))
+    return _described(skeleton(detector))
+
+
+@once_per_shape
+def _described(detector: Detector) -> tuple[Layer, ...]:
+    named = named_layers(detector)
     outputs: dict[str, list[tuple[int, int, int]]] = {name: [] for name, _ in named}
     macs = dict.fromkeys(outputs, 0)
     with FlopCounterMode(display=False) as counter:
@@ -115,8 +119,13 @@ def describe_layers(detector: Detector | DetectorConfig) -> tuple[Layer, ...]:
     )
 
 
+def named_layers(detector: Detector) -> list[tuple[str, nn.Module]]:
+    """The modules of the layers, each with the name of its part and its own: rows of the backbone,
+    then the pieces of each step, then the convolutions of the head."""
+    return list(_layers(detector, called_layers(detector)))
+
+
 def _layers(detector: Detector, called: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
-    """Rows of the backbone, then the pieces of each step, then the convolutions of the head."""
     name, backbone = "backbone", detector.backbone
     while len(children := dict(backbone.named_children())) == 1:
         [(child, backbone)] = children.items()

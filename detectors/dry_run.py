@@ -104,13 +104,19 @@ def check_widths(detector: Network) -> None:
 
 def called_layers(detector: Network) -> set[nn.Module]:
     """The modules below a detector that are called; of some containers, the parts alone are."""
-    called: set[nn.Module] = set()
+    names = _called_names(detector)
+    return {layer for name, layer in detector.named_modules() if name in names}
+
+
+@once_per_shape
+def _called_names(detector: Network) -> frozenset[str]:
+    called: set[str] = set()
     hooks = [
-        layer.register_forward_pre_hook(lambda layer, given: called.add(layer))
-        for layer in detector.modules()
+        layer.register_forward_pre_hook(lambda layer, given, name=name: called.add(name))
+        for name, layer in detector.named_modules()
     ]
     dry_run(detector, hooks)
-    return called
+    return frozenset(called)
 
 
 def norms_of_one_cell(detector: Network) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ BUNDLES = "bundles"
 """What is known of the bundles that were written of it, by their hash."""
 MEASURED = "measured"
 """Reports over the speeds of other devices."""
+MEMBERS = "members"
+"""A page for each trial of the front, and a folder beside it with what the page shows."""
 PUBLISHED_JSON = "published.json"
 PUBLISHED_CSV = "published.csv"
 """Papers' systems among the trials, beside their published figures."""
@@ -45,6 +47,12 @@ TRAINING = "training.json"
 TRAINED = "trained.json"
 """The detector before and after, and where it is beside the front that it is from."""
 EVALUATION = "evaluation"
+
+# A folder in `MEMBERS`, which may be deleted: it is made again.
+LAYERS_JSON = "layers.json"
+LOOK_JSON = "look.json"
+FOUND_NPZ = "found.npz"
+"""Detections on some validation images."""
 
 # A trial's folder.
 TRIAL = "trial.json"

@@ -58,6 +58,26 @@ class ImageDifference(BaseModel):
         return self.only_first + self.only_second + wrong
 
 
+class Mistakes(BaseModel):
+    """An image on which a model is wrong, at its thresholds and IoU 0.5.
+
+    Attributes:
+        image: its place in the split.
+        missed: objects that it does not find.
+        wrong: wrong detections.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    image: int
+    missed: int
+    wrong: int
+
+    @property
+    def size(self) -> int:
+        return self.missed + self.wrong
+
+
 @dataclass(frozen=True)
 class _Found:
     """Whether each object is found [G], and wrong detections by image [I]."""
@@ -92,6 +112,15 @@ def disagreements(first: Judged, second: Judged) -> list[ImageDifference]:
         )
         for place, (a, b, wrong, other) in enumerate(columns)
     ]
+    return sorted((row for row in rows if row.size), key=lambda row: -row.size)
+
+
+def mistakes(shown: Judged) -> list[Mistakes]:
+    """The images on which a model above its thresholds is wrong, the worst first."""
+    found = _Found.of(shown)
+    missed = np.bincount(shown.item_images[~found.objects], minlength=shown.count)
+    columns = enumerate(zip(missed.tolist(), found.wrong.tolist(), strict=True))
+    rows = [Mistakes(image=place, missed=lost, wrong=wrong) for place, (lost, wrong) in columns]
     return sorted((row for row in rows if row.size), key=lambda row: -row.size)
 
 

@@ -92,6 +92,11 @@ def thresholds(judged: Judged, least_precision: float | None = None) -> Threshol
     )
 
 
+def at_thresholds(judged: Judged) -> Judged:
+    """With the detections alone that reach the threshold with the best F1 of their class."""
+    return judged.above(thresholds(judged).scores().numpy())
+
+
 def _threshold(curve: Curve, least_precision: float | None) -> Threshold:
     if least_precision is None:
         good = np.flatnonzero(curve.f1 == curve.f1.max(initial=0.0))[:1]

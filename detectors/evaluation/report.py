@@ -43,6 +43,16 @@ class ClassCurves(BaseModel):
     f1: list[float]
 
 
+def curves_by_class(judged: Judged) -> dict[str, ClassCurves]:
+    """The curves of all classes as they are stored, by name."""
+    return {
+        curve.name: ClassCurves(
+            objects=curve.objects, precision=curve.by_recall(), f1=curve.by_score()
+        )
+        for curve in curves(judged)
+    }
+
+
 class Evaluation(BaseModel):
     """What a model finds on a split, compared with what there is.
 
@@ -81,12 +91,7 @@ class Evaluation(BaseModel):
             errors=errors_by_kind(judged),
             thresholds=chosen,
             confusion=confusion(shown).tolist(),
-            curves={
-                curve.name: ClassCurves(
-                    objects=curve.objects, precision=curve.by_recall(), f1=curve.by_score()
-                )
-                for curve in curves(judged)
-            },
+            curves=curves_by_class(judged),
         )
 
     def curves_csv(self) -> str:

@@ -89,7 +89,7 @@ def _print(model: Model, evaluation: Evaluation) -> None:
     images, objects = counted(evaluation.images, "image"), counted(evaluation.objects, "object")
     console.say(f"{model.path} ({model.form}) on {images} with {objects}")
     figures = figure_table("Figure", "Value", "95 % interval")
-    for row in summary(evaluation):
+    for row in summary(evaluation.metrics):
         figures.add_row(*row)
     errors = figure_table("Error", "Number", "Gain in AP50")
     found = evaluation.errors

@@ -22,15 +22,15 @@ from launch.cli.from_fields import with_options
 from launch.cli.models import find_detector
 from launch.cli.options import DeviceOption, Options, PrintJson
 from launch.cli.terminal import console
-from launch.figures import FIGURES, MISSING, show
+from launch.figures import FIGURES, show
+from launch.report.speed import LATENCIES, SPEEDS, latency_cells, speed_cells
 from launch.trial.run import pick_device
 from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
 from searchspace.reading import in_words
 from searchspace.words import counted
 
 NAMES = ("Detector", "Runtime")
-SPEEDS = ("FPS", "95 %", "Network FPS")
-DETAILS = ("p50, ms", "p90", "p99", "MB", FIGURES["params"].label, FIGURES["macs"].label)
+DETAILS = (*LATENCIES, FIGURES["params"].label, FIGURES["macs"].label)
 
 CALIBRATION = 8
 """Noise images for the calibration of int8, which affects accuracy but not speed."""
@@ -123,7 +123,7 @@ def fps_tables(rows: Sequence[Row], title: str) -> Group:
     measured. Both tables fit into eighty columns: names are wrapped, figures are not."""
     measured = [(row.name, row.outcome) for row in rows if isinstance(row.outcome, Cost)]
     return Group(
-        _table(title, SPEEDS, measured, _speeds),
+        _table(title, SPEEDS, measured, speed_cells),
         _table("Latency, memory and size", DETAILS, measured, _details),
     )
 
@@ -164,21 +164,5 @@ def _table(
     return table
 
 
-def _speeds(cost: Cost) -> tuple[str, ...]:
-    known = cost.fps_low is not None
-    return (
-        show("fps", cost.fps) + ("" if cost.trusted else " ?"),
-        f"{show('fps', cost.fps_low)}..{show('fps', cost.fps_high)}" if known else MISSING,
-        show("fps", cost.network_fps),
-    )
-
-
 def _details(cost: Cost) -> tuple[str, ...]:
-    latency = cost.timing.whole.latency if cost.timing else None
-    times = (latency.p50, latency.p90, latency.p99) if latency else (None,) * 3
-    return (
-        *(show("latency_ms", value) for value in times),
-        MISSING if cost.memory_mb is None else f"{cost.memory_mb:.0f}",
-        show("params", cost.params),
-        show("macs", cost.macs),
-    )
+    return (*latency_cells(cost), show("params", cost.params), show("macs", cost.macs))

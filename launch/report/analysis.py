@@ -15,7 +15,7 @@ from launch.report.parallel import axes_of, parallel_figure
 from launch.report.spent import Share, saved_in_words, shares
 from launch.report.study import StudyView
 
-PIXELS = 92
+PIXELS = 124
 """Width of the space of an axis of the parallel coordinates."""
 
 

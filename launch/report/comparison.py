@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torchvision.transforms.v2 import functional
@@ -18,13 +19,13 @@ from detectors.evaluation.comparison import (
     differences,
     disagreements,
 )
-from detectors.evaluation.curves import thresholds
+from detectors.evaluation.curves import at_thresholds
 from detectors.evaluation.judged import Judged
 from detectors.evaluation.report import judged_on
 from detectors.evaluation.results import Row
 from detectors.evaluation.truth import detections_needed
 from launch.figures import FIGURES, show, show_change
-from launch.report.drawing import drawn
+from launch.report.drawing import OBJECT, RIGHT, WRONG, drawn
 from launch.report.evaluation import SUMMARY
 from launch.report.templates import environment
 
@@ -33,6 +34,9 @@ PICTURES = 12
 
 GAP = 8
 """Pixels between the parts of a picture."""
+
+LEAST_SIDE, MOST_SIDE = 320, 1280
+"""Pixels of the longer side of each part: smaller images are enlarged, so that texts have room."""
 
 
 class Disagreement(BaseModel):
@@ -81,7 +85,7 @@ def compared_models(
     """
     most = detections_needed(split)
     metrics = [coco_metrics(split, found, most) for found in results]
-    first, second = (_above_thresholds(split, found) for found in results[:2])
+    first, second = (at_thresholds(judged_on(split, found)) for found in results[:2])
     compared = ModelComparison(
         images=len(split.images),
         models=tuple(models),
@@ -144,17 +148,25 @@ def draw_disagreements(
     files = []
     for number, row in enumerate(compared.disagreements[:PICTURES], 1):
         place = row.counts.image
-        image = split.images[place]
-        parts = [_objects(image, shown[0], place)]
-        parts += [_detections(image, judged, place) for judged in shown]
         files.append(folder / f"{number:02}.jpg")
-        _beside(parts).save(files[-1], quality=85)
+        side_by_side(split.images[place], place, shown).save(files[-1], quality=85)
     return files
 
 
-def _above_thresholds(split: Dataset, results: Sequence[Row]) -> Judged:
-    judged = judged_on(split, results)
-    return judged.above(thresholds(judged, None).scores().numpy())
+def side_by_side(image: ImageRecord, place: int, shown: Sequence[Judged]) -> Image.Image:
+    """An image with its objects in blue, then with what each model finds, right in green and wrong
+    in red.
+
+    Args:
+        place: of the image in its split.
+        shown: of each model, the detections that are drawn; at least one.
+    """
+    picture = functional.to_pil_image(load_image(image.path, image.width, image.height))
+    factor = min(max(1.0, LEAST_SIDE / max(picture.size)), MOST_SIDE / max(picture.size))
+    enlarged = picture.resize([max(1, round(factor * side)) for side in picture.size])
+    parts = [_objects(enlarged, factor, shown[0], place)]
+    parts += [_detections(enlarged, factor, judged, place) for judged in shown]
+    return _beside(parts)
 
 
 def change_bounds(difference: Difference) -> str:
@@ -165,26 +177,25 @@ def change_bounds(difference: Difference) -> str:
     return f"{difference.low:+.3f} to {difference.high:+.3f}{mark}"
 
 
-def _objects(image: ImageRecord, judged: Judged, place: int) -> Image.Image:
+def _objects(picture: Image.Image, factor: float, judged: Judged, place: int) -> Image.Image:
     mine = judged.item_images == place
-    labels = judged.item_labels[mine]
-    return _drawn(image, judged.item_boxes[mine], [judged.names[k] for k in labels], labels)
+    texts = [judged.names[label] for label in judged.item_labels[mine]]
+    corners = _corners(judged.item_boxes[mine], factor)
+    return drawn(picture, corners, texts, [OBJECT] * len(texts))
 
 
-def _detections(image: ImageRecord, judged: Judged, place: int) -> Image.Image:
-    mine = judged.images == place
-    labels = judged.labels[mine]
-    pairs = zip(labels, judged.scores[mine], strict=True)
-    texts = [f"{judged.names[k]} {score:.2f}" for k, score in pairs]
-    return _drawn(image, judged.boxes[mine], texts, labels)
+def _detections(picture: Image.Image, factor: float, judged: Judged, place: int) -> Image.Image:
+    mine = np.flatnonzero(judged.images == place)
+    mine = mine[np.argsort(judged.scores[mine], kind="stable")]
+    pairs = zip(judged.labels[mine], judged.scores[mine], strict=True)
+    texts = [f"{judged.names[label]} {score:.2f}" for label, score in pairs]
+    colours = [RIGHT if right else WRONG for right in judged.right[mine]]
+    return drawn(picture, _corners(judged.boxes[mine], factor), texts, colours)
 
 
-def _drawn(
-    image: ImageRecord, boxes: Sequence[Sequence[float]], texts: list[str], labels: Sequence[int]
-) -> Image.Image:
-    picture = functional.to_pil_image(load_image(image.path, image.width, image.height))
-    corners = [(x, y, x + width, y + height) for x, y, width, height in boxes]
-    return drawn(picture, corners, texts, [label + 1 for label in labels])
+def _corners(boxes: np.ndarray, factor: float) -> list[list[float]]:
+    """Boxes x, y, width, height as corners on an enlarged picture."""
+    return (factor * np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)).tolist()
 
 
 def _beside(parts: Sequence[Image.Image]) -> Image.Image:

@@ -19,6 +19,9 @@ COLOURS = (
 )  # fmt: skip
 """Light ones, on which black text can be read; classes take them in turns."""
 
+OBJECT, RIGHT, WRONG = "#00b7ff", "#7ee081", "#ff6f61"
+"""Where boxes are coloured by what they are worth, and not by their class."""
+
 LEAST_FONT = 11
 
 
@@ -26,20 +29,18 @@ def drawn(
     picture: Image.Image,
     boxes: Sequence[Sequence[float]],
     texts: Sequence[str],
-    labels: Sequence[int],
+    colours: Sequence[str],
 ) -> Image.Image:
     """A copy of an image with boxes and texts, the last one on top.
 
     Args:
         boxes: corners x1, y1, x2, y2 in pixels.
-        labels: from 1; they choose the colours.
     """
     copied = picture.convert("RGB")
     pen = ImageDraw.Draw(copied)
     unit = max(copied.size) / 640
     font = ImageFont.load_default(max(LEAST_FONT, round(12 * unit)))
-    for (x1, y1, x2, y2), text, label in zip(boxes, texts, labels, strict=True):
-        colour = COLOURS[(label - 1) % len(COLOURS)]
+    for (x1, y1, x2, y2), text, colour in zip(boxes, texts, colours, strict=True):
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=max(1, round(2 * unit)))
         left, top, right, bottom = pen.textbbox((0, 0), visible(text), font=font)
         width, height = right - left + 4, bottom - top + 4
@@ -64,6 +65,7 @@ def draw_results(results: Results, split: Dataset, folder: Path) -> None:
         picture = functional.to_pil_image(load_image(image.path, image.width, image.height))
         boxes = list(zip(x, y, x + width, y + height, strict=True))
         labels = [split.label_of(key) for key in mine.categories.tolist()]
+        colours = [COLOURS[(label - 1) % len(COLOURS)] for label in labels]
         file = folder / image_name(split, image)
         file.parent.mkdir(parents=True, exist_ok=True)
-        drawn(picture, boxes, texts, labels).save(file)
+        drawn(picture, boxes, texts, colours).save(file)

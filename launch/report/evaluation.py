@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from detectors.evaluate import Metrics
 from detectors.evaluation.errors_by_kind import WORDS
-from detectors.evaluation.report import Evaluation
+from detectors.evaluation.report import ClassCurves, Evaluation
 from detectors.files import write_atomically
 from launch.figures import FIGURES, show
 from launch.files import EVALUATION_CSV, EVALUATION_HTML, EVALUATION_JSON
@@ -25,23 +26,19 @@ SUMMARY = (
 OF_CLASSES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "voc_ap")
 
 
-def summary(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+def summary(metrics: Metrics) -> list[tuple[str, str, str]]:
     """By row: the label of a figure, its value, and its 95 % interval or an empty text."""
     rows = []
     for name in SUMMARY:
-        bounds = evaluation.metrics.intervals.get(name)
+        bounds = metrics.intervals.get(name)
         interval = f"{show(name, bounds.low)} to {show(name, bounds.high)}" if bounds else ""
-        value = show(name, getattr(evaluation.metrics, name))
+        value = show(name, getattr(metrics, name))
         rows.append((FIGURES[name].label, value, interval))
     return rows
 
 
 def evaluation_page(evaluation: Evaluation, title: str) -> str:
     """The whole page as one HTML document."""
-    drawn = [
-        (name, curve.objects, _line(curve.precision), _line(curve.f1))
-        for name, curve in evaluation.curves.items()
-    ]
     names = [*evaluation.curves, "background"]
     return (
         environment()
@@ -49,13 +46,13 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
         .render(
             title=title,
             found=evaluation,
-            summary=summary(evaluation),
+            summary=summary(evaluation.metrics),
             of_classes=OF_CLASSES,
             show=show,
             words=WORDS,
             names=names,
             confusion=[(n, *row) for n, row in zip(names, evaluation.confusion, strict=True)],
-            drawn=drawn,
+            drawn=lines(evaluation.curves),
             size=CURVE,
         )
     )
@@ -67,6 +64,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path, title: str) -> Path:
     write_atomically(folder / EVALUATION_CSV, evaluation.curves_csv())
     write_atomically(folder / EVALUATION_HTML, evaluation_page(evaluation, title))
     return folder / EVALUATION_HTML
+
+
+def lines(curves: Mapping[str, ClassCurves]) -> list[tuple[str, str, str]]:
+    """By class: its name, and its curves of precision and of F1 as points in an SVG."""
+    return [(name, _line(curve.precision), _line(curve.f1)) for name, curve in curves.items()]
 
 
 def _line(values: Sequence[float]) -> str:

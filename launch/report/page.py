@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from launch.report.look import as_html
 from launch.report.plot import front_figure, legend_of
 from launch.report.published import Comparison
 from launch.report.rising import slope
+from launch.report.spent import stage_costs
 from launch.report.study import StudyView
 from launch.report.templates import environment
 from launch.report.verdict import headline
@@ -52,12 +53,14 @@ class About:
         plugins: what must be loaded before the detectors, see `searchspace.load_plugins`.
         compared: its papers' systems.
         health: of the data, which is summed up.
+        pages: of trials of the front, by number, as paths from the report.
     """
 
     shortfall: str = ""
     plugins: Sequence[str] = ()
     compared: Comparison | None = None
     health: Health | None = None
+    pages: Mapping[int, str] = field(default_factory=dict)
 
 
 NOTHING_MORE = About()
@@ -140,10 +143,12 @@ def page(
         sentences=headline(view, about.shortfall),
         facts=facts,
         plugins=about.plugins,
+        pages=about.pages,
         plotly=Markup(get_plotlyjs()) if view.scored or analysis.curves else None,
         plot=_drawn(front_figure(view, _systems(about)), "front-plot") if view.scored else None,
         kinds=[(kind, Markup(kind.shape)) for kind in legend_of(view)],
         analysis=analysis,
+        stages=stage_costs(folder, view),
         devices=_devices(view),
         columns=columns(view.objectives),
         reading=_reading(view),

@@ -61,8 +61,8 @@ def parallel_figure(view: StudyView, axes: Sequence[Axis]) -> go.Figure:
     ends = len(axes) - 1
     figure.update_layout(
         layout(
-            margin={"l": 24, "r": 24, "t": 64, "b": 24},
-            xaxis={"visible": False, "range": [-0.15, ends + 0.35], "fixedrange": True},
+            margin={"l": 60, "r": 60, "t": 64, "b": 24},
+            xaxis={"visible": False, "range": [-0.02, ends + 0.02], "fixedrange": True},
             yaxis={"visible": False, "range": [-0.06, 1.08], "fixedrange": True},
             shapes=[
                 {"type": "line", "x0": i, "x1": i, "y0": 0, "y1": 1, "line": {"color": INK}}

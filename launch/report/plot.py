@@ -6,7 +6,7 @@ Trials without a value of the first objective lie in a strip below, by how they 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -334,12 +334,20 @@ def _layout(view: StudyView, found: Sorted, strip: Sequence[str]) -> go.Layout:
     dense = [record.finished.dense for record in _pruned(view)]
     shown = _axes(view, [*(r for records in found.drawn.values() for r in records), *dense])
     beside = [r.figure(horizontal) for records in found.below.values() for r in records]
-    axis = dict(figure_axis(vertical, shown["y"]))
+    axis = dict(figure_axis(vertical, [*shown["y"], *_ends(found, vertical)]))
+    across = figure_axis(horizontal, [*shown["x"], *beside, *_ends(found, horizontal)])
     if not strip:
-        return layout(xaxis=figure_axis(horizontal, [*shown["x"], *beside]), yaxis=axis)
+        return layout(xaxis=across, yaxis=axis)
     share = 0.05 + 0.04 * len(strip)
     return layout(
-        xaxis={**figure_axis(horizontal, [*shown["x"], *beside]), "anchor": "y2"},
+        xaxis={**across, "anchor": "y2"},
         yaxis={**axis, "domain": [share + 0.04, 1]},
         yaxis2=plain_axis("", domain=[0, share], automargin=True, ticks="", showline=True),
     )
+
+
+def _ends(found: Sorted, name: str) -> Iterator[float]:
+    """The ends of all bars that are drawn for a figure."""
+    for label in NAMED:
+        for record in found.drawn[label]:
+            yield from bounds_of(record.finished.final, name) or ()

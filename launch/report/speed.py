@@ -5,9 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from detectors.timing.cost import Cost
+from launch.figures import MISSING, show
 from launch.records import TrialRecord
 
 FORMS, PREDICTED = "Deployed as", "Speed predicted before training"
+
+SPEEDS = ("FPS", "95 %", "Network FPS")
+"""What stands above the columns of `speed_cells`."""
+
+LATENCIES = ("p50, ms", "p90", "p99", "MB")
+"""What stands above the columns of `latency_cells`."""
 
 UNTRUSTED = 5
 """The most trials with untrusted speeds that are listed."""
@@ -23,6 +31,24 @@ def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
         PREDICTED: _prediction(finished),
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def speed_cells(cost: Cost) -> tuple[str, ...]:
+    """A speed with its interval, and that of the network alone."""
+    known = cost.fps_low is not None
+    return (
+        show("fps", cost.fps) + ("" if cost.trusted else " ?"),
+        f"{show('fps', cost.fps_low)}..{show('fps', cost.fps_high)}" if known else MISSING,
+        show("fps", cost.network_fps),
+    )
+
+
+def latency_cells(cost: Cost) -> tuple[str, ...]:
+    """Quantiles of the latency as it was, not normalised, and the memory."""
+    latency = cost.timing.whole.latency if cost.timing else None
+    times = (latency.p50, latency.p90, latency.p99) if latency else (None,) * 3
+    memory = MISSING if cost.memory_mb is None else f"{cost.memory_mb:.0f}"
+    return (*(show("latency_ms", value) for value in times), memory)
 
 
 def prediction_errors(records: Sequence[TrialRecord]) -> dict[int, float]:

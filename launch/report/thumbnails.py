@@ -93,8 +93,17 @@ def _open(record: ImageRecord) -> Image.Image:
 
 
 def _picture(image: Image.Image, caption: str) -> Picture:
-    image.thumbnail((SIDE, SIDE))
+    return Picture(embedded(image, (SIDE, SIDE)), caption)
+
+
+def embedded(image: Image.Image, size: tuple[int, int]) -> str:
+    """A picture as a data URI.
+
+    Args:
+        size: the most pixels, horizontally and vertically.
+    """
+    image.thumbnail(size)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=JPEG_QUALITY)
     content = base64.b64encode(stream.getvalue()).decode()
-    return Picture(f"data:image/jpeg;base64,{content}", caption)
+    return f"data:image/jpeg;base64,{content}"

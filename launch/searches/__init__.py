@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource
 from detectors.files import write_atomically
 from detectors.own_folder import lock_folder
@@ -15,9 +16,12 @@ from launch.drivers.interrupts import interruptible
 from launch.files import AUTO_SPACE
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
+from launch.report.looks import SECONDS, look_closer
+from launch.report.member import page_of, write_pages
 from launch.report.page import About
 from launch.report.published import comparison
 from launch.report.shortfall import shortfall
+from launch.report.study import StudyView
 from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
@@ -173,8 +177,13 @@ def check_more(study: Study, trials: int) -> None:
         )
 
 
-def report(folder: Path | str) -> Front:
-    """Rebuild front and report of a study from what is stored.
+def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECONDS) -> Front:
+    """Rebuild front and report of a study from what is stored, and look closer at the trials of its
+    front at which nobody has looked yet; see `launch.report.looks`.
+
+    Args:
+        val: the study's validation split, if it has been read already.
+        seconds: after so long, no further trial is looked at.
 
     Raises:
         StudyError: no study there, or its journal is gone.
@@ -186,6 +195,7 @@ def report(folder: Path | str) -> Front:
     facts = study_facts(settings, records)
     if missing := read_missing(folder):
         facts["Missing trials"] = missing_in_words(missing)
+    view = StudyView.of(records, settings.goal.objectives)
     write_report(
         folder,
         records,
@@ -197,8 +207,14 @@ def report(folder: Path | str) -> Front:
             load_plugins() if settings.plugins else (),  # Where they lie now.
             comparison(settings, records),
             settings.health,
+            {record.number: page_of(record) for record in view.front},
         ),
     )
+    unseen: dict[int, str] = {}
+    try:
+        look_closer(folder, settings, view, unseen, val, seconds)
+    finally:  # Whoever interrupts it has a report all the same.
+        write_pages(folder, view, settings, unseen)
     return load_front(folder)
 
 
@@ -214,13 +230,13 @@ def drive(driver: Driver, study: Study, data: TrialData, on_wait: Say | None) ->
     if study.stopped_by:
         _report_if_possible(study.folder)
         raise SearchStopped(_how_to_go_on(study, study.stopped_by))
-    return report(study.folder)
+    return report(study.folder, data.val)
 
 
 def _report_if_possible(folder: Path) -> None:
     """Write the report of a search that ends early; the disk may be what ended it."""
     try:
-        report(folder)
+        report(folder, seconds=0.0)
     except Exception as error:
         logger.warning(f"{folder}: the report could not be written ({error})")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from detectors.files import write_atomically
 from launch.report.analysis import analysis_of
 from launch.report.choices import importances, options_of_choice
 from launch.report.curves import growth, hypervolume_figure, learning_curve, learning_figure
 from launch.report.parallel import axes_of, parallel_figure
-from launch.report.spent import saved_in_words, shares
+from launch.report.spent import REST, saved_in_words, shares, stage_costs
 from launch.report.study import StudyView
+from launch.trial.store import Manifest
 from tests.launch import made_up
 from tests.launch.report.studies import STUDY, ended, many, record
 
@@ -99,3 +102,23 @@ def test_device_time_is_told_by_state_with_what_was_saved() -> None:
         "1 min 10 s."
     ]
     assert shares(StudyView.of([])) == []
+
+
+def test_device_time_is_told_by_stage_as_the_artefacts_have_it(tmp_path: Path) -> None:
+    view = StudyView.of(STUDY)
+    assert stage_costs(tmp_path, view) == []
+    stages = {"train-1": 100.0, "train-2": 50.0, "rung-1": 10.0, "measure-1": 30.0, "own-1": 5.0}
+    for name, seconds in stages.items():
+        manifest = Manifest(stage=name.partition("-")[0], inputs={}, files={}, seconds=seconds)
+        write_atomically(tmp_path / "stages" / name / "stage.json", manifest.model_dump_json())
+    write_atomically(tmp_path / "stages/prune-1/stage.json", "{")  # as a full disk leaves it
+    costs = {cost.stage: (cost.artefacts, cost.seconds) for cost in stage_costs(tmp_path, view)}
+    total = sum(record.seconds for record in STUDY)
+    assert costs == {
+        "train": (2, 140.0),
+        "score midway": (1, 10.0),
+        "measure": (1, 30.0),
+        "own": (1, 5.0),
+        REST: (None, total - 185.0),
+    }
+    assert sum(cost.share for cost in stage_costs(tmp_path, view)) == pytest.approx(1)

@@ -1,0 +1,338 @@
+"""A closer look at the trials of a front: the layers of their networks, and what they find on
+validation images beside what the baseline finds.
+
+It takes a detector's weights and images, and seconds for each trial, so it is bounded, done once,
+and kept in the study's folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from detectors.activity import active
+from detectors.composition import Composition, composition
+from detectors.data.dataset import Dataset, spread
+from detectors.data.reading import read_split
+from detectors.describe import Layer, describe_layers
+from detectors.detector import Detector
+from detectors.evaluate import detect_split
+from detectors.evaluation.comparison import disagreements, mistakes
+from detectors.evaluation.curves import at_thresholds
+from detectors.evaluation.errors_by_kind import Errors, errors_by_kind
+from detectors.evaluation.judged import Judged
+from detectors.evaluation.report import ClassCurves, curves_by_class, judged_on
+from detectors.evaluation.results import Results
+from detectors.files import write_atomically, written
+from detectors.models import load_model
+from detectors.timing.layers import layer_times
+from detectors.timing.measure import hardware_name
+from launch.files import FOUND_NPZ, LAYERS_JSON, LOOK_JSON, MEMBERS, final_folder, trained_folder
+from launch.records import TrialRecord
+from launch.report.comparison import side_by_side
+from launch.report.study import StudyView
+from launch.study.settings import StudySettings
+from launch.trial.run import pick_device
+from searchspace.errors import InputError
+from searchspace.words import counted
+
+VERSION = 1
+"""Raised when something else is computed or drawn, so that it is done again."""
+
+IMAGES = 200
+"""The most validation images that are looked at."""
+
+PICTURES = 6
+"""Images that are drawn of each kind."""
+
+SECONDS = 30.0
+"""After so long, no further trial is looked at: the next report goes on."""
+
+GONE = "its detector is gone"
+REPORTED = "the trainer that reported its figures has the detector"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Layers(BaseModel):
+    """The network of a trained detector, pruned as it is.
+
+    Attributes:
+        milliseconds: of each layer by part and name, see `layer_times`.
+        device: where they were taken.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = VERSION
+    layers: tuple[Layer, ...]
+    composition: Composition
+    milliseconds: dict[str, float]
+    device: str
+
+
+class Picture(BaseModel):
+    """A drawn image: its file in the folder, the image's name, and what is seen in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    image: str
+    words: str
+
+
+class Look(BaseModel):
+    """What a trial's detector finds on validation images.
+
+    Attributes:
+        data: fingerprint of the validation split.
+        baseline: number of the trial that it is compared with, if any.
+        images, of: images that were looked at, and images of the split.
+        differs: where it differs most from the baseline; worst: where it has the most errors.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = VERSION
+    data: str
+    baseline: int | None
+    images: int
+    of: int
+    errors: Errors
+    curves: dict[str, ClassCurves]
+    differs: tuple[Picture, ...]
+    worst: tuple[Picture, ...]
+
+
+def looks_folder(study: Path, record: TrialRecord) -> Path:
+    """Where what is known of a trial's detector is kept."""
+    return study / MEMBERS / Path(record.folder).name
+
+
+def read_layers(folder: Path) -> Layers | None:
+    """What is kept of a network; None if there is nothing, or another version wrote it."""
+    return _read(folder / LAYERS_JSON, Layers)
+
+
+def read_look(folder: Path) -> Look | None:
+    """What is kept of detections; None if there is nothing, or another version wrote it."""
+    return _read(folder / LOOK_JSON, Look)
+
+
+def _read(file: Path, model: type[M]) -> M | None:
+    try:
+        found = model.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return found if getattr(found, "version", None) == VERSION else None
+
+
+def look_closer(
+    study: Path,
+    settings: StudySettings,
+    view: StudyView,
+    unseen: dict[int, str],
+    val: Dataset | None = None,
+    seconds: float = SECONDS,
+) -> None:
+    """Look at each trial of a front at which nobody has looked yet.
+
+    Args:
+        study: its folder.
+        unseen: gets by number why a trial was not looked at.
+        val: the validation split, if it has been read already.
+        seconds: after so long, the others are left to the next report.
+    """
+    device = pick_device("cpu" if settings.resources.device == "cpu" else None)
+    looking = _Looking(study, settings, view.baseline, device, val)
+    until = time.monotonic() + seconds
+    with active("Looking at the front", len(view.front)) as advance:
+        for record in view.front:
+            try:
+                looking.at(record, late=time.monotonic() >= until)
+            except (ValueError, OSError, RuntimeError) as error:
+                unseen[record.number] = str(error)
+            advance(1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looking:
+    """Looks at the trials of a study."""
+
+    study: Path
+    settings: StudySettings
+    baseline: TrialRecord | None
+    device: torch.device
+    val: Dataset | None
+
+    def at(self, record: TrialRecord, late: bool) -> None:
+        """Look at a trial, unless that has been done.
+
+        Args:
+            late: leave it to another time.
+
+        Raises:
+            InputError: it cannot be looked at; says why.
+        """
+        kept = looks_folder(self.study, record)
+        look = read_look(kept)
+        there = look is not None and look.data == self._data and look.baseline == self._against
+        if there and read_layers(kept):
+            return
+        if record.finished.is_reported:
+            raise InputError(REPORTED)
+        if not (self.study / record.folder / final_folder(record.config)).is_dir():
+            raise InputError(GONE)
+        if late:
+            raise InputError(f"there was no time left; sparrow report {self.study} goes on")
+        if not read_layers(kept):
+            self._write(kept / LAYERS_JSON, self._layers(record))
+        if not there:
+            self._write(kept / LOOK_JSON, self._look(record, kept))
+
+    @property
+    def _data(self) -> str:
+        """The fingerprint of the study's validation split."""
+        return self.settings.fingerprint.rpartition("-")[2]
+
+    @property
+    def _against(self) -> int | None:
+        """The number of the trial that others are compared with, if its detector is there."""
+        record = self.baseline
+        if record is None or record.result is None or record.finished.is_reported:
+            return None
+        detector = self.study / record.folder / final_folder(record.config)
+        return record.number if detector.is_dir() else None
+
+    @property
+    def _whole(self) -> Dataset:
+        """The validation split of the study; raises `InputError`."""
+        if isinstance(self._whole_or_why, InputError):
+            raise self._whole_or_why
+        return self._whole_or_why
+
+    @functools.cached_property
+    def _whole_or_why(self) -> Dataset | InputError:
+        """The same, or why there is none: it is read once for all trials."""
+        try:
+            split = self.settings.source.val
+            found = self.val or read_split(split, **self.settings.data.reading)
+        except InputError as error:
+            return error
+        if found.fingerprint != self._data:
+            return InputError(f"the validation data, {split.annotations}, have changed")
+        return found
+
+    @functools.cached_property
+    def _split(self) -> Dataset:
+        """The images that are looked at, spread over the validation split."""
+        kept = {image.id for image in spread(self._whole.images, IMAGES)}
+        return self._whole.without({i.id for i in self._whole.images if i.id not in kept})
+
+    def _layers(self, record: TrialRecord) -> Layers:
+        folder = self.study / record.folder / trained_folder(record.config)
+        detector = Detector.load(folder)
+        return Layers(
+            layers=describe_layers(detector),
+            composition=composition(detector),
+            milliseconds=layer_times(detector, self.device),
+            device=hardware_name(self.device),
+        )
+
+    def _look(self, record: TrialRecord, kept: Path) -> Look:
+        judged = judged_on(self._split, self._found(record))
+        drawn, differs = at_thresholds(judged), []
+        against = None
+        if self.baseline is not None and self._against not in (None, record.number):
+            against = self._baselines
+            differs = list(_differences(against, drawn))[:PICTURES]
+        told = {place for place, _ in differs}
+        worst = [(place, words) for place, words in _mistakes(drawn) if place not in told]
+        models = [drawn] if against is None else [against, drawn]
+        return Look(
+            data=self._data,
+            baseline=self._against,
+            images=len(self._split.images),
+            of=len(self._whole.images),
+            errors=errors_by_kind(judged),
+            curves=curves_by_class(judged),
+            differs=self._drawn("differs", differs, models, kept),
+            worst=self._drawn("worst", worst[:PICTURES], models, kept),
+        )
+
+    @functools.cached_property
+    def _baselines(self) -> Judged:
+        assert self.baseline is not None
+        return at_thresholds(judged_on(self._split, self._found(self.baseline)))
+
+    def _found(self, record: TrialRecord) -> Results:
+        """The detections of a trial, which are kept."""
+        file = looks_folder(self.study, record) / FOUND_NPZ
+        cause = f"{VERSION} {self._data} {len(self._split.images)}"
+        found = _read_found(file, cause)
+        if found is None:
+            model = load_model(
+                self.study / record.folder / final_folder(record.config), self.device
+            )
+            found = detect_split(model.detector, self._split, model.device)
+            with written(file) as opened:
+                np.savez_compressed(opened, cause=np.array(cause), **vars(found))
+        return found
+
+    def _drawn(
+        self,
+        kind: str,
+        rows: Sequence[tuple[int, str]],
+        models: Sequence[Judged],
+        folder: Path,
+    ) -> tuple[Picture, ...]:
+        """Draw images, each with what is said of it."""
+        pictures = []
+        for number, (place, words) in enumerate(rows, 1):
+            image = self._split.images[place]
+            name = f"{kind}_{number}.jpg"
+            with written(folder / name) as file:
+                side_by_side(image, place, models).save(file, "JPEG", quality=85)
+            pictures.append(Picture(file=name, image=image.path.name, words=words))
+        return tuple(pictures)
+
+    def _write(self, file: Path, value: BaseModel) -> None:
+        write_atomically(file, value.model_dump_json())
+
+
+def _read_found(file: Path, cause: str) -> Results | None:
+    try:
+        with np.load(file) as stored:
+            columns: Mapping[str, np.ndarray] = dict(stored)
+        if str(columns["cause"]) == cause:
+            return Results(*(columns[n] for n in ("images", "categories", "boxes", "scores")))
+    except (OSError, ValueError, KeyError):
+        pass  # There is none, or it is damaged.
+    return None
+
+
+def _differences(baseline: Judged, own: Judged) -> Iterator[tuple[int, str]]:
+    """Places of images, and how far a detector differs from the baseline there, in words."""
+    for row in disagreements(baseline, own):
+        yield (
+            row.image,
+            f"{counted(row.only_second, 'object')} found by this one alone, {row.only_first} by "
+            f"the baseline alone; {counted(row.wrong_second, 'wrong detection')}, the baseline has "
+            f"{row.wrong_first}",
+        )
+
+
+def _mistakes(own: Judged) -> Iterator[tuple[int, str]]:
+    for row in mistakes(own):
+        yield (
+            row.image,
+            f"{counted(row.missed, 'object')} missed, {counted(row.wrong, 'wrong detection')}",
+        )

@@ -1,0 +1,184 @@
+"""The page of each trial of a front: what its detector is made of, what it finds, how to use it."""
+
+from __future__ import annotations
+
+import html
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectors.data.readers import DataSource
+from detectors.describe import describe_layers
+from detectors.detector import Detector
+from detectors.evaluate import detect_split
+from detectors.evaluation.comparison import disagreements, mistakes
+from detectors.evaluation.curves import at_thresholds
+from detectors.evaluation.errors_by_kind import errors_by_kind
+from detectors.evaluation.report import judged_on
+from launch.cli.main import COMMANDS
+from launch.figures import show
+from launch.records import TrialRecord
+from launch.report import write_report
+from launch.report.looks import look_closer, looks_folder, read_layers, read_look
+from launch.report.member import page_of, write_pages
+from launch.report.page import About
+from launch.report.study import StudyView
+from launch.searches.inputs import fingerprint_of
+from launch.study.settings import StudySettings
+from launch.trial.data import TrialData
+from searchspace import Space, TrialConfig
+from tests.launch.made_up import settings_for
+from tests.launch.report.studies import record
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A study whose detectors were never trained.
+
+    Attributes:
+        page: of trial 1.
+    """
+
+    folder: Path
+    settings: StudySettings
+    view: StudyView
+    data: TrialData
+
+    @property
+    def page(self) -> str:
+        text = (self.folder / page_of(self.view.records[1])).read_text(encoding="utf-8")
+        return html.unescape(text)
+
+    def detector(self, number: int) -> Detector:
+        return Detector.load(self.folder / self.view.records[number].folder / "dense")
+
+    def look(self, seconds: float = 100) -> dict[int, str]:
+        unseen: dict[int, str] = {}
+        look_closer(self.folder, self.settings, self.view, unseen, self.data.val, seconds)
+        write_pages(self.folder, self.view, self.settings, unseen)
+        return unseen
+
+
+def made(folder: Path, space: Space, source: Path, data: TrialData) -> Made:
+    found = DataSource.from_folder(source)
+    settings = settings_for(space).model_copy(
+        update={"train": found.train, "val": found.val, "fingerprint": fingerprint_of(data)}
+    )
+    base = space.baseline()
+    detector = base.detector.changed(num_classes=data.train.num_classes)
+    records = []
+    for number, points in enumerate(((0.1, 50.0), (0.2, 40.0))):
+        config = TrialConfig(detector=detector, seed=number)
+        origin = "sampler" if number else "baseline"
+        one = record(number, *points, origin=origin, config=config)
+        torch.manual_seed(number)
+        Detector(detector, data.classes).save(folder / one.folder / "dense")
+        records.append(one)
+    return Made(folder, settings, StudyView.of(records), data)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, space: Space, shapes_folder: Path, shapes: TrialData) -> Made:
+    return made(tmp_path, space, shapes_folder, shapes)
+
+
+@pytest.fixture(scope="module")
+def looked(
+    tmp_path_factory: pytest.TempPathFactory,
+    space: Space,
+    shapes_folder: Path,
+    shapes: TrialData,
+) -> Made:
+    study = made(tmp_path_factory.mktemp("study"), space, shapes_folder, shapes)
+    assert study.look() == {}
+    return study
+
+
+def test_the_page_has_each_layer_with_its_size_and_time(looked: Made) -> None:
+    kept = read_layers(looks_folder(looked.folder, looked.view.records[1]))
+    assert kept is not None
+    assert kept.layers == describe_layers(looked.detector(1))
+    for layer in kept.layers:
+        name = f"{layer.part}.{layer.name}"
+        row = f'<th scope="row">{name}</th>'
+        assert row in looked.page
+        cells = looked.page[looked.page.index(row) :].partition("</tr>")[0]
+        assert f">{layer.params:,}<" in cells
+        assert f">{layer.macs:,}<" in cells
+        assert f">{kept.milliseconds[name]:.3f}<" in cells
+
+
+def test_errors_curves_and_pictures_are_those_of_the_detections(looked: Made) -> None:
+    look = read_look(looks_folder(looked.folder, looked.view.records[1]))
+    assert look is not None
+    val = looked.data.val
+    judged = [judged_on(val, detect_split(looked.detector(n), val, CPU)) for n in (0, 1)]
+    assert look.errors == errors_by_kind(judged[1])
+    assert (look.images, look.of, look.baseline) == (len(val.images), len(val.images), 0)
+    shown = [at_thresholds(one) for one in judged]
+    differ = [val.images[row.image].path.name for row in disagreements(*shown)][:6]
+    assert [one.image for one in look.differs] == differ
+    worst = [val.images[row.image].path.name for row in mistakes(shown[1])]
+    assert [one.image for one in look.worst] == [n for n in worst if n not in differ][:6]
+    assert looked.page.count("data:image/jpeg") == len(look.differs) + len(look.worst) > 0
+    for kind, cost in look.errors.kinds.items():
+        cells = looked.page[looked.page.index(f'<th scope="row">{kind}</th>') :]
+        assert f">{cost.count:,}<" in cells.partition("</tr>")[0]
+
+
+def test_the_page_has_the_stored_figures_and_commands_that_exist(looked: Made) -> None:
+    outcome = looked.view.records[1].finished.final
+    for name in ("ap", "ap50", "ap_small", "ar_small"):
+        assert f">{show(name, outcome.figure(name))}<" in looked.page
+    assert f">{show('ap', outcome.metrics.classes['star'].ap)}<" in looked.page
+    known = {name for panel in COMMANDS.values() for name in panel}
+    model = f"{looked.folder}:1"
+    used = [line.split() for line in looked.page.splitlines() if f" {model} " in line]
+    assert len(used) == 5
+    assert {words[words.index(model) - 1] for words in used} - {"train"} <= known
+    assert f"--data {looked.settings.source.place}" in looked.page
+
+
+def test_nobody_looks_twice_or_later_than_allowed(fresh: Made) -> None:
+    why = fresh.look(seconds=0)
+    assert all("sparrow report" in words for words in why.values())
+    assert why[1] in fresh.page
+    assert fresh.look() == {}
+    there = {file: file.stat().st_mtime_ns for file in fresh.folder.glob("members/*/*")}
+    assert fresh.look(seconds=0) == {}
+    assert {f: f.stat().st_mtime_ns for f in fresh.folder.glob("members/*/*")} == there
+
+
+def test_a_page_says_what_is_missing(fresh: Made) -> None:
+    shutil.rmtree(fresh.folder / fresh.view.records[1].folder)
+    assert fresh.look() == {1: "its detector is gone"}
+    assert "its detector is gone" in fresh.page
+    other = replace(fresh, settings=fresh.settings.model_copy(update={"fingerprint": "a-b"}))
+    shutil.rmtree(fresh.folder / "members")
+    assert "have changed" in other.look()[0]
+    assert read_layers(looks_folder(fresh.folder, fresh.view.records[0])) is not None
+
+
+def test_pages_of_trials_that_left_the_front_are_removed(fresh: Made) -> None:
+    fresh.look(seconds=0)
+    better: TrialRecord = record(2, 0.3, 60)
+    view = StudyView.of([*fresh.view.records, better])
+    write_pages(fresh.folder, view, fresh.settings, {})
+    assert [file.name for file in fresh.folder.glob("members/*.html")] == ["0002.html"]
+
+
+def test_the_report_links_to_the_pages(looked: Made) -> None:
+    view = looked.view
+    pages = {one.number: page_of(one) for one in view.front}
+    files = write_report(
+        looked.folder, view.records, title="A study", facts={}, about=About(pages=pages)
+    )
+    text = files.html.read_text(encoding="utf-8")
+    for page in pages.values():
+        assert text.count(f'href="{page}"') == 2
+        assert (looked.folder / page).exists()
