@@ -23,6 +23,7 @@ from launch.report.published import comparison
 from launch.report.shortfall import shortfall
 from launch.report.study import StudyView
 from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
+from launch.searches.tracking import Tracking
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, read_missing
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
@@ -87,13 +88,15 @@ def search(
     lock_folder()
     out = given_path("out", out)
     check_new(out)
+    tracking = Tracking(asked.tracking.track, out, on_end)
     driver = driver_for(asked)
     found = inputs_of(space, data, asked, driver, on_known or (lambda words: None))
     # Nothing is written before it is certain that trials can start.
     with (
         interruptible(),
+        tracking,
         driver.ready(asked.figures, asked.budget.trial_timeout),
-        open_study(out, found.settings, on_end) as study,
+        open_study(out, found.settings, tracking.on_end) as study,
     ):
         if found.made:
             write_atomically(out / AUTO_SPACE, found.made.text)
@@ -120,7 +123,8 @@ def resume(
         data: where the study's data lie now, if they were moved: they have to be the same.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
-            `cpus_per_trial`, `gpus_per_trial`, `address`, `cache_gb`.
+            `cpus_per_trial`, `gpus_per_trial`, `address`, `cache_gb`, and whether its trials are
+            logged: `track`.
 
     Raises:
         SettingsError: another option is given, or one does not take its value.
@@ -137,6 +141,7 @@ def resume(
     space = restored(settings.space)
     if "trials" in options and settings.is_given:
         raise SettingsError("trials: the study runs given trials, and no others; leave it out")
+    tracking = Tracking(settings.tracking.track, folder, on_end)
     driver = driver_for(settings)
     source = source_now(settings, data)
     same = same_data(folder, settings, source)
@@ -144,7 +149,8 @@ def resume(
     check_named_detectors(space, settings.teachers, same.classes)
     with (
         interruptible(),
-        open_study(folder, None, on_end) as study,
+        tracking,
+        open_study(folder, None, tracking.on_end) as study,
         driver.ready(settings.figures, settings.budget.trial_timeout),
     ):
         study.relocate(source)

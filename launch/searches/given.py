@@ -18,6 +18,7 @@ from launch.drivers.interrupts import interruptible
 from launch.records import TrialRecord
 from launch.searches import drive
 from launch.searches.inputs import check_energy, driver_for
+from launch.searches.tracking import Tracking
 from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
@@ -76,8 +77,8 @@ def run_trials(
         plugins: as in `launch.search`.
         **options: `skip_bad`, `drop_leaks`, `cache_gb`, `minutes`, `hours`, `device_hours`,
             `trial_timeout`, `objectives`, `weights`, `driver`, `cpus_per_trial`,
-            `gpus_per_trial`, `address`, `device`, `measure_on`, which mean the same as for a
-            search.
+            `gpus_per_trial`, `address`, `device`, `measure_on`, `track`, which mean the same as for
+            a search.
 
     Returns:
         By name, the record of each trial that was begun; `record.result` is None if it did not
@@ -155,6 +156,7 @@ def _run(
     lock_folder()
     out, say = given_path("out", out), say or (lambda words: None)
     check_new(out)
+    tracking = Tracking(asked.tracking.track, out, on_end)
     driver = driver_for(asked)
     source = DataSource.given(data)
     read = TrialData.read(source, **asked.data.of_trials)
@@ -165,8 +167,9 @@ def _run(
         say(words)
     with (
         interruptible(),
+        tracking,
         driver.ready(asked.figures, asked.budget.trial_timeout),
-        open_study(out, settings, on_end) as study,
+        open_study(out, settings, tracking.on_end) as study,
     ):
         drive(driver, study, read, say)
     return given_records(out, settings)

@@ -229,6 +229,18 @@ class StartOptions(Group):
     )
 
 
+TrackerName = Literal["mlflow", "wandb"]
+
+
+class TrackingOptions(Group):
+    track: Annotated[TrackerName | None, Option(resumable=True)] = Field(
+        default=None,
+        exclude=True,
+        description="Log each trial that ends as a run of MLflow or of Weights & Biases. Where, "
+        "their own variables say, such as MLFLOW_TRACKING_URI or WANDB_MODE.",
+    )
+
+
 def _auto_or_count(value: Any) -> Any:
     text = str(value).strip()
     if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MOST_PER_GPU):

@@ -24,6 +24,7 @@ from launch.study.search_options import (
     ResourceOptions,
     SamplingOptions,
     StartOptions,
+    TrackingOptions,
 )
 from launch.trial.errors import SettingsError
 from searchspace.names import closest
@@ -45,6 +46,7 @@ class SearchSettings(BaseModel):
     early: EarlyOptions = Field(default=EarlyOptions(), title="Early stopping")
     start: StartOptions = Field(default=StartOptions(), title="Start")
     resources: ResourceOptions = Field(default=ResourceOptions(), title="Resources")
+    tracking: TrackingOptions = Field(default=TrackingOptions(), title="Tracking")
 
     @classmethod
     def of(cls, **options: Any) -> SearchSettings:
@@ -82,6 +84,7 @@ HOMES = {
 GIVEN = (
     *TrainingDataOptions.model_fields,
     *ResourceOptions.model_fields,
+    *TrackingOptions.model_fields,
     "minutes",
     "hours",
     "device_hours",
