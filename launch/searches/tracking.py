@@ -15,7 +15,7 @@ from typing import Self
 
 from pydantic import BaseModel, ValidationError
 
-from detectors.files import append_durably
+from detectors.files import append
 from launch.decisions.budget import Outlook
 from launch.figures import FIGURES
 from launch.files import SETTINGS, TRACKED
@@ -172,7 +172,7 @@ def logged_in(file: Path) -> dict[int, Logged]:
 
 def _note(file: Path, line: Logged) -> None:
     # The empty line ends one that was cut by a kill.
-    append_durably(file, b"\n" + line.model_dump_json().encode() + b"\n")
+    append(file, b"\n" + line.model_dump_json().encode() + b"\n")
 
 
 def _ending(record: TrialRecord) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.files import append_durably, write_atomically
+from detectors.files import append, write_atomically
 from launch.decisions.budget import Outlook
 from launch.drivers.driver import Say
 from launch.drivers.local import LocalDriver
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, space: Space) -> Path:
 def track(folder: Path, *records: TrialRecord, name: trackers.TrackerName = "mlflow") -> None:
     with Tracking(name, folder, None) as tracking:
         for one in records:
-            append_durably(folder / JOURNAL, one.model_dump_json().encode() + b"\n")
+            append(folder / JOURNAL, one.model_dump_json().encode() + b"\n")
             assert tracking.on_end is not None
             tracking.on_end(one, OUTLOOK)
 

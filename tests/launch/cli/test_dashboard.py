@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from detectors.files import append_durably, write_atomically
+from detectors.files import append, write_atomically
 from detectors.locks import held
 from launch.files import JOURNAL, LOCK, PROGRESS, SETTINGS
 from launch.records import TrialRecord
@@ -30,7 +30,7 @@ Ask = Callable[..., Any]
 
 def add(folder: Path, *records: TrialRecord) -> None:
     for one in records:
-        append_durably(folder / JOURNAL, one.model_dump_json().encode() + b"\n")
+        append(folder / JOURNAL, one.model_dump_json().encode() + b"\n")
 
 
 def learn(folder: Path, one: TrialRecord, *scores: float) -> None:
