@@ -230,6 +230,7 @@ def _commands(study: Path, record: TrialRecord, data: str) -> tuple[tuple[str, s
         ("Score it, and choose thresholds", f"sparrow eval {model} {data} --out evaluation"),
         ("Train it on, for long", f"sparrow train {model} {data} --epochs 100"),
         ("Compare it with another trial", f"sparrow compare {model} RUN:NUMBER {data}"),
+        ("Measure its speed beside another one's", f"sparrow fps {model} RUN:NUMBER"),
         ("Export it, compared with PyTorch first", f"sparrow export {model} --to onnx"),
     )
 

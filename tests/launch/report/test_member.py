@@ -26,7 +26,6 @@ from launch.report.looks import look_closer, looks_folder, read_layers, read_loo
 from launch.report.member import page_of, write_pages
 from launch.report.page import About
 from launch.report.study import StudyView
-from launch.searches.inputs import fingerprint_of
 from launch.study.settings import StudySettings
 from launch.trial.data import TrialData
 from searchspace import Space, TrialConfig
@@ -67,7 +66,7 @@ class Made:
 def made(folder: Path, space: Space, source: Path, data: TrialData) -> Made:
     found = DataSource.from_folder(source)
     settings = settings_for(space).model_copy(
-        update={"train": found.train, "val": found.val, "fingerprint": fingerprint_of(data)}
+        update={"train": found.train, "val": found.val, "fingerprint": data.fingerprint}
     )
     base = space.baseline()
     detector = base.detector.changed(num_classes=data.train.num_classes)
@@ -139,8 +138,8 @@ def test_the_page_has_the_stored_figures_and_commands_that_exist(looked: Made) -
     known = {name for panel in COMMANDS.values() for name in panel}
     model = f"{looked.folder}:1"
     used = [line.split() for line in looked.page.splitlines() if f" {model} " in line]
-    assert len(used) == 5
-    assert {words[words.index(model) - 1] for words in used} - {"train"} <= known
+    assert len(used) == 6
+    assert {words[words.index(model) - 1] for words in used} <= known
     assert f"--data {looked.settings.source.place}" in looked.page
 
 
