@@ -11,6 +11,7 @@ from torch.nn import functional
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from detectors.features import Outputs, resized, size_of
+from detectors.group import divisor
 from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
@@ -172,7 +173,7 @@ def class_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Te
     """
     ours, theirs = ((x.float() / temperature).log_softmax(-1) for x in (student, teacher))
     total = functional.kl_div(ours, theirs, reduction="sum", log_target=True)
-    objects = (1 - teacher.float().softmax(-1)[..., 0]).sum().clamp(min=1)
+    objects = divisor((1 - teacher.float().softmax(-1)[..., 0]).sum())
     return temperature**2 * total / objects
 
 

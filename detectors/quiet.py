@@ -216,16 +216,22 @@ class Queue:
 
     Args:
         deferred: whether the device computes steps later; by default, whether it is a GPU.
+        waits: False for steps that another process on the device waits with.
     """
 
-    def __init__(self, device: torch.device, deferred: bool | None = None) -> None:
-        self._device = device
+    def __init__(
+        self, device: torch.device, deferred: bool | None = None, waits: bool = True
+    ) -> None:
+        self._device, self._waits = device, waits
         self._deferred = device.type == "cuda" if deferred is None else deferred
         self._stay = contextlib.ExitStack()
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
         """One step, which begins as soon as nobody measures."""
+        if not self._waits:
+            yield
+            return
         if not self._deferred:
             with computing(self._device):
                 yield

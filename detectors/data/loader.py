@@ -22,6 +22,7 @@ from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.data.pixels import Pixels, Placed
 from detectors.data.samples import CPU, Cut, TrainingSet, tensors
 from detectors.data.scene import Target
+from detectors.group import ALONE, Share
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import TrainConfig
 
@@ -117,6 +118,10 @@ class TrainingLoader:
     def __len__(self) -> int:
         return len(self._order)
 
+    def divide(self, share: Share) -> None:
+        """Prepare only one worker's share of each batch; before the first epoch."""
+        self._order.share = share
+
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch, without an incomplete last one; one epoch at a time."""
         ahead = self._ahead if self._order.first == number else None
@@ -150,6 +155,7 @@ class _Order(Sampler[Key]):
 
     def __init__(self, samples: TrainingSet, batch_size: int) -> None:
         self.samples, self.batch_size, self.first = samples, batch_size, 0
+        self.share = ALONE
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch_size
@@ -160,7 +166,7 @@ class _Order(Sampler[Key]):
             order = torch.randperm(len(self.samples), generator=generator)
             batches = order[: len(self) * self.batch_size].view(-1, self.batch_size).tolist()
             for step, chosen in enumerate(batches, start=epoch * len(self)):
-                yield Key(epoch, chosen, self.samples.canvas_at(step))
+                yield Key(epoch, list(self.share.of(chosen)), self.samples.canvas_at(step))
 
 
 @dataclass(frozen=True)

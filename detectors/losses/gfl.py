@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from detectors.boxes import aligned_giou, aligned_iou, encode_as_sides
+from detectors.group import divisor
 from detectors.losses.quality import distribution_focal_losses, quality_focal_losses
 from detectors.losses.small import EVEN, weigh_small
 from detectors.matching import Objects, match_atss, matched
@@ -56,7 +57,7 @@ def gfl_losses(
     wanted = encode_as_sides(found.boxes, points)
     distribution = distribution_focal_losses(sides.float(), wanted).mean(-1)
     weights = logits.detach().sigmoid().amax(-1)
-    total = found.sum(weights).clamp(min=1)
+    total = divisor(found.sum(weights))
     small = weigh_small(1 - aligned_giou(given, found.boxes), found.small, small_objects)
     return {
         "classes": quality_focal_losses(logits, quality).sum() / found.count,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from detectors.group import divisor
 
 MOST_PAIRS = 2**23
 """Pairs of objects and priors processed at once: 32 MiB for each value per pair."""
@@ -103,10 +106,10 @@ class Matched:
     labels: Tensor
     small: Tensor
 
-    @property
+    @functools.cached_property
     def count(self) -> Tensor:
         """The number of positives, at least 1: the divisor of sums over positives."""
-        return self.positive.sum().clamp(min=1)
+        return divisor(self.positive.sum())
 
     def sum(self, losses: Tensor) -> Tensor:
         """The sum of losses [N, P] over positives."""

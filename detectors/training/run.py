@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import io
 import logging
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector, padded_objects
 from detectors.features import Outputs, size_of
 from detectors.files import written
+from detectors.group import ALONE, Share
 from detectors.matching.objects import Objects, to_device
 from detectors.quiet import Queue
 from detectors.training.averaging import Average
@@ -25,6 +28,7 @@ from detectors.training.losses import Losses
 from detectors.training.multi_scale import InputSizes
 from detectors.training.optimizer import optimizer_for
 from detectors.training.parts import in_parts
+from detectors.training.together import together
 from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
 
@@ -45,7 +49,11 @@ def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float
 
 
 class Run:
-    """The state of a training, and one step of it."""
+    """The state of a training, and one step of it.
+
+    Args:
+        share: this worker's share of every batch, which the loader gives.
+    """
 
     def __init__(
         self,
@@ -53,6 +61,7 @@ class Run:
         loader: TrainingLoader,
         config: TrainConfig,
         terms: Sequence[Term] = (),
+        share: Share = ALONE,
     ) -> None:
         modules = (term for term in terms if isinstance(term, nn.Module))
         trained = nn.ModuleList((detector, *modules))
@@ -70,6 +79,10 @@ class Run:
         self.device = detector.device
         self.config = config
         self.terms = terms
+        self.share = share
+        # Each worker computes as many parts as the others, as batch norms see those of all.
+        alone = share.group.size == 1
+        self.parts = config.parts if alone else min(config.parts, share.least // 2)
         self.autocast = autocast_type(config.precision, detector, self.device)
 
     def epoch(self, batches: Iterable[Batch], number: int) -> dict[str, float]:
@@ -77,13 +90,14 @@ class Run:
         config = self.config
         advice = f"lower learning_rate ({config.learning_rate}) or raise warmup_epochs"
         losses = Losses(number, self.scheduler.last_epoch, advice)
-        with backends(config, self.device), Queue(self.device) as queue:
+        queue = Queue(self.device, waits=self.share.takes_turns(self.device))
+        with backends(config, self.device), together(self.share), queue:
             for batch in batches:
                 with queue.step():
                     losses.add(*self.step(batch, config.is_plain(number)))
             return losses.means()
 
-    def step(self, batch: Batch, plain: bool) -> tuple[dict[str, Tensor], Tensor]:
+    def step(self, batch: Batch, plain: bool) -> tuple[Mapping[str, Tensor], Tensor]:
         """One step of gradient descent, which waits for nothing on the device.
 
         Returns:
@@ -94,19 +108,21 @@ class Run:
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast != torch.float32
         ):
-            outputs = in_parts(detector, images, self.config.parts)
+            outputs = in_parts(detector, images, self.parts)
             losses = detector.losses(outputs, objects, self.config.small_objects, plain)
             for term in self.terms:
                 losses |= term(detector, images, outputs)
         self.optimizer.zero_grad(set_to_none=True)
-        functools.reduce(operator.add, losses.values()).backward()
+        own = self.share.weighted(losses)
+        functools.reduce(operator.add, own.values()).backward()
+        whole = self.share.summed(own, self.parameters)
         most = self.config.max_gradient
         norm = nn.utils.clip_grad_norm_(self.parameters, most, foreach=True)
         self.optimizer.step()
         self.scheduler.step()
         if self.average:
             self.average.update()
-        return losses, norm
+        return whole, norm
 
     def _given(self, batch: Batch) -> tuple[Tensor, Objects]:
         """Images [N, 3, H, W] in 0..1, and their objects."""
@@ -124,17 +140,19 @@ class Run:
 
     def save(self, path: Path, epochs: int) -> None:
         """Write a checkpoint that is never seen half-written."""
+        # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
+        with written(path) as file:
+            torch.save(self._state(epochs), file)
+
+    def _state(self, epochs: int) -> dict[str, Any]:
+        """All that the next steps depend on."""
         state = {
             "epochs": epochs,
             "trained": self.trained.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
         }
-        if self.average:
-            state["average"] = self.average.state_dict()
-        # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
-        with written(path) as file:
-            torch.save(state, file)
+        return state | {"average": self.average.state_dict()} if self.average else state
 
     def restore(self, path: Path) -> int:
         """Resume from a checkpoint; returns its number of finished epochs."""
@@ -144,6 +162,26 @@ class Run:
         except Exception as error:  # torch.load raises a different one for each kind of damage
             logger.warning(f"{path} is damaged ({error}): training starts over")
             return 0
+        return self._resume(state)
+
+    def agree(self, epochs: int) -> int:
+        """Take over the state of the first worker; returns its number of finished epochs.
+
+        Args:
+            epochs: this worker's, of which only the first one's counts.
+        """
+        group = self.share.group
+        if group.size == 1:
+            return epochs
+        buffer = io.BytesIO()
+        if group.leads:
+            torch.save(self._state(epochs), buffer)
+        state = io.BytesIO(group.from_first(buffer.getvalue()))
+        if group.leads:
+            return epochs
+        return self._resume(torch.load(state, map_location="cpu", weights_only=True))
+
+    def _resume(self, state: dict[str, Any]) -> int:
         self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from detectors.activity import Advance, active
 from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector
+from detectors.group import ALONE, Group, Share
 from detectors.training.losses import TrainingFailed
 from detectors.training.run import Run, Term
 from searchspace.training import TrainConfig
@@ -50,6 +51,11 @@ def fit(
     With `config.ema`, the detector ends with the average of its weights. No step waits for the
     device: losses are read every 50 steps and before anything is saved or shown.
 
+    Where `torch.distributed` has a group, its processes train the detector together, each on its
+    share of every batch: all of them call this with the same arguments. Batch norms, losses and
+    steps are those of the whole batches, and start and end with the weights of the first process,
+    which alone reads and writes the checkpoint and calls functions.
+
     Args:
         loader: gives the same batches for the same epoch, so that a resumed training equals one
             that was never interrupted.
@@ -60,10 +66,16 @@ def fit(
 
     Raises:
         TrainingFailed: a loss or a gradient is not finite.
-        ValueError: the detector cannot be trained at a size of `config.multi_scale`.
+        ValueError: the detector cannot be trained at a size of `config.multi_scale`, or a batch has
+            fewer images than the group has processes.
+        WorkerLost: another process of the group does not answer.
     """
-    run = Run(detector, loader, config, terms)
+    share = _divided(loader)
+    if not share.group.leads:
+        checkpoint, on_epoch, progress, snapshots = None, None, False, None
+    run = Run(detector, loader, config, terms, share)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
+    first = run.agree(first)
     if snapshots and first in snapshots.after:
         snapshots.call(first, run.snapshot())
     for epoch in range(first, config.epochs):
@@ -78,6 +90,16 @@ def fit(
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()
+
+
+def _divided(loader: TrainingLoader) -> Share:
+    """This process's share of every batch, of which the loader gives no more from now on."""
+    group = Group.current()
+    if group.size == 1:
+        return ALONE
+    share = Share(group, loader.batch_size)
+    loader.divide(share)
+    return share
 
 
 def _counted(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:

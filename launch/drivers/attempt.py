@@ -59,11 +59,15 @@ def attempt(
     except Ended as ended:
         return ended
     except Exception as error:
-        keep_traceback(error, folder)
-        seconds = time.monotonic() - start
-        if gone := _gone_image(error, data):
-            return Failure(f"{gone} is missing: restore the data", "surroundings", seconds)
-        return failure_of(error, folder, seconds)
+        return failure_in(error, data, folder, time.monotonic() - start)
+
+
+def failure_in(error: Exception, data: TrialData, folder: Path, seconds: float) -> Failure:
+    """Why a trial fails that an error ends; the trial's folder keeps its traceback."""
+    keep_traceback(error, folder)
+    if gone := _gone_image(error, data):
+        return Failure(f"{gone} is missing: restore the data", "surroundings", seconds)
+    return failure_of(error, folder, seconds)
 
 
 def given_to(study: Study, record: TrialRecord) -> TrialOptions:

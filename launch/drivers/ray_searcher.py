@@ -28,13 +28,16 @@ class StudySearcher(Searcher):
 
     Its only state is the mapping between Tune's trials and the study's, which may be lost.
 
+    Args:
+        most: how many trials may run at once; None for as many as Tune finds room for.
+
     Attributes:
         overruns: by Tune's trial id, why its process was ended.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, most: int | None = None) -> None:
         super().__init__()
-        self._study = study
+        self._study, self._most = study, most
         self._numbers: dict[str, int] = {}
         self.overruns: Mapping[str, Failure] = {}
 
@@ -53,6 +56,8 @@ class StudySearcher(Searcher):
 
     # pyrefly: ignore[bad-override] (Ray takes `FINISHED`, which is a text, but does not say so)
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._most is not None and len(self._numbers) >= self._most:
+            return None
         record = self._study.propose()
         if record is None:
             return None if self._study.waits else Searcher.FINISHED

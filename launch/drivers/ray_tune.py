@@ -30,6 +30,7 @@ from ray.tune.logger import JsonLoggerCallback
 from launch.drivers.driver import Driver, Say
 from launch.drivers.gpu_share import AUTO, gpu_memory, share_for_text, share_of_each
 from launch.drivers.ray_address import check_address, starts_here
+from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers, run_group
 from launch.drivers.ray_meter import TargetMeter, check_target
 from launch.drivers.ray_searcher import RETRIES, StudySearcher, answers_of
 from launch.drivers.ray_start import connected, logged_to
@@ -53,12 +54,17 @@ class RayTune(Driver):
     All nodes must see the study's folder under the same path. Ray's log is in its `ray.log`.
 
     Attributes:
-        cpus_per_trial: CPUs reserved for a trial.
-        gpus_per_trial: GPUs reserved for a trial, may be a fraction; None for one if trials run on
-            a GPU, else none.
+        cpus_per_trial: CPUs reserved for a trial; None for one for each of its workers.
+        gpus_per_trial: GPUs reserved for a trial, may be a fraction; None for one for each of its
+            workers if trials run on GPUs, else none.
         trials_per_gpu: in place of that, the number of trials that share a GPU, or `auto`: each
             reserves what its training needs of the memory. A trial that takes more than its share
             runs out of memory, and the others go on.
+        workers_per_trial: processes that train a trial together, among which is shared out what is
+            reserved for it; None for one for each of its GPUs, and one without any.
+        memory_per_trial: main memory reserved for a trial, in GB.
+        resources_per_trial: custom resources reserved for a trial, each as NAME=AMOUNT.
+        max_concurrent: the most trials at once; None for as many as there is room for.
         address: address of a running cluster; None starts Ray on this machine.
         measure_on: resource of the nodes that score and measure detectors; None to measure where
             they were trained.
@@ -69,11 +75,15 @@ class RayTune(Driver):
 
     name: ClassVar[str] = "ray"
 
-    cpus_per_trial: float = 1
+    cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     trials_per_gpu: str | None = None
     address: str | None = None
     measure_on: str | None = None
+    workers_per_trial: int | None = None
+    memory_per_trial: float | None = None
+    resources_per_trial: tuple[str, ...] | None = None
+    max_concurrent: int | None = None
 
     def __post_init__(self) -> None:
         if self.trials_per_gpu is not None and self.gpus_per_trial is not None:
@@ -82,13 +92,44 @@ class RayTune(Driver):
                 f"{self.gpus_per_trial:g} already; give one of them"
             )
         for option, amount, least in (
-            ("--cpus-per-trial", self.cpus_per_trial, 1.0),
+            ("--cpus-per-trial", self._cpus, 1.0),
             ("--gpus-per-trial", self._gpus, 0.0),
         ):
             whole = amount <= 1 or (math.isfinite(amount) and amount == int(amount))
             if not (amount >= least and whole):
                 below = "whole numbers" if least else "whole numbers, 0, or a share of one"
                 raise InputError(f"{option} {amount:g}: Ray only supports {below}")
+            if self.count > 1 and amount % self.count:
+                raise InputError(
+                    f"{option} {amount:g}: it is shared by the {self.count} workers of a trial, "
+                    f"which need the same; give a multiple of {self.count}"
+                )
+        if self.count > 1 and self.trials_per_gpu is not None:
+            raise InputError(
+                f"--trials-per-gpu {self.trials_per_gpu}: each of the {self.count} workers of a "
+                "trial needs a GPU of its own; give one of the options"
+            )
+
+    @property
+    def count(self) -> int:
+        """The workers of a trial."""
+        return self.workers_per_trial or max(1, int(self.gpus_per_trial or 0))
+
+    @property
+    def _cpus(self) -> float:
+        return self.count if self.cpus_per_trial is None else self.cpus_per_trial
+
+    @property
+    def group(self) -> Workers:
+        """The workers of a trial, with what each of them reserves."""
+        custom = (text.split("=") for text in self.resources_per_trial or ())
+        whole = {
+            "CPU": self._cpus,
+            "GPU": self._gpus,
+            "memory": 1e9 * (self.memory_per_trial or 0),
+            **{name: float(amount) for name, amount in custom},
+        }
+        return Workers(self.count, {k: v / self.count for k, v in whole.items() if v})
 
     @property
     def _gpus(self) -> float:
@@ -112,8 +153,9 @@ class RayTune(Driver):
                     "--cpus-per-trial sets what each gets; leave it out"
                 )
             return self
-        gpus = self.gpus_per_trial
-        return replace(self, gpus_per_trial=float(picked.type == "cuda") if gpus is None else gpus)
+        if self.gpus_per_trial is not None:
+            return self
+        return replace(self, gpus_per_trial=float(self.count * (picked.type == "cuda")))
 
     @contextlib.contextmanager
     def ready(self, figures: Sequence[FigureName], trial_timeout: float | None) -> Iterator[None]:
@@ -125,7 +167,7 @@ class RayTune(Driver):
         # Answers of an earlier search that was killed: its trials ask again.
         shutil.rmtree(answers_of(study), ignore_errors=True)
         study.workers = self.workers()
-        searcher = StudySearcher(study)
+        searcher = StudySearcher(study, self._most())
         guard = HangGuard(searcher.number, searcher.limits, say)
         searcher.overruns = guard.overruns
         with logged_to(study.folder / RAY_LOG), guard.watching():
@@ -139,43 +181,69 @@ class RayTune(Driver):
         memory = gpu_memory() if self.trials_per_gpu == AUTO else None
 
         def bundle(given: dict[str, Any]) -> tune.PlacementGroupFactory:
-            gpus = self._gpus
+            needs = dict(self.group.each) if self.count == 1 else NEXT_TO_NOTHING
             if memory is not None:
                 folders = tuple(given["detectors"].items())
-                gpus = share_for_text(given["config"], memory, folders)
-            return tune.PlacementGroupFactory([{"CPU": self.cpus_per_trial, "GPU": gpus}])
+                needs = needs | {"GPU": share_for_text(given["config"], memory, folders)}
+            return tune.PlacementGroupFactory([needs])
 
         return bundle
 
     def on_node(self, have: Mapping[str, float]) -> int:
-        """The number of trials that fit on a node with these resources."""
-        fit = have.get("CPU", 0) / self.cpus_per_trial
-        return int(min(fit, have.get("GPU", 0) / self._gpus) if self._gpus else fit)
+        """The number of workers, or trials of one worker, that fit on a node with these
+        resources."""
+        return int(min(have.get(name, 0) / amount for name, amount in self.group.each.items()))
 
     def cores(self) -> float | None:
-        return self.cpus_per_trial
+        return self.group.each["CPU"]
 
     def places(self) -> int:
         have = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
-        return max(1, self.on_node(have))
+        needed = {name: have.get(name, amount) for name, amount in self.group.each.items()}
+        return max(1, self._at_once(self.on_node(needed)))
 
     def workers(self) -> int:
-        """The number of trials that fit into the cluster."""
-        return sum(map(self.on_node, _nodes()))
+        """The number of trials that run at once in the cluster."""
+        return self._at_once(sum(map(self.on_node, _nodes())))
+
+    def _at_once(self, workers: int) -> int:
+        """The number of trials with so many workers, as far as they may run at once."""
+        trials = workers // self.count
+        return trials if self.max_concurrent is None else min(trials, self.max_concurrent)
+
+    def _most(self) -> int | None:
+        """The most trials that Tune may begin; None for as many as it finds room for."""
+        # Ray Train finds room for workers, and without a limit, all trials would wait for it.
+        return self.max_concurrent if self.count == 1 else self.workers()
 
     def check(self, figures: Sequence[FigureName]) -> None:
         """Raise ValueError if no node can run a trial, or measure the figures."""
-        nodes = _nodes()
-        if not any(map(self.on_node, nodes)):
-            gpus = f" and {self._gpus:g} GPUs" if self._gpus else ""
-            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
-            raise InputError(
-                f"a trial needs {self.cpus_per_trial:g} CPUs{gpus}, and no node of the cluster "
-                f"has that many: the largest has {largest.get('CPU', 0):g} CPUs and "
-                f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
-            )
+        if not self.workers():
+            raise InputError(self._too_large())
         if self.measure_on:
             check_target(self.measure_on, figures)
+
+    def _too_large(self) -> str:
+        nodes, each = _nodes(), self.group.each
+        gpus = f" and {each['GPU']:g} GPUs" if "GPU" in each else ""
+        further = [name for name in each if name not in ("CPU", "GPU")]
+        if lacking := [n for n in further if max(node.get(n, 0) for node in nodes) < each[n]]:
+            return (
+                f"a trial needs {each[lacking[0]]:g} of the resource {lacking[0]!r}, and no node "
+                "of the cluster has that much: lower --memory-per-trial or --resources-per-trial"
+            )
+        if self.count > 1 and (room := sum(map(self.on_node, nodes))):
+            return (
+                f"a trial has {self.count} workers with {each['CPU']:g} CPUs{gpus} each, and the "
+                f"cluster has room for {room}: lower --workers-per-trial"
+            )
+        largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+        who = "a trial" if self.count == 1 else "a worker of a trial"
+        return (
+            f"{who} needs {each['CPU']:g} CPUs{gpus}, and no node of the cluster "
+            f"has that many: the largest has {largest.get('CPU', 0):g} CPUs and "
+            f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
+        )
 
 
 def _nodes() -> list[Mapping[str, float]]:
@@ -194,10 +262,12 @@ def _tuner(
     meter = TargetMeter.on(target, data, study.stages.resolve() / SPEEDS) if target else None
     load = teachers_in(study.settings.teachers)
     teachers = {name: PackedDetector.of(load(name)) for name in named_detectors(study.space)}
+    alone = driver.count == 1
     # Parameters are put into Ray's object store once; workers of a node share the arrays.
     trainable = tune.with_resources(
         tune.with_parameters(
-            run_on_worker,
+            run_on_worker if alone else run_group,
+            **({} if alone else {"workers": driver.group}),
             data=data,
             teachers=teachers,
             device=study.settings.resources.device,

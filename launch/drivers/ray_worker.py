@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,19 @@ from launch.drivers.watch import Ended
 from launch.files import RESULT
 from launch.study.failures import Failure
 from launch.trial.data import TrialData
+from launch.trial.result import TrialResult
 from launch.trial.teachers import LoadTeacher, PackedDetector, teachers_in
 from searchspace import TrialConfig, load_plugins
 
 GO_ON, END = "go on", "end"
 """Answers to a trial that asks whether it continues."""
+
+ENDINGS = frozenset({"failed", "finished", "ended"})
+"""A last report has one of them; `ended` is a trial that the study has ended already."""
+
+Tell = Callable[[Mapping[str, Any]], None]
+Ask = Callable[[Mapping[str, Any], Path], str]
+"""Sends a report; one that asks returns the answer, which will be in the file."""
 
 
 @dataclass
@@ -40,6 +48,7 @@ class _AskingWatch:
 
     answers: Path
     rungs: tuple[int, ...]
+    ask: Ask
     start: float = field(default_factory=time.monotonic)
 
     def predicted(self, cost: Cost) -> None:
@@ -51,57 +60,93 @@ class _AskingWatch:
     def _ask(self, about: dict[str, Any]) -> None:
         # Each question has a unique name, so no old file can be taken for the answer.
         question = uuid.uuid4().hex
-        tune.report(about | {"question": question, "seconds": time.monotonic() - self.start})
-        if (self.answers / question).read_text() != GO_ON:
+        asked = about | {"question": question, "seconds": time.monotonic() - self.start}
+        if self.ask(asked, self.answers / question) != GO_ON:
             raise Ended
 
 
-def _loader(shared: Mapping[str, PackedDetector], folders: Mapping[str, str]) -> LoadTeacher:
-    """Loads detectors by name: those known before the search are in Ray's object store, those of
-    its own trials on disk."""
-    load = teachers_in({name: Path(folder) for name, folder in folders.items()})
-    return lambda name: shared[name].unpack() if name in shared else load(name)
+@dataclass(frozen=True)
+class Given:
+    """What a process of a trial is given.
 
-
-def run_on_worker(
-    config: dict[str, Any],
-    data: TrialData,
-    teachers: Mapping[str, PackedDetector],
-    device: str | None,
-    meter: TargetMeter | None,
-    weights: Path | None,
-    plugins: tuple[str, ...],
-    capped: bool = False,
-) -> None:
-    """Run a trial in a Ray worker process; it reports each epoch, and finally its ending.
-
-    Args:
+    Attributes:
+        config: of Tune's trial, see `StudySearcher.suggest`.
+        teachers: saved detectors by name.
+        device: on which it runs; None for a GPU if there is one.
+        weights: see `run_trial`.
+        plugins: to be loaded first.
         capped: whether it may take no more of the GPU's memory than its share of the GPU.
     """
-    load_plugins(plugins)
-    assigned = ray.get_runtime_context().get_assigned_resources()
-    torch.set_num_threads(max(1, int(assigned["CPU"])))
-    if capped:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, assigned["GPU"]))
-    folder = Path(config["folder"])
+
+    config: Mapping[str, Any]
+    data: TrialData
+    teachers: Mapping[str, PackedDetector]
+    device: str | None
+    meter: TargetMeter | None
+    weights: Path | None
+    plugins: tuple[str, ...]
+    capped: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config["folder"])
+
+    def prepare(self) -> None:
+        """Make this process ready for the trial: plugins, threads, memory."""
+        load_plugins(self.plugins)
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        torch.set_num_threads(max(1, int(assigned["CPU"])))
+        if self.capped:
+            torch.cuda.set_per_process_memory_fraction(min(1.0, assigned["GPU"]))
+
+    def load_teacher(self) -> LoadTeacher:
+        """Loads detectors by name: those known before the search are in Ray's object store, those
+        of its own trials on disk."""
+        shared, folders = self.teachers, self.config["detectors"]
+        load = teachers_in({name: Path(folder) for name, folder in folders.items()})
+        return lambda name: shared[name].unpack() if name in shared else load(name)
+
+
+def run_on_worker(config: dict[str, Any], **given: Any) -> None:
+    """Run a trial in Tune's process of it; it reports each epoch, and finally its ending.
+
+    Args:
+        given: see `Given`.
+    """
+
+    def ask(report: Mapping[str, Any], answer: Path) -> str:
+        tune.report(report)  # which returns when the report was answered
+        return answer.read_text()
+
+    all_given = Given(config=config, **given)
+    all_given.prepare()
+    tune.report(run_reporting(all_given, tune.report, ask))
+
+
+def run_reporting(given: Given, tell: Tell, ask: Ask) -> dict[str, Any]:
+    """Run a trial that reports each epoch; returns its last report."""
+    config = given.config
+    ancestor = config["ancestor"]
     outcome = attempt(
         TrialConfig.model_validate_json(config["config"]),
-        data,
-        folder,
-        device,
-        on_epoch=lambda stage, epoch, losses: tune.report(
-            {"stage": stage, "epochs": epoch, **losses}
-        ),
-        watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"])),
+        given.data,
+        given.folder,
+        given.device,
+        on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),
+        watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"]), ask),
         stages=Path(config["stages"]),
-        load_teacher=_loader(teachers, config["detectors"]),
-        meter=meter,
-        weights=weights,
-        ancestor=Path(config["ancestor"]) if config["ancestor"] else None,
+        load_teacher=given.load_teacher(),
+        meter=given.meter,
+        weights=given.weights,
+        ancestor=Path(ancestor) if ancestor else None,
     )
+    if isinstance(outcome, TrialResult):
+        return {"finished": str(given.folder / RESULT)}
+    return ending_in_words(outcome)
+
+
+def ending_in_words(outcome: Failure | Ended) -> dict[str, Any]:
+    """The last report of a trial without a result."""
     if isinstance(outcome, Ended):
-        return
-    if isinstance(outcome, Failure):
-        tune.report({"failed": outcome.reason, "blame": outcome.blame, "seconds": outcome.seconds})
-    else:
-        tune.report({"finished": str(folder / RESULT)})
+        return {"ended": True}
+    return {"failed": outcome.reason, "blame": outcome.blame, "seconds": outcome.seconds}

@@ -6,6 +6,7 @@ heavy is imported: help texts come from here.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -251,10 +252,32 @@ def _auto_or_count(value: Any) -> Any:
     return text
 
 
+def _amount_of(value: Any) -> Any:
+    name, _, amount = str(value).partition("=")
+    try:
+        good = bool(name.strip()) and 0 < float(amount) < math.inf
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            f"resources_per_trial {shown(value)}: give NAME=AMOUNT with a positive number, such as "
+            "a100=1"
+        )
+    if name in RAYS_OWN:
+        raise ValueError(f"resources_per_trial {name}: give {RAYS_OWN[name]}_per_trial instead")
+    return str(value)
+
+
+RAYS_OWN = {"CPU": "cpus", "GPU": "gpus", "memory": "memory"}
+"""Names of resources that have options of their own."""
+
 MOST_PER_GPU = 100
 
 TrialsPerGPU = Annotated[str, BeforeValidator(_auto_or_count)]
 """`auto` or a number."""
+
+Amount = Annotated[str, BeforeValidator(_amount_of)]
+"""A custom resource of Ray as NAME=AMOUNT."""
 
 
 class ResourceOptions(Group):
@@ -268,23 +291,53 @@ class ResourceOptions(Group):
         exclude=True,
         description="ray runs trials side by side, local one after the other in this process.",
     )
+    workers_per_trial: Annotated[int | None, Option(resumable=True)] = Field(
+        default=None,
+        ge=1,
+        exclude=True,
+        description="Processes that train a trial together, each on its share of every batch and "
+        "of what the trial reserves; by default as many as it has GPUs, else one. Example: "
+        "--workers-per-trial 4 --cpus-per-trial 16.",
+    )
     cpus_per_trial: Annotated[float | None, Option(resumable=True)] = Field(
         default=None,
         ge=1,
         exclude=True,
-        description="CPU cores that Ray reserves for a trial; 1 by default.",
+        description="CPU cores that Ray reserves for a trial; 1 by default for each worker.",
     )
     gpus_per_trial: Annotated[float | None, Option(resumable=True)] = Field(
         default=None,
         ge=0,
         exclude=True,
-        description="GPUs that Ray reserves for a trial; one by default where trials run on GPUs.",
+        description="GPUs that Ray reserves for a trial; where trials run on GPUs, one by default "
+        "for each worker.",
     )
     trials_per_gpu: Annotated[TrialsPerGPU | None, Option("auto|N", resumable=True)] = Field(
         default=None,
         exclude=True,
         description="Trials that share a GPU, in place of --gpus-per-trial; auto: as many as its "
         "memory holds, by an estimate for each. None of them gets more than its share.",
+    )
+    memory_per_trial: Annotated[float | None, Option("GB", resumable=True)] = Field(
+        default=None,
+        gt=0,
+        exclude=True,
+        description="Main memory, in GB, that Ray sets aside for a trial; none by default. It "
+        "limits how many trials run on a node, not what they take.",
+    )
+    resources_per_trial: Annotated[
+        tuple[Amount, ...] | None, Option("NAME=AMOUNT", comma=True, resumable=True)
+    ] = Field(
+        default=None,
+        exclude=True,
+        description="Custom resources of Ray that a trial reserves, such as a100=1: it runs only "
+        "on nodes that have them.",
+    )
+    max_concurrent: Annotated[int | None, Option("TRIALS", resumable=True)] = Field(
+        default=None,
+        ge=1,
+        exclude=True,
+        description="The most trials at once; by default as many as the cluster has room for.",
     )
     address: Annotated[Text | None, Option("ADDRESS", resumable=True)] = Field(
         default=None,

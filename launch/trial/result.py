@@ -58,6 +58,7 @@ class TrialResult(BaseModel):
             without quantisation.
         fitted: how its batches fitted into memory; None where the configuration says in how many
             parts they are computed.
+        workers: how many processes trained it together, in the run that finished it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,7 @@ class TrialResult(BaseModel):
     ancestor: Ancestor | None = None
     quantised: Agreement | None = None
     fitted: Fitted | None = None
+    workers: int = 1
 
     @property
     def is_reported(self) -> bool:

@@ -16,6 +16,7 @@ from compress import Plan
 from detectors.activity import shown_by
 from detectors.data.readers import DataSource
 from detectors.files import publish, write_atomically
+from detectors.group import Group
 from detectors.timing.cost import Cost
 from launch.files import (
     COMPACT,
@@ -92,7 +93,8 @@ def run_trial(
     `compact/` with `compact.json`, `int8/`, `result.json`, and `progress.jsonl`. Without pruning
     there is no plan, and `compact` only if the detector is trained further (`finetune_epochs` above
     0). A stage whose artefact is in `stages` already, from this or another trial, is not run again.
-    Training resumes from its last epoch.
+    Training resumes from its last epoch. In a group of `torch.distributed`, the first process calls
+    this, and the others `launch.trial.workers.follow`: they train together.
 
     Args:
         data: the data, or their source or folder.
@@ -274,6 +276,7 @@ class _Trial:
             trained=dense.key,
             quantised=quantised,
             fitted=self.stages.fitted,
+            workers=Group.current().size,
         )
 
     def _second_part(self, dense: Artefact, share: float) -> tuple[Artefact, float]:

@@ -26,9 +26,8 @@ from compress import (
     replay,
 )
 from compress.targets import brief
-from detectors.data.bound import training_form
-from detectors.data.loader import Batch, TrainingLoader, workers_for
-from detectors.data.pixels import MEMORY_BYTES, WHOLE, Form
+from detectors.data.loader import Batch
+from detectors.data.pixels import WHOLE
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
@@ -45,7 +44,14 @@ from launch.trial.rounds import Round
 from launch.trial.scoring import NOT_PRUNING, Scoring
 from launch.trial.store import Artefact
 from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors
-from launch.trial.training import OnEpoch, Training, fine_tuning
+from launch.trial.training import (
+    OnEpoch,
+    Training,
+    fine_tuning,
+    stored_form,
+    training_loader,
+)
+from launch.trial.workers import announce, share_of
 from searchspace.augmentation import MultiScale
 from searchspace.compression import Int8, Pruning
 from searchspace.distillation import PARENT, Distillation, NoDistillation
@@ -95,7 +101,8 @@ class Stages(Scoring):
         """How its batches fit into memory; None where the configuration says in how many parts."""
         if self.config.train.accumulate != AUTO:
             return None
-        return self.kept or fitted(self.config, self.store, self.device, self.load_teacher)
+        share = share_of(self.config)
+        return self.kept or fitted(share, self.store, self.device, self.load_teacher)
 
     @functools.cached_property
     def recipe(self) -> TrainConfig:
@@ -283,27 +290,14 @@ class Stages(Scoring):
     def _samples(self) -> dict[str, Any]:
         """The inputs that determine the training batches, besides the recipe."""
         samples = {"data": self.data.train.fingerprint, "seed": self.config.seed}
-        form = self._form
+        form = stored_form(self.config, self.data)
         return samples if form == WHOLE else samples | {"pixels": str(form)}
-
-    def _loader(self, recipe: TrainConfig) -> TrainingLoader:
-        workers, canvas = workers_for(self.device), self.config.detector.canvas
-        memory = MEMORY_BYTES // max(1, workers)
-        pixels = self.data.cache.pixels(self.data.train, self._form, memory)
-        return TrainingLoader(
-            self.data.train, recipe, canvas, self.config.seed, workers, pixels, self.device
-        )
 
     def _first_batches(self, most: int) -> Iterator[Batch]:
         """The first of the training, at most so many, on the detector's own input."""
         recipe = self.config.train.changed(multi_scale=MultiScale())
-        return itertools.islice(self._loader(recipe).epoch(0), most)
-
-    @property
-    def _form(self) -> Form:
-        """The size at which the training images are kept."""
-        canvas = self.config.detector.canvas
-        return training_form(self.data.train.images, self.config.train, canvas)
+        loader = training_loader(self.config, self.data, recipe, self.device)
+        return itertools.islice(loader.epoch(0), most)
 
     def _teacher(self, distillation: Distillation, parent: Artefact | None) -> Detector | None:
         if isinstance(distillation, NoDistillation):
@@ -321,7 +315,8 @@ class Stages(Scoring):
         at_rung: OnSnapshot | None = None,
     ) -> None:
         recipe = training.recipe
-        loader = self._loader(recipe)
+        loader = training_loader(self.config, self.data, recipe, self.device)
+        announce(self.config, training, detector)
         fit(
             detector,
             loader,

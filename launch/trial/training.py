@@ -6,16 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from compress import distillation_term, sparsity_term
-from detectors.data.loader import TrainingLoader
+from detectors.data.bound import training_form
+from detectors.data.loader import TrainingLoader, workers_for
+from detectors.data.pixels import MEMORY_BYTES, Form
 from detectors.detector import Detector
 from detectors.training.run import rate_factor
 from detectors.training.train import OnEpoch as EpochEnds
 from detectors.training.train import Term
+from launch.trial.data import TrialData
 from launch.trial.progress import Part, Progress
 from launch.trial.teachers import fingerprint
 from searchspace.distillation import Distillation, NoDistillation
 from searchspace.training import TrainConfig
+from searchspace.trial import TrialConfig
 
 WARMUP_SHARE = 0.1
 """The largest share of the warm-up in a fine-tuning."""
@@ -88,3 +94,18 @@ def fine_tuning(recipe: TrainConfig, rate: float, epochs: int) -> TrainConfig:
             "warmup_steps": None,
         }
     )
+
+
+def stored_form(config: TrialConfig, data: TrialData) -> Form:
+    """The size at which a trial's training images are kept."""
+    return training_form(data.train.images, config.train, config.detector.canvas)
+
+
+def training_loader(
+    config: TrialConfig, data: TrialData, recipe: TrainConfig, device: torch.device
+) -> TrainingLoader:
+    """The batches of one of a trial's trainings, by its recipe."""
+    workers, canvas = workers_for(device), config.detector.canvas
+    memory = MEMORY_BYTES // max(1, workers)
+    pixels = data.cache.pixels(data.train, stored_form(config, data), memory)
+    return TrainingLoader(data.train, recipe, canvas, config.seed, workers, pixels, device)

@@ -1,0 +1,158 @@
+"""A trial that several workers train: Ray Train starts them, and the first one runs the trial.
+
+Tune's process of such a trial takes nothing itself. It asks Ray Train for the whole group at once,
+in a placement group of its own, so that no two trials can hold a part each and wait for the rest;
+and it passes the reports of the workers on to Tune.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import train, tune
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.queue import Empty, Queue
+
+from detectors.group import Group
+from launch.drivers.attempt import failure_in
+from launch.drivers.ray_worker import ENDINGS, Given, ending_in_words, run_reporting
+from launch.trial.run import pick_device
+from launch.trial.workers import dismiss, follow
+
+LOOK = 1.0
+"""Seconds after which Tune's process checks whether the group still exists."""
+
+GLANCE = 0.1
+"""Seconds between two looks for an answer."""
+
+SILENCE = 30 * 24 * 3600
+"""Seconds that workers wait for the first one, which may score and measure for long. A lost worker
+is noticed by its closed connection, and a trial that hangs by the limits of a search."""
+
+NEXT_TO_NOTHING = {"memory": 1.0}
+"""What Tune reserves for such a trial: Tune takes no empty reservation."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of each trial.
+
+    Attributes:
+        count: how many train it together.
+        each: what each of them reserves, by Ray's names of resources.
+    """
+
+    count: int
+    each: Mapping[str, float]
+
+    @property
+    def on_gpus(self) -> bool:
+        return self.each.get("GPU", 0) > 0
+
+
+class _Stopped(Exception):
+    """Ends the group of a trial that has ended with another ending than a result."""
+
+
+@dataclass(frozen=True)
+class _Reports:
+    """Sends reports to Tune's process; one that asks a question returns when it is answered."""
+
+    queue: Queue
+
+    def __call__(self, report: Mapping[str, Any]) -> None:
+        self.queue.put(dict(report))
+
+    def ask(self, report: Mapping[str, Any], answer: Path) -> str:
+        self(report)
+        # Tune's process lives until then: without it, Ray ends this one, too.
+        while not answer.exists():
+            time.sleep(GLANCE)
+        return answer.read_text()
+
+
+def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
+    """In Tune's process of a trial: start its workers, and pass on what they report.
+
+    If a worker is lost, this raises, and Tune starts the trial again, which resumes from its
+    checkpoint.
+
+    Args:
+        given: see `Given`.
+    """
+    # On any node, without a part of what Tune reserved for this process.
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": "DEFAULT"})
+    told = {"given": ray.put(Given(config=config, **given)), "queue": queue}
+    trainer = _trainer(workers, told, config["answers"])
+    with ThreadPoolExecutor(1, "group") as pool:
+        group = pool.submit(trainer.fit)
+        ended = False
+        while not ended:
+            running = not group.done()
+            try:
+                report = queue.get(timeout=LOOK)
+            except Empty:
+                if running:
+                    continue
+                break
+            ended = not ENDINGS.isdisjoint(report)
+            tune.report(report)
+    if not ended:
+        group.result()
+        raise RuntimeError("the workers of the trial ended without a result")
+
+
+def _trainer(workers: Workers, told: dict[str, Any], folder: str) -> TorchTrainer:
+    """What starts the workers and waits for them.
+
+    Args:
+        folder: of the answers to the trial, which is removed when it has ended.
+    """
+    # Ray's types of these are those of two versions, of which the trainer takes one.
+    scaling: Any = train.ScalingConfig(
+        num_workers=workers.count,
+        use_gpu=workers.on_gpus,
+        resources_per_worker=dict(workers.each),
+    )
+    failures: Any = train.FailureConfig(max_failures=0)  # Tune starts a trial again
+    run: Any = train.RunConfig(storage_path=folder, name="group", failure_config=failures)
+    backend = "cpu:gloo,cuda:nccl" if workers.on_gpus else "gloo"
+    return TorchTrainer(
+        _work,
+        train_loop_config=told,
+        torch_config=TorchConfig(backend=backend, timeout_s=SILENCE),
+        scaling_config=scaling,
+        run_config=run,
+    )
+
+
+def _work(config: dict[str, Any]) -> None:
+    """In each worker."""
+    given: Given = ray.get(config["given"])
+    given.prepare()
+    reports, group = _Reports(config["queue"]), Group.current()
+    if not group.leads:
+        _follow(given, reports)
+        return
+    ending = run_reporting(given, reports, reports.ask)
+    reports(ending)
+    if "finished" not in ending:
+        raise _Stopped(ending)  # the others may wait within a step
+    dismiss()
+
+
+def _follow(given: Given, reports: _Reports) -> None:
+    """Train along with the first worker; an error of this one alone ends the trial, too."""
+    start = time.monotonic()
+    try:
+        follow(given.data, pick_device(given.device))
+    except Exception as error:
+        seconds = time.monotonic() - start
+        reports(ending_in_words(failure_in(error, given.data, given.folder, seconds)))
+        raise

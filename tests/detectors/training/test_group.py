@@ -1,0 +1,217 @@
+"""Trainings by several real processes, which gloo connects."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed
+
+from detectors.data.dataset import Dataset
+from detectors.data.loader import TrainingLoader
+from detectors.detector import Detector
+from detectors.features import Outputs
+from detectors.group import ALONE, Group, Share, WorkerLost, divisor
+from detectors.losses import gfl_losses
+from detectors.training.together import together
+from detectors.training.train import fit
+from searchspace import DetectorConfig
+from searchspace.backbones import MobileNetV1
+from searchspace.errors import InputError
+from searchspace.heads import Multibox, Points
+from searchspace.priors import ScaledPriors
+from searchspace.training import TrainConfig
+from tests.processes import process
+
+SIZE, STEPS = 64, 20
+HEADS = {"multibox": Multibox(priors=ScaledPriors()), "points": Points()}
+
+
+def mean_term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+    """A loss that is a mean over images, as those of distillation are."""
+    return {"mean": 0.1 * outputs.maps[0].square().mean()}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training of one step an epoch.
+
+    Attributes:
+        quits: the epoch after which the last worker disappears.
+    """
+
+    split: Dataset
+    folder: Path
+    head: str = "multibox"
+    epochs: int = STEPS
+    quits: int | None = None
+
+    def run(self, group: Group = ALONE.group) -> dict[str, Any]:
+        """The losses of each step, and the weights before and after."""
+        recipe = TrainConfig(
+            epochs=self.epochs, batch_size=8, learning_rate=1e-4, precision="float32", ema=0.9
+        )
+        torch.manual_seed(group.rank)  # all start with the first worker's weights
+        config = DetectorConfig(
+            input_size=SIZE, num_classes=4, width=0.1, backbone=MobileNetV1(), head=HEADS[self.head]
+        )
+        detector = Detector(config)
+        start = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+        losses: list[dict[str, float]] = []
+
+        def note(epoch: int, means: dict[str, float]) -> None:
+            losses.append(means)
+
+        loader = TrainingLoader(self.split, recipe, SIZE, seed=0)
+        if self.quits is not None and group.rank == group.size - 1:
+            loader.epoch = self._until_it_quits(loader.epoch)
+        file = self.folder / "checkpoint"
+        fit(detector, loader, recipe, (mean_term,), file, note)
+        return {"losses": losses, "state": detector.state_dict(), "start": start}
+
+    def _until_it_quits(self, epoch: Callable) -> Callable:
+        def batches(number: int) -> Any:
+            if number == self.quits:
+                os._exit(1)
+            return epoch(number)
+
+        return batches
+
+
+def work(job: Job, rank: int, size: int, attempt: str) -> None:
+    """One worker; the first one leaves what came out of it."""
+    torch.set_num_threads(1)
+    meet = f"file://{job.folder / attempt}"
+    distributed.init_process_group("gloo", meet, rank=rank, world_size=size)
+    try:
+        found = job.run(Group.current())
+    except WorkerLost as lost:
+        found = {"lost": str(lost)}
+    torch.save(found, job.folder / f"{attempt}-{rank}")
+
+
+def train_with(job: Job, size: int, attempt: str = "first") -> list[dict[str, Any]]:
+    """What came out of each worker; nothing for one that disappeared."""
+    job.folder.mkdir(exist_ok=True)
+    workers = [process(work, job, rank, size, attempt) for rank in range(size)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode is not None, "a worker hangs"
+    files = [job.folder / f"{attempt}-{rank}" for rank in range(size)]
+    return [torch.load(file, weights_only=True) if file.exists() else {} for file in files]
+
+
+def assert_alike(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """The same up to rounding, in which one worker with two threads differs as much from itself."""
+    assert len(found["losses"]) == len(wanted["losses"])
+    for one, other in zip(found["losses"], wanted["losses"], strict=True):
+        assert one == pytest.approx(other, rel=5e-3)
+    errors = []
+    for name, tensor in wanted["state"].items():
+        if change := (tensor.float() - wanted["start"][name].float()).norm().item():
+            errors.append((found["state"][name] - tensor).float().norm().item() / change)
+    # Of a few tensors, such as the first, nearly all of the gradient cancels out.
+    assert statistics.median(errors) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("size", "head", "epochs"),
+    [
+        (2, "multibox", 3),
+        pytest.param(3, "multibox", 20, marks=pytest.mark.slow),
+        pytest.param(3, "points", 20, marks=pytest.mark.slow),
+    ],
+)
+def test_several_workers_train_as_one_does(
+    size: int, head: str, epochs: int, shapes: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    alone = Job(shapes[0], tmp_path / "alone", head, epochs).run()
+    first, *others = train_with(Job(shapes[0], tmp_path / "group", head, epochs), size)
+    assert_alike(first, alone)
+    assert len(alone["losses"]) == epochs
+    for other in others:
+        assert other["losses"] == []  # only the first one is told of epochs
+        assert all(torch.equal(t, other["state"][n]) for n, t in first["state"].items())
+
+
+@pytest.mark.slow
+def test_a_lost_worker_ends_the_others_and_the_group_resumes_from_its_checkpoint(
+    shapes: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    alone = Job(shapes[0], tmp_path / "alone", epochs=4).run()
+    first, last = train_with(Job(shapes[0], tmp_path / "group", epochs=4, quits=2), 2)
+    assert "another worker of the group does not answer" in first["lost"]
+    assert last == {}
+    again, _ = train_with(Job(shapes[0], tmp_path / "group", epochs=4), 2, "second")
+    assert_alike(again, alone | {"losses": alone["losses"][2:]})
+
+
+@dataclass(frozen=True)
+class Told(Group):
+    """A worker that notes what it would sum up with others, and is told the sums."""
+
+    noted: list[Tensor] = field(default_factory=list)
+    told: list[Tensor] = field(default_factory=list)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        self.noted.append(tensor)
+        return self.told.pop(0) if self.told else tensor
+
+
+def test_the_losses_of_shares_sum_to_those_of_the_batch(make_scene: Callable) -> None:
+    scene = make_scene(3, images=3)
+
+    def losses(images: slice) -> dict[str, Tensor]:
+        predicted = (scene.boxes, scene.classes, scene.sides)
+        some = (tensor[images] for tensor in predicted)
+        return gfl_losses(*some, scene.points, scene.counts, scene.objects.at(images))
+
+    whole, batch = losses(slice(3)), Told(0, 2)
+    with Share(batch, 3).counted():
+        losses(slice(3))
+    found = dict.fromkeys(whole, 0.0)
+    for rank, images in enumerate((slice(2), slice(2, 3))):
+        share = Share(Told(rank, 2, told=list(batch.noted)), 3)
+        with share.counted():
+            for name, value in share.weighted(losses(images)).items():
+                found[name] += value.item()
+    assert len(batch.noted) == 2  # the positives, and their weights
+    assert found == pytest.approx({name: value.item() for name, value in whole.items()})
+
+
+def test_shares_are_consecutive_and_their_weights_sum_to_one() -> None:
+    shares = [Share(Group(rank, 3), 8) for rank in range(3)]
+    assert [list(share.of(range(8))) for share in shares] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [share.weight for share in shares] == [3 / 8, 3 / 8, 2 / 8]
+    assert {share.least for share in shares} == {2}
+    with pytest.raises(InputError, match="a batch of 2 cannot be shared by 3 workers"):
+        Share(Group(0, 3), 2)
+
+
+def test_steps_of_workers_on_one_cpu_wait_for_measurements_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert Share().takes_turns(cpu)
+    second = Share(Group(1, 2), 8)
+    assert not second.takes_turns(cpu)
+    assert second.takes_turns(gpu)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert second.takes_turns(cpu)
+
+
+def test_alone_nothing_is_replaced_or_counted() -> None:
+    before = torch.nn.functional.batch_norm
+    with together(Share()):
+        assert torch.nn.functional.batch_norm is before
+        assert divisor(torch.tensor(0)) == 1
+        assert divisor(torch.tensor(5)) == 5
