@@ -91,6 +91,11 @@ class RayTune(Driver):
                 f"--trials-per-gpu {self.trials_per_gpu}: there is --gpus-per-trial "
                 f"{self.gpus_per_trial:g} already; give one of them"
             )
+        if self.count > 1 and self.trials_per_gpu is not None:
+            raise InputError(
+                f"--trials-per-gpu {self.trials_per_gpu}: each of the {self.count} workers of a "
+                "trial needs a GPU of its own; give one of the options"
+            )
         for option, amount, least in (
             ("--cpus-per-trial", self._cpus, 1.0),
             ("--gpus-per-trial", self._gpus, 0.0),
@@ -104,11 +109,6 @@ class RayTune(Driver):
                     f"{option} {amount:g}: it is shared by the {self.count} workers of a trial, "
                     f"which need the same; give a multiple of {self.count}"
                 )
-        if self.count > 1 and self.trials_per_gpu is not None:
-            raise InputError(
-                f"--trials-per-gpu {self.trials_per_gpu}: each of the {self.count} workers of a "
-                "trial needs a GPU of its own; give one of the options"
-            )
 
     @property
     def count(self) -> int:

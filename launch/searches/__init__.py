@@ -123,8 +123,8 @@ def resume(
         data: where the study's data lie now, if they were moved: they have to be the same.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
-            `cpus_per_trial`, `gpus_per_trial`, `address`, `cache_gb`, and whether its trials are
-            logged: `track`.
+            and the options of that driver, such as `cpus_per_trial` and `address`; `cache_gb`, and
+            whether its trials are logged: `track`.
 
     Raises:
         SettingsError: another option is given, or one does not take its value.

@@ -76,9 +76,8 @@ def run_trials(
             have been silent for long.
         plugins: as in `launch.search`.
         **options: `skip_bad`, `drop_leaks`, `cache_gb`, `minutes`, `hours`, `device_hours`,
-            `trial_timeout`, `objectives`, `weights`, `driver`, `cpus_per_trial`,
-            `gpus_per_trial`, `address`, `device`, `measure_on`, `track`, which mean the same as for
-            a search.
+            `trial_timeout`, `objectives`, `weights`, `driver` with its options, such as
+            `cpus_per_trial`, `device`, `measure_on`, `track`, which mean the same as for a search.
 
     Returns:
         By name, the record of each trial that was begun; `record.result` is None if it did not

@@ -46,6 +46,7 @@ from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, load_teacher
 from launch.trial.training import OnEpoch
 from launch.trial.widths import plan_beside
+from launch.trial.workers import check_shares
 from searchspace.compression import Int8
 from searchspace.errors import InputError
 from searchspace.plugins import load_plugins
@@ -119,8 +120,8 @@ def run_trial(
     Raises:
         RuntimeUnavailable: the form in which the detector is to be measured is not available.
         SettingsError: `out` is empty.
-        TrialError: `out` holds another trial, or the configuration does not fit the data or a
-            teacher.
+        TrialError: `out` holds another trial, or the configuration does not fit the data, a teacher
+            or the number of processes.
         DataError: the data cannot be used.
         TrainingFailed: a loss is not finite.
         WeightsUnavailable: its published initial weights are not available.
@@ -131,6 +132,7 @@ def run_trial(
     load_plugins()
     config, data = config.started(), TrialData.of(data)
     check_fits(config, data, load_teacher, plan)
+    check_shares(config, data)
     noted = Progress(out / PROGRESS, config.epochs)
     store = Store(Path(stages or out / STAGES), noted.begin)
     todo = Stages(

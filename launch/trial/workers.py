@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from detectors.detector import Detector
-from detectors.group import Group
+from detectors.group import Group, Share
 from detectors.training.train import fit
-from launch.trial.data import TrialData
+from launch.trial.data import TrialData, TrialError
 from launch.trial.teachers import PackedDetector
 from launch.trial.training import Training, training_loader
+from searchspace.errors import InputError
 from searchspace.trial import TrialConfig
 
 
@@ -72,6 +73,14 @@ def follow(data: TrialData, device: torch.device) -> None:
     """
     while (announced := Group.current().from_first()) is not None:
         announced.join(data, device)
+
+
+def check_shares(config: TrialConfig, data: TrialData) -> None:
+    """Raise `TrialError` if a batch has fewer images than this process's group has workers."""
+    try:
+        Share(Group.current(), min(config.train.batch_size, len(data.train.images)))
+    except InputError as error:
+        raise TrialError(str(error)) from None
 
 
 def share_of(config: TrialConfig) -> TrialConfig:

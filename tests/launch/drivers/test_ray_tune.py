@@ -113,17 +113,18 @@ def endings(folder: Path) -> Counter[int]:
     return Counter(r.number for r in records if r.state != "running")
 
 
-def ray_workers(started_by: int) -> list[int]:
-    """Process ids of Ray's trial processes in the session of a search."""
+def ray_workers(started_by: int, title: bytes = b"ray::ImplicitFunc") -> list[int]:
+    """Process ids of Ray's processes with a title, such as those of trials, in the session of a
+    search."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                title = (entry / "cmdline").read_bytes()
+                words = (entry / "cmdline").read_bytes()
                 same_session = os.getsid(int(entry.name)) == started_by
             except OSError:
                 continue
-            if same_session and title.startswith(b"ray::ImplicitFunc"):
+            if same_session and words.startswith(title):
                 found.append(int(entry.name))
     return found
 
