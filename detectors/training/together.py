@@ -82,8 +82,8 @@ class _Joint(torch.autograd.Function):
         ctx.save_for_backward(x, weight, mean, inverse, count)
         ctx.group = group
         scale = inverse if weight is None else inverse * weight
-        shift = -mean * scale if bias is None else bias - mean * scale
-        return torch.addcmul(_along(shift, x), values, _along(scale, x)).to(x.dtype)
+        made = (values - _along(mean, x)) * _along(scale, x)
+        return (made if bias is None else made + _along(bias, x)).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
