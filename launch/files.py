@@ -12,6 +12,7 @@ another format is refused by name."""
 # A study's folder.
 SETTINGS = "study.json"
 JOURNAL = "journal.jsonl"
+DAMAGED_LINES = "journal.damaged.jsonl"
 OPTUNA_LOG = "optuna.log"
 LOCK = "study.lock"
 TRIALS = "trials"

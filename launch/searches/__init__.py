@@ -193,7 +193,6 @@ def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECO
 
     Raises:
         StudyError: no study there, or its journal is gone.
-        JournalError: the journal is damaged.
     """
     folder = Path(folder)
     settings = read_settings(folder)

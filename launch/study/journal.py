@@ -3,24 +3,30 @@
 An append-only file of trial records, one per line; the last line about a trial counts. A line is on
 disk before anything acts on it. A journal can be read at any time; `Journal` writes to it, and is
 only for the process that holds the study's lock.
+
+Damaged lines are left out, and all others count. `Journal` moves them into a file beside it; what
+they said of finished trials is in the folders of these.
 """
 
 from __future__ import annotations
 
 import codecs
+import logging
 import os
-import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from detectors.files import append
+from detectors.files import append, written
+from launch.files import DAMAGED_LINES
 from launch.records import TrialRecord
-from searchspace.errors import InputError
+from searchspace.words import counted
 
+NAMED = 5
+"""The most damaged lines that are listed."""
 
-class JournalError(InputError):
-    """A journal that cannot be read; the message names file, line and fix."""
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -29,8 +35,11 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.touch()
         self._path = path
-        self._records, size = _parsed(path)
-        _mend_end(path, size)
+        parsed = _parsed(path)
+        self._records = parsed.records
+        _mend_end(path, parsed.size)
+        if parsed.damaged:
+            _set_aside(path, parsed.damaged)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -52,47 +61,80 @@ def read_journal(path: Path) -> tuple[TrialRecord, ...]:
     While a search writes to the journal, these are the records at some moment.
 
     Raises:
-        JournalError: a line is damaged.
         FileNotFoundError: there is no journal.
     """
-    return _ordered(_parsed(path)[0])
+    parsed = _parsed(path)
+    if parsed.damaged:
+        logger.warning(
+            f"{_damaged_in_words(path, parsed.damaged)}; the next resume of the search sets "
+            "such lines aside, and takes results from the trials' folders"
+        )
+    return _ordered(parsed.records)
 
 
 def _ordered(records: dict[int, TrialRecord]) -> tuple[TrialRecord, ...]:
     return tuple(records[number] for number in sorted(records))
 
 
-def _parsed(path: Path) -> tuple[dict[int, TrialRecord], int]:
-    """The records by number, and the number of bytes that they occupy in the file.
+@dataclass(frozen=True)
+class _Parsed:
+    """What a journal holds.
 
-    The rest is a torn line: its writer was killed before acting on it. A complete record without a
-    newline is not torn: some editors leave the last line like this.
+    Attributes:
+        records: by number.
+        size: the number of bytes before a torn last line.
+        damaged: other lines that are no records, by their numbers from 1.
+    """
+
+    records: dict[int, TrialRecord]
+    size: int
+    damaged: dict[int, bytes]
+
+
+def _parsed(path: Path) -> _Parsed:
+    """The lines of a journal.
+
+    A torn line is the last one, whose writer was killed before acting on it. A complete record
+    without a newline is not torn: some editors leave the last line like this.
     """
     # Not splitlines: names of categories may contain characters that it treats as line ends.
     lines = path.read_bytes().split(b"\n")
     records: dict[int, TrialRecord] = {}
+    damaged: dict[int, bytes] = {}
     size = 0
     for number, line in enumerate(lines, 1):
         last = number == len(lines)
+        record = None
         try:
             text = line.removeprefix(codecs.BOM_UTF8)
             record = TrialRecord.model_validate_json(text) if text.strip() else None
         except ValidationError:
             if last:
                 break
-            raise JournalError(_damaged(path, number)) from None
+            damaged[number] = line
         if record is not None:
             records[record.number] = record
         size += len(line) + (not last)
-    return records, size
+    return _Parsed(records, size, damaged)
 
 
-def _damaged(path: Path, line: int) -> str:
-    return (
-        f"{path}, line {line} is damaged (not a trial record): restore a copy of the file, or "
-        f"delete that line (sed -i {line}d {shlex.quote(str(path))}) and resume the search, which "
-        "takes the trial's result from its folder"
+def _set_aside(path: Path, damaged: dict[int, bytes]) -> None:
+    """Move damaged lines into a file next to the journal."""
+    aside = path.with_name(DAMAGED_LINES)
+    append(aside, b"".join(line + b"\n" for line in damaged.values()))
+    lines = path.read_bytes().split(b"\n")
+    with written(path) as file:
+        file.write(b"\n".join(line for n, line in enumerate(lines, 1) if n not in damaged))
+    logger.warning(
+        f"{_damaged_in_words(path, damaged)}, and moved to {aside.name}; what finished trials "
+        "came to is taken from their folders"
     )
+
+
+def _damaged_in_words(path: Path, damaged: dict[int, bytes]) -> str:
+    shown = ", ".join(map(str, list(damaged)[:NAMED])) + (", ..." if len(damaged) > NAMED else "")
+    lines = counted(len(damaged), "damaged line")
+    return f"{path}: {lines} left out, as no trial record ({shown})"
 
 
 def _mend_end(path: Path, size: int) -> None:

@@ -372,7 +372,6 @@ def read_records(folder: Path) -> tuple[TrialRecord, ...]:
 
     Raises:
         StudyError: there is no study, or its journal is missing.
-        JournalError: the journal is damaged.
     """
     read_settings(folder)
     try:

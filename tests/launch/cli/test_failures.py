@@ -186,7 +186,7 @@ def test_every_error_for_users_has_one_base() -> None:
 
     names = {cls.__name__ for cls in below(SparrowError)}
     assert names >= {
-        "CsvError", "DataError", "JournalError", "KnownError",
+        "CsvError", "DataError", "KnownError",
         "RuntimeUnavailable", "SearchStopped", "SettingsError", "SpaceError", "StudyError",
         "TrainingFailed", "TrialError", "Unreadable", "WeightsUnavailable",
     }  # fmt: skip

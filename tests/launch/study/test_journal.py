@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from launch.records import Failed, TrialRecord
-from launch.study.journal import Journal, JournalError, read_journal
+from launch.study.journal import Journal, read_journal
 from searchspace import TrialConfig
 
 FORK = multiprocessing.get_context("fork")
@@ -148,20 +147,33 @@ def test_readers_lose_nothing_of_a_journal_that_is_written(path: Path) -> None:
     ids=["fields", "list", "null", "zeros", "bytes", "torn", "control"],
 )
 @pytest.mark.parametrize("line", [1, 3, 4])
-def test_a_damaged_line_is_named_and_deleting_it_helps(
-    path: Path, three: bytes, garbage: bytes, line: int
+def test_a_damaged_line_is_left_out_by_readers_and_set_aside_by_the_next_writer(
+    path: Path, three: bytes, garbage: bytes, line: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = three.splitlines(keepends=True)
     damaged = b"".join([*lines[: line - 1], garbage + b"\n", *lines[line - 1 :]])
     path.write_bytes(damaged)
-    for read in (read_journal, Journal):
-        with pytest.raises(JournalError, match=rf"journal\.jsonl, line {line} is damaged") as error:
-            read(path)
-        assert path.read_bytes() == damaged
-    command = str(error.value).partition("(sed")[2].partition(")")[0]
-    assert command == f" -i {line}d {path}"
-    subprocess.run(f"sed{command}", shell=True, check=True)
+    said = f"journal.jsonl: 1 damaged line left out, as no trial record ({line})"
     assert numbers(path) == [0, 1, 2]
+    assert said in caplog.text
+    assert path.read_bytes() == damaged, "a reader wrote"
+    caplog.clear()
+    Journal(path).append(record(3))
+    assert said in caplog.text
+    assert path.with_name("journal.damaged.jsonl").read_bytes() == garbage + b"\n"
+    assert path.read_bytes().startswith(three)
+    caplog.clear()
+    assert numbers(path) == [0, 1, 2, 3]
+    assert caplog.text == ""
+
+
+def test_damaged_lines_of_a_torn_journal_are_kept_in_their_order(path: Path, three: bytes) -> None:
+    path.write_bytes(b"a\n" + three.replace(b"\n", b"\nb\n", 1) + b"torn")
+    Journal(path)
+    path.write_bytes(b"c\n" + path.read_bytes())
+    Journal(path)
+    assert path.with_name("journal.damaged.jsonl").read_bytes() == b"a\nb\nc\n"
+    assert path.read_bytes() == three
 
 
 def test_zeros_that_a_power_loss_left_at_the_end_are_dropped(path: Path, three: bytes) -> None:
