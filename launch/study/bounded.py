@@ -6,16 +6,18 @@ longer a search is: with TPE and thousands of trials, they would take longer tha
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-SEEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+SEEN = (*ENDED, TrialState.RUNNING)
 """The states of trials that models look at."""
 
 BEST_SHARE = 1 / 4
@@ -26,18 +28,25 @@ class Bounded(BaseSampler):
     """A sampler that sees the best trials and the latest, so many in all.
 
     The best are those on the first fronts of trials that satisfy all constraints. Which trials it
-    sees depends on the study alone. The groups of parameters that occur together are those of all
-    trials.
+    sees depends on the study alone.
     """
 
     def __init__(self, sampler: BaseSampler, most: int) -> None:
         self._sampler = sampler
         self._most = most
+        self._grouped: set[int] = set()
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
+        if not isinstance(self._sampler, TPESampler):
+            return self._sampler.infer_relative_search_space(study, trial)
+        # The groups of parameters that occur together are those of all trials. TPE adds each
+        # trial's to those that it knows, and would add all of them again for each proposal.
+        ended = study.get_trials(deepcopy=False, states=ENDED)
+        new = [trial for trial in ended if trial.number not in self._grouped]
+        self._grouped |= {trial.number for trial in new}
+        return self._sampler.infer_relative_search_space(_View(study, new), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -73,16 +82,17 @@ class Bounded(BaseSampler):
         trials = study.get_trials(deepcopy=False, states=SEEN)
         if len(trials) <= self._most:
             return study
-        return _View(study, chosen(trials, self._most, study.directions))
+        numbers = chosen(trials, self._most, study.directions)
+        return _View(study, [trial for trial in trials if trial.number in numbers])
 
 
 class _View(optuna.Study):
     """A study of which only some trials are seen."""
 
-    def __init__(self, study: optuna.Study, numbers: Container[int]) -> None:
+    def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
         # Not `super().__init__`, which would look the study up in its storage.
         self.__dict__.update(study.__dict__)
-        self._numbers = numbers
+        self._seen = trials
 
     def _get_trials(
         self,
@@ -90,8 +100,8 @@ class _View(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy, states, use_cache)
-        return [trial for trial in trials if trial.number in self._numbers]
+        found = [trial for trial in self._seen if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
 
 def chosen(

@@ -27,7 +27,7 @@ SAMPLERS: dict[str, MakeSampler] = {}
 STARTUP_TRIALS = 8
 """Random draws before a model is used."""
 
-MODELLED = {"tpe": 400, "gp": 150}
+MODELLED = {"tpe": 250, "gp": 150}
 """The most trials that a model is fitted to, see `launch.study.bounded`; by `benchmarks.scale`."""
 
 POPULATION = 16
