@@ -20,11 +20,13 @@ class Entry(NamedTuple):
         where: `module:name` of its function, or of a group of commands.
         help: one line.
         examples: lines that a user may type, shown below its options.
+        passes_on: whether what comes after its first argument is another command's.
     """
 
     where: str
     help: str
     examples: tuple[str, ...] = ()
+    passes_on: bool = False
 
 
 Table = Mapping[str, Mapping[str, Entry]]
@@ -53,7 +55,10 @@ class LazyCommand(TyperCommand):
             # Paragraphs, because lines of one are joined.
             examples = "\n\n".join(["Examples:", *self.entry.examples])
             epilog = examples if self.entry.examples else None
-            alone.command(self.name, help=self.help, epilog=epilog)(found)
+            settings = {"allow_interspersed_args": not self.entry.passes_on}
+            alone.command(self.name, help=self.help, epilog=epilog, context_settings=settings)(
+                found
+            )
             found = alone
         return typer.main.get_command(found)
 

@@ -42,6 +42,15 @@ COMMANDS = {
             "Train a detector once, and prune and fine-tune it at several ratios.",
             ("sparrow ladder mfssd_bn --data FOLDER --ratios 0.3,0.5,0.7",),
         ),
+        "submit": Entry(
+            "launch.cli.submit:submit_command",
+            "Run a search as a job on a Ray cluster, with this code and the plugins.",
+            (
+                "sparrow submit --address http://HEAD:8265 search --data /shared/data "
+                "--out /shared/runs/mine",
+            ),
+            passes_on=True,
+        ),
         "reproduce": Entry(
             "launch.cli.reproduce:reproduce_command",
             "Run the rows of a paper's table, and compare them with its figures.",

@@ -18,6 +18,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants, services, worker
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
 from detectors.activity import active
 from launch.drivers.interrupts import handlers_kept
@@ -38,7 +39,9 @@ from launch.drivers.ray_address import (
     find,
     starts_here,
 )
+from launch.drivers.travel import packed
 from searchspace.errors import InputError, first_line
+from searchspace.plugins import load_plugins
 
 SOCKET_LENGTH = 107
 """The most bytes of a Unix socket's path."""
@@ -81,18 +84,31 @@ def _joined(address: Address) -> Iterator[None]:
             "a search must run on a node of the cluster, and this machine is not one (ray start "
             "--address=... makes it one)"
         )
-    _take_token()
+    take_token()
     head = services.canonicalize_bootstrap_address(address.text)
     # pyrefly: ignore[missing-attribute] (a compiled module, of which Ray lists some names only)
     ask_head(address, lambda: ray._raylet.GcsClient(address=head))
     try:
-        _init(head or address.text)
+        with _code() as code:
+            _init(head or address.text, runtime_env=code)
+    except InputError:
+        raise
     except Exception as error:
         raise RayStartError(f"{address.named}: cannot join the cluster: {_words(error)}") from error
     try:
         yield
     finally:
         _shut_down()
+
+
+@contextlib.contextmanager
+def _code() -> Iterator[dict[str, Any] | None]:
+    """What takes the code and the plugins to all nodes; None in a job, which has them already."""
+    if RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ:
+        yield None
+        return
+    with packed(load_plugins()) as folder:
+        yield {"working_dir": str(folder)}
 
 
 @contextlib.contextmanager
@@ -225,7 +241,7 @@ def _environment(folder: Path) -> Iterator[None]:
         _read_token_anew()
 
 
-def _take_token() -> None:
+def take_token() -> None:
     """Let Ray use the user's token for a cluster, if there is one and nothing else is
     configured."""
     with contextlib.suppress(ImportError):  # Older versions of Ray know none.

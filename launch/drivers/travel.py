@@ -1,0 +1,75 @@
+"""Sparrow's code and the plugins in one folder, which Ray takes to every node of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from searchspace.errors import InputError
+
+ROOMS = ("searchspace", "detectors", "compress", "launch")
+PACKAGE = "sparrow-search"
+
+ROOT = Path(__file__).parents[2]
+"""Where the rooms lie."""
+
+
+@contextlib.contextmanager
+def packed(plugins: Sequence[str], files: Sequence[Path] = ()) -> Iterator[Path]:
+    """A temporary folder for Ray's `working_dir`, in which the code can be imported.
+
+    Args:
+        plugins: as `searchspace.load_plugins` returns them; those of installed packages stay, as
+            they have to be installed everywhere.
+        files: further files.
+
+    Raises:
+        InputError: two files have one name.
+    """
+    with tempfile.TemporaryDirectory(prefix="sparrow-code-") as folder:
+        place = Path(folder)
+        for room in ROOMS:
+            _copy(ROOT / room, place)
+        about = metadata.distribution(PACKAGE)
+        facts = place / f"sparrow_search-{about.version}.dist-info"
+        facts.mkdir()
+        (facts / "METADATA").write_text(about.read_text("METADATA") or "", encoding="utf-8")
+        for source in [*filter(None, map(_source, plugins)), *files]:
+            _copy(source, place)
+        yield place
+
+
+def travelling(plugins: Sequence[str]) -> tuple[str, ...]:
+    """The names by which processes that have such a folder load plugins."""
+    return tuple(Path(name).stem if name.endswith(".py") else name for name in plugins)
+
+
+def _copy(source: Path, place: Path) -> None:
+    target = place / source.name
+    if target.exists():
+        raise InputError(f"{source}: another file that goes to the cluster has its name; rename it")
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copyfile(source, target)
+
+
+def _source(plugin: str) -> Path | None:
+    """The file or folder of a plugin; None if it is installed."""
+    if plugin.endswith(".py"):
+        return Path(plugin)
+    spec = importlib.util.find_spec(plugin.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return None
+    origin = Path(spec.origin)
+    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    if any(origin.is_relative_to(os.path.realpath(place)) for place in installed):
+        return None
+    return origin.parent if spec.submodule_search_locations else origin

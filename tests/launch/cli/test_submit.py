@@ -1,0 +1,101 @@
+"""Searches as jobs on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from launch.drivers.travel import packed, travelling
+from launch.study.study import read_records
+from searchspace.errors import InputError
+from tests.launch.conftest import Run
+
+PLUGIN = """
+from pathlib import Path
+import searchspace
+with open({log!r}, "a") as log:
+    print(searchspace.__file__, file=log)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trial", "mfssd"), "trial: only search and reproduce run as jobs"),
+        (("search", "--data", "/data"), "--out: give an absolute path"),
+        (("search", "--data", "/data", "--out", "runs/x"), "--out: give an absolute path"),
+        (("search", "--data", "data", "--out", "/runs/x"), "--data: give an absolute path"),
+        (("search", "--out", "/runs/x", "--trails", "3"), "No such option: --trails"),
+        (("search", "--out", "/runs/x", "--trials", "no"), "--trials"),
+        (("--address", "127.0.0.1:1", "search", "--out", "/runs/x"), "ray[default]"),
+    ],
+)
+def test_what_cannot_run_as_a_job_is_refused_before_it_is_submitted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    code, text = run("submit", *arguments)
+    assert code in (1, 2)
+    assert words in text.replace("'", "")
+
+
+def test_code_and_plugins_travel_in_one_folder(tmp_path: Path) -> None:
+    log, plugin = tmp_path / "log.txt", tmp_path / "own_plugin.py"
+    plugin.write_text(PLUGIN.format(log=str(log)))
+    with packed([str(plugin), "rich"]) as folder:
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {"searchspace", "detectors", "compress", "launch", "own_plugin.py"}
+        assert "rich" not in names  # it is installed
+        assert not list(folder.rglob("__pycache__"))
+        code = "import own_plugin; from importlib.metadata import version, files\n"
+        code += "print(version('sparrow-search'))"
+        bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=bare, check=True)
+        assert log.read_text().strip() == str(folder / "searchspace/__init__.py")
+    assert not folder.exists()
+    assert travelling([str(plugin), "some.module"]) == ("own_plugin", "some.module")
+    other = tmp_path / "launch"
+    other.mkdir()
+    with pytest.raises(InputError, match="launch: another file that goes"), packed([], [other]):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of the job server of a head on this machine."""
+    for module in ("aiohttp", "aiohttp_cors", "opencensus", "smart_open", "virtualenv"):
+        pytest.importorskip(module, reason="ray[default] is not installed")
+    bin_folder = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", os.pathsep.join([bin_folder, os.environ["PATH"]]))
+    head = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": 0}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield f"http://{cluster.webui_url}"
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_a_search_runs_as_a_job_with_its_plugin(
+    run: Run, server: str, shapes_folder: Path, space_file: Path, tmp_path: Path
+) -> None:
+    log, plugin = tmp_path / "log.txt", tmp_path / "own_plugin.py"
+    plugin.write_text(PLUGIN.format(log=str(log)))
+    out = tmp_path / "study"
+    code, text = run(
+        "--plugin", plugin, "submit", "--address", server, "search", "--data", shapes_folder,
+        "--space", space_file, "--trials", 1, "--device", "cpu", "--out", out,
+    )  # fmt: skip
+    assert code == 0, text
+    assert f"Report: {out / 'report.html'}" in text
+    assert [record.state for record in read_records(out)] == ["finished"]
+    places = set(log.read_text().split())
+    assert any("working_dir_files" in place for place in places), places  # the code travelled
+    code, text = run("submit", "--address", server, "search", "--resume", out, "--seed", 3)
+    assert code == 2
+    assert "--seed was set when the study began" in text
