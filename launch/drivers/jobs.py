@@ -13,7 +13,7 @@ from typing import Any
 from ray.job_submission import JobSubmissionClient
 
 from launch.drivers.ray_start import take_token
-from launch.drivers.travel import packed, travelling
+from launch.drivers.travel import packed
 from searchspace.errors import InputError, first_line
 
 SERVER = "http://127.0.0.1:8265"
@@ -86,7 +86,8 @@ def submit(
     if importlib.util.find_spec("aiohttp") is None:
         raise InputError(NEEDED)
     address = address or SERVER
-    options = [part for name in travelling(plugins) for part in ("--plugin", name)]
+    names = [Path(name).name if name.endswith(".py") else name for name in plugins]
+    options = [part for name in names for part in ("--plugin", name)]
     command = shlex.join(["python", "-m", "launch.cli", *options, *arguments])
     try:
         client = JobSubmissionClient(address)

@@ -21,6 +21,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy_counter
 from detectors.timing.measure import hardware_name
+from launch.drivers.travel import arrived
 from launch.figures import ENERGY, FigureName
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
@@ -125,7 +126,7 @@ def _answer(
     *more: int,
 ) -> str:
     """The answer of this node's own meter, as JSON."""
-    load_plugins(plugins)
+    load_plugins(arrived(plugins))
     ask = getattr(LocalMeter(data, pick_device(), speeds), method)
     answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
     return answer.model_dump_json()

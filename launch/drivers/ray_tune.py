@@ -36,7 +36,6 @@ from launch.drivers.ray_searcher import RETRIES, StudySearcher, answers_of
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
-from launch.drivers.travel import travelling
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.search_options import MOST_PER_GPU
@@ -274,7 +273,7 @@ def _tuner(
             device=study.settings.resources.device,
             meter=meter,
             weights=study.settings.start.weights,
-            plugins=load_plugins() if starts_here(driver.address) else travelling(load_plugins()),
+            plugins=load_plugins(),
             capped=driver.trials_per_gpu is not None,
         ),
         driver.bundle_of(),

@@ -17,6 +17,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_meter import TargetMeter
+from launch.drivers.travel import arrived
 from launch.drivers.watch import Ended
 from launch.files import RESULT
 from launch.study.failures import Failure
@@ -93,7 +94,7 @@ class Given:
 
     def prepare(self) -> None:
         """Make this process ready for the trial: plugins, threads, memory."""
-        load_plugins(self.plugins)
+        load_plugins(arrived(self.plugins))
         assigned = ray.get_runtime_context().get_assigned_resources()
         torch.set_num_threads(max(1, int(assigned["CPU"])))
         if self.capped:

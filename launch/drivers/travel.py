@@ -46,9 +46,15 @@ def packed(plugins: Sequence[str], files: Sequence[Path] = ()) -> Iterator[Path]
         yield place
 
 
-def travelling(plugins: Sequence[str]) -> tuple[str, ...]:
-    """The names by which processes that have such a folder load plugins."""
-    return tuple(Path(name).stem if name.endswith(".py") else name for name in plugins)
+def arrived(plugins: Sequence[str]) -> tuple[str, ...]:
+    """Where plugins lie for a process on another node: files that are not there have travelled to
+    its working folder."""
+    return tuple(_near(name) if name.endswith(".py") else name for name in plugins)
+
+
+def _near(file: str) -> str:
+    travelled = Path(file).name
+    return travelled if Path(travelled).exists() and not Path(file).exists() else file
 
 
 def _copy(source: Path, place: Path) -> None:

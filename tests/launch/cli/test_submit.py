@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from launch.drivers.travel import packed, travelling
+from launch.drivers.travel import arrived, packed
 from launch.study.study import read_records
 from searchspace.errors import InputError
 from tests.launch.conftest import Run
@@ -45,7 +45,9 @@ def test_what_cannot_run_as_a_job_is_refused_before_it_is_submitted(
     assert words in text.replace("'", "")
 
 
-def test_code_and_plugins_travel_in_one_folder(tmp_path: Path) -> None:
+def test_code_and_plugins_travel_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log, plugin = tmp_path / "log.txt", tmp_path / "own_plugin.py"
     plugin.write_text(PLUGIN.format(log=str(log)))
     with packed([str(plugin), "rich"]) as folder:
@@ -59,7 +61,10 @@ def test_code_and_plugins_travel_in_one_folder(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=bare, check=True)
         assert log.read_text().strip() == str(folder / "searchspace/__init__.py")
     assert not folder.exists()
-    assert travelling([str(plugin), "some.module"]) == ("own_plugin", "some.module")
+    monkeypatch.chdir(tmp_path)
+    gone = "/elsewhere/own_plugin.py"
+    found = arrived([str(plugin), gone, "/elsewhere/x.py", "some.module"])
+    assert found == (str(plugin), "own_plugin.py", "/elsewhere/x.py", "some.module")
     other = tmp_path / "launch"
     other.mkdir()
     with pytest.raises(InputError, match="launch: another file that goes"), packed([], [other]):

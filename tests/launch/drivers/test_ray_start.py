@@ -188,6 +188,8 @@ def test_a_running_cluster_is_joined_and_left_running(auto: bool) -> None:
             with connected("auto" if auto else cluster.address):
                 assert ray.get_runtime_context().gcs_address == cluster.address
                 assert RayTune(1).workers() == 1
+                place = ray.get(ray.remote(lambda: __import__("launch").__file__).remote())
+                assert "working_dir_files" in place  # the code travelled
             assert not ray.is_initialized()
     finally:
         cluster.shutdown()
