@@ -130,10 +130,11 @@ COMMANDS = {
         ),
         "predict": Entry(
             "launch.cli.predict:predict_command",
-            "Draw a model's detections on images, or write them as CSV, YOLO, COCO or VOC.",
+            "Draw detections on images or a video, or write them as CSV, YOLO, COCO or VOC.",
             (
                 "sparrow predict runs/mine:3 IMAGES --out drawn",
                 "sparrow predict detector.onnx IMAGES --to csv --out found.csv --threshold 0.4",
+                "sparrow predict runs/mine:3 street.mp4 --every 5 --out drawn",
                 "sparrow predict DETECTOR --data FOLDER --to coco --out results.json",
             ),
         ),

@@ -20,6 +20,7 @@ from detectors.evaluate import detect_split
 from detectors.evaluation.results import Results
 from detectors.models import Model
 from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
+from detectors.videos import is_video
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.models import find_model
@@ -33,6 +34,7 @@ from launch.cli.options import (
     Options,
     PrintJson,
 )
+from launch.cli.predict_video import PICTURES, VideoTask
 from launch.cli.terminal import console, errors
 from launch.report.drawing import draw_results
 from launch.study.data_options import CacheOptions
@@ -41,7 +43,7 @@ from launch.trial.run import pick_device
 from searchspace.errors import InputError
 from searchspace.words import counted
 
-PICTURES, PREDICTIONS = "pictures", "predictions"
+PREDICTIONS = "predictions"
 FILES = ("csv", "coco")
 """The forms that are one file; the others are a folder."""
 
@@ -60,7 +62,7 @@ class FormOptions(Options):
     to: str = Field(
         default=PICTURES,
         description="Form of the result: pictures, csv, yolo, coco or voc. Pictures have a "
-        "detections.csv beside them.",
+        "detections.csv beside them. Of a video: pictures, which become a video, csv or coco.",
     )
     out: Annotated[InPath | None, Option("PATH")] = Field(
         default=None,
@@ -90,15 +92,22 @@ class FormOptions(Options):
             raise FileExistsError(f"{out} exists; choose another path, or delete it")
         return out
 
-    def kept(self, results: Results, split: Dataset, model: Model) -> Results:
-        """The detections that are written."""
+    def least(self, model: Model) -> np.ndarray | None:
+        """[1 + K], the least score that is written, by label; None for all."""
         if self.threshold is None and self.to in ALL:
-            return results
-        least = np.full(1 + len(split.categories), UNCHOSEN)
+            return None
+        least = np.full(1 + len(model.classes), UNCHOSEN)
         if self.threshold is not None:
             least[:] = self.threshold
         elif model.thresholds is not None:
             least[1:] = model.thresholds.scores().numpy()
+        return least
+
+    def kept(self, results: Results, split: Dataset, model: Model) -> Results:
+        """The detections that are written."""
+        least = self.least(model)
+        if least is None:
+            return results
         labels = [split.label_of(key) for key in results.categories.tolist()]
         return results.at(results.scores >= least[labels])
 
@@ -134,8 +143,16 @@ class ImageOptions(DataPlace):
         "annotations, such as image_info_test-dev2017.json.",
     )
 
+    every: int = Field(
+        default=1, ge=1, description="Of a video, only each so many-th frame, from the first."
+    )
+
     def check(self, sources: list[Path], needs_ids: bool) -> None:
         """A usage error where the options do not go together, or name no ids where needed."""
+        if any(map(is_video, sources)) and len(sources) > 1:
+            raise typer.BadParameter("give one video, and nothing beside it")
+        if "every" in self.model_fields_set and not any(map(is_video, sources)):
+            raise typer.BadParameter("it goes with a video only", param_hint="--every")
         if sum(map(bool, (self.data, self.images, sources))) != 1:
             raise typer.BadParameter(
                 "give either --data or --images, or else images or folders after the model"
@@ -200,7 +217,9 @@ def predict_command(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            parser=option_types.path, metavar="IMAGES|FOLDER", help="Images, or folders of them."
+            parser=option_types.path,
+            metavar="IMAGES|FOLDER|VIDEO",
+            help="Images, or folders of them, or one video.",
         ),
     ] = None,
     *,
@@ -214,7 +233,20 @@ def predict_command(
     sources = sources or []
     out = form.place()
     images.check(sources, needs_ids=form.to == "coco")
+    video = next(filter(is_video, sources), None)
+    task = VideoTask(video, images.every, form.to, out) if video else None
+    if task:
+        task.check()
     model = find_model(name, pick_device(where.device))
+    say = errors.say if as_json else console.say
+    if task:
+        say(form.in_words(model))
+        done = task.run(model, form.least(model))
+        if as_json:
+            console.say_json({"file": str(out), "form": form.to, **done._asdict()})
+        else:
+            console.say(f"{out}: {done.in_words()}")
+        return
     split = images.read(sources, model, data.reading)
     if form.to == "voc":
         check_voc_names(split)
@@ -222,7 +254,6 @@ def predict_command(
     results = form.kept(found, split, model)
     write = _write_named if form.to == "coco" and sources else WRITE[form.to]
     write(results, split, out)
-    say = errors.say if as_json else console.say
     say(form.in_words(model))
     numbers = {"detections": len(results), "images": len(split.images)}
     if as_json:

@@ -25,6 +25,11 @@ OBJECT, RIGHT, WRONG = "#00b7ff", "#7ee081", "#ff6f61"
 LEAST_FONT = 11
 
 
+def colour_of(label: int) -> str:
+    """The colour of a class, by its label from 1."""
+    return COLOURS[(label - 1) % len(COLOURS)]
+
+
 def drawn(
     picture: Image.Image,
     boxes: Sequence[Sequence[float]],
@@ -65,7 +70,7 @@ def draw_results(results: Results, split: Dataset, folder: Path) -> None:
         picture = functional.to_pil_image(load_image(image.path, image.width, image.height))
         boxes = list(zip(x, y, x + width, y + height, strict=True))
         labels = [split.label_of(key) for key in mine.categories.tolist()]
-        colours = [COLOURS[(label - 1) % len(COLOURS)] for label in labels]
+        colours = [colour_of(label) for label in labels]
         file = folder / image_name(split, image)
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn(picture, boxes, texts, colours).save(file)
