@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
-from torchvision.transforms.v2 import functional
 
-from detectors.data.dataset import Dataset, ImageRecord
-from detectors.data.images import load_image
+from detectors.data.dataset import Dataset
 from detectors.evaluate import Metrics, coco_metrics
 from detectors.evaluation.comparison import (
     Difference,
@@ -25,18 +21,12 @@ from detectors.evaluation.report import judged_on
 from detectors.evaluation.results import Row
 from detectors.evaluation.truth import detections_needed
 from launch.figures import FIGURES, show, show_change
-from launch.report.drawing import OBJECT, RIGHT, WRONG, drawn
 from launch.report.evaluation import SUMMARY
+from launch.report.side_by_side import side_by_side
 from launch.report.templates import environment
 
 PICTURES = 12
 """Images that are drawn, those on which the models differ the most."""
-
-GAP = 8
-"""Pixels between the parts of a picture."""
-
-LEAST_SIDE, MOST_SIDE = 320, 1280
-"""Pixels of the longer side of each part: smaller images are enlarged, so that texts have room."""
 
 
 class Disagreement(BaseModel):
@@ -153,55 +143,9 @@ def draw_disagreements(
     return files
 
 
-def side_by_side(image: ImageRecord, place: int, shown: Sequence[Judged]) -> Image.Image:
-    """An image with its objects in blue, then with what each model finds, right in green and wrong
-    in red.
-
-    Args:
-        place: of the image in its split.
-        shown: of each model, the detections that are drawn; at least one.
-    """
-    picture = functional.to_pil_image(load_image(image.path, image.width, image.height))
-    factor = min(max(1.0, LEAST_SIDE / max(picture.size)), MOST_SIDE / max(picture.size))
-    enlarged = picture.resize([max(1, round(factor * side)) for side in picture.size])
-    parts = [_objects(enlarged, factor, shown[0], place)]
-    parts += [_detections(enlarged, factor, judged, place) for judged in shown]
-    return _beside(parts)
-
-
 def change_bounds(difference: Difference) -> str:
     """The 95 % interval of a change, and whether it may be chance; empty where it has none."""
     if difference.low is None or difference.high is None:
         return ""
     mark = "" if difference.certain else ", may be chance"
     return f"{difference.low:+.3f} to {difference.high:+.3f}{mark}"
-
-
-def _objects(picture: Image.Image, factor: float, judged: Judged, place: int) -> Image.Image:
-    mine = judged.item_images == place
-    texts = [judged.names[label] for label in judged.item_labels[mine]]
-    corners = _corners(judged.item_boxes[mine], factor)
-    return drawn(picture, corners, texts, [OBJECT] * len(texts))
-
-
-def _detections(picture: Image.Image, factor: float, judged: Judged, place: int) -> Image.Image:
-    mine = np.flatnonzero(judged.images == place)
-    mine = mine[np.argsort(judged.scores[mine], kind="stable")]
-    pairs = zip(judged.labels[mine], judged.scores[mine], strict=True)
-    texts = [f"{judged.names[label]} {score:.2f}" for label, score in pairs]
-    colours = [RIGHT if right else WRONG for right in judged.right[mine]]
-    return drawn(picture, _corners(judged.boxes[mine], factor), texts, colours)
-
-
-def _corners(boxes: np.ndarray, factor: float) -> list[list[float]]:
-    """Boxes x, y, width, height as corners on an enlarged picture."""
-    return (factor * np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)).tolist()
-
-
-def _beside(parts: Sequence[Image.Image]) -> Image.Image:
-    width = sum(part.width for part in parts) + GAP * (len(parts) - 1)
-    made, x = Image.new("RGB", (width, max(part.height for part in parts)), "white"), 0
-    for part in parts:
-        made.paste(part, (x, 0))
-        x += part.width + GAP
-    return made

@@ -37,7 +37,7 @@ from detectors.timing.layers import layer_times
 from detectors.timing.measure import hardware_name
 from launch.files import FOUND_NPZ, LAYERS_JSON, LOOK_JSON, MEMBERS, final_folder, trained_folder
 from launch.records import TrialRecord
-from launch.report.comparison import side_by_side
+from launch.report.side_by_side import side_by_side
 from launch.report.study import StudyView
 from launch.study.settings import StudySettings
 from launch.trial.run import pick_device

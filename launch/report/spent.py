@@ -22,7 +22,7 @@ from searchspace.words import counted
 ORDER = ("predict", "train", "rung", "prune", "finetune", "quantise", "evaluate", "measure")
 """The stages in the order in which a trial runs them."""
 
-REST = "starting, waiting, and what came to nothing"
+REST = "starting, waiting, failed attempts"
 """The device time that no artefact tells of."""
 
 
@@ -83,7 +83,7 @@ def stage_costs(folder: Path, view: StudyView) -> list[StageCost]:
         for name in order
     ]
     rest = total - sum(seconds.values())
-    return [*costs, StageCost(REST, None, rest, rest / total)] if rest > 0 else costs
+    return [*costs, StageCost(REST, None, rest, rest / total)] if rest >= 1 else costs
 
 
 def _stages_in(folder: Path) -> tuple[Counter[str], defaultdict[str, float]]:
