@@ -77,6 +77,8 @@ def plan_by_widths(narrow: Detector) -> Plan | None:
     None if none were.
     """
     whole = skeleton(narrow.config)
+    if _shapes(whole) == _shapes(narrow):
+        return None  # Nor can every network be traced that is never pruned.
     graph = ChannelGraph(whole)
     channels = {root: graph.count(root) for root in graph.groups}
     kept = {root: convolution(narrow.get_submodule(root), root).out_channels for root in channels}
@@ -85,8 +87,6 @@ def plan_by_widths(narrow: Detector) -> Plan | None:
         for root, count in channels.items()
         if kept[root] < count
     }
-    if not removed:
-        return None
     return Plan(
         removed=removed,
         channels=channels,
@@ -113,6 +113,10 @@ def remove(graph: ChannelGraph, removed: Mapping[str, Sequence[int]]) -> None:
     """Remove output channels of convolutions, and everything that depends on them."""
     for root, gone in removed.items():
         graph.remove(root, gone)
+
+
+def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
 
 
 def _check(graph: ChannelGraph, root: str, gone: tuple[int, ...], channels: int | None) -> None:

@@ -28,6 +28,7 @@ from searchspace.errors import InputError
 from searchspace.given import restored
 from searchspace.overrides import sets
 from searchspace.reading import read_model
+from searchspace.runtimes import Precision
 from searchspace.trial import TrialConfig
 
 NOTHING = "none"
@@ -41,7 +42,7 @@ class TrainOptions(RunOptions):
     from_weights: Annotated[bool, Option(name="--from-weights/--anew")] = Field(
         default=True,
         description="Start from the model's own weights, the default, or anew from those that its "
-        "recipe starts from. Channels that it has lost stay away in both.",
+        "recipe starts from. Channels that were pruned stay removed either way.",
     )
     teacher: Annotated[Text | None, Option("MODEL")] = Field(
         default=None,
@@ -152,16 +153,19 @@ class LongTraining(BaseModel):
         write_atomically(folder / TRAINING, self.model_dump_json(indent=1))
 
 
-def check_target(to: str) -> None:
-    """Refuse a format of the export that is unknown or cannot be written here.
+def export_precision(config: TrialConfig, to: str) -> Precision:
+    """What a detector is exported in: int8 if it is quantised and the format has that."""
+    quantised = bool(config.compress.calibration)
+    return "int8" if quantised and "int8" in TARGETS[to].precisions else "float32"
 
-    Raises:
-        RuntimeUnavailable: its library is not installed.
-    """
+
+def check_target(config: TrialConfig, to: str) -> None:
+    """A usage error where the format of the export is unknown, or cannot be written here."""
     if to == NOTHING:
         return
     try:
         ready_target(to, Wanted())
+        ready_target(to, Wanted(export_precision(config, to)))
     except InputError as error:
         raise typer.BadParameter(
             f"{error}; or give none, and export it afterwards", param_hint="--to"
@@ -196,12 +200,12 @@ def begin(
     Args:
         say: called with what was found.
     """
-    check_target(options.to)
     found = find_trainable(name)
     from_weights = options.takes_weights(name, found)
     teacher = None if options.teacher is None else trained_path(options.teacher).resolve()
     config = found.longer(options.epochs, not from_weights, teacher)
     config, weights = changed_by(options, config)
+    check_target(config, options.to)
     before = _before(found)
     source, reading = _data(found, before, paths, options)
     data = read_data(source, reading, options.out, say)
@@ -248,7 +252,7 @@ def go_on(
     training = LongTraining.read(folder)
     if "to" in options.model_fields_set:
         training = training.model_copy(update={"to": options.to})
-    check_target(training.to)
+    check_target(training.config, training.to)
     how = training.reading
     if "cache_gb" in options.model_fields_set:
         how = how | {"cache_gb": options.cache_gb}
@@ -284,7 +288,8 @@ def _data(
         from launch.study.settings import read_settings  # Optuna: only for a study's.
 
         settings = read_settings(trial.parent.parent)
-        return settings.source, settings.data.of_trials | given
+        if not settings.is_asked:  # A trainer of one's own has its own data.
+            return settings.source, settings.data.of_trials | given
     return paths.needed_source(), options.of_trials
 
 
@@ -312,8 +317,8 @@ def _notes(found: Trainable, from_weights: bool) -> Iterator[str]:
         yield f"{found.folder}: its recipe is not known, so it is the usual one; --set changes it"
     if found.plan and not from_weights and recorded_plan(found.folder) is None:
         yield (
-            f"{found.folder}: which channels it has lost is not known ({PLAN} is not beside it), "
-            "only how many: the last of each layer are taken for them"
+            f"{found.folder}: which of its channels were pruned is not known, only how many "
+            f"({PLAN} is not beside it): the last ones of each layer are taken for them"
         )
 
 

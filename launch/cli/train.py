@@ -14,7 +14,6 @@ from detectors.evaluate import detect_split
 from detectors.evaluation.report import Evaluation
 from detectors.files import write_atomically
 from detectors.models import load_model
-from detectors.runtimes.targets import TARGETS
 from detectors.thresholds import Thresholds, write_thresholds
 from launch.cli import option_types
 from launch.cli.bugs import evidence_in
@@ -22,7 +21,14 @@ from launch.cli.compared import compared_on
 from launch.cli.export import FileOptions, Written, write_export
 from launch.cli.from_fields import with_options
 from launch.cli.live import Screen
-from launch.cli.long_training import NOTHING, LongTraining, TrainOptions, begin, go_on
+from launch.cli.long_training import (
+    NOTHING,
+    LongTraining,
+    TrainOptions,
+    begin,
+    export_precision,
+    go_on,
+)
 from launch.cli.options import DataPaths
 from launch.cli.terminal import console, errors, figure_table
 from launch.cli.view import trial_frame
@@ -170,9 +176,10 @@ def _export(
         return None
     path = folder / trained_folder(training.config)
     detector = Detector.load(path).eval()
-    int8 = bool(training.config.compress.calibration) and "int8" in TARGETS[training.to].precisions
-    found = compared_on(training.source, data.val, data.train if int8 else None, detector)
-    file = FileOptions(precision="int8" if int8 else "float32")
+    precision = export_precision(training.config, training.to)
+    calibration = data.train if precision == "int8" else None
+    found = compared_on(training.source, data.val, calibration, detector)
+    file = FileOptions(precision=precision)
     try:
         return write_export(detector, training.to, file, found, thresholds, path / DETECTOR, say)
     except InputError as error:

@@ -13,7 +13,10 @@ from launch.trial.training import fine_tuning
 from searchspace.compression import Unpruned
 from searchspace.distillation import PARENT, ChannelWise, Distillation, NoDistillation
 from searchspace.trial import TrialConfig
-from searchspace.words import joined
+from searchspace.words import counted
+
+NAMED = 10
+"""The most classes that a message names."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Trainable:
         """The trial that trains it for a number of epochs, over which its schedule is spread.
 
         From its weights, the learning rate is that of its recipe for a fine-tuning; anew, all of
-        its recipe is. Channels that it has lost stay away in both; it is not pruned further. What
+        its recipe is. Channels that were pruned stay removed either way, and no more are. What
         nothing has trained yet is trained as a whole, and pruned as its configuration says.
 
         Args:
@@ -56,7 +59,8 @@ class Trainable:
         elif recipe.start is not None:
             recipe = recipe.changed(weights=self._place(recipe.start))
         if self.folder is not None:
-            compress = compress.changed(pruning=Unpruned())
+            rate = compress.pruning.finetune_rate
+            compress = compress.changed(pruning=Unpruned(finetune_rate=rate))
         recipe = recipe.changed(distillation=self._lesson(teacher))
         return config.changed(train=recipe, compress=compress)
 
@@ -69,13 +73,14 @@ class Trainable:
     def check_classes(self, data: TrialData) -> None:
         """Raise `TrialError` if the data have other classes than a trained detector finds."""
         if self.folder is not None and not self.finds_classes(data):
-            number = self.config.detector.num_classes
-            own = joined(*self.classes) if self.classes else f"{number} classes without names"
+            number = counted(self.config.detector.num_classes, "class", "classes")
+            own = f"{number} ({_some(self.classes)})" if self.classes else f"{number} without names"
+            theirs = f"{counted(len(data.classes), 'class', 'classes')} ({_some(data.classes)})"
             raise TrialError(
-                f"{self.folder}: it finds {own}, and the data have {joined(*data.classes)}: give "
-                "data with its classes, or have it learn those of the data with --set "
-                f"detector.num_classes={len(data.classes)}: classes of the same name keep what it "
-                "knows of them"
+                f"{self.folder}: it finds {own}, and the data have {theirs}: give data with its "
+                "classes in the same order, or have it learn those of the data with --set "
+                f"detector.num_classes={len(data.classes)}, where classes of the same name keep "
+                "what it knows of them"
             )
 
     def _lesson(self, teacher: Path | None) -> Distillation:
@@ -94,3 +99,7 @@ class Trainable:
         if name == PARENT and self.folder is not None:
             return str(self.folder.parent / DENSE)
         return str(self.folders.get(name, name))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])

@@ -154,7 +154,7 @@ def test_a_pruned_member_is_trained_with_its_teacher_and_exported(
                      "--out", tmp_path / "third", "--to", "none", "--device", "cpu",
                      "--set", "train.batch_size=8", "--set", "measure.runs=5")  # fmt: skip
     assert code == 0, text
-    assert "which channels it has lost is not known" in text
+    assert "which of its channels were pruned is not known" in text
     assert read_result(tmp_path / "third/result.json").final.cost.params == costs[0].params
 
 

@@ -65,10 +65,10 @@ def test_from_its_weights_the_rate_is_that_of_a_fine_tuning(tiny: TrialConfig) -
     assert long.train.weights == "/run/trials/0003-x/compact"
     assert long.train.learning_rate == pytest.approx(0.25 * tiny.train.learning_rate)
     assert long.epochs == (50, 0)
-    assert long.compress.pruning == Unpruned()
+    assert long.compress.pruning == Unpruned(finetune_rate=0.25)
     anew = found.longer(50, anew=True)
     assert (anew.train.weights, anew.train.learning_rate) == ("shapes", tiny.train.learning_rate)
-    assert (anew.epochs, anew.compress.pruning) == ((50, 0), Unpruned())
+    assert (anew.epochs, anew.compress) == ((50, 0), long.compress)
     # What was never trained is trained, pruned and fine-tuned as a whole.
     whole = Trainable(config).longer(50)
     assert (whole.epochs, whole.compress, whole.train.weights) == (
@@ -177,7 +177,7 @@ def test_what_was_pruned_is_not_pruned_again(
 def test_classes_are_compared_by_name(tiny: TrialConfig, shapes: TrialData) -> None:
     names = ("moon", *shapes.classes[1:])
     found = Trainable(tiny, Path("/run/x/dense"), names)
-    with pytest.raises(TrialError, match=r"it finds moon, .*--set detector.num_classes=4"):
+    with pytest.raises(TrialError, match=r"finds 4 classes \(moon, .*--set detector.num_classes=4"):
         found.check_classes(shapes)
     Trainable(tiny, Path("/run/x/dense"), shapes.classes).check_classes(shapes)
     Trainable(tiny, Path("/run/x/dense")).check_classes(shapes)
