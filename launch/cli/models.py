@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from detectors.detector import FACTS, Detector
+from detectors.detector import FACTS, Detector, read_facts
 from detectors.models import Model, load_model
 from detectors.runtimes.targets import target_of
 from launch.cli.names import find_trial, load_plugins_around, read_trial, saved_detector
@@ -109,6 +109,8 @@ def model_path(name: str, trained: bool = False) -> Path:
         raise InputError(
             f"{name} is a whole study; give one of its trials, such as {name.rstrip('/')}:0"
         )
+    if any(path.glob(f"*/{FACTS}")):
+        read_facts(path)  # Without a detector of its own, the error names those in its folders.
     if not (path / FACTS).exists() and not (path.is_file() and target_of(path)):
         what = "holds no detector" if path.exists() else "no such model"
         raise InputError(f"{name}: {what}; {WAYS}")
