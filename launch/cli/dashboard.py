@@ -14,7 +14,7 @@ import typer
 
 from launch.cli import option_types
 from launch.cli.terminal import console
-from launch.report.dashboard import Mirror
+from launch.report.dashboard import READ_ONLY, Mirror
 from searchspace.errors import InputError
 
 HOST = "127.0.0.1"
@@ -77,7 +77,7 @@ def dashboard(mirror: Mirror) -> App:
         with lock:
             storage = mirror.storage()
             if made.get("of") is not storage:
-                made.update(of=storage, app=wsgi(storage))
+                made.update(of=storage, app=wsgi(storage, mirror.pictures))
             return made["app"]
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -85,7 +85,7 @@ def dashboard(mirror: Mirror) -> App:
         if host not in LOOPBACK:
             return _refused(start, "403 Forbidden", "served to this machine alone")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _refused(start, "405 Method Not Allowed", "the dashboard of a run is read-only")
+            return _refused(start, "405 Method Not Allowed", READ_ONLY)
         return now()(environ, start)
 
     return answer

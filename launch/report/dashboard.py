@@ -6,24 +6,32 @@ people open is made anew in memory from the journal and the learning curves.
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
 import warnings
 from collections import defaultdict
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import optuna
+from optuna.artifacts import ArtifactMeta
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import InMemoryStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from launch.constraints import Constraint
 from launch.figures import FIGURES, FigureName, directions, of_source
-from launch.files import JOURNAL
+from launch.files import JOURNAL, MEMBERS
 from launch.records import State, TrialRecord
 from launch.report.history import Point, history, scalars
+from launch.report.looks import looks_folder
 from launch.report.progress import StudyFollower, View
 from launch.report.trial_table import trial_rows
+from launch.study.recovery import journal_gone
+from launch.study.settings import StudyError
 from launch.study.study import worked_on
 from searchspace import Space
 from searchspace.given import restored
@@ -44,34 +52,81 @@ CONSTRAINTS = "constraints"
 """The system attribute of a trial in which the dashboard looks for them, in the order of the
 study's attribute `bounds`."""
 
+ARTIFACTS = "artifacts:"
+"""How the names of Optuna's system attributes for artefacts begin."""
+
+READ_ONLY = "the dashboard of a run is for reading"
 NO_RECORD = "the journal has no such trial"
+
+
+class Pictures:
+    """The pictures of a study's report as Optuna's artefacts, for reading.
+
+    Their names cannot be guessed, as the dashboard lets pages of other hosts read artefacts.
+    """
+
+    def __init__(self) -> None:
+        self._space = uuid.uuid4()
+        self._files: dict[str, Path] = {}
+
+    def of(self, study: Path, record: TrialRecord) -> dict[str, str]:
+        """The system attributes of a trial that name its pictures."""
+        attributes = {}
+        for file in sorted(looks_folder(study, record).glob("*.jpg")):
+            name = str(uuid.uuid5(self._space, str(file)))
+            self._files[name] = file
+            meta = ArtifactMeta(name, file.name, "image/jpeg", None)
+            attributes[f"{ARTIFACTS}{name}"] = json.dumps(asdict(meta))
+        return attributes
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """A picture; raises `ArtifactNotFound` if there is none, or none any more."""
+        try:
+            return self._files[artifact_id].open("rb")
+        except (KeyError, FileNotFoundError):
+            raise ArtifactNotFound(artifact_id) from None
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Refuse: the dashboard changes nothing."""
+        raise PermissionError(READ_ONLY)
+
+    def remove(self, artifact_id: str) -> None:
+        """Refuse: the dashboard changes nothing."""
+        raise PermissionError(READ_ONLY)
 
 
 class Mirror:
     """A study in Optuna's form, which follows the study's folder.
 
+    Attributes:
+        pictures: those of its trials.
+
     Raises:
-        StudyError: there is no study in the folder.
+        StudyError: there is no study in the folder, or its journal is gone.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._follower = StudyFollower(folder)
+        if not (folder / JOURNAL).exists():
+            raise StudyError(journal_gone(folder))
+        self.pictures = Pictures()
         self._seen: tuple[object, ...] | None = None
         self._storage = InMemoryStorage()
 
     def storage(self) -> InMemoryStorage:
         """The study as it is now; the same object as before if nothing has changed."""
         holder = worked_on(self._folder)
-        journal = (self._folder / JOURNAL).stat()
+        files = [self._folder / name for name in (JOURNAL, MEMBERS)]
+        times = [file.stat().st_mtime_ns for file in files if file.exists()]
         turn = time.monotonic() // EVERY if holder else None
-        seen = (journal.st_mtime_ns, journal.st_size, holder, turn)
+        seen = (*times, holder, turn)
         if seen != self._seen:
-            self._seen, self._storage = seen, in_optuna(self._follower.look())
+            self._seen, self._storage = seen, in_optuna(self._follower.look(), self.pictures)
         return self._storage
 
 
-def in_optuna(view: View) -> InMemoryStorage:
+def in_optuna(view: View, pictures: Pictures) -> InMemoryStorage:
     """A storage with the study alone, whose trials have their own numbers."""
     storage, settings = InMemoryStorage(), view.settings
     objectives = settings.goal.objectives
@@ -90,7 +145,9 @@ def in_optuna(view: View) -> InMemoryStorage:
     for record, row in zip(view.trials.records, trial_rows(view.trials), strict=True):
         while len(study.get_trials(deepcopy=False)) < record.number:
             study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": NO_RECORD}))
-        study.add_trial(_trial(record, row, points[record.number], view, space))
+        trial = _trial(record, row, points[record.number], view, space)
+        trial.system_attrs.update(pictures.of(view.folder, record))
+        study.add_trial(trial)
     return storage
 
 

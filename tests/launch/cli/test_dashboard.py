@@ -79,7 +79,8 @@ def served(folder: Path) -> Iterator[Ask]:
             headers = {"Host": host} if host else {}
             request = urllib.request.Request(url, method=method, headers=headers)
             with urllib.request.urlopen(request) as answer:
-                return json.load(answer)
+                content = answer.read()
+                return json.loads(content) if path.startswith("api") else content
 
         try:
             yield ask
@@ -114,6 +115,19 @@ def test_objectives_have_names_and_their_own_units_and_ends_have_reasons(study: 
     assert (about["ap"], about["origin"], about["params"]) == ("0.3", "baseline", "1234567")
     assert {each["name"] for each in trials[0]["params"]} == set(record_params(study))
     assert trials[0]["datetime_start"] < trials[0]["datetime_complete"]
+
+
+def test_pictures_of_the_report_are_artefacts(study: Path) -> None:
+    place = study / "members" / "0000"
+    place.mkdir(parents=True)
+    (place / "worst_1.jpg").write_bytes(b"picture")
+    with served(study) as ask:
+        trials = ask("api/studies/0")["trials"]
+        [artefact] = trials[0]["artifacts"]
+        assert (artefact["filename"], artefact["mimetype"]) == ("worst_1.jpg", "image/jpeg")
+        path = f"artifacts/0/{trials[0]['trial_id']}/{artefact['artifact_id']}"
+        assert ask(path) == b"picture"
+    assert [len(trial["artifacts"]) for trial in trials[1:]] == [0] * 5
 
 
 def record_params(study: Path) -> dict[str, Any]:
