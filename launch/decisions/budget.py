@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,14 +65,26 @@ class Spent:
     watched: float = 0.0
 
     @classmethod
-    def by(cls, records: Sequence[TrialRecord], **rest: Any) -> Spent:
-        """What a search has used by the records of its trials, and `rest`."""
-        ended = [record for record in records if record.ending is not None]
+    def by(cls, records: Sequence[TrialRecord], waiting: int = 0, **rest: Any) -> Spent:
+        """What a search has used by the records of its trials, and `rest`.
+
+        Args:
+            waiting: the number of trials that have not ended, but do not run.
+        """
+        finished: list[float] = []
+        others: list[float] = []
+        device = 0.0
+        for record in records:
+            device += record.seconds
+            if record.ending is not None:
+                ended = finished if record.ending.state == "finished" else others
+                ended.append(record.seconds)
         return cls(
             proposed=len(records),
-            device=sum(record.seconds for record in records),
-            finished=[record.seconds for record in ended if record.state == "finished"],
-            others=[record.seconds for record in ended if record.state != "finished"],
+            running=len(records) - len(finished) - len(others) - waiting,
+            device=device,
+            finished=finished,
+            others=others,
             **rest,
         )
 
@@ -103,7 +116,10 @@ class Spent:
         seconds = [*self.finished, *self.others]
         if len(seconds) < 2:
             return None
-        relative = statistics.stdev(seconds) / max(self.per_trial, 1e-9)
+        # Not `statistics.stdev`, whose exact sums take milliseconds for thousands of trials.
+        mean = self.per_trial
+        deviation = math.sqrt(sum((s - mean) ** 2 for s in seconds) / (len(seconds) - 1))
+        relative = deviation / max(mean, 1e-9)
         return NORMAL * relative * self.pace * (trials + trials**2 / len(seconds)) ** 0.5
 
 

@@ -256,7 +256,7 @@ class StudyFollower:
     def _spent(self, running: int, elapsed: float) -> Spent:
         return Spent.by(
             self._trials.records,
-            running=running,
+            waiting=sum(record.ending is None for record in self._trials.records) - running,
             elapsed=elapsed,
             workers=self._workers,
             ended=self._ended - self._there,

@@ -37,6 +37,7 @@ class Journal:
         self._path = path
         parsed = _parsed(path)
         self._records = parsed.records
+        self._ordered: tuple[TrialRecord, ...] | None = None
         _mend_end(path, parsed.size)
         if parsed.damaged:
             _set_aside(path, parsed.damaged)
@@ -44,7 +45,9 @@ class Journal:
     @property
     def records(self) -> tuple[TrialRecord, ...]:
         """The latest record of each trial, in order of their numbers."""
-        return _ordered(self._records)
+        if self._ordered is None:
+            self._ordered = _ordered(self._records)
+        return self._ordered
 
     def get(self, number: int) -> TrialRecord:
         return self._records[number]
@@ -53,6 +56,7 @@ class Journal:
         """Make a record durable."""
         append(self._path, record.model_dump_json().encode() + b"\n")
         self._records[record.number] = record
+        self._ordered = None
 
 
 def read_journal(path: Path) -> tuple[TrialRecord, ...]:

@@ -110,11 +110,8 @@ class OptunaStudy:
 
         A promoted or retried trial was reported before; it is reported again under a new number.
         """
-        reported = [
-            trial
-            for trial in self._study.get_trials(deepcopy=False)
-            if trial.user_attrs.get(NUMBER) == record.number
-        ]
+        trials = self._study.get_trials(deepcopy=False)
+        reported = [trial for trial in trials if trial.user_attrs.get(NUMBER) == record.number]
         asked = next((trial for trial in reported if trial.state == TrialState.RUNNING), None)
         if asked is not None:
             self.tell(optuna.Trial(self._study, asked._trial_id), record)

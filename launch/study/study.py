@@ -317,11 +317,10 @@ class Study:
         return record
 
     def _spent(self) -> Spent:
-        running = sum(record.state == "running" for record in self.records)
         now = time.monotonic()
         return Spent.by(
             self.records,
-            running=running - len(self._unfinished),
+            waiting=len(self._unfinished),
             elapsed=now - self._opened,
             workers=self.workers,
             ended=len(self._endings),
