@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from detectors.detector import Detector
-from launch.drivers import ray_tune
-from launch.drivers.ray_group import NEXT_TO_NOTHING
+from detectors.group import Group, WorkerLost
+from launch.drivers import ray_group, ray_tune
+from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers
 from launch.drivers.ray_tune import RayTune
 from launch.searches import search
 from launch.study.search_settings import SearchSettings
@@ -84,6 +91,108 @@ def test_whole_groups_fit_into_a_cluster(monkeypatch: pytest.MonkeyPatch) -> Non
         RayTune(resources_per_trial=("a100=1",)).check(())
     with pytest.raises(ValueError, match=r"a worker of a trial needs 5 CPUs, .* largest has 4"):
         RayTune(10, workers_per_trial=2).check(())
+
+
+class Line(queue.SimpleQueue[dict[str, Any]]):
+    """In place of Ray's queue."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__()
+
+
+@pytest.fixture
+def relayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """What Tune hears of a trial whose workers report something and then end as they do."""
+
+    def relay(reports: Sequence[dict[str, Any]], end: Callable[[], None]) -> list[dict[str, Any]]:
+        heard: list[dict[str, Any]] = []
+
+        class Trainer:
+            def __init__(self, workers: Workers, told: dict[str, Any], folder: str) -> None:
+                self.queue = told["queue"]
+
+            def fit(self) -> None:
+                for report in reports:
+                    self.queue.put(report)
+                end()
+
+        monkeypatch.setattr(ray_group, "_trainer", Trainer)
+        monkeypatch.setattr(ray_group, "Queue", Line)
+        monkeypatch.setattr(ray_group, "Empty", queue.Empty)
+        monkeypatch.setattr(ray_group, "LOOK", 0.01)
+        monkeypatch.setattr(ray_group.ray, "put", lambda given: given)
+        monkeypatch.setattr(ray_group.tune, "report", heard.append)
+        given = dict.fromkeys(("data", "teachers", "device", "meter", "weights", "plugins"))
+        ray_group.run_group({"answers": ""}, Workers(2, {"CPU": 1}), **given)
+        return heard
+
+    return relay
+
+
+def lost() -> None:
+    raise RuntimeError("a worker was lost")
+
+
+EPOCH, FAILED = {"stage": "dense", "epochs": 1}, {"failed": "too large", "blame": "design"}
+
+
+def test_reports_of_workers_reach_tune_until_the_last_one(relayed: Callable) -> None:
+    assert relayed([EPOCH, {"finished": "result.json"}], lambda: None)[0] == EPOCH
+    # The group of a trial that failed, or was ended by the study, is torn down.
+    assert relayed([EPOCH, FAILED, FAILED], lost) == [EPOCH, FAILED]
+    assert relayed([{"ended": True}], lost) == [{"ended": True}]
+
+
+def test_a_trial_whose_workers_end_without_a_last_report_is_started_again(
+    relayed: Callable,
+) -> None:
+    with pytest.raises(RuntimeError, match="a worker was lost"):
+        relayed([EPOCH], lost)
+    with pytest.raises(RuntimeError, match="ended without a result"):
+        relayed([EPOCH], lambda: None)
+
+
+@pytest.fixture
+def in_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Any]]:
+    """What one of two workers does: its reports, and `dismissed` if it lets the other one go."""
+
+    def work(rank: int, done: Callable[..., Any]) -> list[Any]:
+        found: list[Any] = []
+        given = SimpleNamespace(prepare=lambda: None, data=None, device="cpu", folder=tmp_path)
+        monkeypatch.setattr(ray_group.ray, "get", lambda given: given)
+        monkeypatch.setattr(Group, "current", classmethod(lambda cls: cls(rank, 2)))
+        monkeypatch.setattr(ray_group, "run_reporting", done)
+        monkeypatch.setattr(ray_group, "follow", done)
+        monkeypatch.setattr(ray_group, "dismiss", lambda: found.append("dismissed"))
+        with contextlib.suppress(Exception):
+            ray_group._work({"given": given, "queue": SimpleNamespace(put=found.append)})
+            found.append("returned")
+        return found
+
+    return work
+
+
+def test_the_first_worker_lets_the_others_go_after_a_result_only(in_worker: Callable) -> None:
+    finished, ended = {"finished": "result.json"}, {"ended": True}
+    assert in_worker(0, lambda *_: finished) == [finished, "dismissed", "returned"]
+    assert in_worker(0, lambda *_: ended) == [ended]
+
+
+def test_another_worker_reports_its_own_failure_but_not_that_a_worker_was_lost(
+    in_worker: Callable,
+) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def left_alone(*_: object) -> None:
+        raise WorkerLost("nobody answers")
+
+    (report,) = in_worker(1, too_large)
+    assert report["failed"] == "out of memory: CUDA out of memory"
+    assert report["blame"] == "design"
+    with pytest.raises(WorkerLost):
+        in_worker(1, left_alone)
+    assert in_worker(1, lambda *_: None) == ["returned"]
 
 
 @pytest.mark.slow
