@@ -30,6 +30,10 @@ from searchspace.training import TrainConfig
 from tests.processes import process
 
 SIZE, STEPS = 64, 20
+
+LOW = 1e-5
+"""A learning rate by which rounding grows little from step to step."""
+
 HEADS = {"multibox": Multibox(priors=ScaledPriors()), "points": Points()}
 
 
@@ -55,7 +59,7 @@ class Job:
     def run(self, group: Group = ALONE.group) -> dict[str, Any]:
         """The losses of each step, and the weights before and after."""
         recipe = TrainConfig(
-            epochs=self.epochs, batch_size=8, learning_rate=1e-4, precision="float32", ema=0.9
+            epochs=self.epochs, batch_size=8, learning_rate=LOW, precision="float32", ema=0.9
         )
         torch.manual_seed(group.rank)  # all start with the first worker's weights
         config = DetectorConfig(
@@ -119,7 +123,7 @@ def assert_alike(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         if change := (tensor.float() - wanted["start"][name].float()).norm().item():
             errors.append((found["state"][name] - tensor).float().norm().item() / change)
     # Of a few tensors, such as the first, nearly all of the gradient cancels out.
-    assert statistics.median(errors) < 0.03
+    assert statistics.median(errors) < 0.05
 
 
 @pytest.mark.parametrize(
