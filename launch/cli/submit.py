@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from launch.cli import option_types
-from launch.cli.terminal import console, errors
+from launch.cli.terminal import console, errors, show_error
+from searchspace.masking import without_secrets
 from searchspace.plugins import load_plugins
 
 JOBS = ("search", "reproduce")
@@ -47,7 +48,7 @@ def submit_command(
     from launch.drivers.jobs import submit
 
     job = submit(arguments, load_plugins(), files, address)
-    errors.say(f"job {job.name} on {job.address}")
+    errors.say(without_secrets(f"job {job.name} on {job.address}"))
     if not follow:
         _say_how(job)
         return
@@ -58,13 +59,13 @@ def submit_command(
         _say_how(job)
         return
     if status != "SUCCEEDED":
-        errors.say(f"error: the job ended as {status}: {job.why()}")
+        show_error(f"the job ended as {status}: {job.why()}")
         raise typer.Exit(1)
 
 
 def _say_how(job: Any) -> None:
-    errors.say(f"Follow it with: {job.command('logs --follow')}")
-    errors.say(f"Stop it with:   {job.command('stop')}")
+    errors.say(without_secrets(f"Follow it with: {job.command('logs --follow')}"))
+    errors.say(without_secrets(f"Stop it with:   {job.command('stop')}"))
 
 
 def _for_cluster(command: list[str]) -> tuple[list[str], list[Path]]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from searchspace.masking import without_secrets
 from searchspace.reading import visible
 
 
@@ -72,5 +73,5 @@ def figure_table(first: str, *others: str, fold: bool = False) -> Table:
 
 
 def show_error(message: str) -> None:
-    """Print an error, whose text may have several lines."""
-    errors.say_lines(f"error: {message}")
+    """Print an error, whose text may have several lines, without passwords and keys."""
+    errors.say_lines(f"error: {without_secrets(message)}")

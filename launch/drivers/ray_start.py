@@ -40,6 +40,7 @@ from launch.drivers.ray_address import (
     starts_here,
 )
 from launch.drivers.travel import packed
+from launch.trial.log import Masking
 from searchspace.errors import InputError, first_line
 from searchspace.plugins import load_plugins
 
@@ -142,7 +143,7 @@ def logged_to(file: Path) -> Iterator[None]:
     logger = logging.getLogger("ray")
     handlers, level = logger.handlers, logger.level
     handler = logging.FileHandler(file, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Masking("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     # Ray's nodes send errors, e.g. of a lost process, which another thread prints.

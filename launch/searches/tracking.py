@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +23,11 @@ from launch.report.words import design_in_words
 from launch.searches.trackers import Kind, Tracked, Tracker, check_tracker
 from launch.study.search_options import TrackerName
 from launch.study.study import OnEnd, read_records
+from searchspace.masking import without_secrets
 
 WAIT, WAIT_INTERRUPTED = 30.0, 5.0
 """Seconds that a search waits for its last trials to be logged: when it has ended, and when it was
 interrupted."""
-
-SECRET = re.compile("KEY|PASSWORD|SECRET|TOKEN")
-"""In names of environment variables whose values are not shown."""
 
 logger = logging.getLogger(__name__)
 
@@ -212,9 +208,4 @@ def _tracked(folder: Path, record: TrialRecord, alike: list[TrialRecord], step: 
 def _in_words(error: Exception) -> str:
     """An error of a tracker without passwords and keys, which addresses in it may have."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    for name, value in os.environ.items():
-        if SECRET.search(name.upper()) and len(value) > 3:
-            text = text.replace(value, "***")
-    text = re.sub(r"//[^/@\s]+@", "//***@", text)
-    text = re.sub(r"([?&][^=&\s]*=)[^&\s]+", r"\1***", text)
-    return text[:300]
+    return without_secrets(text)[:300]

@@ -21,6 +21,7 @@ from detectors.weights.published import WeightsUnavailable
 from launch.records import UNTRAINED, TrialRecord
 from launch.trial.data import TrialError
 from searchspace.errors import SparrowError, first_line, named_line
+from searchspace.masking import without_secrets
 
 Blame = Literal["design", "passing", "surroundings"]
 """The cause of a failure: the `design`, which would fail again and which the sampler learns from;
@@ -62,13 +63,16 @@ class Failure:
     """Why a trial has no result.
 
     Attributes:
-        reason: for the report.
+        reason: for the report; passwords and keys in it are masked.
         seconds: wall time that it took.
     """
 
     reason: str
     blame: Blame
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", without_secrets(self.reason))
 
 
 def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:

@@ -9,11 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launch.files import LOG, TRACEBACK
+from searchspace.masking import without_secrets
 
 LAST_LINES = 20
 """Of a log, which are shown where a failure is shown at once."""
 
-FORMAT = logging.Formatter("%(asctime)s %(name)s: %(message)s")
+
+class Masking(logging.Formatter):
+    """Lines without passwords and keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+FORMAT = Masking("%(asctime)s %(name)s: %(message)s")
 
 
 class TrialLog(logging.FileHandler):
@@ -73,8 +82,8 @@ def keep_traceback(error: BaseException, folder: Path) -> Path | None:
 
 
 def traceback_of(error: BaseException) -> str:
-    """As Python prints it."""
-    return "".join(traceback.format_exception(error))
+    """As Python prints it, without passwords and keys."""
+    return without_secrets("".join(traceback.format_exception(error)))
 
 
 def evidence(folder: Path) -> tuple[Path, ...]:
