@@ -35,8 +35,9 @@ def clean_command(
             console.say(f"{study}: left alone: {holder}")
     failed, size = 0, 0
     for left in found:
-        words, mine = _in_words(left), left.bytes
         try:
+            mine = left.bytes
+            words = _in_words(left, mine)
             if not dry_run:
                 left.remove()
         except OSError as error:
@@ -51,6 +52,6 @@ def clean_command(
         raise typer.Exit(1)
 
 
-def _in_words(left: Leftover) -> str:
+def _in_words(left: Leftover, size: int) -> str:
     running = f", {counted(len(left.processes), 'process', 'processes')}" if left.processes else ""
-    return f"{left.path}: {left.what}{running}, {left.bytes / 1e6:.1f} MB"
+    return f"{left.path}: {left.what}{running}, {size / 1e6:.1f} MB"

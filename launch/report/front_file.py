@@ -17,7 +17,7 @@ from detectors.found import Found
 from detectors.models import AnyImage, Model, load_model
 from detectors.runtimes import Deployed, load_detector
 from launch.figures import FigureName, shown_in
-from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
+from launch.files import FRONT_JSON, MEASURED, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.certainty import referee_in_words
 from launch.report.rising import slope
@@ -235,8 +235,9 @@ def load_front(folder: Path | str) -> Front:
     path = Path(folder) / FRONT_JSON
     if not path.exists():
         raise InputError(f"{path}: no such file; give the folder of a study that has its report")
-    if (Path(folder) / SETTINGS).exists():
-        read_settings(Path(folder))  # loads the plugins whose configurations are in the front
+    study = path.parents[2] if path.parent.parent.name == MEASURED else path.parent
+    if (study / SETTINGS).exists():
+        read_settings(study)  # loads the plugins whose configurations are in the front
     front = read_model(path, Front, "write the study's report again")
     members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
     return front.model_copy(update={"members": members})

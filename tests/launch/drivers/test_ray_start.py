@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,15 @@ def test_our_own_ray_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert listening
         assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
         (folder,) = {process.environ()[MARK] for process in marked()}
+        address = ray.get_runtime_context().gcs_address
+        asked = f"import ray._raylet as r; r.GcsClient(address={address!r})"
+        asked += ".internal_kv_keys(b'', None, timeout=30)"
+        strangers = {n: v for n, v in os.environ.items() if not n.startswith("RAY_AUTH")}
+        for environment, status in ((os.environ, 0), (strangers, 1)):
+            command = [sys.executable, "-c", asked]
+            answered = subprocess.run(command, env=environment, capture_output=True, text=True)
+            assert answered.returncode == status, answered.stderr
+        assert "InvalidAuthToken" in answered.stderr
     assert marked() == []
     assert not Path(folder).exists()
     assert list(home.iterdir()) == []
