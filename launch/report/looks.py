@@ -8,6 +8,7 @@ and kept in the study's folder.
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,10 +60,21 @@ SECONDS = 30.0
 GONE = "its detector is gone"
 REPORTED = "the trainer that reported its figures has the detector"
 
-M = TypeVar("M", bound=BaseModel)
+logger = logging.getLogger(__name__)
 
 
-class Layers(BaseModel):
+class Kept(BaseModel):
+    """What is kept in a file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = VERSION
+
+
+K = TypeVar("K", bound=Kept)
+
+
+class Layers(Kept):
     """The network of a trained detector, pruned as it is.
 
     Attributes:
@@ -70,9 +82,6 @@ class Layers(BaseModel):
         device: where they were taken.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    version: int = VERSION
     layers: tuple[Layer, ...]
     composition: Composition
     milliseconds: dict[str, float]
@@ -89,7 +98,7 @@ class Picture(BaseModel):
     words: str
 
 
-class Look(BaseModel):
+class Look(Kept):
     """What a trial's detector finds on validation images.
 
     Attributes:
@@ -99,9 +108,6 @@ class Look(BaseModel):
         differs: where it differs most from the baseline; worst: where it has the most errors.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    version: int = VERSION
     data: str
     baseline: int | None
     images: int
@@ -127,12 +133,12 @@ def read_look(folder: Path) -> Look | None:
     return _read(folder / LOOK_JSON, Look)
 
 
-def _read(file: Path, model: type[M]) -> M | None:
+def _read(file: Path, model: type[K]) -> K | None:
     try:
         found = model.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
-    return found if getattr(found, "version", None) == VERSION else None
+    return found if found.version == VERSION else None
 
 
 def look_closer(
@@ -158,8 +164,11 @@ def look_closer(
         for record in view.front:
             try:
                 looking.at(record, late=time.monotonic() >= until)
-            except (ValueError, OSError, RuntimeError) as error:
+            except InputError as error:
                 unseen[record.number] = str(error)
+            except Exception as error:  # The figures are known all the same.
+                unseen[record.number] = f"it failed ({type(error).__name__}: {error})"
+                logger.warning(f"trial {record.number} could not be looked at", exc_info=error)
             advance(1)
 
 
@@ -184,7 +193,7 @@ class _Looking:
         """
         kept = looks_folder(self.study, record)
         look = read_look(kept)
-        there = look is not None and look.data == self._data and look.baseline == self._against
+        there = look is not None and (look.data, look.baseline) == (self._data, self._number)
         if there and read_layers(kept):
             return
         if record.finished.is_reported:
@@ -204,13 +213,17 @@ class _Looking:
         return self.settings.fingerprint.rpartition("-")[2]
 
     @property
-    def _against(self) -> int | None:
-        """The number of the trial that others are compared with, if its detector is there."""
+    def _against(self) -> TrialRecord | None:
+        """The trial that others are compared with, if its detector is there."""
         record = self.baseline
         if record is None or record.result is None or record.finished.is_reported:
             return None
         detector = self.study / record.folder / final_folder(record.config)
-        return record.number if detector.is_dir() else None
+        return record if detector.is_dir() else None
+
+    @property
+    def _number(self) -> int | None:
+        return None if self._against is None else self._against.number
 
     @property
     def _whole(self) -> Dataset:
@@ -249,17 +262,15 @@ class _Looking:
 
     def _look(self, record: TrialRecord, kept: Path) -> Look:
         judged = judged_on(self._split, self._found(record))
-        drawn, differs = at_thresholds(judged), []
-        against = None
-        if self.baseline is not None and self._against not in (None, record.number):
-            against = self._baselines
-            differs = list(_differences(against, drawn))[:PICTURES]
+        drawn = at_thresholds(judged)
+        baseline = None if self._number == record.number else self._baselines
+        differs = list(_differences(baseline, drawn))[:PICTURES] if baseline else []
         told = {place for place, _ in differs}
         worst = [(place, words) for place, words in _mistakes(drawn) if place not in told]
-        models = [drawn] if against is None else [against, drawn]
+        models = [baseline, drawn] if baseline else [drawn]
         return Look(
             data=self._data,
-            baseline=self._against,
+            baseline=self._number,
             images=len(self._split.images),
             of=len(self._whole.images),
             errors=errors_by_kind(judged),
@@ -269,9 +280,11 @@ class _Looking:
         )
 
     @functools.cached_property
-    def _baselines(self) -> Judged:
-        assert self.baseline is not None
-        return at_thresholds(judged_on(self._split, self._found(self.baseline)))
+    def _baselines(self) -> Judged | None:
+        """What the baseline finds, which is drawn; None without it."""
+        if self._against is None:
+            return None
+        return at_thresholds(judged_on(self._split, self._found(self._against)))
 
     def _found(self, record: TrialRecord) -> Results:
         """The detections of a trial, which are kept."""

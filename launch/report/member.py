@@ -124,7 +124,7 @@ def _page(study: Path, view: StudyView, record: TrialRecord, how: Setting) -> st
         backbone=backbone_drawing(config, known),
         neck=neck_drawing(config, composed),
         is_pruned_shown=layers is not None or not record.config.compress.prunes,
-        layers=_layer_table(known, layers),
+        layers=_layer_table(known, layers, record),
         timed_on=layers.device if layers else "",
         speeds=_speed_table(_measured(record)),
         doubts=[
@@ -148,7 +148,7 @@ def _page(study: Path, view: StudyView, record: TrialRecord, how: Setting) -> st
     )
 
 
-def _layer_table(known: Sequence[Layer], timed: Layers | None) -> Table:
+def _layer_table(known: Sequence[Layer], timed: Layers | None, record: TrialRecord) -> Table:
     headings = ("Layer", "Output", "Parameters", "MACs", "Time, ms", "Share")
     times = timed.milliseconds if timed else {}
     total = sum(times.values())
@@ -158,7 +158,10 @@ def _layer_table(known: Sequence[Layer], timed: Layers | None) -> Table:
         outputs = dict.fromkeys(TIMES.join(map(str, shape)) for shape in layer.outputs)
         sizes = _sizes(layer.params, layer.macs)
         rows.append((name, ", ".join(outputs), *sizes, *_time(times.get(name), total)))
-    sums = (sum(layer.params for layer in known), sum(layer.macs for layer in known))
+    cost = record.finished.final.cost
+    sums = (cost.params, cost.macs)
+    if timed is None and record.config.compress.prunes:
+        sums = (sum(layer.params for layer in known), sum(layer.macs for layer in known))
     rows.append(("total", "", *_sizes(*sums), *_time(total if timed else None, total)))
     return headings, rows
 
@@ -250,14 +253,13 @@ def _data_argument(settings: StudySettings) -> str:
     if settings.is_asked:
         return "--data FOLDER"
     source = settings.source
+    share = source.val.cut.val_share if source.val.cut else None
     for place in (source.place, source.place.parent):
         try:
-            found = DataSource.from_folder(place)
+            found = DataSource.from_folder(place, share)
         except (InputError, OSError):
             continue
         if found == source:
-            return f"--data {shlex.quote(os.fspath(place))}"
-        cut = source.val.cut
-        if cut and found.train.whole == source.train.whole:
-            return f"--data {shlex.quote(os.fspath(place))} --val-share {cut.val_share:g}"
+            cut = f" --val-share {share:g}" if share else ""
+            return f"--data {shlex.quote(os.fspath(place))}{cut}"
     return "--data FOLDER"

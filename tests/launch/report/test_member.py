@@ -163,6 +163,17 @@ def test_a_page_says_what_is_missing(fresh: Made) -> None:
     assert read_layers(looks_folder(fresh.folder, fresh.view.records[0])) is not None
 
 
+def test_what_fails_is_said_and_does_not_end_the_report(
+    fresh: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("own code")
+
+    monkeypatch.setattr("launch.report.looks.describe_layers", fails)
+    assert fresh.look()[1] == "it failed (KeyError: 'own code')"
+    assert "it failed (KeyError: 'own code')" in fresh.page
+
+
 def test_pages_of_trials_that_left_the_front_are_removed(fresh: Made) -> None:
     fresh.look(seconds=0)
     better: TrialRecord = record(2, 0.3, 60)
