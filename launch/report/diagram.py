@@ -4,7 +4,7 @@ to the head. `diagram.html` turns them into SVG."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from detectors.composition import Composition, FeatureMap
@@ -14,8 +14,8 @@ from searchspace.detector import DetectorConfig
 from searchspace.geometry import Size
 from searchspace.words import TIMES, counted
 
-BAR, BETWEEN = 30, 6
-"""Width of a bar and of the gap to the next one."""
+BAR, PITCH, MOST_PITCH, WIDTH = 30, 36, 64, 640
+"""Width of a bar; distance of bars, at least and at most, so that few take up some width."""
 
 LEAST_BAR, MOST_BAR = 6, 84
 """Height of the bar of a single cell, and of one of as many cells as the input has pixels."""
@@ -82,13 +82,13 @@ def backbone_drawing(config: DetectorConfig, layers: Sequence[Layer]) -> Drawing
     below the line those of a second path."""
     rows = _rows(layers)
     eliminated, taps = _marked(config)
-    highest = max(config.size)
+    highest, pitch = max(config.size), max(PITCH, min(MOST_PITCH, WIDTH // max(1, len(rows))))
     both = any(len(row.outputs) > 1 for row in rows)
     line = TOP + MOST_BAR
     below = line + (MOST_BAR if both else 4)
     shapes, texts, before = [], [], None
     for place, row in enumerate(rows):
-        x = MARGIN + 24 + place * (BAR + BETWEEN)
+        x = MARGIN + 24 + place * pitch
         kind = "eliminated" if row.name in eliminated else "tap" if row.name in taps else "row"
         for path, (channels, height, width) in enumerate(row.outputs[:2]):
             tall = _bar_height(height, highest)
@@ -99,10 +99,11 @@ def backbone_drawing(config: DetectorConfig, layers: Sequence[Layer]) -> Drawing
             shapes.append(Shape(x, y, BAR, tall, "second" if path else kind, title))
         size = row.outputs[0][1:]
         if size != before:
-            texts.append(Text(x + BAR / 2, line - _bar_height(size[0], highest) - 5, _cells(size)))
+            y = line - _bar_height(size[0], highest) - 5
+            texts.append(Text(x + BAR / 2, y, TIMES.join(map(str, dict.fromkeys(size)))))
         before = size
         texts.append(Text(x + BAR / 2 + 4, below + 12, row.name, angle=-60))
-    width = 2 * MARGIN + 48 + len(rows) * (BAR + BETWEEN)
+    width = 2 * MARGIN + 48 + len(rows) * pitch
     return Drawing(width, below + NAMES, tuple(shapes), tuple(texts))
 
 
@@ -139,19 +140,19 @@ def neck_drawing(config: DetectorConfig, composed: Composition) -> Drawing:
     with arrows from what each is computed from; at the right the head."""
     columns = _columns(composed)
     lanes = _lanes(composed, columns)
-    last = max(columns) + 1
+    last, taken = max(columns) + 1, set(zip(columns, lanes, strict=True))
     shapes, arrows = [], []
     for place, made in enumerate(composed.maps):
         x, y = _corner(columns[place], lanes[place])
         shapes.append(_box(x, y, made))
         arrows += [
-            _arrow((columns[source], lanes[source]), (columns[place], lanes[place]))
+            _arrow((columns[source], lanes[source]), (columns[place], lanes[place]), taken)
             for source in made.sources
         ]
     for place, level in zip(composed.read, _levels(config), strict=True):
         x, y = _corner(last, lanes[place])
         shapes.append(Shape(x, y, BOX[1], BOX[0], "head", ", ".join(level), level))
-        arrows.append(_arrow((columns[place], lanes[place]), (last, lanes[place])))
+        arrows.append(_arrow((columns[place], lanes[place]), (last, lanes[place]), taken))
     texts = [
         Text(_corner(column, 0)[0] + BOX[1] / 2, TOP - 12, words)
         for column, words in _headings(config, composed, columns)
@@ -213,15 +214,32 @@ def _box(x: float, y: float, made: FeatureMap) -> Shape:
     return Shape(x, y, BOX[1], BOX[0], kind, ", ".join(lines), lines)
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
+def _arrow(start: tuple[int, int], end: tuple[int, int], taken: Collection[tuple[int, int]]) -> str:
     """A curve from the right side of a box to the left side of another; within a column, which
-    grows from top to bottom, from the bottom of one to the top of the next."""
+    grows from top to bottom, from the bottom of one to the top of the next. It passes below the
+    boxes of its own lane that lie between.
+
+    Args:
+        start, end: column and lane.
+        taken: those of all boxes.
+    """
     (x1, y1), (x2, y2) = _corner(*start), _corner(*end)
     if start[0] == end[0]:
         return f"M{x1 + BOX[1] / 2:g} {y1 + BOX[0]:g}L{x2 + BOX[1] / 2:g} {y2:g}"
     x1, y1, y2 = x1 + BOX[1], y1 + BOX[0] / 2, y2 + BOX[0] / 2
+    if start[1] == end[1] and any((k, end[1]) in taken for k in range(start[0] + 1, end[0])):
+        turn, low = (COLUMN - BOX[1]) / 2, y1 + LANE / 2
+        return (
+            f"M{x1:g} {y1:g}{_curve(x1, y1, x1 + turn, low)}L{x2 - turn:g} {low:g}"
+            f"{_curve(x2 - turn, low, x2, y2)}"
+        )
+    return f"M{x1:g} {y1:g}{_curve(x1, y1, x2, y2)}"
+
+
+def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
+    """A curve that begins and ends horizontally."""
     bend = min(60.0, (x2 - x1) / 2)
-    return f"M{x1:g} {y1:g}C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}"
+    return f"C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}"
 
 
 def _cells(size: Size) -> str:
