@@ -19,8 +19,11 @@ from detectors import Detector
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.runtimes.export import export
 from launch import figures, search
+from launch.decisions.rules import RULES
 from launch.figures import FIGURES
 from launch.study.samplers import SAMPLERS
+from launch.study.settings import read_settings
+from launch.study.study import read_records
 from searchspace import load_space, plugins
 from searchspace.priors import PRIOR_RULES
 from tests.detectors.deployable import deployable
@@ -67,15 +70,16 @@ def tiny(tmp_path: Path) -> Path:
 def unloaded() -> Iterator[None]:
     """What plugins register is gone after the test."""
     rules, loaded, path = dict(PRIOR_RULES._members), dict(plugins._loaded), [*sys.path]
-    known, samplers = set(FIGURES), dict(SAMPLERS)
+    known, samplers, stopping = set(FIGURES), dict(SAMPLERS), dict(RULES._members)
     yield
     PRIOR_RULES._members, PRIOR_RULES._adapter = rules, None
+    RULES._members, RULES._adapter = stopping, None
     plugins._loaded, sys.path[:] = loaded, path
     for name in FIGURES.keys() - known:
         del FIGURES[name], figures._computed[name]
     for name in SAMPLERS.keys() - samplers.keys():
         del SAMPLERS[name]
-    for name in ("own_choice", "own_objective", "own_sampler"):
+    for name in ("own_choice", "own_objective", "own_sampler", "own_rule"):
         sys.modules.pop(name, None)
 
 
@@ -97,20 +101,29 @@ def test_own_data(tmp_path: Path, tiny: Path) -> None:
 
 
 @pytest.mark.usefixtures("unloaded")
-def test_own_choice_objective_and_sampler(tmp_path: Path, tiny: Path) -> None:
+def test_own_choice_objective_sampler_and_rule(tmp_path: Path, tiny: Path) -> None:
     data = generate_shapes(tmp_path / "shapes", ShapesConfig(8, 4, 128))
-    own = [EXAMPLES / f"own_{name}.py" for name in ("choice", "objective", "sampler")]
+    own = [EXAMPLES / f"own_{name}.py" for name in ("choice", "objective", "sampler", "rule")]
     plugins.load_plugins(own)
     shown = load_space(EXAMPLES / "own_choice.toml")
     assert "detector.head.multibox.priors.pixels.smallest" in dict(shown.searched())
-    tiny.write_text(TINY + OWN_PRIORS)
+    # A rule compares trials after the warm-up and before the last epoch.
+    longer = TINY.replace("epochs = 1", "epochs = 2\nwarmup_epochs = 0.5")
+    tiny.write_text(longer + OWN_PRIORS)
     front = search(
         tiny, data, tmp_path / "run", plugins=own, objectives=("found_small", "fps"),
-        sampler="evolution", trials=1, papers=False, driver="local",
+        sampler="evolution", early_stopping="far_below", trials=1, papers=False, driver="local",
     )  # fmt: skip
     [member] = front.members
     assert member.figures.found_small is not None
     assert member.config.detector.head.priors.kind == "pixels"
+    [record] = read_records(tmp_path / "run")
+    assert list(record.midway) == [1]
+    rule = read_settings(tmp_path / "run").early_stopping
+    assert rule == RULES.by_kind["far_below"](budgets=(1,))
+    rung = {0: (0.4, 3.0), 1: (0.1, 9.0), 2: (0.3, 1.0)}
+    assert [rule.survives(rung, trial) for trial in rung] == [True, False, True]
+    assert rule.survives({0: (0.4, 3.0), 1: (0.1, 9.0)}, 1)
 
 
 def test_own_trainer(tmp_path: Path, tiny: Path) -> None:
