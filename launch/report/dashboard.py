@@ -55,6 +55,9 @@ study's attribute `bounds`."""
 ARTIFACTS = "artifacts:"
 """How the names of Optuna's system attributes for artefacts begin."""
 
+FIRST = ("state", "reason", "design", "on_front")
+"""The attributes that come first, as few are seen without scrolling."""
+
 READ_ONLY = "the dashboard of a run is for reading"
 NO_RECORD = "the journal has no such trial"
 
@@ -198,10 +201,15 @@ def _trial(
 
 
 def _attributes(record: TrialRecord, row: dict[str, Any], reason: str) -> dict[str, Any]:
-    """The row of the table of trials, without what is not known and what is a parameter."""
-    known = {name: value for name, value in row.items() if value not in (None, "")}
-    shown = {name: value for name, value in known.items() if name not in record.params}
-    return shown | ({"reason": reason} if reason else {})
+    """The row of the table of trials, without what is not known and what is shown elsewhere."""
+    first = {name: row[name] for name in FIRST} | {"reason": reason}
+    shown = first | {name: value for name, value in row.items() if name not in first}
+    elsewhere = {"number", *record.params}
+    return {
+        name: value
+        for name, value in shown.items()
+        if value not in (None, "") and name not in elsewhere
+    }
 
 
 def _violations(record: TrialRecord, bounds: tuple[Constraint, ...]) -> list[float]:
