@@ -18,10 +18,11 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 from zlib import crc32
 
 from rich.console import Console
@@ -36,6 +37,8 @@ from launch.study.settings import settings_of
 from launch.study.study import Study, open_study
 from launch.trial.result import Outcome, TrialResult
 from searchspace import load_space
+
+T = TypeVar("T")
 
 MARKS = (100, 500, 1000, 2000, 5000, 10_000)
 """Numbers of trials at which the costs so far are printed."""
@@ -70,7 +73,7 @@ class Clock:
 
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
-    def time(self, call, *arguments):
+    def time(self, call: Callable[..., T], *arguments: Any) -> T:
         began = time.process_time()
         value = call(*arguments)
         self.seconds.append(time.process_time() - began)
