@@ -138,19 +138,21 @@ class LongTraining(BaseModel):
         Raises:
             TrialError: the folder holds another training or trial.
         """
-        if (folder / TRAINING).exists():
-            there = self.read(folder)
-            other = there != self.model_copy(
-                update={name: getattr(there, name) for name in ("model", "reading", "to")}
-            )
-        else:
-            other = (folder / TRIAL).exists()
-        if other:
+        # What was refused before it began, without a trial, does not count.
+        if (folder / TRIAL).exists() and not self._is_in(folder):
             raise TrialError(
                 f"{folder} holds another trial or training: choose an empty folder with --out, or "
                 f"go on with that one: --resume {folder}"
             )
         write_atomically(folder / TRAINING, self.model_dump_json(indent=1))
+
+    def _is_in(self, folder: Path) -> bool:
+        """Whether a folder holds this training, by whatever name, to whatever export."""
+        if not (folder / TRAINING).exists():
+            return False
+        there = self.read(folder)
+        alike = {name: getattr(there, name) for name in ("model", "reading", "to")}
+        return there == self.model_copy(update=alike)
 
 
 def export_precision(config: TrialConfig, to: str) -> Precision:
