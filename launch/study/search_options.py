@@ -272,6 +272,7 @@ RAYS_OWN = {"CPU": "cpus", "GPU": "gpus", "memory": "memory"}
 """Names of resources that have options of their own."""
 
 MOST_PER_GPU = 100
+MOST_WORKERS = 1024
 
 TrialsPerGPU = Annotated[str, BeforeValidator(_auto_or_count)]
 """`auto` or a number."""
@@ -294,6 +295,7 @@ class ResourceOptions(Group):
     workers_per_trial: Annotated[int | None, Option(resumable=True)] = Field(
         default=None,
         ge=1,
+        le=MOST_WORKERS,
         exclude=True,
         description="Processes that train a trial together, each on its share of every batch and "
         "of what the trial reserves; by default as many as it has GPUs, else one. Example: "

@@ -25,6 +25,7 @@ from launch.cli.predict import predict_command
 from launch.cli.preview import preview_command
 from launch.cli.reproduce import reproduce_command
 from launch.cli.search import search_command
+from launch.cli.train import train_command
 from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
 from launch.figures import FIGURES
@@ -43,6 +44,7 @@ Run = Callable[..., tuple[int, str]]
 COMMANDS = {
     "search": ("search",),
     "trial": ("trial", "t.json"),
+    "train": ("train", "t.json"),
     "ladder": ("ladder", "t.json", "--ratios", "0.3"),
     "reproduce": ("reproduce", "fssd-2"),
     "fps": ("fps", "ssdmnetv1"),
@@ -63,6 +65,7 @@ TEXTS = {"ratios", "rows", "ladder", "rungs", "classes", "to", "precision", "run
 FUNCTIONS = {
     "search": search_command,
     "trial": trial_command,
+    "train": train_command,
     "ladder": ladder_command,
     "reproduce": reproduce_command,
     "fps": fps_command,
@@ -169,9 +172,9 @@ def test_no_option_takes_an_empty_text(
         assert code == 2, (command, option, text)
         assert option in text
     for arguments in (
-        ("trial", value, "--data", "d"), ("ladder", value, "--ratios", "0.3"), ("describe", value),
-        ("space", value), ("fps", value), ("export", value, "--to", "onnx"), ("report", value),
-        ("data", "shapes", value),
+        ("trial", value, "--data", "d"), ("train", value), ("ladder", value, "--ratios", "0.3"),
+        ("describe", value), ("space", value), ("fps", value), ("export", value, "--to", "onnx"),
+        ("report", value), ("data", "shapes", value),
     ):  # fmt: skip
         code, text = parse(*arguments)
         assert code == 2, (arguments, text)
@@ -200,7 +203,7 @@ def test_a_file_is_not_a_folder_and_a_folder_not_a_file(
         if (command, option) in FILES:
             code, text = parse(*COMMANDS[command], option, "folder")
             assert (code, "is a folder; give a file" in text) == (2, True), (command, option, text)
-    for command in ("search", "trial", "ladder"):
+    for command in ("search", "trial", "train", "ladder"):
         code, text = parse(*COMMANDS[command], "--out", "file")
         assert (code, "is a file; give a folder" in text) == (2, True), (command, text)
         code, text = parse(*COMMANDS[command], "--out", "file/below")
