@@ -13,7 +13,7 @@ from launch.files import DENSE
 from launch.study.failures import Failure
 from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.study.study import Study, open_study, read_records
-from launch.trial.data import TrialError
+from launch.trial.data import TrialData, TrialError
 from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult
 from searchspace import TrialConfig, papers
@@ -184,10 +184,10 @@ def test_a_system_that_needs_no_other_needs_nothing() -> None:
 
 
 def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
-    settings: StudySettings, tiny: TrialConfig, tmp_path: Path
+    settings: StudySettings, tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
     from launch.drivers.ray_searcher import StudySearcher
-    from launch.drivers.ray_worker import _loader
+    from launch.drivers.ray_worker import Given
 
     with open_study(tmp_path, settings) as study:
         searcher = StudySearcher(study)
@@ -202,4 +202,5 @@ def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
         study.end(1, result(study.record(1)))
         assert searcher.suggest("e") == StudySearcher.FINISHED
     Detector(tiny.detector).save(folder)
-    assert _loader({}, student["detectors"])("teacher").config == tiny.detector
+    given = Given(student, shapes, teachers={}, device=None, meter=None, weights=None, plugins=())
+    assert given.load_teacher()("teacher").config == tiny.detector
