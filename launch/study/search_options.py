@@ -338,6 +338,7 @@ class ResourceOptions(Group):
     max_concurrent: Annotated[int | None, Option("TRIALS", resumable=True)] = Field(
         default=None,
         ge=1,
+        le=MOST_TRIALS,
         exclude=True,
         description="The most trials at once; by default as many as the cluster has room for.",
     )
