@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from detectors.locks import held
-from launch.drivers import leftovers
+from launch.drivers import leftovers, ray_start
 from launch.drivers.leftovers import DRIVER, MARK, OWN_LOGS, OWN_RAY, claimed
 from launch.files import LOCK, STAGES
 from launch.study.study import open_study
@@ -28,6 +28,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(leftovers, "temporary_folders", lambda: [str(folder)])
+    # No socket of Ray would fit below pytest's folders.
+    monkeypatch.setattr(ray_start, "SOCKET_LENGTH", 1000)
     return folder
 
 
@@ -67,6 +69,18 @@ def test_what_a_killed_search_left_is_removed(
     assert list(temporary.iterdir()) == []
     assert not psutil.pid_exists(raylet.pid)
     assert "0 leftovers" in run("clean")[1]
+
+
+def test_the_next_search_removes_it_too(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = killed(temporary / f"{OWN_RAY}aaaaaaaa")
+    monkeypatch.setattr(ray_start, "temporary_folders", lambda: [str(temporary)])
+    monkeypatch.setattr(ray_start, "_init", lambda *_, **__: None)
+    with ray_start.connected(None):
+        assert not ray.exists()
+        [own] = temporary.iterdir()
+        assert (own / DRIVER).exists()
+        assert leftovers.of_machine() == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_living_searches_and_other_files_are_left_alone(
