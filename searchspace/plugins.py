@@ -36,7 +36,7 @@ def load_plugins(names: Iterable[str | Path] = (), moved: bool = False) -> tuple
     Args:
         names: dotted names of modules, or paths of Python files. Modules are found as Python finds
             them, or in the working folder.
-        moved: a missing file may have been loaded from elsewhere already.
+        moved: a missing file, or a copy of it, may have been loaded from elsewhere already.
 
     Returns:
         The names of all plugins loaded in this process, with which another process can load them:
@@ -71,10 +71,15 @@ def _load(name: str, moved: bool) -> None:
         return
     file = Path(os.path.abspath(name))
     known = _loaded.get(file.stem)
-    if known == str(file) or (known and moved and not file.exists()):
+    if known == str(file) or (known and moved and _is_alike(file, Path(known))):
         return
     _load_file(file)
     _loaded[file.stem] = str(file)
+
+
+def _is_alike(file: Path, loaded: Path) -> bool:
+    """Whether a file is gone, or holds the same as one that was loaded, as in a job on a cluster."""
+    return not file.exists() or (loaded.is_file() and file.read_bytes() == loaded.read_bytes())
 
 
 def _file_here(name: str) -> str | None:

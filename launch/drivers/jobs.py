@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def submit(
     names = [Path(name).name if name.endswith(".py") else name for name in plugins]
     options = [part for name in names for part in ("--plugin", name)]
     command = shlex.join(["python", "-m", "launch.cli", *options, *arguments])
+    for handler in logging.getLogger("ray").handlers:
+        handler.setLevel(logging.WARNING)  # It says of each file that it is sent.
     try:
         client = JobSubmissionClient(address)
         with packed(plugins, files) as code:

@@ -67,6 +67,15 @@ def test_a_file_that_was_moved_is_taken_from_where_it_was_loaded(tmp_path: Path)
         load_plugins([tmp_path / "old" / "forms_moved.py"])
 
 
+def test_a_copy_of_a_file_that_was_loaded_is_not_another_plugin(tmp_path: Path) -> None:
+    file, copy = (plugin(tmp_path / place / "forms_copied.py") for place in ("own", "travelled"))
+    load_plugins([file])
+    assert load_plugins([copy], moved=True) == (str(file),)
+    copy.write_text("OTHER = True\n")
+    with pytest.raises(PluginError, match="another module is called forms_copied"):
+        load_plugins([copy], moved=True)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
