@@ -78,7 +78,7 @@ def _load(name: str, moved: bool) -> None:
 
 
 def _is_alike(file: Path, loaded: Path) -> bool:
-    """Whether a file is gone, or holds the same as one that was loaded, as in a job on a cluster."""
+    """Whether a file is gone, or holds the same as one that was loaded, as a copy in a job does."""
     return not file.exists() or (loaded.is_file() and file.read_bytes() == loaded.read_bytes())
 
 
