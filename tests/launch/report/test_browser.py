@@ -16,12 +16,10 @@ from launch.report.certainty import show_bounded
 from launch.report.member import page_of
 from launch.report.page import About
 from tests.browser import Browser, browser, needs_chromium
+from tests.launch.report.never_trained import Made
 from tests.launch.report.studies import many
-from tests.launch.report.test_member import Made, looked
 
-__all__ = ["looked"]
-
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.xdist_group("looked")]
 
 STUDY = many(40)
 COLUMNS = columns(("ap_small", "fps"))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from detectors.data.readers import DataSource
 from detectors.describe import describe_layers
-from detectors.detector import Detector
 from detectors.evaluate import detect_split
 from detectors.evaluation.comparison import disagreements, mistakes
 from detectors.evaluation.curves import at_thresholds
@@ -22,80 +19,23 @@ from launch.cli.main import COMMANDS
 from launch.figures import show
 from launch.records import TrialRecord
 from launch.report import write_report
-from launch.report.looks import look_closer, looks_folder, read_layers, read_look
+from launch.report.looks import looks_folder, read_layers, read_look
 from launch.report.member import page_of, write_pages
 from launch.report.page import About
 from launch.report.study import StudyView
-from launch.study.settings import StudySettings
 from launch.trial.data import TrialData
-from searchspace import Space, TrialConfig
-from tests.launch.made_up import settings_for
+from searchspace import Space
+from tests.launch.report.never_trained import Made, made
 from tests.launch.report.studies import record
 
+pytestmark = pytest.mark.xdist_group("looked")
+
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Made:
-    """A study whose detectors were never trained.
-
-    Attributes:
-        page: of trial 1.
-    """
-
-    folder: Path
-    settings: StudySettings
-    view: StudyView
-    data: TrialData
-
-    @property
-    def page(self) -> str:
-        text = (self.folder / page_of(self.view.records[1])).read_text(encoding="utf-8")
-        return html.unescape(text)
-
-    def detector(self, number: int) -> Detector:
-        return Detector.load(self.folder / self.view.records[number].folder / "dense")
-
-    def look(self, seconds: float = 100) -> dict[int, str]:
-        unseen: dict[int, str] = {}
-        look_closer(self.folder, self.settings, self.view, unseen, self.data.val, seconds)
-        write_pages(self.folder, self.view, self.settings, unseen)
-        return unseen
-
-
-def made(folder: Path, space: Space, source: Path, data: TrialData) -> Made:
-    found = DataSource.from_folder(source)
-    settings = settings_for(space).model_copy(
-        update={"train": found.train, "val": found.val, "fingerprint": data.fingerprint}
-    )
-    base = space.baseline()
-    detector = base.detector.changed(num_classes=data.train.num_classes)
-    records = []
-    for number, points in enumerate(((0.1, 50.0), (0.2, 40.0))):
-        config = TrialConfig(detector=detector, seed=number)
-        origin = "sampler" if number else "baseline"
-        one = record(number, *points, origin=origin, config=config)
-        torch.manual_seed(number)
-        Detector(detector, data.classes).save(folder / one.folder / "dense")
-        records.append(one)
-    return Made(folder, settings, StudyView.of(records), data)
 
 
 @pytest.fixture
 def fresh(tmp_path: Path, space: Space, shapes_folder: Path, shapes: TrialData) -> Made:
     return made(tmp_path, space, shapes_folder, shapes)
-
-
-@pytest.fixture(scope="module")
-def looked(
-    tmp_path_factory: pytest.TempPathFactory,
-    space: Space,
-    shapes_folder: Path,
-    shapes: TrialData,
-) -> Made:
-    study = made(tmp_path_factory.mktemp("study"), space, shapes_folder, shapes)
-    assert study.look() == {}
-    return study
 
 
 def test_the_page_has_each_layer_with_its_size_and_time(looked: Made) -> None:
@@ -182,11 +122,11 @@ def test_pages_of_trials_that_left_the_front_are_removed(fresh: Made) -> None:
     assert [file.name for file in fresh.folder.glob("members/*.html")] == ["0002.html"]
 
 
-def test_the_report_links_to_the_pages(looked: Made) -> None:
+def test_the_report_links_to_the_pages(looked: Made, tmp_path: Path) -> None:
     view = looked.view
     pages = {one.number: page_of(one) for one in view.front}
     files = write_report(
-        looked.folder, view.records, title="A study", facts={}, about=About(pages=pages)
+        tmp_path, view.records, title="A study", facts={}, about=About(pages=pages)
     )
     text = files.html.read_text(encoding="utf-8")
     for page in pages.values():
