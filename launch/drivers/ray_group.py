@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import train, tune
-from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
 
 from detectors.group import Group
@@ -24,6 +23,9 @@ from launch.drivers.attempt import failure_in
 from launch.drivers.ray_worker import ENDINGS, Given, ending_in_words, run_reporting
 from launch.trial.run import pick_device
 from launch.trial.workers import dismiss, follow
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
 
 LOOK = 1.0
 """Seconds after which Tune's process checks whether the group still exists."""
@@ -114,6 +116,9 @@ def _trainer(workers: Workers, told: dict[str, Any], folder: str) -> TorchTraine
     Args:
         folder: of the answers to the trial, which is removed when it has ended.
     """
+    # Only here, as it takes a second and only groups need it.
+    from ray.train.torch import TorchConfig, TorchTrainer
+
     # Ray's types of these are those of two versions, of which the trainer takes one.
     scaling: Any = train.ScalingConfig(
         num_workers=workers.count,
