@@ -99,15 +99,22 @@ class Tracking:
         with self._warning():
             if (self._folder / SETTINGS).exists():
                 records = {own.number: own for own in read_records(self._folder)}
+        goes_on = True
         while True:
             with self._warning():
                 tracker = tracker or kind.make(self._folder)
                 self._log_all(tracker, records)
-            if (record := self._ended.get()) is None:
+            if not goes_on:
                 break
+            goes_on = self._take(records)
+
+    def _take(self, records: dict[int, TrialRecord]) -> bool:
+        """Wait for a trial that ended, and take all that have; False if it was the last time."""
+        while (record := self._ended.get()) is not None:
             records[record.number] = record
-        if self._warned and tracker is not None:
-            self._log_all(tracker, records)  # What failed before is tried once more.
+            if self._ended.empty():
+                return True
+        return False
 
     def _log_all(self, tracker: Tracker, records: dict[int, TrialRecord]) -> None:
         """Log the trials that have ended and were not logged yet."""
