@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
+from launch.drivers.ray_start import take_token
 from launch.drivers.travel import arrived, packed
 from launch.study.study import read_records
 from searchspace.errors import InputError
@@ -78,6 +79,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         pytest.importorskip(module, reason="ray[default] is not installed")
     bin_folder = str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", os.pathsep.join([bin_folder, os.environ["PATH"]]))
+    take_token()  # As `ray start` does: head and job must agree on whether there is a token.
     head = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": 0}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     yield f"http://{cluster.webui_url}"
