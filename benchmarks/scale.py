@@ -120,6 +120,8 @@ def drive(study: Study, trials: int, workers: int, table: Table) -> None:
     ended = 0
     while True:
         while len(running) < workers:
+            if len(study.records) == trials:
+                break
             record = proposing.time(study.propose)
             if record is None:
                 break
