@@ -6,13 +6,16 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from launch.figures import FigureName, height
 from launch.records import Param, TrialRecord
 from launch.report.study import StudyView
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 LEAST = 20
 """The fewest finished trials from which importance is computed: of fewer it is noise."""
@@ -22,6 +25,9 @@ DRAWS = 15
 
 MOST = 250
 """The most trials in a draw."""
+
+POOL = 1000
+"""The most trials that draws are from."""
 
 BEST = 0.25
 """Importance is what distinguishes this share of the trials, the best ones, from all."""
@@ -124,38 +130,38 @@ def importances(view: StudyView, name: FigureName) -> dict[str, Importance]:
     if len(view.scored) < LEAST or not choices:
         return {}
     generator = np.random.default_rng(0)
-    count = min(len(view.scored), MOST)
-    kinds = {choice: _distribution(view.scored, choice) for choice in choices}
-    shares = [
-        _shares([view.scored[i] for i in generator.choice(len(view.scored), count)], name, kinds)
-        for _ in range(DRAWS)
-    ]
+    count = len(view.scored)
+    pool = [view.scored[i] for i in generator.permutation(count)[:POOL]]
+    kinds = {choice: _distribution(pool, choice) for choice in choices_of(pool)}
+    trials = [_as_optuna(record, name, kinds) for record in pool]
+    draws = generator.choice(len(trials), (DRAWS, min(count, MOST)))
+    shares = [_shares([trials[i] for i in draw], kinds) for draw in draws]
     found = {
         choice: Importance(*np.quantile([s[choice] for s in shares], (0.05, 0.5, 0.95)).tolist())
-        for choice in choices
+        for choice in kinds
     }
     return dict(sorted(found.items(), key=lambda item: -item[1].share))
 
 
-def _shares(
-    records: Sequence[TrialRecord], name: FigureName, kinds: dict[str, Any]
-) -> dict[str, float]:
+def _as_optuna(record: TrialRecord, name: FigureName, kinds: dict[str, Any]) -> FrozenTrial:
+    """A trial with the loss in an objective, which Optuna minimises."""
+    from optuna.trial import create_trial
+
+    return create_trial(
+        value=-height(name, record.score(name)),
+        params={c: _plain(v) for c, v in record.params.items() if c in kinds},
+        distributions={c: kinds[c] for c in record.params if c in kinds},
+    )
+
+
+def _shares(trials: list[FrozenTrial], kinds: dict[str, Any]) -> dict[str, float]:
     """Importance as shares of their sum, on one draw of trials."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                value=-height(name, record.score(name)),
-                params={c: _plain(v) for c, v in record.params.items() if c in kinds},
-                distributions={c: kinds[c] for c in record.params if c in kinds},
-            )
-            for record in records
-        ]
-    )
+    from launch.study.bounded import View
+
+    study = View(optuna.create_study(), trials)
     with warnings.catch_warnings():
         # Of values that a single trial has; the interval shows how little is known of them.
         warnings.simplefilter("ignore", UserWarning)

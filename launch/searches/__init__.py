@@ -25,7 +25,7 @@ from launch.report.study import StudyView
 from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
 from launch.searches.tracking import Tracking
 from launch.study.failures import SearchStopped, broken_place
-from launch.study.recovery import check_new, missing_in_words, read_missing
+from launch.study.recovery import check_new, missing_in_words, missing_trials, trial_folders
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
 from launch.study.settings import read_settings, resume_command
 from launch.study.study import OnEnd, Study, open_study, read_records
@@ -196,9 +196,10 @@ def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECO
     """
     folder = Path(folder)
     settings = read_settings(folder)
+    folders = trial_folders(folder)
     records = read_records(folder)
     facts = study_facts(settings, records)
-    if missing := read_missing(folder):
+    if missing := missing_trials(records, folders):
         facts["Missing trials"] = missing_in_words(missing)
     view = StudyView.of(records, settings.goal.objectives)
     write_report(

@@ -46,7 +46,7 @@ class Bounded(BaseSampler):
         ended = study.get_trials(deepcopy=False, states=ENDED)
         new = [trial for trial in ended if trial.number not in self._grouped]
         self._grouped |= {trial.number for trial in new}
-        return self._sampler.infer_relative_search_space(_View(study, new), trial)
+        return self._sampler.infer_relative_search_space(View(study, new), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -83,11 +83,11 @@ class Bounded(BaseSampler):
         if len(trials) <= self._most:
             return study
         numbers = chosen(trials, self._most, study.directions)
-        return _View(study, [trial for trial in trials if trial.number in numbers])
+        return View(study, [trial for trial in trials if trial.number in numbers])
 
 
-class _View(optuna.Study):
-    """A study of which only some trials are seen."""
+class View(optuna.Study):
+    """A study that has only some trials, of its own or others, without a copy of them."""
 
     def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
         # Not `super().__init__`, which would look the study up in its storage.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from detectors.files import append, written
 from launch.files import DAMAGED_LINES
 from launch.records import TrialRecord
 from searchspace.words import counted
+
+BEGINNING = re.compile(rb'{"number":(\d+),')
+"""How a record begins in a journal that no editor has changed."""
 
 NAMED = 5
 """The most damaged lines that are listed."""
@@ -99,27 +103,37 @@ def _parsed(path: Path) -> _Parsed:
     """The lines of a journal.
 
     A torn line is the last one, whose writer was killed before acting on it. A complete record
-    without a newline is not torn: some editors leave the last line like this.
+    without a newline is not torn: some editors leave the last line like this. Lines that later ones
+    about the same trial replace are not read.
     """
     # Not splitlines: names of categories may contain characters that it treats as line ends.
-    lines = path.read_bytes().split(b"\n")
+    *lines, rest = path.read_bytes().split(b"\n")
+    size = sum(map(len, lines)) + len(lines)
     records: dict[int, TrialRecord] = {}
     damaged: dict[int, bytes] = {}
-    size = 0
-    for number, line in enumerate(lines, 1):
-        last = number == len(lines)
-        record = None
-        try:
-            text = line.removeprefix(codecs.BOM_UTF8)
-            record = TrialRecord.model_validate_json(text) if text.strip() else None
-        except ValidationError:
-            if last:
-                break
-            damaged[number] = line
-        if record is not None:
-            records[record.number] = record
-        size += len(line) + (not last)
-    return _Parsed(records, size, damaged)
+    if (last := _record(rest)) is not None:
+        records[last.number] = last
+    if last is not None or not rest.strip():
+        size += len(rest)
+    for place in range(len(lines), 0, -1):
+        line = lines[place - 1]
+        begins = BEGINNING.match(line)
+        if (begins and int(begins[1]) in records) or not line.removeprefix(codecs.BOM_UTF8).strip():
+            continue
+        record = _record(line)
+        if record is None:
+            damaged[place] = line
+        else:
+            records.setdefault(record.number, record)
+    return _Parsed(records, size, dict(reversed(damaged.items())))
+
+
+def _record(line: bytes) -> TrialRecord | None:
+    """The record in a line; None if there is none."""
+    try:
+        return TrialRecord.model_validate_json(line.removeprefix(codecs.BOM_UTF8))
+    except ValidationError:
+        return None
 
 
 def _set_aside(path: Path, damaged: dict[int, bytes]) -> None:

@@ -205,3 +205,13 @@ def test_a_new_journal_is_empty_and_there(path: Path) -> None:
         read_journal(path)
     assert Journal(path).records == ()
     assert read_journal(path) == ()
+
+
+def test_a_damaged_latest_line_leaves_what_was_known_of_its_trial_before(
+    path: Path, three: bytes
+) -> None:
+    damaged = b'{"number":1,"folder":'
+    path.write_bytes(three + damaged + b"\n")
+    assert numbers(path) == [0, 1, 2]
+    assert len(Journal(path).records) == 3
+    assert path.with_name("journal.damaged.jsonl").read_bytes() == damaged + b"\n"
