@@ -79,13 +79,20 @@ class Leftover:
 
 def of_machine() -> list[Leftover]:
     """What searches of this user left in the temporary folders of this machine."""
-    found = []
-    for folder in _own_folders():
-        if folder.name.startswith(OWN_LOGS):
-            found.append(Leftover(folder, "logs of a Ray that did not start"))
-        elif not _is_used(folder):
-            found.append(Leftover(folder, "Ray of a search that was killed", marked(folder)))
-    return found
+    logs = (folder for folder in _own_folders() if folder.name.startswith(OWN_LOGS))
+    return [
+        *killed_rays(),
+        *(Leftover(folder, "logs of a Ray that did not start") for folder in logs),
+    ]
+
+
+def killed_rays() -> list[Leftover]:
+    """What this user's searches that were killed left of their Rays on this machine."""
+    return [
+        Leftover(folder, "Ray of a search that was killed", marked(folder))
+        for folder in _own_folders()
+        if not (folder.name.startswith(OWN_LOGS) or _is_used(folder))
+    ]
 
 
 def of_study(folder: Path) -> list[Leftover]:
@@ -168,5 +175,9 @@ def _is_used(folder: Path) -> bool:
     lock = folder / DRIVER
     if lock.exists():
         return living_holder(lock) is not None
+    try:
+        age = time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return True  # Another process has removed it, or its search has ended.
     # Another version's search locks nothing, but its processes are marked.
-    return time.time() - folder.stat().st_mtime < NEW or bool(marked(folder))
+    return age < NEW or bool(marked(folder))

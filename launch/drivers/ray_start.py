@@ -28,7 +28,7 @@ from launch.drivers.leftovers import (
     OWN_RAY,
     claimed,
     end_processes,
-    of_machine,
+    killed_rays,
     temporary_folders,
 )
 from launch.drivers.ray_address import (
@@ -114,7 +114,8 @@ def _code() -> Iterator[dict[str, Any] | None]:
 
 @contextlib.contextmanager
 def _own_ray() -> Iterator[None]:
-    for left in of_machine():
+    # Not the logs of a Ray that did not start: a message has just named them.
+    for left in killed_rays():
         with contextlib.suppress(OSError):
             left.remove()
     folder = own_folder()
@@ -264,7 +265,7 @@ def _read_token_anew() -> None:
 
 
 def _kept_logs(folder: Path) -> Path:
-    """A permanent copy of the logs of our own Ray."""
+    """A copy of the logs of our own Ray, which stays until `sparrow clean` removes it."""
     kept = Path(tempfile.mkdtemp(prefix=OWN_LOGS))
     for logs in folder.glob("session_2*/logs"):
         shutil.copytree(logs, kept, dirs_exist_ok=True)
