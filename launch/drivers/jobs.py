@@ -52,7 +52,7 @@ class Job:
         try:
             asyncio.run(tail())
             return str(self.client.get_job_status(self.name).value)
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # aiohttp's share no other base
             raise InputError(
                 f"{self.address}: the connection is lost ({first_line(error)}); the job goes on: "
                 f"{self.command('logs --follow')}"
@@ -81,7 +81,8 @@ def submit(
         address: of the cluster's job server; by default that on this machine.
 
     Raises:
-        InputError: no job server answers there, it refuses the job, or Ray's package lacks it.
+        InputError: no job server answers there, it refuses the job, Ray's package lacks it, or two
+            files have one name.
     """
     take_token()
     if importlib.util.find_spec("aiohttp") is None:
@@ -92,13 +93,14 @@ def submit(
     command = shlex.join(["python", "-m", "launch.cli", *options, *arguments])
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.WARNING)  # It says of each file that it is sent.
-    try:
-        client = JobSubmissionClient(address)
-        with packed(plugins, files) as code:
+    # Packed first: what is wrong with the files has nothing to do with the address.
+    with packed(plugins, files) as code:
+        try:
+            client = JobSubmissionClient(address)
             name = client.submit_job(entrypoint=command, runtime_env={"working_dir": str(code)})
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"--address {address}: {first_line(error)}; give the address of the cluster's job "
-            "server, such as http://HEAD:8265, which ray start --head prints"
-        ) from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"--address {address}: {first_line(error)}; give the address of the cluster's job "
+                "server, such as http://HEAD:8265, which ray start --head prints"
+            ) from None
     return Job(client, address, name)

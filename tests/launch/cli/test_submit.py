@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
 
+from launch.drivers.jobs import Job, submit
 from launch.drivers.ray_start import take_token
 from launch.drivers.travel import arrived, packed
 from launch.study.study import read_records
@@ -70,6 +72,30 @@ def test_code_and_plugins_travel_in_one_folder(
     other.mkdir()
     with pytest.raises(InputError, match="launch: another file that goes"), packed([], [other]):
         pass
+
+
+def test_files_of_one_name_are_not_the_fault_of_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: object())
+    (tmp_path / "launch").mkdir()
+    with pytest.raises(InputError, match=rf"^{re.escape(str(tmp_path))}/launch: another"):
+        submit([], [], [tmp_path / "launch"])
+
+
+def test_a_lost_connection_is_said_whatever_its_library_calls_it() -> None:
+    class Disconnected(Exception):
+        """As those of aiohttp."""
+
+    class Client:
+        async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
+            yield "trial 0\ntrial 1\n"
+            raise Disconnected("server disconnected")
+
+    said: list[str] = []
+    with pytest.raises(InputError, match=r"is lost \(.*disconnected\); the job goes on: ray"):
+        Job(Client(), "http://head:8265", "job_1").follow(said.append)
+    assert said == ["trial 0", "trial 1"]
 
 
 @pytest.fixture
