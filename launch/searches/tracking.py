@@ -61,8 +61,10 @@ class Tracking:
         self._thread: threading.Thread | None = None
         if name is None:
             return
-        self._name, self._folder, self._told = name, folder, on_end
+        self._name, self._folder, self._given = name, folder, on_end
         self._file = folder / TRACKED.format(name)
+        # Seen now: later, a new study may be half-made.
+        self._resumes = (folder / SETTINGS).exists()
         self._ended: SimpleQueue[TrialRecord | None] = SimpleQueue()
         self._thread = threading.Thread(
             target=self._work, args=(check_tracker(name),), name="tracking", daemon=True
@@ -90,14 +92,14 @@ class Tracking:
 
     def _hear(self, record: TrialRecord, outlook: Outlook) -> None:
         self._ended.put(record)
-        if self._told is not None:
-            self._told(record, outlook)
+        if self._given is not None:
+            self._given(record, outlook)
 
     def _work(self, kind: Kind) -> None:
         records: dict[int, TrialRecord] = {}
         tracker: Tracker | None = None
         with self._warning():
-            if (self._folder / SETTINGS).exists():
+            if self._resumes:
                 records = {own.number: own for own in read_records(self._folder)}
         goes_on = True
         while True:
