@@ -95,7 +95,7 @@ def write_pages(
     current = {study / page_of(record) for record in view.front}
     for page in (study / MEMBERS).glob("*.html"):
         if page not in current:
-            page.unlink()
+            page.unlink(missing_ok=True)  # Another report may have removed it.
     for record in view.front:
         how = Setting(settings.title, data, unseen.get(record.number, INTERRUPTED))
         write_atomically(study / page_of(record), _page(study, view, record, how))
