@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 
-from launch.cli import option_types
+from launch.cli.options import StudyFolder
 from launch.cli.terminal import console
 from launch.report.dashboard import READ_ONLY, Mirror
 from searchspace.errors import InputError
@@ -27,10 +27,7 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def dashboard_command(
-    folder: Annotated[
-        Path,
-        typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
-    ],
+    folder: StudyFolder,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")
     ] = PORT,
