@@ -77,14 +77,15 @@ class Packing:
         name, batch = f"{record.number:04d}", record.config.measure.batch
         canvas = record.config.detector.canvas
         frames = first_frames(self.val, canvas)
-        if isinstance(record.config.compress.quantisation, Int8):
+        quantised = isinstance(record.config.compress.quantisation, Int8)
+        if quantised:
             model, runtimes = self._add_int8(folder, name, batch)
         else:
             model, runtimes = self._add_float(folder, name, batch, frames.float() / 255), BOTH
         files = sorted(self.work.glob(f"{name}.*"))
         return HeldMember(
             number=record.number,
-            precision="int8" if len(runtimes) == 1 else "float32",
+            precision="int8" if quantised else "float32",
             runtimes=runtimes,
             model=model.name,
             files={file.name: sha256(file) for file in files},
@@ -153,7 +154,7 @@ def write_bundle(
     Args:
         most: detectors in it, besides the baseline.
         data: where the study's data lie now, if they were moved; only validation images are read.
-        say: told which trials are left out, and why.
+        say: called with each trial that is left out, and why.
 
     Raises:
         InputError: no detector of the study can be had, or its images are gone.
