@@ -203,9 +203,9 @@ class _Looking:
         if late:
             raise InputError(f"there was no time left; sparrow report {self.study} goes on")
         if not read_layers(kept):
-            self._write(kept / LAYERS_JSON, self._layers(record))
+            write_atomically(kept / LAYERS_JSON, self._layers(record).model_dump_json())
         if not there:
-            self._write(kept / LOOK_JSON, self._look(record, kept))
+            write_atomically(kept / LOOK_JSON, self._look(record, kept).model_dump_json())
 
     @property
     def _data(self) -> str:
@@ -265,8 +265,8 @@ class _Looking:
         drawn = at_thresholds(judged)
         baseline = None if self._number == record.number else self._baselines
         differs = list(_differences(baseline, drawn))[:PICTURES] if baseline else []
-        told = {place for place, _ in differs}
-        worst = [(place, words) for place, words in _mistakes(drawn) if place not in told]
+        shown = {place for place, _ in differs}
+        worst = [(place, words) for place, words in _mistakes(drawn) if place not in shown]
         models = [baseline, drawn] if baseline else [drawn]
         return Look(
             data=self._data,
@@ -316,9 +316,6 @@ class _Looking:
                 side_by_side(image, place, models).save(file, "JPEG", quality=85)
             pictures.append(Picture(file=name, image=image.path.name, words=words))
         return tuple(pictures)
-
-    def _write(self, file: Path, value: BaseModel) -> None:
-        write_atomically(file, value.model_dump_json())
 
 
 def _read_found(file: Path, cause: str) -> Results | None:
