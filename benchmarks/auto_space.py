@@ -7,8 +7,7 @@ each, and prints the hypervolume of their fronts: median and range over the seed
 run beside: time is the CPU time of the process. Speeds are relative to the reference network's,
 which each measurement times in turns with the detector, and all hypervolumes have one reference
 point: AP_small 0, and half the speed of the slowest detector of any search, so that even this one
-counts. Backbones start from random
-weights where published ones cannot be had.
+counts. Backbones start from random weights where published ones cannot be had.
 
 A search that has ended is only read, so an interrupted benchmark resumes. In full it takes three
 times minutes times seeds, and longer where the first trial alone takes more: those of `mobile` have
