@@ -87,10 +87,12 @@ def positive(text: str) -> int:
 def measure(folder: Path, given: argparse.Namespace) -> None:
     """Measure what lies in a folder, and write the result."""
     bundle = read_bundle(folder)
-    runtime = given.runtime or installed()
+    runtime = installed([given.runtime] if given.runtime else list(CPUS))
     on = given.on or CPUS[runtime]
     load, version = (onnx_runtime if runtime == "onnxruntime" else open_vino)(on, given.threads)
     fit = [member for member in bundle["members"] if runtime in member["runtimes"]]
+    if not fit:
+        sys.exit(f"error: {runtime} can run none of the detectors: choose another with --runtime")
     effort = Effort(bundle["runs"], bundle["passes"], given.seconds, interval=math.inf)
     groups = []
     for start in range(0, len(fit), TOGETHER):
@@ -184,14 +186,15 @@ def core_times() -> dict[str, Any] | None:
     return {"line": line, "ticks": ticks, "moment": time.monotonic(), "own": time.process_time()}
 
 
-def installed() -> str:
-    for name in CPUS:
+def installed(names: Sequence[str]) -> str:
+    """The first of some runtimes that is installed."""
+    for name in names:
         try:
             __import__(name)
         except ImportError:
             continue
         return name
-    sys.exit(f"error: neither {' nor '.join(CPUS)} is installed: pip install onnxruntime")
+    sys.exit(f"error: not installed: {' or '.join(names)}; pip install {names[0]}")
 
 
 def onnx_runtime(on: str, threads: int) -> tuple[Load, str]:

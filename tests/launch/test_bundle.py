@@ -154,6 +154,22 @@ def test_a_damaged_bundle_measures_nothing(bundle: Path, tmp_path: Path) -> None
     assert not (tmp_path / "measured.json").exists()
 
 
+def test_a_runtime_that_is_missing_or_runs_nothing_is_said(bundle: Path, tmp_path: Path) -> None:
+    given = ("--runtime", "openvino")
+    ended = run_alone(bundle, *given, forbidden=("openvino",), cwd=tmp_path)
+    assert "error: not installed: openvino; pip install openvino" in ended.stderr
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(folder)
+    about = json.loads((folder / "bundle.json").read_text())
+    for member in about["members"]:
+        member["runtimes"] = ["openvino"]
+    (folder / "bundle.json").write_text(json.dumps(about))
+    ended = run_alone(folder, "--runtime", "onnxruntime", cwd=tmp_path)
+    assert "error: onnxruntime can run none of the detectors" in ended.stderr
+    assert not (tmp_path / "measured.json").exists()
+
+
 def test_a_bundle_says_what_it_leaves_out(run: Run, study: Path, tmp_path: Path) -> None:
     copy = tmp_path / "mine"
     shutil.copytree(study, copy)
