@@ -119,23 +119,25 @@ def _own_ray() -> Iterator[None]:
         with contextlib.suppress(OSError):
             left.remove()
     folder = own_folder()
-    try:
-        with claimed(folder), _environment(folder):
-            try:
-                with active("Starting Ray"):
-                    _init("local", include_dashboard=False, _temp_dir=str(folder))
-            except Exception as error:
-                raise RayStartError(
-                    f"Ray does not start on this machine: {_words(error)}; its logs are in "
-                    f"{_kept_logs(folder)}; --driver local searches without Ray"
-                ) from error
-            yield
-    finally:
+    # To the end: while Ray shuts down, another search must not take it for that of a killed one.
+    with claimed(folder):
         try:
-            _shut_down()
+            with _environment(folder):
+                try:
+                    with active("Starting Ray"):
+                        _init("local", include_dashboard=False, _temp_dir=str(folder))
+                except Exception as error:
+                    raise RayStartError(
+                        f"Ray does not start on this machine: {_words(error)}; its logs are in "
+                        f"{_kept_logs(folder)}; --driver local searches without Ray"
+                    ) from error
+                yield
         finally:
-            end_processes(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                _shut_down()
+            finally:
+                end_processes(folder)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

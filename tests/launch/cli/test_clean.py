@@ -76,11 +76,14 @@ def test_the_next_search_removes_it_too(temporary: Path, monkeypatch: pytest.Mon
     logs.mkdir()
     monkeypatch.setattr(ray_start, "temporary_folders", lambda: [str(temporary)])
     monkeypatch.setattr(ray_start, "_init", lambda *_, **__: None)
+    seen = []
+    monkeypatch.setattr(ray_start, "_shut_down", lambda: seen.append(leftovers.killed_rays()))
     with ray_start.connected(None):
         assert not ray.exists()
         [own] = set(temporary.iterdir()) - {logs}
         assert (own / DRIVER).exists()
         assert leftovers.killed_rays() == []
+    assert seen == [[]]
     # Those of a Ray that did not start are named by a message that may still be read.
     assert list(temporary.iterdir()) == [logs]
 
