@@ -253,9 +253,9 @@ def _auto_or_count(value: Any) -> Any:
 
 
 def _amount_of(value: Any) -> Any:
-    name, _, amount = str(value).partition("=")
+    name, _, amount = (part.strip() for part in str(value).partition("="))
     try:
-        good = bool(name.strip()) and 0 < float(amount) < math.inf
+        good = bool(name) and 0 < float(amount) < math.inf
     except ValueError:
         good = False
     if not good:
@@ -265,7 +265,7 @@ def _amount_of(value: Any) -> Any:
         )
     if name in RAYS_OWN:
         raise ValueError(f"resources_per_trial {name}: give {RAYS_OWN[name]}_per_trial instead")
-    return str(value)
+    return f"{name}={amount}"
 
 
 RAYS_OWN = {"CPU": "cpus", "GPU": "gpus", "memory": "memory"}

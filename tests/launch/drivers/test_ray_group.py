@@ -72,7 +72,9 @@ def test_what_cannot_be_shared_out_is_refused(options: dict[str, object], words:
         RayTune(**options)
 
 
-@pytest.mark.parametrize("amount", ["a100", "=1", "a100=0", "a100=few", "a100=inf", "CPU=2"])
+@pytest.mark.parametrize(
+    "amount", ["a100", "=1", "a100=0", "a100=few", "a100=inf", "CPU=2", "CPU =2"]
+)
 def test_amounts_of_resources_are_checked(amount: str) -> None:
     with pytest.raises(SettingsError, match="resources_per_trial"):
         SearchSettings.of(resources_per_trial=(amount,))
