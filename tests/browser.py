@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import os
@@ -74,27 +73,12 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def press(self, key: str, code: int, text: str = "") -> None:
+    def press(self, key: str, code: int) -> None:
         """Press a key, such as Tab, whose code is 9."""
         for kind in ("keyDown", "keyUp"):
-            letters = {"text": text} if text and kind == "keyDown" else {}
             self.send(
-                "Input.dispatchKeyEvent",
-                type=kind, key=key, code=key, windowsVirtualKeyCode=code, **letters,
-            )  # fmt: skip
-
-    def picture(self, file: Path, whole: bool = True) -> None:
-        """Write what is seen, or the whole page, as PNG."""
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
-        file.write_bytes(base64.b64decode(shot["data"]))
-
-    def _clip(self, whole: bool) -> dict[str, Any]:
-        if not whole:
-            return {}
-        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        return {
-            "clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        }
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
+            )
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
         """The answer to a command of the protocol."""

@@ -259,14 +259,6 @@ TrialName = Annotated[
         help="A paper's system, such as mfssd or mfssd@coco, or a trial configuration as JSON.",
     ),
 ]
-SavedDetector = Annotated[
-    Path,
-    typer.Argument(
-        parser=option_types.in_folder,
-        metavar="DETECTOR",
-        help="A saved detector, such as TRIAL/compact.",
-    ),
-]
 ModelName = Annotated[
     str,
     typer.Argument(
