@@ -4,7 +4,7 @@
 #   sbatch --nodes=4 --gpus-per-node=4 launch/cluster/slurm.sh \
 #     --data /shared/data --out /shared/runs/mine --minutes 600
 #
-# All that follows the script's name goes to `sparrow search`. Sent anew with `--resume
+# All that follows the script's name goes to `sparrow search`. Submitted again with `--resume
 # /shared/runs/mine`, it goes on. `sparrow` and `ray` must be on the PATH of all nodes, and the paths on
 # a file system that all of them see.
 #SBATCH --job-name=sparrow
@@ -18,6 +18,21 @@ if [ $# -eq 0 ]; then
   echo "usage: sbatch [options of sbatch] $0 [options of sparrow search]" >&2
   exit 2
 fi
+
+# Before anything is made: whatever fails then leaves neither Ray nor the token.
+started=()
+finish() {
+  local status=$?
+  trap - EXIT
+  [ -z "${search:-}" ] || kill -TERM "$search" 2> /dev/null || true
+  [ -z "${search:-}" ] || wait "$search" || true
+  kill "${started[@]}" 2> /dev/null || true
+  wait || true
+  [ -z "${folder:-}" ] || rm -rf "$folder"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 143' TERM  # Slurm's notice before the time is up: the search writes its report
 
 # Only this user may read the token, without which Ray refuses every connection.
 folder=$(mktemp -d "${SPARROW_SHARED:-$HOME}/.sparrow-slurm-${SLURM_JOB_ID}-XXXXXX")
@@ -33,7 +48,6 @@ head=${nodes[0]}
 ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname -I | awk '{print $1}')
 address="$ip:$port"
 
-started=()
 start() {  # NODE, and options of `ray start`; it ends with the job step
   local node=$1
   shift
@@ -41,19 +55,6 @@ start() {  # NODE, and options of `ray start`; it ends with the job step
     ray start "$@" --num-cpus="$cpus" --temp-dir="$temp" --block &
   started+=("$!")
 }
-
-finish() {
-  local status=$?
-  trap - EXIT
-  [ -z "${search:-}" ] || kill -TERM "$search" 2> /dev/null || true
-  [ -z "${search:-}" ] || wait "$search" || true
-  kill "${started[@]}" 2> /dev/null || true
-  wait || true
-  rm -rf "$folder"
-  exit "$status"
-}
-trap finish EXIT
-trap 'exit 143' TERM  # Slurm's notice before the time is up: the search writes its report
 
 start "$head" --head --node-ip-address="$ip" --port="$port" --include-dashboard=false
 for attempt in $(seq 60); do

@@ -135,7 +135,7 @@ while [[ "$1" == --* ]]; do [[ "$1" == --nodelist=* ]] && node=${1#*=}; shift; d
 echo "$node: $*" >> "$LOG"
 exec "$@"
 """,
-    "hostname": "echo 10.0.0.1 192.168.0.1",
+    "hostname": '[ -z "${LOST:-}" ] || exit 1; echo 10.0.0.1 192.168.0.1',
     "ray": """
 echo "token $(stat -c %a "$RAY_AUTH_TOKEN_PATH") $(cat "$RAY_AUTH_TOKEN_PATH")" >> "$LOG"
 [ "$1" = health-check ] && exit "${RAY_HEALTH:-0}"
@@ -192,6 +192,7 @@ def test_slurm_starts_a_head_and_workers_and_ends_them(
     [
         ({"SPARROW_STATUS": "1"}, ("--out", "x"), 1, ""),
         ({}, (), 2, "usage: sbatch"),
+        ({"LOST": "1"}, ("--out", "x"), 1, ""),
         ({"RAY_HEALTH": "1"}, ("--out", "x"), 1, "Ray's head did not start on node1"),
     ],
 )
