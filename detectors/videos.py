@@ -80,7 +80,7 @@ class Video:
         self.frames: int | None = stream.frames or round(length) or None
 
     def read(self, every: int = 1) -> Iterator[Frame]:
-        """Each frame, or every so many-th from the first; only one is held at a time.
+        """Each frame, or every Nth, beginning with the first; only one is held at a time.
 
         Raises:
             VideoError: what follows is damaged, or missing.

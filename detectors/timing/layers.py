@@ -22,8 +22,8 @@ def layer_times(detector: Detector, device: torch.device) -> dict[str, float]:
     """Milliseconds of each of the `named_layers` for one image, on one thread of a CPU: the fastest
     of some runs; of a layer that is called several times, as by a second path, all calls together.
 
-    They say where the time goes, not how fast the detector is: there are clocks around every layer,
-    a runtime fuses layers that stand alone here, and nobody keeps others off the machine.
+    They say where the time goes, not how fast the detector is: each layer is timed by itself, a
+    runtime fuses layers that are separate here, and other processes may compute meanwhile.
     """
     detector = detector.eval().to(device)
     runs: list[dict[str, float]] = []

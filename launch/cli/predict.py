@@ -144,7 +144,9 @@ class ImageOptions(DataPlace):
     )
 
     every: int = Field(
-        default=1, ge=1, description="Of a video, only each so many-th frame, from the first."
+        default=1,
+        ge=1,
+        description="Of a video, look at every Nth frame only, beginning with the first.",
     )
 
     def check(self, sources: list[Path], needs_ids: bool) -> None:

@@ -54,7 +54,7 @@ class VideoTask:
     """What is to be done with a video.
 
     Attributes:
-        every: only each so many-th frame is looked at, from the first.
+        every: only every Nth frame is looked at, beginning with the first.
         form: of `FORMS`.
         out: the file, or for pictures the folder, that is written.
     """

@@ -167,7 +167,7 @@ def is_spent(budget: Budget, spent: Spent) -> bool:
 
 @dataclass(frozen=True)
 class Means:
-    """What planned trials may take a share of.
+    """The budget of a search, of which planned trials may take a share.
 
     Attributes:
         trials: number of trials in all.

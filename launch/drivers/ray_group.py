@@ -90,8 +90,8 @@ def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
     """
     # On any node, without a part of what Tune reserved for this process.
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": "DEFAULT"})
-    told = {"given": ray.put(Given(config=config, **given)), "queue": queue}
-    trainer = _trainer(workers, told, config["answers"])
+    passed = {"given": ray.put(Given(config=config, **given)), "queue": queue}
+    trainer = _trainer(workers, passed, config["answers"])
     with ThreadPoolExecutor(1, "group") as pool:
         group = pool.submit(trainer.fit)
         ended = False
@@ -110,7 +110,7 @@ def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
         raise RuntimeError("the workers of the trial ended without a result")
 
 
-def _trainer(workers: Workers, told: dict[str, Any], folder: str) -> TorchTrainer:
+def _trainer(workers: Workers, passed: dict[str, Any], folder: str) -> TorchTrainer:
     """What starts the workers and waits for them.
 
     Args:
@@ -130,7 +130,7 @@ def _trainer(workers: Workers, told: dict[str, Any], folder: str) -> TorchTraine
     backend = "cpu:gloo,cuda:nccl" if workers.on_gpus else "gloo"
     return TorchTrainer(
         _work,
-        train_loop_config=told,
+        train_loop_config=passed,
         torch_config=TorchConfig(backend=backend, timeout_s=SILENCE),
         scaling_config=scaling,
         run_config=run,

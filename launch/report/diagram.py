@@ -78,8 +78,8 @@ class Drawing:
 
 
 def backbone_drawing(config: DetectorConfig, layers: Sequence[Layer]) -> Drawing:
-    """A bar for each row of the backbone, as high as its map has cells, on a scale of doublings;
-    below the line those of a second path."""
+    """A bar for each row of the backbone, whose height is the number of cells per side of its map
+    on a logarithmic scale; below the line those of a second path."""
     rows = _rows(layers)
     eliminated, taps = _marked(config)
     highest, pitch = max(config.size), max(PITCH, min(MOST_PITCH, WIDTH // max(1, len(rows))))

@@ -149,11 +149,11 @@ def look_closer(
     val: Dataset | None = None,
     seconds: float = SECONDS,
 ) -> None:
-    """Look at each trial of a front at which nobody has looked yet.
+    """Look at each trial of a front that has not been looked at yet.
 
     Args:
         study: its folder.
-        unseen: gets by number why a trial was not looked at.
+        unseen: is filled with why a trial was not looked at, by its number.
         val: the validation split, if it has been read already.
         seconds: after so long, the others are left to the next report.
     """

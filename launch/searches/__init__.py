@@ -185,7 +185,7 @@ def check_more(study: Study, trials: int) -> None:
 
 def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECONDS) -> Front:
     """Rebuild front and report of a study from what is stored, and look closer at the trials of its
-    front at which nobody has looked yet; see `launch.report.looks`.
+    front that have not been looked at yet; see `launch.report.looks`.
 
     Args:
         val: the study's validation split, if it has been read already.

@@ -54,9 +54,9 @@ def announce(config: TrialConfig, training: Training, detector: Detector) -> Non
     if group.size == 1:
         return
     teacher = None if training.teacher is None else PackedDetector.of(training.teacher)
-    told = replace(training, teacher=None)
+    alone = replace(training, teacher=None)
     packed = PackedDetector.of(detector)
-    group.from_first(Announced(config, told, packed, teacher, detector.new_parts))
+    group.from_first(Announced(config, alone, packed, teacher, detector.new_parts))
 
 
 def dismiss() -> None:
