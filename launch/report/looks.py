@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -324,7 +325,7 @@ def _read_found(file: Path, cause: str) -> Results | None:
             columns: Mapping[str, np.ndarray] = dict(stored)
         if str(columns["cause"]) == cause:
             return Results(*(columns[n] for n in ("images", "categories", "boxes", "scores")))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # There is none, or it is damaged.
     return None
 

@@ -19,7 +19,7 @@ from launch.cli.main import COMMANDS
 from launch.figures import show
 from launch.records import TrialRecord
 from launch.report import write_report
-from launch.report.looks import looks_folder, read_layers, read_look
+from launch.report.looks import _read_found, looks_folder, read_layers, read_look
 from launch.report.member import page_of, write_pages
 from launch.report.page import About
 from launch.report.study import StudyView
@@ -112,6 +112,12 @@ def test_what_fails_is_said_and_does_not_end_the_report(
     monkeypatch.setattr("launch.report.looks.describe_layers", fails)
     assert fresh.look()[1] == "it failed (KeyError: 'own code')"
     assert "it failed (KeyError: 'own code')" in fresh.page
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut off", b"no archive"])
+def test_damaged_detections_are_made_again(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "found.npz").write_bytes(content)
+    assert _read_found(tmp_path / "found.npz", "1 f 8") is None
 
 
 def test_pages_of_trials_that_left_the_front_are_removed(fresh: Made) -> None:
