@@ -7,6 +7,7 @@ A view is plain data, for whatever shows it. The files are the journal and each 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -155,14 +156,18 @@ class View:
 
 
 class Tail:
-    """The lines of a file that were completed since the last look."""
+    """The lines of a file that were completed since the last look; all of them if another file has
+    taken its place, as when a resumed search sets damaged lines of its journal aside."""
 
     def __init__(self, file: Path) -> None:
-        self._file, self._end = file, 0
+        self._file, self._inode, self._end = file, 0, 0
 
     def lines(self) -> list[bytes]:
         try:
             with open(self._file, "rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode:
+                    self._inode, self._end = inode, 0
                 file.seek(self._end)
                 whole, end, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:

@@ -77,6 +77,12 @@ def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     file.write_bytes(b"one\ntwo\nthree\n")
     assert tail.lines() == [b"two", b"three"]
     assert tail.lines() == []
+    # A resumed search has set a damaged line aside: the file is another one, and shorter.
+    write_atomically(file, "one\nthree\n")
+    assert tail.lines() == [b"one", b"three"]
+    with file.open("ab") as more:
+        more.write(b"four\n")
+    assert tail.lines() == [b"four"]
 
 
 @pytest.fixture(params=[{"minutes": 30}, {"hours": 0.5}], ids=["minutes", "hours"])
