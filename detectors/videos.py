@@ -120,7 +120,7 @@ def open_video(path: Path) -> Iterator[Video]:
     with path.open("rb") as file:
         try:
             container = av.open(file, "r")
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:  # The latter for an empty file.
             raise VideoError(
                 f"{path}: not a video, or cut off ({error.strerror or type(error).__name__})"
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import PurePath
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -24,6 +25,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         return f"1 {noun}"
     ends = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
     return f"{number:,} {plural or ends}"
+
+
+def command(*words: object) -> str:
+    """A command that can be copied into a shell, whatever its paths hold:
+    `sparrow report 'my runs/first'`."""
+    return shlex.join(map(str, ("sparrow", *words)))
 
 
 def percent(share: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -261,3 +263,22 @@ def test_functions_are_short_and_take_few_parameters(file: str) -> None:
     assert [name for name, lines, _ in found if lines > MOST_LINES] == []
     many = {name for name, _, number in found if number > MOST_PARAMETERS}
     assert many <= TAKES_MANY
+
+
+def unquoted_commands(tree: ast.Module) -> Iterator[int]:
+    """Lines with a command for a shell into which a name or path is put as it is."""
+    for text in ast.walk(tree):
+        if isinstance(text, ast.JoinedStr):
+            for before, value in pairwise(text.values):
+                if isinstance(before, ast.Constant) and isinstance(value, ast.FormattedValue):
+                    begun = re.search(r"\bsparrow [a-z]+( [\w-]+)* $", str(before.value))
+                    is_made = isinstance(value.value, ast.Call | ast.Constant)
+                    if begun and not is_made:
+                        yield value.lineno
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f != "launch/report/member.py"])
+def test_commands_that_are_shown_can_be_copied(file: str) -> None:
+    """`searchspace.words.command` quotes paths with spaces. A member's page quotes its own."""
+    assert not list(unquoted_commands(parsed(file)))
+    assert list(unquoted_commands(ast.parse('f"go on with: sparrow train --resume {folder}"')))

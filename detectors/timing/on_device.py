@@ -25,6 +25,7 @@ import time
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
@@ -117,7 +118,10 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
     left = len(bundle["members"]) - len(fit)
     if left:
         print(f"{left} left out: they cannot be run by {runtime}", file=sys.stderr)
-    print(f"{given.out}: {len(fit)} detectors; now: sparrow report RUN --measured {given.out}")
+    print(
+        f"{given.out}: {len(fit)} detectors; "
+        f"now: sparrow report RUN --measured {quote(str(given.out))}"
+    )
 
 
 def read_bundle(folder: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from launch.cli import option_types
 from launch.cli.options import StudyFolder
 from launch.cli.terminal import console
 from launch.searches.bundle import MOST, write_bundle
-from searchspace.words import counted
+from searchspace.words import command, counted
 
 
 def bundle_command(
@@ -35,5 +36,6 @@ def bundle_command(
     bundle = write_bundle(folder, out, most, data, console.say)
     size = out.stat().st_size / 1e6
     console.say(f"{out}: {counted(len(bundle.members), 'detector')}, {size:.1f} MB")
-    console.say(f"Copy it to the device and run there: python {out.name} --out measured.json")
-    console.say(f"Then, here: sparrow report {folder} --measured measured.json")
+    answer = "measured.json"
+    console.say(f"Copy it to the device and run there: python {quote(out.name)} --out {answer}")
+    console.say(f"Then, here: {command('report', folder, '--measured', answer)}")

@@ -32,6 +32,7 @@ from launch.study.data_options import DataOptions
 from launch.study.options import Option
 from searchspace.errors import InputError
 from searchspace.runtimes import Precision
+from searchspace.words import command
 
 LETTERBOX = (
     "letterbox: images keep their aspect ratio and lie in the top left corner; the rest is grey "
@@ -113,7 +114,7 @@ def export_command(
     found = compared(images, detector, path, data.reading, int8, file.force, say)
     thresholds = thresholds_of(path, detector, wanted.precision)
     if thresholds is None:
-        say(f"no thresholds were chosen: sparrow eval {name} --data FOLDER chooses them")
+        say(f"no thresholds were chosen: {command('eval', name, '--data', 'FOLDER')} chooses them")
     place = file.out or path / DETECTOR
     written = write_export(detector, to, file, found, thresholds, place, say)
     if as_json:

@@ -13,7 +13,7 @@ from rich.table import Table
 from launch.cli import option_types
 from launch.cli.options import PrintJson, StudyFolder
 from launch.cli.terminal import console, plain_table
-from launch.figures import FIGURES, FigureName, columns, show
+from launch.figures import FIGURES, FigureName, columns, of_source, show
 from launch.report.history import Point, history, history_table, write_events
 from launch.report.trial_table import write_table
 from launch.study.settings import read_settings
@@ -56,7 +56,10 @@ def history_command(
     if as_json:
         console.say_json(json.loads(table.to_json(orient="records")))
     elif out is None and tensorboard is None:
-        console.print(_shown(points, columns(read_settings(folder).goal.objectives)))
+        objectives = read_settings(folder).goal.objectives
+        # Costs that are no objective are the same in each epoch, and take the room of the losses.
+        shown = of_source("metrics", columns())
+        console.print(_shown(points, tuple(dict.fromkeys([*shown, *objectives]))))
 
 
 def _shown(points: Sequence[Point], figures: Sequence[FigureName]) -> Table:

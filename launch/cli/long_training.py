@@ -30,6 +30,7 @@ from searchspace.overrides import sets
 from searchspace.reading import read_model
 from searchspace.runtimes import Precision
 from searchspace.trial import TrialConfig
+from searchspace.words import command
 
 NOTHING = "none"
 """Of `--to`."""
@@ -142,7 +143,7 @@ class LongTraining(BaseModel):
         if (folder / TRIAL).exists() and not self._is_in(folder):
             raise TrialError(
                 f"{folder} holds another trial or training: choose an empty folder with --out, or "
-                f"go on with that one: --resume {folder}"
+                f"go on with that one: {command('train', '--resume', folder)}"
             )
         write_atomically(folder / TRAINING, self.model_dump_json(indent=1))
 

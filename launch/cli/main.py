@@ -200,7 +200,7 @@ DATA = {
         "report": Entry(
             "launch.cli.data_report:report_command",
             "Write the health of a data set as a page: sizes, copies, leaks, fit of priors.",
-            ("sparrow report runs/mine",),
+            ("sparrow data report FOLDER",),
         ),
         "convert": Entry(
             "launch.cli.convert:convert_command",

@@ -16,6 +16,7 @@ from launch.files import SETTINGS, TRIAL, TRIALS, final_folder, trained_folder
 from searchspace import DetectorConfig, Published
 from searchspace.errors import InputError
 from searchspace.papers import system_named
+from searchspace.words import command
 
 WAYS = (
     "give a trial (RUN:3 or RUN/trials/0003), the folder of a saved detector, or a file that "
@@ -144,7 +145,8 @@ def trial_folder(name: str) -> Path | None:
         raise InputError(
             f"{name}: several trials begin so: {', '.join(file.parent.name for file in found)}"
         )
-    raise InputError(f"{name}: {trials} has no trial {start}; ls {trials} shows what there is")
+    listing = command("trials", trials.parent)
+    raise InputError(f"{name}: {trials} has no trial {start}; {listing} lists them")
 
 
 def _instead(folder: Path) -> str:

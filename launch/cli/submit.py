@@ -97,7 +97,7 @@ def _parsed(name: str, arguments: list[str]) -> dict[str, Any]:
 
     entries = {name: entry for panel in COMMANDS.values() for name, entry in panel.items()}
     loaded = LazyCommand(name, "", entries[name])
-    return loaded.make_context(name, list(arguments)).params
+    return loaded.make_context(f"sparrow {name}", list(arguments)).params
 
 
 def _named(argument: str, space: str) -> str:

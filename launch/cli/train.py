@@ -50,6 +50,7 @@ from launch.trial.meter import LocalMeter
 from launch.trial.result import Outcome, TrialResult
 from launch.trial.run import pick_device, run_trial
 from searchspace.errors import InputError
+from searchspace.words import command
 
 Say = Callable[[str], None]
 
@@ -89,7 +90,9 @@ def train_command(
             outcome = _train(training, read, folder, options.device, log)
             exported = _export(training, read, folder, outcome.thresholds, screen.say)
     except KeyboardInterrupt:
-        go = f"Go on with: sparrow train --resume {folder}" if folder else "Nothing was written."
+        go = "Nothing was written."
+        if folder:
+            go = f"Go on with: {command('train', '--resume', folder)}"
         screen.out.say(f"Interrupted. {go}")
         raise typer.Exit(130) from None
     if options.as_json:
@@ -101,7 +104,8 @@ def train_command(
     screen.out.say(f"Artefacts: {folder}")
     if isinstance(exported, InputError):
         raise InputError(
-            f"{exported}. The training itself is whole: sparrow export {folder} --to {training.to}"
+            f"{exported}. The training itself is whole: "
+            f"{command('export', folder, '--to', training.to)}"
         )
     if exported is not None:
         screen.out.say(f"Exported: {exported.file}")

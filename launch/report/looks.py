@@ -44,7 +44,7 @@ from launch.report.study import StudyView
 from launch.study.settings import StudySettings
 from launch.trial.run import pick_device
 from searchspace.errors import InputError
-from searchspace.words import counted
+from searchspace.words import command, counted
 
 VERSION = 1
 """Raised when something else is computed or drawn, so that it is done again."""
@@ -202,7 +202,7 @@ class _Looking:
         if not (self.study / record.folder / final_folder(record.config)).is_dir():
             raise InputError(GONE)
         if late:
-            raise InputError(f"there was no time left; sparrow report {self.study} goes on")
+            raise InputError(f"there was no time left; {command('report', self.study)} goes on")
         if not read_layers(kept):
             write_atomically(kept / LAYERS_JSON, self._layers(record).model_dump_json())
         if not there:

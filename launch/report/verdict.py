@@ -43,6 +43,7 @@ def headline(view: StudyView, shortfall: str = "") -> list[str]:
         *failures(view),
         *changed_by_int8(view),
         *in_parts(view),
+        *by_several(view),
         *sure,
         *warning(view.front),
         *savings(view),
@@ -84,15 +85,30 @@ def changed_by_int8(view: StudyView) -> list[str]:
 
 def in_parts(view: StudyView) -> list[str]:
     """A sentence for each number of parts in which trials found that their batches must be."""
-    trials: dict[int, list[str]] = {}
-    for record in view.in_state("finished"):
-        fit = record.finished.fitted
-        if fit and fit.accumulate > 1:
-            trials.setdefault(fit.accumulate, []).append(str(record.number))
+    fits = [(r.number, r.finished.fitted) for r in view.in_state("finished")]
     return [
-        f"To fit into memory, batches were computed in {parts} parts in "
-        f"{'trials' if len(numbers) > 1 else 'trial'} {', '.join(numbers)}."
-        for parts, numbers in sorted(trials.items())
+        f"To fit into memory, batches were computed in {parts} parts in {trials}."
+        for parts, trials in _where_several((number, fit.accumulate) for number, fit in fits if fit)
+    ]
+
+
+def by_several(view: StudyView) -> list[str]:
+    """A sentence for each number of workers, from two on, that trained trials together."""
+    finished = view.in_state("finished")
+    found = _where_several((r.number, r.result.workers) for r in finished if r.result)
+    return [f"Trained by {workers} workers together: {trials}." for workers, trials in found]
+
+
+def _where_several(counts: Iterable[tuple[int, int]]) -> list[tuple[int, str]]:
+    """Of the numbers of trials with a count of each, the counts above one with their trials in
+    words, the smallest first."""
+    trials: dict[int, list[str]] = {}
+    for number, count in counts:
+        if count > 1:
+            trials.setdefault(count, []).append(str(number))
+    return [
+        (count, f"{'trials' if len(numbers) > 1 else 'trial'} {', '.join(numbers)}")
+        for count, numbers in sorted(trials.items())
     ]
 
 

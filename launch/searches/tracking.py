@@ -24,6 +24,7 @@ from launch.searches.trackers import Kind, Tracked, Tracker, check_tracker
 from launch.study.search_options import TrackerName
 from launch.study.study import OnEnd, read_records
 from searchspace.masking import without_secrets
+from searchspace.words import command
 
 WAIT, WAIT_INTERRUPTED = 30.0, 5.0
 """Seconds that a search waits for its last trials to be logged: when it has ended, and when it was
@@ -155,10 +156,10 @@ class Tracking:
         """Say once that trials are not logged."""
         if not self._warned:
             self._warned = True
+            again = command("search", "--resume", self._folder, "--track", self._name)
             logger.warning(
                 f"{self._name}: trials could not be logged ({reason}). The search goes on; they "
-                f"are logged with the next trial, or by sparrow search --resume {self._folder} "
-                f"--track {self._name}"
+                f"are logged with the next trial, or by {again}"
             )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +29,7 @@ from searchspace.reading import (
     read_text,
     shown,
 )
+from searchspace.words import command
 
 _FIX = "restore a copy of the file"
 
@@ -48,8 +48,8 @@ def resume_command(study: Path) -> str:
     if isinstance(tree, dict) and tree.get("train", "") is None:
         return f"launch.Study.open({str(study)!r})"
     space = tree.get("space") if isinstance(tree, dict) else None
-    command = "reproduce" if isinstance(space, dict) and GIVEN in space else "search"
-    return f"sparrow {command} --resume {shlex.quote(str(study))}"
+    given = isinstance(space, dict) and GIVEN in space
+    return command("reproduce" if given else "search", "--resume", study)
 
 
 class StudySettings(SearchSettings):

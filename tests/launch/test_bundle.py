@@ -171,7 +171,7 @@ def test_a_runtime_that_is_missing_or_runs_nothing_is_said(bundle: Path, tmp_pat
 
 
 def test_a_bundle_says_what_it_leaves_out(run: Run, study: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "mine"
+    copy = tmp_path / "of mine"
     shutil.copytree(study, copy)
     records = read_records(copy)
     shutil.rmtree(copy / records[1].folder)
@@ -179,6 +179,7 @@ def test_a_bundle_says_what_it_leaves_out(run: Run, study: Path, tmp_path: Path)
     assert code == 0, text
     assert f"warning: trial 1 is left out: {copy / records[1].folder}" in text
     assert f"{tmp_path / 'b.zip'}: 1 detector, " in text  # the baseline
+    assert f"sparrow report '{copy}' --measured measured.json" in text
     shutil.rmtree(copy / "trials")
     code, text = run("bundle", copy, "--out", tmp_path / "b.zip")
     assert (code, "no detector of it can be exported" in text) == (1, True)

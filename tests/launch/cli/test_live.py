@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from detectors.activity import active
+from launch.cli import terminal
 from launch.cli.live import PER_SECOND, Screen
 from launch.cli.terminal import PlainConsole
 from launch.cli.view import Announcer, rendered
@@ -120,12 +121,18 @@ def test_a_study_is_watched_until_nobody_works_on_it(run: Run, study: Path) -> N
     assert (code, "there is no study" in text) == (1, True)
 
 
-def test_history_of_a_study_as_a_table_and_as_json(run: Run, study: Path, tmp_path: Path) -> None:
+def test_history_of_a_study_as_a_table_and_as_json(
+    run: Run, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note(study, 1, **BEGUN)
     note(study, 1, **EPOCH)
     code, text = run("history", study, "--trial", 1)
     assert code == 0
     assert re.search(r"1 +dense +3 +box 0\.5", text)
+    monkeypatch.setattr(terminal.console, "width", 80)
+    narrow = run("history", study)[1]
+    assert re.search(r"1 +dense +3 +box 0\.5", narrow), narrow
+    assert "FPS" in narrow
     code, text = run("history", study, "--json")
     assert code == 0
     assert '"loss_box":0.5' in text.replace(" ", "")

@@ -127,12 +127,13 @@ def test_a_damaged_video_is_an_error_that_keeps_what_came_before(
     assert re.search(r"cut\.mp4: (damaged|it ends) after", text)
     assert f"{out} has the" in text
     assert len(out.read_text().splitlines()) > 1
-    (tmp_path / "text.mp4").write_text("no video" * 100)
     out = tmp_path / "none.csv"
-    code, text = run("predict", saved, tmp_path / "text.mp4", "--to", "csv", "--out", out)
-    assert code == 1
-    assert "text.mp4: not a video, or cut off" in text
-    assert not out.exists()
+    for name, wrong in (("text.mp4", "no video" * 100), ("empty.mp4", "")):
+        (tmp_path / name).write_text(wrong)
+        code, text = run("predict", saved, tmp_path / name, "--to", "csv", "--out", out)
+        assert code == 1
+        assert f"{name}: not a video, or cut off" in text
+        assert not out.exists()
 
 
 @pytest.mark.parametrize(

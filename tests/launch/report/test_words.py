@@ -76,6 +76,18 @@ def test_the_headline_names_trials_in_which_int8_decides() -> None:
     ]
 
 
+def test_the_headline_names_trials_that_several_workers_trained() -> None:
+    def trained(number: int, workers: int) -> TrialRecord:
+        result = record(number, 0.1).result.model_copy(update={"workers": workers})
+        return record(number, 0.1, ending=Finished(result=result))
+
+    study = [baseline(0.1, 50), trained(1, 1), trained(2, 4), trained(3, 4), trained(4, 2)]
+    assert [s for s in headline(StudyView.of(study)) if "workers" in s] == [
+        "Trained by 2 workers together: trial 4.",
+        "Trained by 4 workers together: trials 2, 3.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("records", "expected"),
     [
