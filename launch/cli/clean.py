@@ -27,7 +27,7 @@ def clean_command(
         bool, typer.Option("--dry-run", help="Only show what would be removed.")
     ] = False,
 ) -> None:
-    """Running searches are left alone, and so are half-made stages from which trials would go on."""
+    """Running searches are left alone, as are half-made stages from which trials would go on."""
     found = of_machine()
     for study in studies or ():
         found += of_study(study)
