@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from detectors.detector import Detector
 from detectors.evaluate import detect_split
 from detectors.evaluation.report import Evaluation
 from detectors.files import write_atomically
+from detectors.locks import Busy, held
 from detectors.models import load_model
 from detectors.thresholds import Thresholds, write_thresholds
 from launch.cli import option_types
@@ -39,6 +40,7 @@ from launch.files import (
     SPEEDS,
     STAGES,
     TRAINED,
+    TRAINING_LOCK,
     final_folder,
     trained_folder,
 )
@@ -85,6 +87,7 @@ def train_command(
             else:
                 training, read, folder = begin(str(name), data, options, screen.say)
             training.claim(folder)
+            stack.enter_context(_alone_in(folder))
             log = stack.enter_context(evidence_in(folder))
             screen.follow(trial_frame(folder, training.model))
             outcome = _train(training, read, folder, options.device, log)
@@ -109,6 +112,16 @@ def train_command(
         )
     if exported is not None:
         screen.out.say(f"Exported: {exported.file}")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Refuse a second training in a folder: both would write the same log and figures."""
+    try:
+        with held(folder / TRAINING_LOCK, "training in it", wait=False):
+            yield
+    except Busy as error:
+        raise InputError(f"{folder}: another process trains in it: {error}") from None
 
 
 def _train(

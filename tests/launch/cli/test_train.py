@@ -12,6 +12,7 @@ import pytest
 
 from compress import Plan
 from detectors.detector import Detector
+from detectors.locks import held
 from detectors.thresholds import read_thresholds
 from launch import run_trials
 from launch.cli.long_training import LongTraining
@@ -73,6 +74,9 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(
     # The same command names the same training, and no other may use its folder.
     training = LongTraining.read(out)
     training.claim(out)
+    with held(out / "training.lock", "training in it"):
+        code, text = run("train", "--resume", out)
+    assert (code, "another process trains in it: process" in text) == (1, True), text
     with pytest.raises(TrialError, match="holds another trial or training"):
         training.model_copy(update={"val": training.train}).claim(out)
     # Its data are those of the next training.
