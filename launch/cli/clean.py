@@ -19,7 +19,7 @@ def clean_command(
         list[Path] | None,
         typer.Argument(
             parser=option_types.in_folder,
-            metavar="[STUDY]...",
+            metavar="STUDY",
             help="Studies of which half-written files and half-made stages are removed, too.",
         ),
     ] = None,

@@ -25,7 +25,7 @@ def submit_command(
     command: Annotated[
         list[str],
         typer.Argument(
-            metavar="search|reproduce ...", help="The command, with its options and arguments."
+            metavar="search|reproduce", help="The command, with its options and arguments."
         ),
     ],
     address: Annotated[
