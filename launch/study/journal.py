@@ -11,6 +11,7 @@ they said of finished trials is in the folders of these.
 from __future__ import annotations
 
 import codecs
+import functools
 import logging
 import os
 import re
@@ -73,11 +74,17 @@ def read_journal(path: Path) -> tuple[TrialRecord, ...]:
     """
     parsed = _parsed(path)
     if parsed.damaged:
-        logger.warning(
+        _warn_once(
             f"{_damaged_in_words(path, parsed.damaged)}; the next resume of the search sets "
             "such lines aside, and takes results from the trials' folders"
         )
     return _ordered(parsed.records)
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Log a warning, however often a process reads the same damaged journal."""
+    logger.warning(text)
 
 
 def _ordered(records: dict[int, TrialRecord]) -> tuple[TrialRecord, ...]:
