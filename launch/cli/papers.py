@@ -17,6 +17,7 @@ from launch.cli.terminal import console, styled
 from launch.figures import published_heading, show_published
 from searchspace.papers import PaperSystem, Published, by_paper, needed_system, papers
 from searchspace.papers.tables import TABLES, tables_of
+from searchspace.words import command
 
 COLUMNS = ("ap", "ap_small", "voc_map", "fps", "params")
 
@@ -101,7 +102,7 @@ def _described(name: str, system: PaperSystem) -> Iterator[str]:
     yield published_in_words(system.published)
     for key in tables_of(name.partition("@")[0]):
         yield f"Row of {key}: {TABLES[key].title} ({TABLES[key].source})"
-    yield f"Run it: sparrow trial {name} --data FOLDER"
+    yield f"Run it: {command('trial', name, '--data', 'FOLDER')}"
 
 
 def _facts(name: str, system: PaperSystem) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from launch.study.data_options import CacheOptions
 from launch.study.options import Option
 from launch.trial.run import pick_device
 from searchspace.errors import InputError
-from searchspace.words import counted
+from searchspace.words import command, counted
 
 PREDICTIONS = "predictions"
 FILES = ("csv", "coco")
@@ -118,9 +118,10 @@ class FormOptions(Options):
         if self.to in ALL:
             return "all scores"
         if model.thresholds is None:
+            evaluate = command("eval", model.path, "--data", "FOLDER")
             return (
-                f"scores of {UNCHOSEN:g} or more, as no threshold was chosen: sparrow eval "
-                f"{model.path} --data FOLDER chooses one for each class"
+                f"scores of {UNCHOSEN:g} or more, as no threshold was chosen: {evaluate} chooses "
+                "one for each class"
             )
         chosen = (
             f"{name} {'never' if found.score is None else format(found.score, '.2f')}"

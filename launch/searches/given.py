@@ -44,6 +44,7 @@ from searchspace.measuring import AUTO
 from searchspace.names import closest
 from searchspace.papers import PaperSystem
 from searchspace.papers.tables import needed_elsewhere, table_named, with_needed_there
+from searchspace.words import command
 
 Configs = Mapping[str, TrialConfig] | Sequence[TrialConfig]
 """Configurations by name, or in order, where their names are the numbers from 0."""
@@ -134,9 +135,10 @@ def table_systems(table: str, rows: Sequence[str]) -> dict[str, PaperSystem]:
     for name, others in needed_elsewhere(chosen).items():
         for other in others:
             if not Path(other).exists():
+                train = command("trial", other, "--data", "FOLDER", "--out", other)
                 raise InputError(
                     f"{name} starts from {other}, which is trained on other data: train it with "
-                    f"`sparrow trial {other} --data FOLDER --out {other}`, or leave out this row"
+                    f"`{train}`, or leave out this row"
                 )
     return with_needed_there(chosen)
 

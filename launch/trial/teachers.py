@@ -29,6 +29,7 @@ from searchspace.given import GivenTrials
 from searchspace.initial_weights import WEIGHTS
 from searchspace.papers import system_named
 from searchspace.training import WEIGHTS_BY_NAME
+from searchspace.words import command
 
 TRAINING, TEACHER = "train.distillation", ".teacher"
 
@@ -46,7 +47,8 @@ def load_teacher(name: str) -> Detector:
     if system_named(name) and not Path(name).exists():
         raise InputError(
             f"it is a paper's system, and there is no folder of that name with its detector: train "
-            f"it with `sparrow trial {name}`, and give the folder of the trained detector instead"
+            f"it with `{command('trial', name)}`, and give the folder of the trained detector "
+            "instead"
         )
     return Detector.load(detector_folder(Path(name)))
 
