@@ -46,8 +46,8 @@ COMPARISON_JSON = "comparison.json"
 
 # A folder of `sparrow train`, which is also that of a trial.
 TRAINING = "training.json"
-TRAINING_LOCK = "training.lock"
 """What was asked for, by which it is resumed."""
+TRAINING_LOCK = "training.lock"
 TRAINED = "trained.json"
 """The detector before and after, and where it is beside the front that it is from."""
 EVALUATION = "evaluation"
