@@ -121,8 +121,10 @@ def _known(store: SpeedStore | None, key: dict[str, Any]) -> Cost | None:
     """A speed that need not be measured again."""
     if store is None:
         return None
+    if trusted := store.find(key, Cost):
+        return trusted
     doubted = store.find(_doubted(key), Attempts)
-    return store.find(key, Cost) or (doubted.best if doubted and doubted.spent else None)
+    return doubted.best if doubted and doubted.spent else None
 
 
 def _kept(store: SpeedStore | None, key: dict[str, Any], cost: Cost) -> Cost:
