@@ -259,11 +259,12 @@ class StudyFollower:
         return self._followers[record.number].look()
 
     def _spent(self, running: int, elapsed: float) -> Spent:
-        return Spent.by(
+        spent = Spent.by(
             self._trials.records,
-            waiting=sum(record.ending is None for record in self._trials.records) - running,
             elapsed=elapsed,
             workers=self._workers,
             ended=self._ended - self._there,
             watched=time.monotonic() - self._began,
         )
+        # Not all that have not ended run: some wait to be taken up by a resumed search.
+        return replace(spent, running=running)
