@@ -54,7 +54,7 @@ def write_report(
     folder, view = Path(folder), StudyView.of(records, objectives)
     out = folder if out is None else out
     files = ReportFiles(out / REPORT_HTML, out / FRONT_JSON, out / FRONT_CSV)
-    filed = StudyView.of(_filed(view.records, folder, out), objectives)
+    filed = view if out == folder else StudyView.of(_filed(view.records, folder, out), objectives)
     write_atomically(files.json, front_json(front_of(filed)))
     write_atomically(files.csv, front_csv(filed))
     if about.compared:
@@ -66,7 +66,5 @@ def write_report(
 
 def _filed(records: Sequence[TrialRecord], folder: Path, out: Path) -> Sequence[TrialRecord]:
     """The trials with their folders relative to that of the files."""
-    if out == folder:
-        return records
     way = Path(os.path.relpath(folder.resolve(), out.resolve()))
     return [r.model_copy(update={"folder": (way / r.folder).as_posix()}) for r in records]
