@@ -35,6 +35,7 @@ class Bounded(BaseSampler):
         self._sampler = sampler
         self._most = most
         self._grouped: set[int] = set()
+        self._viewed: tuple[int, optuna.Study, optuna.Study] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -51,7 +52,7 @@ class Bounded(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(self._view(study), trial, search_space)
+        return self._sampler.sample_relative(self._view(study, trial), trial, search_space)
 
     def sample_independent(
         self,
@@ -60,7 +61,7 @@ class Bounded(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        view = self._view(study)
+        view = self._view(study, trial)
         return self._sampler.sample_independent(view, trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -78,7 +79,13 @@ class Bounded(BaseSampler):
     def reseed_rng(self) -> None:
         self._sampler.reseed_rng()
 
-    def _view(self, study: optuna.Study) -> optuna.Study:
+    def _view(self, study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
+        """What the sampler sees while it draws a trial: the same for all its parameters."""
+        if self._viewed is None or self._viewed[:2] != (trial.number, study):
+            self._viewed = trial.number, study, self._seen(study)
+        return self._viewed[2]
+
+    def _seen(self, study: optuna.Study) -> optuna.Study:
         trials = study.get_trials(deepcopy=False, states=SEEN)
         if len(trials) <= self._most:
             return study
