@@ -55,11 +55,7 @@ class StudyView:
     def hypervolume(self) -> float | None:
         """Hypervolume of the front above the objectives' references, by logarithms where ratios
         count; None where an objective has no reference."""
-        references = if_known(FIGURES[name].reference for name in self.objectives)
-        if references is None:
-            return None
-        points = [self.heights(record) for record in self.front]
-        return hypervolume(points, heights(self.objectives, references))
+        return volume_of(self.objectives, [self.heights(record) for record in self.front])
 
     def heights(self, record: TrialRecord) -> tuple[float, ...]:
         """A scored trial's objectives on scales on which more is better."""
@@ -97,3 +93,15 @@ class StudyView:
     def untrained(self) -> tuple[TrialRecord, ...]:
         """The trials that ended before training."""
         return tuple(record for record in self.records if record.state in UNTRAINED)
+
+
+def volume_of(
+    objectives: Sequence[FigureName], points: Sequence[tuple[float, ...]]
+) -> float | None:
+    """Hypervolume of points above the references of objectives; None where one has no reference.
+
+    Args:
+        points: heights of the objectives, see `launch.figures.height`.
+    """
+    references = if_known(FIGURES[name].reference for name in objectives)
+    return None if references is None else hypervolume(points, heights(objectives, references))

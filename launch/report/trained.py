@@ -15,19 +15,18 @@ from launch.figures import (
     FigureName,
     columns,
     heights,
-    if_known,
     is_own,
     of_source,
     show_change,
 )
-from launch.pareto import dominates, hypervolume
+from launch.pareto import dominates
 from launch.report.certainty import show_within
 from launch.report.comparison import change_bounds
-from launch.report.study import StudyView
+from launch.report.study import StudyView, volume_of
 from launch.study.settings import read_settings
 from launch.study.study import read_records
 from launch.trial.result import Outcome, TrialResult
-from searchspace.words import counted
+from searchspace.words import counted, numbered
 
 HEADINGS = ("Figure", "Before", "After", "Change", "95 % of the change")
 
@@ -79,12 +78,12 @@ class AgainstFront(BaseModel):
         if self.broken:
             yield f"It would not be on {front}: not {', not '.join(self.broken)}."
             return
-        better, worse = _numbers(self.dominates), _numbers(self.dominated_by)
-        if worse:
+        if self.dominated_by:
             verb = "dominates" if len(self.dominated_by) == 1 else "dominate"
-            yield f"It would not be on {front}: {worse} {verb} it."
+            yield f"It would not be on {front}: {numbered('trial', self.dominated_by)} {verb} it."
         else:
-            yield f"It would be on {front}; it dominates {better or 'none of them'}."
+            better = numbered("trial", self.dominates) if self.dominates else "none of them"
+            yield f"It would be on {front}; it dominates {better}."
         if self.hypervolume:
             before, after = self.hypervolume
             yield f"Hypervolume of the front: {before:.3f} before, {after:.3f} with it."
@@ -201,14 +200,5 @@ def _measured_on(result: TrialResult) -> str:
 def _volumes(
     names: Sequence[FigureName], points: list[tuple[float, ...]], own: tuple[float, ...]
 ) -> tuple[float, float] | None:
-    references = if_known(FIGURES[name].reference for name in names)
-    if references is None:
-        return None
-    least = heights(names, references)
-    return hypervolume(points, least), hypervolume([*points, own], least)
-
-
-def _numbers(trials: Sequence[int]) -> str:
-    if not trials:
-        return ""
-    return f"trial{'s' * (len(trials) > 1)} {', '.join(map(str, trials))}"
+    before, after = volume_of(names, points), volume_of(names, [*points, own])
+    return None if before is None or after is None else (before, after)
