@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from searchspace.errors import InputError
+from searchspace.words import install
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -190,7 +191,7 @@ def writing_video(file: BinaryIO, rate: Fraction) -> Iterator[VideoWriter]:
 def check_installed() -> None:
     """Raise `InputError` where videos cannot be read."""
     if find_spec("av") is None:
-        raise InputError("videos need PyAV: pip install 'sparrow-search[video]'")
+        raise InputError(f"videos need PyAV: {install('video')}")
 
 
 def _pixels(frame: VideoFrame) -> Tensor:

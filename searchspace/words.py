@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import PurePath
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -27,10 +28,21 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {plural or ends}"
 
 
+def numbered(noun: str, numbers: Iterable[object]) -> str:
+    """A noun with the numbers of some: `trial 3` or `trials 1, 2`."""
+    shown = [str(number) for number in numbers]
+    return f"{noun}{'' if len(shown) == 1 else 's'} {', '.join(shown)}"
+
+
 def command(*words: object) -> str:
     """A command that can be copied into a shell, whatever its paths hold:
     `sparrow report 'my runs/first'`."""
     return shlex.join(map(str, ("sparrow", *words)))
+
+
+def install(extra: str) -> str:
+    """The command that installs what an extra of this package has."""
+    return f"pip install 'sparrow-search[{extra}]'"
 
 
 def percent(share: float) -> str:

@@ -8,8 +8,7 @@ import sys
 from types import ModuleType
 
 from detectors.runtimes.deployed import RuntimeUnavailable
-
-EXTRA = "pip install 'sparrow-search[deploy]'"
+from searchspace.words import install
 
 FROM_EXTRA = frozenset({"nncf", "onnx", "onnxruntime", "openvino"})
 
@@ -19,7 +18,7 @@ def missing(*names: str) -> str | None:
     absent = [name for name in names if importlib.util.find_spec(name) is None]
     if not absent:
         return None
-    remedy = f": {EXTRA}" if FROM_EXTRA.issuperset(absent) else ""
+    remedy = f": {install('deploy')}" if FROM_EXTRA.issuperset(absent) else ""
     return f"{' and '.join(absent)} not installed{remedy}"
 
 

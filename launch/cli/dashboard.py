@@ -16,11 +16,12 @@ from launch.cli.options import StudyFolder
 from launch.cli.terminal import console
 from launch.report.dashboard import READ_ONLY, Mirror
 from searchspace.errors import InputError
+from searchspace.words import install
 
 HOST = "127.0.0.1"
 LOOPBACK = (HOST, "localhost")
 PORT = 8080
-MISSING = "optuna-dashboard is not installed: pip install 'sparrow-search[dashboard]'"
+MISSING = f"optuna-dashboard is not installed: {install('dashboard')}"
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 """A WSGI application."""

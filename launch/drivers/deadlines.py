@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from launch.records import TrialRecord
 from launch.study.failures import Failure
+from searchspace.words import numbered
 
 FIRST = 12 * 3600.0
 """Seconds that a trial may be silent while no trial has finished."""
@@ -157,7 +158,7 @@ class Vigil:
                 self._lives[number].said = seconds
         if not silent:
             return None
-        trials = f"trial{'s' if len(silent) > 1 else ''} {', '.join(map(str, sorted(silent)))}"
+        trials = numbered("trial", sorted(silent))
         return f"waiting for {trials}: no report for {duration(min(silent.values()))}"
 
     def _idle_words(self, seconds: float) -> str | None:

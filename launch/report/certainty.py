@@ -12,6 +12,7 @@ from launch.figures import FIGURES, show
 from launch.records import TrialRecord
 from launch.trial.result import Outcome
 from searchspace.measuring import COCO_DETECTIONS
+from searchspace.words import numbered
 
 NAMED = 5
 """The most pairs of trials that are named."""
@@ -73,8 +74,7 @@ def _refereed(records: Sequence[TrialRecord]) -> list[str]:
         if difference is not None:
             by_words.setdefault(referee_in_words(difference), []).append(record.number)
     return [
-        f"AP and AR by {REFEREE}, trial{'s' * (len(numbers) > 1)} "
-        f"{', '.join(map(str, numbers))}: {words}."
+        f"AP and AR by {REFEREE}, {numbered('trial', numbers)}: {words}."
         for words, numbers in by_words.items()
     ]
 

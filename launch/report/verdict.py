@@ -18,7 +18,7 @@ from launch.report.certainty import NAMED, certainty
 from launch.report.epochs import warning
 from launch.report.savings import savings
 from launch.report.study import StudyView
-from searchspace.words import counted
+from searchspace.words import counted, numbered
 
 LITTLE = 0.02
 """Accuracy below which a detector has learnt next to nothing: gains over it mean nothing."""
@@ -67,7 +67,7 @@ def failures(view: StudyView) -> list[str]:
 
 def _numbered(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
-        return f"trial {numbers[0]}"
+        return numbered("trial", numbers)
     named = ", ".join(map(str, numbers[:NAMED]))
     return f"trials {named}{', ...' if len(numbers) > NAMED else ''} ({len(numbers)} in all)"
 
@@ -95,21 +95,18 @@ def in_parts(view: StudyView) -> list[str]:
 def by_several(view: StudyView) -> list[str]:
     """A sentence for each number of workers, from two on, that trained trials together."""
     finished = view.in_state("finished")
-    found = _where_several((r.number, r.result.workers) for r in finished if r.result)
+    found = _where_several((r.number, r.finished.workers) for r in finished)
     return [f"Trained by {workers} workers together: {trials}." for workers, trials in found]
 
 
 def _where_several(counts: Iterable[tuple[int, int]]) -> list[tuple[int, str]]:
     """Of the numbers of trials with a count of each, the counts above one with their trials in
     words, the smallest first."""
-    trials: dict[int, list[str]] = {}
+    trials: dict[int, list[int]] = {}
     for number, count in counts:
         if count > 1:
-            trials.setdefault(count, []).append(str(number))
-    return [
-        (count, f"{'trials' if len(numbers) > 1 else 'trial'} {', '.join(numbers)}")
-        for count, numbers in sorted(trials.items())
-    ]
+            trials.setdefault(count, []).append(number)
+    return [(count, numbered("trial", numbers)) for count, numbers in sorted(trials.items())]
 
 
 def _result(view: StudyView) -> list[str]:

@@ -20,6 +20,7 @@ from launch.records import Param, State
 from launch.report.history import Scalar
 from launch.study.search_options import TrackerName
 from launch.trial.errors import SettingsError
+from searchspace.words import install
 
 MOST_METRICS, MOST_PARAMS = 1000, 100
 """The most metrics and parameters that MLflow takes at once."""
@@ -177,8 +178,6 @@ def check_tracker(name: TrackerName) -> Kind:
     """What logs to a tracker; raises `SettingsError` if it is not installed or cannot log."""
     kind = KINDS[name]
     if find_spec(kind.module) is None:
-        raise SettingsError(
-            f"track {name}: it is not installed; pip install 'sparrow-search[{name}]'"
-        )
+        raise SettingsError(f"track {name}: it is not installed; {install(name)}")
     kind.check()
     return kind

@@ -18,6 +18,7 @@ from launch.study.journal import Journal, read_journal
 from launch.study.settings import StudyError, StudySettings, resume_command
 from launch.trial.result import TrialResult, read_result
 from searchspace import OutsideSpace, Space, TrialConfig
+from searchspace.words import numbered
 
 NAMED = 5
 """The most missing trials that are listed one by one."""
@@ -117,9 +118,9 @@ def restore(
                 seconds=result.seconds,
             )
         )
-        found.append(str(missing.number))
+        found.append(missing.number)
     if found:
-        trials = f"trial{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        trials = numbered("trial", found)
         logger.warning(f"{study}: {JOURNAL} had lost {trials}; restored from {TRIALS}")
 
 
