@@ -277,8 +277,8 @@ def unquoted_commands(tree: ast.Module) -> Iterator[int]:
                         yield value.lineno
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f != "launch/report/member.py"])
+@pytest.mark.parametrize("file", FILES)
 def test_commands_that_are_shown_can_be_copied(file: str) -> None:
-    """`searchspace.words.command` quotes paths with spaces. A member's page quotes its own."""
+    """`searchspace.words.command` quotes paths with spaces."""
     assert not list(unquoted_commands(parsed(file)))
     assert list(unquoted_commands(ast.parse('f"go on with: sparrow train --resume {folder}"')))

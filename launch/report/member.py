@@ -8,7 +8,6 @@ each can be sent alone: pictures are embedded small, and lie beside the page in 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ from launch.report.templates import environment
 from launch.report.thumbnails import embedded
 from launch.study.settings import StudySettings
 from searchspace.errors import InputError
-from searchspace.words import TIMES
+from searchspace.words import TIMES, command
 
 SMALL = (960, 400)
 """The most pixels of an embedded picture."""
@@ -54,12 +53,12 @@ class Setting:
 
     Attributes:
         title: its title.
-        data: the option of commands that names its data.
+        data: the options of commands that name its data.
         why: why the trial was not looked at closely; of no use where it was.
     """
 
     title: str
-    data: str
+    data: tuple[str, ...]
     why: str
 
 
@@ -91,7 +90,7 @@ def write_pages(
         study: its folder; commands on the pages use it as given here.
         unseen: by number, why a trial was not looked at.
     """
-    data = _data_argument(settings)
+    data = _data_arguments(settings)
     current = {study / page_of(record) for record in view.front}
     for page in (study / MEMBERS).glob("*.html"):
         if page not in current:
@@ -225,16 +224,19 @@ def _pictures(kept: Path, pictures: Sequence[Picture]) -> Iterator[Shown]:
         yield Shown(source, f"{kept.name}/{one.file}", f"{one.image}: {one.words}")
 
 
-def _commands(study: Path, record: TrialRecord, data: str) -> tuple[tuple[str, str], ...]:
+def _commands(study: Path, record: TrialRecord, data: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """What to do with a trial, and the command for it."""
-    model = shlex.quote(f"{study}:{record.number}")
+    model, other = f"{study}:{record.number}", "RUN:NUMBER"
     return (
-        ("Draw its detections on images", f"sparrow predict {model} IMAGES --out drawn"),
-        ("Score it, and choose thresholds", f"sparrow eval {model} {data} --out evaluation"),
-        ("Train it on, for long", f"sparrow train {model} {data} --epochs 100"),
-        ("Compare it with another trial", f"sparrow compare {model} RUN:NUMBER {data}"),
-        ("Measure its speed beside another one's", f"sparrow fps {model} RUN:NUMBER"),
-        ("Export it, compared with PyTorch first", f"sparrow export {model} --to onnx"),
+        ("Draw its detections on images", command("predict", model, "IMAGES", "--out", "drawn")),
+        (
+            "Score it, and choose thresholds",
+            command("eval", model, *data, "--out", "evaluation"),
+        ),
+        ("Train it on, for long", command("train", model, *data, "--epochs", 100)),
+        ("Compare it with another trial", command("compare", model, other, *data)),
+        ("Measure its speed beside another one's", command("fps", model, other)),
+        ("Export it, compared with PyTorch first", command("export", model, "--to", "onnx")),
     )
 
 
@@ -248,10 +250,11 @@ def _python(study: Path, record: TrialRecord) -> str:
     )
 
 
-def _data_argument(settings: StudySettings) -> str:
-    """The option that names the study's data; with a word in capitals where they are not known."""
+def _data_arguments(settings: StudySettings) -> tuple[str, ...]:
+    """The options that name the study's data; with a word in capitals where they are not known."""
+    unknown = ("--data", "FOLDER")
     if settings.is_asked:
-        return "--data FOLDER"
+        return unknown
     source = settings.source
     share = source.val.cut.val_share if source.val.cut else None
     for place in (source.place, source.place.parent):
@@ -260,6 +263,6 @@ def _data_argument(settings: StudySettings) -> str:
         except (InputError, OSError):
             continue
         if found == source:
-            cut = f" --val-share {share:g}" if share else ""
-            return f"--data {shlex.quote(os.fspath(place))}{cut}"
-    return "--data FOLDER"
+            cut = ("--val-share", f"{share:g}") if share else ()
+            return "--data", os.fspath(place), *cut
+    return unknown
