@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress import Plan, read_plan
-from launch.files import COMPACT, PLAN, TRIAL
+from launch.files import COMPACT, DENSE, PLAN, TRIAL
 from searchspace.reading import read_model
 from searchspace.trial import TrialConfig
 
@@ -17,10 +17,7 @@ def plan_beside(trial_file: Path) -> Plan | None:
     Raises:
         Unreadable: `trial.json` or `plan.json` is damaged.
     """
-    file = trial_file.parent / PLAN
-    if trial_file.name != TRIAL or not file.exists():
-        return None
-    return None if _prunes(trial_file) else read_plan(file)
+    return recorded_plan(trial_file.parent / DENSE) if trial_file.name == TRIAL else None
 
 
 def recorded_plan(folder: Path) -> Plan | None:
@@ -33,10 +30,6 @@ def recorded_plan(folder: Path) -> Plan | None:
     trial_file, file = folder.parent / TRIAL, folder.parent / PLAN
     if not (trial_file.exists() and file.exists()):
         return None
+    config = read_model(trial_file, TrialConfig, "give the file of a trial")
     # Of a trial that prunes, the detector before that has all of them.
-    return read_plan(file) if folder.name == COMPACT or not _prunes(trial_file) else None
-
-
-def _prunes(trial_file: Path) -> bool:
-    fix = "give the file of a trial"
-    return read_model(trial_file, TrialConfig, fix).compress.prunes
+    return read_plan(file) if folder.name == COMPACT or not config.compress.prunes else None
