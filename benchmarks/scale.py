@@ -122,9 +122,7 @@ def drive(study: Study, trials: int, workers: int, table: Table) -> None:
     proposing, ending = Clock(), Clock()
     ended = 0
     while True:
-        while len(running) < workers:
-            if len(study.records) == trials:
-                break
+        while len(running) < workers and len(study.records) < trials:
             record = proposing.time(study.propose)
             if record is None:
                 break
@@ -148,10 +146,10 @@ def drive(study: Study, trials: int, workers: int, table: Table) -> None:
 
 def alone(code: str, folder: Path) -> tuple[float, float]:
     """CPU seconds and peak memory in MB of some code in a process of its own."""
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code + PEAK, str(folder)], check=True, stdout=subprocess.PIPE
     )
-    seconds, peak = told.stdout.split()[-2:]
+    seconds, peak = done.stdout.split()[-2:]
     return float(seconds), float(peak) / 1024
 
 

@@ -152,9 +152,10 @@ class ImageOptions(DataPlace):
 
     def check(self, sources: list[Path], needs_ids: bool) -> None:
         """A usage error where the options do not go together, or name no ids where needed."""
-        if any(map(is_video, sources)) and len(sources) > 1:
+        video = any(map(is_video, sources))
+        if video and len(sources) > 1:
             raise typer.BadParameter("give one video, and nothing beside it")
-        if "every" in self.model_fields_set and not any(map(is_video, sources)):
+        if "every" in self.model_fields_set and not video:
             raise typer.BadParameter("it goes with a video only", param_hint="--every")
         if sum(map(bool, (self.data, self.images, sources))) != 1:
             raise typer.BadParameter(

@@ -40,8 +40,10 @@ def report_command(
     """Rebuild the front and the report of a study from stored results."""
     if out and measured is None:
         raise typer.BadParameter("it goes with --measured only", param_hint="--out")
-    front = _measured(folder, measured, out) if measured else report(folder)
-    if measured is None:
+    if measured:
+        front = _measured(folder, measured, out)
+    else:
+        front = report(folder)
         print_front(folder)
     if not front.members:
         print_no_front(folder)

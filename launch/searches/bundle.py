@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import secrets
 import tempfile
 import warnings
@@ -213,6 +212,6 @@ def _pack(work: Path, manifest: str, out: Path) -> None:
 
 def _sources(work: Path) -> Iterator[tuple[str, Path]]:
     """The other files of a bundle."""
-    scripts = Path(os.path.dirname(turns.__file__))
+    scripts = Path(turns.__file__).parent
     yield from ((name, scripts / source) for name, source in SCRIPTS.items())
     yield from ((file.name, file) for file in sorted(work.iterdir()))
