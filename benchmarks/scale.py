@@ -1,4 +1,4 @@
-"""What a study costs its driver, by the number of its trials::
+"""The cost of a study for its driver, by the number of trials::
 
     python -m benchmarks.scale [--trials 5000] [--workers 500] [--space mobile] [--sampler tpe]
 

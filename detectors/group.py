@@ -74,7 +74,7 @@ class Group:
         return torch.stack(every)
 
     def from_first(self, value: T | None = None) -> T:
-        """What the first worker gave, for all of them, which wait for it; raises `WorkerLost`.
+        """The first worker's value, on all workers; the others wait for it. Raises `WorkerLost`.
 
         Args:
             value: a picklable object without tensors of a GPU; only the first worker's counts.
@@ -185,7 +185,7 @@ _counted = ALONE
 
 
 def divisor(total: Tensor) -> Tensor:
-    """What the sum of a loss over some elements of a batch is divided by.
+    """The number by which a loss that was summed over some elements of a batch is divided.
 
     Args:
         total: their number or weight in the images at hand, without a gradient.

@@ -128,7 +128,7 @@ def _known(store: SpeedStore | None, key: dict[str, Any]) -> Cost | None:
 
 
 def _kept(store: SpeedStore | None, key: dict[str, Any], cost: Cost) -> Cost:
-    """What stands after a measurement."""
+    """The cost that counts after a new measurement, which is stored."""
     if store is None:
         return cost
     if cost.trusted:
