@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from detectors.locks import held, living_holder
-from launch.files import ANSWERS, RAY, STAGES
+from launch.files import STAGES
 from launch.records import State
 from launch.study.study import read_records, worked_on
 
@@ -108,8 +108,6 @@ def of_study(folder: Path) -> list[Leftover]:
         return []
     stages = sorted(path for path in (folder / STAGES).glob("*.partial") if path.is_dir())
     found = [Leftover(file, "half-written file") for file in _half_written(folder, stages)]
-    if (answers := folder / RAY / ANSWERS).is_dir():
-        found.append(Leftover(answers, "answers to trials that have ended"))
     if not any(record.state in GOES_ON for record in records):
         found += [Leftover(stage, "half-made stage") for stage in stages]
     return found

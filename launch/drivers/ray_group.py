@@ -7,11 +7,12 @@ and it passes the reports of the workers on to Tune.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -20,6 +21,7 @@ from ray.util.queue import Empty, Queue
 
 from detectors.group import Group
 from launch.drivers.attempt import failure_in
+from launch.drivers.leftovers import MARK
 from launch.drivers.ray_worker import ENDINGS, Given, ending_in_words, run_reporting
 from launch.trial.run import pick_device
 from launch.trial.workers import dismiss, follow
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 
 LOOK = 1.0
 """Seconds after which Tune's process checks whether the group still exists."""
-
-GLANCE = 0.1
-"""Seconds between two looks for an answer."""
 
 SILENCE = 30 * 24 * 3600
 """Seconds that workers wait for the first one, which may score and measure for long. A lost worker
@@ -64,19 +63,12 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True)
 class _Reports:
-    """Sends reports to Tune's process; one that asks a question returns when it is answered."""
+    """Sends reports to Tune's process."""
 
     queue: Queue
 
     def __call__(self, report: Mapping[str, Any]) -> None:
         self.queue.put(dict(report))
-
-    def ask(self, report: Mapping[str, Any], answer: Path) -> str:
-        self(report)
-        # Tune's process lives until then: without it, Ray ends this one, too.
-        while not answer.exists():
-            time.sleep(GLANCE)
-        return answer.read_text()
 
 
 def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
@@ -91,9 +83,8 @@ def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
     # On any node, without a part of what Tune reserved for this process.
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": "DEFAULT"})
     passed = {"given": ray.put(Given(config=config, **given)), "queue": queue}
-    trainer = _trainer(workers, passed, config["answers"])
-    with ThreadPoolExecutor(1, "group") as pool:
-        group = pool.submit(trainer.fit)
+    with _own_folder() as folder, ThreadPoolExecutor(1, "group") as pool:
+        group = pool.submit(_trainer(workers, passed, folder).fit)
         ended = False
         while not ended:
             running = not group.done()
@@ -110,11 +101,17 @@ def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
         raise RuntimeError("the workers of the trial ended without a result")
 
 
+def _own_folder() -> TemporaryDirectory[str]:
+    """A folder on this node for Ray Train's own files, of which nobody else needs any. In a Ray of
+    our own, it is removed with that."""
+    return TemporaryDirectory(prefix="sparrow-group-", dir=os.environ.get(MARK))
+
+
 def _trainer(workers: Workers, passed: dict[str, Any], folder: str) -> TorchTrainer:
     """What starts the workers and waits for them.
 
     Args:
-        folder: of the answers to the trial, which is removed when it has ended.
+        folder: for Ray Train's own files.
     """
     # Only here, as it takes a second and only groups need it.
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -145,7 +142,7 @@ def _work(config: dict[str, Any]) -> None:
     if not group.leads:
         _follow(given, reports)
         return
-    ending = run_reporting(given, reports, reports.ask)
+    ending = run_reporting(given, reports)
     reports(ending)
     if "finished" not in ending:
         raise _Stopped(ending)  # the others may wait within a step

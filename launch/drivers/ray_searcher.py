@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from detectors.evaluate import Metrics
-from detectors.files import write_atomically
 from detectors.timing.cost import Cost
 from launch.drivers.deadlines import Limits, limits
+from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_worker import END, GO_ON
-from launch.files import ANSWERS, RAY, RAY_LOG
+from launch.files import RAY_LOG
 from launch.study.failures import Failure
 from launch.study.study import Study
 from launch.trial.result import TrialResult, read_result
@@ -32,12 +31,14 @@ class StudySearcher(Searcher):
         most: how many trials may run at once; None for as many as Tune finds room for.
 
     Attributes:
+        answers: passes answers on to the trials.
         overruns: by Tune's trial id, why its process was ended.
     """
 
-    def __init__(self, study: Study, most: int | None = None) -> None:
+    def __init__(self, study: Study, answers: Answers, most: int | None = None) -> None:
         super().__init__()
         self._study, self._most = study, most
+        self.answers = answers
         self._numbers: dict[str, int] = {}
         self.overruns: Mapping[str, Failure] = {}
 
@@ -67,7 +68,6 @@ class StudySearcher(Searcher):
         return {
             "config": record.config.model_dump_json(),
             "folder": str(folder),
-            "answers": str(self._answers(trial_id)),
             "rungs": self._study.rungs(record),
             "stages": str(self._study.stages.resolve()),
             "ancestor": ancestor and str(ancestor.resolve()),
@@ -77,17 +77,15 @@ class StudySearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Answer a trial that asks whether it continues.
 
-        Tune lets the trial continue when this returns, so the answer is available by then. Tune's
-        own way to stop a trial would leave its thread asleep, holding its locks, until another
-        trial needs the process.
+        Tune's own way to stop a trial would leave its thread asleep, holding its locks, until
+        another trial needs the process.
         """
         if "question" not in result:
             return
         goes_on = trial_id in self._numbers and self._judge(self._numbers[trial_id], result)
         if not goes_on:
             self._numbers.pop(trial_id, None)
-        answer = GO_ON if goes_on else END
-        write_atomically(self._answers(trial_id) / result["question"], answer)
+        self.answers.give(result["question"], GO_ON if goes_on else END)
 
     def _judge(self, number: int, result: dict[str, Any]) -> bool:
         seconds = result["seconds"]
@@ -98,14 +96,9 @@ class StudySearcher(Searcher):
             number, Cost.model_validate_json(result["predicted"]), seconds
         )
 
-    def _answers(self, trial_id: str) -> Path:
-        """The folder of the answers to a Tune trial."""
-        return answers_of(self._study) / trial_id
-
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        shutil.rmtree(self._answers(trial_id), ignore_errors=True)
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return  # the study has ended it
@@ -134,8 +127,3 @@ def _outcome(file: Path) -> TrialResult | Failure:
         return read_result(file)
     except (OSError, ValueError) as error:
         return Failure(f"its result cannot be read: {error}", "passing")
-
-
-def answers_of(study: Study) -> Path:
-    """The folder of the answers to all trials, visible to all nodes."""
-    return study.folder.resolve() / RAY / ANSWERS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -30,9 +29,10 @@ from ray.tune.logger import JsonLoggerCallback
 from launch.drivers.driver import Driver, Say
 from launch.drivers.gpu_share import AUTO, gpu_memory, share_for_text, share_of_each
 from launch.drivers.ray_address import check_address, starts_here
+from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers, run_group
 from launch.drivers.ray_meter import TargetMeter, check_target
-from launch.drivers.ray_searcher import RETRIES, StudySearcher, answers_of
+from launch.drivers.ray_searcher import RETRIES, StudySearcher
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
@@ -164,14 +164,13 @@ class RayTune(Driver):
             yield
 
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
-        # Answers of an earlier search that was killed: its trials ask again.
-        shutil.rmtree(answers_of(study), ignore_errors=True)
         study.workers = self.workers()
-        searcher = StudySearcher(study, self._most())
-        guard = HangGuard(searcher.number, searcher.limits, say)
-        searcher.overruns = guard.overruns
-        with logged_to(study.folder / RAY_LOG), guard.watching():
-            _tuner(study, data, self, searcher, guard).fit()
+        with logged_to(study.folder / RAY_LOG), Answers.passed_on() as answers:
+            searcher = StudySearcher(study, answers, self._most())
+            guard = HangGuard(searcher.number, searcher.limits, say)
+            searcher.overruns = guard.overruns
+            with guard.watching():
+                _tuner(study, data, self, searcher, guard).fit()
         unfinished = any(record.state == "running" for record in study.records)
         if unfinished and not study.stopped_by:
             raise KeyboardInterrupt
@@ -268,6 +267,7 @@ def _tuner(
         tune.with_parameters(
             run_on_worker if alone else run_group,
             **({} if alone else {"workers": driver.group}),
+            answers=searcher.answers,
             data=data,
             teachers=teachers,
             device=study.settings.resources.device,

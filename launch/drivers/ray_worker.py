@@ -16,6 +16,7 @@ from ray import tune
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
+from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_meter import TargetMeter
 from launch.drivers.travel import arrived
 from launch.drivers.watch import Ended
@@ -33,23 +34,21 @@ ENDINGS = frozenset({"failed", "finished", "ended"})
 """A last report has one of them; `ended` is a trial that the study has ended already."""
 
 Tell = Callable[[Mapping[str, Any]], None]
-Ask = Callable[[Mapping[str, Any], Path], str]
-"""Sends a report; one that asks returns the answer, which will be in the file."""
+"""Sends a report."""
 
 
 @dataclass
 class _AskingWatch:
-    """Asks the driver whether a trial continues, by a report; the answer is a file.
+    """Asks the driver whether a trial continues, by a report.
 
     Attributes:
-        answers: folder of the answers, visible to all nodes.
         rungs: see `Watch`.
         start: when the attempt started.
     """
 
-    answers: Path
+    answers: Answers
     rungs: tuple[int, ...]
-    ask: Ask
+    tell: Tell
     start: float = field(default_factory=time.monotonic)
 
     def predicted(self, cost: Cost) -> None:
@@ -59,10 +58,9 @@ class _AskingWatch:
         self._ask({"rung": epochs, "metrics": metrics.model_dump_json()})
 
     def _ask(self, about: dict[str, Any]) -> None:
-        # Each question has a unique name, so no old file can be taken for the answer.
         question = uuid.uuid4().hex
-        asked = about | {"question": question, "seconds": time.monotonic() - self.start}
-        if self.ask(asked, self.answers / question) != GO_ON:
+        self.tell(about | {"question": question, "seconds": time.monotonic() - self.start})
+        if self.answers.take(question) != GO_ON:
             raise Ended
 
 
@@ -72,6 +70,7 @@ class Given:
 
     Attributes:
         config: of Tune's trial, see `StudySearcher.suggest`.
+        answers: of the driver to its questions.
         teachers: saved detectors by name.
         device: on which it runs; None for a GPU if there is one.
         weights: see `run_trial`.
@@ -80,6 +79,7 @@ class Given:
     """
 
     config: Mapping[str, Any]
+    answers: Answers
     data: TrialData
     teachers: Mapping[str, PackedDetector]
     device: str | None
@@ -114,17 +114,12 @@ def run_on_worker(config: dict[str, Any], **given: Any) -> None:
     Args:
         given: see `Given`.
     """
-
-    def ask(report: Mapping[str, Any], answer: Path) -> str:
-        tune.report(report)  # which returns when the report was answered
-        return answer.read_text()
-
     all_given = Given(config=config, **given)
     all_given.prepare()
-    tune.report(run_reporting(all_given, tune.report, ask))
+    tune.report(run_reporting(all_given, tune.report))
 
 
-def run_reporting(given: Given, tell: Tell, ask: Ask) -> dict[str, Any]:
+def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
     """Run a trial that reports each epoch; returns its last report."""
     config = given.config
     ancestor = config["ancestor"]
@@ -134,7 +129,7 @@ def run_reporting(given: Given, tell: Tell, ask: Ask) -> dict[str, Any]:
         given.folder,
         given.device,
         on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),
-        watch=_AskingWatch(Path(config["answers"]), tuple(config["rungs"]), ask),
+        watch=_AskingWatch(given.answers, tuple(config["rungs"]), tell),
         stages=Path(config["stages"]),
         load_teacher=given.load_teacher(),
         meter=given.meter,

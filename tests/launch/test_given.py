@@ -186,11 +186,13 @@ def test_a_system_that_needs_no_other_needs_nothing() -> None:
 def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
     settings: StudySettings, tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:
+    from launch.drivers.ray_answers import Answers
     from launch.drivers.ray_searcher import StudySearcher
     from launch.drivers.ray_worker import Given
 
+    nobody = Answers(None)
     with open_study(tmp_path, settings) as study:
-        searcher = StudySearcher(study)
+        searcher = StudySearcher(study, nobody)
         first = [searcher.suggest(name) for name in "abc"]
         assert [asked["detectors"] for asked in first] == [{}] * 3
         assert searcher.suggest("d") is None
@@ -202,5 +204,5 @@ def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
         study.end(1, result(study.record(1)))
         assert searcher.suggest("e") == StudySearcher.FINISHED
     Detector(tiny.detector).save(folder)
-    given = Given(student, shapes, teachers={}, device=None, meter=None, weights=None, plugins=())
+    given = Given(student, nobody, shapes, {}, device=None, meter=None, weights=None, plugins=())
     assert given.load_teacher()("teacher").config == tiny.detector

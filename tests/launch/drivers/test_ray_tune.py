@@ -19,6 +19,7 @@ import pytest
 import ray
 import torch
 from ray.cluster_utils import Cluster
+from ray.exceptions import ActorDiedError
 
 from detectors.detector import Detector
 from detectors.runtimes.export import export
@@ -27,6 +28,7 @@ from launch.constraints import constraints_from
 from launch.decisions.budget import Outlook
 from launch.decisions.early_stopping import Rung
 from launch.decisions.halving import Halving
+from launch.drivers.ray_answers import Answers
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import resume, search
@@ -273,6 +275,24 @@ def test_workers_have_the_teacher_from_the_object_store(
     assert [r.state for r in read_records(tmp_path / "study")] == ["finished"] * 4
 
 
+def test_an_answer_reaches_who_asked_wherever_it_runs_and_whoever_is_first(two_nodes: str) -> None:
+    @ray.remote(num_cpus=1, scheduling_strategy="SPREAD")
+    def ask(answers: Answers, question: str) -> str:
+        return answers.take(question)
+
+    with Answers.passed_on() as answers:
+        early = [ask.remote(answers, f"early {n}") for n in range(2)]
+        answers.give("late", "end")
+        answers.give("early 1", "go on")
+        assert ray.get(early[1]) == "go on"
+        assert ray.wait(early, timeout=0.5)[1] == early[:1]  # nobody has answered it yet
+        answers.give("early 0", "end")
+        assert ray.get(early[0]) == "end"
+        assert ray.get(ask.remote(answers, "late")) == "end"
+    with pytest.raises(ActorDiedError):
+        answers.take("after the search")
+
+
 def test_the_workers_of_a_node_share_a_teachers_memory(two_nodes: str) -> None:
     detector = Detector(DetectorConfig(width=0.25))
     stored = ray.put(PackedDetector.of(detector))
@@ -295,7 +315,6 @@ def test_a_worker_that_is_told_to_end_trains_nothing_and_takes_the_next_trial(
     assert [r.state for r in read_records(study)] == ["infeasible"] * 3
     assert reported_epochs(study) == {}
     assert not list((study / "stages").glob("train-*"))
-    assert not list((study / "ray" / "answers").iterdir())
 
 
 def only_the_first(halving: Halving, rung: Rung) -> frozenset[int]:
