@@ -6,6 +6,7 @@ tap refers to.
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
@@ -145,18 +146,7 @@ class RowBackbone(Backbone):
 
     def levels(self, width: float, size: Size) -> Levels:
         """The tapped maps for an input of `size` pixels."""
-        halved = self.halved_rows()
-        side_size: Size | None = None
-        maps, side = [], []
-        for row in self.rows(width):
-            size = along_axes(row.out_size, size)
-            side_size = along_axes(row.out_size, side_size) if side_size else None
-            if row.name in halved:
-                side_size = along_axes(every_second, side_size or size)
-            if row.name in self.taps:
-                maps.append(Level(row.channels, *size))
-                side += [Level(row.channels, *side_size)] if side_size else []
-        return Levels(maps=tuple(maps), top=maps[-1], side=tuple(side))
+        return _levels(self, width, size)
 
     @model_validator(mode="after")
     def _rows_exist(self) -> Self:
@@ -183,3 +173,21 @@ class RowBackbone(Backbone):
                 f"{list(self.taps)}; eliminate a stride before the last tap, or leave it out"
             )
         return self
+
+
+@functools.lru_cache(maxsize=4096)
+def _levels(backbone: RowBackbone, width: float, size: Size) -> Levels:
+    """The tapped maps of a backbone. Remembered: the trials of a search, and each trial's dense and
+    compressed detector, share few backbones, and every configuration that is read asks for them."""
+    halved = backbone.halved_rows()
+    side_size: Size | None = None
+    maps, side = [], []
+    for row in backbone.rows(width):
+        size = along_axes(row.out_size, size)
+        side_size = along_axes(row.out_size, side_size) if side_size else None
+        if row.name in halved:
+            side_size = along_axes(every_second, side_size or size)
+        if row.name in backbone.taps:
+            maps.append(Level(row.channels, *size))
+            side += [Level(row.channels, *side_size)] if side_size else []
+    return Levels(maps=tuple(maps), top=maps[-1], side=tuple(side))
