@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from torch import Tensor
@@ -11,8 +10,9 @@ from detectors.data.dataset import Dataset, spread
 from detectors.data.loader import evaluation_batches
 from detectors.detector import Detector
 from detectors.runtimes.contract import exported_runtime
+from detectors.tiling import looks_at
 from searchspace.compression import Int8
-from searchspace.geometry import Canvas, InputSize
+from searchspace.geometry import Canvas, InputSize, canvas_of
 
 
 def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> Path:
@@ -29,8 +29,8 @@ def quantise(detector: Detector, config: Int8, images: Tensor, folder: Path) -> 
 
 
 def calibration_images(split: Dataset, most: int, size: InputSize | Canvas) -> Tensor:
-    """Images [M, 3, H, W] in 0..1 spread evenly over a split, at most `most`."""
-    chosen = tuple(spread(split.images, most))
-    part = dataclasses.replace(split, images=chosen)
-    _, images = next(evaluation_batches(part, size, len(chosen)))
+    """Inputs [M, 3, H, W] in 0..1 spread evenly over a split's images and their tiles, at most
+    `most`."""
+    looks = spread(looks_at(split.sizes, canvas_of(size)), most)
+    _, images = next(evaluation_batches(split, size, len(looks), looks=looks))
     return images.float() / 255

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,11 +19,10 @@ from detectors.evaluation.truth import detections_needed
 from detectors.postprocess import Detections
 from detectors.runtimes.contract import Run
 from detectors.runtimes.exported import Finish
+from detectors.tiling import BATCH, Look, by_image, looks_at
 from searchspace.geometry import Canvas
 
 Detect = Callable[[Tensor], Detections]
-
-BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +32,13 @@ class Annotated:
     Attributes:
         split: their records and annotations.
         canvas: how they are placed on the input.
-        images: uint8 [M, 3, H, W], placed on it.
+        looks: the inputs for all images.
+        images: uint8 [M, 3, H, W], the inputs.
     """
 
     split: Dataset
     canvas: Canvas
+    looks: tuple[Look, ...]
     images: Tensor
 
     @classmethod
@@ -45,12 +46,13 @@ class Annotated:
         """Up to `most` images of a split, spread evenly over it."""
         chosen = {image.id for image in spread(split.images, most)}
         part = split.without({image.id for image in split.images} - chosen)
-        _, images = next(evaluation_batches(part, canvas, len(chosen)))
-        return cls(part, canvas, images)
+        looks = looks_at(part.sizes, canvas)
+        _, images = next(evaluation_batches(part, canvas, len(looks), looks=looks))
+        return cls(part, canvas, tuple(looks), images)
 
     @property
     def floats(self) -> Tensor:
-        """The images in 0..1."""
+        """The inputs in 0..1."""
         return self.images.float() / 255
 
     def ap(self, detect: Detect, places: Sequence[int] | None = None) -> float | None:
@@ -59,19 +61,23 @@ class Annotated:
         Args:
             places: of the images that count; all by default.
         """
-        chosen = list(range(len(self.images)) if places is None else places)
-        records, split = [self.split.images[place] for place in chosen], self.split
+        split = self.split
+        chosen = range(len(split.images)) if places is None else sorted(places)
         if places is not None:
-            kept = {record.id for record in records}
+            kept = {split.images[place].id for place in places}
             split = split.without({image.id for image in split.images} - kept)
+        number = {place: k for k, place in enumerate(chosen)}
+        inputs = [k for k, look in enumerate(self.looks) if look.image in number]
+
+        def found() -> Iterator[tuple[list[Look], Detections]]:
+            for start in range(0, len(inputs), BATCH):
+                batch = inputs[start : start + BATCH]
+                looks = [self.looks[k]._replace(image=number[self.looks[k].image]) for k in batch]
+                yield looks, detect(self.images[batch].float() / 255)
+
         ids = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
-        parts = []
-        for start in range(0, len(chosen), BATCH):
-            batch = self.images[chosen[start : start + BATCH]].float() / 255
-            found = detect(batch)
-            for index, record in enumerate(records[start : start + BATCH]):
-                one = found.of_image(index, record.width, record.height, self.canvas)
-                parts.append(results_of(one, record.id, ids))
+        in_images = zip(split.images, by_image(found(), split.sizes, self.canvas), strict=True)
+        parts = [results_of(one, record.id, ids) for record, one in in_images]
         tables = ENGINES["hotcoco"](split, Results.joined(parts), detections_needed(split))
         return tables.ap()
 
@@ -85,7 +91,7 @@ class ApFigure:
 
     @property
     def count(self) -> int:
-        return len(self.annotated.images)
+        return len(self.annotated.split.images)
 
     @torch.inference_mode()
     def __call__(self, run: Run, places: Sequence[int]) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from detectors.features import size_of
-from searchspace.geometry import Canvas, Size
+from searchspace.geometry import Canvas, Size, Window
 
 GREY = 114
 """The value, of 255, of the pixels that a letterboxed image does not cover (YOLOX)."""
@@ -51,6 +51,24 @@ def in_pixels(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
 def touches(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
     """[G], whether boxes [G, 4], as fractions of the canvas, begin on the image of this size."""
     return (boxes <= _shares(boxes, image, canvas))[:, :2].all(-1)
+
+
+def in_image(boxes: Tensor, windows: Sequence[Window], canvas: Canvas) -> tuple[Tensor, Tensor]:
+    """Boxes [T, D, 4], as fractions of the canvas on which each of T windows of an image lies.
+
+    Returns:
+        The boxes in pixels of the image, clipped to their windows, and [T, D], whether they begin
+        on them.
+    """
+
+    def rows(values: Sequence[tuple[float, float]]) -> Tensor:
+        return torch.tensor([pair * 2 for pair in values], device=boxes.device)[:, None]
+
+    shares = rows([canvas.shares(window.size)[::-1] for window in windows])
+    sides = rows([(window.width, window.height) for window in windows])
+    corners = rows([(window.left, window.top) for window in windows])
+    placed = (boxes / shares).clamp(max=1) * sides + corners
+    return placed, (boxes <= shares)[..., :2].all(-1)
 
 
 def _shares(like: Tensor, image: Size, canvas: Canvas) -> Tensor:

@@ -23,6 +23,7 @@ from detectors.matching import Objects
 from detectors.narrow import narrow
 from detectors.necks import build_neck
 from detectors.postprocess import Detections
+from detectors.tiling import detect_images
 from searchspace.detector import DetectorConfig
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas, InputSize, canvas_of
@@ -126,16 +127,19 @@ class Detector(Network):
         targets: Sequence[dict[str, Tensor]] | None = None,
         small_objects: SmallObjects = EVEN,
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        canvas = self.config.canvas
+        if not self.training and canvas.tiles:
+            return detect_images(self.detect, [*images], canvas)
         batch = self.batched(images)
         if self.training:
             if targets is None:
                 raise ValueError("targets are missing: a detector in training mode needs them")
             sides = [size_of(image) for image in images]
-            objects = padded_objects(targets, sides, self.config.canvas, small_objects.by)
+            objects = padded_objects(targets, sides, canvas, small_objects.by)
             return self.losses(self.outputs(batch), objects.to(batch.device), small_objects)
         detections = self.detect(batch)
         return [
-            detections.of_image(index, image.shape[-1], image.shape[-2], self.config.canvas)
+            detections.of_image(index, image.shape[-1], image.shape[-2], canvas)
             for index, image in enumerate(images)
         ]
 

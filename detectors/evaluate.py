@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,15 +21,14 @@ from detectors.evaluation.matches import matches
 from detectors.evaluation.results import Results, Row
 from detectors.evaluation.truth import detections_needed
 from detectors.matching.objects import to_device
-from detectors.postprocess import Detecting
+from detectors.postprocess import Detecting, Detections
 from detectors.quiet import computing
+from detectors.tiling import BATCH, Look, by_image, looks_at
 from detectors.tt100k_metric import SizeMetrics, by_size
 from detectors.voc_metric import MOST as VOC_MOST
 from detectors.voc_metric import VocPrecision, mean_precision, voc_precisions
 from searchspace.errors import InputError
 from searchspace.measuring import COCO_DETECTIONS
-
-BATCH = 16
 
 BOUNDED = {"ap": "all", "ap_small": "small"}
 """The figures that have an interval, with the size of their objects."""
@@ -127,7 +127,7 @@ def detect_split(
     device: torch.device,
     cache: NodeCache = NO_CACHE,
 ) -> Results:
-    """All detections on a split, image by image.
+    """All detections on a split, image by image; those of tiles are merged.
 
     A runtime compiles for a batch size, so a smaller last batch is padded.
 
@@ -140,19 +140,24 @@ def detect_split(
     check_classes(detector, split)
     if isinstance(detector, Detector):
         detector.eval().to(device)
-    size, parts = min(BATCH, len(split.images)), []
     canvas = detector.canvas
+    looks = looks_at(split.sizes, canvas)
+    size = min(BATCH, len(looks))
+
+    def found() -> Iterator[tuple[list[Look], Detections]]:
+        left = iter(looks)
+        for records, images in evaluation_batches(split, canvas, size, cache, looks):
+            images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
+            with computing(device, "scoring a batch"):
+                inputs = to_device(images, device).float().div_(255)
+                on_inputs = detector.detect(inputs.contiguous(memory_format=torch.channels_last))
+                # Tiles are merged on the device.
+                on_inputs = on_inputs.cpu() if canvas.tiles is None else on_inputs
+            yield [*itertools.islice(left, len(records))], on_inputs
+
     categories = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
-    for records, images in evaluation_batches(split, canvas, size, cache):
-        images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
-        with computing(device, "scoring a batch"):
-            batch = to_device(images, device).float().div_(255)
-            found = detector.detect(batch.contiguous(memory_format=torch.channels_last))
-            detections = found.cpu()
-        for index, record in enumerate(records):
-            one = detections.of_image(index, record.width, record.height, canvas)
-            parts.append(results_of(one, record.id, categories))
-    return Results.joined(parts)
+    in_images = zip(split.images, by_image(found(), split.sizes, canvas), strict=True)
+    return Results.joined([results_of(one, record.id, categories) for record, one in in_images])
 
 
 def check_classes(detector: Detecting, split: Dataset) -> None:
@@ -176,11 +181,11 @@ def results_of(found: dict[str, Tensor], image_id: int, categories: np.ndarray) 
     Args:
         categories: [1 + K], ids by label.
     """
-    corners = found["boxes"].double().numpy()
+    corners = found["boxes"].cpu().double().numpy()
     boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), 1)
-    scores = found["scores"].double().numpy()
+    scores = found["scores"].cpu().double().numpy()
     images = np.full(len(scores), image_id, dtype=np.int64)
-    return Results(images, categories[found["labels"].numpy()], boxes, scores)
+    return Results(images, categories[found["labels"].cpu().numpy()], boxes, scores)
 
 
 def coco_metrics(

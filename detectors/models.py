@@ -12,17 +12,17 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from detectors.canvas import place
 from detectors.data.images import image_tensor
 from detectors.detector import Detector
 from detectors.found import Found, found_in
-from detectors.postprocess import Detecting
+from detectors.postprocess import Detecting, Detections
 from detectors.quiet import computing
 from detectors.runtimes import Form, load_detector
 from detectors.runtimes.exported import Exported
 from detectors.runtimes.metadata import class_names
 from detectors.runtimes.targets import SUFFIXES, target_of
 from detectors.thresholds import Thresholds, read_thresholds
+from detectors.tiling import detect_images
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas
 
@@ -75,16 +75,15 @@ class Model:
             `boxes` [M, 4], xyxy in pixels of the image, `labels` [M] from 1 and `scores` [M]; all
             that the detector finds, whatever `thresholds` say.
         """
-        if not images:
-            return []
+
+        def detect(inputs: Tensor) -> Detections:
+            batch = inputs.to(self.device).float().div_(255)
+            found = self.detector.detect(batch.contiguous(memory_format=torch.channels_last))
+            return found.cpu() if self.canvas.tiles is None else found
+
         with computing(self.device, "detecting on a batch"):
-            placed = torch.stack([place(image, self.canvas) for image in images])
-            batch = placed.to(self.device).float().div_(255)
-            found = self.detector.detect(batch.contiguous(memory_format=torch.channels_last)).cpu()
-        return [
-            found.of_image(index, image.shape[-1], image.shape[-2], self.canvas)
-            for index, image in enumerate(images)
-        ]
+            found = detect_images(detect, images, self.canvas)
+            return [{name: part.cpu() for name, part in one.items()} for one in found]
 
     def predict(self, image: AnyImage, threshold: float | None = None) -> Found | Detections:
         """What is found on one image: a `supervision.Detections` where `supervision` is installed,

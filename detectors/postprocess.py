@@ -34,6 +34,21 @@ class Detections:
     scores: Tensor
     labels: Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence[Detections]) -> Detections:
+        """The detections of several batches as those of one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.scores for part in parts]),
+            torch.cat([part.labels for part in parts]),
+        )
+
+    def rows(self, first: int, last: int) -> Detections:
+        """Those of the images from `first` to before `last`."""
+        return Detections(*(part[first:last] for part in (self.boxes, self.scores, self.labels)))
+
     def cpu(self) -> Detections:
         """The same in the host's memory, in one transfer."""
         parts = (self.boxes, self.scores[..., None], self.labels[..., None])

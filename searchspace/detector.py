@@ -26,6 +26,7 @@ from searchspace.neck_forms import NECK_FORMS, form_of, steps_of
 from searchspace.necks import Step
 from searchspace.necks.growth import Extend, L2Norm
 from searchspace.priors import LevelPriors
+from searchspace.tiles import NoTiles, Tiled, Tiles
 from searchspace.words import joined, on_axes
 
 Side = Annotated[int, Field(ge=64, le=16384)]
@@ -53,6 +54,8 @@ class DetectorConfig(Config):
         backbone: a space that names no kind searches MobileNetV1.
         neck: drawn through `neck_forms`; a space that names no kind has SSD's.
         head: a space that names no kind searches multibox.
+        tiles: the parts of an image that are looked at, each placed on the input; a space that
+            names no kind looks at images whole.
     """
 
     input_size: Annotated[
@@ -73,6 +76,7 @@ class DetectorConfig(Config):
         Fixed("multibox"),
         BeforeValidator(_multibox_unless_named),
     ] = Multibox()
+    tiles: Annotated[Tiles, Added(), Fixed("none")] = NoTiles()
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +92,8 @@ class DetectorConfig(Config):
     @property
     def canvas(self) -> Canvas:
         """The input, and how images are placed on it."""
-        return Canvas(self.size, self.resize)
+        tiles = self.tiles if isinstance(self.tiles, Tiled) else None
+        return Canvas(self.size, self.resize, tiles)
 
     def stages(self) -> tuple[Levels, ...]:
         """The levels after the backbone, then after each step of the neck.
@@ -139,6 +144,7 @@ class DetectorConfig(Config):
             self.backbone.in_words(),
             *(step.in_words() for step in self.neck),
             self.head.in_words(),
+            self.tiles.in_words(),
         )
 
     def _refuse_idle_starts(self, stages: tuple[Levels, ...]) -> None:

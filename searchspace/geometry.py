@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from searchspace.tiles import Tiled
 
 Size = tuple[int, int]
 """Height and width."""
@@ -29,6 +32,19 @@ def one_if_equal(number: N | tuple[N, N]) -> N | tuple[N, N]:
 Resize = Literal["stretch", "letterbox"]
 
 
+class Window(NamedTuple):
+    """A part of an image, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
+
+
 @dataclass(frozen=True)
 class Canvas:
     """The network's input, and how images of any size are placed on it.
@@ -37,13 +53,26 @@ class Canvas:
         size: height and width in pixels.
         resize: `stretch`: images cover the canvas, whatever their aspect ratio. `letterbox`: they
             keep their aspect ratio and lie in the top left corner; the rest is grey.
+        tiles: how images are cut first, so that each part is placed on a canvas of its own; None
+            for images that are placed whole.
     """
 
     size: Size
     resize: Resize = "stretch"
+    tiles: Tiled | None = None
+
+    def windows(self, image: Size) -> tuple[Window, ...]:
+        """The parts of an image of this size that are placed on canvases of their own."""
+        if self.tiles is None:
+            return (Window(0, 0, image[1], image[0]),)
+        return self.tiles.windows(image)
+
+    def part(self, image: Size) -> Size:
+        """Height and width of the tiles of an image of this size, or of the image itself."""
+        return image if self.tiles is None else self.tiles.tile(image)
 
     def content(self, image: Size) -> Size:
-        """Height and width in pixels that an image of this size has on the canvas."""
+        """Height and width in pixels that an image of this size has on the canvas, uncut."""
         if self.resize == "stretch":
             return self.size
         factor = min(own / side for own, side in zip(self.size, image, strict=True))

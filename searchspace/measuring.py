@@ -16,6 +16,8 @@ AUTO = "auto"
 COCO_DETECTIONS = 100
 """Detections of a class on an image that COCO scores."""
 
+Side = Annotated[int, Field(ge=1, le=1_000_000)]
+
 MOST_BATCH, MOST_THREADS, MOST_DETECTIONS = 4096, 1024, 100_000
 
 
@@ -45,6 +47,9 @@ class MeasureConfig(Config):
         max_detections: detections of a class on an image that are scored, and the fewest of an
             image that post-processing keeps. By default as many as the fullest image of the data
             has objects (see `detectors.evaluation.truth`), and 100 as in COCO at least.
+        image_size: height and width in pixels of the images that a detector cuts into tiles while
+            it is timed; by default the median of the validation images. It does not matter for
+            detectors that look at images whole, as resizing is not timed.
         metrics: the library that computes COCO's figures, which are the same with either.
     """
 
@@ -60,6 +65,7 @@ class MeasureConfig(Config):
     max_detections: Annotated[
         int | None, Added(), Field(ge=COCO_DETECTIONS, le=MOST_DETECTIONS)
     ] = None
+    image_size: Annotated[tuple[Side, Side] | None, Added()] = None
     metrics: Annotated[Literal["hotcoco", "pycocotools"], Added()] = "hotcoco"
 
     def in_words(self) -> str:

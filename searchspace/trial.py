@@ -13,6 +13,7 @@ from searchspace.detector import DetectorConfig
 from searchspace.digests import digest_of
 from searchspace.distillation import PARENT, ChannelWise, Logits, NoDistillation
 from searchspace.domains import Domain
+from searchspace.geometry import Size
 from searchspace.initial_weights import (
     WEIGHTS,
     as_named,
@@ -145,6 +146,12 @@ class TrialConfig(Config):
             detector=self.detector.changed(head=head),
             measure=self.measure.changed(max_detections=number),
         )
+
+    def with_images(self, size: Size) -> TrialConfig:
+        """This trial timed on images of this size, if it cuts them into tiles and names none."""
+        if self.detector.canvas.tiles is None or self.measure.image_size is not None:
+            return self
+        return self.changed(measure=self.measure.changed(image_size=size))
 
     @property
     def lessons(self) -> tuple[tuple[str, ChannelWise | Logits], ...]:

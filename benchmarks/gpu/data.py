@@ -23,8 +23,9 @@ from detectors.data.images import load_image
 from detectors.data.loader import TrainingLoader, evaluation_batches
 from detectors.data.samples import TrainingSet
 from detectors.data.transforms import evaluation_transform
-from detectors.evaluate import BATCH, coco_metrics, detect_split
+from detectors.evaluate import coco_metrics, detect_split
 from detectors.runtimes.deployment import deploy_as
+from detectors.tiling import BATCH
 from searchspace.measuring import MeasureConfig
 from searchspace.trial import TrialConfig
 

@@ -18,7 +18,9 @@ recipes on small inputs then share one copy."""
 
 def training_form(images: Sequence[ImageRecord], config: TrainConfig, canvas: Canvas) -> Form:
     """The form in which a recipe needs the images of a split: whole, unless some are so large that
-    no crop of them is ever seen at their full size."""
+    no crop of them is ever seen at their full size. Images that are cut into tiles stay whole."""
+    if canvas.tiles is not None:
+        return WHOLE
     form = Reduced(needed(config, canvas))
     sizes = {(image.height, image.width) for image in images}
     return WHOLE if all(form.size(size) == size for size in sizes) else form

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 
 from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
 from detectors.data.validation import Problem
+from searchspace.geometry import Size
 
 __all__ = ["Annotation", "Category", "Dataset", "ImageFile", "ImageRecord", "spread"]
 
@@ -67,6 +68,11 @@ class Dataset:
     def num_classes(self) -> int:
         """Foreground classes."""
         return len(self.categories)
+
+    @cached_property
+    def sizes(self) -> tuple[Size, ...]:
+        """Height and width of each image."""
+        return tuple((image.height, image.width) for image in self.images)
 
     def without(self, images: Collection[int]) -> Dataset:
         """The same split without the images of these ids and their annotations."""

@@ -19,10 +19,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.node_cache import NO_CACHE, NodeCache
-from detectors.data.pixels import Pixels, Placed
+from detectors.data.pixels import WHOLE, Pixels, Placed
 from detectors.data.samples import CPU, Cut, TrainingSet, tensors
 from detectors.data.scene import Target
 from detectors.group import ALONE, Share
+from detectors.tiling import Look, looks_at, seen
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import TrainConfig
 
@@ -209,19 +210,39 @@ def evaluation_batches(
     input_size: InputSize | Canvas,
     batch_size: int,
     cache: NodeCache = NO_CACHE,
+    looks: Sequence[Look] | None = None,
 ) -> Iterator[tuple[list[ImageRecord], Tensor]]:
-    """The split's images in order, on the network's input, as uint8 batches [N, 3, H, W].
+    """The split's images in order, on the network's input, as uint8 batches [N, 3, H, W], with the
+    record of each. An image that is cut into tiles is several inputs, see `looks_at`.
 
     The next batches are prepared while the caller works on one.
 
     Args:
-        cache: keeps the images as placed on the input, for further evaluations of the split.
+        batch_size: number of inputs in a batch.
+        cache: keeps the images for further evaluations of the split: as placed on the input, or,
+            if they are cut, as stored.
+        looks: the inputs; by default those of all images.
     """
-    pixels = cache.pixels(split, Placed(canvas_of(input_size)), memory=0)
+    canvas = canvas_of(input_size)
+    if looks is None:
+        looks = looks_at(split.sizes, canvas)
+    if canvas.tiles is None:
+        pixels = cache.pixels(split, Placed(canvas), memory=0)
+    else:
+        pixels = cache.pixels(split, WHOLE, memory=0)
+
+    @functools.lru_cache(maxsize=1)  # all tiles of an image are cut before the next is read
+    def read(number: int) -> Tensor:
+        return pixels.get(split.images[number])
+
+    def seen_on(look: Look) -> Tensor:
+        image = read(look.image)
+        return image if canvas.tiles is None else seen(image, look.window, canvas)
 
     def prepared(start: int) -> tuple[list[ImageRecord], Tensor]:
-        records = list(split.images[start : start + batch_size])
-        return records, torch.stack([pixels.get(record) for record in records])
+        chosen = looks[start : start + batch_size]
+        records = [split.images[look.image] for look in chosen]
+        return records, torch.stack([seen_on(look) for look in chosen])
 
     with ThreadPoolExecutor(1, "evaluation") as pool:
-        yield from in_order(pool, prepared, range(0, len(split.images), batch_size))
+        yield from in_order(pool, prepared, range(0, len(looks), batch_size))

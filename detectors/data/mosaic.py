@@ -60,10 +60,4 @@ def seen_on(canvas: Canvas, scene: Scene) -> Scene:
     """What lies on a square canvas, and the objects of which enough is seen, clipped to it."""
     side = canvas.size[0]
     layers = tuple(layer.clipped((0, 0, side, side)) for layer in scene.layers)
-    inside = scene.boxes.clip(0, side)
-    kept = _areas(inside) >= MIN_VISIBLE * _areas(scene.boxes)
-    return replace(scene, layers=layers).with_boxes(inside).with_objects(kept)
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    return replace(scene, layers=layers, size=canvas.size).visible(MIN_VISIBLE)

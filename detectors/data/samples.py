@@ -19,10 +19,11 @@ from detectors.data.mosaic import mosaic
 from detectors.data.pixels import Decoded, Pixels
 from detectors.data.resampling import Chunk, chunks, sampled
 from detectors.data.scene import Scene, Source, Target
+from detectors.data.tile_crops import crop_for
 from detectors.data.transforms import augmented
 from searchspace.augmentation import CopyPaste
 from searchspace.errors import InputError
-from searchspace.geometry import Canvas, InputSize, both_axes, canvas_of
+from searchspace.geometry import Canvas, InputSize, Window, both_axes, canvas_of
 from searchspace.training import TrainConfig
 
 Sample = tuple[Tensor, dict[str, Tensor]]
@@ -189,15 +190,21 @@ class TrainingSet:
         return [k for k, (record, _) in enumerate(self._entries) if self._objects(record)]
 
     def _stored(self, index: int, rng: np.random.Generator) -> Scene:
-        """An image before any transform, pastes included."""
+        """An image, or a part of it if images are cut into tiles, before any transform, pastes
+        included."""
         record, copy = self._entries[index]
-        pastes: tuple[Paste, ...] = ()
-        if copy:
-            pastes = tuple(self._copy(record, copy))
-        elif rng.random() < self.config.copy_paste.probability:
-            pastes = tuple(self._pastes(record, rng))
-        source = Source(record, self.split.annotations[record.id], pastes)
-        return Scene.of(source, _with_pastes(self._target(record), pastes))
+        pastes = tuple(self._copy(record, copy)) if copy else ()
+        target = _with_pastes(self._target(record), pastes)
+        tiles, window = self.canvas.tiles, None
+        if tiles is not None:
+            window = crop_for(target["boxes"], (record.height, record.width), tiles, rng)
+        if not copy and rng.random() < self.config.copy_paste.probability:
+            pastes = tuple(self._pastes(record, rng, window))
+            target = _with_pastes(target, pastes)
+        scene = Scene.of(Source(record, self.split.annotations[record.id], pastes), target)
+        if tiles is None or window is None:
+            return scene
+        return scene.window(*window).visible(tiles.visible)
 
     def _target(self, record: ImageRecord) -> Target:
         """The annotated objects of an image."""
@@ -220,11 +227,18 @@ class TrainingSet:
         """The pastes of an additional image, numbered from 1; the same in every epoch."""
         return self._pastes(record, np.random.default_rng((self.seed, 0, record.id, number)))
 
-    def _pastes(self, record: ImageRecord, rng: np.random.Generator) -> Iterator[Paste]:
+    def _pastes(
+        self, record: ImageRecord, rng: np.random.Generator, window: Window | None = None
+    ) -> Iterator[Paste]:
+        """Pastes anywhere in an image, or within a window of it."""
         size, config = (record.height, record.width), self.config.copy_paste
         cutouts = cut_outs(self._objects(record), *size, config)
         occupied = np.array([a.box for a in self.split.annotations[record.id]]).reshape(-1, 4)
-        return plan_pastes(cutouts, occupied, size, config, rng)
+        if window is None:
+            return plan_pastes(cutouts, occupied, size, config, rng)
+        left, top = window[:2]
+        within = plan_pastes(cutouts, occupied - (left, top) * 2, window.size, config, rng)
+        return (replace(p, corner=(p.corner[0] + left, p.corner[1] + top)) for p in within)
 
 
 def tensors(target: Target) -> dict[str, Tensor]:

@@ -145,10 +145,22 @@ class Scene:
     def with_boxes(self, boxes: np.ndarray) -> Scene:
         return replace(self, target={**self.target, "boxes": boxes})
 
+    def visible(self, least: float) -> Scene:
+        """The scene with its objects clipped to it, without those of which a smaller share than
+        `least` lies on it."""
+        height, width = self.size
+        inside = self.boxes.clip(0, (width, height) * 2)
+        kept = _areas(inside) >= least * _areas(self.boxes)
+        return self.with_boxes(inside).with_objects(kept)
+
     def with_objects(self, kept: np.ndarray) -> Scene:
         """The scene with only the objects of a mask [G]."""
         target = {name: values[kept] for name, values in self.target.items()}
         return replace(self, target=target)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(-1)
 
 
 def joined(size: Size, scenes: Sequence[Scene]) -> Scene:

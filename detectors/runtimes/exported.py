@@ -97,14 +97,7 @@ class Exported:
         If the file takes another number of images, they are passed in parts, the last one padded.
         """
         size = self.metadata.batch or len(batch)
-        parts = [self._detect(part, size) for part in batch.split(size)]
-        if len(parts) == 1:
-            return parts[0]
-        return Detections(
-            torch.cat([part.boxes for part in parts]),
-            torch.cat([part.scores for part in parts]),
-            torch.cat([part.labels for part in parts]),
-        )
+        return Detections.joined([self._detect(part, size) for part in batch.split(size)])
 
     def _detect(self, batch: Tensor, size: int) -> Detections:
         count = len(batch)

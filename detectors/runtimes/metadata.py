@@ -19,6 +19,7 @@ from searchspace.errors import InputError
 from searchspace.geometry import Canvas, Resize, Size
 from searchspace.heads import Postprocess
 from searchspace.runtimes import Precision
+from searchspace.tiles import Cutting
 
 
 class Metadata(BaseModel):
@@ -34,6 +35,7 @@ class Metadata(BaseModel):
         input_size: height and width of the input in pixels.
         resize: `stretch`: the image covers the input. `letterbox`: it keeps its aspect ratio and
             lies in the top left corner.
+        tiles: how an image is cut; each part is an input, and the detections are merged.
         fill: the value of the rest of a letterboxed input, in 0..1.
         input_range: order of the channels, and the values of pixels.
         layout: the axes of the input.
@@ -56,6 +58,7 @@ class Metadata(BaseModel):
     outputs: tuple[str, ...] = DETECTIONS
     input_size: Size
     resize: Resize
+    tiles: Cutting | None = None
     fill: float | None = None
     input_range: str = "RGB in 0..1"
     layout: str = "NCHW"
@@ -74,7 +77,7 @@ class Metadata(BaseModel):
     @property
     def canvas(self) -> Canvas:
         """How images are placed on the input."""
-        return Canvas(self.input_size, self.resize)
+        return Canvas(self.input_size, self.resize, self.tiles)
 
     @property
     def raw(self) -> bool:
@@ -136,6 +139,7 @@ def metadata(
         {
             "input_size": config.size,
             "resize": config.resize,
+            "tiles": config.canvas.tiles,
             "fill": round(GREY / 255, 6) if config.resize == "letterbox" else None,
             "classes": class_names(detector.classes, config.num_classes),
             "thresholds": thresholds,

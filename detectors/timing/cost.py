@@ -34,6 +34,9 @@ class Cost(BaseModel):
         trusted, doubt: whether the machine was quiet enough, and if not, why.
         runtime, precision, batch, input_size, candidates: the measured form; the size is (height,
             width) in pixels.
+        image_size, inputs: of images that are cut into tiles, the size that was timed (height,
+            width), in pixels, and the number of inputs of such an image; `macs` are those of all of
+            them.
         memory: peak memory of a call.
         energy: energy of a call, if it can be read.
         own: figures that modules of users compute, by name.
@@ -60,6 +63,8 @@ class Cost(BaseModel):
     batch: int = 1
     input_size: tuple[int, int] | None = None
     candidates: int | None = None
+    image_size: tuple[int, int] | None = None
+    inputs: int = 1
     memory: Memory | None = None
     energy: Energy | None = None
     timing: Timing | None = None

@@ -24,7 +24,7 @@ from detectors.timing.memory import peak_memory
 from detectors.timing.paired import Timing, time_together
 from detectors.timing.state import Circumstances, Watch
 from detectors.timing.store import SpeedStore, nominal_ms
-from detectors.timing.subject import subject
+from detectors.timing.subject import subject, windows_of_image
 from detectors.timing.turns import Effort
 from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
@@ -191,7 +191,7 @@ def _time(
     nominal = nominal_ms(_hardware(config, device), min(t.best_ms for t in timings), store)
     return [
         Cost(
-            **_size(candidate.detector),
+            **_size(candidate.detector, config),
             **speed(timing, nominal, config.batch),
             **_setting(config, deployed, device),
             **_verdict(timing, circumstances, config, device, company),
@@ -218,9 +218,13 @@ def _deployed(
     return deployed
 
 
-def _size(detector: Detector) -> dict[str, Any]:
-    size = detector.config.size
-    return {"params": count_params(detector), "macs": count_macs(detector), "input_size": size}
+def _size(detector: Detector, config: MeasureConfig) -> dict[str, Any]:
+    canvas, size = detector.canvas, {}
+    inputs = len(windows_of_image(canvas, config))
+    if canvas.tiles is not None:
+        size = {"image_size": config.image_size, "inputs": inputs}
+    macs = inputs * count_macs(detector)
+    return {"params": count_params(detector), "macs": macs, "input_size": canvas.size, **size}
 
 
 def speed(timing: Timing, nominal: float, batch: int) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def _of_folder(folder: Path, detector: Detector, most: int, force: bool, say: Sa
 def _of_split(split: Split, read: Dataset, detector: Detector, most: int) -> Seen:
     check_classes(detector, read)
     found = AnnotatedImages.of(read, detector.canvas, most)
-    words = f"{counted(len(found.images), 'image')} of {split.images}"
+    words = f"{counted(len(found.split.images), 'image')} of {split.images}"
     return Seen(words, found.floats, found)
 
 

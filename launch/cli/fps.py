@@ -24,6 +24,7 @@ from launch.cli.options import DeviceOption, Options, PrintJson
 from launch.cli.terminal import console
 from launch.figures import FIGURES, show
 from launch.report.speed import LATENCIES, SPEEDS, latency_cells, speed_cells
+from launch.study.options import Option
 from launch.trial.run import pick_device
 from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
 from searchspace.reading import in_words
@@ -54,6 +55,11 @@ class FormOptions(Options):
     precision: str = Field(default=AUTO, description="float32, bfloat16, float16 or int8.")
     batch: int = Field(default=1, ge=1, le=MOST_BATCH, description="Images per call.")
     threads: int = Field(default=1, ge=1, le=MOST_THREADS, description="CPU threads.")
+    image_size: Annotated[str | None, Option("WIDTHxHEIGHT")] = Field(
+        default=None,
+        pattern=r"^[1-9]\d*x[1-9]\d*$",
+        description="Size of the images, such as 1920x1080, that detectors with tiles cut.",
+    )
     seconds: float = Field(default=10, gt=0, description="Time budget per detector in seconds.")
 
 
@@ -86,8 +92,10 @@ def fps_command(
 
 def _form(runtime: str, form: FormOptions) -> MeasureConfig:
     """How detectors are measured; a usage error if there is no such form."""
+    sides = [int(side) for side in (form.image_size or "").split("x") if side]
+    given = {**dict(form), "runtime": runtime, "image_size": sides[::-1] or None}
     try:
-        return MeasureConfig.model_validate({**dict(form), "runtime": runtime})
+        return MeasureConfig.model_validate(given)
     except ValidationError as error:
         raise typer.BadParameter(in_words(error)) from None
 
@@ -140,6 +148,8 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
 
 def _candidate(detector: Detector, form: MeasureConfig, device: torch.device) -> Candidate | str:
     """A detector in a form, or why that is not available."""
+    if detector.canvas.tiles is not None and form.image_size is None:
+        return "it cuts images into tiles, and how many depends on their size: give --image-size"
     random = torch.Generator().manual_seed(0)
     noise = torch.rand(CALIBRATION, 3, *detector.config.size, generator=random)
     try:

@@ -177,7 +177,7 @@ def _before(training: LongTraining, data: TrialData, meter: LocalMeter) -> Outco
     trained then, or found other classes."""
     if training.detector is None or training.new_classes:
         return None
-    config = training.config.with_detections(data.detections)
+    config = data.decide(training.config)
     detector = Detector.load(training.detector).to(meter.device)
     return Outcome(
         metrics=meter.evaluate(detector, config.deployment, config.compress.calibration),

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from detectors.timing.cost import Cost
 from launch.figures import MISSING, show
 from launch.records import TrialRecord
+from searchspace.geometry import Size
+from searchspace.words import TIMES
 
 FORMS, PREDICTED = "Deployed as", "Speed predicted before training"
+TILED = "Images per second with tiles"
 
 SPEEDS = ("FPS", "95 %", "Network FPS")
 """What stands above the columns of `speed_cells`."""
@@ -27,6 +30,7 @@ def speed_facts(records: Sequence[TrialRecord]) -> Mapping[str, str]:
     finished = [record for record in records if record.result is not None]
     facts = {
         FORMS: _forms(finished),
+        TILED: _tiled(finished),
         "Speeds": _trust(finished),
         PREDICTED: _prediction(finished),
     }
@@ -69,6 +73,19 @@ def _forms(finished: Sequence[TrialRecord]) -> str:
         for c in costs
     )
     return f"{', '.join(forms)}, for both accuracy and speed" if forms else ""
+
+
+def _tiled(finished: Sequence[TrialRecord]) -> str:
+    """What images the speeds of detectors with tiles are for, and how many tiles these have."""
+    costs = [record.finished.final.cost for record in finished]
+    inputs: dict[Size, set[int]] = {}
+    for cost in costs:
+        if cost.image_size is not None:
+            inputs.setdefault(cost.image_size, set()).add(cost.inputs)
+    return "; ".join(
+        f"images of {width}{TIMES}{height} px, in {' or '.join(map(str, sorted(counts)))} parts"
+        for (height, width), counts in inputs.items()
+    )
 
 
 def _trust(finished: Sequence[TrialRecord]) -> str:

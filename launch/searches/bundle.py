@@ -73,6 +73,11 @@ class Packing:
         folder = self.run / record.folder / final_folder(record.config)
         if not folder.is_dir():
             raise InputError(f"{folder} is gone")
+        if record.config.detector.canvas.tiles is not None:
+            raise InputError(
+                "it cuts images into tiles, and a bundle times single inputs: measure it where "
+                "Sparrow runs (sparrow fps)"
+            )
         name, batch = f"{record.number:04d}", record.config.measure.batch
         canvas = record.config.detector.canvas
         frames = first_frames(self.val, canvas)

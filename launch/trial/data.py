@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,9 @@ from detectors.data.reading import SkipBad, read_source
 from detectors.evaluation.truth import detections_needed
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
+from searchspace.geometry import Size
 from searchspace.reading import shown
+from searchspace.trial import TrialConfig
 from searchspace.words import counted, joined, percent
 
 NAMED = 5
@@ -137,6 +140,17 @@ class TrialData:
     def detections(self) -> int:
         """How many detections of an image are kept and scored by default."""
         return detections_needed(self.train, self.val)
+
+    @cached_property
+    def image_size(self) -> Size:
+        """Height and width of the validation image of median area."""
+        ordered = sorted(self.val.sizes, key=lambda size: (math.prod(size), size))
+        return ordered[len(ordered) // 2]
+
+    def decide(self, config: TrialConfig) -> TrialConfig:
+        """A trial with what it leaves to the data: how many detections are kept and scored, and the
+        size of the images that it is timed on."""
+        return config.with_detections(self.detections).with_images(self.image_size)
 
     @property
     def unused_classes(self) -> tuple[str, ...]:

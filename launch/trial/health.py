@@ -29,7 +29,7 @@ def health_of_space(data: TrialData, space: Space) -> Health:
 
 
 def _health(data: TrialData, config: TrialConfig, canvases: tuple[Canvas, ...]) -> Health:
-    kept = config.with_detections(data.detections).detector.head.postprocess.detections
+    kept = data.decide(config).detector.head.postprocess.detections
     return data_health(data.train, data.val, canvases, config.detector, kept)
 
 

@@ -86,7 +86,7 @@ def ladder_control(
     out, device = Path(out), pick_device(device)
     store = Store(out / STAGES)
     meter = LocalMeter(data, device, store.folder / SPEEDS)
-    config = config.with_detections(data.detections)
+    config = data.decide(config)
     stages = Stages(
         config, data, store, device, meter, load_teacher, bars=progress, weights=weights
     )

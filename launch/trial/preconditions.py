@@ -244,18 +244,19 @@ def _sizes_of_objects(config: TrialConfig, data: TrialData) -> str | None:
     return (
         f"detector.input_size {shown(config.detector.input_size)}: all {len(sides)} training "
         f"objects are below {least:g} px there (median {statistics.median(sides):.2g}), so "
-        "there is nothing to train on: raise it, or cut the images into tiles"
+        "there is nothing to train on: raise it, or cut the images by detector.tiles"
     )
 
 
 def _shorter_sides(data: TrialData, canvas: Canvas) -> Iterator[float]:
     """The shorter side of each training object, in pixels of the network's input."""
     for image in data.train.images:
-        height, width = canvas.content((image.height, image.width))
+        part = canvas.part((image.height, image.width))
+        down, across = (new / own for new, own in zip(canvas.content(part), part, strict=True))
         for item in data.train.annotations[image.id]:
             x1, y1, x2, y2 = item.box
             if not item.iscrowd:
-                yield min((x2 - x1) / image.width * width, (y2 - y1) / image.height * height)
+                yield min((x2 - x1) * across, (y2 - y1) * down)
 
 
 def _declaration(config: TrialConfig, data: TrialData) -> str | None:

@@ -136,7 +136,7 @@ def run_trial(
     noted = Progress(out / PROGRESS, config.epochs)
     store = Store(Path(stages or out / STAGES), noted.begin)
     todo = Stages(
-        config.with_detections(data.detections),
+        data.decide(config),
         data,
         store,
         device,

@@ -39,6 +39,7 @@ HELD = {
     "mobile": MOBILE,
     "papers": [*MOBILE, *VGG, *MDSSD],
     "anchor_free": ANCHOR_FREE,
+    "tiles": MOBILE,
     "full": [*MOBILE, *VGG, "ssd_vgg16_003", *MDSSD, *ANCHOR_FREE],
 }
 """The papers' systems of each space; those that become the same, and readings, are there once."""

@@ -45,10 +45,16 @@ class Boxes:
         return np.bincount(self.images, minlength=len(self.sizes))
 
     def on(self, canvas: Canvas) -> np.ndarray:
-        """[M, 4], the corners in pixels of the network's input."""
-        contents = np.array([canvas.content((h, w)) for h, w in self.sizes.tolist()]).reshape(-1, 2)
-        factors = (contents / np.maximum(self.sizes, 1))[:, ::-1]
-        return self.corners * np.tile(factors, 2)[self.images]
+        """[M, 4], the corners in pixels of the network's input; on tiles that touch each other, if
+        images are cut, on that which has the object's centre."""
+        parts = np.array([canvas.part((h, w)) for h, w in self.sizes.tolist()]).reshape(-1, 2)
+        contents = np.array([canvas.content((h, w)) for h, w in parts.tolist()]).reshape(-1, 2)
+        factors = np.tile((contents / np.maximum(parts, 1))[:, ::-1], 2)[self.images]
+        if canvas.tiles is None:
+            return self.corners * factors
+        sides = parts[self.images, ::-1]
+        centres = (self.corners[:, :2] + self.corners[:, 2:]) / 2
+        return (self.corners - np.tile(centres // sides * sides, 2)) * factors
 
 
 def boxes_of(split: Dataset) -> Boxes:
