@@ -56,6 +56,7 @@ UNSAID: dict[str, set[str]] = {
     "Slimming": {*PRUNING, "sparsity"},
     "ImportancePruning": {*PRUNING, "steps"},
     "Int8": {"images"},
+    **{name: {"visible", "with_objects"} for name in ("TileGrid", "TileSize")},
     "MeasureConfig": {
         "precision", "threads", "candidates", "runs", "passes", "interval", "seconds", "metrics",
     },

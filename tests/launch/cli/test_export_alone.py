@@ -17,9 +17,10 @@ from torchvision.transforms.v2 import functional
 from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from detectors.models import load_model
-from detectors.thresholds import Threshold, Thresholds, write_thresholds
+from detectors.thresholds import Threshold, Thresholds, read_thresholds, write_thresholds
 from launch.cli.calibration import Pictures
 from searchspace import load_space
+from searchspace.tiles import Merge, Tiled, TileGrid, TileSize
 from tests.alone import OURS, TORCH, run_alone
 from tests.detectors.deployable import attentive, needs_extra
 
@@ -120,6 +121,36 @@ def test_the_script_finds_what_sparrow_finds_without_sparrow(
     assert f"- {check['on']}:" in about
     assert ("candidate_boxes" in about) == ("--raw" in options)
     assert ("float32 [2, 3, 96, 96]" in about) == ("--batch" in options)
+
+
+@needs_extra
+@pytest.mark.parametrize(
+    "tiles",
+    [
+        TileGrid(rows=1, columns=2, whole=True),
+        pytest.param(
+            TileSize(side=(80, 90), overlap=0.1, merge=Merge(by="nms")), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_the_script_cuts_images_into_tiles_and_merges(
+    run: Run, seeing: Path, shapes: Path, tmp_path: Path, tiles: Tiled
+) -> None:
+    plain = Detector.load(seeing)
+    cut = Detector(plain.config.changed(tiles=tiles), plain.classes)
+    cut.load_state_dict(plain.state_dict())
+    folder = cut.save(tmp_path / "compact")
+    thresholds = read_thresholds(seeing, plain.classes)
+    assert thresholds is not None
+    write_thresholds(folder, thresholds)
+    out = tmp_path / "out"
+    arguments = ("--to", "onnx", "--out", out / "x", "--images", shapes / "val")
+    code, text = run("export", folder, *arguments)
+    assert code == 0, text
+    images = wide_and_high(shapes, tmp_path)
+    found = detections_of_script(out / "run.py", images)
+    assert_as_ours(out / "x.onnx", images, found)
+    assert tiles.in_words() in (out / "README.md").read_text()
 
 
 @needs_extra
