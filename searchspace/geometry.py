@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
-if TYPE_CHECKING:
-    from searchspace.tiles import Tiled
-
-Size = tuple[int, int]
-"""Height and width."""
+from searchspace.tiles import Size, Tiled, Window
 
 InputSize = int | Size
 """Pixels: the side of a square, or height and width."""
@@ -30,19 +26,6 @@ def one_if_equal(number: N | tuple[N, N]) -> N | tuple[N, N]:
 
 
 Resize = Literal["stretch", "letterbox"]
-
-
-class Window(NamedTuple):
-    """A part of an image, in its pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @property
-    def size(self) -> Size:
-        return self.height, self.width
 
 
 @dataclass(frozen=True)

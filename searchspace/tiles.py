@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from searchspace.config import Config
 from searchspace.domains import Choice
-from searchspace.geometry import Size, Window, both_axes
 from searchspace.words import joined, on_axes, percent
+
+Size = tuple[int, int]
+"""Height and width."""
 
 Side = Annotated[int, Field(ge=16, le=65536)]
 """Of a tile, in pixels of the image."""
 
 Count = Annotated[int, Field(ge=1, le=64)]
+
+
+class Window(NamedTuple):
+    """A part of an image, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
 
 
 class Merge(Config):
@@ -170,7 +185,7 @@ class TileSize(Tiled):
 
     @property
     def _sides(self) -> Size:
-        return both_axes(self.side)
+        return self.side if isinstance(self.side, tuple) else (self.side, self.side)
 
     def in_words(self) -> str:
         return self._in_words(f"tiles of {on_axes(self.side)} px")

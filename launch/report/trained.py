@@ -35,6 +35,7 @@ COUNTS = ("params", "macs")
 
 SAME_NETWORK = (
     *COUNTS, "input_size", "device", "threads", "runtime", "precision", "batch", "candidates",
+    "image_size", "inputs",
 )  # fmt: skip
 """Facts of a cost: where all are equal, a network differs from an earlier one by its weights
 alone, on which its speed does not depend."""
