@@ -51,6 +51,23 @@ def load_plugins(names: Iterable[str | Path] = (), moved: bool = False) -> tuple
     return tuple(_loaded.values())
 
 
+def load_remembered(names: Iterable[str], of: str) -> None:
+    """Load the plugins that something stored names, where they are not loaded already.
+
+    Args:
+        of: what names them, in words, such as `the study runs/mine`.
+
+    Raises:
+        PluginError: one is missing or broken.
+    """
+    try:
+        load_plugins(names, moved=True)
+    except PluginError as error:
+        raise PluginError(
+            f"{error}; {of} names it: if it was moved, give its new path with --plugin"
+        ) from error
+
+
 @functools.cache
 def _load_installed() -> None:
     for point in sorted(entry_points(group=GROUP)):

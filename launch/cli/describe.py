@@ -69,9 +69,11 @@ def description(detector: Detector | DetectorConfig, published: Published | None
 def _layer_table(detector: Detector, counted: Description) -> Table:
     size = on_axes(detector.config.input_size)
     table = Table(title=f"Layers, for {size} pixels", header_style="bold")
-    for heading in ("Part", "Layer", "Output", "Parameters", "MACs"):
-        right = heading in ("Parameters", "MACs")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    table.add_column("Part", no_wrap=True)
+    for heading in ("Layer", "Output"):  # In a narrow terminal these wrap, and numbers stay whole.
+        table.add_column(heading, overflow="fold")
+    for heading in ("Parameters", "MACs"):
+        table.add_column(heading, justify="right", no_wrap=True)
     layers = describe_layers(detector)
     for part, members in itertools.groupby(layers, key=lambda layer: layer.part):
         for layer in members:
@@ -85,9 +87,9 @@ def _layer_table(detector: Detector, counted: Description) -> Table:
 
 def _level_table(detector: Detector, counted: Description) -> Table:
     table = Table(title="Levels and their priors, in pixels", header_style="bold")
-    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes per cell", "Priors")
+    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes\nper cell", "Priors")
     for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=heading != "Sizes")
     maps = dry_run(detector).maps
     rows = zip(maps, detector.config.priors(), counted.priors_per_level, strict=True)
     for number, (features, prior, count) in enumerate(rows):

@@ -31,6 +31,7 @@ from launch.files import DETECTOR, INT8, TRIAL
 from launch.study.data_options import DataOptions
 from launch.study.options import Option
 from searchspace.errors import InputError
+from searchspace.places import check_place
 from searchspace.runtimes import Precision
 from searchspace.words import command
 
@@ -108,6 +109,8 @@ def export_command(
     images.check()
     ready_target(to, wanted)
     path = trained_path(name)
+    place = file.out or path / DETECTOR
+    check_place(place)
     detector = saved_detector(path).eval()
     say = errors.say if as_json else console.say
     int8 = wanted.precision == "int8"
@@ -115,7 +118,6 @@ def export_command(
     thresholds = thresholds_of(path, detector, wanted.precision)
     if thresholds is None:
         say(f"no thresholds were chosen: {command('eval', name, '--data', 'FOLDER')} chooses them")
-    place = file.out or path / DETECTOR
     written = write_export(detector, to, file, found, thresholds, place, say)
     if as_json:
         console.say_json(written.as_tree())

@@ -16,7 +16,14 @@ from detectors.runtimes.program import Wanted
 from detectors.runtimes.targets import TARGETS, ready_target
 from launch.cli.given import NUM_CLASSES, changed_by, read_data, say_oddities
 from launch.cli.models import is_configuration, trained_path
-from launch.cli.names import find_trial, read_trial, saved_detector, study_around
+from launch.cli.names import (
+    BEGIN_AGAIN,
+    find_trial,
+    load_training_plugins,
+    read_trial,
+    saved_detector,
+    study_around,
+)
 from launch.cli.options import DataPaths, InFolder, RunOptions
 from launch.files import PLAN, TRAINING, TRIAL
 from launch.study.options import Option, Text
@@ -27,6 +34,7 @@ from launch.trial.widths import recorded_plan
 from searchspace.errors import InputError
 from searchspace.given import restored
 from searchspace.overrides import sets
+from searchspace.plugins import load_plugins
 from searchspace.reading import read_model
 from searchspace.runtimes import Precision
 from searchspace.trial import TrialConfig
@@ -92,6 +100,7 @@ class LongTraining(BaseModel):
         config, plan, weights: arguments of `run_trial`.
         reading: those of `TrialData.read`.
         to: the format of the export at the end, or `none`.
+        plugins: what is loaded before the rest is read: paths of Python files, names of modules.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -108,6 +117,7 @@ class LongTraining(BaseModel):
     layout: str = ""
     reading: dict[str, Any]
     to: str
+    plugins: tuple[str, ...] = ()
 
     @property
     def source(self) -> DataSource:
@@ -123,7 +133,7 @@ class LongTraining(BaseModel):
         """The one in a folder.
 
         Raises:
-            InputError: there is none, or its file is damaged.
+            InputError: there is none, its file is damaged, or a plugin of it is missing or broken.
         """
         file = folder / TRAINING
         if not file.exists():
@@ -131,7 +141,8 @@ class LongTraining(BaseModel):
                 f"{folder}: sparrow train began nothing here (no {TRAINING}); give the folder of a "
                 "training, or a model to train"
             )
-        return read_model(file, cls, "give the command again with which it began")
+        load_training_plugins(file)
+        return read_model(file, cls, BEGIN_AGAIN)
 
     def claim(self, folder: Path) -> None:
         """Write it into its folder.
@@ -152,7 +163,7 @@ class LongTraining(BaseModel):
         if not (folder / TRAINING).exists():
             return False
         there = self.read(folder)
-        alike = {name: getattr(there, name) for name in ("model", "reading", "to")}
+        alike = {name: getattr(there, name) for name in ("model", "reading", "to", "plugins")}
         return there == self.model_copy(update=alike)
 
 
@@ -231,6 +242,7 @@ def begin(
         layout=source.layout,
         reading=reading,
         to=options.to,
+        plugins=load_plugins(),
     )
     folder = options.out or Path("runs/trained") / f"{_stem(name, found)}-{config.digest()}"
     say(f"{name} on {source.place}, in {folder}")

@@ -6,12 +6,16 @@ import os
 from pathlib import Path
 
 from detectors.detector import Detector
-from launch.files import SETTINGS, TRIALS
+from launch.files import SETTINGS, TRAINING, TRIALS
 from searchspace import TrialConfig
 from searchspace.errors import InputError, UnknownName
 from searchspace.papers import nearest_system, system_named
-from searchspace.reading import read_model
+from searchspace.plugins import load_remembered
+from searchspace.reading import parse_json, read_model, read_text
 from searchspace.walk import field_names
+
+BEGIN_AGAIN = "give the command again with which it began"
+"""What to do about the damaged file of a long training."""
 
 
 def find_trial(name: str) -> TrialConfig:
@@ -49,11 +53,28 @@ def read_trial(path: Path) -> TrialConfig:
 
 
 def load_plugins_around(path: Path) -> None:
-    """Load the plugins of the study whose trials a path lies among, if there is one."""
+    """Load the plugins of the study whose trials a path lies among, or of the long training that a
+    path lies in, if there is one."""
     if study := study_around(path):
         from launch.study.settings import load_study_plugins  # Optuna: only for a study's.
 
         load_study_plugins(study)
+        return
+    files = (folder / TRAINING for folder in path.absolute().parents)
+    if training := next((file for file in files if file.exists()), None):
+        load_training_plugins(training)
+
+
+def load_training_plugins(file: Path) -> None:
+    """Load the plugins of a long training, which its file names.
+
+    Raises:
+        Unreadable: the file is damaged.
+        PluginError: a plugin is missing or broken.
+    """
+    tree = parse_json(file, read_text(file, BEGIN_AGAIN), BEGIN_AGAIN)
+    names = tree.get("plugins", ()) if isinstance(tree, dict) else ()
+    load_remembered(map(str, names), f"the training {file.parent}")
 
 
 def study_around(path: Path) -> Path | None:

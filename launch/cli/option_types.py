@@ -6,12 +6,28 @@ A value that a parser rejects ends the command with status 2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import typer
 
+from searchspace.errors import InputError
+from searchspace.places import check_place
 from searchspace.reading import shown
+
+_here: ContextVar[bool] = ContextVar("here", default=True)
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Meanwhile, paths are those of other machines: what this one has there does not count."""
+    token = _here.set(False)
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 def number(
@@ -58,7 +74,7 @@ def path(value: str | Path) -> Path:
 def in_folder(value: str | Path) -> Path:
     """A folder to read; a missing one is reported by the command."""
     found = path(value)
-    if found.exists() and not found.is_dir():
+    if _here.get() and found.exists() and not found.is_dir():
         raise typer.BadParameter(f"{found} is a file; give a folder")
     return found
 
@@ -66,27 +82,27 @@ def in_folder(value: str | Path) -> Path:
 def in_file(value: str | Path) -> Path:
     """A file to read; a missing one is reported by the command."""
     found = path(value)
-    if found.is_dir():
+    if _here.get() and found.is_dir():
         raise typer.BadParameter(f"{found} is a folder; give a file")
     return found
 
 
 def out_folder(value: str | Path) -> Path:
     """A folder to write to, which need not exist."""
-    found = in_folder(value)
-    _below_folders(found)
-    return found
+    return _writable(in_folder(value))
 
 
 def out_file(value: str | Path) -> Path:
     """A file to write, which need not exist."""
-    found = in_file(value)
-    _below_folders(found)
+    return _writable(in_file(value))
+
+
+def _writable(found: Path) -> Path:
+    """Reject a path at which nothing can be written."""
+    if not _here.get():
+        return found
+    try:
+        check_place(found)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
     return found
-
-
-def _below_folders(found: Path) -> None:
-    """Reject a path below a file."""
-    there = next((parent for parent in found.parents if parent.exists()), None)
-    if there is not None and not there.is_dir():
-        raise typer.BadParameter(f"{found} is below {there}, which is a file; choose another path")

@@ -22,7 +22,7 @@ from detectors.models import Model
 from detectors.servers import VOC_FILE, check_voc_names, write_coco, write_voc
 from detectors.videos import is_video
 from launch.cli import option_types
-from launch.cli.from_fields import with_options
+from launch.cli.from_fields import option_name, with_options
 from launch.cli.models import find_model
 from launch.cli.options import (
     DataPlace,
@@ -150,18 +150,27 @@ class ImageOptions(DataPlace):
         description="Of a video, look at every Nth frame only, beginning with the first.",
     )
 
-    def check(self, sources: list[Path], needs_ids: bool) -> None:
+    def check(self, sources: list[Path], needs_ids: bool, reading: CacheOptions) -> None:
         """A usage error where the options do not go together, or name no ids where needed."""
         video = any(map(is_video, sources))
+        for name, field in type(reading).model_fields.items() if video else ():
+            if name in reading.model_fields_set:
+                raise typer.BadParameter(
+                    "it is about images and says nothing of a video; leave it out",
+                    param_hint=option_name(name, field),
+                )
         if video and len(sources) > 1:
             raise typer.BadParameter("give one video, and nothing beside it")
         if "every" in self.model_fields_set and not video:
             raise typer.BadParameter("it goes with a video only", param_hint="--every")
+        for name in ("data", "images") if video else ():
+            if name in self.model_fields_set:
+                raise typer.BadParameter("it does not go with a video", param_hint=f"--{name}")
         if sum(map(bool, (self.data, self.images, sources))) != 1:
             raise typer.BadParameter(
                 "give either --data or --images, or else images or folders after the model"
             )
-        if self.data and self.annotations:
+        if self.annotations and not self.images:
             raise typer.BadParameter("it goes with --images only", param_hint="--annotations")
         if self.val_share and not self.data:
             raise typer.BadParameter("it goes with --data only", param_hint="--val-share")
@@ -236,7 +245,7 @@ def predict_command(
     """In any form of a model: a trial, a saved detector, an exported file."""
     sources = sources or []
     out = form.place()
-    images.check(sources, needs_ids=form.to == "coco")
+    images.check(sources, needs_ids=form.to == "coco", reading=data)
     video = next(filter(is_video, sources), None)
     task = VideoTask(video, images.every, form.to, out) if video else None
     if task:

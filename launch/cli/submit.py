@@ -91,13 +91,14 @@ def _for_cluster(command: list[str]) -> tuple[list[str], list[Path]]:
 
 
 def _parsed(name: str, arguments: list[str]) -> dict[str, Any]:
-    """The options of a command by name, which are checked."""
+    """The options of a command by name, which are checked as far as they can be here."""
     from launch.cli.lazy import LazyCommand
     from launch.cli.main import COMMANDS
 
     entries = {name: entry for panel in COMMANDS.values() for name, entry in panel.items()}
     loaded = LazyCommand(name, "", entries[name])
-    return loaded.make_context(f"sparrow {name}", list(arguments)).params
+    with option_types.elsewhere():
+        return loaded.make_context(f"sparrow {name}", list(arguments)).params
 
 
 def _named(argument: str, space: str) -> str:

@@ -17,9 +17,11 @@ from launch.records import Param, TrialRecord
 from launch.report import Front
 from launch.searches import check_more, report
 from launch.searches.inputs import with_form
+from launch.searches.tracking import Tracking
 from launch.study.failures import Failure, SearchStopped
 from launch.study.recovery import check_new
-from launch.study.search_settings import SearchSettings
+from launch.study.search_options import TrackerName
+from launch.study.search_settings import SearchSettings, changed
 from launch.study.settings import StudyError, StudySettings, read_settings, settings_of
 from launch.study.study import OnEnd, open_study
 from launch.trial.data import given_path
@@ -32,7 +34,7 @@ from searchspace.names import closest
 
 OPTIONS = (
     "trials", "minutes", "hours", "device_hours", "constraints", "sampler", "seed", "papers",
-    "device",
+    "device", "track",
 )  # fmt: skip
 """The options of a search that say nothing of how trials are run."""
 
@@ -70,13 +72,13 @@ class Study:
         folder: the study's folder.
     """
 
-    def __init__(
-        self, folder: Path, settings: StudySettings | None, on_end: OnEnd | None = None
-    ) -> None:
+    def __init__(self, folder: Path, settings: StudySettings | None, tracking: Tracking) -> None:
         """A new study with `settings`, or the one in `folder`; use `create` and `open`."""
         self.folder = folder
-        self._open = contextlib.ExitStack()
-        self._study = self._open.enter_context(open_study(folder, settings, on_end))
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(tracking)
+            self._study = opened.enter_context(open_study(folder, settings, tracking.on_end))
+            self._open = opened.pop_all()
         settings = self._study.settings
         self._reported = Reported(
             settings.figures,
@@ -104,8 +106,8 @@ class Study:
             on_end: called with each trial that ends, and what is left of the budget.
             plugins: as in `launch.search`.
             **options: of those of `launch.search`: `trials`, `minutes`, `hours`, `device_hours`,
-                `constraints`, `sampler`, `seed`, `papers`, and `device`, where speeds that are not
-                reported are measured.
+                `constraints`, `sampler`, `seed`, `papers`, `track`, and `device`, where speeds that
+                are not reported are measured.
 
         Raises:
             SettingsError: there is no such option, or its value is invalid.
@@ -127,26 +129,34 @@ class Study:
         space = space if isinstance(space, Space) else load_space(space)
         # Detectors of all trials are measured in the same form.
         space = with_form(space, asked.resources.device)
-        return cls(folder, settings_of(asked, plugins=load_plugins(), space=space.dump()), on_end)
+        tracking = Tracking(asked.tracking.track, folder, on_end)
+        return cls(folder, settings_of(asked, plugins=load_plugins(), space=space.dump()), tracking)
 
     @classmethod
     def open(
-        cls, folder: Path | str, trials: int | None = None, on_end: OnEnd | None = None
+        cls,
+        folder: Path | str,
+        trials: int | None = None,
+        on_end: OnEnd | None = None,
+        track: TrackerName | None = None,
     ) -> Self:
         """Go on with a study.
 
         Args:
             trials: how many trials there shall be in all, if that changes.
             on_end: see `create`.
+            track: where its trials are logged from now on; also those that were not logged before.
 
         Raises:
             StudyError: there is no study, another process works on it, or Sparrow runs its trials.
-            SettingsError: it holds more trials already.
+            SettingsError: it holds more trials already, or `track` names no tracker that can be
+                used.
         """
         folder = given_path("folder", folder)
-        if not read_settings(folder).is_asked:
+        settings = changed(read_settings(folder), **({} if track is None else {"track": track}))
+        if not settings.is_asked:
             raise StudyError(f"{folder}: Sparrow runs the trials of this study; resume it instead")
-        study = cls(folder, None, on_end)
+        study = cls(folder, None, Tracking(settings.tracking.track, folder, on_end))
         if trials is not None:
             with contextlib.ExitStack() as failing:
                 failing.callback(study.close)
@@ -227,7 +237,8 @@ class Study:
         return report(self.folder)
 
     def close(self) -> None:
-        """Let other processes open the study."""
+        """Let other processes open the study, once its last trials are logged where they are
+        tracked."""
         self._open.close()
 
     def __enter__(self) -> Self:

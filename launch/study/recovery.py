@@ -18,6 +18,7 @@ from launch.study.journal import Journal, read_journal
 from launch.study.settings import StudyError, StudySettings, resume_command
 from launch.trial.result import TrialResult, read_result
 from searchspace import OutsideSpace, Space, TrialConfig
+from searchspace.places import check_place
 from searchspace.words import numbered
 
 NAMED = 5
@@ -125,7 +126,12 @@ def restore(
 
 
 def check_new(study: Path) -> None:
-    """Raise `StudyError` if a folder holds a study, or the rest of one."""
+    """Make sure that a study can begin in a folder.
+
+    Raises:
+        StudyError: it holds a study, or the rest of one.
+        InputError: it cannot be written.
+    """
     if (study / SETTINGS).exists():
         raise StudyError(f"{study} holds a study: resume it, or choose another folder")
     journal = study / JOURNAL
@@ -134,6 +140,7 @@ def check_new(study: Path) -> None:
             f"{study} holds the trials of a study without {SETTINGS}: restore that file, or "
             "choose another folder"
         )
+    check_place(study)
 
 
 def journal_gone(study: Path) -> str:

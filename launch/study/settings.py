@@ -19,7 +19,7 @@ from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.errors import InputError
 from searchspace.given import GIVEN
-from searchspace.plugins import PluginError, load_plugins
+from searchspace.plugins import load_remembered
 from searchspace.reading import (
     Unreadable,
     in_words,
@@ -207,13 +207,7 @@ def load_study_plugins(folder: Path) -> Any:
     except Unreadable as error:
         raise StudyError(str(error)) from None
     _check_format(file, tree)
-    try:
-        load_plugins(_plugins(tree, folder.resolve()), moved=True)
-    except PluginError as error:
-        raise PluginError(
-            f"{error}; the study {folder} names it: if it was moved, give its new path with "
-            "--plugin"
-        ) from error
+    load_remembered(_plugins(tree, folder.resolve()), f"the study {folder}")
     return tree
 
 

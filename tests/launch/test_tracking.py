@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from detectors.files import append, write_atomically
+from launch import Study as AskTell
 from launch.decisions.budget import Outlook
 from launch.drivers.driver import Say
 from launch.drivers.local import LocalDriver
-from launch.files import JOURNAL, PROGRESS, SETTINGS
+from launch.files import JOURNAL, SETTINGS
 from launch.records import TrialRecord
 from launch.searches import resume, search, trackers
 from launch.searches.trackers import Kind, Tracked
@@ -24,6 +25,7 @@ from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError
 from searchspace import Space
 from tests.launch import made_up
+from tests.launch.made_up import learn
 from tests.launch.report.studies import ended, record
 
 OUTLOOK = Outlook(0, None, None, None, 0, "trials", None)
@@ -75,21 +77,11 @@ def track(folder: Path, *records: TrialRecord, name: trackers.TrackerName = "mlf
             tracking.on_end(one, OUTLOOK)
 
 
-def learn(folder: Path, number: int, epochs: int) -> None:
-    place = folder / f"trials/{number:04}"
-    place.mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, object]] = [{"time": 10, "stage": "train", "key": f"train-{number}"}]
-    for epoch in range(1, epochs + 1):
-        at = {"time": 10 + epoch, "stage": "train", "part": "dense", "epoch": epoch}
-        lines += [{**at, "losses": {"box": 1 / epoch}}, {**at, "figures": {"ap": 0.1 * epoch}}]
-    (place / PROGRESS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-
-
 FAILED = ended(1, "failed", reason="TrainingFailed: not finite")
 
 
 def test_every_ending_is_logged_once_with_its_reason(folder: Path, tracker: StandIn) -> None:
-    learn(folder, 0, 2)
+    learn(folder, 0, "ap", 0.1, 0.2)
     track(folder, record(0, 0.2, 50.0), FAILED)
     [first], [second] = tracker.runs.values()
     assert (first.name, first.study, first.state) == ("trial 0", "study", "finished")
@@ -109,9 +101,9 @@ def test_every_ending_is_logged_once_with_its_reason(folder: Path, tracker: Stan
 
 
 def test_a_stopped_trial_that_goes_on_stays_one_run(folder: Path, tracker: StandIn) -> None:
-    learn(folder, 3, 1)
+    learn(folder, 3, "ap", 0.1)
     track(folder, ended(3, "stopped", midway={1: made_up.metrics(0.1)}))
-    learn(folder, 3, 3)
+    learn(folder, 3, "ap", 0.1, 0.2, 0.3)
     track(folder, record(3, 0.4, promoted=1))
     [run] = tracker.runs.values()
     assert [trial.state for trial in run] == ["stopped", "finished"]
@@ -165,6 +157,26 @@ def test_a_search_logs_its_trials_and_stores_no_tracker(
     ]  # fmt: skip
 
 
+def test_trials_of_a_trainer_of_ones_own_are_logged(
+    space: Space, tmp_path: Path, tracker: StandIn
+) -> None:
+    def go_on(study: AskTell) -> None:
+        with study:
+            trial = study.ask()
+            assert trial is not None
+            study.tell(trial, {"ap_small": 0.2, "fps": 50.0})
+
+    go_on(AskTell.create(tmp_path / "run", space, trials=3, papers=False, track="mlflow"))
+    go_on(AskTell.open(tmp_path / "run"))
+    assert [len(run) for run in tracker.runs.values()] == [1]
+    go_on(AskTell.open(tmp_path / "run", track="mlflow"))
+    assert [[trial.name for trial in run] for run in tracker.runs.values()] == [
+        ["trial 0"], ["trial 1"], ["trial 2"],
+    ]  # fmt: skip
+    with pytest.raises(SettingsError, match="track"):
+        AskTell.open(tmp_path / "run", track="nobody")
+
+
 def test_what_is_not_installed_is_said_before_the_search(
     space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +192,7 @@ def test_mlflow_has_the_trials(
 ) -> None:
     mlflow = pytest.importorskip("mlflow", reason="needs the extra `mlflow`")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    learn(folder, 0, 2)
+    learn(folder, 0, "ap", 0.1, 0.2)
     track(folder, record(0, 0.2, 50.0), FAILED)
     track(folder)
     client = mlflow.MlflowClient()
@@ -207,7 +219,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.slow  # it starts a process of its own
 @pytest.mark.usefixtures("offline")
 def test_wandb_has_the_trials_offline(folder: Path) -> None:
-    learn(folder, 0, 2)
+    learn(folder, 0, "ap", 0.1, 0.2)
     track(folder, record(0, 0.2, 50.0), FAILED, name="wandb")
     track(folder, name="wandb")
     files = sorted((folder / "wandb").glob("offline-run-*/run-*.wandb"))

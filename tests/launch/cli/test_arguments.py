@@ -30,6 +30,7 @@ from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
 from launch.figures import FIGURES
 from launch.searches import resume, search
+from launch.study.recovery import check_new
 from launch.study.settings import settings_of
 from launch.study.study import open_study
 from launch.trial import ladder as ladders
@@ -37,6 +38,7 @@ from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError
 from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig
+from searchspace.errors import InputError
 from tests.launch.made_up import result
 
 Run = Callable[..., tuple[int, str]]
@@ -211,6 +213,25 @@ def test_a_file_is_not_a_folder_and_a_folder_not_a_file(
     for command in ("data subset", "data preview", "export"):
         code, text = parse(*COMMANDS[command], "--out", "folder")
         assert (code, "is a folder; give a file" in text) == (2, True), (command, text)
+
+
+READ_ONLY = "/proc/mine"
+"""A path at which nobody, root included, can write."""
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(
+    parse: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    writing = [command for command, option in OTHERS if option == "--out"]
+    assert {"search", "trial", "train", "ladder", "reproduce", "eval", "export"} <= {*writing}
+    for command in writing:
+        code, text = parse(*COMMANDS[command], "--out", READ_ONLY)
+        words = f"{READ_ONLY}: nothing can be written in /proc"
+        assert (code, words in " ".join(text.split())) == (2, True), (command, text)
+    with pytest.raises(InputError, match="nothing can be written in /proc"):
+        check_new(Path(READ_ONLY))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from launch.files import JOURNAL, LOCK, PROGRESS, SETTINGS
 from launch.records import TrialRecord
 from launch.report import dashboard as mirrored
 from searchspace import Space
-from tests.launch.made_up import settings_for
+from tests.launch.made_up import learn, settings_for
 from tests.launch.report.studies import ended, record
 
 pytest.importorskip("optuna_dashboard", reason="needs the extra `dashboard`")
@@ -33,17 +33,6 @@ def add(folder: Path, *records: TrialRecord) -> None:
         append(folder / JOURNAL, one.model_dump_json().encode() + b"\n")
 
 
-def learn(folder: Path, one: TrialRecord, *scores: float) -> None:
-    place = folder / one.folder
-    place.mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, Any]] = [{"time": 1e9, "stage": "train", "key": f"train-{one.number}"}]
-    for epoch, ap_small in enumerate(scores, 1):
-        at = {"part": "dense", "epoch": epoch, "time": 1e9 + 10 * epoch, "stage": "train"}
-        lines.append({**at, "losses": {"box": 1.0}, "seconds": 10.0})
-        lines.append({**at, "figures": {"ap_small": ap_small}, "midway": True})
-    (place / PROGRESS).write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
 @pytest.fixture
 def study(tmp_path: Path, space: Space) -> Path:
     """A study that was interrupted: its last trial has not ended."""
@@ -53,7 +42,7 @@ def study(tmp_path: Path, space: Space) -> Path:
     settings = settings_for(space, constraints=bound).written_in(folder)
     write_atomically(folder / SETTINGS, settings.model_dump_json())
     first = record(0, 0.12, 55.0, origin="baseline", seconds=25, **drawn)
-    learn(folder, first, 0.05, 0.12)
+    learn(folder, first.number, "ap_small", 0.05, 0.12)
     cost = record(2, 0.1, 20.0).finished.final.cost
     add(
         folder,

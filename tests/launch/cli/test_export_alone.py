@@ -89,6 +89,20 @@ def assert_as_ours(model: Path, images: list[Path], found: dict[str, Any]) -> No
         )
 
 
+def no_image_is_no_traceback(script: Path, image: Path) -> None:
+    """What is found in other images is printed all the same."""
+    text, cut = image.with_name("text.png"), image.with_name("cut.png")
+    text.write_text("no image")
+    cut.write_bytes(image.read_bytes()[:200])
+    bad = (image.with_name("gone.png"), text, cut, image.parent)
+    ended = run_alone(script, *bad, image, cwd=script.parent)
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout).keys() == {str(image)}
+    lines = ended.stderr.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [str(file) for file in bad]
+    assert all("this image cannot be read" in line for line in lines)
+
+
 @needs_extra
 @pytest.mark.parametrize(
     "options",
@@ -116,6 +130,8 @@ def test_the_script_finds_what_sparrow_finds_without_sparrow(
     forbidden = OURS if "torch-export" in options else (*OURS, *TORCH)
     found = detections_of_script(out / "run.py", images, forbidden)
     assert_as_ours(model, images, found)
+    if options == ("--to", "onnx"):
+        no_image_is_no_traceback(out / "run.py", images[0])
     about = (out / "README.md").read_text()
     assert "`disc`, `square`, `triangle`, `cross`" in about
     assert f"- {check['on']}:" in about

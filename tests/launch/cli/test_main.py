@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from compress import prune
-from detectors.describe import count_params
+from detectors.describe import count_params, describe
 from detectors.detector import Detector
 from launch.cli import main as cli
+from launch.cli.describe import description
 from searchspace import TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.words import TIMES
@@ -47,6 +50,22 @@ def test_describe_shows_layers_levels_and_what_the_paper_reports(run: Run) -> No
     assert code == 0
     assert f"1536{TIMES}19{TIMES}19" in text
     assert f"1024{TIMES}19{TIMES}19, 1024{TIMES}10{TIMES}10" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["mdssd512_readingA", "mdssd320_r101", "ssd_vgg16_s1l2_dualpath", "gfl_r50"]
+)
+def test_no_number_of_a_description_is_cut_in_a_terminal_of_80_columns(name: str) -> None:
+    terminal = Console(width=80, file=io.StringIO(), record=True)
+    config = papers[name].trial.detector
+    terminal.print(description(config, None))
+    text, counted = terminal.export_text(), describe(config)
+    assert "…" not in text
+    totals = [line.split() for line in text.splitlines() if " total " in line]
+    numbers = (counted.params, counted.macs, sum(counted.priors_per_level))
+    assert [word for line in totals for word in line if word[0].isdigit()] == [
+        f"{number:,}" for number in numbers
+    ]
 
 
 def test_space_shows_the_tree_and_its_size(run: Run, tmp_path: Path) -> None:

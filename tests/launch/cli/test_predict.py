@@ -249,6 +249,7 @@ def test_yolos_labels_are_fractions_of_the_image(
         (("--to", "coco"), "give either --data or --images"),
         (("--to", "coco", "--data", "d", "--images", "i"), "give either --data or --images"),
         (("--to", "coco", "--data", "d", "--annotations", "a"), "it goes with --images only"),
+        (("i", "--annotations", "a"), "it goes with --images only"),
         (("--to", "coco", "--images", "i"), "give --annotations, such as image_info_test-dev2017"),
     ],
 )

@@ -143,6 +143,12 @@ def test_a_damaged_video_is_an_error_that_keeps_what_came_before(
         (("a.mp4", "b.mp4"), "give one video"),
         (("a.jpg", "--every", "2"), "it goes with a video only"),
         (("a.mp4",), "a.mp4: no such file"),
+        (("a.mp4", "--data", "d"), "--data: it does not go with a video"),
+        (("a.mp4", "--images", "d"), "--images: it does not go with a video"),
+        (("a.mp4", "--cache-gb", "1"), "--cache-gb: it is about images"),
+        (("a.mp4", "--skip-bad"), "--skip-bad: it is about images"),
+        (("a.mp4", "--no-links"), "--links: it is about images"),
+        (("a.mp4", "--max-megapixels", "1"), "--max-megapixels: it is about images"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
+from launch.cli.submit import _for_cluster
 from launch.drivers.jobs import Job, submit
 from launch.drivers.ray_start import take_token
 from launch.drivers.travel import arrived, packed
@@ -46,6 +47,14 @@ def test_what_cannot_run_as_a_job_is_refused_before_it_is_submitted(
     code, text = run("submit", *arguments)
     assert code in (1, 2)
     assert words in text.replace("'", "")
+
+
+def test_paths_of_a_job_are_those_of_the_cluster(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a folder over there")
+    out = "/proc/runs"  # not to be written here
+    images = ("--train-images", str(tmp_path / "data"))
+    given = ["search", *images, "--out", out]
+    assert _for_cluster(given) == ([*given, "--address", "auto"], [])
 
 
 def test_code_and_plugins_travel_in_one_folder(
