@@ -104,32 +104,36 @@ class _Watched:
     def leaves(self, number: int, given: Features, made: Features) -> None:
         """The new maps of a step, which may be computed from each other."""
         new = [x for x in _each_once(made) if id(x) not in self._places]
-        known = {x.grad_fn: len(self.maps) + place for place, x in enumerate(new)}
+        # One computation may have several outputs, such as the halves of a map.
+        places = enumerate(new, len(self.maps))
+        known = {(x.grad_fn, x.output_nr): place for place, x in places if x.grad_fn}
         for x in new:
             found = {*self._sources(x, known)}
             shape = x.shape[1], *size_of(x)
             self._see(x, FeatureMap(number, *shape, sources=tuple(sorted(found))))
 
-    def _sources(self, x: Tensor, known: dict[Any, int]) -> Iterator[int]:
+    def _sources(self, x: Tensor, known: dict[tuple[Any, int], int]) -> Iterator[int]:
         """The places of the maps that a tensor was computed from.
 
         Args:
-            known: the places of maps by the last computation of each, which is followed no further.
+            known: the places of maps by the last computation of each and the number of its output
+                there, which is followed no further.
         """
-        seen = {x.grad_fn}
-        todo = [before for before, _ in x.grad_fn.next_functions] if x.grad_fn else []
+        seen = set()
+        todo = [*x.grad_fn.next_functions] if x.grad_fn else []
         while todo:
-            node = todo.pop()
+            output = todo.pop()
+            if output in known:
+                yield known[output]
+                continue
+            node, _ = output
             if node is None or node in seen:
                 continue
             seen.add(node)
-            if node in known:
-                yield known[node]
-                continue
             leaf = getattr(node, "variable", None)  # None but for tensors without a history.
             if id(leaf) in self._places:
                 yield self._places[id(leaf)]
-            todo += [before for before, _ in node.next_functions]
+            todo += node.next_functions
 
     def _see(self, x: Tensor, seen: FeatureMap) -> None:
         self._hold(x, len(self.maps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.detector import SMALL_AREA, Detector
 from detectors.evaluation.coco import ENGINES, SIZES, Tables, refereed
 from detectors.evaluation.intervals import Interval, intervals
-from detectors.evaluation.matches import matches
+from detectors.evaluation.matches import Matches, matches
 from detectors.evaluation.results import Results, Row
 from detectors.evaluation.truth import detections_needed
 from detectors.matching.objects import to_device
@@ -194,6 +194,7 @@ def coco_metrics(
     most: int | None = None,
     engine: str = "hotcoco",
     bounded: bool = True,
+    found: Mapping[str, Matches] | None = None,
 ) -> Metrics:
     """The metrics of detections.
 
@@ -204,6 +205,8 @@ def coco_metrics(
         engine: what computes COCO's figures, of `ENGINES`.
         bounded: with intervals of `BOUNDED`, which take as long again as the figures or longer, and
             compared with the referee's, see `refereed`.
+        found: the matches of these detections that the intervals are computed from, if they are
+            known already, see `bounding_matches`.
     """
     results, most = Results.of(results), most or detections_needed(split)
     tables = ENGINES[engine](split, results, most)
@@ -220,17 +223,18 @@ def coco_metrics(
         "small_objects": _small_objects(split),
         "classes": classes,
         "max_detections": most,
-        "intervals": _intervals(split, results, most) if bounded else {},
     }
     if bounded:
+        found = found or bounding_matches(split, results, most)
+        others["intervals"] = intervals({name: found[size] for name, size in BOUNDED.items()})
         difference = refereed(split, results, most, engine, tables)
         others["referee"] = "too many images" if difference is None else difference
     return Metrics.model_validate({**coco_figures(tables), **others})
 
 
-def _intervals(split: Dataset, results: Results, most: int) -> dict[str, Interval]:
-    found = matches(split, results, most, tuple(BOUNDED.values()))
-    return intervals({name: found[size] for name, size in BOUNDED.items()})
+def bounding_matches(split: Dataset, results: Results, most: int) -> dict[str, Matches]:
+    """By the size of the objects, the matches that the intervals of `BOUNDED` are computed from."""
+    return matches(split, results, most, tuple(BOUNDED.values()))
 
 
 def coco_figures(tables: Tables) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from detectors.data.dataset import Dataset
-from detectors.evaluate import Metrics, coco_metrics
+from detectors.evaluate import Metrics, bounding_matches, coco_metrics
 from detectors.evaluation.confusion import confusion
 from detectors.evaluation.curves import POINTS, curves, thresholds
 from detectors.evaluation.errors_by_kind import Errors, errors_by_kind
@@ -25,6 +25,14 @@ def judged_on(split: Dataset, results: Sequence[Row]) -> Judged:
     rows = Results.of(results)
     found = matches(split, rows, detections_needed(split), ("all",))
     return Judged.of(split, rows, found["all"])
+
+
+def scored_on(split: Dataset, results: Sequence[Row]) -> tuple[Metrics, Judged]:
+    """The metrics of a model's detections on a split, and each detection with what it takes: both
+    from one set of matches."""
+    rows, most = Results.of(results), detections_needed(split)
+    found = bounding_matches(split, rows, most)
+    return coco_metrics(split, rows, most, found=found), Judged.of(split, rows, found["all"])
 
 
 class ClassCurves(BaseModel):
@@ -80,14 +88,13 @@ class Evaluation(BaseModel):
         """Args:
         least_precision: see `thresholds`.
         """
-        results = Results.of(results)
-        judged = judged_on(split, results)
+        metrics, judged = scored_on(split, results)
         chosen = thresholds(judged, least_precision)
         shown = judged.above(chosen.scores().numpy())
         return cls(
             images=judged.count,
             objects=len(judged.item_labels),
-            metrics=coco_metrics(split, results, detections_needed(split)),
+            metrics=metrics,
             errors=errors_by_kind(judged),
             thresholds=chosen,
             confusion=confusion(shown).tolist(),

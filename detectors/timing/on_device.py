@@ -30,6 +30,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 from turns import (  # pyrefly: ignore[missing-import] (beside this file in a bundle)
+    UNPACKED,
     Effort,
     reference_runs,
     take_turns,
@@ -53,7 +54,7 @@ def main() -> None:
     if place.is_dir():
         measure(place, given)
         return
-    with tempfile.TemporaryDirectory(prefix="sparrow-bundle-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{UNPACKED}{os.getpid()}-") as folder:
         with zipfile.ZipFile(place) as archive:
             archive.extractall(folder)
         measure(Path(folder), given)

@@ -86,8 +86,12 @@ class _Times(BaseModel):
     moment: float
     own: float
 
-    def core_times(self) -> CoreTimes:
-        return CoreTimes.read(self.line, self.ticks, self.moment, self.own)
+    def core_times(self) -> CoreTimes | None:
+        """None where the device's system does not count what `CoreTimes` needs."""
+        try:
+            return CoreTimes.read(self.line, self.ticks, self.moment, self.own)
+        except ValueError:
+            return None
 
 
 class _Member(BaseModel):
@@ -114,9 +118,8 @@ class _Group(BaseModel):
 
     @property
     def disturbance(self) -> Disturbance | None:
-        if self.before is None or self.after is None:
-            return None
-        return self.before.core_times().until(self.after.core_times())
+        before, after = (times and times.core_times() for times in (self.before, self.after))
+        return before.until(after) if before and after else None
 
     def timings(self) -> Iterator[Timing]:
         for k, member in enumerate(self.members):

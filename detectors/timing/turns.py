@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+UNPACKED = "sparrow-bundle-"
+"""Prefix of the folder into which a bundle is unpacked, before the number of its process."""
+
 WINDOW = 5
 """Calls in a window of the warm-up; its median is compared with that of the window before."""
 

@@ -10,7 +10,6 @@ from pydantic import Field
 from rich.table import Table
 
 from detectors.data.node_cache import NodeCache
-from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.evaluate import detect_split
 from detectors.files import write_atomically
@@ -76,8 +75,8 @@ def compare_command(
     if all(studies):
         _fronts([summary_of(Path(name)) for name in names], as_json)
         return
-    found = place.read()
-    split = read_split(found.val if isinstance(found, DataSource) else found, **data.reading)
+    images, _ = place.scored()
+    split = read_split(images, **data.reading)
     cache, device = NodeCache.of_gb(data.cache_gb), pick_device(where.device)
     models = [find_model(name, device) for name in names]
     results = [detect_split(model.detector, split, model.device, cache) for model in models]

@@ -165,10 +165,9 @@ def _source_of_study(model: Path, say: Say) -> DataSource | None:
         return None
     from launch.study.settings import read_settings  # Optuna: only for a study's.
 
-    settings = read_settings(study)
-    if settings.is_asked:
-        return None  # A trainer of one's own has its own data.
-    source = settings.source
+    source = read_settings(study).known_source
+    if source is None:
+        return None
     if source.val.images.exists() and source.val.annotations.exists():
         return source
     say(f"warning: the validation images of the study, {source.val.images}, are gone")

@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import Field
 
 from detectors.data.node_cache import NodeCache
-from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.evaluate import detect_split
 from detectors.evaluation.report import Evaluation
@@ -56,14 +55,14 @@ def eval_command(
     as_json: PrintJson = False,
 ) -> None:
     """Thresholds are kept beside the model where they were chosen on a validation split."""
-    found = place.read()
+    images, validates = place.scored()
     model = find_model(name, pick_device(where.device))
-    split = read_split(found.val if isinstance(found, DataSource) else found, **data.reading)
+    split = read_split(images, **data.reading)
     cache = NodeCache.of_gb(data.cache_gb)
     results = detect_split(model.detector, split, model.device, cache)
     evaluation = Evaluation.of(split, results, options.precision)
     kept = None
-    if isinstance(found, DataSource):
+    if validates:
         kept = write_thresholds(model.path, evaluation.thresholds)
     if options.out is not None:
         write_evaluation(evaluation, options.out, f"Evaluation of {model.path}")

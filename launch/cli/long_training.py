@@ -255,7 +255,7 @@ def go_on(
     """The training in a folder, and its data.
 
     Raises:
-        InputError: none was begun there.
+        InputError: none was begun there, or the detector that it started from is gone.
     """
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
@@ -268,6 +268,14 @@ def go_on(
     if "to" in options.model_fields_set:
         training = training.model_copy(update={"to": options.to})
     check_target(training.config, training.to)
+    if training.detector is not None:
+        try:
+            saved_detector(training.detector)
+        except InputError as error:
+            raise InputError(
+                f"{error}; {training.model} is compared with what it was before: put its detector "
+                f"back into {training.detector}"
+            ) from None
     how = training.reading
     if "cache_gb" in options.model_fields_set:
         how = how | {"cache_gb": options.cache_gb}
@@ -303,8 +311,8 @@ def _data(
         from launch.study.settings import read_settings  # Optuna: only for a study's.
 
         settings = read_settings(trial.parent.parent)
-        if not settings.is_asked:  # A trainer of one's own has its own data.
-            return settings.source, settings.data.of_trials | given
+        if known := settings.known_source:
+            return known, settings.data.of_trials | given
     return paths.needed_source(), options.of_trials
 
 

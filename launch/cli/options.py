@@ -156,6 +156,14 @@ class FolderOrFile(DataPlace):
         split = Split.at(self.images, self.annotations)
         return DataSource.cut_from(split, self.val_share) if self.val_share else split
 
+    def scored(self) -> tuple[Split, bool]:
+        """The split that a model is scored on, and whether it is one for validation."""
+        # Only here: a help text needs no torch.
+        from detectors.data.readers import DataSource
+
+        found = self.read()
+        return (found.val, True) if isinstance(found, DataSource) else (found, False)
+
 
 Quiet = Annotated[
     bool,

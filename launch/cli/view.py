@@ -38,8 +38,8 @@ def rendered(view: View, lines: int) -> RenderableType:
     """A view of a study, on at most so many lines if it can be."""
     settings = view.settings
     objectives = settings.goal.objectives
-    # The data of a trainer of one's own are not known.
-    data = "" if settings.is_asked else f", data {settings.source.place}"
+    source = settings.known_source
+    data = "" if source is None else f", data {source.place}"
     parts: list[RenderableType] = [
         _line((settings.title, "bold"), f" in {view.folder}{data}"),
         _line(_counts(view)),

@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 
 from detectors.locks import held, living_holder
+from detectors.timing.turns import UNPACKED
+from launch.drivers import travel
 from launch.files import STAGES
 from launch.records import State
 from launch.study.study import read_records, worked_on
@@ -26,6 +28,13 @@ OWN_RAY = "sparrow-ray"
 
 OWN_LOGS = "sparrow-ray-logs-"
 """Prefix of the folders with the logs of Rays that did not start."""
+
+OF_PROCESSES = {
+    travel.FOLDER: "code of a job that was not submitted to the end",
+    UNPACKED: "bundle whose measurement was killed",
+}
+"""Prefixes of folders whose names have the number of the process that made them, and what they
+are."""
 
 MARK = "SPARROW_RAY"
 """The variable that identifies all processes of our own Ray; its value is Ray's folder."""
@@ -79,10 +88,18 @@ class Leftover:
 
 def of_machine() -> list[Leftover]:
     """What searches of this user left in the temporary folders of this machine."""
-    logs = (folder for folder in _own_folders() if folder.name.startswith(OWN_LOGS))
     return [
         *killed_rays(),
-        *(Leftover(folder, "logs of a Ray that did not start") for folder in logs),
+        *(
+            Leftover(folder, "logs of a Ray that did not start")
+            for folder in _own_folders(OWN_LOGS)
+        ),
+        *(
+            Leftover(folder, what)
+            for prefix, what in OF_PROCESSES.items()
+            for folder in _own_folders(prefix)
+            if not _has_maker(folder, prefix)
+        ),
     ]
 
 
@@ -90,7 +107,7 @@ def killed_rays() -> list[Leftover]:
     """What this user's searches that were killed left of their Rays on this machine."""
     return [
         Leftover(folder, "Ray of a search that was killed", marked(folder))
-        for folder in _own_folders()
+        for folder in _own_folders(OWN_RAY)
         if not (folder.name.startswith(OWN_LOGS) or _is_used(folder))
     ]
 
@@ -152,10 +169,10 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     psutil.wait_procs(processes, GRACE)
 
 
-def _own_folders() -> Iterator[Path]:
-    """Folders of Rays of this user's searches, and no links."""
+def _own_folders(prefix: str) -> Iterator[Path]:
+    """This user's temporary folders of such names, and no links."""
     for parent in temporary_folders():
-        for path in sorted(Path(parent).glob(f"{OWN_RAY}*")):
+        for path in sorted(Path(parent).glob(f"{prefix}*")):
             with contextlib.suppress(OSError):
                 found = path.lstat()
                 if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
@@ -166,6 +183,12 @@ def temporary_folders() -> list[str]:
     """Where Rays of searches may lie, the preferred place first."""
     given = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"]
     return list(dict.fromkeys(os.path.abspath(parent) for parent in given if parent))
+
+
+def _has_maker(folder: Path, prefix: str) -> bool:
+    """Whether the process that made a folder still runs, or is not known."""
+    maker = folder.name.removeprefix(prefix).partition("-")[0]
+    return not maker.isdecimal() or psutil.pid_exists(int(maker))
 
 
 def _is_used(folder: Path) -> bool:

@@ -224,25 +224,38 @@ class RayTune(Driver):
 
     def _too_large(self) -> str:
         nodes, each = _nodes(), self.group.each
-        gpus = f" and {each['GPU']:g} GPUs" if "GPU" in each else ""
+        whole = {name: self.count * amount for name, amount in each.items()}
         further = [name for name in each if name not in ("CPU", "GPU")]
         if lacking := [n for n in further if max(node.get(n, 0) for node in nodes) < each[n]]:
+            name = lacking[0]
+            needs = self._needs(f"{each[name]:g} of the resource {name!r}", f"{whole[name]:g}")
             return (
-                f"a trial needs {each[lacking[0]]:g} of the resource {lacking[0]!r}, and no node "
-                "of the cluster has that much: lower --memory-per-trial or --resources-per-trial"
+                f"{needs}, and no node of the cluster has that much: lower --memory-per-trial or "
+                "--resources-per-trial"
             )
         if self.count > 1 and (room := sum(map(self.on_node, nodes))):
             return (
-                f"a trial has {self.count} workers with {each['CPU']:g} CPUs{gpus} each, and the "
-                f"cluster has room for {room}: lower --workers-per-trial"
+                f"a trial has {self.count} workers with {_cores(each)} each, {_cores(whole)} in "
+                f"all, and the cluster has room for {room}: lower --workers-per-trial"
             )
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
-        who = "a trial" if self.count == 1 else "a worker of a trial"
         return (
-            f"{who} needs {each['CPU']:g} CPUs{gpus}, and no node of the cluster "
-            f"has that many: the largest has {largest.get('CPU', 0):g} CPUs and "
-            f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
+            f"{self._needs(_cores(each), _cores(whole))}, and no node of the cluster has that "
+            f"many: the largest has "
+            f"{largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs: lower "
+            "--cpus-per-trial or --gpus-per-trial"
         )
+
+    def _needs(self, each: str, whole: str) -> str:
+        """What no node has, of one worker, and where there are more, of all of them."""
+        if self.count == 1:
+            return f"a trial needs {each}"
+        return f"a worker of a trial needs {each}, as {self.count} of them share {whole}"
+
+
+def _cores(amounts: Mapping[str, float]) -> str:
+    gpus = f" and {amounts['GPU']:g} GPUs" if "GPU" in amounts else ""
+    return f"{amounts['CPU']:g} CPUs{gpus}"
 
 
 def _nodes() -> list[Mapping[str, float]]:

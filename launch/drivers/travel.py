@@ -17,6 +17,9 @@ from searchspace.errors import InputError
 ROOMS = ("searchspace", "detectors", "compress", "launch")
 PACKAGE = "sparrow-search"
 
+FOLDER = "sparrow-code-"
+"""Prefix of the temporary folders, before the number of the process that made it."""
+
 ROOT = Path(__file__).parents[2]
 """Where the rooms lie."""
 
@@ -33,7 +36,7 @@ def packed(plugins: Sequence[str], files: Sequence[Path] = ()) -> Iterator[Path]
     Raises:
         InputError: two files have one name.
     """
-    with tempfile.TemporaryDirectory(prefix="sparrow-code-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder:
         place = Path(folder)
         for room in ROOMS:
             _copy(ROOT / room, place)

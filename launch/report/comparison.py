@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from detectors.data.dataset import Dataset
-from detectors.evaluate import Metrics, coco_metrics
+from detectors.evaluate import Metrics
 from detectors.evaluation.comparison import (
     Difference,
     ImageDifference,
@@ -17,9 +17,8 @@ from detectors.evaluation.comparison import (
 )
 from detectors.evaluation.curves import at_thresholds
 from detectors.evaluation.judged import Judged
-from detectors.evaluation.report import judged_on
+from detectors.evaluation.report import scored_on
 from detectors.evaluation.results import Row
-from detectors.evaluation.truth import detections_needed
 from launch.figures import FIGURES, show, show_change
 from launch.report.evaluation import SUMMARY
 from launch.report.side_by_side import side_by_side
@@ -73,9 +72,9 @@ def compared_models(
     Args:
         results: detections of each model on the split.
     """
-    most = detections_needed(split)
-    metrics = [coco_metrics(split, found, most) for found in results]
-    first, second = (at_thresholds(judged_on(split, found)) for found in results[:2])
+    scored = [scored_on(split, found) for found in results]
+    metrics = [own for own, _ in scored]
+    first, second = (at_thresholds(judged) for _, judged in scored[:2])
     compared = ModelComparison(
         images=len(split.images),
         models=tuple(models),

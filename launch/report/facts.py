@@ -41,11 +41,11 @@ def study_facts(settings: StudySettings, records: tuple[TrialRecord, ...]) -> di
 
 
 def _data(settings: StudySettings) -> dict[str, str]:
-    if settings.train is None or settings.val is None:
+    if (source := settings.known_source) is None:
         return {"Trained by": "a trainer of one's own, which reported the figures"}
     return {
-        "Training data": _shown(settings.train.annotations),
-        "Validation data": _shown(settings.val.annotations),
+        "Training data": _shown(source.train.annotations),
+        "Validation data": _shown(source.val.annotations),
     }
 
 

@@ -17,17 +17,17 @@ from detectors.found import Found
 from detectors.models import AnyImage, Model, load_model
 from detectors.runtimes import Deployed, load_detector
 from launch.figures import FigureName, shown_in
-from launch.files import FRONT_JSON, MEASURED, SETTINGS, final_folder, trained_folder
+from launch.files import FRONT_JSON, SETTINGS, final_folder, trained_folder
 from launch.records import EARLY, TRAINING, Origin, State, TrialRecord
 from launch.report.certainty import referee_in_words
 from launch.report.rising import slope
 from launch.report.study import StudyView
 from launch.report.words import design_in_words
 from launch.study.known_csv import ENDS
-from launch.study.settings import read_settings
+from launch.study.settings import load_study_plugins
 from searchspace import TrialConfig
 from searchspace.errors import InputError
-from searchspace.reading import read_model
+from searchspace.reading import parse_model, read_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -235,12 +235,22 @@ def load_front(folder: Path | str) -> Front:
     path = Path(folder) / FRONT_JSON
     if not path.exists():
         raise InputError(f"{path}: no such file; give the folder of a study that has its report")
-    study = path.parents[2] if path.parent.parent.name == MEASURED else path.parent
-    if (study / SETTINGS).exists():
-        read_settings(study)  # loads the plugins whose configurations are in the front
-    front = read_model(path, Front, "write the study's report again")
+    tree = read_json(path)
+    if study := _study_of(path, tree):
+        load_study_plugins(study)
+    front = parse_model(path, tree, Front, "write the study's report again")
     members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
     return front.model_copy(update={"members": members})
+
+
+def _study_of(file: Path, tree: Any) -> Path | None:
+    """The folder of the study whose trials a `front.json`, wherever it lies, names as members; None
+    if it names none, or the study is gone."""
+    members = tree.get("front") if isinstance(tree, dict) else None
+    named = [m.get("folder") for m in members if isinstance(m, dict)] if members else []
+    trials = (file.parent / folder for folder in named if isinstance(folder, str))
+    studies = (trial.parent.parent for trial in trials)
+    return next((study for study in studies if (study / SETTINGS).exists()), None)
 
 
 def front_csv(view: StudyView) -> str:

@@ -42,6 +42,7 @@ from launch.records import TrialRecord
 from launch.report.side_by_side import side_by_side
 from launch.report.study import StudyView
 from launch.study.settings import StudySettings
+from launch.trial.data import validation_in
 from launch.trial.run import pick_device
 from searchspace.errors import InputError
 from searchspace.words import command, counted
@@ -211,7 +212,7 @@ class _Looking:
     @property
     def _data(self) -> str:
         """The fingerprint of the study's validation split."""
-        return self.settings.fingerprint.rpartition("-")[2]
+        return validation_in(self.settings.fingerprint)
 
     @property
     def _against(self) -> TrialRecord | None:

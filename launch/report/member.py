@@ -253,9 +253,8 @@ def _python(study: Path, record: TrialRecord) -> str:
 def _data_arguments(settings: StudySettings) -> tuple[str, ...]:
     """The options that name the study's data; with a word in capitals where they are not known."""
     unknown = ("--data", "FOLDER")
-    if settings.is_asked:
+    if (source := settings.known_source) is None:
         return unknown
-    source = settings.source
     share = source.val.cut.val_share if source.val.cut else None
     for place in (source.place, source.place.parent):
         try:

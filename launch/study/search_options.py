@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from launch.constraints import Constraint
 from launch.decisions.budget import Budget
@@ -349,6 +349,18 @@ class ResourceOptions(Group):
         "machine's. The study must then lie on storage that all nodes share. By default, Ray is "
         "started for this search alone.",
     )
+
+    @field_validator("resources_per_trial")
+    @classmethod
+    def _each_once(cls, amounts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        names = [amount.partition("=")[0] for amount in amounts or ()]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"resources_per_trial {twice[0]}: there are {names.count(twice[0])} amounts of it; "
+                "give one"
+            )
+        return amounts
+
     device: Device = None
     measure_on: Annotated[Text | None, Option("RESOURCE")] = Field(
         default=None,

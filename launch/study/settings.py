@@ -105,17 +105,24 @@ class StudySettings(SearchSettings):
     @property
     def is_asked(self) -> bool:
         """Whether its trials are run by a trainer of one's own; see `launch.Study`."""
-        return self.train is None or self.val is None
+        return self.known_source is None
+
+    @property
+    def known_source(self) -> DataSource | None:
+        """The data; None where they are a trainer's of one's own."""
+        if self.train is None or self.val is None:
+            return None
+        return DataSource(self.train, self.val)
 
     @property
     def source(self) -> DataSource:
         """The data; raises `StudyError` where they are a trainer's of one's own."""
-        if self.train is None or self.val is None:
+        if (known := self.known_source) is None:
             raise StudyError(
                 "the trials of this study are run by a trainer of one's own: go on with it by "
                 f"{resume_command(self.place or Path('FOLDER'))} in Python"
             )
-        return DataSource(self.train, self.val)
+        return known
 
     def written_in(self, folder: Path, **changes: Any) -> Self:
         """The settings as they are written into a study's folder, with some fields changed."""

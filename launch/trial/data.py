@@ -41,6 +41,11 @@ def given_path(name: str, value: Path | str) -> Path:
     return Path(value)
 
 
+def validation_in(fingerprint: str) -> str:
+    """The part of `TrialData.fingerprint` that identifies the validation split."""
+    return fingerprint.rpartition("-")[2]
+
+
 def dropped_in_words(data: TrialData) -> tuple[str, ...]:
     """For each split with dropped entries, a sentence with the numbers dropped and left, and the
     first entries dropped; one for leaks that were left out."""
@@ -163,7 +168,7 @@ class TrialData:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the images and annotations of both splits."""
+        """Identifies the images and annotations of both splits; see `validation_in`."""
         return f"{self.train.fingerprint}-{self.val.fingerprint}"
 
     @property

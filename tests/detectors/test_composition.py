@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from detectors.composition import Composition, composition
+from detectors.composition import Composition, _Watched, composition
 from detectors.describe import describe_layers, named_layers
 from detectors.detector import Detector
+from detectors.features import Features
 from detectors.timing.layers import layer_times
 from searchspace import papers
 from searchspace.detector import DetectorConfig
@@ -65,6 +67,18 @@ def test_every_layer_has_a_time(tiny: Detector) -> None:
     assert list(times) == [f"{layer.part}.{layer.name}" for layer in describe_layers(tiny)]
     assert all(value > 0 for value in times.values())
     assert not any(layer._forward_hooks for layer in tiny.modules())
+
+
+def test_outputs_of_one_computation_are_told_apart() -> None:
+    """Two halves of one map; the third output is computed from the second half alone."""
+    image = torch.ones(1, 4, 2, 2)
+    watched = _Watched()
+    watched.taps(Features(maps=[image], top=image))
+    (given,) = watched.enters(nn.Identity(), (Features(maps=[image], top=image),))
+    first, second = given.top.chunk(2, dim=1)
+    third = second * 2
+    watched.leaves(1, given, Features(maps=[first, second, third], top=third))
+    assert [seen.sources for seen in watched.maps] == [(), (0,), (0,), (2,)]
 
 
 TINY = DetectorConfig(input_size=64, width=0.1, head=Multibox(priors=ScaledPriors()))

@@ -19,6 +19,7 @@ from detectors.data.reading import read_split
 from detectors.detector import Detector
 from detectors.runtimes import load_detector
 from detectors.runtimes.contract import exported_runtime
+from detectors.timing.returned import Returned, _Times
 from launch import load_front
 from launch.cli.calibration import Pictures
 from launch.files import BUNDLES, INT8, final_folder
@@ -114,6 +115,15 @@ def test_speeds_are_those_of_the_seconds_that_were_read(study: Path, answer: Pat
         assert (cost.device, cost.runtime, cost.threads) == ("a board", "onnxruntime", 1)
         assert not cost.trusted
         assert "fewer than 6 passes give no interval" in str(cost.doubt)
+
+
+def test_a_device_that_does_not_count_stolen_time_is_measured_all_the_same(answer: Path) -> None:
+    found = Returned.model_validate(json.loads(answer.read_text()))
+    [group] = found.groups
+    before = _Times(line="cpu  1 2 3 4", ticks=100, moment=0.0, own=0.0)
+    short = group.model_copy(update={"before": before, "after": before})
+    assert short.disturbance is None
+    assert [*short.timings()] == [*group.timings()]
 
 
 def changed(tree: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import pytest
 
 from launch import load_front, search
 from launch.files import SETTINGS
+from launch.report import write_report
 from launch.searches import report, resume
 from launch.study.settings import read_settings
+from launch.study.study import read_records
 from searchspace import PluginError, Space, plugins
 
 Run = Callable[..., tuple[int, str]]
@@ -88,6 +90,12 @@ def test_a_study_stores_its_plugins_and_whatever_reads_it_loads_them(
     page = (out / "report.html").read_text()
     assert f'from searchspace import load_plugins\n\nload_plugins(["{plugin}"])\ndetector' in page
     assert f"<dt>Plugins</dt><dd>{plugin}</dd>" in page
+    elsewhere = write_report(
+        out, read_records(out), title="measured elsewhere", facts={}, out=tmp_path / "there" / "x"
+    )
+    forget(plugin)
+    assert load_front(elsewhere.json.parent).members[0].is_there
+    assert loads(plugin) == 1
     trial = load_front(out).members[0].folder
     for given in (trial / "dense", trial / "trial.json"):
         forget(plugin)

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from detectors.locks import held
-from launch.drivers import leftovers, ray_start
+from detectors.timing.turns import UNPACKED
+from launch.drivers import leftovers, ray_start, travel
 from launch.drivers.leftovers import DRIVER, MARK, OWN_LOGS, OWN_RAY, claimed
 from launch.files import LOCK, STAGES
 from launch.study.study import open_study
@@ -69,6 +70,18 @@ def test_what_a_killed_search_left_is_removed(
     assert list(temporary.iterdir()) == []
     assert not psutil.pid_exists(raylet.pid)
     assert "0 leftovers" in run("clean")[1]
+
+
+def test_code_and_bundles_of_killed_processes_are_removed(run: Run, temporary: Path) -> None:
+    prefixes = (travel.FOLDER, UNPACKED)
+    living = [temporary / f"{prefix}{os.getpid()}-abc" for prefix in prefixes]
+    gone = [temporary / f"{prefix}999999999-abc" for prefix in prefixes]
+    for folder in (*living, *gone):
+        folder.mkdir()
+    code, text = run("clean")
+    assert (code, "2 leftovers" in text) == (0, True), text
+    assert all(f"{folder}: " in text for folder in gone)
+    assert sorted(temporary.iterdir()) == sorted(living)
 
 
 def test_the_next_search_removes_it_too(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

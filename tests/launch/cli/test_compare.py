@@ -13,6 +13,9 @@ from PIL import Image
 from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
+from detectors.evaluate import coco_metrics
+from detectors.evaluation import matches as matching
+from detectors.evaluation.report import Evaluation
 from detectors.evaluation.truth import Truth
 from launch.report.comparison import compared_models
 from tests.launch.cli.test_predict import detector_of
@@ -59,6 +62,19 @@ def test_a_model_does_not_differ_from_itself(val: Dataset) -> None:
     assert compared.disagreements == ()
     assert (compared.changes[0]["ap"].low, compared.changes[0]["ap"].high) == (0, 0)
     assert not compared.changes[0]["ap"].certain
+
+
+def test_matches_are_computed_once_for_each_model(
+    val: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, compute = [], matching._pairs
+    monkeypatch.setattr(matching, "_pairs", lambda *given: counted.append(1) or compute(*given))
+    rows = perfect(val)
+    evaluation = Evaluation.of(val, rows)
+    assert len(counted) == 1
+    compared, _ = compared_models(val, ["one", "same"], [rows, rows])
+    assert len(counted) == 3
+    assert evaluation.metrics == compared.metrics[0] == coco_metrics(val, rows)
 
 
 def test_two_models_on_the_command_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from launch.cli.long_training import LongTraining
 from launch.trial.data import TrialData, TrialError
 from launch.trial.log import TrialLog
 from launch.trial.result import read_result
-from searchspace import TrialConfig
+from searchspace import TrialConfig, plugins
 from searchspace.compression import ImportancePruning
 from searchspace.distillation import ChannelWise
 from tests.detectors.deployable import needs_extra
@@ -47,8 +48,12 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(
         note(log, stage, epoch, losses)
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    plugin = tmp_path / "trained_with.py"
+    plugin.touch()
     command = ("train", "trial", "--data", shapes_folder, "--epochs", 2, "--to", "none",
-               "--device", "cpu")  # fmt: skip
+               "--device", "cpu", "--plugin", plugin)  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(TrialLog, "note_epoch", interrupted)
         code, text = run(*command)
@@ -56,8 +61,17 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(
     assert code == 130
     assert f"Interrupted. Go on with: sparrow train --resume runs/trained/{out.name}" in text
     assert not (out / "result.json").exists()
+    (trial / "dense").rename(trial / "gone")
+    code, text = run("train", "--resume", out)
+    assert code == 1
+    assert f"put its detector back into {trial / 'dense'}" in text
+    assert "Traceback" not in text
+    (trial / "gone").rename(trial / "dense")
+    plugins._loaded.clear()
     code, text = run("train", "--resume", out, "--json", "--device", "cpu")
     assert code == 0, text
+    assert plugins._loaded == {"trained_with": str(plugin)}
+    del sys.modules["trained_with"]
     assert re.findall(r"dense, epoch (\d)", (out / "log.txt").read_text()) == ["1", "2"]
     # Standard output has the tree alone, and standard error follows it here.
     tree = json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0]

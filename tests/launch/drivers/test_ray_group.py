@@ -80,6 +80,11 @@ def test_amounts_of_resources_are_checked(amount: str) -> None:
         SearchSettings.of(resources_per_trial=(amount,))
 
 
+def test_a_resource_is_given_once() -> None:
+    with pytest.raises(SettingsError, match="resources_per_trial a100: there are 2 amounts of it"):
+        SearchSettings.of(resources_per_trial=("a100=1", "disk=4", "a100=2"))
+
+
 def test_whole_groups_fit_into_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 3.0, "memory": 2e9}]
     monkeypatch.setattr(ray_tune, "_nodes", lambda: nodes)
@@ -87,12 +92,16 @@ def test_whole_groups_fit_into_a_cluster(monkeypatch: pytest.MonkeyPatch) -> Non
     assert RayTune(workers_per_trial=2).workers() == 3  # one of them on both nodes
     assert RayTune(workers_per_trial=2, max_concurrent=2).workers() == 2
     assert RayTune(memory_per_trial=2).workers() == 5
-    with pytest.raises(ValueError, match=r"has 8 workers with 1 CPUs each, .* has room for 7"):
+    whole = r"has 8 workers with 1 CPUs each, 8 CPUs in all, .* has room for 7"
+    with pytest.raises(ValueError, match=whole):
         RayTune(workers_per_trial=8).check(())
     with pytest.raises(ValueError, match="needs 1 of the resource 'a100', and no node"):
         RayTune(resources_per_trial=("a100=1",)).check(())
-    with pytest.raises(ValueError, match=r"a worker of a trial needs 5 CPUs, .* largest has 4"):
+    whole = r"a worker of a trial needs 5 CPUs, as 2 of them share 10 CPUs, .* largest has 4"
+    with pytest.raises(ValueError, match=whole):
         RayTune(10, workers_per_trial=2).check(())
+    with pytest.raises(ValueError, match="needs 1 of the resource 'a100', as 2 of them share 2, "):
+        RayTune(workers_per_trial=2, resources_per_trial=("a100=2",)).check(())
 
 
 class Line(queue.SimpleQueue[dict[str, Any]]):
