@@ -87,7 +87,7 @@ def _layer_table(detector: Detector, counted: Description) -> Table:
 
 def _level_table(detector: Detector, counted: Description) -> Table:
     table = Table(title="Levels and their priors, in pixels", header_style="bold")
-    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Boxes\nper cell", "Priors")
+    headings = ("Level", "Channels", "Cells", "Step", "Sizes", "Per cell", "Priors")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=heading != "Sizes")
     maps = dry_run(detector).maps

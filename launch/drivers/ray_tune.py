@@ -38,7 +38,7 @@ from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
-from launch.study.search_options import MOST_PER_GPU
+from launch.study.resource_options import MOST_PER_GPU
 from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.run import check_for_ray

@@ -33,7 +33,8 @@ from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_i
 from launch.report.front_file import REMADE, member_of
 from launch.report.health import health_lines
 from launch.report.look import as_html
-from launch.report.plot import front_figure, legend_of
+from launch.report.plot import front_figure
+from launch.report.points import legend_of
 from launch.report.published import Comparison
 from launch.report.rising import slope
 from launch.report.spent import stage_costs

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from plotly import graph_objects as go
@@ -18,14 +17,13 @@ from launch.report.certainty import bounds_of
 from launch.report.look import (
     BASELINE,
     DENSE,
-    FAILED,
     FRONT,
     OTHER,
-    PAPER,
     figure_axis,
     layout,
     plain_axis,
 )
+from launch.report.points import KINDS, Kind, Sorted, pruned_in, sort_trials
 from launch.report.study import StudyView
 from launch.trial.result import Outcome
 from searchspace.reading import visible
@@ -41,111 +39,13 @@ NAMED = ("front", "baseline", "published system")
 """Kinds of points with intervals."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of points, as in the legend.
-
-    Attributes:
-        label: in the legend, and the name of its points.
-        marker: plotly's.
-        shape: the same as the content of an SVG of 16x16.
-    """
-
-    label: str
-    marker: Mapping[str, Any]
-    shape: str
-
-
-def _kind(label: str, color: str, size: float, symbol: str, shape: str) -> Kind:
-    return Kind(label, {"color": color, "size": size, "symbol": symbol}, shape)
-
-
-DISC, RING = '<circle cx="8" cy="8" r="{}" fill="{}"/>', '<circle cx="8" cy="8" r="4" {}/>'
-DIAMOND, SQUARE = "M8 1l7 7-7 7-7-7z", "M3 3h10v10H3z"
-CROSS, DOWN = "M3 3l10 10M13 3L3 13", "M3 4h10L8 13z"
-
-
-def _filled(path: str, color: str) -> str:
-    return f'<path d="{path}" fill="{color}"/>'
-
-
-def _open(path: str, color: str) -> str:
-    return f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.6"/>'
-
-
-KINDS = {
-    kind.label: kind
-    for kind in (
-        _kind(
-            "before pruning", DENSE, 8, "circle-open",
-            RING.format(f'fill="none" stroke="{DENSE}" stroke-width="1.3"'),
-        ),
-        _kind("finished", OTHER, 7, "circle", DISC.format(3.5, OTHER)),
-        _kind("violates a constraint", OTHER, 9, "circle-x-open", RING.format(
-            f'fill="none" stroke="{OTHER}"') + _open("M5 5l6 6M11 5l-6 6", OTHER)),
-        _kind("stopped", OTHER, 9, "triangle-down-open", _open(DOWN, OTHER)),
-        _kind("published system", PAPER, 10, "square", _filled(SQUARE, PAPER)),
-        _kind("front", FRONT, 12, "circle", DISC.format(6, FRONT)),
-        _kind("baseline", BASELINE, 14, "diamond", _filled(DIAMOND, BASELINE)),
-        _kind("infeasible", OTHER, 8, "square-open", _open(SQUARE, OTHER)),
-        _kind("gated", OTHER, 9, "diamond-open", _open(DIAMOND, OTHER)),
-        _kind("failed", FAILED, 8, "x", _open(CROSS, FAILED)),
-    )
-}  # fmt: skip
-"""By label, in the order in which they are drawn over each other."""
-
-
-@dataclass(frozen=True)
-class Sorted:
-    """Trials by the kind of their point: in the plot, and in the strip below it."""
-
-    drawn: dict[str, list[TrialRecord]]
-    below: dict[str, list[TrialRecord]]
-
-
-def sort_trials(view: StudyView) -> Sorted:
-    """All trials of which at least the second objective is known, or predicted."""
-    vertical, horizontal = view.axes
-    members = {record.number for record in view.front}
-    drawn: dict[str, list[TrialRecord]] = {label: [] for label in KINDS}
-    below: dict[str, list[TrialRecord]] = {label: [] for label in KINDS}
-    for record in view.records:
-        if record.state == "running" or record.figure(horizontal) is None:
-            continue
-        place = below if record.figure(vertical) is None else drawn
-        place[_kind_of(record, members)].append(record)
-    return Sorted(drawn, below)
-
-
-def _kind_of(record: TrialRecord, members: set[int]) -> str:
-    if record.state != "finished":
-        return record.state
-    if record.origin == "baseline":
-        return "baseline"
-    if record.number in members:
-        return "front"
-    if record.broken:
-        return "violates a constraint"
-    return "published system" if record.origin == "paper" else "finished"
-
-
-def legend_of(view: StudyView) -> list[Kind]:
-    """The kinds of points in the plot of a study."""
-    found = sort_trials(view)
-    return [
-        kind
-        for label, kind in KINDS.items()
-        if found.drawn[label] or found.below[label] or (label == "before pruning" and _pruned(view))
-    ]
-
-
 def front_figure(view: StudyView, systems: Mapping[int, str] | None = None) -> go.Figure:
     """Each trial is one point; a pruned one's dense detector is another, joined to it.
 
     Args:
         systems: names of published systems by the number of their trial.
     """
-    found, pruned, figure = sort_trials(view), _pruned(view), go.Figure()
+    found, pruned, figure = sort_trials(view), pruned_in(view), go.Figure()
     if inherited := _inheritance_lines(view):
         figure.add_trace(inherited)
     if pruned:
@@ -159,11 +59,6 @@ def front_figure(view: StudyView, systems: Mapping[int, str] | None = None) -> g
     for label in strip:
         figure.add_trace(_strip(view, found.below[label], KINDS[label]))
     return figure.update_layout(_layout(view, found, strip))
-
-
-def _pruned(view: StudyView) -> list[TrialRecord]:
-    """The pruned trials, whose dense detector is a point of its own."""
-    return [record for record in view.scored if record.finished.config.compress.prunes]
 
 
 def _axes(view: StudyView, had: Iterable[Outcome | TrialRecord]) -> dict[str, list[float | None]]:
@@ -331,7 +226,7 @@ def _numbers(had: Outcome | TrialRecord, names: Sequence[str]) -> list[str]:
 
 def _layout(view: StudyView, found: Sorted, strip: Sequence[str]) -> go.Layout:
     vertical, horizontal = view.axes
-    dense = [record.finished.dense for record in _pruned(view)]
+    dense = [record.finished.dense for record in pruned_in(view)]
     shown = _axes(view, [*(r for records in found.drawn.values() for r in records), *dense])
     beside = [r.figure(horizontal) for records in found.below.values() for r in records]
     axis = dict(figure_axis(vertical, [*shown["y"], *_ends(found, vertical)]))

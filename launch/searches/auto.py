@@ -19,6 +19,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.health import Boxes, boxes_of
 from detectors.describe import describe
 from launch.files import AUTO_SPACE
+from launch.searches.auto_budget import Base, Situation
 from launch.searches.auto_shape import (
     PAPERS_CELLS,
     enough_for,
@@ -40,26 +41,11 @@ Speed = Callable[[TrialConfig, int], float]
 
 BACKBONE, PRIORS = "detector.backbone.mobilenet_v1", "detector.head.multibox.priors"
 
-TRIAL_SECONDS = {"cpu": 300.0, "cuda": 600.0}
-"""Time of a trial where no time limit is given."""
-
-LEAST_TRIALS, GOOD_TRIALS, MOST_TRIALS = 3, 8, 20
-"""With fewer trials than the least, a search is hardly more than its baseline and a paper's system.
-More than the most are not planned: trials become longer instead."""
-
-ROUNDS = 3
-"""Trials are short enough to run in as many turns, if there may be so many of them: the first turn
-draws without a result."""
-
 FIXED_SECONDS = 25.0
 """What a trial takes besides training and scoring: above all, its measurements."""
 
 SCORINGS = 1.2
 """Time of a trial's scorings of an image, as a multiple of the time of training on it."""
-
-LEAST_STEPS, GOOD_STEPS = 200, 1000
-"""Fewer steps of gradient descent than the least leave hardly a detector that finds small objects;
-twice as many as are good gain little."""
 
 LEAST_EPOCHS, MOST_EPOCHS = 3, 300
 SECOND_PART = 1 / 3
@@ -67,71 +53,6 @@ SECOND_PART = 1 / 3
 
 MILD = 12
 """Epochs from which a short training crops and zooms, though mildly."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """A named space that is narrowed, and how long trainings it is for.
-
-    Attributes:
-        steps: of a good training with its recipe.
-        widths: widths on a CPU; on a GPU all of its own.
-        published: whether backbones start from published weights.
-        lean: whether only what is cheap is left of it, for fewer and shorter trainings.
-    """
-
-    name: str
-    steps: int
-    widths: tuple[float, ...]
-    published: bool = False
-    lean: bool = False
-
-    @property
-    def least(self) -> tuple[int, int]:
-        """The fewest trials, and steps of each, for which there has to be time."""
-        return (LEAST_TRIALS, LEAST_STEPS) if self.lean else (GOOD_TRIALS, self.steps)
-
-
-PAPERS = Base("papers", 20_000, (0.5,), published=True)
-MOBILE = Base("mobile", 6_000, (0.25, 0.375, 0.5), published=True)
-QUICK = Base("quick", GOOD_STEPS, (0.25, 0.375))
-LEAN = Base("quick", GOOD_STEPS, (0.25,), lean=True)
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What a space is made for, besides the objects.
-
-    Attributes:
-        device: `cpu` or `cuda`.
-        seconds: of device time in all; None without a limit.
-        trials: number of trials in all.
-        places: trials in parallel that share the time, if it is limited by the clock.
-        weights: a reason not to use published weights; empty where they can be had.
-        only_published: whether the search names published weights, so that its space must use
-            them.
-    """
-
-    device: str
-    seconds: float | None
-    trials: int
-    val_images: int
-    places: int = 1
-    weights: str = ""
-    only_published: bool = False
-
-    @property
-    def device_seconds(self) -> float:
-        """The device time in all; without a limit, what the trials are given."""
-        return self.trials * TRIAL_SECONDS[self.device] if self.seconds is None else self.seconds
-
-    @property
-    def bases(self) -> tuple[Base, ...]:
-        """The spaces that come into question, the most demanding first."""
-        large = (PAPERS, MOBILE) if self.device == "cuda" else (MOBILE,)
-        if self.only_published:
-            return large
-        return (QUICK, LEAN) if self.weights else (*large, QUICK, LEAN)
 
 
 @dataclass(frozen=True)
@@ -302,7 +223,7 @@ def _timed(plan: _Plan, smallest: float, images: int, situation: Situation, spee
         if needed <= situation.device_seconds or sizes[-1] <= floor:
             break
         sizes = sizes[:-1]
-    trials, seconds = _share(situation, fixed + good * epoch)
+    trials, seconds = situation.shared(fixed + good * epoch)
     epochs = min(int(max(0.0, seconds - fixed) / epoch), max(MOST_EPOCHS, 2 * good))
     words = (
         f"the budget is too small for anything useful: {fewest} trials of {least} epochs need "
@@ -311,21 +232,6 @@ def _timed(plan: _Plan, smallest: float, images: int, situation: Situation, spee
     )
     lacking = words if needed > situation.device_seconds else ""
     return _Time(sizes, max(LEAST_EPOCHS, epochs), trials, cost, lacking)
-
-
-def _share(situation: Situation, good: float) -> tuple[int, float]:
-    """The number of trials that the budget is shared out to, and the seconds of each.
-
-    Args:
-        good: seconds of a good trial.
-    """
-    if situation.seconds is None:
-        return situation.trials, TRIAL_SECONDS[situation.device]
-    places, turns = situation.places, ROUNDS * situation.places
-    least = min(situation.trials, max(LEAST_TRIALS, turns))
-    most = min(situation.trials, max(MOST_TRIALS, turns))
-    count = min(most, max(least, int(situation.seconds / good)))
-    return count, situation.seconds / places / -(-count // places)
 
 
 def _with_epochs(plan: _Plan, time: _Time) -> _Plan:

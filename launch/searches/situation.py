@@ -17,7 +17,8 @@ from detectors.quiet import threads
 from detectors.training.train import fit
 from detectors.weights.published import WeightsUnavailable
 from launch.drivers.driver import Driver, Say
-from launch.searches.auto import MOBILE, PAPERS, AutoSpace, Base, Situation, Speed, make_space
+from launch.searches.auto import AutoSpace, Speed, make_space
+from launch.searches.auto_budget import MOBILE, PAPERS, Base, Situation
 from launch.study.search_settings import SearchSettings
 from launch.trial.data import TrialData
 from launch.trial.health import warnings_of

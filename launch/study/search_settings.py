@@ -16,12 +16,12 @@ from launch.decisions.early_stopping import EarlyStopping
 from launch.figures import FigureName
 from launch.study.data_options import TrainingDataOptions
 from launch.study.options import Group, marked, options_of
+from launch.study.resource_options import ResourceOptions
 from launch.study.samplers import usual_sampler
 from launch.study.search_options import (
     BudgetOptions,
     EarlyOptions,
     GoalOptions,
-    ResourceOptions,
     SamplingOptions,
     StartOptions,
     TrackingOptions,

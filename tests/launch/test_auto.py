@@ -16,7 +16,8 @@ from detectors.weights.published import WeightsUnavailable
 from launch.drivers.choose import make_driver
 from launch.drivers.local import LocalDriver
 from launch.searches import resume, search
-from launch.searches.auto import AutoSpace, Situation, make_space
+from launch.searches.auto import AutoSpace, make_space
+from launch.searches.auto_budget import Situation
 from launch.searches.situation import situation_of, speed_of
 from launch.study.search_settings import SearchSettings
 from launch.study.settings import read_settings

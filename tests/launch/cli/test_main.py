@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from compress import prune
@@ -17,6 +16,7 @@ from detectors.describe import count_params, describe
 from detectors.detector import Detector
 from launch.cli import main as cli
 from launch.cli.describe import description
+from launch.cli.terminal import PlainConsole
 from searchspace import TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.words import TIMES
@@ -56,10 +56,9 @@ def test_describe_shows_layers_levels_and_what_the_paper_reports(run: Run) -> No
     "name", ["mdssd512_readingA", "mdssd320_r101", "ssd_vgg16_s1l2_dualpath", "gfl_r50"]
 )
 def test_no_number_of_a_description_is_cut_in_a_terminal_of_80_columns(name: str) -> None:
-    terminal = Console(width=80, file=io.StringIO(), record=True)
-    config = papers[name].trial.detector
-    terminal.print(description(config, None))
-    text, counted = terminal.export_text(), describe(config)
+    config, written = papers[name].trial.detector, io.StringIO()
+    PlainConsole(width=80, file=written).print(description(config, None))
+    text, counted = written.getvalue(), describe(config)
     assert "…" not in text
     totals = [line.split() for line in text.splitlines() if " total " in line]
     numbers = (counted.params, counted.macs, sum(counted.priors_per_level))

@@ -13,7 +13,8 @@ from detectors.evaluate import ClassMetrics
 from detectors.evaluation.intervals import Interval
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
-from launch.report.plot import front_figure, legend_of
+from launch.report.plot import front_figure
+from launch.report.points import legend_of
 from launch.report.study import StudyView
 from tests.launch import made_up
 from tests.launch.report.studies import STUDY, baseline, ended, record
