@@ -88,16 +88,14 @@ class Leftover:
 
 def of_machine() -> list[Leftover]:
     """What searches of this user left in the temporary folders of this machine."""
+    logs = (folder for folder in _own_folders() if folder.name.startswith(OWN_LOGS))
     return [
         *killed_rays(),
-        *(
-            Leftover(folder, "logs of a Ray that did not start")
-            for folder in _own_folders(OWN_LOGS)
-        ),
+        *(Leftover(folder, "logs of a Ray that did not start") for folder in logs),
         *(
             Leftover(folder, what)
             for prefix, what in OF_PROCESSES.items()
-            for folder in _own_folders(prefix)
+            for folder in _folders(prefix)
             if not _has_maker(folder, prefix)
         ),
     ]
@@ -107,7 +105,7 @@ def killed_rays() -> list[Leftover]:
     """What this user's searches that were killed left of their Rays on this machine."""
     return [
         Leftover(folder, "Ray of a search that was killed", marked(folder))
-        for folder in _own_folders(OWN_RAY)
+        for folder in _own_folders()
         if not (folder.name.startswith(OWN_LOGS) or _is_used(folder))
     ]
 
@@ -169,8 +167,13 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     psutil.wait_procs(processes, GRACE)
 
 
-def _own_folders(prefix: str) -> Iterator[Path]:
-    """This user's temporary folders of such names, and no links."""
+def _own_folders() -> Iterator[Path]:
+    """Folders of Rays of this user's searches."""
+    return _folders(OWN_RAY)
+
+
+def _folders(prefix: str) -> Iterator[Path]:
+    """This user's temporary folders whose names begin so, and no links."""
     for parent in temporary_folders():
         for path in sorted(Path(parent).glob(f"{prefix}*")):
             with contextlib.suppress(OSError):
