@@ -29,7 +29,11 @@ OWN_RAY = "sparrow-ray"
 OWN_LOGS = "sparrow-ray-logs-"
 """Prefix of the folders with the logs of Rays that did not start."""
 
+OWN_GROUP = "sparrow-group-"
+"""Prefix of the folders of trials that several workers train in a Ray that is not our own."""
+
 OF_PROCESSES = {
+    OWN_GROUP: "files of the workers of a trial that was killed",
     travel.FOLDER: "code of a job that was not submitted to the end",
     UNPACKED: "bundle whose measurement was killed",
 }

@@ -21,7 +21,7 @@ from ray.util.queue import Empty, Queue
 
 from detectors.group import Group
 from launch.drivers.attempt import failure_in
-from launch.drivers.leftovers import MARK
+from launch.drivers.leftovers import MARK, OWN_GROUP
 from launch.drivers.ray_worker import ENDINGS, Given, ending_in_words, run_reporting
 from launch.trial.run import pick_device
 from launch.trial.workers import dismiss, follow
@@ -104,7 +104,7 @@ def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
 def _own_folder() -> TemporaryDirectory[str]:
     """A folder on this node for Ray Train's own files, of which nobody else needs any. In a Ray of
     our own, it is removed with that."""
-    return TemporaryDirectory(prefix="sparrow-group-", dir=os.environ.get(MARK))
+    return TemporaryDirectory(prefix=f"{OWN_GROUP}{os.getpid()}-", dir=os.environ.get(MARK))
 
 
 def _trainer(workers: Workers, passed: dict[str, Any], folder: str) -> TorchTrainer:

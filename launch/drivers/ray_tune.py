@@ -241,9 +241,8 @@ class RayTune(Driver):
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
         return (
             f"{self._needs(_cores(each), _cores(whole))}, and no node of the cluster has that "
-            f"many: the largest has "
-            f"{largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs: lower "
-            "--cpus-per-trial or --gpus-per-trial"
+            f"many: the largest has {largest.get('CPU', 0):g} CPUs and "
+            f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
         )
 
     def _needs(self, each: str, whole: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from detectors.locks import held
 from detectors.timing.turns import UNPACKED
 from launch.drivers import leftovers, ray_start, travel
-from launch.drivers.leftovers import DRIVER, MARK, OWN_LOGS, OWN_RAY, claimed
+from launch.drivers.leftovers import DRIVER, MARK, OWN_GROUP, OWN_LOGS, OWN_RAY, claimed
 from launch.files import LOCK, STAGES
 from launch.study.study import open_study
 from searchspace import Space
@@ -73,13 +73,13 @@ def test_what_a_killed_search_left_is_removed(
 
 
 def test_code_and_bundles_of_killed_processes_are_removed(run: Run, temporary: Path) -> None:
-    prefixes = (travel.FOLDER, UNPACKED)
+    prefixes = (travel.FOLDER, UNPACKED, OWN_GROUP)
     living = [temporary / f"{prefix}{os.getpid()}-abc" for prefix in prefixes]
     gone = [temporary / f"{prefix}999999999-abc" for prefix in prefixes]
     for folder in (*living, *gone):
         folder.mkdir()
     code, text = run("clean")
-    assert (code, "2 leftovers" in text) == (0, True), text
+    assert (code, "3 leftovers" in text) == (0, True), text
     assert all(f"{folder}: " in text for folder in gone)
     assert sorted(temporary.iterdir()) == sorted(living)
 
