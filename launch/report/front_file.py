@@ -27,7 +27,7 @@ from launch.study.known_csv import ENDS
 from launch.study.settings import load_study_plugins
 from searchspace import TrialConfig
 from searchspace.errors import InputError
-from searchspace.reading import parse_model, read_json
+from searchspace.reading import parse_json, parse_model, read_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -235,10 +235,11 @@ def load_front(folder: Path | str) -> Front:
     path = Path(folder) / FRONT_JSON
     if not path.exists():
         raise InputError(f"{path}: no such file; give the folder of a study that has its report")
-    tree = read_json(path)
+    fix = "write the study's report again"
+    tree = parse_json(path, read_text(path, fix), fix)
     if study := _study_of(path, tree):
         load_study_plugins(study)
-    front = parse_model(path, tree, Front, "write the study's report again")
+    front = parse_model(path, tree, Front, fix)
     members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
     return front.model_copy(update={"members": members})
 
