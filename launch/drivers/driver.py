@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,9 @@ from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 
 Say = Callable[[str], None]
+
+PAUSE = 1.0
+"""Seconds between two proposals while there is no trial to run."""
 
 
 class Proposing(Protocol):
@@ -128,3 +132,13 @@ class Driver(ABC):
         Raises:
             KeyboardInterrupt: the search was interrupted; it can be resumed.
         """
+
+
+def next_trial(study: Study) -> TrialRecord | None:
+    """The next trial for a driver of which none runs; None if there is none.
+
+    It is waited for while trials of other drivers of the study may have to be taken over.
+    """
+    while (record := study.propose()) is None and study.waits:
+        time.sleep(PAUSE)
+    return record

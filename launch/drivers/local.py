@@ -15,7 +15,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt, given_to
 from launch.drivers.deadlines import Vigil, Watchman, limits
-from launch.drivers.driver import Driver, Say
+from launch.drivers.driver import Driver, Say, next_trial
 from launch.drivers.watch import Ended
 from launch.figures import FigureName
 from launch.records import TrialRecord
@@ -54,7 +54,7 @@ class LocalDriver(Driver):
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
         vigil = Vigil()
         with _watched(vigil, say):
-            while (record := study.propose()) is not None:
+            while (record := next_trial(study)) is not None:
                 outcome = _run(study, record, data, vigil)
                 if not isinstance(outcome, Ended):
                     study.end(record.number, outcome)

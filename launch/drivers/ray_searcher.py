@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.drivers.deadlines import Limits, limits
+from launch.drivers.driver import next_trial
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_worker import END, GO_ON
 from launch.files import RAY_LOG
@@ -59,7 +60,8 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._most is not None and len(self._numbers) >= self._most:
             return None
-        record = self._study.propose()
+        # Tune does not bear to wait without any trial.
+        record = self._study.propose() if self._numbers else next_trial(self._study)
         if record is None:
             return None if self._study.waits else Searcher.FINISHED
         self._numbers[trial_id] = record.number

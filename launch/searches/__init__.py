@@ -123,8 +123,8 @@ def resume(
         data: where the study's data lie now, if they were moved: they have to be the same.
         **options: those that may change when a study is resumed: `trials` in all,
             `trial_timeout`, and with which driver and what resources it goes on: `driver`,
-            and the options of that driver, such as `cpus_per_trial` and `address`; `cache_gb`, and
-            whether its trials are logged: `track`.
+            and the options of that driver, such as `cpus_per_trial` and `address`; `cache_gb`,
+            whether its trials are logged: `track`, and the database of a shared study: `storage`.
 
     Raises:
         SettingsError: another option is given, or one does not take its value.
@@ -150,7 +150,7 @@ def resume(
     with (
         interruptible(),
         tracking,
-        open_study(folder, None, tracking.on_end) as study,
+        open_study(folder, None, tracking.on_end, settings.shared.storage) as study,
         driver.ready(settings.figures, settings.budget.trial_timeout),
     ):
         study.relocate(source)

@@ -15,8 +15,10 @@ import functools
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -32,10 +34,29 @@ NAMED = 5
 """The most damaged lines that are listed."""
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Lost(Exception):
+    """Another driver runs the trial now, so that nothing more of this attempt at it counts."""
 
 
 class Journal:
-    """Records by trial number, kept in memory and on disk; a torn last line is cut off."""
+    """Records by trial number, kept in memory and on disk; a torn last line is cut off.
+
+    The methods about other drivers are those of a study that has one; see `SharedJournal`.
+
+    Attributes:
+        news: whether others wrote something that this driver has not acted on.
+        elapsed: seconds for which the search went on before this driver began.
+        trials: how many trials the drivers agreed on; None for those of the settings.
+        salt: a number that differs from other drivers'.
+    """
+
+    news = False
+    elapsed = 0.0
+    trials: int | None = None
+    salt = 0
 
     def __init__(self, path: Path) -> None:
         path.touch()
@@ -54,14 +75,54 @@ class Journal:
             self._ordered = _ordered(self._records)
         return self._ordered
 
+    @property
+    def last(self) -> int:
+        """The largest number of a trial; -1 without any."""
+        return max(self._records, default=-1)
+
     def get(self, number: int) -> TrialRecord:
         return self._records[number]
 
     def append(self, record: TrialRecord) -> None:
-        """Make a record durable."""
+        """Make a record durable.
+
+        Raises:
+            Lost: another driver runs the trial now.
+        """
+        self._write(record)
+
+    def _write(self, record: TrialRecord) -> None:
         append(self._path, record.model_dump_json().encode() + b"\n")
         self._records[record.number] = record
         self._ordered = None
+
+    def in_turn(self, call: Callable[[], T]) -> T:
+        """The value of a call that draws trials or reports to the sampler, which one driver does at
+        a time. It is repeated while storage does not answer."""
+        return call()
+
+    def refresh(self) -> None:
+        """Read what other drivers wrote."""
+
+    def is_mine(self, number: int) -> bool:
+        """Whether a trial that has not ended is this driver's to run."""
+        return True
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other drivers run trials."""
+        return False
+
+    def orphans(self) -> list[int]:
+        """The trials of drivers that died or left, which may be taken over; within a turn."""
+        return []
+
+    def take(self, number: int) -> TrialRecord:
+        """Take over an orphan; within the same turn."""
+        raise Lost(number)
+
+    def agree(self, trials: int) -> None:
+        """Change for all drivers how many trials there shall be."""
 
 
 def read_journal(path: Path) -> tuple[TrialRecord, ...]:

@@ -14,7 +14,7 @@ import optuna
 import torch
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from detectors.quiet import computing, threads
@@ -24,13 +24,14 @@ from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRe
 from launch.study.known import KnownResult
 from launch.study.optuna_log import LogDamaged, OptunaLog
 from launch.study.search_options import REPORTED_AS, StoppedAs
+from launch.study.settings import StudyError
 from searchspace import Space, TrialConfig
 from searchspace.domains import Domain
 
 CPU = torch.device("cpu")
 
 NAME = "sparrow"
-"""The name of the Optuna study in each log."""
+"""The name of the Optuna study in each log, and of a shared study unless it has another."""
 
 NUMBER = "number"
 """User attribute of an Optuna trial: the number of the study's trial."""
@@ -43,6 +44,9 @@ ENDING = "ending"
 
 FigureOf = Callable[[str], float | None]
 """Returns a figure of a detector by its name."""
+
+Opener = Callable[[Space, list[Direction], Sequence[TrialRecord]], optuna.Study]
+"""Opens the Optuna study for trials of a space, with their objectives' directions and records."""
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -65,11 +69,15 @@ class Report:
 
 
 class OptunaStudy:
-    """An Optuna study in a file, which is reconciled with the journal's records when opened."""
+    """An Optuna study, which is reconciled with the journal's records when opened.
+
+    Args:
+        open_study: opens it: `in_file`, or `in_database` where several drivers share it.
+    """
 
     def __init__(
         self,
-        file: Path,
+        open_study: Opener,
         space: Space,
         objectives: Sequence[FigureName],
         constraints: Sequence[Constraint],
@@ -81,8 +89,8 @@ class OptunaStudy:
         self._stopped_as = stopped_as
         self._constraints = constraints
         records = tuple(records)
-        self._study = _opened(file, space, directions(objectives), records)
-        self._reconcile(records)
+        self._study = open_study(space, directions(objectives), records)
+        self.reconcile(records)
 
     @property
     def numbers(self) -> set[int]:
@@ -111,10 +119,16 @@ class OptunaStudy:
         A promoted or retried trial was reported before; it is reported again under a new number.
         """
         trials = self._study.get_trials(deepcopy=False)
-        reported = [trial for trial in trials if trial.user_attrs.get(NUMBER) == record.number]
-        asked = next((trial for trial in reported if trial.state == TrialState.RUNNING), None)
-        if asked is not None:
-            self.tell(optuna.Trial(self._study, asked._trial_id), record)
+        self._end(record, [t for t in trials if t.user_attrs.get(NUMBER) == record.number])
+
+    def _end(self, record: TrialRecord, reported: Sequence[FrozenTrial]) -> None:
+        """Report an ending once.
+
+        Args:
+            reported: the Optuna trials of the study's trial.
+        """
+        if running := _running(reported):
+            self.tell(optuna.Trial(self._study, running[0]._trial_id), record)
         elif record.again and record.state not in {t.user_attrs.get(ENDING) for t in reported}:
             self._study.add_trial(self._as_optuna(record))
 
@@ -191,20 +205,20 @@ class OptunaStudy:
         """The objectives for the sampler, with logarithms of speeds and sizes."""
         return [scaled(name, value) for name, value in zip(self._objectives, values, strict=True)]
 
-    def _reconcile(self, records: Sequence[TrialRecord]) -> None:
-        """Make the Optuna study agree with the records."""
-        numbers = {record.number for record in records}
-        there = {t.user_attrs.get(NUMBER): t for t in self._study.get_trials(deepcopy=False)}
+    def reconcile(self, records: Iterable[TrialRecord]) -> None:
+        """Make the Optuna study agree with the records of all trials."""
+        there: dict[int | None, list[FrozenTrial]] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            ghost = trial.user_attrs.get(NUMBER) not in numbers
-            if ghost and trial.state == TrialState.RUNNING:
-                self._study.tell(trial.number, state=TrialState.FAIL)
+            there.setdefault(trial.user_attrs.get(NUMBER), []).append(trial)
         for record in records:
-            trial = there.get(record.number)
-            if trial is None:
+            reported = there.pop(record.number, [])
+            if not reported:
                 self._study.add_trial(self._as_optuna(record))
-            elif record.ending and (trial.state == TrialState.RUNNING or record.again):
-                self.end(record)
+            elif record.ending and (record.again or _running(reported)):
+                self._end(record, reported)
+        ghosts = (ghost for trials in there.values() for ghost in _running(trials))
+        for ghost in ghosts:
+            self._study.tell(ghost.number, state=TrialState.FAIL)
 
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
         replay, report = FixedTrial(record.params), self._report(record)
@@ -219,13 +233,13 @@ class OptunaStudy:
         )
 
 
-def _opened(
+def in_file(
     file: Path, space: Space, directions: list[Direction], records: Sequence[TrialRecord]
 ) -> optuna.Study:
     """The Optuna study in a file; a damaged one, or one of another search, is renamed and
     rebuilt."""
     try:
-        study = _load(file, directions)
+        study = _load(JournalStorage(OptunaLog(file)), NAME, directions)
         _check(study, space, directions, records)
         return study
     except OSError:
@@ -234,14 +248,40 @@ def _opened(
         aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
         os.replace(file, aside)
         logger.warning(f"{file} is rebuilt from the journal, old one kept as {aside.name}: {error}")
-        return _load(file, directions)
+        return _load(JournalStorage(OptunaLog(file)), NAME, directions)
 
 
-def _load(file: Path, directions: list[Direction]) -> optuna.Study:
-    storage = JournalStorage(OptunaLog(file))
-    if NAME in (study.study_name for study in storage.get_all_studies()):
-        return optuna.load_study(study_name=NAME, storage=storage)
-    return optuna.create_study(study_name=NAME, storage=storage, directions=directions)
+def in_database(
+    storage: BaseStorage,
+    name: str,
+    space: Space,
+    directions: list[Direction],
+    records: Sequence[TrialRecord],
+) -> optuna.Study:
+    """The Optuna study of that name in a database.
+
+    Raises:
+        StudyError: it is one of another search.
+    """
+    study = _load(storage, name, directions)
+    try:
+        _check(study, space, directions, records)
+    except LogDamaged as error:
+        raise StudyError(
+            f"the Optuna study {name!r} in the database is not of this search: {error}; begin "
+            "another study with --study NAME"
+        ) from None
+    return study
+
+
+def _load(storage: BaseStorage, name: str, directions: list[Direction]) -> optuna.Study:
+    if name in (study.study_name for study in storage.get_all_studies()):
+        return optuna.load_study(study_name=name, storage=storage)
+    return optuna.create_study(study_name=name, storage=storage, directions=directions)
+
+
+def _running(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.RUNNING]
 
 
 def _check(

@@ -239,3 +239,42 @@ class TrackingOptions(Group):
         description="Log each trial that ends as a run of MLflow or of Weights & Biases. Where, "
         "their own variables say, such as MLFLOW_TRACKING_URI or WANDB_MODE.",
     )
+
+
+class SharedOptions(Group):
+    """A study that several drivers share; see `launch.study.shared_journal`."""
+
+    storage: Annotated[Text | None, Option("ADDRESS", resumable=True)] = Field(
+        default=None,
+        exclude=True,
+        description="PostgreSQL database in which several drivers, also of other machines, share "
+        "the study: postgresql://USER@HOST/DATABASE. Each has an --out of its own. When a search "
+        "is resumed, or only --study-name is given, SPARROW_STORAGE may hold the address.",
+    )
+    study_name: Annotated[Text | None, Field(max_length=200), Option("NAME")] = Field(
+        default=None,
+        title="Shared study",
+        description="The study's name in the database; sparrow by default.",
+    )
+    stages: Annotated[GivenPath | None, Option("FOLDER")] = Field(
+        default=None,
+        title="Stages in",
+        description="Folder that all drivers of a shared study reach: they share trainings in it, "
+        "and a trial that is taken over goes on from its checkpoint.",
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.stages is not None and not self.is_shared:
+            raise ValueError("stages: it is for a study that drivers share; give --storage, too")
+        return self
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other drivers may take part in the study."""
+        return self.storage is not None or self.study_name is not None
+
+    @property
+    def name(self) -> str:
+        """The name of a shared study."""
+        return self.study_name or "sparrow"

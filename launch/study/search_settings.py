@@ -23,6 +23,7 @@ from launch.study.search_options import (
     EarlyOptions,
     GoalOptions,
     SamplingOptions,
+    SharedOptions,
     StartOptions,
     TrackingOptions,
 )
@@ -47,6 +48,7 @@ class SearchSettings(BaseModel):
     start: StartOptions = Field(default=StartOptions(), title="Start")
     resources: ResourceOptions = Field(default=ResourceOptions(), title="Resources")
     tracking: TrackingOptions = Field(default=TrackingOptions(), title="Tracking")
+    shared: SharedOptions = Field(default=SharedOptions(), title="Several drivers")
 
     @classmethod
     def of(cls, **options: Any) -> SearchSettings:

@@ -70,6 +70,7 @@ class StudySettings(SearchSettings):
         teachers: folders of the teachers that the space names, by these names.
         known: results of elsewhere that the sampler is told of before its first proposal. They are
             not run again, and never come onto the front.
+        driver: the id of this folder's driver among those that share the study; empty if none do.
     """
 
     format: int = FORMAT
@@ -83,6 +84,7 @@ class StudySettings(SearchSettings):
     health: Health | None = None
     teachers: dict[str, Path] = Field(default_factory=dict)
     known: tuple[KnownResults, ...] = ()
+    driver: str = ""
 
     @field_validator("space")
     @classmethod

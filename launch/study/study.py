@@ -8,24 +8,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from detectors.data.readers import DataSource
 from detectors.evaluate import Metrics
 from detectors.files import write_atomically
 from detectors.locks import Busy, Holder, held, living_holder
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Means, Outlook, Spent, is_spent, outlook
-from launch.decisions.early_stopping import rungs_within
 from launch.decisions.gate import Gate
-from launch.files import DETECTOR, JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, STAGES, TRIALS
+from launch.files import JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, TRIALS
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study import needs
 from launch.study.failures import Failure, common_cause
 from launch.study.first_trials import first_trials
-from launch.study.journal import Journal, read_journal
-from launch.study.optuna_study import OptunaStudy
+from launch.study.joining import joined, with_driver
+from launch.study.journal import Journal, Lost, read_journal
+from launch.study.optuna_study import OptunaStudy, in_file
 from launch.study.proposals import Proposals, rejected_in_a_row
 from launch.study.recovery import (
     check_new,
@@ -38,8 +39,11 @@ from launch.study.recovery import (
 from launch.study.search_options import MAX_SEED
 from launch.study.search_settings import changed
 from launch.study.settings import StudyError, StudySettings, read_settings
+from launch.study.study_folder import StudyFolder
 from launch.trial.result import TrialResult
-from searchspace.given import restored
+
+if TYPE_CHECKING:
+    from launch.study.shared_journal import SharedJournal  # It needs SQLAlchemy.
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ OnEnd = Callable[[TrialRecord, Outlook], None]
 """Called with each trial that ended, and the outlook of the budget."""
 
 
-class Study:
+class Study(StudyFolder):
     """The state of a search, in a folder: `study.json`, `journal.jsonl`, `optuna.log`, `trials/`,
     `stages/`.
 
@@ -57,38 +61,53 @@ class Study:
         workers: number of trials in parallel; set by its driver.
     """
 
-    def __init__(self, folder: Path, settings: StudySettings, on_end: OnEnd | None = None) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.space = restored(settings.space)
+    def __init__(
+        self,
+        folder: Path,
+        settings: StudySettings,
+        on_end: OnEnd | None = None,
+        shared: SharedJournal | None = None,
+    ) -> None:
+        """The study in a folder whose lock this process holds.
+
+        Args:
+            shared: the journal, if other drivers share the study.
+        """
+        super().__init__(folder, settings)
         self._on_end = on_end or (lambda record, outlook: None)
         self.workers = 1
-        self._journal = Journal(folder / JOURNAL)
+        self._journal = shared or Journal(folder / JOURNAL)
         folders = trial_folders(folder)
         self._first = first = first_trials(self.space, settings.start.papers)
         restore(self._journal, folder, folders, settings, self.space, first.origins)
-        self._unfinished = deque(r for r in self._journal.records if r.state == "running")
         self._proposed: set[int] = set()
+        self._unfinished = deque(self._left())
         # Nothing can be proposed until a running trial reports something.
         self._idle = False
         self._endings: list[TrialRecord] = []
         self._stopped_by: str | None = None
-        self._opened = time.monotonic()
+        self._opened = time.monotonic() - self._journal.elapsed
         self._begun: float | None = None  # when the first trial was proposed
-        self._optuna = OptunaStudy(
-            folder / OPTUNA_LOG,
-            self.space,
-            settings.goal.objectives,
-            settings.goal.constraints,
-            self._journal.records,
-            settings.early.reported_as,
+        opener = shared.opener if shared else partial(in_file, folder / OPTUNA_LOG)
+        self._optuna = self._journal.in_turn(
+            lambda: OptunaStudy(
+                opener,
+                self.space,
+                settings.goal.objectives,
+                settings.goal.constraints,
+                self.records,
+                settings.early.reported_as,
+            )
         )
         missing = missing_trials(self.records, folders, self._optuna.numbers)
         if missing:
             logger.warning(f"{folder}: {missing_in_words(missing)}")
         self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
-        seed = (settings.sampling.seed + self._next_number) % (MAX_SEED + 1)
-        self._proposals = Proposals(self.space, settings, self._optuna, first, seed)
+        drawn = self._next_number + self._journal.salt
+        seed = (settings.sampling.seed + drawn) % (MAX_SEED + 1)
+        self._proposals = self._journal.in_turn(
+            lambda: Proposals(self.space, settings, self._optuna, first, seed)
+        )
         self._proposals.rejected = rejected_in_a_row(self.records)
 
     @property
@@ -100,58 +119,59 @@ class Study:
         """The latest record of a trial."""
         return self._journal.get(number)
 
-    def trial_folder(self, record: TrialRecord) -> Path:
-        return self.folder / record.folder
-
-    @property
-    def stages(self) -> Path:
-        """The folder with the stages' artefacts of all its trials."""
-        return self.folder / STAGES
-
-    def ancestor(self, record: TrialRecord) -> Path | None:
-        """The saved detector whose weights a trial inherits, if any."""
-        if record.parent is None:
-            return None
-        return self.stages / self.record(record.parent).finished.trained / DETECTOR
-
-    def detectors(self, record: TrialRecord) -> dict[str, Path]:
-        """The folders of the saved detectors that a trial may need, by name."""
-        own = needs.detectors(self.space, record, self.records, self.folder)
-        return {**self.settings.teachers, **own}
-
-    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
-        """Epochs of training after which a trial is compared with others."""
-        rule = self.settings.early_stopping
-        # Inherited weights include the parent's epochs, so their rungs are not comparable.
-        compared = rule is not None and record.parent is None
-        return rungs_within(rule.budgets, record.config.train) if compared else ()
-
     def propose(self) -> TrialRecord | None:
         """The next trial to run: unfinished ones first, then planned ones, then new draws, and
         finally stopped ones that are promoted.
 
         None if the budget is spent or the space has nothing new; with `waits`, only for now.
         """
+        self._hear()
         if self._idle or self._stopped_by:
             return None
-        while record := self._next():
-            missing = needs.missing_in_words(self.space, record, self.records)
-            if not missing:
-                break
-            self._conclude(record.ended(Failed(reason=missing), 0.0), attempted=False)
+        record = self._journal.in_turn(self._propose)
         self._idle = record is None
         if record is not None:
             self._begun = self._begun or time.monotonic()
             self._proposed.add(record.number)
         return record
 
+    def _propose(self) -> TrialRecord | None:
+        if self._journal.news:
+            self._hear()
+            self._optuna.reconcile(self.records)
+            self._journal.news = False
+        while record := self._next():
+            missing = needs.missing_in_words(self.space, record, self.records)
+            if not missing:
+                break
+            self._conclude(record.ended(Failed(reason=missing), 0.0), attempted=False)
+        return record
+
+    def _hear(self) -> None:
+        """Take note of what other drivers did."""
+        self._journal.refresh()
+        if not self._journal.news:
+            return
+        self._idle = False
+        self._proposed = set(filter(self._journal.is_mine, self._proposed))
+        self._unfinished = deque(self._left())
+        trials = self._journal.trials
+        if trials is not None and trials != self.settings.budget.trials:
+            self._change(trials=trials)
+
+    def _left(self) -> list[TrialRecord]:
+        """The trials of this driver that have not ended, and do not run."""
+        mine = (r for r in self.records if r.ending is None and self._journal.is_mine(r.number))
+        return [record for record in mine if record.number not in self._proposed]
+
     @property
     def waits(self) -> bool:
         """Whether running trials may lead to the promotion of a stopped one, or to one that needs
-        their detectors."""
+        their detectors; or whether other drivers run trials, which may have to be taken over."""
         stops = self.settings.early_stopping is not None
         more = stops or self._first.waiting or bool(self._unfinished)
-        return more and bool(self._proposed) and not self._stopped_by
+        waits = self._journal.elsewhere or (more and bool(self._proposed))
+        return waits and not self._stopped_by
 
     @property
     def stopped_by(self) -> str | None:
@@ -165,6 +185,9 @@ class Study:
         Args:
             lasting: also those that failed because of their design.
         """
+        return self._journal.in_turn(lambda: self._try_again(lasting))
+
+    def _try_again(self, lasting: bool) -> int:
         failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
         for record in failed:
             self._journal.append(record.tried_again())
@@ -178,6 +201,7 @@ class Study:
         proposes nothing more.
         """
         self._proposals.count(rejected=False)
+        self._hear()
         running = self._journal.get(number)
         if isinstance(outcome, Failure):
             if outcome.blame == "surroundings":
@@ -197,6 +221,7 @@ class Study:
         Args:
             seconds: since its attempt began.
         """
+        self._hear()
         record = self._journal.get(number)
         if record.state != "running":
             return False
@@ -216,6 +241,7 @@ class Study:
         Args:
             seconds: since its attempt began.
         """
+        self._hear()
         record = self._journal.get(number)
         if record.state != "running":
             return False
@@ -228,33 +254,32 @@ class Study:
     def extend(self, trials: int) -> None:
         """Change the total number of proposed trials."""
         self._idle = False
+        self._journal.agree(trials)
         self._change(trials=trials)
-
-    def allow(self, minutes: float) -> None:
-        """Change the time limit of a trial."""
-        self._change(trial_timeout=minutes)
-
-    def relocate(self, source: DataSource) -> None:
-        """Note where the data lie now."""
-        if source != self.settings.source:
-            self._write(self.settings.model_copy(update={"train": source.train, "val": source.val}))
-
-    def _change(self, **changes: object) -> None:
-        self._write(changed(self.settings, **changes))
-
-    def _write(self, settings: StudySettings) -> None:
-        settings = settings.written_in(self.folder)
-        write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
-        self.settings = settings
 
     def _note(self, record: TrialRecord, ending: Ending | None, seconds: float) -> bool:
         """Record news of a trial, and its ending if any; returns whether it continues."""
         self._idle = False
-        if ending is None:
-            self._journal.append(record)
-        else:
+        if ending is not None:
             self._conclude(record.ended(ending, seconds))
+        elif not self._kept(record):
+            return False
         return ending is None
+
+    def _kept(self, record: TrialRecord) -> bool:
+        """Make a record durable; returns whether it counts, as it does unless another driver took
+        its trial over."""
+        try:
+            self._journal.append(record)
+        except Lost:
+            logger.warning(
+                f"trial {record.number} was taken over by another driver, as this one was silent "
+                "for too long; what came of it here is left out"
+            )
+            self._proposed.discard(record.number)
+            self._journal.news = True
+            return False
+        return True
 
     def _conclude(self, record: TrialRecord, attempted: bool = True) -> None:
         """Make an ending durable, then report it.
@@ -263,11 +288,12 @@ class Study:
             attempted: whether it was run; if not, its failure does not count among those that stop
                 the search.
         """
-        self._journal.append(record)
+        if not self._kept(record):
+            return
         self._proposed.discard(record.number)
         self._unfinished = deque(r for r in self._unfinished if r.number != record.number)
         self._idle = False
-        self._optuna.end(record)
+        self._journal.in_turn(lambda: self._optuna.end(record))
         if attempted:
             self._endings.append(record)
         self._stopped_by = self._stopped_by or common_cause(self._endings)
@@ -278,11 +304,21 @@ class Study:
             if needs.is_ready(self.space, record.config, self.records):
                 self._unfinished.remove(record)
                 return record
+        if orphan := self._orphan():
+            return orphan
         budget, spent = self.settings.budget.limits, self._spent()
         new = None if is_spent(budget, spent) else self._new_record()
         if new is None and not is_spent(replace(budget, trials=spent.proposed + 1), spent):
             return self._second_chance()
         return new
+
+    def _orphan(self) -> TrialRecord | None:
+        """A trial of a driver that died or left."""
+        for number in self._journal.orphans():
+            if needs.is_ready(self.space, self.record(number).config, self.records):
+                with contextlib.suppress(Lost):  # Its driver has ended it after all.
+                    return self._journal.take(number)
+        return None
 
     def _second_chance(self) -> TrialRecord | None:
         rule = self.settings.early_stopping
@@ -301,7 +337,7 @@ class Study:
         found = self._proposals.find(self.records, means)
         if found is None:
             return None
-        number = self._next_number
+        number = self._next_number = max(self._next_number, 1 + self._journal.last)
         record = TrialRecord(
             number=number,
             folder=f"{TRIALS}/{number:04d}-{found.config.digest()}",
@@ -330,15 +366,20 @@ class Study:
 
 @contextlib.contextmanager
 def open_study(
-    folder: Path, settings: StudySettings | None = None, on_end: OnEnd | None = None
+    folder: Path,
+    settings: StudySettings | None = None,
+    on_end: OnEnd | None = None,
+    storage: str | None = None,
 ) -> Iterator[Study]:
     """A study to work on, locked by this process.
 
     Args:
         settings: settings of a new study; None opens an existing one.
+        storage: the database of an existing study that several drivers share.
 
     Raises:
-        StudyError: the folder holds a study already, or none, or another process works on it.
+        StudyError: the folder holds a study already, or none, or another process works on it; or
+            see `launch.study.joining.joined`.
     """
     if settings is None:
         read_settings(folder)  # create nothing if there is no study
@@ -349,13 +390,19 @@ def open_study(
         except Busy as error:
             raise StudyError(f"{folder}: another process works on this study: {error}") from None
         # Under the lock: another process may have created or changed the study a moment ago.
+        begun = settings is None
         if settings is None:
-            settings = read_settings(folder)
+            settings = changed(read_settings(folder), **({"storage": storage} if storage else {}))
         else:
             check_new(folder)
+        shared = None
+        if settings.shared.is_shared:
+            settings = with_driver(settings, folder)
+            shared = stack.enter_context(joined(folder, settings, begun))
+        if not begun or shared:
             settings = settings.written_in(folder)
             write_atomically(folder / SETTINGS, settings.model_dump_json(indent=1))
-        yield Study(folder, settings, on_end)
+        yield Study(folder, settings, on_end, shared)
 
 
 def worked_on(folder: Path) -> Holder | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from launch.records import (
     Stopped,
     TrialRecord,
 )
-from launch.study.optuna_study import OptunaStudy
+from launch.study.optuna_study import OptunaStudy, in_file
 from searchspace import Space
 from tests.launch.made_up import cost, metrics, result
 from tests.launch.report.studies import record
@@ -79,7 +80,8 @@ def test_each_ending_is_reported_to_the_sampler(
     if ending == "finished":
         ending = Finished(result=result(begun))
     ended = begun.model_copy(update={"ending": ending})
-    study = OptunaStudy(tmp_path / "log", space, ("ap_small", "fps"), (BOUND,), [ended], stopped_as)
+    log = partial(in_file, tmp_path / "log")
+    study = OptunaStudy(log, space, ("ap_small", "fps"), (BOUND,), [ended], stopped_as)
     [trial] = study._study.trials
     assert trial.state == state
     assert (trial.values and trial.values[0]) == pytest.approx(ap_small)

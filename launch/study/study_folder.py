@@ -1,0 +1,83 @@
+"""The folder of a study: where what its trials need and leave lies, and its settings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectors.data.readers import DataSource
+from detectors.files import write_atomically
+from launch.decisions.early_stopping import rungs_within
+from launch.files import DETECTOR, SETTINGS, STAGES
+from launch.records import TrialRecord
+from launch.study import needs
+from launch.study.search_settings import changed
+from launch.study.settings import StudySettings
+from searchspace.given import restored
+
+
+class StudyFolder(ABC):
+    """A folder with a study.
+
+    Attributes:
+        settings: as `study.json` has them.
+        space: whose configurations its trials have.
+    """
+
+    def __init__(self, folder: Path, settings: StudySettings) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.space = restored(settings.space)
+
+    @property
+    @abstractmethod
+    def records(self) -> Sequence[TrialRecord]:
+        """The latest record of each trial."""
+
+    @abstractmethod
+    def record(self, number: int) -> TrialRecord:
+        """The latest record of a trial."""
+
+    def trial_folder(self, record: TrialRecord) -> Path:
+        return self.folder / record.folder
+
+    @property
+    def stages(self) -> Path:
+        """The folder with the stages' artefacts of all its trials."""
+        return self.folder / STAGES
+
+    def ancestor(self, record: TrialRecord) -> Path | None:
+        """The saved detector whose weights a trial inherits, if any."""
+        if record.parent is None:
+            return None
+        return self.stages / self.record(record.parent).finished.trained / DETECTOR
+
+    def detectors(self, record: TrialRecord) -> dict[str, Path]:
+        """The folders of the saved detectors that a trial may need, by name."""
+        own = needs.detectors(self.space, record, self.records, self.folder)
+        return {**self.settings.teachers, **own}
+
+    def rungs(self, record: TrialRecord) -> tuple[int, ...]:
+        """Epochs of training after which a trial is compared with others."""
+        rule = self.settings.early_stopping
+        # Inherited weights include the parent's epochs, so their rungs are not comparable.
+        compared = rule is not None and record.parent is None
+        return rungs_within(rule.budgets, record.config.train) if compared else ()
+
+    def allow(self, minutes: float) -> None:
+        """Change the time limit of a trial."""
+        self._change(trial_timeout=minutes)
+
+    def relocate(self, source: DataSource) -> None:
+        """Note where the data lie now."""
+        if source != self.settings.source:
+            self._write(self.settings.model_copy(update={"train": source.train, "val": source.val}))
+
+    def _change(self, **changes: object) -> None:
+        self._write(changed(self.settings, **changes))
+
+    def _write(self, settings: StudySettings) -> None:
+        settings = settings.written_in(self.folder)
+        write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
+        self.settings = settings
