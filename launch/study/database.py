@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from launch.study.failures import SearchStopped
+from launch.study.journal import Lost
 from launch.study.settings import StudyError
 from searchspace.masking import without_secrets
 from searchspace.words import install
@@ -97,7 +98,7 @@ NOW = sql.func.clock_timestamp()
 AWAY = (DBAPIError, StorageInternalError)
 """Errors of a database that may answer again."""
 
-OVERTAKEN = (IntegrityError, UpdateFinishedTrialError)
+OVERTAKEN = (IntegrityError, UpdateFinishedTrialError, Lost)
 """Errors of a driver that lost its turn: others have written what it was about to write."""
 
 logger = logging.getLogger(__name__)
@@ -157,20 +158,27 @@ class Database:
             except DBAPIError as error:
                 logger.warning(f"{self.name}: the turn was lost ({in_words(error)})")
 
-    def lasting(self, call: Callable[[], T], patience: float = PATIENCE) -> T:
-        """The value of a call, which is repeated while the database does not answer, and after
-        others wrote in between.
+    def lasting(
+        self,
+        call: Callable[[], T],
+        overtaken: tuple[type[Exception], ...] = (),
+        patience: float = PATIENCE,
+    ) -> T:
+        """The value of a call, which is repeated while the database does not answer.
+
+        Args:
+            overtaken: errors after which it is repeated, too, a few times.
 
         Raises:
             SearchStopped: it has not answered for `patience` seconds.
         """
-        begun, pause, told, overtaken = time.monotonic(), 0.5, False, 0
+        begun, pause, told, count = time.monotonic(), 0.5, False, 0
         while True:
             try:
                 return call()
-            except OVERTAKEN:
-                overtaken += 1
-                if overtaken > OFTEN:
+            except overtaken:
+                count += 1
+                if count > OFTEN:
                     raise
             except AWAY as error:
                 if not is_away(error):

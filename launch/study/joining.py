@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch.files import JOURNAL, STAGES
+from launch.study.search_settings import changed
 from launch.study.settings import StudyError, StudySettings
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ ADDRESS = "SPARROW_STORAGE"
 
 
 def with_driver(settings: StudySettings, folder: Path) -> StudySettings:
-    """The settings of a shared study with the id of this folder's driver. A folder that was moved
-    or copied has another one, as two drivers must not have the same."""
+    """The settings of a shared study with its name, and the id of this folder's driver. A folder
+    that was moved or copied has another one, as two drivers must not have the same."""
     stays = settings.driver and settings.place == folder.resolve()
-    return settings.model_copy(update={"driver": settings.driver if stays else uuid.uuid4().hex})
+    named = changed(settings, study_name=settings.shared.name)
+    return named.model_copy(update={"driver": settings.driver if stays else uuid.uuid4().hex})
 
 
 @contextmanager

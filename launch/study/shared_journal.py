@@ -20,7 +20,7 @@ from zlib import crc32
 from sqlalchemy.engine import Row
 
 from launch.records import TrialRecord
-from launch.study.database import Database, in_words
+from launch.study.database import OVERTAKEN, Database, in_words
 from launch.study.heart import LOOKS, Heart
 from launch.study.journal import Journal
 from launch.study.optuna_study import Opener, in_database
@@ -105,7 +105,7 @@ class SharedJournal(Journal):
 
     def in_turn(self, call: Callable[[], T]) -> T:
         """See `Journal.in_turn`; what others wrote is read first. Calls may be nested."""
-        return self._lasting(lambda: self._turned(call))
+        return self._lasting(lambda: self._turned(call), OVERTAKEN)
 
     def _turned(self, call: Callable[[], T]) -> T:
         if self._in_turn:
@@ -122,9 +122,9 @@ class SharedJournal(Journal):
         finally:
             self._in_turn = False
 
-    def _lasting(self, call: Callable[[], T]) -> T:
+    def _lasting(self, call: Callable[[], T], overtaken: tuple[type[Exception], ...] = ()) -> T:
         # Of a turn, the whole is repeated.
-        return call() if self._in_turn else self._database.lasting(call)
+        return call() if self._in_turn else self._database.lasting(call, overtaken)
 
     def refresh(self) -> None:
         now = time.monotonic()

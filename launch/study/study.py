@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +15,16 @@ from detectors.files import write_atomically
 from detectors.locks import Busy, Holder, held, living_holder
 from detectors.timing.cost import Cost
 from launch.decisions import early
-from launch.decisions.budget import Means, Outlook, Spent, is_spent, outlook
+from launch.decisions.budget import Outlook, Spent, outlook
 from launch.decisions.gate import Gate
-from launch.files import JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, TRIALS
+from launch.files import JOURNAL, LOCK, OPTUNA_LOG, SETTINGS
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study import needs
 from launch.study.failures import Failure, common_cause
 from launch.study.first_trials import first_trials
 from launch.study.joining import joined, with_driver
 from launch.study.journal import Journal, Lost, read_journal
+from launch.study.next_trials import NextTrials
 from launch.study.optuna_study import OptunaStudy, in_file
 from launch.study.proposals import Proposals, rejected_in_a_row
 from launch.study.recovery import (
@@ -81,7 +80,6 @@ class Study(StudyFolder):
         self._first = first = first_trials(self.space, settings.start.papers)
         restore(self._journal, folder, folders, settings, self.space, first.origins)
         self._proposed: set[int] = set()
-        self._unfinished = deque(self._left())
         # Nothing can be proposed until a running trial reports something.
         self._idle = False
         self._endings: list[TrialRecord] = []
@@ -102,13 +100,14 @@ class Study(StudyFolder):
         missing = missing_trials(self.records, folders, self._optuna.numbers)
         if missing:
             logger.warning(f"{folder}: {missing_in_words(missing)}")
-        self._next_number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
-        drawn = self._next_number + self._journal.salt
-        seed = (settings.sampling.seed + drawn) % (MAX_SEED + 1)
+        number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
+        seed = (settings.sampling.seed + number + self._journal.salt) % (MAX_SEED + 1)
         self._proposals = self._journal.in_turn(
             lambda: Proposals(self.space, settings, self._optuna, first, seed)
         )
         self._proposals.rejected = rejected_in_a_row(self.records)
+        self._next = NextTrials(self, self._journal, self._optuna, self._proposals, number)
+        self._next.find(running=())
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -140,7 +139,7 @@ class Study(StudyFolder):
             self._hear()
             self._optuna.reconcile(self.records)
             self._journal.news = False
-        while record := self._next():
+        while record := self._next.next(self._spent()):
             missing = needs.missing_in_words(self.space, record, self.records)
             if not missing:
                 break
@@ -154,22 +153,17 @@ class Study(StudyFolder):
             return
         self._idle = False
         self._proposed = set(filter(self._journal.is_mine, self._proposed))
-        self._unfinished = deque(self._left())
+        self._next.find(running=self._proposed)
         trials = self._journal.trials
         if trials is not None and trials != self.settings.budget.trials:
             self._change(trials=trials)
-
-    def _left(self) -> list[TrialRecord]:
-        """The trials of this driver that have not ended, and do not run."""
-        mine = (r for r in self.records if r.ending is None and self._journal.is_mine(r.number))
-        return [record for record in mine if record.number not in self._proposed]
 
     @property
     def waits(self) -> bool:
         """Whether running trials may lead to the promotion of a stopped one, or to one that needs
         their detectors; or whether other drivers run trials, which may have to be taken over."""
         stops = self.settings.early_stopping is not None
-        more = stops or self._first.waiting or bool(self._unfinished)
+        more = stops or self._first.waiting or bool(self._next.unfinished)
         waits = self._journal.elsewhere or (more and bool(self._proposed))
         return waits and not self._stopped_by
 
@@ -191,7 +185,7 @@ class Study(StudyFolder):
         failed = [r for r in self.records if r.state == "failed" and (lasting or not r.lasting)]
         for record in failed:
             self._journal.append(record.tried_again())
-            self._unfinished.append(self._journal.get(record.number))
+            self._next.unfinished.append(self._journal.get(record.number))
         return len(failed)
 
     def end(self, number: int, outcome: TrialResult | Failure) -> None:
@@ -291,7 +285,7 @@ class Study(StudyFolder):
         if not self._kept(record):
             return
         self._proposed.discard(record.number)
-        self._unfinished = deque(r for r in self._unfinished if r.number != record.number)
+        self._next.drop(record.number)
         self._idle = False
         self._journal.in_turn(lambda: self._optuna.end(record))
         if attempted:
@@ -299,64 +293,11 @@ class Study(StudyFolder):
         self._stopped_by = self._stopped_by or common_cause(self._endings)
         self._on_end(record, outlook(self.settings.budget.limits, self._spent()))
 
-    def _next(self) -> TrialRecord | None:
-        for record in self._unfinished:
-            if needs.is_ready(self.space, record.config, self.records):
-                self._unfinished.remove(record)
-                return record
-        if orphan := self._orphan():
-            return orphan
-        budget, spent = self.settings.budget.limits, self._spent()
-        new = None if is_spent(budget, spent) else self._new_record()
-        if new is None and not is_spent(replace(budget, trials=spent.proposed + 1), spent):
-            return self._second_chance()
-        return new
-
-    def _orphan(self) -> TrialRecord | None:
-        """A trial of a driver that died or left."""
-        for number in self._journal.orphans():
-            if needs.is_ready(self.space, self.record(number).config, self.records):
-                with contextlib.suppress(Lost):  # Its driver has ended it after all.
-                    return self._journal.take(number)
-        return None
-
-    def _second_chance(self) -> TrialRecord | None:
-        rule = self.settings.early_stopping
-        if rule is None:
-            return None
-        chance = early.second_chance(self.records, rule, self.settings.goal.objectives)
-        if chance is None:
-            return None
-        number, rung = chance
-        record = self._journal.get(number).promoted_from(rung)
-        self._journal.append(record)
-        return record
-
-    def _new_record(self) -> TrialRecord | None:
-        means = Means.of(self.settings.budget.limits, self._spent())
-        found = self._proposals.find(self.records, means)
-        if found is None:
-            return None
-        number = self._next_number = max(self._next_number, 1 + self._journal.last)
-        record = TrialRecord(
-            number=number,
-            folder=f"{TRIALS}/{number:04d}-{found.config.digest()}",
-            origin=found.origin,
-            params=found.trial.params,
-            config=found.config,
-            drawn=found.drawn if found.drawn != found.config else None,
-            parent=found.parent,
-        )
-        self._journal.append(record)
-        self._next_number += 1
-        self._optuna.claim(found.trial, number)
-        return record
-
     def _spent(self) -> Spent:
         now = time.monotonic()
         return Spent.by(
             self.records,
-            waiting=len(self._unfinished),
+            waiting=len(self._next.unfinished),
             elapsed=now - self._opened,
             workers=self.workers,
             ended=len(self._endings),

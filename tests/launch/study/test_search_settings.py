@@ -70,7 +70,7 @@ def test_whoever_resumes_may_say_what_the_fields_allow() -> None:
     assert set(RESUMABLE) == {
         "trials", "trial_timeout", "cache_gb", "driver", "cpus_per_trial", "gpus_per_trial",
         "trials_per_gpu", "address", "track", "workers_per_trial", "memory_per_trial",
-        "resources_per_trial", "max_concurrent",
+        "resources_per_trial", "max_concurrent", "storage",
     }  # fmt: skip
 
 

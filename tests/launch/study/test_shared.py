@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,14 +18,16 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from launch.searches import report
+from launch.searches import report, resume, search
 from launch.study import heart, shared_journal
 from launch.study.failures import Failure
 from launch.study.heart import LOOKS
 from launch.study.joining import ADDRESS
+from launch.study.search_settings import SearchSettings
 from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.study.study import Study, open_study, read_records
-from searchspace import load_space
+from launch.trial.errors import SettingsError
+from searchspace import Space, load_space
 from tests.launch.made_up import altered, cost, result, settings_for
 from tests.postgres import PASSWORD, server
 
@@ -185,8 +188,8 @@ def test_a_driver_with_other_settings_is_told_which_and_how_to_join(
         ("fingerprint", "other"): "other data: give a copy of the same",
     }.items():
         other = altered(settings, **dict([changes]))
-        with pytest.raises(StudyError, match=message) as error, open_study(tmp_path / "b", other):
-            pass
+        with pytest.raises(StudyError, match=message) as error:
+            begin(tmp_path / "b", other)
         assert PASSWORD not in str(error.value)
         assert not (tmp_path / "b" / "study.json").exists()
 
@@ -206,8 +209,8 @@ def test_an_address_that_does_not_do_is_refused_without_its_password(
 ) -> None:
     pytest.importorskip("psycopg")
     settings = settings_for(load_space("quick"), storage=bad)
-    with pytest.raises(StudyError, match=message) as error, open_study(tmp_path / "a", settings):
-        pass
+    with pytest.raises(StudyError, match=message) as error:
+        begin(tmp_path / "a", settings)
     assert "correct-horse" not in str(error.value)
 
 
@@ -223,6 +226,42 @@ def test_the_address_is_stored_nowhere(
     assert any(settings.shared.name in text for text in texts)
     assert not any(PASSWORD in text or "127.0.0.1" in text for text in texts)
     assert PASSWORD not in caplog.text
+
+
+def test_what_cannot_be_shared_is_refused_before_anything_is_stored(
+    settings: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StudyError, match=r"--inherit, .* give --stages"):
+        begin(tmp_path / "a", altered(settings, inherit=True))
+    with pytest.raises(SettingsError, match=r"stages: .* give --storage, too"):
+        SearchSettings.of(stages=tmp_path)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StudyError, match=r"psycopg, .* pip install 'sparrow-search\[postgres\]'"):
+        begin(tmp_path / "a", settings)
+    assert not (tmp_path / "a" / "study.json").exists()
+
+
+def begin(folder: Path, settings: StudySettings) -> None:
+    with open_study(folder, settings):
+        pass
+
+
+@pytest.mark.slow
+def test_a_second_driver_joins_a_search_and_shares_its_trainings(
+    address: str, space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    options = {"storage": address, "driver": "local", "device": "cpu", "papers": False}
+    shared = {"stages": tmp_path / "stages", "trials": 2}
+    first = search(space, shapes_folder, tmp_path / "a", **options, **shared)
+    second = search(space, shapes_folder, tmp_path / "b", **options, **shared)
+    assert [m.figures for m in first.members] == [m.figures for m in second.members]
+    assert not (tmp_path / "b" / "trials").exists(), "the first has run all of them"
+    assert (tmp_path / "b" / "stages").samefile(tmp_path / "a" / "stages")
+    resume(tmp_path / "b", trials=3, storage=address)
+    assert [record.state for record in read_records(tmp_path / "b")] == ["finished"] * 3
+    assert len(read_records(tmp_path / "a")) == 2
+    resume(tmp_path / "a", storage=address)
+    assert read_records(tmp_path / "a") == read_records(tmp_path / "b")
 
 
 def drive(name: str, folder: Path, address: str) -> None:
