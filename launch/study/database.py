@@ -128,7 +128,7 @@ class Database:
                 META.create_all(connection)
                 url = self._url.render_as_string(hide_password=False)
                 self.optuna = RDBStorage(url, _options(IMPATIENT, RELAXED))
-        except (SQLAlchemyError, *AWAY) as error:
+        except (SQLAlchemyError, RuntimeError) as error:  # Optuna's, for tables of another version
             raise StudyError(f"storage {self.name}: {in_words(error)}") from None
 
     def close(self) -> None:

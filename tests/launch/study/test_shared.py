@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from launch.searches import report, resume, search
 from launch.study import heart, shared_journal
@@ -244,6 +245,40 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_stored(
 def begin(folder: Path, settings: StudySettings) -> None:
     with open_study(folder, settings):
         pass
+
+
+def test_connections_that_break_are_made_again_and_no_trial_is_lost_or_run_twice(
+    settings: StudySettings, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_study(tmp_path / "a", altered(settings, trials=3)) as study:
+        record = study.propose()
+        with psycopg_connection(address) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        study.end(record.number, result(record))
+        calls: list[int] = []
+        claim = study._optuna.claim
+
+        def breaks_once(trial: optuna.Trial, number: int) -> None:
+            calls.append(number)
+            if len(calls) == 1:
+                raise OperationalError("", {}, ConnectionError("the server closed the connection"))
+            claim(trial, number)
+
+        monkeypatch.setattr(study._optuna, "claim", breaks_once)
+        assert run(study) == [1, 2]
+    assert [r.state for r in read_records(tmp_path / "a")] == ["finished"] * 3
+    states = [trial.state for trial in told(address, settings.shared.name)]
+    assert states.count(TrialState.COMPLETE) == 3
+    assert TrialState.RUNNING not in states
+
+
+def psycopg_connection(address: str) -> Any:
+    import psycopg
+
+    return psycopg.connect(address, autocommit=True)
 
 
 @pytest.mark.slow
