@@ -31,7 +31,7 @@ from searchspace.domains import Domain
 CPU = torch.device("cpu")
 
 NAME = "sparrow"
-"""The name of the Optuna study in each log, and of a shared study unless it has another."""
+"""The name of the Optuna study in each log."""
 
 NUMBER = "number"
 """User attribute of an Optuna trial: the number of the study's trial."""
@@ -269,7 +269,7 @@ def in_database(
     except LogDamaged as error:
         raise StudyError(
             f"the Optuna study {name!r} in the database is not of this search: {error}; begin "
-            "another study with --study NAME"
+            "another study with --study-name NAME"
         ) from None
     return study
 

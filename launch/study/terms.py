@@ -39,11 +39,11 @@ def check_agreed(settings: StudySettings, terms: str, trials: int, study: str) -
             raise StudyError(
                 f"{study}: the study's space has {field} {shown(theirs.get(name))}, and this one "
                 f"{shown(mine.get(name))}: give the file of the study's space with --space, or "
-                "begin another study with --study NAME"
+                "begin another study with --study-name NAME"
             )
         raise StudyError(
             f"{study}: the study's {name} is {shown(theirs.get(name))}, and here it is "
-            f"{shown(mine.get(name))}: give the same, or begin another study with --study NAME"
+            f"{shown(mine.get(name))}: give the same, or begin another study with --study-name NAME"
         )
 
 
