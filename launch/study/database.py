@@ -84,13 +84,14 @@ TRIALS = sql.Table(
     sql.Column("number", sql.Integer, primary_key=True, autoincrement=False),
     sql.Column("digest", sql.String(64), nullable=False),
     sql.Column("driver", sql.String(64), nullable=False),
+    sql.Column("home", sql.Text, nullable=False),
     sql.Column("ended", sql.Boolean, nullable=False),
     sql.Column("version", sql.BigInteger, nullable=False, index=True),
     sql.Column("record", sql.Text, nullable=False),
     sql.UniqueConstraint("study", "digest"),
 )
 """`digest`: of the configuration as drawn, which no two trials share. `driver`: the one that runs
-it, or ran it last. `version`: of the study when the row was written."""
+it, or ran it last, and `home` that one's folder. `version`: of the study when it was written."""
 
 NOW = sql.func.clock_timestamp()
 """The server's time; that of drivers' machines is never compared."""

@@ -86,9 +86,8 @@ class NextTrials:
         if chance is None:
             return None
         number, rung = chance
-        record = self._journal.get(number).promoted_from(rung)
-        self._journal.append(record)
-        return record
+        self._journal.append(self._journal.get(number).promoted_from(rung))
+        return self._journal.get(number)
 
     def _new_record(self, spent: Spent) -> TrialRecord | None:
         means = Means.of(self._study.settings.budget.limits, spent)

@@ -7,7 +7,9 @@ has seen one misses none before it.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
@@ -26,12 +28,12 @@ class Rows:
     Args:
         study: its name.
         driver: the id of this driver.
-        place: where it works, in words.
+        home: its folder.
     """
 
-    def __init__(self, database: Database, study: str, driver: str, place: str) -> None:
-        self._database, self._driver, self._place = database, driver, place
-        self._study = study
+    def __init__(self, database: Database, study: str, driver: str, home: Path) -> None:
+        self._database, self._study = database, study
+        self._driver, self._home = driver, str(home)
         self._named = STUDIES.c.name == study
         self._ours = DRIVERS.c.study == study
         self._me = self._driver_is(driver)
@@ -109,7 +111,7 @@ class Rows:
         """Take over a trial from a driver; raises `Lost` if that one has ended it."""
         with self._database.begin() as connection:
             version = self._next_version(connection)
-            values = {"driver": self._driver, "version": version}
+            values = {"driver": self._driver, "home": self._home, "version": version}
             free = (TRIALS.c.driver == before) & ~TRIALS.c.ended
             _update(connection, self._row(number) & free, values)
 
@@ -125,7 +127,8 @@ class Rows:
         with self._database.begin() as connection:
             version, text = self._next_version(connection), record.model_dump_json()
             ended = record.ending is not None
-            values = {"driver": self._driver, "ended": ended, "version": version, "record": text}
+            values: dict[str, Any] = {"driver": self._driver, "home": self._home, "record": text}
+            values |= {"ended": ended, "version": version}
             row = self._row(record.number)
             there = sql.select(TRIALS.c.record, TRIALS.c.driver).where(row)
             if connection.execute(there).one_or_none() == (text, self._driver):
@@ -166,7 +169,8 @@ class Rows:
 
     def _enter(self, connection: Connection) -> None:
         connection.execute(sql.delete(DRIVERS).where(self._me))
-        row = {"study": self._study, "id": self._driver, "place": self._place, "beat": 0}
+        place = f"{platform.node()}:{self._home}"
+        row = {"study": self._study, "id": self._driver, "place": place, "beat": 0}
         connection.execute(sql.insert(DRIVERS).values(seen=NOW, **row))
 
     def _next_version(self, connection: Connection) -> int:

@@ -8,7 +8,6 @@ one that was frozen, and whose trial was taken over, writes nothing of it any mo
 from __future__ import annotations
 
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from zlib import crc32
 
 from sqlalchemy.engine import Row
 
+from launch.files import TRIALS
 from launch.records import TrialRecord
 from launch.study.database import OVERTAKEN, Database, in_words
 from launch.study.heart import LOOKS, Heart
@@ -48,7 +48,7 @@ class SharedJournal(Journal):
         super().__init__(path)
         self._copy, self._records = self._records, {}
         self._database, self._study, self._driver = database, study, driver
-        self._rows = Rows(database, study, driver, f"{platform.node()}:{path.resolve().parent}")
+        self._rows = Rows(database, study, driver, path.resolve().parent)
         self._heart = Heart(self._rows)
         self._owners: dict[int, str] = {}  # of the trials that have not ended
         self._seen = -1
@@ -96,6 +96,7 @@ class SharedJournal(Journal):
         self._read()
 
     def append(self, record: TrialRecord) -> None:
+        record = _at_home(record)
         before = self._records.get(record.number)
         version = self._lasting(lambda: self._rows.store(record, before))
         if version == self._seen + 1:
@@ -159,6 +160,7 @@ class SharedJournal(Journal):
     def take(self, number: int) -> TrialRecord:
         self._rows.take(number, self._owners[number])
         self._owners[number] = self._driver
+        self._write(_at_home(self.get(number)))
         return self.get(number)
 
     def agree(self, trials: int) -> None:
@@ -178,6 +180,10 @@ class SharedJournal(Journal):
             return
         for row in rows:
             record = TrialRecord.model_validate_json(row.record)
+            if row.driver != self._driver:
+                # Seen from here, where both folders lie on common storage.
+                folder = (Path(row.home) / record.folder).as_posix()
+                record = record.model_copy(update={"folder": folder})
             self._own(record.number, row.driver, row.ended)
             if self._copy.pop(record.number, None) == record:
                 self._records[record.number] = record
@@ -185,3 +191,8 @@ class SharedJournal(Journal):
             elif self._records.get(record.number) != record:
                 self._write(record)
         self._seen, self.news = version, True
+
+
+def _at_home(record: TrialRecord) -> TrialRecord:
+    """The record of a trial that runs in the folder of this driver."""
+    return record.model_copy(update={"folder": f"{TRIALS}/{Path(record.folder).name}"})
