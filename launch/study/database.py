@@ -34,9 +34,12 @@ KEEPALIVE: dict[str, Any] = {
 }
 """Parameters of libpq: a connection to a machine that is gone fails within a minute."""
 
-IMPATIENT = "idle_in_transaction_session_timeout TO '60s'"
-"""A setting by which the server ends a transaction in which nothing happens, and with it a turn. A
-proposal takes less; a driver that is frozen would keep all others from writing."""
+IMPATIENT = "idle_in_transaction_session_timeout TO '10s'"
+"""A setting by which the server ends a transaction in which nothing happens. A driver that is frozen
+in one would keep all others from writing."""
+
+PATIENT = "LOCAL idle_in_transaction_session_timeout TO '60s'"
+"""The same of a turn, in which samplers compute."""
 
 RELAXED = "synchronous_commit TO off"
 """A setting by which commits do not wait for the disk: what a crash of the server loses of Optuna's
@@ -144,6 +147,13 @@ class Database:
             yield connection
 
     @contextmanager
+    def single(self) -> Iterator[Connection]:
+        """A connection each of whose statements is a transaction of its own, so that a driver that
+        is frozen between them holds nothing."""
+        with self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
     def turn(self, study: str) -> Iterator[None]:
         """Hold the turn of a study, which one driver has at a time.
 
@@ -151,6 +161,7 @@ class Database:
         written.
         """
         with self._engine.connect() as connection:
+            connection.execute(sql.text(f"SET {PATIENT}"))
             key = sql.func.hashtextextended(f"sparrow {study}", 0)
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(key)))
             yield

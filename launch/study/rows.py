@@ -80,10 +80,13 @@ class Rows:
         for dead takes part again."""
         raised = sql.update(DRIVERS).where(self._me).values(beat=DRIVERS.c.beat + 1, seen=NOW)
         others = sql.select(DRIVERS.c.id, DRIVERS.c.beat).where(self._ours, ~self._me)
-        with self._database.begin() as connection:
-            if not connection.execute(raised).rowcount:
+        with self._database.single() as connection:
+            missing = not connection.execute(raised).rowcount
+            found = {row.id: row.beat for row in connection.execute(others)}
+        if missing:
+            with self._database.begin() as connection:
                 self._enter(connection)
-            return {row.id: row.beat for row in connection.execute(others)}
+        return found
 
     def bury(self, dead: Mapping[str, int]) -> tuple[list[str], set[str]]:
         """Remove dead drivers, unless they beat again in this moment.
