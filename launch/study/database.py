@@ -35,7 +35,7 @@ KEEPALIVE: dict[str, Any] = {
 """Parameters of libpq: a connection to a machine that is gone fails within a minute."""
 
 IMPATIENT = "idle_in_transaction_session_timeout TO '10s'"
-"""A setting by which the server ends a transaction in which nothing happens: one that is frozen in it
+"""A setting by which the server ends a transaction in which nothing happens: who is frozen in it
 would keep all others from writing."""
 
 PATIENT = "LOCAL idle_in_transaction_session_timeout TO '60s'"
