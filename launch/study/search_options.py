@@ -264,7 +264,7 @@ class SharedOptions(Group):
     )
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _stages_are_shared(self) -> Self:
         if self.stages is not None and not self.is_shared:
             raise ValueError("stages: it is for a study that drivers share; give --storage, too")
         return self
