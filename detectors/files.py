@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+AWAY = (
+    errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.ENETDOWN, errno.ENETUNREACH, errno.EREMOTEIO,
+)  # fmt: skip
+"""Errors of storage that may come back, such as a network file system whose server restarts."""
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Seconds between attempts to reach storage that has gone."""
+
+logger = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -34,16 +48,20 @@ def write_first(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def written(path: Path, place: Callable[[Path, Path], None] = os.replace) -> Iterator[BinaryIO]:
+def written(
+    path: Path, place: Callable[[Path, Path], None] = os.replace, make_folder: bool = True
+) -> Iterator[BinaryIO]:
     """A file to write bytes into, which becomes `path` when the block ends without an error.
 
     Args:
         place: gives the whole file, which is on disk, its name.
+        make_folder: make the folder that it lies in, if that is missing.
 
     Raises:
         OSError: it could not be written; the message names it. The old content is unchanged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     with _naming(path):
         try:
@@ -56,16 +74,49 @@ def written(path: Path, place: Callable[[Path, Path], None] = os.replace) -> Ite
             partial.unlink(missing_ok=True)
 
 
+def is_away(error: BaseException, folder: Path) -> bool:
+    """Whether an error comes from storage that has gone, for now.
+
+    Args:
+        folder: in that storage; it was there before.
+    """
+    if not os.path.isdir(folder):
+        return True
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in AWAY:
+            return True
+        if any(f"(os error {code})" in str(link) for code in AWAY):  # of libraries in Rust
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
 def append(path: Path, data: bytes, durably: bool = True) -> None:
     """Add to the end of a file that no other process writes.
 
+    If the storage has gone, it waits for it, for two minutes.
+
     Args:
+        path: in a folder that was there before.
         durably: it is on disk when this returns. Otherwise it survives the end of this process, but
             not of the machine.
 
     Raises:
         OSError: it could not be written; the message names the file, which is unchanged.
     """
+    for pause in PAUSES:
+        try:
+            return _append(path, data, durably)
+        except OSError as error:
+            if not is_away(error, path.parent):
+                raise
+            logger.warning(f"{path}: {error.strerror}; trying again in {pause:.0f} s")
+        time.sleep(pause)
+    return _append(path, data, durably)
+
+
+def _append(path: Path, data: bytes, durably: bool) -> None:
     with _naming(path), open(path, "ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         try:

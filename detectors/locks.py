@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import logging
 import math
@@ -53,8 +54,9 @@ class Holder:
 
     Attributes:
         what: what it does with the lock, as in "has been ...".
-        since: seconds since the epoch.
+        since: seconds since the epoch, for messages: a clock may be set.
         until: when its lease expires, by the node's monotonic clock; None without a lease.
+        born: when its process began, in ticks of the node's boot; None of an earlier version.
     """
 
     pid: int
@@ -62,6 +64,7 @@ class Holder:
     what: str
     since: float
     until: float | None
+    born: int | None = None
 
     @property
     def is_late(self) -> bool:
@@ -75,8 +78,10 @@ class Holder:
         """Whether its process runs; of one on another node that is not known, and assumed."""
         if self.host != platform.node():
             return True
+        # A later process may have its number.
+        if self.born is not None:
+            return birth_of(self.pid) == self.born
         try:
-            # A later process may have its number.
             return psutil.Process(self.pid).create_time() <= self.since + 1
         except psutil.Error:
             return False
@@ -89,6 +94,21 @@ class Holder:
             who += f" ({command})"
         clock = time.strftime("%X", time.localtime(self.since))
         return f"{who}, which has been {self.what} since {clock}"
+
+
+def birth_of(pid: int) -> int | None:
+    """When a process of this node began, in ticks of its boot; None if it has ended.
+
+    Unlike the time of day that libraries give, no change of the clock moves it.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])  # the name before may hold anything
+
+
+_own_birth = functools.cache(birth_of)
 
 
 def _command(pid: int) -> str:
@@ -120,7 +140,8 @@ class Hold:
         """Write the holder, and restart the lease."""
         self.renewed = time.monotonic()
         until = None if self.lease is None else self.renewed + self.lease
-        holder = Holder(os.getpid(), platform.node(), self.what, self.since, until)
+        pid = os.getpid()
+        holder = Holder(pid, platform.node(), self.what, self.since, until, _own_birth(pid))
         os.pwrite(self.file, json.dumps(vars(holder)).encode().ljust(RECORD), 0)
 
     def progress(self) -> None:

@@ -123,14 +123,18 @@ class TrainingLoader:
         """Prepare only one worker's share of each batch; before the first epoch."""
         self._order.share = share
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, without an incomplete last one; one epoch at a time."""
-        ahead = self._ahead if self._order.first == number else None
+    def epoch(self, number: int, skipped: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, without an incomplete last one; one epoch at a time.
+
+        Args:
+            skipped: of its batches, those that were taken before.
+        """
+        ahead = self._ahead if self._order.first == number and not skipped else None
         if ahead is None:
-            self._order.first = number
+            self._order.first, self._order.skipped = number, skipped
             ahead = iter(self._batches)
         self._ahead = None  # until all of this epoch is taken
-        for _ in range(len(self)):
+        for _ in range(skipped, len(self)):
             targets, pixels = next(ahead)
             yield Batch(self._made(pixels), [tensors(target) for target in targets])
         self._ahead, self._order.first = ahead, number + 1
@@ -152,10 +156,10 @@ class TrainingLoader:
 
 
 class _Order(Sampler[Key]):
-    """The batches of all epochs from the first, without end."""
+    """The batches of all epochs from the first, without end, and without the first ones of that."""
 
     def __init__(self, samples: TrainingSet, batch_size: int) -> None:
-        self.samples, self.batch_size, self.first = samples, batch_size, 0
+        self.samples, self.batch_size, self.first, self.skipped = samples, batch_size, 0, 0
         self.share = ALONE
 
     def __len__(self) -> int:
@@ -166,7 +170,9 @@ class _Order(Sampler[Key]):
             generator = torch.Generator().manual_seed(self.samples.seed * 100_003 + epoch)
             order = torch.randperm(len(self.samples), generator=generator)
             batches = order[: len(self) * self.batch_size].view(-1, self.batch_size).tolist()
-            for step, chosen in enumerate(batches, start=epoch * len(self)):
+            skipped = self.skipped if epoch == self.first else 0
+            taken = enumerate(batches, start=epoch * len(self))
+            for step, chosen in itertools.islice(taken, skipped, None):
                 yield Key(epoch, list(self.share.of(chosen)), self.samples.canvas_at(step))
 
 

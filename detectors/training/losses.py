@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -28,12 +28,21 @@ class Losses:
         epoch: counted from 0.
         steps: steps before this epoch.
         advice: what to change if a loss is not finite.
+        known: the losses of its steps that an earlier attempt took.
     """
 
-    def __init__(self, epoch: int, steps: int, advice: str) -> None:
+    def __init__(
+        self, epoch: int, steps: int, advice: str, known: Sequence[Mapping[str, float]] = ()
+    ) -> None:
         self._epoch, self._steps, self._advice = epoch, steps, advice
         self._unread: list[tuple[tuple[str, ...], Tensor]] = []
-        self._read: list[dict[str, float]] = []
+        self._read = [dict(losses) for losses in known]
+
+    @property
+    def known(self) -> list[dict[str, float]]:
+        """The losses of all steps so far, which it reads."""
+        self.read()
+        return self._read
 
     def add(self, losses: Mapping[str, Tensor], norm: Tensor) -> None:
         """Note the losses of a step and the norm of its gradients, each a scalar on the device.
@@ -62,8 +71,8 @@ class Losses:
 
     def means(self) -> dict[str, float]:
         """The mean of each loss over all steps of the epoch."""
-        self.read()
-        return {n: sum(step[n] for step in self._read) / len(self._read) for n in self._read[0]}
+        steps = self.known
+        return {name: sum(losses[name] for losses in steps) / len(steps) for name in steps[0]}
 
     def _check(self, losses: dict[str, float], norm: float) -> None:
         broken = [name for name, value in losses.items() if not math.isfinite(value)]

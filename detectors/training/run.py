@@ -84,18 +84,30 @@ class Run:
         alone = share.group.size == 1
         self.parts = config.parts if alone else min(config.parts, share.least // 2)
         self.autocast = autocast_type(config.precision, detector, self.device)
+        self._steps = len(loader)
+        self._begun: list[dict[str, float]] = []
 
-    def epoch(self, batches: Iterable[Batch], number: int) -> dict[str, float]:
-        """The steps of an epoch; returns its mean losses once all are known to be finite."""
+    @property
+    def begun(self) -> int:
+        """Steps of the epoch that has begun but not ended."""
+        return len(self._begun)
+
+    def epoch(self, batches: Iterable[Batch], number: int) -> dict[str, float] | None:
+        """The steps of an epoch, or the rest of it; once all are known to be finite, returns its
+        mean losses, or None if the batches ended before it."""
         config = self.config
         advice = f"lower learning_rate ({config.learning_rate}) or raise warmup_epochs"
-        losses = Losses(number, self.scheduler.last_epoch, advice)
+        losses = Losses(number, number * self._steps, advice, self._begun)
         queue = Queue(self.device, waits=self.share.takes_turns(self.device))
         with backends(config, self.device), together(self.share), queue:
             for batch in batches:
                 with queue.step():
                     losses.add(*self.step(batch, config.is_plain(number)))
-            return losses.means()
+            self._begun = losses.known
+        if self.begun < self._steps:
+            return None
+        self._begun = []
+        return losses.means()
 
     def step(self, batch: Batch, plain: bool) -> tuple[Mapping[str, Tensor], Tensor]:
         """One step of gradient descent, which waits for nothing on the device.
@@ -139,9 +151,13 @@ class Run:
         return copied.eval()
 
     def save(self, path: Path, epochs: int) -> None:
-        """Write a checkpoint that is never seen half-written."""
+        """Write a checkpoint that is never seen half-written, into a folder that is there.
+
+        Args:
+            epochs: finished ones; the steps of the one that has begun are kept, too.
+        """
         # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
-        with written(path) as file:
+        with written(path, make_folder=False) as file:
             torch.save(self._state(epochs), file)
 
     def _state(self, epochs: int) -> dict[str, Any]:
@@ -151,6 +167,7 @@ class Run:
             "trained": self.trained.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
+            "begun": self._begun,
         }
         return state | {"average": self.average.state_dict()} if self.average else state
 
@@ -187,4 +204,5 @@ class Run:
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
         if self.average:
             self.average.load_state_dict(state["average"])
+        self._begun = state.get("begun", [])  # earlier versions kept whole epochs only
         return state["epochs"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from detectors.data.loader import Batch, TrainingLoader
 from detectors.detector import Detector
 from detectors.group import ALONE, Group, Share
 from detectors.training.losses import TrainingFailed
+from detectors.training.notice import NOTICE
 from detectors.training.run import Run, Term
 from searchspace.training import TrainConfig
 
@@ -61,10 +62,12 @@ def fit(
             that was never interrupted.
         terms: losses in addition to the detection loss.
         progress: show a bar of each epoch on a terminal.
-        checkpoint: file written after each epoch; if it exists, training resumes from it. An
-            unreadable one is logged as a warning, and training starts over.
+        checkpoint: file written after each epoch, and after the step in which the process is given
+            notice that it has to end; if it exists, training resumes from it. An unreadable one is
+            logged as a warning, and training starts over.
 
     Raises:
+        KeyboardInterrupt: `NOTICE` was given while it took steps.
         TrainingFailed: a loss or a gradient is not finite.
         ValueError: the detector cannot be trained at a size of `config.multi_scale`, or a batch has
             fewer images than the group has processes.
@@ -73,18 +76,26 @@ def fit(
     share = _divided(loader)
     if not share.group.leads:
         checkpoint, on_epoch, progress, snapshots = None, None, False, None
+    if checkpoint:
+        # Not later: storage that has gone meanwhile would be covered by folders of other storage.
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
     run = Run(detector, loader, config, terms, share)
     first = run.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
     first = run.agree(first)
     if snapshots and first in snapshots.after:
         snapshots.call(first, run.snapshot())
     for epoch in range(first, config.epochs):
-        with active(f"epoch {epoch + 1}/{config.epochs}", len(loader), progress) as advance:
-            means = run.epoch(_counted(loader.epoch(epoch), advance), epoch)
-        if checkpoint:
-            run.save(checkpoint, epoch + 1)
-        if on_epoch:
+        with NOTICE.heeding():
+            with active(f"epoch {epoch + 1}/{config.epochs}", len(loader), progress) as advance:
+                if run.begun:
+                    advance(run.begun)
+                means = run.epoch(_counted(loader.epoch(epoch, run.begun), advance), epoch)
+            if checkpoint:
+                run.save(checkpoint, epoch + (means is not None))
+        if on_epoch and means is not None:
             on_epoch(epoch + 1, means)
+        if NOTICE.given:
+            raise KeyboardInterrupt
         if snapshots and epoch + 1 in snapshots.after:
             snapshots.call(epoch + 1, run.snapshot())
     if run.average:
@@ -102,8 +113,21 @@ def _divided(loader: TrainingLoader) -> Share:
     return share
 
 
-def _counted(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:
-    """Batches, each of which is counted once its step was given to the device."""
-    for batch in batches:
+def _counted(batches: Iterator[Batch], advance: Advance) -> Iterator[Batch]:
+    """Batches, each of which is counted once its step was given to the device; no more of them once
+    the process was given notice."""
+    while (batch := _next(batches)) is not None:
         yield batch
         advance(1)
+        if NOTICE.given:
+            return
+
+
+def _next(batches: Iterator[Batch]) -> Batch | None:
+    try:
+        return next(batches, None)
+    except RuntimeError:
+        # Who ends all processes of a machine has ended those that prepare batches, too.
+        if NOTICE.given:
+            return None
+        raise

@@ -19,6 +19,7 @@ from detectors.thresholds import Thresholds, write_thresholds
 from launch.cli import option_types
 from launch.cli.bugs import evidence_in
 from launch.cli.compared import compared_on
+from launch.cli.ended import NOTHING_WRITTEN, ended_by_signals
 from launch.cli.export import FileOptions, Written, write_export
 from launch.cli.from_fields import with_options
 from launch.cli.live import Screen
@@ -33,7 +34,6 @@ from launch.cli.long_training import (
 from launch.cli.options import DataPaths
 from launch.cli.terminal import console, errors, figure_table
 from launch.cli.view import trial_frame
-from launch.drivers.interrupts import interruptible
 from launch.files import (
     DETECTOR,
     EVALUATION,
@@ -77,27 +77,23 @@ def train_command(
     if (name is None) == (options.resume is None):
         raise typer.BadParameter("give either a model to train, or --resume FOLDER")
     screen = Screen(errors if options.as_json else console, options.quiet)
-    context.with_resource(interruptible())
     folder = options.resume
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(screen.shown())
-            if folder is not None:
-                training, read = go_on(context, options, folder, screen.say)
-            else:
-                training, read, folder = begin(str(name), data, options, screen.say)
-            training.claim(folder)
-            stack.enter_context(_alone_in(folder))
-            log = stack.enter_context(evidence_in(folder))
-            screen.follow(trial_frame(folder, training.model))
-            outcome = _train(training, read, folder, options.device, log)
-            exported = _export(training, read, folder, outcome.thresholds, screen.say)
-    except KeyboardInterrupt:
-        go = "Nothing was written."
-        if folder:
-            go = f"Go on with: {command('train', '--resume', folder)}"
-        screen.out.say(f"Interrupted. {go}")
-        raise typer.Exit(130) from None
+
+    def go_on_with() -> str:
+        return f"Go on with: {command('train', '--resume', folder)}" if folder else NOTHING_WRITTEN
+
+    with ended_by_signals(screen.out, go_on_with), ExitStack() as stack:
+        stack.enter_context(screen.shown())
+        if folder is not None:
+            training, read = go_on(context, options, folder, screen.say)
+        else:
+            training, read, folder = begin(str(name), data, options, screen.say)
+        training.claim(folder)
+        stack.enter_context(_alone_in(folder))
+        log = stack.enter_context(evidence_in(folder))
+        screen.follow(trial_frame(folder, training.model))
+        outcome = _train(training, read, folder, options.device, log)
+        exported = _export(training, read, folder, outcome.thresholds, screen.say)
     if options.as_json:
         tree = outcome.model_dump(mode="json")
         file = exported.as_tree() if isinstance(exported, Written) else None

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from launch.cli.bugs import evidence_in
+from launch.cli.ended import SAME_AGAIN, ended_by_signals
 from launch.cli.from_fields import with_options
 from launch.cli.given import given_trial
 from launch.cli.live import Screen
@@ -29,7 +30,7 @@ def trial_command(
     start: AncestorOption,
 ) -> None:
     screen = Screen(errors if options.as_json else console, options.quiet)
-    with ExitStack() as stack:
+    with ended_by_signals(screen.out, lambda: SAME_AGAIN), ExitStack() as stack:
         stack.enter_context(screen.shown())
         given = given_trial(name, data, options, "runs/trials", screen.say)
         log = stack.enter_context(evidence_in(given.folder))

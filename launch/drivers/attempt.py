@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
 
+from detectors.files import PAUSES, is_away
 from launch.drivers.watch import Ended, Watch
 from launch.files import TRACEBACK
 from launch.records import TrialRecord
@@ -20,6 +23,9 @@ from launch.trial.run import TrialOptions, run_trial
 from launch.trial.teachers import teachers_in
 from launch.trial.training import OnEpoch
 from searchspace import TrialConfig
+from searchspace.errors import first_line
+
+logger = logging.getLogger(__name__)
 
 
 def attempt(
@@ -35,17 +41,18 @@ def attempt(
     """Run or resume a trial; no error in it ends the search.
 
     The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt that failed until a
-    later one succeeds.
+    later one succeeds. If its storage has gone, the trial waits for it, for two minutes, and goes
+    on from its last checkpoint.
 
     Args:
         watch: if it ends the trial, `Ended` is returned: the watch knows why.
         given: further arguments of `run_trial`.
     """
     start = time.monotonic()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def once() -> TrialResult:
         with trial_log(folder) as log:
-            result = run(
+            return run(
                 config,
                 data,
                 folder,
@@ -54,6 +61,10 @@ def attempt(
                 **given,
                 **_callbacks(watch),
             )
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = _while_away(once, folder)
         (folder / TRACEBACK).unlink(missing_ok=True)
         return result
     except Ended as ended:
@@ -62,9 +73,32 @@ def attempt(
         return failure_in(error, data, folder, time.monotonic() - start)
 
 
+def _while_away(run: Callable[[], TrialResult], folder: Path) -> TrialResult:
+    """Run a trial, again with growing pauses while the storage of its folder has gone."""
+
+    def once() -> TrialResult:
+        if not os.path.isdir(folder):
+            # Otherwise its folders would be made where the storage is not.
+            raise FileNotFoundError(errno.ENOENT, "it has gone", str(folder))
+        return run()
+
+    for pause in PAUSES:
+        try:
+            return once()
+        except Ended:
+            raise
+        except Exception as error:
+            if not is_away(error, folder):
+                raise
+            logger.warning(f"{folder}: {first_line(error)}; trying again in {pause:.0f} s")
+        time.sleep(pause)
+    return once()
+
+
 def failure_in(error: Exception, data: TrialData, folder: Path, seconds: float) -> Failure:
     """Why a trial fails that an error ends; the trial's folder keeps its traceback."""
-    keep_traceback(error, folder)
+    if os.path.isdir(folder):
+        keep_traceback(error, folder)
     if gone := _gone_image(error, data):
         return Failure(f"{gone} is missing: restore the data", "surroundings", seconds)
     return failure_of(error, folder, seconds)

@@ -31,6 +31,7 @@ from launch.drivers.gpu_share import AUTO, gpu_memory, share_for_text, share_of_
 from launch.drivers.ray_address import check_address, starts_here
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers, run_group
+from launch.drivers.ray_losses import EndsWithCheckpoint
 from launch.drivers.ray_meter import TargetMeter, check_target
 from launch.drivers.ray_searcher import RETRIES, StudySearcher
 from launch.drivers.ray_start import connected, logged_to
@@ -290,6 +291,7 @@ def _tuner(
         ),
         driver.bundle_of(),
     )
+    vars(trainable)["__mixins__"] = (EndsWithCheckpoint,)
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

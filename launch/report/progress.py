@@ -249,7 +249,7 @@ class StudyFollower:
             running,
             outlook(
                 self._settings.budget.limits,
-                self._spent(len(running), now - holder.since if holder else 0.0),
+                self._spent(len(running), max(0.0, now - holder.since) if holder else 0.0),
             ),
         )
 

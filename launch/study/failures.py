@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from detectors.runtimes import RuntimeUnavailable
 from detectors.training.train import TrainingFailed
 from detectors.weights.published import WeightsUnavailable
 from launch.records import UNTRAINED, TrialRecord
 from launch.trial.data import TrialError
+from launch.trial.memory import is_out_of_memory
 from searchspace.errors import SparrowError, first_line, named_line
 from searchspace.masking import without_secrets
 
@@ -44,14 +43,17 @@ BROKEN_PLACES = {
     errno.ENFILE: "too many files are open on this machine",
     errno.ESTALE: "the network file system has lost the file",
     errno.ENOTCONN: "the network file system is not connected",
+    errno.ETIMEDOUT: "the network file system does not answer",
+    errno.EREMOTEIO: "the network file system does not answer",
+    **dict.fromkeys(
+        (errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        "the network file system cannot be reached",
+    ),
 }
 """Errors of the operating system that no design causes, with their messages."""
 
 LEAST_FREE = 1 << 20
 """Free bytes below which a disk counts as full."""
-
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "ALLOC_FAILED", "out of memory")
-"""Texts by which PyTorch and its libraries report a lack of memory in errors of a general type."""
 
 
 class SearchStopped(SparrowError, RuntimeError):
@@ -87,7 +89,7 @@ def failure_of(error: Exception, folder: Path, seconds: float) -> Failure:
         return Failure(str(error), "surroundings", seconds)
     if isinstance(error, TrialError | TrainingFailed | RuntimeUnavailable):
         return Failure(str(error), "design", seconds)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return Failure(f"out of memory: {first_line(error)}", "design", seconds)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
@@ -100,7 +102,7 @@ def users_fault(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         return os_error_in_words(error)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return f"out of memory: {first_line(error)}"
     return broken_place(error)
 
@@ -119,6 +121,8 @@ def broken_place(error: BaseException, folder: Path | None = None) -> str | None
         marks = f"(os error {code})", os.strerror(code)
         if any(mark in str(link) for link in chain for mark in marks):
             return f"{folder}: {words}" if folder else words
+    if folder and not os.path.isdir(folder) and any(isinstance(e, OSError) for e in chain):
+        return f"{folder}: it has gone"
     if isinstance(error, TrialError | TrainingFailed | RuntimeUnavailable):
         return None
     for place in filter(None, (folder, Path(tempfile.gettempdir()))):
@@ -171,12 +175,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         yield link
         hidden = None if link.__suppress_context__ else link.__context__
         link = link.__cause__ or hidden
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in OUT_OF_MEMORY)
 
 
 def _is_full(place: Path) -> bool:

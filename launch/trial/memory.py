@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,9 @@ from launch.trial.store import Store
 from launch.trial.teachers import LoadTeacher
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import PARENT
+from searchspace.errors import first_line
 from searchspace.reading import Unreadable, read_model
+from searchspace.training import AUTO
 from searchspace.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -32,6 +36,9 @@ MARGIN = 1.25
 LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says how many bytes a container may take."""
 
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "ALLOC_FAILED", "out of memory")
+"""Texts by which PyTorch and its libraries report a lack of memory in errors of a general type."""
+
 Needs = Callable[[int], float]
 """The bytes that a trial needs if its batches are computed in so many parts."""
 
@@ -41,26 +48,34 @@ class Fitted(BaseModel):
 
     Attributes:
         accumulate: number of parts of a batch.
-        needed: bytes that the trial needs by the estimate.
-        memory: bytes that it has.
-        device: the name of the device.
+        needed: bytes that the trial needs by the estimate; 0 if it was not made.
+        memory: bytes that it has; 0 likewise.
+        device: the name of the device; empty likewise.
         tried: whether steps were taken to confirm it, as on a GPU.
+        short: whether the trial ran out of memory with half as many parts.
     """
 
     model_config = ConfigDict(frozen=True)
 
     accumulate: int
-    needed: int
-    memory: int
-    device: str
+    needed: int = 0
+    memory: int = 0
+    device: str = ""
     tried: bool = False
+    short: bool = False
 
     def __str__(self) -> str:
-        parts = "one part" if self.accumulate == 1 else f"{self.accumulate} parts"
+        parts = in_words(self.accumulate)
+        if self.short:
+            return f"a batch in {parts}, as memory ran out with half as many"
         return (
             f"a batch in {parts}, which needs about {self.needed / 1e9:.2g} of "
             f"{self.memory / 1e9:.3g} GB ({self.device})"
         )
+
+
+class OutOfMemory(TrialError):
+    """A training ran out of memory; the message says with how many parts of a batch."""
 
 
 def fitted(
@@ -121,6 +136,50 @@ def read_fitted(folder: Path) -> Fitted | None:
         return read_model(file, Fitted, "remove the file, and the number is found again")
     except Unreadable as error:
         raise TrialError(str(error)) from None
+
+
+def smaller(config: TrialConfig, before: Fitted | None) -> Fitted | None:
+    """Twice as many parts for a trial that ran out of memory; None if it did so before, or batches
+    cannot be divided further.
+
+    Args:
+        before: what it was begun with, if that is known.
+    """
+    given = config.train.accumulate
+    parts = 2 * (before.accumulate if before else 1 if given == AUTO else given)
+    if (before and before.short) or parts > most_parts(config):
+        return None
+    return Fitted(accumulate=parts, short=True)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in OUT_OF_MEMORY)
+
+
+def free_memory() -> None:
+    """Give back what nothing uses any more, also on the GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def naming_parts(parts: int) -> Iterator[None]:
+    """Raise `OutOfMemory` where a training, with so many parts of a batch, runs out of memory."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory with a batch in {in_words(parts)}: {first_line(error)}"
+        ) from error
+
+
+def in_words(parts: int) -> str:
+    return "one part" if parts == 1 else f"{parts} parts"
 
 
 def needs_of(config: TrialConfig, device: torch.device, teacher: TeacherConfig) -> Needs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -35,7 +35,7 @@ from launch.files import (
 )
 from launch.trial.ancestor import ANCESTOR, Ancestor
 from launch.trial.data import TrialData, TrialError, given_path
-from launch.trial.memory import read_fitted
+from launch.trial.memory import OutOfMemory, free_memory, read_fitted, smaller
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
 from launch.trial.progress import Part, Progress
@@ -94,8 +94,10 @@ def run_trial(
     `compact/` with `compact.json`, `int8/`, `result.json`, and `progress.jsonl`. Without pruning
     there is no plan, and `compact` only if the detector is trained further (`finetune_epochs` above
     0). A stage whose artefact is in `stages` already, from this or another trial, is not run again.
-    Training resumes from its last epoch. In a group of `torch.distributed`, the first process calls
-    this, and the others `launch.trial.workers.follow`: they train together.
+    Training resumes from its last epoch, or from the step in which the process was given notice.
+    One that runs out of memory is tried once more with its batches in twice as many parts. In a
+    group of `torch.distributed`, the first process calls this, and the others
+    `launch.trial.workers.follow`: they train together.
 
     Args:
         data: the data, or their source or folder.
@@ -153,7 +155,27 @@ def run_trial(
         plan=plan,
     )
     with shown_by(noted.show, also=True):
+        try:
+            return _Trial(config, out, todo, on_predicted).result()
+        except OutOfMemory as error:
+            todo = _with_less(todo, out, error)
+        # Only here: the error keeps what the training had in memory.
+        free_memory()
         return _Trial(config, out, todo, on_predicted).result()
+
+
+def _with_less(todo: Stages, out: Path, error: OutOfMemory) -> Stages:
+    """The stages with batches in more parts; raises the error if that was tried or cannot be.
+
+    What the trial noted of it in its folder also counts when it is resumed.
+    """
+    # Of several workers, the others are in the middle of a step.
+    less = smaller(todo.config, todo.fitted) if Group.current().size == 1 else None
+    if less is None:
+        raise error
+    logger.warning(f"{out}: {error}; it is tried once more: {less}")
+    write_atomically(out / FITTED, less.model_dump_json(indent=1))
+    return replace(todo, kept=less)
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:

@@ -38,7 +38,7 @@ from detectors.weights.published import State
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
 from launch.trial.ancestor import Ancestor, load_ancestor
 from launch.trial.initial_weights import fill, load_start, make_sure_of
-from launch.trial.memory import Fitted, fitted
+from launch.trial.memory import Fitted, fitted, naming_parts
 from launch.trial.progress import NOWHERE, Progress
 from launch.trial.rounds import Round
 from launch.trial.scoring import NOT_PRUNING, Scoring
@@ -98,7 +98,10 @@ class Stages(Scoring):
 
     @functools.cached_property
     def fitted(self) -> Fitted | None:
-        """How its batches fit into memory; None where the configuration says in how many parts."""
+        """How its batches fit into memory; None where they are in as many parts as the
+        configuration says."""
+        if self.kept and self.kept.short:
+            return self.kept
         if self.config.train.accumulate != AUTO:
             return None
         share = share_of(self.config)
@@ -317,14 +320,15 @@ class Stages(Scoring):
         recipe = training.recipe
         loader = training_loader(self.config, self.data, recipe, self.device)
         announce(self.config, training, detector)
-        fit(
-            detector,
-            loader,
-            recipe,
-            terms=training.terms(detector.to(self.device)),
-            checkpoint=work / SCRATCH / CHECKPOINT,
-            on_epoch=training.reporting(self.progress, self.on_epoch, loader),
-            progress=self.bars,
-            snapshots=Snapshots(rungs, at_rung) if at_rung else None,
-        )
+        with naming_parts(recipe.parts):
+            fit(
+                detector,
+                loader,
+                recipe,
+                terms=training.terms(detector.to(self.device)),
+                checkpoint=work / SCRATCH / CHECKPOINT,
+                on_epoch=training.reporting(self.progress, self.on_epoch, loader),
+                progress=self.bars,
+                snapshots=Snapshots(rungs, at_rung) if at_rung else None,
+            )
         detector.save(work / DETECTOR)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from detectors.files import append, publish, write_atomically
+from detectors import files
+from detectors.files import AWAY, PAUSES, append, is_away, publish, write_atomically
 
 FULL = Path("/dev/full")
 
@@ -57,3 +62,74 @@ def test_a_file_that_does_not_fit_is_named_and_leaves_the_old_one(tmp_path: Path
 def test_a_full_device_is_named() -> None:
     with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
         append(FULL, b"a line\n")
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], list[float]]:
+    """Lets something happen after so many pauses, which take no time; gives them."""
+
+    def after(count: int, happens: Callable[[], object]) -> list[float]:
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == count:
+                happens()
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        return slept
+
+    return after
+
+
+def test_a_line_waits_for_a_folder_that_has_gone(
+    pauses: Callable[..., list[float]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, away = tmp_path / "study", tmp_path / "away"
+    here.mkdir()
+    append(here / "journal", b"first\n")
+    here.rename(away)
+    slept = pauses(3, lambda: away.rename(here))
+    append(here / "journal", b"second\n")
+    assert slept == [1, 2, 4]
+    assert (here / "journal").read_bytes() == b"first\nsecond\n"
+    assert f"{here / 'journal'}: No such file or directory; trying again in 4 s" in caplog.text
+    here.rename(away)
+    slept = pauses(0, lambda: None)
+    with pytest.raises(FileNotFoundError, match="journal"):
+        append(here / "journal", b"third\n")
+    assert tuple(slept) == PAUSES
+    assert sum(PAUSES) > 120
+    assert not here.exists()  # nothing is written where the storage is not
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_a_line_waits_for_a_server_that_does_not_answer(
+    code: int,
+    pauses: Callable[..., list[float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fsync, broken = os.fsync, [True]
+
+    def broken_fsync(file: int) -> None:
+        if broken:
+            raise OSError(code, os.strerror(code))
+        fsync(file)
+
+    monkeypatch.setattr(files.os, "fsync", broken_fsync)
+    slept = pauses(2, broken.clear)
+    append(tmp_path / "journal", b"a line\n")
+    assert slept == [1, 2]
+    assert (tmp_path / "journal").read_bytes() == b"a line\n"
+
+
+def test_what_waiting_does_not_mend_is_not_waited_for(tmp_path: Path) -> None:
+    assert not is_away(OSError(errno.ENOSPC, "full"), tmp_path)
+    assert not is_away(PermissionError(errno.EACCES, "no"), tmp_path)
+    assert not is_away(FileNotFoundError(errno.ENOENT, "no image"), tmp_path)
+    assert is_away(RuntimeError(f"I/O error: x (os error {AWAY[0]})"), tmp_path)
+    wrapped = RuntimeError("the training failed")
+    wrapped.__cause__ = OSError(errno.EIO, "no answer")
+    assert is_away(wrapped, tmp_path)
+    assert is_away(KeyError("anything"), tmp_path / "gone")

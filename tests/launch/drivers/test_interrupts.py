@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from detectors.training import notice
+from detectors.training.notice import NOTICE
 from launch.drivers import local
 from launch.drivers.deadlines import Limits
 from launch.drivers.interrupts import handlers_kept, interruptible
@@ -47,6 +49,32 @@ def test_the_first_signal_interrupts_and_the_second_does_not(number: signal.Sign
         stopped_twice(number)
     assert isinstance(stopped.value.__context__, KeyboardInterrupt)
     assert stopped.value.args == ("end", "ended")
+
+
+def interrupted_in_a_step(*numbers: signal.Signals) -> bool:
+    """Whether a training was given notice by the first of some signals, and interrupted."""
+    with interruptible(), NOTICE.heeding():
+        try:
+            for number in numbers:
+                assert NOTICE.given == (number is not numbers[0])
+                os.kill(os.getpid(), number)
+                time.sleep(0.01)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            return NOTICE.given
+    return False
+
+
+def test_a_step_of_a_training_is_interrupted_when_ctrl_c_is_pressed_again() -> None:
+    assert interrupted_in_a_step(signal.SIGINT, signal.SIGTERM, signal.SIGINT)
+
+
+def test_a_step_that_takes_too_long_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notice, "GRACE", 0.2)
+    start = time.monotonic()
+    # Service managers repeat themselves.
+    assert interrupted_in_a_step(signal.SIGTERM, signal.SIGTERM)
+    assert 0.2 <= time.monotonic() - start < 5
 
 
 def test_handlers_are_as_before_afterwards() -> None:

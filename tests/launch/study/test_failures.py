@@ -12,6 +12,7 @@ import torch
 from optuna.trial import TrialState
 from safetensors.torch import save_file
 
+from detectors.training.run import Run as Training
 from detectors.training.train import TrainingFailed
 from launch.drivers.attempt import attempt
 from launch.records import Failed, Finished, TrialRecord
@@ -29,6 +30,7 @@ from launch.study.journal import Journal
 from launch.study.settings import StudySettings
 from launch.study.study import Study, open_study, read_records
 from launch.trial.data import TrialData, TrialError
+from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
 from searchspace import Space, TrialConfig
 from tests.launch.conftest import Run
@@ -421,6 +423,59 @@ def test_data_that_vanish_are_named_and_blame_no_trial(
     error = FileNotFoundError(errno.ENOENT, "No such file", str(image))
     failure = attempt(tiny, shapes, tmp_path, "cpu", run=raising(error))
     assert failure.reason == f"{image} is missing: restore the data"
+    assert failure.blame == "surroundings"
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.drivers.attempt.PAUSES", (0.01,) * 5)
+
+
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize("gone", ["the folder", "the server"])
+def test_a_trial_waits_for_its_storage_and_goes_on_from_its_last_checkpoint(
+    gone: str,
+    tiny: TrialConfig,
+    shapes: TrialData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study, away, epochs, calls = tmp_path / "study", tmp_path / "away", [], []
+    save = Training.save
+
+    def saved(training: Training, file: Path, number: int) -> None:
+        calls.append(number)
+        if len(calls) == 2 and gone == "the folder":
+            study.rename(away)
+        if len(calls) == 2 and gone == "the server":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(file))
+        save(training, file, number)
+
+    def run(*arguments: object, **named: object) -> object:
+        if away.exists() and len(tried) == 2:
+            away.rename(study)
+        tried.append(study.exists())
+        return run_trial(*arguments, **named)
+
+    tried: list[bool] = []
+    monkeypatch.setattr(Training, "save", saved)
+    config = tiny.changed(train=tiny.train.changed(epochs=3))
+    note = epochs.append
+    outcome = attempt(config, shapes, study / "t", "cpu", lambda _, epoch, __: note(epoch), run=run)
+    assert isinstance(outcome, TrialResult), outcome
+    assert epochs == [1, 2, 3]
+    assert calls == [1, 2, 2, 3]  # the epoch whose checkpoint was not written is repeated
+    assert "trying again in" in caplog.text
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_storage_that_stays_away_is_no_fault_of_the_trial(
+    tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    error = OSError(errno.ENOTCONN, "not connected", str(tmp_path / "t/dense.json"))
+    failure = attempt(tiny, shapes, tmp_path / "t", "cpu", run=raising(error))
+    assert failure.reason == f"{tmp_path}/t/dense.json: {BROKEN_PLACES[errno.ENOTCONN]}"
     assert failure.blame == "surroundings"
 
 

@@ -1,0 +1,118 @@
+"""What becomes of a trial whose process was lost, by what Ray says of the loss."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.tune.experiment import Trial
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from detectors.files import write_atomically
+from detectors.training.notice import GRACE, NOTICE
+from launch.files import FITTED
+from launch.study.failures import Failure
+from launch.trial.data import TrialError
+from launch.trial.memory import read_fitted, smaller
+from searchspace import TrialConfig
+
+PREEMPTED = "SIGTERM"
+LOW_MEMORY = "running low on memory"
+"""Words of Ray by which a process was given notice, or was killed by Ray's memory monitor."""
+
+
+TITLE = "ray::ImplicitFunc"
+"""How Ray names the processes in which Tune runs trials."""
+
+
+class EndsWithCheckpoint:
+    """Tune's process of a trial: on SIGTERM, it ends when its training has written a checkpoint."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        heed_sigterm()
+        super().setup(config)  # pyrefly: ignore[missing-attribute] (Tune mixes it into its class)
+
+
+def heed_sigterm() -> None:
+    """Let a training of this process end with its step before SIGTERM does what it did so far."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    end = signal.getsignal(signal.SIGTERM)
+
+    def heed(number: int, frame: Any) -> None:
+        if NOTICE.pending:
+            return
+        if NOTICE.give():
+            NOTICE.wait(GRACE)
+        if callable(end):
+            end(number, frame)
+
+    signal.signal(signal.SIGTERM, heed)
+
+
+def give_notice(trials: Iterable[Trial]) -> None:
+    """Let trials end with a checkpoint, on whichever node they run; returns when they have ended,
+    or `GRACE` is over."""
+    pids: dict[str, list[int]] = {}
+    for trial in trials:
+        where = trial.temporary_state.location  # of its last report
+        if where.pid is not None and where.hostname is not None:
+            pids.setdefault(where.hostname, []).append(where.pid)
+    here = ray.util.get_node_ip_address()
+    # Other nodes first, as this waits.
+    asked = [_terminate_on(ip, there) for ip, there in pids.items() if ip != here]
+    terminate(pids.get(here, ()))
+    if asked:
+        ray.wait(asked, num_returns=len(asked), timeout=GRACE)
+
+
+def _terminate_on(ip: str, pids: Sequence[int]) -> ray.ObjectRef:
+    """Let processes of a node end; the result is there when they have."""
+    (node, *_) = (n["NodeID"] for n in ray.nodes() if n["NodeManagerAddress"] == ip)
+    place = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(num_cpus=0)(terminate).options(scheduling_strategy=place).remote(pids)
+
+
+def terminate(pids: Sequence[int]) -> None:
+    """Send SIGTERM to those of the processes that run a trial, and wait until they have ended."""
+    running = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if TITLE in "".join(process.cmdline()):
+                process.terminate()
+                running.append(process)
+    psutil.wait_procs(running, GRACE)
+
+
+def last_words(trial: Trial) -> str:
+    """What Ray said of the last loss of a trial's process; empty if it said nothing."""
+    file = trial.error_file
+    text = Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
+    return text.rpartition("\nFailure # ")[2]
+
+
+def after_low_memory(given: Mapping[str, Any]) -> Failure | None:
+    """Let a trial that Ray's memory monitor killed begin again with its batches in more parts; or
+    its failure, if it ran out of memory before or they cannot be divided further.
+
+    Args:
+        given: Tune's configuration of the trial, see `StudySearcher.suggest`.
+    """
+    folder = Path(given["folder"])
+    try:
+        before = read_fitted(folder)
+    except TrialError:
+        before = None
+    less = smaller(TrialConfig.model_validate_json(given["config"]), before)
+    if less is None:
+        again = f", also with {before}" if before else ""
+        return Failure(f"out of memory: Ray's memory monitor ended its process{again}", "design")
+    write_atomically(folder / FITTED, less.model_dump_json(indent=1))
+    return None

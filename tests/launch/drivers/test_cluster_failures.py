@@ -1,0 +1,217 @@
+"""What happens to a search on three nodes of a real Ray when parts of it are lost or broken."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from launch.drivers.deadlines import Limits
+from launch.drivers.ray_searcher import StudySearcher
+from launch.records import TrialRecord
+from launch.searches import search
+from launch.study.study import read_records
+from searchspace import Space
+from tests.launch.drivers.faults import Faults
+from tests.launch.drivers.test_ray_tune import endings
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
+PATIENCE = 240
+"""Seconds after which a search counts as hung."""
+
+MORE = (1, 2)
+"""Steps of the epoch in which an unpruned detector is trained on."""
+
+TIGHT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+"""Variables of a node whose memory counts as used up."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    ray.init(cluster.address, log_to_driver=False)
+    try:
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture
+def plain(space: Space) -> Space:
+    """Trials of six epochs with two steps each, unpruned, and one more epoch."""
+    return space.fix("compress.pruning.kind", "none").fix("train.epochs", 6)
+
+
+class Epoch(NamedTuple):
+    """A report of a trial: one of its epochs has ended.
+
+    Attributes:
+        at: seconds since the epoch.
+    """
+
+    trial: int
+    pid: int
+    number: int
+    at: float
+
+
+def epochs_of(study: Path) -> list[Epoch]:
+    """The reports of all trials, in their order."""
+    lines = [line for file in study.glob("ray/*/result.json") for line in file.open()]
+    found: list[dict[str, Any]] = [json.loads(line) for line in lines if line.endswith("\n")]
+    return sorted(
+        (
+            Epoch(int(Path(r["config"]["folder"]).name[:4]), r["pid"], r["epochs"], r["timestamp"])
+            for r in found
+            if r.get("stage") == "dense"
+        ),
+        key=lambda epoch: epoch.at,
+    )
+
+
+def node_of(cluster: Cluster, pid: int) -> Any:
+    """The node on which a process runs."""
+    raylet = psutil.Process(pid).ppid()
+    (node,) = (n for n in cluster.worker_nodes if raylet_of(n) == raylet)
+    return node
+
+
+def raylet_of(node: Any) -> int:
+    return node.all_processes["raylet"][0].process.pid
+
+
+def soon(found: Callable[[], Any]) -> Any:
+    """What a function finds, as soon as it finds something."""
+    end = time.monotonic() + PATIENCE
+    while not (what := found()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return what
+
+
+def finished(study: Path) -> tuple[TrialRecord, ...]:
+    """The trials of a study, all of which have a result, and only one."""
+    records = read_records(study)
+    assert {r.state for r in records} == {"finished"}, [r.reason for r in records]
+    assert set(endings(study).values()) == {1}
+    return records
+
+
+def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_its_last_checkpoint(
+    cluster: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    study, lost = tmp_path / "study", []
+
+    def away_from_the_head() -> list[Epoch]:
+        heads = psutil.Process(raylet_of(cluster.head_node)).children()
+        head = {child.pid for child in heads}
+        return [e for e in epochs_of(study) if 2 <= e.number < 12 and e.pid not in head]
+
+    def lose_a_node() -> None:
+        epoch = soon(away_from_the_head)[-1]
+        cluster.remove_node(node_of(cluster, epoch.pid), allow_graceful=False)
+        lost.append((epoch, time.time()))
+
+    losing = threading.Thread(target=lose_a_node, daemon=True)
+    losing.start()
+    search(
+        plain.fix("train.epochs", 24), shapes_folder, study, trials=3, device="cpu", papers=False
+    )
+    losing.join(PATIENCE)
+    cluster.add_node(num_cpus=1)
+    ((epoch, at),) = lost
+    assert len(finished(study)) == 3
+    found = epochs_of(study)
+    for number in range(3):
+        mine = [e for e in found if e.trial == number]
+        processes = {e.pid for e in mine}
+        assert [e.number for e in mine] == sorted({e.number for e in mine}), "an epoch was repeated"
+        if number == epoch.trial:
+            assert len(processes) == 2
+            again = next(e for e in mine if e.pid != epoch.pid)
+            print(f"went on after {again.at - at:.1f} s, from epoch {again.number}")
+        else:
+            assert len(processes) == 1, "another trial was disturbed"
+
+
+def one_trial(space: Space, data: Path, study: Path, faults: Faults, **more: Any) -> TrialRecord:
+    """The only trial of a search in whose process a fault occurs."""
+    search(
+        space, data, study, trials=1, device="cpu", papers=False, plugins=[faults.plugin()], **more
+    )
+    (record,) = read_records(study)
+    return record
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_that_is_given_notice_repeats_no_step_however_often(
+    plain: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    faults = Faults(tmp_path / "faults", "give_notice()", times=3)
+    record = one_trial(plain.fix("train.epochs", 8), shapes_folder, tmp_path / "study", faults)
+    assert record.state == "finished", record.reason
+    assert faults.occurred == 3  # more often than a lost process is replaced
+    steps = faults.steps()
+    assert len({step.pid for step in steps}) == 4
+    assert [step.number for step in steps] == [*range(1, 17), *MORE]
+    print(f"longest pause {faults.pause():.1f} s")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_frozen_process_is_ended_and_its_trial_goes_on(
+    plain: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = Faults(tmp_path / "faults", "os.kill(os.getpid(), signal.SIGSTOP)", step=5)
+    monkeypatch.setattr(StudySearcher, "limits", lambda *_: Limits(30.0, "of this test"))
+    said: list[str] = []
+    record = one_trial(plain, shapes_folder, tmp_path / "study", faults, on_wait=said.append)
+    assert record.state == "finished", record.reason
+    frozen, second = dict.fromkeys(step.pid for step in faults.steps())
+    assert not psutil.pid_exists(frozen)
+    # Two steps an epoch: of the third epoch, the first step is repeated.
+    assert [step.number for step in faults.steps() if step.pid == second] == [*range(5, 13), *MORE]
+    assert "trial 0: no sign of life for 30 seconds (of this test); it is started again" in said
+    print(f"went on after {faults.pause():.1f} s")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_without_memory_goes_on_in_smaller_parts(
+    plain: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    lacking = "if run.parts == 1: raise torch.OutOfMemoryError('CUDA out of memory.')"
+    faults = Faults(tmp_path / "faults", lacking, step=1)
+    record = one_trial(plain, shapes_folder, tmp_path / "study", faults)
+    assert record.finished.fitted is not None
+    assert str(record.finished.fitted).startswith("a batch in 2 parts, as memory ran out")
+    assert [step.parts for step in faults.steps()] == [1, *[2] * (12 + len(MORE))]
+
+
+def test_a_trial_that_rays_memory_monitor_kills_twice_has_failed_for_its_design(
+    cluster: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    node = cluster.add_node(num_cpus=1, resources={"tight": 1}, env_vars=TIGHT)
+    faults = Faults(tmp_path / "faults", "pass")
+    try:
+        record = one_trial(
+            plain, shapes_folder, tmp_path / "study", faults, resources_per_trial=("tight=1",)
+        )
+    finally:
+        cluster.remove_node(node)
+    assert record.state == "failed"
+    assert record.reason == (
+        "out of memory: Ray's memory monitor ended its process, also with a batch in 2 parts, as "
+        "memory ran out with half as many"
+    )
+    assert record.lasting
