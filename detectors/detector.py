@@ -25,6 +25,7 @@ from detectors.necks import build_neck
 from detectors.postprocess import Detections
 from detectors.tiling import detect_images
 from searchspace.detector import DetectorConfig
+from searchspace.digests import sha256
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.plugins import load_plugins
@@ -155,7 +156,7 @@ class Detector(Network):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         save_file(tensors, folder / WEIGHTS)
-        return write_facts(self, folder)
+        return write_facts(self, folder, weights=sha256(folder / WEIGHTS))
 
     @classmethod
     def load(cls, folder: Path) -> Detector:
@@ -165,14 +166,14 @@ class Detector(Network):
             ValueError: a file is missing or damaged, or the two do not fit each other.
         """
         folder = Path(folder)
-        config, classes, form = read_facts(folder)
-        if form is not None:
+        facts = _read(folder)
+        if facts.form is not None:
             raise InputError(
-                f"{folder}: a detector in the form {' '.join(form)}, which can only be run "
+                f"{folder}: a detector in the form {' '.join(facts.form)}, which can only be run "
                 "(sparrow predict, or detectors.runtimes.load_detector); give the float32 detector "
                 "that it was made from"
             )
-        detector = cls(config, classes)
+        detector = cls(facts.detector, facts.classes)
         weights = folder / WEIGHTS
         try:
             tensors = load_file(weights)
@@ -180,10 +181,17 @@ class Detector(Network):
             what = f"not readable as safetensors ({error})"
             raise InputError(f"{weights}: {what}; copy or save the detector again") from None
         try:
-            return detector.load_tensors(tensors)
+            detector.load_tensors(tensors)
         except (RuntimeError, ValueError) as error:
             what = " ".join(f"not the weights of detector.json ({error})".split())
             raise InputError(f"{weights}: {what}; copy or save the detector again") from None
+        # Last, as it can say least.
+        if facts.weights not in (None, sha256(weights)):
+            raise InputError(
+                f"{weights}: not what was saved with detector.json: some bytes of it have "
+                "changed; copy or save the detector again"
+            )
+        return detector
 
     def load_tensors(self, tensors: Mapping[str, Tensor], share: bool = False) -> Detector:
         """Take widths and weights from `tensors`, and set eval mode.
@@ -249,16 +257,20 @@ def _per_channel(values: tuple[float, ...]) -> Tensor:
 
 
 def write_facts(
-    detector: Detector, folder: Path, form: tuple[str, Precision] | None = None
+    detector: Detector,
+    folder: Path,
+    form: tuple[str, Precision] | None = None,
+    weights: str | None = None,
 ) -> Path:
     """Write what a saved detector is, beside its weights, into a folder; returns the folder.
 
     Args:
         form: the runtime and its numbers, where a model of that runtime holds the weights.
+        weights: SHA-256 of the file of weights, if there is one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    facts = _Facts(detector=detector.config, classes=detector.classes, form=form)
+    facts = _Facts(detector=detector.config, classes=detector.classes, form=form, weights=weights)
     (folder / FACTS).write_text(facts.model_dump_json(indent=1), encoding="utf-8")
     return folder
 
@@ -271,6 +283,11 @@ def read_facts(
     Raises:
         ValueError: there is none, it is damaged, or another version wrote it.
     """
+    facts = _read(folder)
+    return facts.detector, facts.classes, facts.form
+
+
+def _read(folder: Path) -> _Facts:
     load_plugins()
     path = Path(folder) / FACTS
     if not path.exists() and (below := sorted(Path(folder).glob(f"*/{FACTS}"))):
@@ -290,11 +307,15 @@ def read_facts(
             f"{path}: num_classes is {config.num_classes}, but there are {len(classes)} classes; "
             "save the detector again"
         )
-    return config, classes, facts.form
+    return facts
 
 
 class _Facts(BaseModel):
-    """The content of `detector.json`."""
+    """The content of `detector.json`.
+
+    Attributes:
+        weights: SHA-256 of `weights.safetensors`; None without that file, and of earlier versions.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -302,3 +323,4 @@ class _Facts(BaseModel):
     detector: DetectorConfig
     classes: tuple[str, ...]
     form: tuple[str, Precision] | None = None
+    weights: str | None = None

@@ -61,6 +61,8 @@ TRIAL = "trial.json"
 PREDICTED = "predicted.json"
 FITTED = "fitted.json"
 """How its batches fitted into memory, where the trial found that itself."""
+ATTEMPT = "attempt.json"
+"""While an attempt at it runs: by what it is seen that the kernel has killed its process."""
 DENSE = "dense"
 COMPACT = "compact"
 """Folders of the detector after each part of the training, beside which lies a file of the same

@@ -7,6 +7,7 @@ import functools
 import io
 import logging
 import operator
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,7 @@ class Run:
     def restore(self, path: Path) -> int:
         """Resume from a checkpoint; returns its number of finished epochs."""
         try:
+            _check_sums(path)
             # Each tensor is copied to its place.
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises a different one for each kind of damage
@@ -206,3 +208,10 @@ class Run:
             self.average.load_state_dict(state["average"])
         self._begun = state.get("begun", [])  # earlier versions kept whole epochs only
         return state["epochs"]
+
+
+def _check_sums(path: Path) -> None:
+    """Raise an error for a checkpoint that has changed: PyTorch checks no sums in its files."""
+    with zipfile.ZipFile(path) as file:
+        if changed := file.testzip():
+            raise ValueError(f"{changed} in it has changed")

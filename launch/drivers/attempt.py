@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from detectors.files import PAUSES, is_away
+from launch.drivers.kernel_kills import noticing_kills
 from launch.drivers.watch import Ended, Watch
 from launch.files import TRACEBACK
 from launch.records import TrialRecord
@@ -64,7 +65,8 @@ def attempt(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        result = _while_away(once, folder)
+        with noticing_kills(config, folder):
+            result = _while_away(once, folder)
         (folder / TRACEBACK).unlink(missing_ok=True)
         return result
     except Ended as ended:

@@ -14,12 +14,10 @@ import ray
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from detectors.files import write_atomically
 from detectors.training.notice import GRACE, NOTICE
-from launch.files import FITTED
+from launch.drivers.kernel_kills import take_less
 from launch.study.failures import Failure
 from launch.trial.data import TrialError
-from launch.trial.memory import read_fitted, smaller
 from searchspace import TrialConfig
 
 PREEMPTED = "SIGTERM"
@@ -105,14 +103,9 @@ def after_low_memory(given: Mapping[str, Any]) -> Failure | None:
     Args:
         given: Tune's configuration of the trial, see `StudySearcher.suggest`.
     """
-    folder = Path(given["folder"])
+    config = TrialConfig.model_validate_json(given["config"])
     try:
-        before = read_fitted(folder)
-    except TrialError:
-        before = None
-    less = smaller(TrialConfig.model_validate_json(given["config"]), before)
-    if less is None:
-        again = f", also with {before}" if before else ""
-        return Failure(f"out of memory: Ray's memory monitor ended its process{again}", "design")
-    write_atomically(folder / FITTED, less.model_dump_json(indent=1))
+        take_less(config, Path(given["folder"]), "Ray's memory monitor killed its process")
+    except TrialError as error:
+        return Failure(str(error), "design")
     return None

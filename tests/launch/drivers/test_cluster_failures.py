@@ -174,7 +174,7 @@ def test_a_frozen_process_is_ended_and_its_trial_goes_on(
     plain: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = Faults(tmp_path / "faults", "os.kill(os.getpid(), signal.SIGSTOP)", step=5)
-    monkeypatch.setattr(StudySearcher, "limits", lambda *_: Limits(30.0, "of this test"))
+    monkeypatch.setattr(StudySearcher, "limits", lambda *_: Limits(45.0, "of this test"))
     said: list[str] = []
     record = one_trial(plain, shapes_folder, tmp_path / "study", faults, on_wait=said.append)
     assert record.state == "finished", record.reason
@@ -182,7 +182,7 @@ def test_a_frozen_process_is_ended_and_its_trial_goes_on(
     assert not psutil.pid_exists(frozen)
     # Two steps an epoch: of the third epoch, the first step is repeated.
     assert [step.number for step in faults.steps() if step.pid == second] == [*range(5, 13), *MORE]
-    assert "trial 0: no sign of life for 30 seconds (of this test); it is started again" in said
+    assert "trial 0: no sign of life for 45 seconds (of this test); it is started again" in said
     print(f"went on after {faults.pause():.1f} s")
 
 
@@ -198,6 +198,18 @@ def test_a_trial_without_memory_goes_on_in_smaller_parts(
     assert [step.parts for step in faults.steps()] == [1, *[2] * (12 + len(MORE))]
 
 
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_that_the_kernel_kills_goes_on_in_smaller_parts(
+    plain: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    kill = "VMSTAT.write_text('oom_kill 1'); os.kill(os.getpid(), signal.SIGKILL)"
+    faults = Faults(tmp_path / "faults", kill)
+    record = one_trial(plain, shapes_folder, tmp_path / "study", faults)
+    assert record.finished.fitted is not None
+    assert str(record.finished.fitted).startswith("a batch in 2 parts, as memory ran out")
+    assert [step.parts for step in faults.steps()] == [1] * 3 + [2] * (12 + len(MORE))
+
+
 def test_a_trial_that_rays_memory_monitor_kills_twice_has_failed_for_its_design(
     cluster: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
@@ -211,7 +223,7 @@ def test_a_trial_that_rays_memory_monitor_kills_twice_has_failed_for_its_design(
         cluster.remove_node(node)
     assert record.state == "failed"
     assert record.reason == (
-        "out of memory: Ray's memory monitor ended its process, also with a batch in 2 parts, as "
+        "out of memory: Ray's memory monitor killed its process, also with a batch in 2 parts, as "
         "memory ran out with half as many"
     )
     assert record.lasting
