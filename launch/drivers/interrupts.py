@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import signal
@@ -42,7 +41,8 @@ class _Interrupt:
             self._first = time.monotonic()
             if not NOTICE.give():
                 raise KeyboardInterrupt
-            self._again = threading.Timer(notice.GRACE, _thread.interrupt_main, (number,))
+            main = threading.main_thread().ident
+            self._again = threading.Timer(notice.GRACE, signal.pthread_kill, (main, number))
             self._again.daemon = True
             self._again.start()
             return

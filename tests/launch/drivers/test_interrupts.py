@@ -55,8 +55,8 @@ def interrupted_in_a_step(*numbers: signal.Signals) -> bool:
     """Whether a training was given notice by the first of some signals, and interrupted."""
     with interruptible(), NOTICE.heeding():
         try:
-            for number in numbers:
-                assert NOTICE.given == (number is not numbers[0])
+            for sent, number in enumerate(numbers):
+                assert NOTICE.given == (sent > 0)
                 os.kill(os.getpid(), number)
                 time.sleep(0.01)
             time.sleep(10)
