@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+from searchspace.digests import digest_of
+
 PLUGIN = """
 import errno, os, signal, time
 from pathlib import Path
@@ -84,7 +86,8 @@ class Faults:
 
     def plugin(self) -> Path:
         self.folder.mkdir(exist_ok=True)
-        file = self.folder / "faults_of_a_test.py"
+        # Of a name that no other test of this process loads.
+        file = self.folder / f"faults_{digest_of(str(self.folder))}.py"
         file.write_text(PLUGIN.format(fault=self.fault, step=self.step, times=self.times))
         return file
 
