@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -431,7 +431,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launch.drivers.attempt.PAUSES", (0.01,) * 5)
 
 
-@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("gone", ["the folder", "the server"])
 def test_a_trial_waits_for_its_storage_and_goes_on_from_its_last_checkpoint(
     gone: str,
@@ -452,17 +451,17 @@ def test_a_trial_waits_for_its_storage_and_goes_on_from_its_last_checkpoint(
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(file))
         save(training, file, number)
 
-    def run(*arguments: object, **named: object) -> object:
-        if away.exists() and len(tried) == 2:
+    def pauses() -> Iterator[float]:
+        yield from (0.01, 0.01)
+        if away.exists():
             away.rename(study)
-        tried.append(study.exists())
-        return run_trial(*arguments, **named)
+        yield 0.01
 
-    tried: list[bool] = []
+    monkeypatch.setattr("launch.drivers.attempt.PAUSES", pauses())
     monkeypatch.setattr(Training, "save", saved)
     config = tiny.changed(train=tiny.train.changed(epochs=3))
     note = epochs.append
-    outcome = attempt(config, shapes, study / "t", "cpu", lambda _, epoch, __: note(epoch), run=run)
+    outcome = attempt(config, shapes, study / "t", "cpu", lambda _, epoch, __: note(epoch))
     assert isinstance(outcome, TrialResult), outcome
     assert epochs == [1, 2, 3]
     assert calls == [1, 2, 2, 3]  # the epoch whose checkpoint was not written is repeated

@@ -62,8 +62,10 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("stage", FILES)
-@pytest.mark.parametrize("damage", [flip, cut, empty])
+@pytest.mark.parametrize(
+    ("stage", "damage"),
+    [("train", flip), ("train", cut), ("prune", flip), ("finetune", empty), ("evaluate", cut)],
+)
 def test_a_damaged_artefact_is_named_and_made_again(
     stage: str,
     damage: Callable[[Path], None],
@@ -110,7 +112,7 @@ def test_weights_that_changed_unnoticed_are_refused(
     assert Detector.load(saved)
 
 
-@pytest.mark.parametrize("damage", [flip, cut, empty])
+@pytest.mark.parametrize("damage", [flip, empty])
 def test_a_damaged_checkpoint_is_named_and_training_starts_over(
     damage: Callable[[Path], None],
     tiny: TrialConfig,
