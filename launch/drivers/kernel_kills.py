@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detectors.files import write_atomically
-from launch.files import ATTEMPT, FITTED
+from launch.files import ATTEMPT
 from launch.trial.data import TrialError
-from launch.trial.memory import read_fitted, smaller
+from launch.trial.memory import read_fitted, take_less
 from searchspace import TrialConfig
 
 VMSTAT = Path("/proc/vmstat")
 """Where Linux counts the processes that it has killed, in containers as well."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-logger = logging.getLogger(__name__)
 
 
 class Begun(BaseModel):
@@ -55,8 +52,10 @@ def noticing_kills(config: TrialConfig, folder: Path) -> Iterator[None]:
         TrialError: so was the one before that, or batches cannot be divided further.
     """
     file = folder / ATTEMPT
-    if _ran_out_of_memory(file):
-        take_less(config, folder, "the kernel killed its process")
+    killed = _ran_out_of_memory(file)
+    file.unlink(missing_ok=True)
+    if killed:
+        begin_again(config, folder, "the kernel killed its process")
     if now := Begun.now():
         write_atomically(file, now.model_dump_json())
     try:
@@ -66,22 +65,18 @@ def noticing_kills(config: TrialConfig, folder: Path) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
-def take_less(config: TrialConfig, folder: Path, how: str) -> None:
-    """Let a trial that ran out of memory begin again with its batches in more parts.
+def begin_again(config: TrialConfig, folder: Path, how: str) -> None:
+    """Let a trial that was killed for lack of memory begin again with its batches in more parts.
 
     Args:
-        how: it ran out of memory.
+        how: it was killed.
 
     Raises:
-        TrialError: it has done so before, or they cannot be divided further.
+        TrialError: it was killed so before, or batches cannot be divided further.
     """
-    before = read_fitted(folder)
-    less = smaller(config, before)
-    if less is None:
-        again = f", also with {before}" if before else ""
-        raise TrialError(f"out of memory: {how}{again}")
-    logger.warning(f"{folder}: out of memory: {how}; it is tried once more: {less}")
-    write_atomically(folder / FITTED, less.model_dump_json(indent=1))
+    before, why = read_fitted(folder), f"out of memory: {how}"
+    if take_less(config, folder, before, why) is None:
+        raise TrialError(f"{why}, also with {before}" if before else why)
 
 
 def _ran_out_of_memory(file: Path) -> bool:

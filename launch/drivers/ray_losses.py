@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from detectors.training.notice import GRACE, NOTICE
-from launch.drivers.kernel_kills import take_less
+from launch.drivers.kernel_kills import begin_again
 from launch.study.failures import Failure
 from launch.trial.data import TrialError
 from searchspace import TrialConfig
@@ -105,7 +105,7 @@ def after_low_memory(given: Mapping[str, Any]) -> Failure | None:
     """
     config = TrialConfig.model_validate_json(given["config"])
     try:
-        take_less(config, Path(given["folder"]), "Ray's memory monitor killed its process")
+        begin_again(config, Path(given["folder"]), "Ray's memory monitor killed its process")
     except TrialError as error:
         return Failure(str(error), "design")
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from detectors.files import write_atomically
 from detectors.timing.measure import hardware_name
 from launch.files import FITTED
 from launch.trial.data import TrialError
@@ -38,6 +40,8 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "ALLOC_FAILED", "out of memory")
 """Texts by which PyTorch and its libraries report a lack of memory in errors of a general type."""
+
+logger = logging.getLogger(__name__)
 
 Needs = Callable[[int], float]
 """The bytes that a trial needs if its batches are computed in so many parts."""
@@ -150,6 +154,19 @@ def smaller(config: TrialConfig, before: Fitted | None) -> Fitted | None:
     if (before and before.short) or parts > most_parts(config):
         return None
     return Fitted(accumulate=parts, short=True)
+
+
+def take_less(config: TrialConfig, folder: Path, before: Fitted | None, why: str) -> Fitted | None:
+    """`smaller`, noted in the trial's folder, so that it also counts when the trial is resumed.
+
+    Args:
+        why: it is needed, for the log.
+    """
+    less = smaller(config, before)
+    if less is not None:
+        logger.warning(f"{folder}: {why}; it is tried once more: {less}")
+        write_atomically(folder / FITTED, less.model_dump_json(indent=1))
+    return less
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -35,7 +35,7 @@ from launch.files import (
 )
 from launch.trial.ancestor import ANCESTOR, Ancestor
 from launch.trial.data import TrialData, TrialError, given_path
-from launch.trial.memory import OutOfMemory, free_memory, read_fitted, smaller
+from launch.trial.memory import OutOfMemory, free_memory, read_fitted, take_less
 from launch.trial.meter import LocalMeter, Meter
 from launch.trial.preconditions import check_fits
 from launch.trial.progress import Part, Progress
@@ -165,16 +165,12 @@ def run_trial(
 
 
 def _with_less(todo: Stages, out: Path, error: OutOfMemory) -> Stages:
-    """The stages with batches in more parts; raises the error if that was tried or cannot be.
-
-    What the trial noted of it in its folder also counts when it is resumed.
-    """
+    """The stages with batches in more parts; raises the error if that was tried or cannot be."""
     # Of several workers, the others are in the middle of a step.
-    less = smaller(todo.config, todo.fitted) if Group.current().size == 1 else None
+    alone = Group.current().size == 1
+    less = take_less(todo.config, out, todo.fitted, str(error)) if alone else None
     if less is None:
         raise error
-    logger.warning(f"{out}: {error}; it is tried once more: {less}")
-    write_atomically(out / FITTED, less.model_dump_json(indent=1))
     return replace(todo, kept=less)
 
 
