@@ -11,6 +11,7 @@ from torch import Tensor
 
 from detectors.canvas import GREY
 from detectors.data import resampling
+from detectors.data.pieces import piece_of
 from detectors.data.resampling import Chunk, chunks, sampled
 from detectors.data.samples import CPU, Sample
 from detectors.data.scene import Scene, joined
@@ -134,9 +135,7 @@ def test_stacks_of_images_are_sampled_as_each_alone() -> None:
     alone = [sampled(one, (SIDE, SIDE), (GREY,) * 3, CPU) for one in found]
     resized = [one.resized is not None for one in found]
     assert set(resized) == {True, False}
-    pieces = [
-        [p for layer in s.layers if (p := resampling._piece(layer, s.size, album))] for s in scenes
-    ]
+    pieces = [[p for layer in s.layers if (p := piece_of(layer, s.size, album))] for s in scenes]
     stacks = tuple(resampling._stacks(pieces))
     assert {stack.turns is None for stack in stacks} == {True, False}
     assert max(len(stack.images) for stack in stacks) >= 3
