@@ -1,6 +1,6 @@
 """Compression of trained detectors: slimming, channel pruning, distillation, quantisation."""
 
-from compress.distillation import check_classes, check_distillation, distillation_term
+from compress.distillation import check_classes, check_distillation, distillation_term, in_place
 from compress.plan import Plan, plan_by_widths, read_plan, replay
 from compress.prediction import planned_detector, predict_cost
 from compress.pruning import check_pruning, plan_pruning, prune
@@ -15,6 +15,7 @@ __all__ = [
     "check_distillation",
     "check_pruning",
     "distillation_term",
+    "in_place",
     "plan_by_widths",
     "plan_pruning",
     "planned_detector",

@@ -12,6 +12,7 @@ from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from detectors.features import Outputs, resized, size_of
 from detectors.group import divisor
+from detectors.training.shared_weights import Lesson
 from detectors.training.train import Term
 from searchspace.detector import DetectorConfig
 from searchspace.distillation import ChannelWise, Distillation, Logits
@@ -175,6 +176,28 @@ def class_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Te
     total = functional.kl_div(ours, theirs, reduction="sum", log_target=True)
     objects = divisor((1 - teacher.float().softmax(-1)[..., 0]).sum())
     return temperature**2 * total / objects
+
+
+def in_place(config: ChannelWise) -> Lesson:
+    """The lesson of designs that share weights: channel-wise distillation of the class logits from
+    the largest, on the pairs of levels with as many boxes per cell. No gradient reaches it."""
+
+    def lesson(
+        student: Detector, ours: Outputs, teacher: Detector, theirs: Outputs
+    ) -> dict[str, Tensor]:
+        own, taught = class_maps(student.config, ours), class_maps(teacher.config, theirs)
+        divergences = [
+            channel_divergence(
+                own[s], resized(taught[t].detach(), size_of(own[s])), config.temperature
+            )
+            for s, t in level_pairs(student.config.levels(), teacher.config.levels())
+            if own[s].shape[1] == taught[t].shape[1]
+        ]
+        if not divergences:
+            return {}
+        return {"distilled_classes": config.weight * torch.stack(divergences).sum()}
+
+    return lesson
 
 
 def level_pairs(student: Sequence[Level], teacher: Sequence[Level]) -> list[tuple[int, int]]:

@@ -48,7 +48,7 @@ def dry_run(detector: Network, hooks: Sequence[RemovableHandle] = ()) -> Outputs
     """
     training = detector.training
     try:
-        raw = _Outputs(detector)
+        raw = WholeOutputs(detector)
         shapes = {name: torch.empty_like(b, device="meta") for name, b in raw.named_buffers()}
         for name, p in raw.named_parameters():
             shapes[name] = torch.empty_like(p, device="meta").requires_grad_()
@@ -137,7 +137,7 @@ def norms_of_one_cell(detector: Network) -> tuple[str, ...]:
     return tuple(found)
 
 
-class _Outputs(nn.Module):
+class WholeOutputs(nn.Module):
     """A detector as a module that returns maps and raw predictions."""
 
     def __init__(self, detector: Network) -> None:

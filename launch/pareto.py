@@ -26,6 +26,18 @@ def front(points: Sequence[Point]) -> list[int]:
     return best
 
 
+def ranks(points: Sequence[Point]) -> list[int]:
+    """Of each point, the number of fronts before its own, once those before are taken away."""
+    found = [0] * len(points)
+    left, rank = list(range(len(points))), 0
+    while left:
+        best = {left[k] for k in front([points[i] for i in left])}
+        for i in best:
+            found[i] = rank
+        left, rank = [i for i in left if i not in best], rank + 1
+    return found
+
+
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """Volume between the front of points and a reference point; of one coordinate, a length.
 

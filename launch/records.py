@@ -115,10 +115,14 @@ TRAINING = ("epochs", "finetune_epochs", "still_rising")
 Param = bool | int | float | str | None
 """The value of an Optuna parameter."""
 
-Origin = Literal["baseline", "paper", "given", "ladder", "sampler"]
+Origin = Literal["baseline", "paper", "given", "ladder", "shared", "sampler"]
 
 REFERENCES: tuple[Origin, ...] = ("baseline", "paper", "given")
 """Origins of trials that the front is compared with: they are always trained to the end."""
+
+
+DRAWN: tuple[Origin, ...] = ("sampler", "shared")
+"""Origins of trials that nothing but the search itself asked for."""
 
 
 class TrialRecord(BaseModel):
@@ -129,7 +133,8 @@ class TrialRecord(BaseModel):
         folder: folder of its artefacts, relative to the study's.
         origin: `baseline` for the unpruned stock detector, `paper` for a published system moved
             to the space's sizes, `given` for a trial of a given list, `ladder` for a trial's
-            detector pruned at another ratio, `sampler` for all others.
+            detector pruned at another ratio, `shared` for a design that shared weights proposed,
+            `sampler` for all others.
         params: the parameters that draw its configuration from the space.
         config: the configuration that is trained.
         drawn: the configuration as drawn, if it differs: with inherited weights, a trial is trained

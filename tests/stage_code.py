@@ -32,6 +32,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "quantise": ("compress.quantisation", "detectors.runtimes.agreement"),
     "evaluate": ("detectors.evaluate", "detectors.runtimes.deployment"),
     "rung": ("detectors.evaluate",),
+    "shared": ("launch.trial.shared_weights",),
+    "shared_score": ("launch.trial.shared_weights", "detectors.evaluate"),
     "measure": ("detectors.timing.measure",),
 }
 """The modules that a stage calls; it depends on all that they import, too."""

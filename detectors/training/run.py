@@ -30,6 +30,7 @@ from detectors.training.multi_scale import InputSizes
 from detectors.training.optimizer import optimizer_for
 from detectors.training.parts import in_parts
 from detectors.training.together import together
+from searchspace.geometry import Size
 from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
 
@@ -47,6 +48,17 @@ def rate_factor(step: int, total: int, warm: float, schedule: Schedule) -> float
     if step < warm:
         return (step + 1) / (warm + 1)
     return schedule.rate(step, total, warm)
+
+
+def images_of(batch: Batch, device: torch.device) -> Tensor:
+    """The images of a batch, [N, 3, H, W] in 0..1."""
+    return to_device(batch.images, device).float().div_(255)
+
+
+def objects_of(batch: Batch, size: Size, config: TrainConfig) -> Objects:
+    """The objects of a batch whose images are resized to (height, width)."""
+    sides = [size_of(batch.images)] * len(batch.images)
+    return padded_objects(batch.targets, sides, size, config.small_objects.by)
 
 
 class Run:
@@ -139,9 +151,8 @@ class Run:
 
     def _given(self, batch: Batch) -> tuple[Tensor, Objects]:
         """Images [N, 3, H, W] in 0..1, and their objects."""
-        images = to_device(batch.images, self.device).float().div_(255)
-        size, by = size_of(images), self.config.small_objects.by
-        objects = padded_objects(batch.targets, [size] * len(images), size, by).to(self.device)
+        images = images_of(batch, self.device)
+        objects = objects_of(batch, size_of(images), self.config).to(self.device)
         return images.contiguous(memory_format=torch.channels_last), objects
 
     def snapshot(self) -> Detector:

@@ -46,7 +46,7 @@ class Spent:
         proposed: number of trials, running ones included.
         running: number of running trials.
         elapsed: seconds since the search was started or resumed.
-        device: total seconds of all ended trials.
+        device: total seconds of all ended trials, and of what was computed besides.
         finished: seconds of each finished trial.
         workers: number of trials in parallel.
         others: seconds of each trial that ended otherwise: failed, stopped, skipped.
@@ -65,15 +65,17 @@ class Spent:
     watched: float = 0.0
 
     @classmethod
-    def by(cls, records: Sequence[TrialRecord], waiting: int = 0, **rest: Any) -> Spent:
+    def by(
+        cls, records: Sequence[TrialRecord], waiting: int = 0, device: float = 0.0, **rest: Any
+    ) -> Spent:
         """What a search has used by the records of its trials, and `rest`.
 
         Args:
             waiting: the number of trials that have not ended, but do not run.
+            device: seconds of device time besides those of the trials.
         """
         finished: list[float] = []
         others: list[float] = []
-        device = 0.0
         for record in records:
             device += record.seconds
             if record.ending is not None:

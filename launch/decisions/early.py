@@ -19,7 +19,16 @@ from launch.figures import (
     with_name,
 )
 from launch.pareto import Point
-from launch.records import REFERENCES, Ending, Failed, Gated, Infeasible, Stopped, TrialRecord
+from launch.records import (
+    DRAWN,
+    REFERENCES,
+    Ending,
+    Failed,
+    Gated,
+    Infeasible,
+    Stopped,
+    TrialRecord,
+)
 from launch.trial.result import Outcome
 
 
@@ -40,7 +49,7 @@ def before_training(
     broken = tuple(str(c) for c in judged if c.broken_by(record.figure(c.figure)))
     if broken:
         return Infeasible(broken=broken)
-    if gate is None or record.origin != "sampler" or record.predicted is None:
+    if gate is None or record.origin not in DRAWN or record.predicted is None:
         return None
     size, costs = math.log(record.predicted.params), _point(_costs(objectives), record)
     trained = _trained(records, objectives)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from launch.pareto import front
+from launch.decisions.spread import spread_out
+from launch.pareto import ranks
 from searchspace.papers import PaperSystem
 
 SHARE = 1 / 3
@@ -79,26 +79,13 @@ def in_order(candidates: Sequence[Candidate], stock: float) -> list[int]:
         stock: the MACs of the baseline, which has run before.
     """
     scales = dict.fromkeys(scale for c in candidates for scale in c.published)
-    ranks = {scale: _ranks(candidates, scale) for scale in scales}
+    by_scale = {scale: _ranks(candidates, scale) for scale in scales}
     none = len(candidates)
     rank = [
-        ranks[scale][i] if (scale := next(iter(c.published), None)) else none
+        by_scale[scale][i] if (scale := next(iter(c.published), None)) else none
         for i, c in enumerate(candidates)
     ]
-    left, order = set(range(len(candidates))), []
-    costs = [math.log(stock)]
-    while left:
-        best = min(rank[i] for i in left)
-
-        def apart(index: int) -> float:
-            own = math.log(candidates[index].macs)
-            return min(abs(own - cost) for cost in costs)
-
-        chosen = max(sorted(i for i in left if rank[i] == best), key=apart)
-        left.remove(chosen)
-        order.append(chosen)
-        costs.append(math.log(candidates[chosen].macs))
-    return order
+    return spread_out(rank, [c.macs for c in candidates], stock)
 
 
 def _ranks(candidates: Sequence[Candidate], scale: Scale) -> dict[int, int]:
@@ -107,8 +94,4 @@ def _ranks(candidates: Sequence[Candidate], scale: Scale) -> dict[int, int]:
     points = {
         i: (-c.macs, c.published[scale]) for i, c in enumerate(candidates) if scale in c.published
     }
-    ranks: dict[int, int] = {}
-    while left := [i for i in points if i not in ranks]:
-        rank = len(set(ranks.values()))
-        ranks |= {left[k]: rank for k in front([points[i] for i in left])}
-    return ranks
+    return dict(zip(points, ranks(list(points.values())), strict=True))

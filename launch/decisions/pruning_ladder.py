@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from launch.figures import DEFAULT, FIGURES, FigureName, heights, if_known
 from launch.pareto import front
-from launch.records import TrialRecord
+from launch.records import DRAWN, TrialRecord
 from launch.trial.ladder import ladder_configs
 from searchspace import Space, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming
@@ -29,7 +29,7 @@ def is_time(records: Sequence[TrialRecord], share_spent: float, startup: int) ->
     That is when `startup` draws, the random ones of the sampler, have ended: earlier ladder trials
     would delay them (`benchmarks.search.compare`).
     """
-    drawn = sum(r.origin == "sampler" and r.state != "running" for r in records)
+    drawn = sum(r.origin in DRAWN and r.state != "running" for r in records)
     return drawn >= startup or share_spent >= WAIT
 
 

@@ -18,6 +18,7 @@ from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 
 Say = Callable[[str], None]
+Work = Callable[[str, TrialData], str]
 
 PAUSE = 1.0
 """Seconds between two proposals while there is no trial to run."""
@@ -121,6 +122,14 @@ class Driver(ABC):
             ValueError: it cannot run or measure trials; the message says why.
         """
         return nullcontext()
+
+    def alone(self, work: Work, task: str, data: TrialData) -> str:
+        """Do one piece of work before any trial runs, within `ready`; by default in this process.
+
+        Args:
+            work: a function of a module, from a task and the data to an answer, both as text.
+        """
+        return work(task, data)
 
     @abstractmethod
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:

@@ -24,9 +24,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune.logger import JsonLoggerCallback
 
-from launch.drivers.driver import Driver, Say
+from launch.drivers.driver import Driver, Say, Work
 from launch.drivers.gpu_share import AUTO, gpu_memory, share_for_text, share_of_each
 from launch.drivers.ray_address import check_address, starts_here
 from launch.drivers.ray_answers import Answers
@@ -37,6 +38,7 @@ from launch.drivers.ray_searcher import RETRIES, StudySearcher
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
+from launch.drivers.travel import arrived
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.resource_options import MOST_PER_GPU
@@ -164,6 +166,22 @@ class RayTune(Driver):
             self.check(figures)
             yield
 
+    def alone(self, work: Work, task: str, data: TrialData) -> str:
+        """In a process of Ray, with all the CPUs of one node that trials could have, and a GPU if
+        trials have any."""
+        each, node = self.group.each, max(_nodes(), key=self.on_node)
+        own = {"CPU", "GPU", "memory"}
+        asked = _alone.options(
+            num_cpus=each["CPU"] * self.on_node(node),
+            num_gpus=1 if "GPU" in each else 0,
+            resources={name: amount for name, amount in each.items() if name not in own},
+        )
+        try:
+            return ray.get(asked.remote(work, load_plugins(), task, data))
+        except RayTaskError as error:
+            # Raise the remote error as if it had happened here.
+            raise error.cause from None
+
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
         study.workers = self.workers()
         with logged_to(study.folder / RAY_LOG), Answers.passed_on() as answers:
@@ -256,6 +274,12 @@ class RayTune(Driver):
 def _cores(amounts: Mapping[str, float]) -> str:
     gpus = f" and {amounts['GPU']:g} GPUs" if "GPU" in amounts else ""
     return f"{amounts['CPU']:g} CPUs{gpus}"
+
+
+@ray.remote(max_retries=0)
+def _alone(work: Work, plugins: tuple[str, ...], task: str, data: TrialData) -> str:
+    load_plugins(arrived(plugins))
+    return work(task, data)
 
 
 def _nodes() -> list[Mapping[str, float]]:

@@ -52,7 +52,7 @@ def _data(settings: StudySettings) -> dict[str, str]:
 ALWAYS = ("trials", "sampler", "seed")
 """Options that are shown even where they are as usual."""
 
-SAID_ELSEWHERE = ("skip_bad", "stopped_as")
+SAID_ELSEWHERE = ("skip_bad", "stopped_as", "shared_weights")
 
 
 def _options(

@@ -23,11 +23,13 @@ from launch.report.published import comparison
 from launch.report.shortfall import shortfall
 from launch.report.study import StudyView
 from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
+from launch.searches.shared_weights import check_shared, shared_in_words, with_shared_weights
 from launch.searches.tracking import Tracking
 from launch.study.failures import SearchStopped, broken_place
 from launch.study.recovery import check_new, missing_in_words, missing_trials, trial_folders
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
 from launch.study.settings import read_settings, resume_command
+from launch.study.shared_scores import read_shared
 from launch.study.study import OnEnd, Study, open_study, read_records
 from launch.trial.data import TrialData, given_path
 from launch.trial.errors import SettingsError
@@ -85,6 +87,7 @@ def search(
     load_plugins(plugins)  # First: options may name their members.
     asked = changed(settings or SearchSettings(), **options)
     asked.early.check()
+    check_shared(asked)
     lock_folder()
     out = given_path("out", out)
     check_new(out)
@@ -199,6 +202,9 @@ def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECO
     folders = trial_folders(folder)
     records = read_records(folder)
     facts = study_facts(settings, records)
+    if scores := read_shared(folder):
+        space = restored(settings.space)
+        facts["Shared weights"] = shared_in_words(settings, scores, records, space)
     if missing := missing_trials(records, folders):
         facts["Missing trials"] = missing_in_words(missing)
     view = StudyView.of(records, settings.goal.objectives)
@@ -225,8 +231,10 @@ def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECO
 
 
 def drive(driver: Driver, study: Study, data: TrialData, on_wait: Say | None) -> Front:
+    say = on_wait or (lambda words: None)
     try:
-        driver.run(study, data, on_wait or (lambda words: None))
+        with_shared_weights(driver, study, data, say)
+        driver.run(study, data, say)
     except BaseException as error:
         _report_if_possible(study.folder)
         broken = broken_place(error, study.folder) if isinstance(error, Exception) else None

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import optuna
 from pydantic import ValidationError
 
+from detectors.describe import describe
 from launch.decisions.budget import Means
 from launch.decisions.inheritance import descend
 from launch.decisions.pruning_ladder import is_time, next_rung
+from launch.decisions.shared_weights import Guide
 from launch.records import REFERENCES, UNTRAINED, Origin, TrialRecord
 from launch.study.first_trials import FirstTrials, GivenFirst
 from launch.study.optuna_study import OptunaStudy
 from launch.study.samplers import STARTUP_TRIALS, make_sampler
 from launch.study.settings import StudySettings
+from launch.trial.shared_scores import SharedScores
 from searchspace import Space, TrialConfig
 
 MAX_REJECTED = 5
@@ -68,9 +71,17 @@ class Proposals:
         self._sampler = make_sampler(settings.sampler, seed)
         known = [result for source in settings.known for result in source.results]
         asked.know(known)
-        self._known = {result.config(space).digest(): result for result in known}
+        configs = [(result.config(space), result) for result in known]
+        self._known = {config.digest(): result for config, result in configs}
+        self._known_designs = {config.detector for config, _ in configs}
         self._digests: dict[int, str] = {}
+        self._guide: Guide | None = None
         self.rejected = 0
+
+    def guide_by(self, scores: SharedScores) -> None:
+        """Let scores with shared weights propose designs, too."""
+        goal, stock = self._settings.goal, describe(self._space.baseline().detector).macs
+        self._guide = Guide(scores, goal.objectives, goal.constraints, stock)
 
     def count(self, rejected: bool) -> None:
         """Note whether a proposal was rejected."""
@@ -113,7 +124,8 @@ class Proposals:
     def _planned(
         self, tried: Mapping[str, TrialRecord], means: Means
     ) -> tuple[TrialConfig, Origin] | None:
-        """The baseline, then some papers' systems, then ladder trials; None for a new draw.
+        """The baseline, then some papers' systems, then ladder trials and what shared weights
+        propose; None for a new draw.
 
         Args:
             tried: the study's trials by the digest of what the space drew.
@@ -121,10 +133,14 @@ class Proposals:
         if found := self._first.next(tried, means):
             return found
         records, settings = tuple(tried.values()), self._settings
-        if not is_time(records, means.spent, STARTUP_TRIALS):
+        if is_time(records, means.spent, STARTUP_TRIALS):
+            ladder, objectives = settings.start.ladder, settings.goal.objectives
+            if rung := next_rung(records, self._space, ladder, objectives):
+                return rung, "ladder"
+        if self._guide is None:
             return None
-        rung = next_rung(records, self._space, settings.start.ladder, settings.goal.objectives)
-        return None if rung is None else (rung, "ladder")
+        design = self._guide.next(records, STARTUP_TRIALS, self._known_designs)
+        return None if design is None else (design, "shared")
 
     def _draw(
         self, tried: Mapping[str, TrialRecord], planned: bool

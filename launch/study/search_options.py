@@ -32,6 +32,9 @@ REPORTED_AS: StoppedAs = "rescaled"
 MAX_SEED = 2**32 - 1
 """The largest seed that numpy's generators take."""
 
+USUAL_SHARE, MOST_SHARED = "0.15", 0.5
+"""Of the device time of a search, for shared weights."""
+
 MOST_TRIALS = 1_000_000
 MOST_TIME = 1e7
 """Minutes or hours; more is a slip."""
@@ -134,6 +137,14 @@ class SamplingOptions(Group):
     )
     seed: int = Field(
         default=0, ge=0, le=MAX_SEED, description="Seed of the sampler's random draws."
+    )
+    shared_weights: Annotated[float | None, Option("[=SHARE]", bare=USUAL_SHARE)] = Field(
+        default=None,
+        gt=0,
+        le=MOST_SHARED,
+        description="Train one network for many designs first, for a share of the search's device "
+        f"time, {USUAL_SHARE} by default; as far as its scores agree with finished trials, they "
+        "propose designs.",
     )
 
 

@@ -17,7 +17,7 @@ from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Outlook, Spent, outlook
 from launch.decisions.gate import Gate
-from launch.files import JOURNAL, LOCK, OPTUNA_LOG, SETTINGS
+from launch.files import JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, SHARED_JSON
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study import needs
 from launch.study.failures import Failure, common_cause
@@ -40,6 +40,7 @@ from launch.study.search_settings import changed
 from launch.study.settings import StudyError, StudySettings, read_settings
 from launch.study.study_folder import StudyFolder
 from launch.trial.result import TrialResult
+from launch.trial.shared_scores import SharedScores
 
 if TYPE_CHECKING:
     from launch.study.shared_journal import SharedJournal  # It needs SQLAlchemy.
@@ -108,6 +109,8 @@ class Study(StudyFolder):
         self._proposals.rejected = rejected_in_a_row(self.records)
         self._next = NextTrials(self, self._journal, self._optuna, self._proposals, number)
         self._next.find(running=())
+        if self.shared_scores is not None:
+            self._proposals.guide_by(self.shared_scores)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -251,6 +254,12 @@ class Study(StudyFolder):
         self._journal.agree(trials)
         self._change(trials=trials)
 
+    def guide_by(self, scores: SharedScores) -> None:
+        """Take scores with shared weights into account from now on; they are kept."""
+        write_atomically(self.folder / SHARED_JSON, scores.model_dump_json(indent=1))
+        self.shared_scores = scores
+        self._proposals.guide_by(scores)
+
     def _note(self, record: TrialRecord, ending: Ending | None, seconds: float) -> bool:
         """Record news of a trial, and its ending if any; returns whether it continues."""
         self._idle = False
@@ -302,6 +311,7 @@ class Study(StudyFolder):
             workers=self.workers,
             ended=len(self._endings),
             watched=now - (self._begun or now),
+            device=self.shared_scores.seconds if self.shared_scores else 0.0,
         )
 
 

@@ -14,6 +14,7 @@ from launch.records import TrialRecord
 from launch.study import needs
 from launch.study.search_settings import changed
 from launch.study.settings import StudySettings
+from launch.study.shared_scores import read_shared
 from searchspace.given import restored
 
 
@@ -23,12 +24,14 @@ class StudyFolder(ABC):
     Attributes:
         settings: as `study.json` has them.
         space: whose configurations its trials have.
+        shared_scores: of designs with shared weights; None as long as there are none.
     """
 
     def __init__(self, folder: Path, settings: StudySettings) -> None:
         self.folder = folder
         self.settings = settings
         self.space = restored(settings.space)
+        self.shared_scores = read_shared(folder)
 
     @property
     @abstractmethod

@@ -1,0 +1,77 @@
+"""What is asked of shared weights, and the scores that designs reached with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from detectors.evaluate import Metrics
+from searchspace.trial import TrialConfig
+
+
+class SharedTask(BaseModel):
+    """What is to be trained and scored.
+
+    Attributes:
+        baseline: its recipe is that of the training.
+        designs: those that share the weights, in the order in which they are scored.
+        steps, seconds: see `Course`.
+        scoring: after so many seconds, no further design is scored; None for no limit.
+        device: as in `run_trial`.
+        weights: a folder or file with published weights; None downloads them.
+        stages: the folder of the artefacts.
+        teachers: folders of the saved detectors that configurations name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    baseline: TrialConfig
+    designs: tuple[TrialConfig, ...]
+    steps: int
+    seconds: float | None = None
+    scoring: float | None = None
+    seed: int = 0
+    device: str | None = None
+    weights: Path | None = None
+    stages: Path
+    teachers: dict[str, Path] = {}
+
+
+class SharedScore(BaseModel):
+    """A design, and what it reached with shared weights.
+
+    Attributes:
+        config: the trial that it was drawn as.
+        metrics: of the unpruned detector, without classes.
+        params, macs: its costs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    config: TrialConfig
+    metrics: Metrics
+    params: int
+    macs: int
+
+
+class SharedScores(BaseModel):
+    """The scores of a search's designs.
+
+    Attributes:
+        steps: of the training.
+        drawn: designs that share the weights; of these, some may have no score.
+        training, scoring: seconds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    scores: tuple[SharedScore, ...]
+    steps: int
+    drawn: int
+    training: float
+    scoring: float
+
+    @property
+    def seconds(self) -> float:
+        return self.training + self.scoring

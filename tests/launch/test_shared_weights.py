@@ -1,0 +1,66 @@
+"""`sparrow search --shared-weights` from its option to the report."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import pytest
+
+from launch.searches import resume, search
+from launch.study.search_settings import SearchSettings
+from launch.study.study import read_records
+from launch.trial.data import TrialData
+from launch.trial.errors import SettingsError
+from launch.trial.shared_scores import SharedScores, SharedTask
+from launch.trial.shared_weights import run_shared
+from searchspace import Space, TrialConfig
+
+
+def test_a_task_is_done_once(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> None:
+    wider = tiny.changed(detector=tiny.detector.changed(input_size=96))
+    task = SharedTask(
+        baseline=tiny, designs=(tiny, wider), steps=3, device="cpu", stages=tmp_path / "stages"
+    )
+    text = task.model_dump_json()
+    first, again = (SharedScores.model_validate_json(run_shared(text, shapes)) for _ in range(2))
+    assert [s.config for s in first.scores] == [tiny, wider]
+    assert first.scores == again.scores
+    assert (first.steps, first.training) == (3, again.training)
+    assert first.scores[0].macs < first.scores[1].macs
+    assert all(s.metrics.ap_small is not None for s in first.scores)
+
+
+def test_costs_alone_need_no_shared_weights(tmp_path: Path, space: Space) -> None:
+    with pytest.raises(SettingsError, match=r"shared_weights 0\.1: params and fps are known"):
+        search(
+            space, tmp_path / "data", tmp_path / "study", shared_weights=0.1,
+            objectives=("params", "fps"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("share", [0, 0.6, True])
+def test_the_share_is_at_most_half(share: float) -> None:
+    with pytest.raises(SettingsError, match="shared_weights"):
+        SearchSettings.of(shared_weights=share)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "driver", ["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))]
+)
+def test_a_search_is_guided_by_shared_weights(
+    driver: str, space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "study", []
+    search(
+        space, shapes_folder, out, trials=2, driver=driver, device="cpu", papers=False,
+        shared_weights=0.5, on_wait=said.append,
+    )  # fmt: skip
+    assert [r.origin for r in read_records(out)] == ["baseline", "shared"]
+    assert said[0].startswith("Shared weights: training one network for 8 designs")
+    assert "they proposed 1 of 2 trials" in html.unescape((out / "report.html").read_text())
+    kept = (out / "shared.json").stat().st_mtime_ns
+    resume(out, trials=3, driver=driver)
+    assert [r.origin for r in read_records(out)][2] == "shared"
+    assert (out / "shared.json").stat().st_mtime_ns == kept
