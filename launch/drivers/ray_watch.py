@@ -62,7 +62,7 @@ class HangGuard(Callback):
         with Watchman(self._vigil, self._end, self._say):
             try:
                 yield
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):  # the latter of a handler of Ray's own
                 self._give_notice()
                 raise
 
