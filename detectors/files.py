@@ -92,7 +92,7 @@ def is_away(error: BaseException, folder: Path) -> bool:
     return False
 
 
-def append(path: Path, data: bytes, durably: bool = True) -> None:
+def append(path: Path, data: bytes, durably: bool = True, new: bool = True) -> None:
     """Add to the end of a file that no other process writes.
 
     If the storage has gone, it waits for it, for two minutes.
@@ -101,23 +101,24 @@ def append(path: Path, data: bytes, durably: bool = True) -> None:
         path: in a folder that was there before.
         durably: it is on disk when this returns. Otherwise it survives the end of this process, but
             not of the machine.
+        new: make the file if it is missing; otherwise its storage counts as gone.
 
     Raises:
         OSError: it could not be written; the message names the file, which is unchanged.
     """
     for pause in PAUSES:
         try:
-            return _append(path, data, durably)
+            return _append(path, data, durably, new)
         except OSError as error:
-            if not is_away(error, path.parent):
+            if not (isinstance(error, FileNotFoundError) or is_away(error, path.parent)):
                 raise
             logger.warning(f"{path}: {error.strerror}; trying again in {pause:.0f} s")
         time.sleep(pause)
-    return _append(path, data, durably)
+    return _append(path, data, durably, new)
 
 
-def _append(path: Path, data: bytes, durably: bool) -> None:
-    with _naming(path), open(path, "ab", buffering=0) as file:
+def _append(path: Path, data: bytes, durably: bool, new: bool) -> None:
+    with _naming(path), open(path, "ab" if new else "rb+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         try:
             rest = memoryview(data)

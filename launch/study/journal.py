@@ -92,7 +92,7 @@ class Journal:
         self._write(record)
 
     def _write(self, record: TrialRecord) -> None:
-        append(self._path, record.model_dump_json().encode() + b"\n")
+        append(self._path, record.model_dump_json().encode() + b"\n", new=False)
         self._records[record.number] = record
         self._ordered = None
 

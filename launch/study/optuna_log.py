@@ -56,7 +56,7 @@ class OptunaLog(BaseJournalBackend):
         longer than drawing. What a crash of the machine loses is in the study's journal.
         """
         lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
-        append(self._file, b"".join(lines), durably=False)
+        append(self._file, b"".join(lines), durably=False, new=False)
         for line in lines:
             self._places.append(self._places[-1] + len(line))
 

@@ -95,12 +95,17 @@ def test_a_line_waits_for_a_folder_that_has_gone(
     assert (here / "journal").read_bytes() == b"first\nsecond\n"
     assert f"{here / 'journal'}: No such file or directory; trying again in 4 s" in caplog.text
     here.rename(away)
-    slept = pauses(0, lambda: None)
-    with pytest.raises(FileNotFoundError, match="journal"):
-        append(here / "journal", b"third\n")
-    assert tuple(slept) == PAUSES
+    for made in (False, True):  # perhaps by another library
+        if made:
+            here.mkdir()
+        slept = pauses(0, lambda: None)
+        with pytest.raises(FileNotFoundError, match="journal"):
+            append(here / "journal", b"third\n", new=False)
+        assert tuple(slept) == PAUSES
+        # Nothing is written where the storage is not.
+        assert here.exists() == made
     assert sum(PAUSES) > 120
-    assert not here.exists()  # nothing is written where the storage is not
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
