@@ -255,6 +255,24 @@ def begin(folder: Path, settings: StudySettings) -> None:
         pass
 
 
+def test_time_counts_from_the_first_driver_at_work_and_anew_when_there_was_none(
+    settings: StudySettings, address: str, tmp_path: Path
+) -> None:
+    settings = altered(settings, minutes=30.0)
+    with open_study(tmp_path / "a", settings) as a:
+        assert a.propose() is not None
+        with psycopg_connection(address) as connection:
+            connection.execute(
+                "UPDATE sparrow_studies SET opened = opened - interval '1 hour' WHERE name = %s",
+                [settings.shared.name],
+            )
+        with open_study(tmp_path / "b", settings) as b:
+            assert b.propose() is None
+            assert b.waits
+    with open_study(tmp_path / "b", storage=address) as b:
+        assert len(run(b)) == 6
+
+
 def test_connections_that_break_are_made_again_and_no_trial_is_lost_or_run_twice(
     settings: StudySettings, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
