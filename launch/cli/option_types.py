@@ -89,12 +89,12 @@ def in_file(value: str | Path) -> Path:
 
 def out_folder(value: str | Path) -> Path:
     """A folder to write to, which need not exist."""
-    return _writable(in_folder(value))
+    return in_folder(_writable(path(value)))
 
 
 def out_file(value: str | Path) -> Path:
     """A file to write, which need not exist."""
-    return _writable(in_file(value))
+    return in_file(_writable(path(value)))
 
 
 def _writable(found: Path) -> Path:

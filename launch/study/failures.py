@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -150,15 +151,15 @@ def common_cause(endings: Sequence[TrialRecord]) -> str | None:
     Args:
         endings: of one run, oldest first.
     """
-    tried = [record for record in endings if record.state not in UNTRAINED]
-    latest = tried[-PATIENCE:]
+    backwards = (record for record in reversed(endings) if record.state not in UNTRAINED)
+    latest = tuple(itertools.islice(backwards, PATIENCE))
     if len(latest) < PATIENCE or any(record.state != "failed" for record in latest):
         return None
     if len({_kind(record.reason or "") for record in latest}) > 1:
         return None
-    first = all(record.state == "failed" for record in tried)
+    first = all(record.state == "failed" for record in backwards)
     passing = not any(record.lasting for record in latest)
-    return latest[-1].reason if first or passing else None
+    return latest[0].reason if first or passing else None
 
 
 def _kind(reason: str) -> str:
