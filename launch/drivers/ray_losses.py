@@ -24,7 +24,6 @@ PREEMPTED = "SIGTERM"
 LOW_MEMORY = "running low on memory"
 """Words of Ray by which a process was given notice, or was killed by Ray's memory monitor."""
 
-
 TITLE = "ray::ImplicitFunc"
 """How Ray names the processes in which Tune runs trials."""
 
@@ -62,19 +61,22 @@ def give_notice(trials: Iterable[Trial]) -> None:
         where = trial.temporary_state.location  # of its last report
         if where.pid is not None and where.hostname is not None:
             pids.setdefault(where.hostname, []).append(where.pid)
-    here = ray.util.get_node_ip_address()
-    # Other nodes first, as this waits.
-    asked = [_terminate_on(ip, there) for ip, there in pids.items() if ip != here]
-    terminate(pids.get(here, ()))
+    mine = pids.pop(ray.util.get_node_ip_address(), [])
+    # Other nodes first, as this waits. Without any, Ray is asked nothing: it may be ending, too.
+    asked = _terminate_elsewhere(pids) if pids else []
+    terminate(mine)
     if asked:
         ray.wait(asked, num_returns=len(asked), timeout=GRACE)
 
 
-def _terminate_on(ip: str, pids: Sequence[int]) -> ray.ObjectRef:
-    """Let processes of a node end; the result is there when they have."""
-    (node, *_) = (n["NodeID"] for n in ray.nodes() if n["NodeManagerAddress"] == ip)
-    place = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0)(terminate).options(scheduling_strategy=place).remote(pids)
+def _terminate_elsewhere(pids: Mapping[str, Sequence[int]]) -> list[ray.ObjectRef]:
+    """Let processes of nodes, by address, end; the results are there when they have."""
+    nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    places = {
+        ip: NodeAffinitySchedulingStrategy(nodes[ip], soft=False) for ip in pids if ip in nodes
+    }
+    call = ray.remote(num_cpus=0)(terminate)
+    return [call.options(scheduling_strategy=p).remote(pids[ip]) for ip, p in places.items()]
 
 
 def terminate(pids: Sequence[int]) -> None:
