@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def counted(training: Training, *batch: object) -> object:
         taken.append(training.scheduler.last_epoch)
         if len(taken) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return step(training, *batch)
 
     monkeypatch.setattr(Training, "step", counted)

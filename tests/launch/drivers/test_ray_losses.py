@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -104,7 +103,7 @@ def test_sigterm_ends_a_process_when_its_training_has_ended() -> None:
         training.start()
         begun.wait()
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         training.join()
         while len(order) < 2:
             time.sleep(0.01)
