@@ -185,14 +185,8 @@ class Run:
 
     def restore(self, path: Path) -> int:
         """Resume from a checkpoint; returns its number of finished epochs."""
-        try:
-            _check_sums(path)
-            # Each tensor is copied to its place.
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises a different one for each kind of damage
-            logger.warning(f"{path} is damaged ({error}): training starts over")
-            return 0
-        return self._resume(state)
+        state = read_checkpoint(path)
+        return 0 if state is None else self._resume(state)
 
     def agree(self, epochs: int) -> int:
         """Take over the state of the first worker; returns its number of finished epochs.
@@ -219,6 +213,17 @@ class Run:
             self.average.load_state_dict(state["average"])
         self._begun = state.get("begun", [])  # earlier versions kept whole epochs only
         return state["epochs"]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state in a checkpoint, on the CPU; None, after a warning, if it is damaged."""
+    try:
+        _check_sums(path)
+        # Each tensor is copied to its place later.
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises a different one for each kind of damage
+        logger.warning(f"{path} is damaged ({error}): training starts over")
+        return None
 
 
 def _check_sums(path: Path) -> None:

@@ -9,13 +9,11 @@ design.
 from __future__ import annotations
 
 import functools
-import logging
 import operator
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from detectors.quiet import Queue
 from detectors.training.backends import autocast_type, backends
 from detectors.training.losses import Losses
 from detectors.training.optimizer import optimizer_of
-from detectors.training.run import images_of, objects_of, rate_factor
+from detectors.training.run import images_of, objects_of, rate_factor, read_checkpoint
 from detectors.training.shared_tensors import Design, SharedWeights, family
 from searchspace.training import TrainConfig
 
@@ -46,8 +44,6 @@ WARMUP_SHARE = 0.1
 
 SAVED_EVERY = 200
 """Steps after which a checkpoint is written."""
-
-logger = logging.getLogger(__name__)
 
 Lesson = Callable[[Detector, Outputs, Detector, Outputs], dict[str, Tensor]]
 """Maps a design and its outputs, and the largest and its, to further named losses of the first."""
@@ -131,10 +127,8 @@ class SharedRun:
 
     def restore(self, checkpoint: Path) -> None:
         """Go on from a checkpoint, if it can be read."""
-        try:
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises a different one for each kind of damage
-            logger.warning(f"{checkpoint} is damaged ({error}): training starts over")
+        state = read_checkpoint(checkpoint)
+        if state is None:
             return
         with torch.no_grad():
             for key, tensor in self._shared.tensors.items():
@@ -155,7 +149,7 @@ class SharedRun:
     def _rest_of(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch that were not trained with yet."""
         done = self.steps - epoch * len(self._loader)
-        return islice(self._loader.epoch(epoch), done, None)
+        return self._loader.epoch(epoch, done)
 
     def _set_rate(self) -> None:
         total, config = self._course.steps, self._config
@@ -216,7 +210,7 @@ class SharedRun:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        with written(checkpoint) as file:
+        with written(checkpoint, make_folder=False) as file:
             torch.save(state, file)
 
 
@@ -230,6 +224,8 @@ def train_shared(run: SharedRun, checkpoint: Path | None = None) -> SharedRun:
     Raises:
         TrainingFailed: a loss or a gradient is not finite.
     """
+    if checkpoint:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if checkpoint and checkpoint.exists():
         run.restore(checkpoint)
     run.run(checkpoint)
