@@ -1,6 +1,6 @@
 """What shared weights are worth on the recorded benchmark::
 
-    python -m benchmarks.search.shared [--steps 600] [--out runs/shared] [--seeds 5]
+    python -m benchmarks.search.shared [--steps 800] [--out runs/shared] [--seeds 5]
 
 Trains one network for the 64 unpruned designs of `grid.toml` on the recorded images, scores each
 with it, and compares the scores with what the designs came to when each was trained by itself: rank
@@ -17,12 +17,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.search.compare import BASELINES, PLAIN, Search, median
+from benchmarks.search.compare import PLAIN, Search, median
 from benchmarks.search.record import SHAPES
 from benchmarks.search.replay import Replay
 from benchmarks.search.strategies import Plain, ours, settings_for
@@ -39,6 +40,9 @@ FIRST = (8, 12, 16)
 
 DRAWS = 500
 """Random orders of the designs that the scores' order is compared with."""
+
+SHARES = (Fraction(1, 8), Fraction(1, 5), Fraction(1, 3))
+"""Of the device time of a random search, at which searches are compared."""
 
 SEARCHES: dict[str, dict[str, Any]] = {"study": {}, "study, TPE": {"sampler": "tpe"}}
 
@@ -119,48 +123,36 @@ def searches(
     table: Table, names: Sequence[str], seeds: int, scores: SharedScores, cost: float
 ) -> str:
     """Searches with and without the scores, as Markdown."""
-    random_runs = [search(table, "random", seed, None, 0.0) for seed in range(seeds)]
-    budget = statistics.median(run.seconds for run in random_runs)
-    goals = {
-        name: _end([search(table, name, s, None, 0.0) for s in range(seeds)]) for name in BASELINES
-    }
-    heads = (
-        "",
-        "at 1/8 of random's time",
-        "at 1/5",
-        "at 1/3",
-        *(f"time to the end of {g}" for g in goals),
-    )
+    plain = [search(table, "random", seed, None, 0.0) for seed in range(seeds)]
+    budget = statistics.median(run.seconds for run in plain)
+    goal = statistics.median(run.moments[-1].hypervolume for run in plain)
+    heads = ("", *(f"at {share} of random's time" for share in SHARES), "time to the end of random")
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
     for name in names:
         for guided in (None, scores):
             runs = [search(table, name, seed, guided, cost) for seed in range(seeds)]
-            cells = [f"{name}{', shared weights' if guided else ''}"]
-            cells += [
-                median([r.hypervolume_at(budget * x) for r in runs]) for x in (1 / 8, 1 / 5, 1 / 3)
-            ]
-            for goal in goals.values():
-                reached = [t for r in runs if (t := r.seconds_to(goal)) is not None]
-                share = f"{statistics.median(reached) / budget:.2f}" if reached else "-"
-                cells.append(f"{share} ({len(reached)} of {seeds})")
-            lines.append(f"| {' | '.join(cells)} |")
+            found = [[r.hypervolume_at(budget * float(x)) for r in runs] for x in SHARES]
+            reached = [t for r in runs if (t := r.seconds_to(goal)) is not None]
+            took = f"{statistics.median(reached) / budget:.2f}" if reached else "-"
+            cells = [f"{name}{', shared weights' if guided else ''}", *map(median, found)]
+            lines.append(f"| {' | '.join(cells)} | {took} ({len(reached)} of {seeds}) |")
     return "\n".join(lines)
-
-
-def _end(runs: Sequence[Search]) -> float:
-    return statistics.median(run.moments[-1].hypervolume for run in runs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--out", type=Path, default=Path("runs/shared"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=["study, TPE"])
+    parser.add_argument(
+        "--cost", type=float, help="seconds of the scores, if an earlier run has them"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     table = Table.read()
-    scores, seconds = scores_of(table, arguments.steps, arguments.out)
+    scores, took = scores_of(table, arguments.steps, arguments.out)
+    seconds = arguments.cost or took
     alone = sum(design.seconds.train for design in unpruned(table).values())
     print(
         f"{scores.steps} steps; training and scoring took {seconds:.0f} s of CPU time, "

@@ -33,8 +33,9 @@ from detectors.training.run import images_of, objects_of, rate_factor, read_chec
 from detectors.training.shared_tensors import Design, SharedWeights, family
 from searchspace.training import TrainConfig
 
-SANDWICH_EVERY = 4
-"""Steps of which one is a sandwich."""
+SANDWICH_EVERY = 16
+"""Steps of which one is a sandwich: seldom, as in equal time many steps of one random design rank
+designs better (`docs/search.md`)."""
 
 RANDOM = 1
 """Random designs of a sandwich."""

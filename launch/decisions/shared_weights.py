@@ -19,7 +19,7 @@ from searchspace import DetectorConfig, TrialConfig
 TRAINING = 0.75
 """The share of the time for shared weights that their training takes; scoring takes the rest."""
 
-STEP_COST = 2.0
+STEP_COST = 1.25
 """Steps of a mean trial's training that one of shared weights takes: some are sandwiches."""
 
 SCORE_COST = 1 / 3

@@ -59,8 +59,8 @@ def test_designs_are_drawn_once_each_the_baseline_first(
 
 def test_the_share_is_one_of_trials_and_of_time() -> None:
     size = scope(0.1, trials=20, steps=1000, validation=30, seconds=3600)
-    # 2,000 steps of the 20,000: three quarters of them for training, at two each.
-    assert (size.steps, size.designs) == (750, 50)
+    # 2,000 steps of the 20,000: three quarters of them for training, at 1.25 each.
+    assert (size.steps, size.designs) == (1200, 50)
     assert (size.training, size.scoring) == (270, 90)
     endless = scope(0.1, trials=20, steps=1000, validation=30, seconds=None)
     assert (endless.training, endless.scoring) == (None, None)
