@@ -65,14 +65,17 @@ def test_the_loss_falls(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "width", "rate"), [("yolox_tiny", 0.25, 5e-3), ("gfl_r50", 0.125, 0.01)]
+    ("name", "width", "rate", "steps"),
+    # SimOTA assigns points by the predictions, so YOLOX takes longer: after 200 steps, AP50 is
+    # anywhere from 0.69 to 1, by the seed and by how sums are rounded.
+    [("yolox_tiny", 0.25, 5e-3, 400), ("gfl_r50", 0.125, 0.01, 200)],
 )
 def test_eight_images_are_learned_by_heart(
-    name: str, width: float, rate: float, shapes: tuple[Dataset, Dataset]
+    name: str, width: float, rate: float, steps: int, shapes: tuple[Dataset, Dataset]
 ) -> None:
     detector = reduced(name, width, 128)
     # All eight are one batch, so that batch norms see in training what they see in evaluation.
-    trained(detector, shapes[0], epochs=200, learning_rate=rate, batch_size=8)
+    trained(detector, shapes[0], epochs=steps, learning_rate=rate, batch_size=8)
     assert evaluate(detector, shapes[0], CPU).ap50 > 0.9
 
 
