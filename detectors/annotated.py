@@ -19,7 +19,7 @@ from detectors.evaluation.truth import detections_needed
 from detectors.postprocess import Detections
 from detectors.runtimes.contract import Run
 from detectors.runtimes.exported import Finish
-from detectors.tiling import BATCH, Look, by_image, looks_at
+from detectors.tiling import BATCH, Look, looks_at, planned
 from searchspace.geometry import Canvas
 
 Detect = Callable[[Tensor], Detections]
@@ -66,18 +66,17 @@ class Annotated:
         if places is not None:
             kept = {split.images[place].id for place in places}
             split = split.without({image.id for image in split.images} - kept)
-        number = {place: k for k, place in enumerate(chosen)}
-        inputs = [k for k, look in enumerate(self.looks) if look.image in number]
+        places_of = {look: k for k, look in enumerate(self.looks)}
 
-        def found() -> Iterator[tuple[list[Look], Detections]]:
-            for start in range(0, len(inputs), BATCH):
-                batch = inputs[start : start + BATCH]
-                looks = [self.looks[k]._replace(image=number[self.looks[k].image]) for k in batch]
-                yield looks, detect(self.images[batch].float() / 255)
+        def run(canvas: Canvas, looks: Sequence[Look]) -> Iterator[Detections]:
+            rows = [places_of[look._replace(image=chosen[look.image])] for look in looks]
+            for start in range(0, len(rows), BATCH):
+                yield detect(self.images[rows[start : start + BATCH]].float() / 255)
 
         ids = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
-        in_images = zip(split.images, by_image(found(), split.sizes, self.canvas), strict=True)
-        parts = [results_of(one, record.id, ids) for record, one in in_images]
+        in_images = planned(run, split.sizes, self.canvas).found(run)
+        pairs = zip(split.images, in_images, strict=True)
+        parts = [results_of(one, record.id, ids) for record, one in pairs]
         tables = ENGINES["hotcoco"](split, Results.joined(parts), detections_needed(split))
         return tables.ap()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -23,11 +22,12 @@ from detectors.evaluation.truth import detections_needed
 from detectors.matching.objects import to_device
 from detectors.postprocess import Detecting, Detections
 from detectors.quiet import computing
-from detectors.tiling import BATCH, Look, by_image, looks_at
+from detectors.tiling import BATCH, Look, looks_at, planned
 from detectors.tt100k_metric import SizeMetrics, by_size
 from detectors.voc_metric import MOST as VOC_MOST
 from detectors.voc_metric import VocPrecision, mean_precision, voc_precisions
 from searchspace.errors import InputError
+from searchspace.geometry import Canvas
 from searchspace.measuring import COCO_DETECTIONS
 
 BOUNDED = {"ap": "all", "ap_small": "small"}
@@ -74,6 +74,8 @@ class Metrics(BaseModel):
         classes: average precision by class name.
         referee: the largest difference of COCO's tables from those of pycocotools; "too many
             images" where that was not computed, None for what has no intervals either.
+        inputs: the mean number of inputs that an image had, after a first look at it; None where
+            all images of a size have as many.
         own: figures that modules of users compute, by name.
     """
 
@@ -100,6 +102,7 @@ class Metrics(BaseModel):
     classes: dict[str, ClassMetrics]
     by_size: dict[str, SizeMetrics] = {}
     referee: float | Literal["too many images"] | None = None
+    inputs: float | None = None
     own: dict[str, float | None] = {}
     intervals: dict[str, Interval] = {}
 
@@ -120,14 +123,24 @@ def evaluate(
     return coco_metrics(split, detect_split(detector, split, device), most)
 
 
-@torch.inference_mode()
 def detect_split(
     detector: Detecting,
     split: Dataset,
     device: torch.device,
     cache: NodeCache = NO_CACHE,
 ) -> Results:
-    """All detections on a split, image by image; those of tiles are merged.
+    """All detections on a split, image by image; those of tiles are merged. See `look_at_split`."""
+    return look_at_split(detector, split, device, cache)[0]
+
+
+@torch.inference_mode()
+def look_at_split(
+    detector: Detecting,
+    split: Dataset,
+    device: torch.device,
+    cache: NodeCache = NO_CACHE,
+) -> tuple[Results, float]:
+    """All detections on a split, and the mean number of inputs that an image had.
 
     A runtime compiles for a batch size, so a smaller last batch is padded.
 
@@ -140,24 +153,23 @@ def detect_split(
     check_classes(detector, split)
     if isinstance(detector, Detector):
         detector.eval().to(device)
-    canvas = detector.canvas
-    looks = looks_at(split.sizes, canvas)
-    size = min(BATCH, len(looks))
+    size = min(BATCH, len(looks_at(split.sizes, detector.canvas)))
 
-    def found() -> Iterator[tuple[list[Look], Detections]]:
-        left = iter(looks)
+    def run(canvas: Canvas, looks: Sequence[Look]) -> Iterator[Detections]:
         for records, images in evaluation_batches(split, canvas, size, cache, looks):
             images = torch.cat((images, images[:1].expand(size - len(records), -1, -1, -1)))
             with computing(device, "scoring a batch"):
                 inputs = to_device(images, device).float().div_(255)
-                on_inputs = detector.detect(inputs.contiguous(memory_format=torch.channels_last))
+                found = detector.detect(inputs.contiguous(memory_format=torch.channels_last))
                 # Tiles are merged on the device.
-                on_inputs = on_inputs.cpu() if canvas.tiles is None else on_inputs
-            yield [*itertools.islice(left, len(records))], on_inputs
+                found = found.cpu() if detector.canvas.tiles is None else found
+            yield found.rows(0, len(records))
 
+    plan = planned(run, split.sizes, detector.canvas)
     categories = np.array([0, *(category.id for category in split.categories)], dtype=np.int64)
-    in_images = zip(split.images, by_image(found(), split.sizes, canvas), strict=True)
-    return Results.joined([results_of(one, record.id, categories) for record, one in in_images])
+    in_images = zip(split.images, plan.found(run), strict=True)
+    parts = [results_of(one, record.id, categories) for record, one in in_images]
+    return Results.joined(parts), plan.inputs
 
 
 def check_classes(detector: Detecting, split: Dataset) -> None:

@@ -4,7 +4,8 @@ the images."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -35,8 +36,12 @@ class Look(NamedTuple):
     window: Window
 
 
+Run = Callable[[Canvas, Sequence[Look]], Iterable[Detections]]
+"""Detections on inputs, in batches, in the order of the inputs."""
+
+
 def looks_at(sizes: Iterable[Size], canvas: Canvas) -> list[Look]:
-    """The inputs for images of these sizes, image by image."""
+    """All inputs that there can be for images of these sizes, image by image."""
     return [
         Look(number, window) for number, size in enumerate(sizes) for window in canvas.windows(size)
     ]
@@ -57,58 +62,116 @@ def detect_images(
         detect: finds objects on a batch of inputs.
         images: [3, H, W], uint8 or float in 0..1, of any sizes.
     """
-    sizes = [size_of(image) for image in images]
-    looks = looks_at(sizes, canvas)
-    batches = (looks[start : start + BATCH] for start in range(0, len(looks), BATCH))
-    found = (
-        (batch, detect(torch.stack([seen(images[k], window, canvas) for k, window in batch])))
-        for batch in batches
-    )
-    return list(by_image(found, sizes, canvas))
+
+    def run(canvas: Canvas, looks: Sequence[Look]) -> Iterator[Detections]:
+        for start in range(0, len(looks), BATCH):
+            batch = looks[start : start + BATCH]
+            yield detect(torch.stack([seen(images[k], window, canvas) for k, window in batch]))
+
+    return list(planned(run, [size_of(image) for image in images], canvas).found(run))
 
 
-def by_image(
-    found: Iterable[tuple[Sequence[Look], Detections]], sizes: Sequence[Size], canvas: Canvas
-) -> Iterator[dict[str, Tensor]]:
-    """The detections of each image, in order, as soon as all its inputs were looked at.
+@dataclass(frozen=True)
+class Plan:
+    """What is looked at of images, after the first look, if there is one.
+
+    Attributes:
+        windows: of each image, the inputs; none where the first look has found nothing.
+        firsts: by number of an image, what the first look has found; the only look at an image that
+            is a single tile is not a first one.
+    """
+
+    canvas: Canvas
+    windows: Sequence[Sequence[Window]]
+    firsts: Mapping[int, dict[str, Tensor]]
+
+    @property
+    def inputs(self) -> float:
+        """The mean number of inputs of an image, first looks included."""
+        return (sum(map(len, self.windows)) + len(self.firsts)) / len(self.windows)
+
+    def found(self, run: Run) -> Iterator[dict[str, Tensor]]:
+        """The detections of each image, in order, as soon as all its inputs were looked at."""
+        looks = [Look(k, window) for k, own in enumerate(self.windows) for window in own]
+        rows = one_by_one(run(self.canvas, looks))
+        for number, windows in enumerate(self.windows):
+            own = list(itertools.islice(rows, len(windows)))
+            yield of_windows(own, windows, self.canvas, self.firsts.get(number))
+
+
+def planned(run: Run, sizes: Sequence[Size], canvas: Canvas) -> Plan:
+    """What is to be looked at of images of these sizes; the first look is taken here."""
+    tiles = canvas.tiles
+    windows = [canvas.windows(size) for size in sizes]
+    if tiles is None or tiles.threshold is None:
+        return Plan(canvas, windows, {})
+    alone = replace(canvas, tiles=None)
+    wholes = [Look(k, own[-1]) for k, own in enumerate(windows) if len(own) > 1]
+    firsts = {
+        look.image: row.of_image(0, look.window.width, look.window.height, alone)
+        for look, row in zip(wholes, one_by_one(run(alone, wholes)), strict=True)
+    }
+    for number, first in firsts.items():
+        windows[number] = worth_a_look(first, windows[number][:-1], tiles.threshold)
+    return Plan(canvas, windows, firsts)
+
+
+def worth_a_look(
+    first: dict[str, Tensor], tiles: Sequence[Window], threshold: float
+) -> tuple[Window, ...]:
+    """The tiles that have the centre of a detection of the first look.
 
     Args:
-        found: the looks of `looks_at` in batches, with the detections on these; further rows are
-            padding.
-        sizes: of the images.
+        threshold: the least score of such a detection.
     """
-    parts: list[Detections] = []
-    windows: list[Window] = []
-    for looks, detections in found:
-        first = 0
-        for number, group in itertools.groupby(looks, key=lambda look: look.image):
-            own = [look.window for look in group]
-            parts.append(detections.rows(first, first + len(own)))
-            windows += own
-            first += len(own)
-            if len(windows) == len(canvas.windows(sizes[number])):
-                yield of_windows(Detections.joined(parts), windows, canvas)
-                parts, windows = [], []
+    boxes = first["boxes"][first["scores"] >= threshold]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    corners = [(t.left, t.top, t.left + t.width, t.top + t.height) for t in tiles]
+    ends = torch.tensor(corners, device=boxes.device)[:, None]
+    within = ((centres >= ends[..., :2]) & (centres <= ends[..., 2:])).all(-1).any(1)
+    return tuple(itertools.compress(tiles, within.tolist()))
 
 
-def of_windows(found: Detections, windows: Sequence[Window], canvas: Canvas) -> dict[str, Tensor]:
+def one_by_one(batches: Iterable[Detections]) -> Iterator[Detections]:
+    """The detections on each input of some batches."""
+    return (batch.rows(k, k + 1) for batch in batches for k in range(len(batch.scores)))
+
+
+def of_windows(
+    found: Sequence[Detections],
+    windows: Sequence[Window],
+    canvas: Canvas,
+    first: dict[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """The detections of an image from those of its windows, on the same device.
 
     An image keeps at most as many detections as an input does.
 
+    Args:
+        found: the detections on each window.
+        first: those of the first look at the image, if there was one.
+
     Returns:
         `boxes` [M, 4] in pixels of the image, `labels` [M] and `scores` [M], best first.
     """
-    if canvas.tiles is None or len(windows) == 1:
-        [window] = windows
-        return found.of_image(0, window.width, window.height, canvas)
-    boxes, there = in_image(found.boxes, windows, canvas)
-    real = (found.labels > 0) & there
-    boxes, scores, labels = boxes[real], found.scores[real], found.labels[real]
-    order = scores.argsort(descending=True, stable=True)
-    order = order[survivors(boxes[order], labels[order], canvas.tiles.merge)]
-    order = order[: found.scores.shape[1]]
-    return {"boxes": boxes[order], "labels": labels[order], "scores": scores[order]}
+    if canvas.tiles is None or (first is None and len(windows) == 1):
+        [window], [row] = windows, found
+        return row.of_image(0, window.width, window.height, canvas)
+    parts, most = [], 0
+    if first is not None:
+        most = len(first["scores"]) if canvas.tiles.whole else 0
+        parts.append({name: values[:most] for name, values in first.items()})
+    if windows:
+        rows = Detections.joined(found)
+        boxes, there = in_image(rows.boxes, windows, canvas)
+        real, most = (rows.labels > 0) & there, rows.scores.shape[1]
+        labels, scores = rows.labels[real], rows.scores[real]
+        parts.append({"boxes": boxes[real], "labels": labels, "scores": scores})
+    together = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    order = together["scores"].argsort(descending=True, stable=True)
+    boxes, labels = together["boxes"][order], together["labels"][order]
+    order = order[survivors(boxes, labels, canvas.tiles.merge)][:most]
+    return {name: values[order] for name, values in together.items()}
 
 
 def survivors(boxes: Tensor, labels: Tensor, merge: Merge) -> Tensor:

@@ -50,6 +50,9 @@ class MeasureConfig(Config):
         image_size: height and width in pixels of the images that a detector cuts into tiles while
             it is timed; by default the median of the validation images. It does not matter for
             detectors that look at images whole, as resizing is not timed.
+        tiles: the mean number of tiles of such an image that are looked at after a first look; all
+            if that is not known. Before training, a trial takes the number of tiles that have the
+            centre of a validation object, and then the number that its detector looks at.
         metrics: the library that computes COCO's figures, which are the same with either.
     """
 
@@ -66,6 +69,7 @@ class MeasureConfig(Config):
         int | None, Added(), Field(ge=COCO_DETECTIONS, le=MOST_DETECTIONS)
     ] = None
     image_size: Annotated[tuple[Side, Side] | None, Added()] = None
+    tiles: Annotated[float | None, Added(), Field(ge=0)] = None
     metrics: Annotated[Literal["hotcoco", "pycocotools"], Added()] = "hotcoco"
 
     def in_words(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from searchspace.config import Config
-from searchspace.domains import Choice
+from searchspace.domains import Choice, Fixed, FloatRange
 from searchspace.words import joined, on_axes, percent
 
 Size = tuple[int, int]
@@ -32,6 +32,11 @@ class Window(NamedTuple):
     @property
     def size(self) -> Size:
         return self.height, self.width
+
+    def contains(self, point: tuple[float, float]) -> bool:
+        """Whether a point (x, y) lies in it or on its border."""
+        x, y = point[0] - self.left, point[1] - self.top
+        return 0 <= x <= self.width and 0 <= y <= self.height
 
 
 class Merge(Config):
@@ -58,6 +63,30 @@ class Merge(Config):
         return f"merged by {names[self.by]} {self.threshold:g}{across}"
 
 
+class NoFirstLook(Config):
+    """All tiles are looked at."""
+
+    kind: Literal["none"] = "none"
+
+    def in_words(self) -> str:
+        return ""
+
+
+class FirstLook(Config):
+    """The whole image is looked at first, and then only the tiles that have the centre of a
+    detection. What this look finds is kept if `whole` says so.
+
+    Attributes:
+        threshold: the least score of such a detection.
+    """
+
+    kind: Literal["score"] = "score"
+    threshold: Annotated[float, FloatRange(0.02, 0.3, log=True), Field(gt=0, lt=1)] = 0.05
+
+    def in_words(self) -> str:
+        return f"where a first look finds {self.threshold:.2g}"
+
+
 class NoTiles(Config):
     """Images are looked at whole."""
 
@@ -77,6 +106,7 @@ class Tiled(Config, ABC):
         overlap: of neighbouring tiles, as a share of their sides; the least where they do not fit.
         whole: the image is looked at as a whole, too, which finds the objects that are larger than
             a tile.
+        first_look: which tiles are looked at; a space that names no kind looks at all.
         merge: see `Merge`.
         visible: the least share of an object's box that lies in a training crop if it is to be
             found there; with less, it is background there.
@@ -86,6 +116,9 @@ class Tiled(Config, ABC):
 
     overlap: Annotated[float, Choice(0.0, 0.1, 0.2), Field(ge=0, le=0.9)] = 0.2
     whole: Annotated[bool, Choice(False, True)] = False
+    first_look: Annotated[NoFirstLook | FirstLook, Fixed("none"), Field(discriminator="kind")] = (
+        NoFirstLook()
+    )
     merge: Merge = Merge()
     visible: Annotated[float, Field(gt=0, le=1)] = 0.5
     with_objects: Annotated[float, Field(ge=0, le=1)] = 0.75
@@ -112,17 +145,25 @@ class Tiled(Config, ABC):
         )
 
     def windows(self, image: Size) -> tuple[Window, ...]:
-        """All that is looked at of an image of this size (height, width): its tiles, then the whole
-        image, if it is to be seen, too, and is not a tile itself."""
+        """All that can be looked at of an image of this size (height, width): its tiles, then the
+        whole image, if that is seen first or too, and is not a tile itself."""
         tiles = self.tiles(image)
-        if not self.whole or len(tiles) == 1:
+        seen_whole = self.whole or self.threshold is not None
+        if not seen_whole or len(tiles) == 1:
             return tiles
         return (*tiles, Window(0, 0, image[1], image[0]))
+
+    @property
+    def threshold(self) -> float | None:
+        """That of the first look; None without one."""
+        look = self.first_look
+        return look.threshold if isinstance(look, FirstLook) else None
 
     def _in_words(self, tiles: str) -> str:
         whole = " and the whole image" if self.whole else ""
         overlap = f"overlap {percent(self.overlap)}" if self.overlap else ""
-        return joined(f"{tiles}{whole}", overlap, self.merge.in_words())
+        look = self.first_look.in_words()
+        return joined(f"{tiles}{whole}", look, overlap, self.merge.in_words())
 
 
 class TileGrid(Tiled):

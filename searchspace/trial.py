@@ -147,11 +147,18 @@ class TrialConfig(Config):
             measure=self.measure.changed(max_detections=number),
         )
 
-    def with_images(self, size: Size) -> TrialConfig:
-        """This trial timed on images of this size, if it cuts them into tiles and names none."""
-        if self.detector.canvas.tiles is None or self.measure.image_size is not None:
+    def with_images(self, size: Size, tiles: float) -> TrialConfig:
+        """This trial timed on images of this size, if it cuts them into tiles and names none.
+
+        Args:
+            tiles: the number of tiles that are looked at after a first look, if there is one.
+        """
+        cut, measure = self.detector.canvas.tiles, self.measure
+        if cut is None:
             return self
-        return self.changed(measure=self.measure.changed(image_size=size))
+        given = {"image_size": size, "tiles": None if cut.threshold is None else tiles}
+        unset = {name: value for name, value in given.items() if getattr(measure, name) is None}
+        return self.changed(measure=measure.changed(**unset))
 
     @property
     def lessons(self) -> tuple[tuple[str, ChannelWise | Logits], ...]:

@@ -22,10 +22,11 @@ def crop_for(
         boxes: [G, 4], xyxy, the objects of the image.
         image: its height and width.
     """
-    windows = tiles.windows(image)
-    if len(windows) == 1 or (tiles.whole and rng.random() < 1 / len(windows)):
-        return None
     height, width = tiles.tile(image)
+    windows = tiles.windows(image)
+    seen_whole = windows[-1].size == image
+    if len(windows) == 1 or (seen_whole and rng.random() < 1 / len(windows)):
+        return None
     around: np.ndarray | None = None
     if len(boxes) and rng.random() < tiles.with_objects:
         around = boxes[int(rng.integers(len(boxes)))]

@@ -35,8 +35,8 @@ class Cost(BaseModel):
         runtime, precision, batch, input_size, candidates: the measured form; the size is (height,
             width) in pixels.
         image_size, inputs: of images that are cut into tiles, the size that was timed (height,
-            width), in pixels, and the number of inputs of such an image; `macs` are those of all of
-            them.
+            width), in pixels, and the mean number of inputs of such an image; `macs` are those of
+            all of them.
         memory: peak memory of a call.
         energy: energy of a call, if it can be read.
         own: figures that modules of users compute, by name.
@@ -64,7 +64,7 @@ class Cost(BaseModel):
     input_size: tuple[int, int] | None = None
     candidates: int | None = None
     image_size: tuple[int, int] | None = None
-    inputs: int = 1
+    inputs: float = 1
     memory: Memory | None = None
     energy: Energy | None = None
     timing: Timing | None = None

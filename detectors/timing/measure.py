@@ -24,7 +24,7 @@ from detectors.timing.memory import peak_memory
 from detectors.timing.paired import Timing, time_together
 from detectors.timing.state import Circumstances, Watch
 from detectors.timing.store import SpeedStore, nominal_ms
-from detectors.timing.subject import subject, windows_of_image
+from detectors.timing.subject import inputs_of_image, subject
 from detectors.timing.turns import Effort
 from detectors.timing.verdict import doubt
 from searchspace.measuring import MeasureConfig
@@ -220,10 +220,10 @@ def _deployed(
 
 def _size(detector: Detector, config: MeasureConfig) -> dict[str, Any]:
     canvas, size = detector.canvas, {}
-    inputs = len(windows_of_image(canvas, config))
+    inputs = inputs_of_image(canvas, config)
     if canvas.tiles is not None:
         size = {"image_size": config.image_size, "inputs": inputs}
-    macs = inputs * count_macs(detector)
+    macs = round(inputs * count_macs(detector))
     return {"params": count_params(detector), "macs": macs, "input_size": canvas.size, **size}
 
 

@@ -4,7 +4,8 @@ for its post-processing."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from detectors.postprocess import Detections
 from detectors.quiet import threads
 from detectors.runtimes import Deployed
-from detectors.tiling import BATCH, of_windows
+from detectors.tiling import BATCH, of_windows, one_by_one, worth_a_look
 from detectors.timing.blocks import Call
 from detectors.timing.fixed_load import fixed_scores
 from detectors.timing.paired import Subject
@@ -24,14 +25,33 @@ FRAMES = 4
 """Number of noise images that a detector without images is timed on."""
 
 
-Inputs = tuple[Tensor, ...]
-"""The inputs of a call, in batches."""
+FIRST_LOOKS = 20
+"""Calls with different numbers of tiles, where these follow from a first look."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a call gets.
+
+    Attributes:
+        first: the images of a first look, if there is one.
+        batches: the other inputs.
+        windows: of each image that is cut, those of `batches` that lie on it.
+    """
+
+    first: Tensor | None
+    batches: tuple[Tensor, ...]
+    windows: tuple[tuple[Window, ...], ...] = ()
+
+    @property
+    def all(self) -> tuple[Tensor, ...]:
+        return self.batches if self.first is None else (self.first, *self.batches)
 
 
 def subject(deployed: Deployed, images: Tensor | None, config: MeasureConfig) -> Subject:
     """The timed calls of a deployed detector; each call takes the next images. The inputs of images
     that are cut into tiles go through the network in batches of `BATCH`, and what is found on them
-    is merged.
+    is merged; after a first look, with so many tiles as the configuration says.
 
     Args:
         images: float inputs [N, 3, H, W] in 0..1; noise if None.
@@ -42,22 +62,23 @@ def subject(deployed: Deployed, images: Tensor | None, config: MeasureConfig) ->
     canvas = deployed.canvas
     windows = windows_of_image(canvas, config)
     images = _noise(canvas.size) if images is None else images
-    most = config.batch if canvas.tiles is None else BATCH
-    batches = _batches(images, config.batch * len(windows), deployed.device)
-    calls = [batch.split(most) for batch in batches]
+    calls = list(_calls(canvas, windows, images.to(deployed.device), config))
     with threads(config.threads):
         detect = deployed.detect
         if config.candidates is not None:
-            detect = _with_fixed_load(deployed, calls[0], config.candidates)
+            counts = {len(batch) for inputs in calls for batch in inputs.all}
+            detect = _with_fixed_load(deployed, counts, config.candidates)
 
     def whole(inputs: Inputs) -> None:
-        found = Detections.joined([detect(batch) for batch in inputs])
-        if canvas.tiles is not None:
-            for first in range(0, len(found.scores), len(windows)):
-                of_windows(found.rows(first, first + len(windows)), windows, canvas)
+        firsts = _first_look(inputs, windows, canvas, detect)
+        found = [detect(batch) for batch in inputs.batches]
+        rows = one_by_one(found)
+        for number, own in enumerate(inputs.windows):
+            parts = list(itertools.islice(rows, len(own)))
+            of_windows(parts, own, canvas, firsts[number] if firsts else None)
 
     def network(inputs: Inputs) -> None:
-        for batch in inputs:
+        for batch in inputs.all:
             deployed.network(batch)
 
     return Subject(_in_turn(whole, calls), _in_turn(network, calls))
@@ -77,18 +98,74 @@ def windows_of_image(canvas: Canvas, config: MeasureConfig) -> tuple[Window, ...
     return canvas.windows(config.image_size or canvas.size)
 
 
+def inputs_of_image(canvas: Canvas, config: MeasureConfig) -> float:
+    """The mean number of inputs of an image that is timed."""
+    windows = windows_of_image(canvas, config)
+    if not _looks_first(canvas, windows) or config.tiles is None:
+        return len(windows)
+    return 1 + min(len(windows) - 1, config.tiles)
+
+
+def _looks_first(canvas: Canvas, windows: Sequence[Window]) -> bool:
+    return canvas.tiles is not None and canvas.tiles.threshold is not None and len(windows) > 1
+
+
+def _calls(
+    canvas: Canvas, windows: tuple[Window, ...], images: Tensor, config: MeasureConfig
+) -> Iterator[Inputs]:
+    """The calls, from the images [N, 3, H, W] in turn."""
+    if canvas.tiles is None:
+        for batch in _batches(images, config.batch):
+            yield Inputs(None, (batch,))
+    elif not _looks_first(canvas, windows):
+        for batch in _batches(images, config.batch * len(windows)):
+            yield Inputs(None, batch.split(BATCH), (windows,) * config.batch)
+    else:
+        mean = inputs_of_image(canvas, config) - 1
+        for k in range(FIRST_LOOKS):
+            # Whole numbers of tiles with that mean.
+            ends = [int(mean * (k * config.batch + image)) for image in range(config.batch + 1)]
+            own = tuple(windows[: after - before] for before, after in itertools.pairwise(ends))
+            tiles = _taken(images, ends[-1] - ends[0])
+            batches = tiles.split(BATCH) if len(tiles) else ()
+            yield Inputs(_taken(images, config.batch), batches, own)
+
+
+def _first_look(
+    inputs: Inputs,
+    windows: tuple[Window, ...],
+    canvas: Canvas,
+    detect: Callable[[Tensor], Detections],
+) -> list[dict[str, Tensor]]:
+    """What is found on the whole images, of which tiles are chosen; empty without a first look."""
+    if inputs.first is None or canvas.tiles is None or canvas.tiles.threshold is None:
+        return []
+    *tiles, whole = windows
+    firsts = [
+        row.of_image(0, whole.width, whole.height, replace(canvas, tiles=None))
+        for row in one_by_one([detect(inputs.first)])
+    ]
+    for first in firsts:
+        worth_a_look(first, tiles, canvas.tiles.threshold)
+    return firsts
+
+
 def _with_fixed_load(
-    deployed: Deployed, inputs: Inputs, candidates: int
+    deployed: Deployed, counts: Iterable[int], candidates: int
 ) -> Callable[[Tensor], Detections]:
     """Detection whose post-processing gets a fixed load of boxes for each input, instead of the
-    network's."""
+    network's.
+
+    Args:
+        counts: the sizes of batches that there are.
+    """
     head, threshold = deployed.head, deployed.config.head.postprocess.score_threshold
     priors, classes = len(head.priors), deployed.config.num_classes
     loaded = {
         count: head.predictions_of(
             fixed_scores(candidates, (count, priors, classes), threshold).to(deployed.device)
         )
-        for count in {len(batch) for batch in inputs}
+        for count in counts
     }
 
     def detect(batch: Tensor) -> Detections:
@@ -108,7 +185,11 @@ def _noise(size: Size) -> Tensor:
     return torch.rand(FRAMES, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def _batches(images: Tensor, size: int, device: torch.device) -> tuple[Tensor, ...]:
+def _batches(images: Tensor, size: int) -> tuple[Tensor, ...]:
     """Images [N, 3, H, W] as batches of one size; the last one is filled up from the first."""
-    places = torch.arange(len(images) + -len(images) % size) % len(images)
-    return tuple(images[places].to(device).split(size))
+    return _taken(images, len(images) + -len(images) % size).split(size)
+
+
+def _taken(images: Tensor, count: int) -> Tensor:
+    """So many of the images, in turn."""
+    return images[torch.arange(count) % len(images)]

@@ -78,14 +78,15 @@ def _forms(finished: Sequence[TrialRecord]) -> str:
 def _tiled(finished: Sequence[TrialRecord]) -> str:
     """What images the speeds of detectors with tiles are for, and how many tiles these have."""
     costs = [record.finished.final.cost for record in finished]
-    inputs: dict[Size, set[int]] = {}
+    inputs: dict[Size, set[float]] = {}
     for cost in costs:
         if cost.image_size is not None:
             inputs.setdefault(cost.image_size, set()).add(cost.inputs)
-    return "; ".join(
-        f"images of {width}{TIMES}{height} px, in {' or '.join(map(str, sorted(counts)))} parts"
-        for (height, width), counts in inputs.items()
-    )
+    rows = []
+    for (height, width), counts in inputs.items():
+        parts = " or ".join(f"{count:.3g}" for count in sorted(counts))
+        rows.append(f"images of {width}{TIMES}{height} px, in {parts} parts")
+    return "; ".join(rows)
 
 
 def _trust(finished: Sequence[TrialRecord]) -> str:

@@ -19,6 +19,7 @@ from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 from searchspace.geometry import Size
 from searchspace.reading import shown
+from searchspace.tiles import Tiled
 from searchspace.trial import TrialConfig
 from searchspace.words import counted, joined, percent
 
@@ -155,7 +156,19 @@ class TrialData:
     def decide(self, config: TrialConfig) -> TrialConfig:
         """A trial with what it leaves to the data: how many detections are kept and scored, and the
         size of the images that it is timed on."""
-        return config.with_detections(self.detections).with_images(self.image_size)
+        tiles = config.detector.canvas.tiles
+        used = 0.0 if tiles is None else self.tiles_with_objects(tiles)
+        return config.with_detections(self.detections).with_images(self.image_size, used)
+
+    def tiles_with_objects(self, tiles: Tiled) -> float:
+        """The mean number of tiles of a validation image that have the centre of an object."""
+        count = 0
+        for image in self.val.images:
+            boxes = [item.box for item in self.val.annotations[image.id] if not item.iscrowd]
+            centres = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in boxes]
+            own = tiles.tiles((image.height, image.width))
+            count += sum(any(map(tile.contains, centres)) for tile in own)
+        return count / len(self.val.images)
 
     @property
     def unused_classes(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.loader import evaluation_batches
 from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.detector import Detector
-from detectors.evaluate import Metrics, coco_metrics, detect_split
+from detectors.evaluate import Metrics, coco_metrics, look_at_split
 from detectors.runtimes import Deployed
 from detectors.runtimes.deployment import deploy_as
 from detectors.timing.cost import Cost
@@ -67,8 +67,11 @@ def score(
         FigureError: a registered one gives what is no value of a figure.
         ValueError: the split has other classes than the detector was trained for.
     """
-    detections = detect_split(detector, split, device, cache)
+    detections, inputs = look_at_split(detector, split, device, cache)
     metrics = coco_metrics(split, detections, most, engine, bounded)
+    tiles = detector.canvas.tiles
+    if tiles is not None and tiles.threshold is not None:
+        metrics = metrics.model_copy(update={"inputs": inputs})
     if not own_versions("metrics"):
         return metrics
     return metrics.model_copy(update={"own": own_figures("metrics", list(detections), split)})

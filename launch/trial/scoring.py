@@ -83,9 +83,15 @@ class Scoring:
         return metrics
 
     def measure(self, model: Artefact) -> Cost:
-        """The cost of a detector on the meter's hardware."""
+        """The cost of a detector on the meter's hardware; after a first look, with the tiles that
+        it looked at on the validation split."""
         config = self.config.deployment
         inputs = {"input": model.key, "measure": self._measured_on(), **_own("cost")}
+        tiles = self.config.detector.canvas.tiles
+        if tiles is not None and tiles.threshold is not None:
+            looked_at = (self.evaluate(model).inputs or 1) - 1
+            config = config.changed(tiles=looked_at)
+            inputs["tiles"] = looked_at
         cost, _ = self.store.record(
             "measure", inputs, Cost, lambda: self.meter.measure(self._load(model), config)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +20,21 @@ from detectors.data.dataset import Dataset
 from detectors.data.node_cache import NodeCache
 from detectors.data.reading import read_unannotated
 from detectors.detector import Detector
-from detectors.evaluate import detect_split
+from detectors.evaluate import detect_split, look_at_split
 from detectors.models import PLAIN, Model
 from detectors.postprocess import Detections
 from detectors.runtimes import deploy
-from detectors.tiling import BATCH, by_image, detect_images, looks_at, of_windows, survivors
+from detectors.tiling import (
+    BATCH,
+    Look,
+    detect_images,
+    looks_at,
+    of_windows,
+    planned,
+    survivors,
+)
 from searchspace.geometry import Canvas, Window
-from searchspace.tiles import Merge, TileGrid, TileSize
+from searchspace.tiles import FirstLook, Merge, NoFirstLook, TileGrid, TileSize
 
 CPU = torch.device("cpu")
 MakeDetector = Callable[..., Detector]
@@ -82,7 +90,7 @@ def test_boxes_come_back_to_their_place_and_a_part_is_removed() -> None:
     boxes[1, 1] = torch.tensor([0.70, 0.50, 0.90, 1.00])
     scores = torch.tensor([[0.9, 0.0], [0.5, 0.8]])
     labels = torch.tensor([[1, 0], [1, 2]])
-    found = of_windows(Detections(boxes, scores, labels), windows, canvas)
+    found = of_windows([Detections(boxes, scores, labels)], windows, canvas)
     expected = torch.tensor([[30.0, 20, 60, 40], [120, 50, 140, 100]])
     torch.testing.assert_close(found["boxes"], expected)
     assert found["labels"].tolist() == [1, 2]
@@ -93,7 +101,7 @@ def test_an_image_keeps_as_many_detections_as_an_input() -> None:
     boxes = torch.rand(2, 3, 4).sort(-1).values * torch.tensor([0.1, 0.1, 0.2, 0.2])
     scores = torch.tensor([[0.9, 0.5, 0.1], [0.8, 0.7, 0.2]])
     labels = torch.tensor([[1, 2, 3], [1, 2, 3]])
-    found = of_windows(Detections(boxes, scores, labels), canvas.windows((64, 128)), canvas)
+    found = of_windows([Detections(boxes, scores, labels)], canvas.windows((64, 128)), canvas)
     torch.testing.assert_close(found["scores"], torch.tensor([0.9, 0.8, 0.7]))
 
 
@@ -147,8 +155,57 @@ def test_images_come_back_in_order_however_their_tiles_are_batched() -> None:
     found = detect_images(detect, images, canvas)
     assert seen == [BATCH, len(looks) - BATCH]
     assert [round(float(one["scores"][0]), 4) for one in found] == [0.1, 0.2, 0.3, 0.4]
-    fewer = by_image([(looks[:1], detect(torch.rand(1, 3, 8, 8)))], sizes, canvas)
-    assert len(list(fewer)) == 1
+
+
+def test_after_a_first_look_only_tiles_with_a_detection_are_looked_at() -> None:
+    """Four tiles of 32 pixels. The first look finds something in the middle of one tile of the
+    first image, poorly, and of one well, and nothing in the second image."""
+    tiles = TileGrid(rows=2, columns=2, overlap=0, first_look=FirstLook(threshold=0.3))
+    sizes, seen = [(64, 64), (64, 64), (16, 16)], []
+    firsts = {
+        0: ([[0.20, 0.20, 0.30, 0.30], [0.70, 0.20, 0.80, 0.30]], [0.2, 0.9]),
+        1: ([[0.20, 0.20, 0.30, 0.30], [0, 0, 0, 0]], [0.29, 0.0]),
+    }
+
+    def run(canvas: Canvas, looks: Sequence[Look]) -> Iterator[Detections]:
+        for number, window in looks:
+            seen.append((number, *window[:2], canvas.tiles is None))
+            boxes, scores = firsts.get(number, firsts[1])
+            if canvas.tiles is not None:
+                boxes, scores = [[0.25, 0.25, 0.5, 0.5], [0, 0, 0, 0]], [0.6, 0.0]
+            labels = torch.tensor([[int(score > 0) for score in scores]])
+            yield Detections(torch.tensor([boxes]), torch.tensor([scores]), labels)
+
+    canvas = Canvas((8, 8), "stretch", tiles)
+    plan = planned(run, sizes, canvas)
+    one, two, _ = plan.found(run)
+    assert seen == [(0, 0, 0, True), (1, 0, 0, True), (0, 32, 0, False), (2, 0, 0, False)]
+    assert plan.inputs == pytest.approx((2 + 1 + 1) / 3)
+    assert one["boxes"].tolist() == [[40, 8, 48, 16]]
+    assert not len(two["scores"])
+    # With the whole image, what the first look has found stays.
+    both = replace(canvas, tiles=tiles.changed(whole=True))
+    one, two, _ = planned(run, sizes, both).found(run)
+    torch.testing.assert_close(one["scores"], torch.tensor([0.9, 0.6, 0.2]))
+    torch.testing.assert_close(two["scores"], torch.tensor([0.29]))
+
+
+def test_a_first_look_that_finds_all_changes_nothing(
+    shapes: tuple[Dataset, Dataset], make_detector: MakeDetector
+) -> None:
+    split = shapes[1]
+    tiles = TileGrid(rows=2, columns=2, whole=True)
+    every, first = (
+        make_detector(tiles=tiles.changed(first_look=look)).eval()
+        for look in (NoFirstLook(), FirstLook(threshold=1e-6))
+    )
+    first.load_state_dict(every.state_dict())
+    one, same = (look_at_split(detector, split, CPU) for detector in (every, first))
+    assert (one[1], same[1]) == (5, 5)
+    np.testing.assert_allclose(one[0].scores, same[0].scores, atol=1e-5)
+    known = Annotated.of(split, first.canvas, 2)
+    with torch.inference_mode():
+        assert known.ap(first.detect) == pytest.approx(known.ap(every.detect), abs=1e-6)
 
 
 def test_a_split_is_scored_in_tiles_in_every_way_alike(

@@ -17,7 +17,9 @@ from detectors.timing import measure as speed
 from detectors.timing.cost import Cost
 from detectors.timing.measure import Candidate, hardware_name, measure, measure_together, speed_key
 from detectors.timing.store import SpeedStore
+from searchspace.errors import InputError
 from searchspace.measuring import MeasureConfig
+from searchspace.tiles import FirstLook, TileGrid
 
 CPU = torch.device("cpu")
 QUICK = MeasureConfig(runs=3, passes=2)
@@ -91,6 +93,39 @@ def test_a_batch_counts_every_image(detector: Detector, monkeypatch: pytest.Monk
     assert {x.shape[0] for x in sizes} == {3}
     assert cost.fps == pytest.approx(3000 / cost.latency_ms)
     assert cost.raw_fps == pytest.approx(3000 / cost.timing.whole.latency.p50)
+
+
+def test_an_image_in_tiles_counts_once(
+    make_detector: Callable[..., Detector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = TileGrid(rows=3, columns=3, overlap=0, whole=True)
+    cut = make_detector(tiles=tiles)
+    with pytest.raises(InputError, match=r"measure\.image_size: it is not set"):
+        measure(cut, QUICK, CPU)
+    config = QUICK.changed(image_size=(300, 400))
+    sizes = seen_batches(monkeypatch)
+    cost = measure(cut, config, CPU, torch.rand(4, 3, 64, 64))
+    assert {len(x) for x in sizes} - {1} == {10}
+    assert (cost.image_size, cost.inputs) == ((300, 400), 10)
+    assert cost.macs == 10 * describe(cut.config).macs
+    assert cost.raw_fps == pytest.approx(1000 / cost.timing.whole.latency.p50)
+    other = config.changed(image_size=(600, 400))
+    assert speed_key(cut, config, CPU) != speed_key(cut, other, CPU)
+
+
+def test_after_a_first_look_an_image_has_the_mean_number_of_tiles(
+    make_detector: Callable[..., Detector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = make_detector(tiles=TileGrid(rows=3, columns=3, first_look=FirstLook()))
+    sizes = seen_batches(monkeypatch)
+    config = MeasureConfig(runs=20, passes=1, image_size=(300, 300), tiles=2.5)
+    cost = measure(cut, config, CPU)
+    assert {len(x) for x in sizes} == {1, 2, 3}
+    assert cost.inputs == 3.5
+    assert measure(cut, config.changed(tiles=20), CPU).inputs == 10
+    none = measure(cut, config.changed(tiles=0), CPU)
+    assert none.inputs == 1
+    assert none.macs == describe(cut.config).macs
 
 
 def test_the_form_is_the_one_that_the_configuration_names(detector: Detector) -> None:

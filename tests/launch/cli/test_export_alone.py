@@ -20,7 +20,7 @@ from detectors.models import load_model
 from detectors.thresholds import Threshold, Thresholds, read_thresholds, write_thresholds
 from launch.cli.calibration import Pictures
 from searchspace import load_space
-from searchspace.tiles import Merge, Tiled, TileGrid, TileSize
+from searchspace.tiles import FirstLook, Merge, Tiled, TileGrid, TileSize
 from tests.alone import OURS, TORCH, run_alone
 from tests.detectors.deployable import attentive, needs_extra
 
@@ -143,7 +143,7 @@ def test_the_script_finds_what_sparrow_finds_without_sparrow(
 @pytest.mark.parametrize(
     "tiles",
     [
-        TileGrid(rows=1, columns=2, whole=True),
+        TileGrid(rows=1, columns=2, whole=True, first_look=FirstLook(threshold=0.2)),
         pytest.param(
             TileSize(side=(80, 90), overlap=0.1, merge=Merge(by="nms")), marks=pytest.mark.slow
         ),

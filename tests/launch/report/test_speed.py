@@ -64,3 +64,16 @@ def test_predictions_are_set_beside_what_was_measured() -> None:
         "median error 2.0%, at most 10.0% over 3 trials"
     )
     assert "Speed predicted before training" not in speed_facts(trials[3:])
+
+
+def test_the_images_of_detectors_with_tiles_are_declared() -> None:
+    sizes = {"image_size": (1080, 1920)}
+    trials = [
+        measured(0, 50),
+        measured(1, 9, inputs=4, **sizes),
+        measured(2, 7, inputs=2.51, **sizes),
+    ]
+    assert speed_facts(trials)["Images per second with tiles"] == (
+        "images of 1920\N{MULTIPLICATION SIGN}1080 px, in 2.51 or 4 parts"
+    )
+    assert "Images per second with tiles" not in speed_facts(trials[:1])
