@@ -42,6 +42,10 @@ REDUCED = 2 / 3
 """The scale of these: small objects have 10 to 31 pixels, medium ones up to 96."""
 
 TILES = "detector.tiles"
+FIRST_LOOK = {
+    f"{TILES}.grid.first_look.kind": "score",
+    f"{TILES}.grid.first_look.score.threshold": 0.1,
+}
 OVERLAP = {f"{TILES}.grid.overlap": 0.1}
 
 
@@ -58,6 +62,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "2x2 tiles, 256 px": {SIZE: 256, **_grid(2)},
     "2x2 tiles, 512 px": {SIZE: 512, **_grid(2)},
     "4x4 tiles, 256 px": {SIZE: 256, **_grid(4)},
+    "4x4 tiles after a first look, 256 px": {SIZE: 256, **_grid(4), **FIRST_LOOK},
     "4x4 tiles and whole, 256 px": {SIZE: 256, **_grid(4, whole=True)},
 }
 

@@ -10,6 +10,7 @@ import torch
 from detectors.data.records import Annotation
 from detectors.detector import Detector
 from detectors.timing.cost import Cost
+from launch.files import DETECTOR
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.run import run_trial
@@ -71,8 +72,8 @@ def test_after_training_speed_is_that_of_the_tiles_that_are_looked_at(
     scoring = Scoring(config, shapes, store, CPU, meter)
     torch.manual_seed(0)
     folder = tmp_path / "model"
-    Detector(config.detector, shapes.classes).save(folder / "detector")
-    model = Artefact(folder, "key")
+    Detector(config.detector, shapes.classes).save(folder / DETECTOR)
+    model = Artefact("key", folder)
     metrics = scoring.evaluate(model)
     assert metrics.inputs is not None
     assert 2 < metrics.inputs <= 5
