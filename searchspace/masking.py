@@ -12,11 +12,18 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 LOGIN = re.compile(r"//[^/@\s]+@")
 ARGUMENT = re.compile(r"([?&][^=&\s]*=)[^&\s'\")\]]+")
 
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
 SECRET = re.compile("(KEY|PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS)$")
 """The ends of names of environment variables whose values are not shown."""
 
 SHORTEST = 8
 """Characters of such a value; a shorter one may be part of any word."""
+
+
+def is_address(place: object) -> bool:
+    """Whether a place is given by an address, such as `s3://BUCKET/PATH`, and not by a path."""
+    return isinstance(place, str) and bool(SCHEME.match(place))
 
 
 def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:

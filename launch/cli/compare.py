@@ -37,7 +37,7 @@ from searchspace.words import counted
 Names = Annotated[
     list[str],
     typer.Argument(
-        parser=option_types.text,
+        parser=option_types.model,
         metavar="MODEL|RUN...",
         help="Two or more models (see sparrow eval), or the folders of two or more studies.",
     ),

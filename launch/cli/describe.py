@@ -29,7 +29,7 @@ def describe_command(
     system: Annotated[
         str,
         typer.Argument(
-            parser=option_types.text,
+            parser=option_types.model,
             metavar="SYSTEM",
             help="A paper's system, such as mfssd_bn, a trial (RUN:3, or as JSON), or the folder "
             "of a saved detector.",

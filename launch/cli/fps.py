@@ -68,7 +68,7 @@ def fps_command(
     systems: Annotated[
         list[str],
         typer.Argument(
-            parser=option_types.text,
+            parser=option_types.model,
             metavar="SYSTEMS...",
             help="Papers' systems, trials (RUN:3, or as JSON), or folders of saved detectors.",
         ),

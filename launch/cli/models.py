@@ -13,6 +13,7 @@ from detectors.models import Model, load_model
 from detectors.runtimes.targets import target_of
 from launch.cli.names import find_trial, load_plugins_around, read_trial, saved_detector
 from launch.files import SETTINGS, TRIAL, TRIALS, final_folder, trained_folder
+from launch.trial.copies import fetch_detectors, study_place
 from searchspace import DetectorConfig, Published
 from searchspace.errors import InputError
 from searchspace.papers import system_named
@@ -147,6 +148,22 @@ def trial_folder(name: str) -> Path | None:
         )
     listing = command("trials", trials.parent)
     raise InputError(f"{name}: {trials} has no trial {start}; {listing} lists them")
+
+
+def fetched_name(name: str) -> str:
+    """The name of a trial, or a study, at an address as it is in this machine's copy, to which it
+    is fetched.
+
+    Raises:
+        InputError: the address cannot be used, or the study has no such trial.
+    """
+    place, mark, arguments = name.partition("?")
+    found = re.fullmatch(r"(.+?)(:\d+|/trials/[^/]+)?", place)
+    study, trial = (found[1], found[2] or "") if found else (place, "")
+    local = f"{study_place('study', f'{study}{mark}{arguments}')}{trial}"
+    if trial and (folder := trial_folder(local)):
+        fetch_detectors(folder)
+    return local
 
 
 def _instead(folder: Path) -> str:

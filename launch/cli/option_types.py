@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 
 from searchspace.errors import InputError
+from searchspace.masking import is_address, without_secrets
 from searchspace.places import check_place
 from searchspace.reading import shown
+
+T = TypeVar("T")
 
 _here: ContextVar[bool] = ContextVar("here", default=True)
 
@@ -68,6 +72,11 @@ def text(value: str) -> str:
 
 def path(value: str | Path) -> Path:
     """A non-empty path: Python takes an empty one for the working folder."""
+    if is_address(str(value)):
+        raise typer.BadParameter(
+            f"{without_secrets(str(value))} is an address; give a path. Only a study can be at an "
+            "address: sparrow search --out"
+        )
     return Path(text(str(value)))
 
 
@@ -90,6 +99,50 @@ def in_file(value: str | Path) -> Path:
 def out_folder(value: str | Path) -> Path:
     """A folder to write to, which need not exist."""
     return in_folder(_writable(path(value)))
+
+
+def out_study(value: str | Path) -> Path:
+    """The folder of a study to begin: of one at an address, this machine's copy."""
+    return _copy(str(value)) if is_address(str(value)) else out_folder(value)
+
+
+def resumed_study(value: str | Path) -> Path:
+    """The folder of a study to go on with; of one at an address, nothing is fetched yet."""
+    return _copy(str(value)) if is_address(str(value)) else in_folder(value)
+
+
+def in_study(value: str | Path) -> Path:
+    """The folder of a study to read; of one at an address, what is new is fetched."""
+    if not is_address(str(value)):
+        return in_folder(value)
+    # Only here: it loads torch.
+    from launch.trial.copies import study_place
+
+    return _of_storage(lambda: study_place("study", str(value)))
+
+
+def model(value: str) -> str:
+    """The name of a model; that of a trial at an address, which is fetched, in this machine's
+    copy."""
+    if not is_address(value):
+        return text(value)
+    # Only here: it loads torch.
+    from launch.cli.models import fetched_name
+
+    return _of_storage(lambda: fetched_name(value))
+
+
+def _copy(address: str) -> Path:
+    from launch.trial.storage import Storage
+
+    return _of_storage(lambda: Storage.at(address).copy)
+
+
+def _of_storage(get: Callable[[], T]) -> T:
+    try:
+        return get()
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def out_file(value: str | Path) -> Path:

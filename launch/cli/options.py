@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 InFolder = Annotated[Path, BeforeValidator(option_types.in_folder)]
 InFile = Annotated[Path, BeforeValidator(option_types.in_file)]
 OutFolder = Annotated[Path, BeforeValidator(option_types.out_folder)]
+OutStudy = Annotated[Path, BeforeValidator(option_types.out_study)]
+ResumedStudy = Annotated[Path, BeforeValidator(option_types.resumed_study)]
 OutFile = Annotated[Path, BeforeValidator(option_types.out_file)]
 """Fields of the models of options that are paths."""
 
@@ -174,11 +176,13 @@ Quiet = Annotated[
 class StudyPlace(Options):
     """Where a study is begun, or which one is resumed."""
 
-    out: Annotated[OutFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Folder of the study; a new one in runs/ by default."
+    out: Annotated[OutStudy | None, Option("FOLDER|ADDRESS")] = Field(
+        default=None,
+        description="Folder of the study, or an address such as s3://BUCKET/PATH; a new folder in "
+        "runs/ by default.",
     )
-    resume: Annotated[InFolder | None, Option("FOLDER")] = Field(
-        default=None, description="Resume the study in this folder."
+    resume: Annotated[ResumedStudy | None, Option("FOLDER|ADDRESS")] = Field(
+        default=None, description="Resume the study in this folder, or at this address."
     )
     retry_failed: bool = Field(
         default=False,
@@ -270,7 +274,7 @@ TrialName = Annotated[
 ModelName = Annotated[
     str,
     typer.Argument(
-        parser=option_types.text,
+        parser=option_types.model,
         metavar="MODEL",
         help="A trial (RUN:3 or RUN/trials/0003), the folder of a saved detector, or a file that "
         "sparrow export wrote, such as detector.onnx.",
@@ -278,7 +282,9 @@ ModelName = Annotated[
 ]
 StudyFolder = Annotated[
     Path,
-    typer.Argument(parser=option_types.in_folder, metavar="FOLDER", help="Folder of a study."),
+    typer.Argument(
+        parser=option_types.in_study, metavar="FOLDER|ADDRESS", help="Folder or address of a study."
+    ),
 ]
 PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of random draws.")]

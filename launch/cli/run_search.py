@@ -15,6 +15,7 @@ from launch.cli.search_output import print_front, print_no_front, printer
 from launch.report import Front
 from launch.searches import search
 from launch.study.search_settings import SearchSettings, changed
+from launch.trial.copies import shown_place
 
 SHAPES_FOLDER = Path("runs/shapes")
 SHAPES_MINUTES = 7.5
@@ -48,7 +49,7 @@ def _begun(
     if source is None and budget.time_limit is None and budget.device_hours is None:
         settings = changed(settings, minutes=SHAPES_MINUTES)
     source = source or _shapes(screen)
-    screen.say(f"Search of the space {space} on {source.place}, in {folder}")
+    screen.say(f"Search of the space {space} on {source.place}, in {shown_place(folder)}")
     return search(
         space,
         source,

@@ -21,6 +21,7 @@ from launch.report import Front
 from launch.searches import resume
 from launch.study.search_settings import SearchSettings, given_options
 from launch.study.settings import read_settings
+from launch.trial.copies import fetch_study, shown_place
 
 
 @contextmanager
@@ -44,6 +45,7 @@ def running(
 @contextmanager
 def _followed(folder: Path, screen: Screen) -> Iterator[None]:
     """Show the study in a folder, once it is there."""
+    fetch_study(folder)
     if (folder / SETTINGS).exists():
         read_settings(folder)  # its plugins are loaded by this thread, not by one that looks
     if screen.live:
@@ -65,7 +67,7 @@ def resumed(
 ) -> Front:
     """Resume the study in a folder, with the options that were given."""
     study = read_settings(folder)
-    screen.say(f"{study.title} on {study.source.place}, in {folder}")
+    screen.say(f"{study.title} on {study.source.place}, in {shown_place(folder)}")
     if cut := study.source.train.cut:
         data = data.model_copy(update={"val_share": cut.val_share})
     named = bool(data.model_fields_set - {"val_share"})

@@ -65,7 +65,7 @@ def train_command(
     name: Annotated[
         str | None,
         typer.Argument(
-            parser=option_types.text,
+            parser=option_types.model,
             metavar="MODEL|NAME",
             help="A trial (RUN:3 or RUN/trials/0003), the folder of a saved detector, or what was "
             "not trained yet: a paper's system, or a trial configuration as JSON.",

@@ -17,10 +17,12 @@ from launch.files import TRACEBACK
 from launch.records import TrialRecord
 from launch.study.failures import Failure, failure_of
 from launch.study.study import Study
+from launch.trial.copies import bring, kept
 from launch.trial.data import TrialData
 from launch.trial.log import TrialLog, keep_traceback, trial_log
 from launch.trial.result import TrialResult
 from launch.trial.run import TrialOptions, run_trial
+from launch.trial.storage import StorageError
 from launch.trial.teachers import teachers_in
 from launch.trial.training import OnEpoch
 from searchspace import TrialConfig
@@ -43,12 +45,29 @@ def attempt(
 
     The trial's folder keeps a `log.txt`, and the `traceback.txt` of an attempt that failed until a
     later one succeeds. If its storage has gone, the trial waits for it, for two minutes, and goes
-    on from its last checkpoint.
+    on from its last checkpoint. In a study at an address, all of it is there when this returns.
 
     Args:
         watch: if it ends the trial, `Ended` is returned: the watch knows why.
         given: further arguments of `run_trial`.
     """
+    start = time.monotonic()
+    try:
+        with kept(folder):
+            return _attempt(config, data, folder, on_epoch, watch, run, **given, device=device)
+    except StorageError as error:
+        return Failure(str(error), "surroundings", time.monotonic() - start)
+
+
+def _attempt(
+    config: TrialConfig,
+    data: TrialData,
+    folder: Path,
+    on_epoch: OnEpoch | None,
+    watch: Watch | None,
+    run: Callable[..., TrialResult],
+    **given: Any,
+) -> TrialResult | Failure | Ended:
     start = time.monotonic()
 
     def once() -> TrialResult:
@@ -57,7 +76,6 @@ def attempt(
                 config,
                 data,
                 folder,
-                device=device,
                 on_epoch=_noted(log, on_epoch),
                 **given,
                 **_callbacks(watch),
@@ -108,12 +126,12 @@ def failure_in(error: Exception, data: TrialData, folder: Path, seconds: float) 
 
 def given_to(study: Study, record: TrialRecord) -> TrialOptions:
     """The options of an attempt at a trial, besides its configuration and folder."""
-    ancestor = study.ancestor(record)
+    ancestor, detectors = study.ancestor(record), study.detectors(record)
     return TrialOptions(
         stages=study.stages.resolve(),
-        load_teacher=teachers_in(study.detectors(record)),
+        load_teacher=teachers_in({name: bring(study.folder, p) for name, p in detectors.items()}),
         weights=study.settings.start.weights,
-        ancestor=ancestor and ancestor.resolve(),
+        ancestor=ancestor and bring(study.folder, ancestor).resolve(),
     )
 
 

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from detectors.training.notice import GRACE, NOTICE
 from launch.drivers.kernel_kills import begin_again
 from launch.study.failures import Failure
+from launch.trial.copies import fetch_trial, send_trial
 from launch.trial.data import TrialError
 from searchspace import TrialConfig
 
@@ -105,9 +106,11 @@ def after_low_memory(given: Mapping[str, Any]) -> Failure | None:
     Args:
         given: Tune's configuration of the trial, see `StudySearcher.suggest`.
     """
-    config = TrialConfig.model_validate_json(given["config"])
+    config, folder = TrialConfig.model_validate_json(given["config"]), Path(given["folder"])
+    fetch_trial(folder)
     try:
-        begin_again(config, Path(given["folder"]), "Ray's memory monitor killed its process")
+        begin_again(config, folder, "Ray's memory monitor killed its process")
     except TrialError as error:
         return Failure(str(error), "design")
+    send_trial(folder)
     return None

@@ -21,7 +21,7 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy_counter
 from detectors.timing.measure import hardware_name
-from launch.drivers.travel import arrived
+from launch.drivers.travel import Home, arrived
 from launch.figures import ENERGY, FigureName
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
@@ -44,19 +44,22 @@ class TargetMeter:
     Attributes:
         resource: a custom resource of Ray.
         data: the trial's data in Ray's object store.
-        speeds: folder of cached speeds, on storage that all nodes share.
+        home: where the study lies.
+        speeds: folder in it of cached speeds.
         hardware: the device that such a node measures on.
     """
 
     resource: str
     data: ray.ObjectRef
+    home: Home
     speeds: Path
     hardware: str
 
     @classmethod
-    def on(cls, resource: str, data: TrialData, speeds: Path) -> TargetMeter:
+    def on(cls, resource: str, data: TrialData, home: Home, speeds: Path) -> TargetMeter:
         """A meter for the nodes with a resource; waits until one of them answers."""
-        return cls(resource, ray.put(data), speeds, ray.get(_placed(_hardware, resource).remote()))
+        hardware = ray.get(_placed(_hardware, resource).remote())
+        return cls(resource, ray.put(data), home, speeds, hardware)
 
     def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
         return self._ask("evaluate", Metrics, detector, config, calibration)
@@ -73,7 +76,7 @@ class TargetMeter:
         *more: int,
     ) -> M:
         given = PackedDetector.of(detector), config.model_dump_json(), *more
-        about = method, load_plugins(), self.data, self.speeds
+        about = method, load_plugins(), self.data, (self.home, self.speeds)
         task = _placed(_answer, self.resource).remote(*about, *given)
         try:
             return model.model_validate_json(ray.get(task))
@@ -120,13 +123,14 @@ def _answer(
     method: str,
     plugins: tuple[str, ...],
     data: TrialData,
-    speeds: Path,
+    speeds: tuple[Home, Path],
     detector: PackedDetector,
     config: str,
     *more: int,
 ) -> str:
     """The answer of this node's own meter, as JSON."""
     load_plugins(arrived(plugins))
-    ask = getattr(LocalMeter(data, pick_device(), speeds), method)
+    home, folder = speeds
+    ask = getattr(LocalMeter(data, pick_device(), home.here(folder)), method)
     answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
     return answer.model_dump_json()

@@ -14,9 +14,10 @@ from launch.drivers.deadlines import Limits, limits
 from launch.drivers.driver import next_trial
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_worker import END, GO_ON
-from launch.files import RAY_LOG
+from launch.files import RAY_LOG, RESULT
 from launch.study.failures import Failure
 from launch.study.study import Study
+from launch.trial.copies import fetch_trial
 from launch.trial.result import TrialResult, read_result
 
 RETRIES = 2
@@ -104,6 +105,8 @@ class StudySearcher(Searcher):
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return  # the study has ended it
+        folder = self._study.trial_folder(self._study.record(number))
+        fetch_trial(folder)
         if error and trial_id in self.overruns:
             self._study.end(number, self.overruns[trial_id])
         elif error:
@@ -113,7 +116,7 @@ class StudySearcher(Searcher):
             failure = Failure(result["failed"], result["blame"], result["seconds"])
             self._study.end(number, failure)
         elif result and "finished" in result:
-            self._study.end(number, _outcome(Path(result["finished"])))
+            self._study.end(number, _outcome(folder / RESULT))
         # Otherwise the search was interrupted: the trial stays unfinished in the journal.
 
     def save(self, checkpoint_path: str) -> None:

@@ -38,7 +38,7 @@ from launch.drivers.ray_searcher import RETRIES, StudySearcher
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
-from launch.drivers.travel import arrived
+from launch.drivers.travel import Home, arrived
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.resource_options import MOST_PER_GPU
@@ -54,7 +54,8 @@ from searchspace.errors import InputError
 class RayTune(Driver):
     """Trials in parallel Ray processes, on this machine or a cluster.
 
-    All nodes must see the study's folder under the same path. Ray's log is in its `ray.log`.
+    All nodes must see the study's folder under the same path, or reach its storage. Ray's log is in
+    its `ray.log`.
 
     Attributes:
         cpus_per_trial: CPUs reserved for a trial; None for one for each of its workers.
@@ -294,8 +295,8 @@ def _tuner(
     searcher: StudySearcher,
     guard: HangGuard,
 ) -> tune.Tuner:
-    target = driver.measure_on
-    meter = TargetMeter.on(target, data, study.stages.resolve() / SPEEDS) if target else None
+    target, home, speeds = driver.measure_on, Home.of(study.folder), study.stages / SPEEDS
+    meter = TargetMeter.on(target, data, home, speeds.resolve()) if target else None
     load = teachers_in(study.settings.teachers)
     teachers = {name: PackedDetector.of(load(name)) for name in named_detectors(study.space)}
     alone = driver.count == 1
@@ -304,6 +305,7 @@ def _tuner(
         tune.with_parameters(
             run_on_worker if alone else run_group,
             **({} if alone else {"workers": driver.group}),
+            home=home,
             answers=searcher.answers,
             data=data,
             teachers=teachers,

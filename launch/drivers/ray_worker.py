@@ -13,17 +13,18 @@ import ray
 import torch
 from ray import tune
 
+from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_meter import TargetMeter
-from launch.drivers.travel import arrived
+from launch.drivers.travel import Home, arrived
 from launch.drivers.watch import Ended
-from launch.files import RESULT
 from launch.study.failures import Failure
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
+from launch.trial.storage import StorageError
 from launch.trial.teachers import LoadTeacher, PackedDetector, teachers_in
 from searchspace import TrialConfig, load_plugins
 
@@ -70,6 +71,7 @@ class Given:
 
     Attributes:
         config: of Tune's trial, see `StudySearcher.suggest`.
+        home: where its study lies.
         answers: of the driver to its questions.
         teachers: saved detectors by name.
         device: on which it runs; None for a GPU if there is one.
@@ -79,6 +81,7 @@ class Given:
     """
 
     config: Mapping[str, Any]
+    home: Home
     answers: Answers
     data: TrialData
     teachers: Mapping[str, PackedDetector]
@@ -90,7 +93,7 @@ class Given:
 
     @property
     def folder(self) -> Path:
-        return Path(self.config["folder"])
+        return self.home.here(self.config["folder"])
 
     def prepare(self) -> None:
         """Make this process ready for the trial: plugins, threads, memory."""
@@ -102,10 +105,16 @@ class Given:
 
     def load_teacher(self) -> LoadTeacher:
         """Loads detectors by name: those known before the search are in Ray's object store, those
-        of its own trials on disk."""
-        shared, folders = self.teachers, self.config["detectors"]
-        load = teachers_in({name: Path(folder) for name, folder in folders.items()})
-        return lambda name: shared[name].unpack() if name in shared else load(name)
+        of its own trials in the study's folder."""
+        folders = self.config["detectors"]
+
+        def load(name: str) -> Detector:
+            if name in self.teachers:
+                return self.teachers[name].unpack()
+            there = {name: self.home.brought(folders[name])} if name in folders else {}
+            return teachers_in(there)(name)
+
+        return load
 
 
 def run_on_worker(config: dict[str, Any], **given: Any) -> None:
@@ -122,7 +131,10 @@ def run_on_worker(config: dict[str, Any], **given: Any) -> None:
 def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
     """Run a trial that reports each epoch; returns its last report."""
     config = given.config
-    ancestor = config["ancestor"]
+    try:
+        ancestor = given.home.brought(config["ancestor"]) if config["ancestor"] else None
+    except StorageError as error:
+        return ending_in_words(Failure(str(error), "surroundings"))
     outcome = attempt(
         TrialConfig.model_validate_json(config["config"]),
         given.data,
@@ -130,14 +142,14 @@ def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
         given.device,
         on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),
         watch=_AskingWatch(given.answers, tuple(config["rungs"]), tell),
-        stages=Path(config["stages"]),
+        stages=given.home.here(config["stages"]),
         load_teacher=given.load_teacher(),
         meter=given.meter,
         weights=given.weights,
-        ancestor=Path(ancestor) if ancestor else None,
+        ancestor=ancestor,
     )
     if isinstance(outcome, TrialResult):
-        return {"finished": str(given.folder / RESULT)}
+        return {"finished": True}
     return ending_in_words(outcome)
 
 

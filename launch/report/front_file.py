@@ -25,8 +25,10 @@ from launch.report.study import StudyView
 from launch.report.words import design_in_words
 from launch.study.known_csv import ENDS
 from launch.study.settings import load_study_plugins
+from launch.trial.copies import bring, missing_folders, study_place
 from searchspace import TrialConfig
 from searchspace.errors import InputError
+from searchspace.masking import is_address
 from searchspace.reading import parse_json, parse_model, read_text
 
 if TYPE_CHECKING:
@@ -217,8 +219,9 @@ def gone(study: Path, records: Sequence[TrialRecord]) -> frozenset[int]:
     """The numbers of the trials with a result whose detector is missing in the study's folder,
     where Sparrow trained it."""
     trained = (r for r in records if r.result and not r.result.is_reported)
-    members = (member_of(record, ()) for record in trained)
-    return frozenset(m.number for m in members if not (study / m.detector).is_dir())
+    folders = {r.number: member_of(r, ()).detector.as_posix() for r in trained}
+    missing = missing_folders(study, folders.values())
+    return frozenset(number for number, folder in folders.items() if folder in missing)
 
 
 def front_json(front: Front) -> str:
@@ -227,12 +230,16 @@ def front_json(front: Front) -> str:
 
 
 def load_front(folder: Path | str) -> Front:
-    """The front in a study's folder; members' folders are resolved against it.
+    """The front of a study; members' folders are resolved against its folder.
+
+    Args:
+        folder: of the study, or its address: then the members' detectors are fetched.
 
     Raises:
         ValueError: there is no `front.json` in `folder`, or it is damaged.
     """
-    path = Path(folder) / FRONT_JSON
+    at_address, folder = is_address(folder), study_place("folder", folder)
+    path = folder / FRONT_JSON
     if not path.exists():
         raise InputError(f"{path}: no such file; give the folder of a study that has its report")
     fix = "write the study's report again"
@@ -240,7 +247,9 @@ def load_front(folder: Path | str) -> Front:
     if study := _study_of(path, tree):
         load_study_plugins(study)
     front = parse_model(path, tree, Front, fix)
-    members = tuple(m.model_copy(update={"folder": Path(folder) / m.folder}) for m in front.members)
+    members = tuple(m.model_copy(update={"folder": folder / m.folder}) for m in front.members)
+    for member in members if at_address else ():
+        bring(folder, member.detector)
     return front.model_copy(update={"members": members})
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -42,8 +42,10 @@ from launch.records import TrialRecord
 from launch.report.side_by_side import side_by_side
 from launch.report.study import StudyView
 from launch.study.settings import StudySettings
+from launch.trial.copies import bring
 from launch.trial.data import validation_in
 from launch.trial.run import pick_device
+from searchspace import TrialConfig
 from searchspace.errors import InputError
 from searchspace.words import command, counted
 
@@ -200,7 +202,7 @@ class _Looking:
             return
         if record.finished.is_reported:
             raise InputError(REPORTED)
-        if not (self.study / record.folder / final_folder(record.config)).is_dir():
+        if not self._detector(record).is_dir():
             raise InputError(GONE)
         if late:
             raise InputError(f"there was no time left; {command('report', self.study)} goes on")
@@ -220,8 +222,13 @@ class _Looking:
         record = self.baseline
         if record is None or record.result is None or record.finished.is_reported:
             return None
-        detector = self.study / record.folder / final_folder(record.config)
-        return record if detector.is_dir() else None
+        return record if self._detector(record).is_dir() else None
+
+    def _detector(
+        self, record: TrialRecord, name: Callable[[TrialConfig], str] = final_folder
+    ) -> Path:
+        """The folder of a trial's detector, by default of the final one."""
+        return bring(self.study, self.study / record.folder / name(record.config))
 
     @property
     def _number(self) -> int | None:
@@ -253,8 +260,7 @@ class _Looking:
         return self._whole.without({i.id for i in self._whole.images if i.id not in kept})
 
     def _layers(self, record: TrialRecord) -> Layers:
-        folder = self.study / record.folder / trained_folder(record.config)
-        detector = Detector.load(folder)
+        detector = Detector.load(self._detector(record, trained_folder))
         return Layers(
             layers=describe_layers(detector),
             composition=composition(detector),
@@ -294,9 +300,7 @@ class _Looking:
         cause = f"{VERSION} {self._data} {len(self._split.images)}"
         found = _read_found(file, cause)
         if found is None:
-            model = load_model(
-                self.study / record.folder / final_folder(record.config), self.device
-            )
+            model = load_model(self._detector(record), self.device)
             found = detect_split(model.detector, self._split, model.device)
             with written(file) as opened:
                 np.savez_compressed(opened, cause=np.array(cause), **vars(found))

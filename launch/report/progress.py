@@ -23,7 +23,9 @@ from launch.records import TrialRecord
 from launch.report.study import StudyView
 from launch.study.settings import StudySettings, read_settings
 from launch.study.study import worked_on
+from launch.trial.copies import LAG, fetch_study
 from launch.trial.progress import Note, Part, notes_in
+from launch.trial.storage import StorageError
 
 STAGES = {
     "predict": "predict cost",
@@ -202,6 +204,7 @@ class StudyFollower:
         self._records: dict[int, TrialRecord] = {}
         self._trials = StudyView.of((), self._objectives)
         self._followers: dict[int, TrialFollower] = {}
+        self._fetched = time.monotonic()
         self._began, self._there, self._workers = time.monotonic(), 0, 1
         self._read()
         self._there = self._ended
@@ -227,7 +230,8 @@ class StudyFollower:
             self._trials = StudyView.of(tuple(self._records.values()), self._objectives)
 
     def look(self) -> View:
-        """The study now."""
+        """The study now; one on storage, as it was a few seconds ago."""
+        self._fetch()
         self._read()
         now, holder = time.time(), worked_on(self.folder)
         running: tuple[Running, ...] = ()
@@ -252,6 +256,12 @@ class StudyFollower:
                 self._spent(len(running), max(0.0, now - holder.since) if holder else 0.0),
             ),
         )
+
+    def _fetch(self) -> None:
+        if time.monotonic() - self._fetched > LAG:
+            with contextlib.suppress(StorageError):  # Whoever works on the study says so.
+                fetch_study(self.folder)
+            self._fetched = time.monotonic()
 
     def _follow(self, record: TrialRecord) -> Now:
         if record.number not in self._followers:

@@ -13,7 +13,7 @@ from detectors.files import write_atomically
 from detectors.own_folder import lock_folder
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
-from launch.files import AUTO_SPACE
+from launch.files import AUTO_SPACE, final_folder
 from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.report.looks import SECONDS, look_closer
@@ -31,9 +31,11 @@ from launch.study.search_settings import RESUMABLE, SearchSettings, changed
 from launch.study.settings import read_settings, resume_command
 from launch.study.shared_scores import read_shared
 from launch.study.study import OnEnd, Study, open_study, read_records
-from launch.trial.data import TrialData, given_path
+from launch.trial.copies import bring, send_report, study_place
+from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError
 from launch.trial.initial_weights import make_sure
+from launch.trial.storage import PATIENCE
 from launch.trial.teachers import check_named_detectors
 from searchspace import Space, load_plugins
 from searchspace.given import restored
@@ -60,7 +62,8 @@ def search(
             the device and the budget, and writes it to `auto.toml` in `out`.
         data: a folder that one of `detectors.data.readers` recognises, such as COCO's (`train/`,
             `val/`, `annotations/instances_{train,val}.json`), or the explicit paths.
-        out: the folder of the study, which must be new or empty.
+        out: the folder of the study, which must be new or empty, or an address on storage, such as
+            `s3://BUCKET/PATH`: then the study is there, and this machine has a copy.
         settings: all options by group; those of `SearchSettings()` by default.
         on_end: called with each trial that ends, and what is left of the budget.
         on_known: called with facts known before the search starts, in words: which bad entries
@@ -89,7 +92,7 @@ def search(
     asked.early.check()
     check_shared(asked)
     lock_folder()
-    out = given_path("out", out)
+    out = study_place("out", out)
     check_new(out)
     tracking = Tracking(asked.tracking.track, out, on_end)
     driver = driver_for(asked)
@@ -139,7 +142,7 @@ def resume(
     options = {name: value for name, value in options.items() if value is not None}
     _check_resumable(options)
     lock_folder()
-    folder = given_path("folder", folder)
+    folder = study_place("folder", folder)
     settings = changed(read_settings(folder), **options)
     space = restored(settings.space)
     if "trials" in options and settings.is_given:
@@ -186,18 +189,24 @@ def check_more(study: Study, trials: int) -> None:
         )
 
 
-def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECONDS) -> Front:
+def report(
+    folder: Path | str,
+    val: Dataset | None = None,
+    seconds: float = SECONDS,
+    patience: float = PATIENCE,
+) -> Front:
     """Rebuild front and report of a study from what is stored, and look closer at the trials of its
     front that have not been looked at yet; see `launch.report.looks`.
 
     Args:
         val: the study's validation split, if it has been read already.
         seconds: after so long, no further trial is looked at.
+        patience: seconds for which storage that does not answer is tried again.
 
     Raises:
         StudyError: no study there, or its journal is gone.
     """
-    folder = Path(folder)
+    folder = study_place("folder", folder, patience)
     settings = read_settings(folder)
     folders = trial_folders(folder)
     records = read_records(folder)
@@ -208,6 +217,8 @@ def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECO
     if missing := missing_trials(records, folders):
         facts["Missing trials"] = missing_in_words(missing)
     view = StudyView.of(records, settings.goal.objectives)
+    for record in view.front:
+        bring(folder, folder / record.folder / final_folder(record.config))
     write_report(
         folder,
         records,
@@ -227,6 +238,7 @@ def report(folder: Path | str, val: Dataset | None = None, seconds: float = SECO
         look_closer(folder, settings, view, unseen, val, seconds)
     finally:  # Whoever interrupts it has a report all the same.
         write_pages(folder, view, settings, unseen)
+    send_report(folder, patience)
     return load_front(folder)
 
 
@@ -250,7 +262,7 @@ def drive(driver: Driver, study: Study, data: TrialData, on_wait: Say | None) ->
 def _report_if_possible(folder: Path) -> None:
     """Write the report of a search that ends early; the disk may be what ended it."""
     try:
-        report(folder, seconds=0.0)
+        report(folder, seconds=0.0, patience=0.0)
     except Exception as error:
         logger.warning(f"{folder}: the report could not be written ({error})")
 

@@ -37,6 +37,7 @@ from launch.report.study import StudyView
 from launch.searches.inputs import source_now
 from launch.study.settings import StudySettings, read_settings
 from launch.study.study import read_records
+from launch.trial.copies import bring
 from launch.trial.meter import first_frames
 from searchspace.compression import Int8
 from searchspace.digests import sha256
@@ -70,7 +71,7 @@ class Packing:
 
     def add(self, record: TrialRecord) -> HeldMember:
         """Write a trial's final detector; raises `InputError` where that cannot be had."""
-        folder = self.run / record.folder / final_folder(record.config)
+        folder = bring(self.run, self.run / record.folder / final_folder(record.config))
         if not folder.is_dir():
             raise InputError(f"{folder} is gone")
         if record.config.detector.canvas.tiles is not None:

@@ -23,12 +23,12 @@ from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
 from launch.study.study import OnEnd, open_study, read_records
+from launch.trial.copies import study_place
 from launch.trial.data import (
     TrialData,
     TrialError,
     dropped_in_words,
     found_in_words,
-    given_path,
     mended_in_words,
 )
 from launch.trial.errors import SettingsError
@@ -70,7 +70,7 @@ def run_trials(
 
     Args:
         data: as in `launch.search`.
-        out: the folder of the study, which must be new or empty.
+        out: the folder of the study, which must be new or empty, or its address.
         title: what they are, for the report.
         on_end: called with each trial that ends, and what is left of the budget.
         say: called with words on what `skip_bad` dropped, and, from another thread, on trials that
@@ -155,7 +155,7 @@ def _run(
     load_plugins(plugins)
     asked = _asked(options)
     lock_folder()
-    out, say = given_path("out", out), say or (lambda words: None)
+    out, say = study_place("out", out), say or (lambda words: None)
     check_new(out)
     tracking = Tracking(asked.tracking.track, out, on_end)
     driver = driver_for(asked)

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from detectors.files import append, written
 from launch.files import DAMAGED_LINES
 from launch.records import TrialRecord
+from launch.trial.copies import SentJournal
 from searchspace.words import counted
 
 BEGINNING = re.compile(rb'{"number":(\d+),')
@@ -67,6 +68,8 @@ class Journal:
         _mend_end(path, parsed.size)
         if parsed.damaged:
             _set_aside(path, parsed.damaged)
+        self._there = SentJournal(path.parent)
+        self._there.send_all()
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -84,7 +87,7 @@ class Journal:
         return self._records[number]
 
     def append(self, record: TrialRecord) -> None:
-        """Make a record durable.
+        """Make a record durable, at the address of the study as well.
 
         Raises:
             Lost: another driver runs the trial now.
@@ -93,6 +96,7 @@ class Journal:
 
     def _write(self, record: TrialRecord) -> None:
         append(self._path, record.model_dump_json().encode() + b"\n", new=False)
+        self._there.send()
         self._records[record.number] = record
         self._ordered = None
 

@@ -116,8 +116,8 @@ class ResourceOptions(Group):
         default=None,
         exclude=True,
         description="Running Ray cluster to join: HOST:PORT, or auto for RAY_ADDRESS or this "
-        "machine's. The study must then lie on storage that all nodes share. By default, Ray is "
-        "started for this search alone.",
+        "machine's. The study must then lie in a folder that all nodes share, or at an address. By "
+        "default, Ray is started for this search alone.",
     )
 
     @field_validator("resources_per_trial")

@@ -15,6 +15,7 @@ from detectors.data.readers import DataSource, Split
 from launch.files import FORMAT, SETTINGS
 from launch.study.known import KnownResults
 from launch.study.search_settings import HOMES, SearchSettings, changed
+from launch.trial.copies import shown_place
 from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult
 from searchspace.errors import InputError
@@ -49,7 +50,7 @@ def resume_command(study: Path) -> str:
         return f"launch.Study.open({str(study)!r})"
     space = tree.get("space") if isinstance(tree, dict) else None
     given = isinstance(space, dict) and GIVEN in space
-    return command("reproduce" if given else "search", "--resume", study)
+    return command("reproduce" if given else "search", "--resume", shown_place(study))
 
 
 class StudySettings(SearchSettings):

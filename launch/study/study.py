@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detectors.evaluate import Metrics
-from detectors.files import write_atomically
 from detectors.locks import Busy, Holder, held, living_holder
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Outlook, Spent, outlook
 from launch.decisions.gate import Gate
-from launch.files import JOURNAL, LOCK, OPTUNA_LOG, SETTINGS, SHARED_JSON
+from launch.files import CLAIMS, JOURNAL, LOCK, OPTUNA_LOG, SHARED_JSON
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study import needs
 from launch.study.failures import Failure, common_cause
@@ -38,14 +37,20 @@ from launch.study.recovery import (
 from launch.study.search_options import MAX_SEED
 from launch.study.search_settings import changed
 from launch.study.settings import StudyError, StudySettings, read_settings
-from launch.study.study_folder import StudyFolder
+from launch.study.study_folder import StudyFolder, store_file, store_settings
+from launch.trial.claims import claimants, claimed
+from launch.trial.copies import fetch_study, shown_place
 from launch.trial.result import TrialResult
 from launch.trial.shared_scores import SharedScores
+from launch.trial.storage import storage_of
 
 if TYPE_CHECKING:
     from launch.study.shared_journal import SharedJournal  # It needs SQLAlchemy.
 
 logger = logging.getLogger(__name__)
+
+WORKING = "working on it"
+"""What the process of a search has been doing."""
 
 OnEnd = Callable[[TrialRecord, Outlook], None]
 """Called with each trial that ended, and the outlook of the budget."""
@@ -256,7 +261,7 @@ class Study(StudyFolder):
 
     def guide_by(self, scores: SharedScores) -> None:
         """Take scores with shared weights into account from now on; they are kept."""
-        write_atomically(self.folder / SHARED_JSON, scores.model_dump_json(indent=1))
+        store_file(self.folder, SHARED_JSON, scores)
         self.shared_scores = scores
         self._proposals.guide_by(scores)
 
@@ -336,10 +341,7 @@ def open_study(
         read_settings(folder)  # create nothing if there is no study
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held(folder / LOCK, "working on it", wait=False))
-        except Busy as error:
-            raise StudyError(f"{folder}: another process works on this study: {error}") from None
+        stack.enter_context(_locked(folder))
         # Under the lock: another process may have created or changed the study a moment ago.
         begun = settings is None
         if settings is None:
@@ -348,12 +350,38 @@ def open_study(
             check_new(folder)
         shared = None
         if settings.shared.is_shared:
+            _check_in_folder(folder)
             settings = with_driver(settings, folder)
             shared = stack.enter_context(joined(folder, settings, begun))
         if not begun or shared:
-            settings = settings.written_in(folder)
-            write_atomically(folder / SETTINGS, settings.model_dump_json(indent=1))
+            settings = store_settings(settings, folder)
         yield Study(folder, settings, on_end, shared)
+
+
+def _check_in_folder(study: Path) -> None:
+    """Raise `StudyError` if a study that several drivers share is at an address."""
+    if storage_of(study) is not None:
+        raise StudyError(
+            f"{shown_place(study)}: a study that several drivers share (--storage) lies in folders "
+            "that all of them see: give a folder as --out"
+        )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """While this process works on a study, no other one does, and the folder has what is new on
+    the study's storage; raises `StudyError`."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder / LOCK, WORKING, wait=False))
+            if (storage := storage_of(folder)) is not None:
+                stack.enter_context(claimed(storage, CLAIMS, WORKING, wait=False))
+        except Busy as error:
+            raise StudyError(
+                f"{shown_place(folder)}: another process works on this study: {error}"
+            ) from None
+        fetch_study(folder, ours=True)
+        yield
 
 
 def worked_on(folder: Path) -> Holder | None:
@@ -361,7 +389,8 @@ def worked_on(folder: Path) -> Holder | None:
 
     Nothing is locked, so that a search may begin at any moment.
     """
-    return living_holder(folder / LOCK)
+    here, storage = living_holder(folder / LOCK), storage_of(folder)
+    return here if here or storage is None else next(claimants(storage, CLAIMS), None)
 
 
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from detectors.data.readers import DataSource
 from detectors.files import write_atomically
 from launch.decisions.early_stopping import rungs_within
@@ -15,6 +17,7 @@ from launch.study import needs
 from launch.study.search_settings import changed
 from launch.study.settings import StudySettings
 from launch.study.shared_scores import read_shared
+from launch.trial.storage import storage_of
 from searchspace.given import restored
 
 
@@ -81,6 +84,18 @@ class StudyFolder(ABC):
         self._write(changed(self.settings, **changes))
 
     def _write(self, settings: StudySettings) -> None:
-        settings = settings.written_in(self.folder)
-        write_atomically(self.folder / SETTINGS, settings.model_dump_json(indent=1))
-        self.settings = settings
+        self.settings = store_settings(settings, self.folder)
+
+
+def store_settings(settings: StudySettings, folder: Path) -> StudySettings:
+    """The settings as they were written into a study's folder, and to its address."""
+    settings = settings.written_in(folder)
+    store_file(folder, SETTINGS, settings)
+    return settings
+
+
+def store_file(folder: Path, name: str, content: BaseModel) -> None:
+    """Write a file into a study's folder, and to its address."""
+    write_atomically(folder / name, content.model_dump_json(indent=1))
+    if (storage := storage_of(folder)) is not None:
+        storage.send(name)

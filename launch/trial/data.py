@@ -18,6 +18,7 @@ from detectors.evaluation.truth import detections_needed
 from launch.trial.errors import SettingsError
 from searchspace.errors import InputError
 from searchspace.geometry import Size
+from searchspace.masking import is_address, without_secrets
 from searchspace.reading import shown
 from searchspace.tiles import Tiled
 from searchspace.trial import TrialConfig
@@ -35,10 +36,14 @@ def given_path(name: str, value: Path | str) -> Path:
     """An argument as a path.
 
     Raises:
-        SettingsError: it is empty, which Python would take for the working folder.
+        SettingsError: it is empty, which Python would take for the working folder; or an address.
     """
     if value == "":
         raise SettingsError(f"{name} is empty: give a path")
+    if is_address(value):
+        raise SettingsError(
+            f"{name} {without_secrets(str(value))}: give a path; only a search can be at an address"
+        )
     return Path(value)
 
 

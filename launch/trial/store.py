@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -15,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detectors.files import write_atomically
 from detectors.locks import held
-from launch.files import LOCKS, MANIFEST, RECORD, SCRATCH
+from launch.files import CLAIMS, LOCKS, MANIFEST, RECORD, SCRATCH
+from launch.trial.claims import claimed
+from launch.trial.copies import LAG, sent_on
+from launch.trial.storage import storage_of
 from searchspace.digests import digest_of, sha256
 
 VERSIONS = {"train": 3, "prune": 3, "finetune": 3, "quantise": 2, "evaluate": 3, "rung": 3}
@@ -63,6 +67,9 @@ class Manifest(BaseModel):
 class Store:
     """Artefacts by their inputs; any number of processes may share one store.
 
+    That of a study with storage is this node's copy: an artefact that it lacks is fetched, and one
+    that is made is sent.
+
     Args:
         on_stage: called when a stage's artefact is needed.
     """
@@ -70,6 +77,8 @@ class Store:
     def __init__(self, folder: Path, on_stage: OnStage | None = None) -> None:
         self.folder = folder
         self._on_stage = on_stage or (lambda stage, key, reused: None)
+        self._storage = storage_of(folder.resolve().parent)
+        self._sent: set[str] = set()
 
     def once(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Artefact:
         """The artefact of a stage, made first if it is missing or damaged.
@@ -89,12 +98,49 @@ class Store:
             lock = self.folder / LOCKS / artefact.key
             lock.parent.mkdir(parents=True, exist_ok=True)
             with held(lock, f"making {artefact.key}"):
-                if damage := _damage(artefact.folder):
+                damage, work = _damage(artefact.folder), Path(f"{artefact.folder}.partial")
+                if damage:
                     _remove(artefact.folder, damage)
-                    _make(artefact.folder, Path(f"{artefact.folder}.partial"), stage, inputs, make)
-                else:
+                make_it = functools.partial(_make, artefact.folder, work, stage, inputs, make)
+                if not (damage and self._make_or_fetch(artefact, work, make_it)):
                     self._on_stage(stage, artefact.key, True)
+        self._make_sure_it_is_sent(artefact)
         return artefact
+
+    def _make_or_fetch(self, artefact: Artefact, work: Path, make: Callable[[], None]) -> bool:
+        """Make an artefact that this node lacks; False if another node had made it, so that it was
+        fetched.
+
+        Args:
+            work: the folder of the unfinished one, of which the storage may have the checkpoint.
+        """
+        storage = self._storage
+        if storage is None:
+            make()
+            return True
+        name, unfinished = storage.name_of(artefact.folder), storage.name_of(work)
+        fetch = functools.partial(storage.fetch_folder, name, MANIFEST, _damage)
+        if fetch():
+            return False
+        with claimed(storage, f"{name}.{CLAIMS}", f"making {artefact.key}"):
+            if fetch():
+                return False
+            storage.fetch(storage.listing(unfinished))
+            with sent_on(work / SCRATCH, storage, deep=True, every=LAG):
+                make()
+            storage.send_folder(name, last=MANIFEST)
+            storage.remove(*storage.listing(unfinished))
+        return True
+
+    def _make_sure_it_is_sent(self, artefact: Artefact) -> None:
+        """Send an artefact that the storage did not take when it was made."""
+        storage = self._storage
+        if storage is None or artefact.key in self._sent:
+            return
+        name = storage.name_of(artefact.folder)
+        if not storage.has(f"{name}/{MANIFEST}"):
+            storage.send_folder(name, last=MANIFEST)
+        self._sent.add(artefact.key)
 
     def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:
         """Where the artefact of a stage lies or will lie."""

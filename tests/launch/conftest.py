@@ -15,9 +15,11 @@ from detectors.quiet import threads
 from launch.cli import main as cli
 from launch.cli import terminal
 from launch.trial.data import TrialData
+from launch.trial.storage import Storage
 from searchspace import CompressConfig, Space, TrialConfig, load_space
 
 Run = Callable[..., tuple[int, str]]
+Node = Callable[[str], Storage]
 
 TINY_SPACE = """
 [detector]
@@ -126,3 +128,21 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "bucket" / "study"
+
+
+@pytest.fixture
+def node(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """The storage as a node of that name has it, which this process is from then on."""
+
+    def become(name: str) -> Storage:
+        cache = tmp_path / name
+        cache.mkdir(exist_ok=True)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        return Storage.at(f"file://{place}")
+
+    return become

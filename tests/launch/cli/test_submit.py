@@ -38,6 +38,11 @@ with open({log!r}, "a") as log:
         (("search", "--out", "/runs/x", "--trails", "3"), "No such option: --trails"),
         (("search", "--out", "/runs/x", "--trials", "no"), "--trials"),
         (("--address", "127.0.0.1:1", "search", "--out", "/runs/x"), "ray[default]"),
+        (("--address", "127.0.0.1:1", "search", "--out", "s3://bucket/x"), "ray[default]"),
+        (
+            ("search", "--out", "s3://KEY:secret@bucket/x"),
+            "s3://***@bucket/x: what is in an address",
+        ),
     ],
 )
 def test_what_cannot_run_as_a_job_is_refused_before_it_is_submitted(

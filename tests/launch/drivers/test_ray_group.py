@@ -134,7 +134,7 @@ def relayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any
         monkeypatch.setattr(ray_group.ray, "put", lambda given: given)
         monkeypatch.setattr(ray_group.tune, "report", heard.append)
         given = dict.fromkeys(
-            ("answers", "data", "teachers", "device", "meter", "weights", "plugins")
+            ("home", "answers", "data", "teachers", "device", "meter", "weights", "plugins")
         )
         ray_group.run_group({}, Workers(2, {"CPU": 1}), **given)
         return heard

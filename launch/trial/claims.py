@@ -1,0 +1,146 @@
+"""Claims of processes on storage: that they work on a study, or make one of its stages.
+
+Storage has no locks. A claim is an object that its process writes again and again while it lives;
+one that has not been written for a while counts as that of a process that was killed. Ages are
+taken by the storage's own clock. If two nodes claim a stage at the same moment, both may make it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from detectors.locks import PATIENCE, Busy, Holder
+from launch.trial.storage import Storage, StorageError
+
+RENEWED = 30.0
+"""Seconds after which a claim is written again."""
+
+LEASE = timedelta(seconds=120)
+"""Age of a claim whose process counts as killed."""
+
+PAUSE = 5.0
+"""Seconds between two looks of a process that waits."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A claim of this process.
+
+    Attributes:
+        place: folder on the storage with all claims to the same.
+        name: of this one; the first by name goes first.
+        holder: who this is.
+    """
+
+    storage: Storage
+    place: str
+    name: str
+    holder: Holder
+
+    def write(self, patience: float | None = None) -> None:
+        content = json.dumps(vars(self.holder)).encode()
+        given = {} if patience is None else {"patience": patience}
+        self.storage.write(self.name, content, **given)
+
+    def others(self, earlier: bool) -> Iterator[Holder]:
+        """Living processes with a claim, or only those whose claim comes before this one."""
+        found = self.storage.listing(self.place)
+        mine = found.get(self.name)
+        for name in sorted(found.keys() - {self.name}):
+            late = mine is not None and not _is_fresh(found[name].mtime, mine.mtime)
+            if late or (earlier and name > self.name):
+                continue
+            if (holder := _read(self.storage, name)) is not None and holder.is_alive:
+                yield holder
+
+
+@contextmanager
+def claimed(storage: Storage, place: str, what: str, wait: bool = True) -> Iterator[None]:
+    """While this process has claimed something on storage, no other one that asks has it.
+
+    Args:
+        place: folder of the claims.
+        what: what it does, as in "has been ...".
+        wait: whether to wait for others.
+
+    Raises:
+        Busy: another process has it, and `wait` is False.
+        StorageError: the storage does not answer.
+    """
+    name = f"{place}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+    who = Holder(os.getpid(), platform.node(), what, time.time(), None)
+    claim = _Claim(storage, place, name, who)
+    claim.write()
+    try:
+        _wait(claim, wait)
+        with _renewed(claim):
+            yield
+    finally:
+        try:
+            storage.remove(name, patience=0)
+        except StorageError as error:
+            logger.warning(f"{name} could not be removed: {error}")
+
+
+def claimants(storage: Storage, place: str) -> Iterator[Holder]:
+    """The living processes with a claim, seen from outside: by this machine's clock."""
+    for name, info in storage.listing(place, patience=0).items():
+        fresh = info.mtime is None or _is_fresh(info.mtime, datetime.now(info.mtime.tzinfo))
+        if fresh and (holder := _read(storage, name)) is not None and holder.is_alive:
+            yield holder
+
+
+def _wait(claim: _Claim, wait: bool) -> None:
+    begun, said = time.monotonic(), False
+    while (other := next(claim.others(earlier=wait), None)) is not None:
+        if not wait:
+            raise Busy(f"{other} (one that was killed counts for {LEASE.seconds} s)")
+        if not said and time.monotonic() - begun > PATIENCE:
+            said = True
+            logger.warning(f"{claim.storage}/{claim.place}: waiting for {other}")
+        time.sleep(PAUSE)
+        claim.write()
+
+
+@contextmanager
+def _renewed(claim: _Claim) -> Iterator[None]:
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(RENEWED):
+            try:
+                claim.write(patience=0)
+            except StorageError as error:
+                logger.warning(f"{claim.name} could not be renewed: {error}")
+
+    thread = threading.Thread(target=run, name="claim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _is_fresh(written: datetime | None, now: datetime | None) -> bool:
+    return written is None or now is None or now - written < LEASE
+
+
+def _read(storage: Storage, name: str) -> Holder | None:
+    """Who wrote a claim; None where it is gone, or cannot be read."""
+    try:
+        return Holder(**json.loads(storage.read(name)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

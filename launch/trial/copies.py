@@ -1,0 +1,257 @@
+"""What a node's copy of a study has of its storage: see `launch.trial.storage`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from detectors.files import written
+from detectors.locks import held, living_holder
+from launch.files import (
+    ATTEMPT,
+    BUNDLES,
+    JOURNAL,
+    LOCK,
+    MEASURED,
+    MEMBERS,
+    ORIGIN,
+    RAY,
+    RESULT,
+    STAGES,
+    TRIALS,
+)
+from launch.trial.data import given_path
+from launch.trial.storage import Storage, StorageError, is_newer, storage_of
+from searchspace.masking import is_address
+
+LAG = 20.0
+"""Seconds between two looks for files of a running trial that have to be sent."""
+
+PIECE = 1 << 20
+"""Bytes of a piece of the journal: storage can add nothing to an object, so that a long journal
+would be written anew with each line."""
+
+PIECES = f"{JOURNAL}.pieces"
+FETCHING = "fetching.lock"
+"""Held while the files of the study itself are fetched, which a search on this node writes."""
+
+APART = (STAGES, TRIALS, RAY, ORIGIN, LOCK, JOURNAL, FETCHING)
+"""What of a study is not sent with its report: it is of this node alone, or was sent already."""
+
+
+logger = logging.getLogger(__name__)
+
+
+def study_place(name: str, value: Path | str, patience: float = 0.0) -> Path:
+    """An argument as the folder of a study: of one at an address, this node's copy.
+
+    Raises:
+        SettingsError: it is empty.
+        StorageError, InputError: the address cannot be used.
+    """
+    folder = Storage.at(str(value)).copy if is_address(value) else given_path(name, value)
+    fetch_study(folder, patience=patience)
+    return folder
+
+
+def shown_place(study: Path) -> str:
+    """Where a study lies, for messages and commands: its address, or its folder."""
+    storage = storage_of(study)
+    return str(study) if storage is None else storage.address
+
+
+def fetch_study(study: Path, ours: bool = False, patience: float = 0.0) -> None:
+    """Fetch what is new of a study but detectors and stages; nothing where it is no copy.
+
+    Args:
+        ours: whether this process works on the study. If another one of this node does, only the
+            files of trials are fetched: all others it has itself.
+
+    Raises:
+        StorageError: the storage does not answer for `patience` seconds.
+    """
+    storage = storage_of(study)
+    if storage is None:
+        return
+    with held(study / FETCHING, "fetching"):
+        if ours or living_holder(study / LOCK) is None:
+            found = storage.listing(patience=patience, deep=False)
+            for folder in (BUNDLES, MEASURED, MEMBERS):
+                found |= storage.listing(folder, patience)
+            storage.fetch({name: info for name, info in found.items() if name not in APART})
+            _fetch_journal(storage, patience)
+        of_trials = storage.listing(TRIALS, patience)
+        storage.fetch({name: info for name, info in of_trials.items() if name.count("/") == 2})
+        for name in of_trials:
+            (study / "/".join(name.split("/")[:2])).mkdir(parents=True, exist_ok=True)
+
+
+def fetch_trial(folder: Path) -> None:
+    """Fetch the files of a trial but its detectors; nothing where its study is no copy."""
+    storage = storage_of(folder.parent.parent)
+    if storage is not None:
+        storage.fetch(storage.listing(storage.name_of(folder), deep=False))
+
+
+def fetch_detectors(folder: Path) -> None:
+    """Fetch all of a trial; nothing where its study is no copy."""
+    storage = storage_of(folder.parent.parent)
+    if storage is not None:
+        storage.fetch(storage.listing(storage.name_of(folder)))
+
+
+def missing_folders(study: Path, names: Iterable[str]) -> set[str]:
+    """Those of some folders of trials, by their names in a study, that neither the study nor its
+    storage has."""
+    missing, storage = {name for name in names if not (study / name).is_dir()}, storage_of(study)
+    if missing and storage is not None:
+        missing -= {name.rpartition("/")[0] for name in storage.listing(TRIALS)}
+    return missing
+
+
+def bring(study: Path, path: Path) -> Path:
+    """The folder of a detector, which is fetched if it lies in a study whose copy lacks it.
+
+    Of a stage, all of it is fetched.
+    """
+    storage, place = storage_of(study), path.resolve()
+    if storage is not None and place.is_relative_to(storage.copy) and not place.is_dir():
+        parts = place.relative_to(storage.copy).parts
+        storage.fetch_folder("/".join(parts[:2] if parts[0] == STAGES else parts))
+    return path
+
+
+def send_trial(folder: Path) -> None:
+    """Send all of a trial that this node has; nothing where its study is no copy."""
+    storage = storage_of(folder.parent.parent)
+    if storage is not None:
+        storage.send_folder(storage.name_of(folder), last=RESULT)
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """During an attempt at a trial, its files are on the storage of its study, if it has one: what
+    other nodes have done of it is fetched first, and all of it is sent at the end.
+
+    Raises:
+        StorageError: the storage does not answer.
+    """
+    storage = storage_of(folder.parent.parent)
+    if storage is None:
+        yield
+        return
+    fetch_trial(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with sent_on(folder, storage, deep=False, every=LAG):
+        yield
+    send_trial(folder)
+
+
+@contextmanager
+def sent_on(folder: Path, storage: Storage, deep: bool, every: float) -> Iterator[None]:
+    """While files in a folder of a copy are written, they are sent from time to time and at the
+    end, so that another node can go on from them, and others can look.
+
+    Args:
+        deep: also those in its folders.
+        every: seconds.
+    """
+    over, seen = threading.Event(), dict[Path, tuple[int, int]]()
+
+    def send() -> None:
+        try:
+            _send_changed(folder, storage, deep, seen)
+        except (StorageError, OSError) as error:
+            logger.warning(f"{folder.name} is not on the storage yet: {error}")
+
+    def run() -> None:
+        while not over.wait(every):
+            send()
+
+    thread = threading.Thread(target=run, name="sender", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        send()
+
+
+def _send_changed(
+    folder: Path, storage: Storage, deep: bool, seen: dict[Path, tuple[int, int]]
+) -> None:
+    for file in sorted(folder.rglob("*") if deep else folder.glob("*")):
+        with suppress(FileNotFoundError):
+            if not file.is_file() or file.suffix == ".partial" or file.name == ATTEMPT:
+                continue
+            found = file.stat()
+            state = found.st_mtime_ns, found.st_size
+            if seen.get(file) != state:
+                storage.send(storage.name_of(file), patience=0)
+                seen[file] = state
+
+
+def send_report(study: Path, patience: float) -> None:
+    """Send what lies in a study's folder besides trials and stages; nothing where it is no copy."""
+    storage = storage_of(study)
+    if storage is None:
+        return
+    own = [path for path in sorted(study.iterdir()) if path.name not in APART]
+    found = (file for path in own for file in (path, *path.rglob("*")) if file.is_file())
+    names = (storage.name_of(file) for file in found if file.suffix != ".partial")
+    storage.send(*names, patience=patience)
+
+
+class SentJournal:
+    """The journal of a study on storage, in pieces of which only the last ones are sent again.
+
+    Args:
+        study: its folder; where it is no copy, nothing is sent.
+    """
+
+    def __init__(self, study: Path) -> None:
+        self._storage, self._file = storage_of(study), study / JOURNAL
+        self._sent = 0
+
+    def send(self) -> None:
+        """Send what was added; raises `StorageError`."""
+        if self._storage is None:
+            return
+        with open(self._file, "rb") as file:
+            file.seek(self._sent // PIECE * PIECE)
+            first = self._sent // PIECE
+            while content := file.read(PIECE):
+                self._storage.write(_piece(first), content)
+                self._sent, first = first * PIECE + len(content), first + 1
+        if not self._sent:
+            self._storage.write(_piece(0), b"")
+
+    def send_all(self) -> None:
+        """Send all of it, as it may have been mended."""
+        if self._storage is None:
+            return
+        self._sent = 0
+        self.send()
+        after = max(1, -(-self._sent // PIECE))
+        found = self._storage.listing(PIECES)
+        self._storage.remove(*(name for name in found if name >= _piece(after)))
+
+
+def _fetch_journal(storage: Storage, patience: float) -> None:
+    """Fetch the journal, unless this node's goes on where that of the storage ends."""
+    file = storage.copy / JOURNAL
+    found = storage.listing(PIECES, patience)
+    if not any(is_newer(info, file) for info in found.values()):
+        return
+    content = b"".join(storage.read(name) for name in sorted(found))
+    if not (file.exists() and file.read_bytes().startswith(content)):
+        with written(file) as stream:
+            stream.write(content)
+
+
+def _piece(number: int) -> str:
+    return f"{PIECES}/{number:06d}"
