@@ -33,6 +33,8 @@ READERS = {
     "launch/report/dashboard.py": "when a trial began and ended, in Optuna's dashboard",
     "launch/report/progress.py": "how long a search has run, on the screen",
     "launch/study/optuna_study.py": "the name of a damaged log that is put aside",
+    "launch/trial/claims.py": "the name of a claim; its age is told by the storage's own clock",
+    "launch/trial/storage.py": "whether a file on storage is newer than its copy",
     "launch/trial/progress.py": "when a line was noted, for those who watch",
 }
 """The files that read the time of day, and what for. Limits, budgets, leases and pauses rest on the
