@@ -19,7 +19,7 @@ import psutil
 from detectors.locks import held, living_holder
 from detectors.timing.turns import UNPACKED
 from launch.drivers import travel
-from launch.files import STAGES
+from launch.files import SHARED_JSON, STAGES
 from launch.records import State
 from launch.study.study import read_records, worked_on
 
@@ -117,7 +117,7 @@ def killed_rays() -> list[Leftover]:
 def of_study(folder: Path) -> list[Leftover]:
     """What nothing needs any more in a study that no process works on.
 
-    Half-made stages stay as long as an unfinished trial may go on from them.
+    Half-made stages stay as long as an unfinished trial, or resuming, may go on from them.
 
     Raises:
         StudyError: there is no study in the folder.
@@ -131,7 +131,10 @@ def of_study(folder: Path) -> list[Leftover]:
     stages = sorted(path for path in partial if path.is_dir())
     found = [Leftover(file, "half-written file") for file in _half_written(folder, stages)]
     if not any(record.state in GOES_ON for record in records):
-        found += [Leftover(stage, "half-made stage") for stage in stages]
+        # Shared weights are trained before there is any trial.
+        waits = not (folder / SHARED_JSON).exists()
+        done = [stage for stage in stages if not (waits and stage.name.startswith("shared-"))]
+        found += [Leftover(stage, "half-made stage") for stage in done]
     return found
 
 

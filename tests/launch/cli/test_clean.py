@@ -16,7 +16,7 @@ from detectors.locks import held
 from detectors.timing.turns import UNPACKED
 from launch.drivers import leftovers, ray_start, travel
 from launch.drivers.leftovers import DRIVER, MARK, OWN_GROUP, OWN_LOGS, OWN_RAY, claimed
-from launch.files import LOCK, STAGES
+from launch.files import LOCK, SHARED_JSON, STAGES
 from launch.study.study import open_study
 from searchspace import Space
 from tests.launch import made_up
@@ -139,6 +139,8 @@ def test_a_studys_half_made_stages_stay_while_a_trial_may_go_on_from_them(
         assert record is not None
     stage = folder / STAGES / "train-0123456789abcdef.partial"
     stage.mkdir(parents=True)
+    shared = stage.with_name("shared-0123456789abcdef.partial")
+    shared.mkdir()
     inner = stage / "weights.0123abcd.partial"
     torn, kept = folder / "report.html.0123abcd.partial", folder / "notes.partial"
     for file in (inner, torn, kept):
@@ -153,7 +155,9 @@ def test_a_studys_half_made_stages_stay_while_a_trial_may_go_on_from_them(
         study.end(record.number, made_up.result(record))
     _, text = run("clean", folder)
     assert f"{stage}: half-made stage" in text
-    assert not stage.exists()
-    assert kept.exists()
+    assert (stage.exists(), shared.exists(), kept.exists()) == (False, True, True)
+    (folder / SHARED_JSON).touch()
+    run("clean", folder)
+    assert not shared.exists()
     with held(folder / LOCK, "testing"):
         assert "left alone" in run("clean", folder)[1]
