@@ -71,6 +71,7 @@ def test_the_table_of_choices_has_each_choice_and_space() -> None:
         "mobile": "0.5..4 log",
         "papers": "0.5..4 log",
         "quick": "{0.95, 1.0, 2.0}",
+        "tiles": "0.5..4 log",
     }
     assert max(map(len, printed(choices_table(spaces), width=80).splitlines())) <= 80
 
