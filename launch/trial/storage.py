@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -156,11 +156,7 @@ class Storage:
     def read(self, name: str) -> bytes:
         """An object; raises `FileNotFoundError` where there is none."""
 
-        def get(files: Any, root: str) -> bytes:
-            with files.open_input_stream(f"{root}/{name}") as stream:
-                return stream.read()
-
-        return self._patiently(get)
+        return self._patiently(lambda files, root: b"".join(_parts(files, f"{root}/{name}")))
 
     def fetch(self, found: Mapping[str, FileInfo], into: Path | None = None) -> None:
         """Make those files of a listing part of the copy that it lacks, or has in an older form.
@@ -230,9 +226,8 @@ class Storage:
 
     def _get(self, info: FileInfo, target: Path) -> None:
         def get(files: Any, root: str) -> None:
-            with files.open_input_stream(info.path) as stream, written(target) as file:
-                while part := stream.read(1 << 20):
-                    file.write(part)
+            with written(target) as file:
+                file.writelines(_parts(files, info.path))
             if (time_of := _time(info)) is not None:
                 os.utime(target, (time_of, time_of))
 
@@ -325,6 +320,18 @@ def _place(files: Any, target: str, put: Callable[[Any, str], None]) -> None:
     partial = f"{target}.{uuid.uuid4().hex[:8]}.partial"
     put(files, partial)
     files.move(partial, target)
+
+
+def _parts(files: Any, path: str) -> Iterator[bytes]:
+    """The content of an object; raises `OSError` where it is cut short, as by a lost connection,
+    which pyarrow does not notice by itself."""
+    with files.open_input_file(path) as stream:
+        missing = stream.size()
+        while part := stream.read(1 << 20):
+            missing -= len(part)
+            yield part
+    if missing:
+        raise OSError(f"{path}: cut short, {missing} bytes are missing")
 
 
 def _below(root: str, path: str) -> str:

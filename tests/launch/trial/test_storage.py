@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -235,6 +237,16 @@ def test_an_address_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         given_path("out", "s3://bucket/folder")
     assert study_place("out", "folder") == Path("folder")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_arrives_cut_short_is_noticed() -> None:
+    class Cut(io.BytesIO):
+        def size(self) -> int:
+            return 9
+
+    files = SimpleNamespace(open_input_file=lambda path: Cut(b"12345"))
+    with pytest.raises(OSError, match="cut short, 4 bytes are missing"):
+        list(storage._parts(files, "study/result.json"))
 
 
 def test_names_on_storage_cannot_leave_the_copy(node: Node) -> None:
