@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from detectors.regularly import regularly
 from launch.cli.live import Frame
 from launch.cli.machine import machine_in_words
 from launch.cli.terminal import PlainConsole, console, styled
@@ -178,23 +178,16 @@ class Announcer:
 @contextmanager
 def announced(folder: Path, announcer: Announcer) -> Iterator[None]:
     """Say what begins in a study's folder, from another thread, until the context ends."""
-    over = threading.Event()
+    follower: StudyFollower | None = None
 
     def look() -> None:
-        follower: StudyFollower | None = None
-        while not over.wait(EVERY):
-            try:
-                if follower is None and (folder / JOURNAL).exists():
-                    follower = StudyFollower(folder)
-                if follower is not None:
-                    announcer.hear(follower.look())
-            except (OSError, InputError):
-                continue  # It is written just now; whoever works on it says what is wrong.
+        nonlocal follower
+        # While it is written: whoever works on it says what is wrong.
+        with suppress(OSError, InputError):
+            if follower is None and (folder / JOURNAL).exists():
+                follower = StudyFollower(folder)
+            if follower is not None:
+                announcer.hear(follower.look())
 
-    thread = threading.Thread(target=look, name="announcer", daemon=True)
-    thread.start()
-    try:
+    with regularly(look, EVERY, "announcer"):
         yield
-    finally:
-        over.set()
-        thread.join()

@@ -11,15 +11,15 @@ import json
 import logging
 import os
 import platform
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from detectors.locks import PATIENCE, Busy, Holder
+from detectors.regularly import regularly
 from launch.trial.storage import Storage, StorageError
 
 RENEWED = 30.0
@@ -114,24 +114,14 @@ def _wait(claim: _Claim, wait: bool) -> None:
         claim.write()
 
 
-@contextmanager
-def _renewed(claim: _Claim) -> Iterator[None]:
-    over = threading.Event()
+def _renewed(claim: _Claim) -> AbstractContextManager[None]:
+    def renew() -> None:
+        try:
+            claim.write(patience=0)
+        except StorageError as error:
+            logger.warning(f"{claim.name} could not be renewed: {error}")
 
-    def run() -> None:
-        while not over.wait(RENEWED):
-            try:
-                claim.write(patience=0)
-            except StorageError as error:
-                logger.warning(f"{claim.name} could not be renewed: {error}")
-
-    thread = threading.Thread(target=run, name="claim", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return regularly(renew, RENEWED, "claim")
 
 
 def _is_fresh(written: datetime | None, now: datetime | None) -> bool:

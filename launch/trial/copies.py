@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from detectors.files import written
 from detectors.locks import held, living_holder
+from detectors.regularly import regularly
 from launch.files import (
     ATTEMPT,
     BUNDLES,
@@ -159,7 +159,7 @@ def sent_on(folder: Path, storage: Storage, deep: bool, every: float) -> Iterato
         deep: also those in its folders.
         every: seconds.
     """
-    over, seen = threading.Event(), dict[Path, tuple[int, int]]()
+    seen: dict[Path, tuple[int, int]] = {}
 
     def send() -> None:
         try:
@@ -167,17 +167,10 @@ def sent_on(folder: Path, storage: Storage, deep: bool, every: float) -> Iterato
         except (StorageError, OSError) as error:
             logger.warning(f"{folder.name} is not on the storage yet: {error}")
 
-    def run() -> None:
-        while not over.wait(every):
-            send()
-
-    thread = threading.Thread(target=run, name="sender", daemon=True)
-    thread.start()
     try:
-        yield
+        with regularly(send, every, "sender"):
+            yield
     finally:
-        over.set()
-        thread.join()
         send()
 
 
