@@ -36,7 +36,7 @@ from launch.files import SETTINGS
 from launch.pareto import front, hypervolume
 from launch.searches import resume
 from launch.searches.auto import AUTO
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from launch.trial.initial_weights import NONE, make_sure
 from searchspace import load_space
 

@@ -19,8 +19,8 @@ from launch.report.facts import study_facts
 from launch.report.study import StudyView
 from launch.report.verdict import headline
 from launch.report.words import show_seconds
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- written by [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)

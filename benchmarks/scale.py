@@ -33,8 +33,9 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.files import JOURNAL, REPORT_HTML
 from launch.records import TrialRecord
+from launch.study.opening import open_study
 from launch.study.settings import settings_of
-from launch.study.study import Study, open_study
+from launch.study.study import Study
 from launch.trial.result import Outcome, TrialResult
 from searchspace import load_space
 
@@ -49,7 +50,7 @@ WINDOW = 50
 RESUME = """
 import sys, time
 from pathlib import Path
-from launch.study.study import open_study
+from launch.study.opening import open_study
 began = time.process_time()
 with open_study(Path(sys.argv[1])):
     print(time.process_time() - began)

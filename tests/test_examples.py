@@ -21,9 +21,9 @@ from detectors.runtimes.export import export
 from launch import figures, search
 from launch.decisions.rules import RULES
 from launch.figures import FIGURES
+from launch.study.opening import read_records
 from launch.study.samplers import SAMPLERS
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from searchspace import load_space, plugins
 from searchspace.priors import PRIOR_RULES
 from tests.detectors.deployable import deployable

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from benchmarks.gpu.setting import QUICK, TABLE, Row, Setting
 from launch.records import TrialRecord
-from launch.study.study import read_records
+from launch.study.opening import read_records
 
 TRIALS, BRIEF_TRIALS = 4, 1
 SHARING = 2

@@ -30,8 +30,8 @@ from detectors.describe import describe
 from detectors.priors import default_boxes
 from launch.figures import DEFAULT, heights
 from launch.pareto import hypervolume
+from launch.study.opening import open_study
 from launch.study.samplers import SAMPLERS
-from launch.study.study import open_study
 from launch.trial.result import TrialResult
 from searchspace import DetectorConfig, TrialConfig, load_space
 

@@ -22,7 +22,7 @@ from launch import search
 from launch.figures import DEFAULT, heights
 from launch.files import SETTINGS
 from launch.pareto import front, hypervolume
-from launch.study.study import read_records
+from launch.study.opening import read_records
 
 SPACE = Path(__file__).with_name("bccd.toml")
 FIGURE = Path("docs/bccd.png")

@@ -16,8 +16,9 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from launch.records import TrialRecord
 from launch.study.failures import Failure
+from launch.study.opening import open_study
 from launch.study.settings import StudySettings, settings_of
-from launch.study.study import Study, open_study
+from launch.study.study import Study
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
 

@@ -10,7 +10,7 @@ import typer
 from launch.cli import option_types
 from launch.cli.terminal import console, show_error
 from launch.drivers.leftovers import Leftover, of_machine, of_study
-from launch.study.study import worked_on
+from launch.study.opening import worked_on
 from searchspace.words import counted
 
 

@@ -16,8 +16,8 @@ from launch.cli.terminal import console, plain_table
 from launch.figures import FIGURES, FigureName, columns, of_source, show
 from launch.report.history import Point, history, history_table, write_events
 from launch.report.trial_table import write_table
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from searchspace.words import counted
 
 

@@ -322,8 +322,8 @@ def _folders(folder: Path) -> dict[str, Path]:
     if study is None:
         return {}
     from launch.study import needs  # Optuna: only for a study's.
+    from launch.study.opening import read_records
     from launch.study.settings import read_settings
-    from launch.study.study import read_records
 
     settings, records = read_settings(study), read_records(study)
     space, name = restored(settings.space), folder.parent.name

@@ -15,9 +15,9 @@ from launch.cli.terminal import console, errors
 from launch.report.published import as_tree, comparison
 from launch.report.terminal import comparison_table
 from launch.searches.given import reproduce, table_systems
+from launch.study.opening import read_records
 from launch.study.search_settings import GivenSettings, given_options
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from searchspace import TrialConfig
 from searchspace.errors import InputError
 from searchspace.overrides import overridden

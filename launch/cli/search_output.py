@@ -19,9 +19,10 @@ from launch.report import (
     gone_in_words,
     outlook_in_words,
 )
+from launch.study.opening import read_records
 from launch.study.recovery import missing_in_words, read_missing
 from launch.study.settings import read_settings, resume_command
-from launch.study.study import OnEnd, read_records
+from launch.study.study import OnEnd
 from launch.trial.log import evidence, last_lines
 from searchspace.measuring import MeasureConfig
 

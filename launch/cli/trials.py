@@ -14,8 +14,8 @@ from launch.cli.options import PrintJson, StudyFolder
 from launch.cli.terminal import console, plain_table
 from launch.figures import FIGURES, columns, show
 from launch.report.trial_table import trial_table, write_table
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -21,7 +21,7 @@ from detectors.timing.turns import UNPACKED
 from launch.drivers import travel
 from launch.files import SHARED_JSON, STAGES
 from launch.records import State
-from launch.study.study import read_records, worked_on
+from launch.study.opening import read_records, worked_on
 
 OWN_RAY = "sparrow-ray"
 """Prefix of the folders of Rays started by searches."""

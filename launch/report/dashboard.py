@@ -30,9 +30,9 @@ from launch.report.history import Point, history, scalars
 from launch.report.looks import looks_folder
 from launch.report.progress import StudyFollower, View
 from launch.report.trial_table import trial_rows
+from launch.study.opening import worked_on
 from launch.study.recovery import journal_gone
 from launch.study.settings import StudyError
-from launch.study.study import worked_on
 from searchspace import Space
 from searchspace.given import restored
 

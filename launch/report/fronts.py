@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from launch.figures import FigureName
 from launch.report.facts import study_facts
 from launch.report.study import StudyView
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 
 
 class FrontSummary(BaseModel):

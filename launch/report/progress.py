@@ -21,8 +21,8 @@ from launch.figures import FigureName
 from launch.files import JOURNAL, PROGRESS
 from launch.records import TrialRecord
 from launch.report.study import StudyView
+from launch.study.opening import worked_on
 from launch.study.settings import StudySettings, read_settings
-from launch.study.study import worked_on
 from launch.trial.copies import LAG, fetch_study
 from launch.trial.progress import Note, Part, notes_in
 from launch.trial.storage import StorageError

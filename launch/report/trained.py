@@ -23,8 +23,8 @@ from launch.pareto import dominates
 from launch.report.certainty import show_within
 from launch.report.comparison import change_bounds
 from launch.report.study import StudyView, volume_of
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from launch.trial.result import Outcome, TrialResult
 from searchspace.words import counted, numbered
 

@@ -26,11 +26,12 @@ from launch.searches.inputs import driver_for, inputs_of, same_data, source_now
 from launch.searches.shared_weights import check_shared, shared_in_words, with_shared_weights
 from launch.searches.tracking import Tracking
 from launch.study.failures import SearchStopped, broken_place
+from launch.study.opening import open_study, read_records
 from launch.study.recovery import check_new, missing_in_words, missing_trials, trial_folders
 from launch.study.search_settings import RESUMABLE, SearchSettings, changed
 from launch.study.settings import read_settings, resume_command
 from launch.study.shared_scores import read_shared
-from launch.study.study import OnEnd, Study, open_study, read_records
+from launch.study.study import OnEnd, Study
 from launch.trial.copies import bring, send_report, study_place
 from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError

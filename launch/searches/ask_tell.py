@@ -19,11 +19,12 @@ from launch.searches import check_more, report
 from launch.searches.inputs import with_form
 from launch.searches.tracking import Tracking
 from launch.study.failures import Failure, SearchStopped
+from launch.study.opening import open_study
 from launch.study.recovery import check_new
 from launch.study.search_options import TrackerName
 from launch.study.search_settings import SearchSettings, changed
 from launch.study.settings import StudyError, StudySettings, read_settings, settings_of
-from launch.study.study import OnEnd, open_study
+from launch.study.study import OnEnd
 from launch.trial.data import given_path
 from launch.trial.errors import SettingsError
 from launch.trial.reported import Reported

@@ -35,8 +35,8 @@ from launch.files import BUNDLES, final_folder
 from launch.records import TrialRecord
 from launch.report.study import StudyView
 from launch.searches.inputs import source_now
+from launch.study.opening import read_records
 from launch.study.settings import StudySettings, read_settings
-from launch.study.study import read_records
 from launch.trial.copies import bring
 from launch.trial.meter import first_frames
 from searchspace.compression import Int8

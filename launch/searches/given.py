@@ -19,10 +19,11 @@ from launch.records import TrialRecord
 from launch.searches import drive
 from launch.searches.inputs import check_energy, driver_for
 from launch.searches.tracking import Tracking
+from launch.study.opening import open_study, read_records
 from launch.study.recovery import check_new
 from launch.study.search_settings import GIVEN, SearchSettings
 from launch.study.settings import StudySettings, settings_of
-from launch.study.study import OnEnd, open_study, read_records
+from launch.study.study import OnEnd
 from launch.trial.copies import study_place
 from launch.trial.data import (
     TrialData,

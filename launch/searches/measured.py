@@ -13,8 +13,8 @@ from launch.report import Front, load_front, write_report
 from launch.report.facts import study_facts
 from launch.report.page import About
 from launch.report.speed import FORMS, PREDICTED
+from launch.study.opening import read_records
 from launch.study.settings import StudySettings, read_settings
-from launch.study.study import read_records
 from searchspace import load_plugins
 
 

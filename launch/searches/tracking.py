@@ -21,8 +21,9 @@ from launch.records import TrialRecord
 from launch.report.history import history, scalars
 from launch.report.words import design_in_words
 from launch.searches.trackers import Kind, Tracked, Tracker, check_tracker
+from launch.study.opening import read_records
 from launch.study.search_options import TrackerName
-from launch.study.study import OnEnd, read_records
+from launch.study.study import OnEnd
 from searchspace.masking import without_secrets
 from searchspace.words import command
 

@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detectors.evaluate import Metrics
-from detectors.locks import Busy, Holder, held, living_holder
 from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Outlook, Spent, outlook
 from launch.decisions.gate import Gate
-from launch.files import CLAIMS, JOURNAL, LOCK, OPTUNA_LOG, SHARED_JSON
+from launch.files import JOURNAL, OPTUNA_LOG, SHARED_JSON
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study import needs
 from launch.study.failures import Failure, common_cause
 from launch.study.first_trials import first_trials
-from launch.study.joining import joined, with_driver
-from launch.study.journal import Journal, Lost, read_journal
+from launch.study.journal import Journal, Lost
 from launch.study.next_trials import NextTrials
 from launch.study.optuna_study import OptunaStudy, in_file
 from launch.study.proposals import Proposals, rejected_in_a_row
 from launch.study.recovery import (
-    check_new,
-    journal_gone,
     missing_in_words,
     missing_trials,
     restore,
     trial_folders,
 )
 from launch.study.search_options import MAX_SEED
-from launch.study.search_settings import changed
-from launch.study.settings import StudyError, StudySettings, read_settings
-from launch.study.study_folder import StudyFolder, store_file, store_settings
-from launch.trial.claims import claimants, claimed
-from launch.trial.copies import fetch_study, shown_place
+from launch.study.settings import StudySettings
+from launch.study.study_folder import StudyFolder, store_file
 from launch.trial.result import TrialResult
 from launch.trial.shared_scores import SharedScores
-from launch.trial.storage import storage_of
 
 if TYPE_CHECKING:
     from launch.study.shared_journal import SharedJournal  # It needs SQLAlchemy.
 
 logger = logging.getLogger(__name__)
-
-WORKING = "working on it"
-"""What the process of a search has been doing."""
 
 OnEnd = Callable[[TrialRecord, Outlook], None]
 """Called with each trial that ended, and the outlook of the budget."""
@@ -318,89 +306,3 @@ class Study(StudyFolder):
             watched=now - (self._begun or now),
             device=self.shared_scores.seconds if self.shared_scores else 0.0,
         )
-
-
-@contextlib.contextmanager
-def open_study(
-    folder: Path,
-    settings: StudySettings | None = None,
-    on_end: OnEnd | None = None,
-    storage: str | None = None,
-) -> Iterator[Study]:
-    """A study to work on, locked by this process.
-
-    Args:
-        settings: settings of a new study; None opens an existing one.
-        storage: the database of an existing study that several drivers share.
-
-    Raises:
-        StudyError: the folder holds a study already, or none, or another process works on it; or
-            see `launch.study.joining.joined`.
-    """
-    if settings is None:
-        read_settings(folder)  # create nothing if there is no study
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_locked(folder))
-        # Under the lock: another process may have created or changed the study a moment ago.
-        begun = settings is None
-        if settings is None:
-            settings = changed(read_settings(folder), **({"storage": storage} if storage else {}))
-        else:
-            check_new(folder)
-        shared = None
-        if settings.shared.is_shared:
-            _check_in_folder(folder)
-            settings = with_driver(settings, folder)
-            shared = stack.enter_context(joined(folder, settings, begun))
-        if not begun or shared:
-            settings = store_settings(settings, folder)
-        yield Study(folder, settings, on_end, shared)
-
-
-def _check_in_folder(study: Path) -> None:
-    """Raise `StudyError` if a study that several drivers share is at an address."""
-    if storage_of(study) is not None:
-        raise StudyError(
-            f"{shown_place(study)}: a study that several drivers share (--storage) lies in folders "
-            "that all of them see: give a folder as --out"
-        )
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """While this process works on a study, no other one does, and the folder has what is new on
-    the study's storage; raises `StudyError`."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held(folder / LOCK, WORKING, wait=False))
-            if (storage := storage_of(folder)) is not None:
-                stack.enter_context(claimed(storage, CLAIMS, WORKING, wait=False))
-        except Busy as error:
-            raise StudyError(
-                f"{shown_place(folder)}: another process works on this study: {error}"
-            ) from None
-        fetch_study(folder, ours=True)
-        yield
-
-
-def worked_on(folder: Path) -> Holder | None:
-    """The process that works on the study in `folder`; None if there is none.
-
-    Nothing is locked, so that a search may begin at any moment.
-    """
-    here, storage = living_holder(folder / LOCK), storage_of(folder)
-    return here if here or storage is None else next(claimants(storage, CLAIMS), None)
-
-
-def read_records(folder: Path) -> tuple[TrialRecord, ...]:
-    """The records of the study in `folder`, whether or not a search runs on it.
-
-    Raises:
-        StudyError: there is no study, or its journal is missing.
-    """
-    read_settings(folder)
-    try:
-        return read_journal(folder / JOURNAL)
-    except FileNotFoundError:
-        raise StudyError(journal_gone(folder)) from None

@@ -9,8 +9,8 @@ from typing import Any
 from launch.records import TrialRecord
 from launch.study.known import KnownResult, KnownResults
 from launch.study.known_csv import read_rows
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from searchspace import OutsideSpace, Space
 from searchspace.errors import InputError
 

@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 
 from benchmarks import scale
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from searchspace import load_space
 from tests.launch.made_up import settings_for
 

@@ -16,7 +16,7 @@ from launch.drivers.choose import DRIVERS, make_driver
 from launch.drivers.driver import Driver
 from launch.records import TrialRecord
 from launch.searches import search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from launch.trial.errors import SettingsError
 from searchspace import Space
 from tests.documents import example

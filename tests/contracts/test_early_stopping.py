@@ -12,8 +12,9 @@ import pytest
 from launch.decisions.early_stopping import EarlyStopping
 from launch.decisions.rules import RULES
 from launch.searches import search
+from launch.study.opening import open_study
 from launch.study.settings import read_settings
-from launch.study.study import Study, open_study
+from launch.study.study import Study
 from searchspace import Space, TrainConfig, load_plugins, plugins
 from searchspace.plugins import PluginError
 from tests.documents import example

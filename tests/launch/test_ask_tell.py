@@ -12,8 +12,8 @@ from launch import Study, load_front, resume
 from launch.searches import report
 from launch.searches.ask_tell import AskedTrial
 from launch.study.failures import SearchStopped
+from launch.study.opening import read_records
 from launch.study.settings import StudyError
-from launch.study.study import read_records
 from launch.trial.errors import SettingsError
 from searchspace import Space
 from searchspace.errors import InputError

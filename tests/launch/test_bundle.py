@@ -25,8 +25,8 @@ from launch.cli.calibration import Pictures
 from launch.files import BUNDLES, INT8, final_folder
 from launch.searches.bundle import Packing, write_bundle
 from launch.searches.measured import measured_report
+from launch.study.opening import open_study, read_records
 from launch.study.settings import read_settings, settings_of
-from launch.study.study import open_study, read_records
 from launch.trial.meter import first_frames
 from searchspace import Space
 from searchspace.compression import CompressConfig, Int8

@@ -15,7 +15,7 @@ from detectors.locks import birth_of, held, holder_of, living_holder
 from launch.drivers import local
 from launch.records import TrialRecord
 from launch.searches import search
-from launch.study.study import open_study, read_records
+from launch.study.opening import open_study, read_records
 from searchspace import Space
 from tests.launch.made_up import result, settings_for
 

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from launch.constraints import Constraint, constraints_from, parse_count
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
+from launch.study.opening import open_study
 from launch.study.settings import StudySettings
-from launch.study.study import open_study
 from searchspace import Space
 from tests.launch.made_up import result, settings_for, told
 

@@ -25,8 +25,8 @@ from launch.report.plot import front_figure
 from launch.report.study import StudyView
 from launch.report.verdict import headline
 from launch.searches import search
+from launch.study.opening import open_study
 from launch.study.settings import StudySettings
-from launch.study.study import open_study
 from launch.trial.errors import SettingsError
 from searchspace import Space, TrialConfig
 from tests.launch.decisions.test_pruning_ladder import finished, pruned

@@ -11,8 +11,9 @@ from detectors.detector import Detector
 from launch import load_front, resume, run_trials
 from launch.files import DENSE
 from launch.study.failures import Failure
+from launch.study.opening import open_study, read_records
 from launch.study.settings import StudyError, StudySettings, read_settings
-from launch.study.study import Study, open_study, read_records
+from launch.study.study import Study
 from launch.trial.data import TrialData, TrialError
 from launch.trial.errors import SettingsError
 from launch.trial.result import TrialResult

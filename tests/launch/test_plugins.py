@@ -12,8 +12,8 @@ from launch import load_front, search
 from launch.files import SETTINGS
 from launch.report import write_report
 from launch.searches import report, resume
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from searchspace import PluginError, Space, plugins
 
 Run = Callable[..., tuple[int, str]]

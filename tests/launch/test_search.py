@@ -17,8 +17,8 @@ from launch.drivers.attempt import attempt
 from launch.report import load_front
 from launch.searches import resume, search
 from launch.study.failures import Failure
+from launch.study.opening import read_records
 from launch.study.settings import StudyError, read_settings
-from launch.study.study import read_records
 from launch.trial.data import TrialData, TrialError
 from launch.trial.run import run_trial
 from searchspace import Space, SpaceError, TrialConfig

@@ -11,7 +11,7 @@ from launch.drivers.ray_start import logged_to
 from launch.files import RAY_LOG
 from launch.searches import report
 from launch.study.failures import failure_of
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from launch.trial.log import keep_traceback, trial_log
 from searchspace import Space
 from tests.launch import made_up

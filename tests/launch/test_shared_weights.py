@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from launch.searches import resume, search
+from launch.study.opening import read_records
 from launch.study.search_settings import SearchSettings
-from launch.study.study import read_records
 from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError
 from launch.trial.shared_scores import SharedScores, SharedTask

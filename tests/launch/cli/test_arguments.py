@@ -30,9 +30,9 @@ from launch.cli.trial import trial_command
 from launch.constraints import Constraint, bound_fault
 from launch.figures import FIGURES
 from launch.searches import resume, search
+from launch.study.opening import open_study
 from launch.study.recovery import check_new
 from launch.study.settings import settings_of
-from launch.study.study import open_study
 from launch.trial import ladder as ladders
 from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError

@@ -17,7 +17,7 @@ from detectors.timing.turns import UNPACKED
 from launch.drivers import leftovers, ray_start, travel
 from launch.drivers.leftovers import DRIVER, MARK, OWN_GROUP, OWN_LOGS, OWN_RAY, claimed
 from launch.files import LOCK, SHARED_JSON, STAGES
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from searchspace import Space
 from tests.launch import made_up
 from tests.launch.conftest import Run

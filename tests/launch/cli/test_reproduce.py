@@ -15,8 +15,8 @@ from launch.cli import main as cli
 from launch.searches import report
 from launch.searches.given import table_systems
 from launch.study.failures import Failure
+from launch.study.opening import open_study
 from launch.study.settings import read_settings
-from launch.study.study import open_study
 from launch.trial.result import TrialResult
 from searchspace import TrialConfig, papers
 from searchspace.errors import InputError

@@ -16,7 +16,7 @@ from launch.cli.submit import _for_cluster
 from launch.drivers.jobs import Job, submit
 from launch.drivers.ray_start import take_token
 from launch.drivers.travel import arrived, packed
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from searchspace.errors import InputError
 from tests.launch.conftest import Run
 

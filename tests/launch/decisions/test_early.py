@@ -17,7 +17,8 @@ from launch.decisions.halving import Halving
 from launch.records import TrialRecord
 from launch.report import write_report
 from launch.searches import search
-from launch.study.study import Study, StudySettings, open_study, read_records
+from launch.study.opening import open_study, read_records
+from launch.study.study import Study, StudySettings
 from searchspace import Space, TrainConfig
 from tests.launch.conftest import Run
 from tests.launch.made_up import altered, cost, metrics, result, settings_for, told

@@ -15,8 +15,8 @@ from launch.decisions.halving import Halving
 from launch.decisions.inheritance import descend, distance, nearest
 from launch.records import Finished, TrialRecord
 from launch.report import write_report
+from launch.study.opening import open_study
 from launch.study.settings import StudySettings
-from launch.study.study import open_study
 from launch.trial.ancestor import ancestor_beside
 from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult

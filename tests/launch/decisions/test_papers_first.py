@@ -11,7 +11,7 @@ from launch.decisions.budget import Budget, Means, Spent
 from launch.decisions.papers_first import Candidate, has_room, in_order, published
 from launch.study import first_trials
 from launch.study.first_trials import FirstTrials
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from searchspace import Published, TrialConfig, load_space, papers
 from searchspace.papers import PaperSystem
 from tests.launch.made_up import result, settings_for

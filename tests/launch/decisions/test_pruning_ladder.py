@@ -9,9 +9,9 @@ import pytest
 from detectors.data.readers import Split
 from launch.decisions.pruning_ladder import is_time, next_rung, rungs_of, trainings_saved
 from launch.records import Finished, TrialRecord
+from launch.study.opening import open_study
 from launch.study.samplers import STARTUP_TRIALS
 from launch.study.settings import settings_of
-from launch.study.study import open_study
 from launch.trial.result import TrialResult
 from searchspace import Space, TrialConfig
 from searchspace.compression import CompressConfig, ImportancePruning, Slimming

@@ -18,8 +18,9 @@ from launch.decisions.shared_weights import (
 )
 from launch.files import SHARED_JSON
 from launch.searches.shared_weights import designs_of, shared_in_words
+from launch.study.opening import open_study
 from launch.study.settings import StudySettings
-from launch.study.study import Study, open_study
+from launch.study.study import Study
 from launch.trial.shared_scores import SharedScore, SharedScores
 from searchspace import Space
 from searchspace.reading import Unreadable

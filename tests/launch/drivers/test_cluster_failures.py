@@ -21,7 +21,7 @@ from launch.drivers.deadlines import Limits
 from launch.drivers.ray_searcher import StudySearcher
 from launch.records import TrialRecord
 from launch.searches import resume, search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from searchspace import Space
 from tests.launch.drivers.faults import Faults
 from tests.launch.drivers.test_ray_tune import endings

@@ -20,7 +20,7 @@ from launch.drivers.deadlines import (
 )
 from launch.records import Finished, TrialRecord
 from launch.study.failures import Failure
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from searchspace import Space
 from tests.launch.made_up import cost, result, settings_for
 

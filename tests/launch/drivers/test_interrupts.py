@@ -19,8 +19,8 @@ from launch.drivers import local
 from launch.drivers.deadlines import Limits
 from launch.drivers.interrupts import handlers_kept, interruptible
 from launch.searches import resume, search
+from launch.study.opening import read_records
 from launch.study.settings import read_settings
-from launch.study.study import read_records
 from launch.trial.result import TrialResult
 from searchspace import Space
 from tests.launch.conftest import Run

@@ -19,7 +19,7 @@ from launch.drivers.deadlines import Limits
 from launch.drivers.ray_searcher import StudySearcher
 from launch.files import LOG
 from launch.searches import search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from searchspace import load_space
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]

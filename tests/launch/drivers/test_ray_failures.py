@@ -9,7 +9,7 @@ import pytest
 
 from launch.searches import resume, search
 from launch.study.failures import SearchStopped
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from searchspace import Space
 from tests.launch.drivers.test_ray_tune import PATIENCE, start, wait_for
 

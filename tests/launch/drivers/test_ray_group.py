@@ -20,8 +20,8 @@ from launch.drivers import ray_group, ray_tune
 from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers
 from launch.drivers.ray_tune import RayTune
 from launch.searches import search
+from launch.study.opening import read_records
 from launch.study.search_settings import SearchSettings
-from launch.study.study import read_records
 from launch.trial.errors import SettingsError
 from searchspace import Space
 from tests.launch.drivers.test_ray_tune import (

@@ -17,8 +17,8 @@ from launch.drivers.ray_address import Found, RayAddressError
 from launch.drivers.ray_start import MARK, SOCKET_LENGTH, RayStartError, connected, own_folder
 from launch.drivers.ray_tune import RayTune
 from launch.searches import resume, search
+from launch.study.opening import open_study
 from launch.study.settings import StudyError
-from launch.study.study import open_study
 from searchspace import Space
 from tests.launch.made_up import settings_for
 

@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import resume, search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from launch.trial.copies import study_place
 from launch.trial.storage import Storage
 from searchspace import Space

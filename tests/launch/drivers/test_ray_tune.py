@@ -32,7 +32,7 @@ from launch.drivers.ray_answers import Answers
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import resume, search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from launch.trial.data import TrialData
 from launch.trial.teachers import PackedDetector, fingerprint
 from searchspace import DetectorConfig, Space

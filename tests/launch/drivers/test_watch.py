@@ -12,9 +12,10 @@ from launch.constraints import constraints_from
 from launch.records import TrialRecord
 from launch.report import front_table, load_front, write_report
 from launch.searches import search
+from launch.study.opening import open_study, read_records
 from launch.study.proposals import MAX_REJECTED, rejected_in_a_row
 from launch.study.settings import StudySettings
-from launch.study.study import Study, open_study, read_records
+from launch.study.study import Study
 from searchspace import Space
 from tests.launch.made_up import altered, cost, result, settings_for, told
 

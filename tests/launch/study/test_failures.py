@@ -27,8 +27,9 @@ from launch.study.failures import (
     os_error_in_words,
 )
 from launch.study.journal import Journal
+from launch.study.opening import open_study, read_records
 from launch.study.settings import StudySettings
-from launch.study.study import Study, open_study, read_records
+from launch.study.study import Study
 from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial

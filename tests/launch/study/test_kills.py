@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from launch.decisions.halving import Halving
 from launch.records import TrialRecord
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from searchspace import load_space
 from tests.launch.made_up import cost, metrics, result, settings_for, told
 

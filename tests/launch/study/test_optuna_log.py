@@ -13,9 +13,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from launch.study.opening import open_study
 from launch.study.optuna_log import LogDamaged, OptunaLog
 from launch.study.settings import StudySettings
-from launch.study.study import open_study
 from tests.launch.made_up import result, told
 from tests.launch.study.test_study import settings
 

@@ -12,9 +12,10 @@ import pytest
 from detectors.files import write_atomically
 from launch.constraints import Constraint
 from launch.records import TrialRecord
+from launch.study.opening import open_study, read_records
 from launch.study.recovery import missing_trials, trial_folders
 from launch.study.settings import StudyError, StudySettings
-from launch.study.study import Study, open_study, read_records
+from launch.study.study import Study
 from launch.trial.ancestor import Ancestor
 from launch.trial.result import TrialResult
 from searchspace import Space

@@ -25,9 +25,10 @@ from launch.study import heart, shared_journal
 from launch.study.failures import Failure
 from launch.study.heart import LOOKS
 from launch.study.joining import ADDRESS
+from launch.study.opening import open_study, read_records
 from launch.study.search_settings import SearchSettings
 from launch.study.settings import StudyError, StudySettings, read_settings
-from launch.study.study import Study, open_study, read_records
+from launch.study.study import Study
 from launch.trial.errors import SettingsError
 from searchspace import Space, load_space
 from tests.launch.made_up import altered, cost, result, settings_for

@@ -16,8 +16,9 @@ from optuna.trial import TrialState
 
 from detectors.quiet import measuring
 from launch.study.failures import Blame, Failure
+from launch.study.opening import open_study, read_records
 from launch.study.settings import StudyError, StudySettings, read_settings
-from launch.study.study import Study, open_study, read_records
+from launch.study.study import Study
 from searchspace import Space
 from searchspace.compression import Unpruned
 from tests.launch.made_up import altered, result, settings_for, told
@@ -216,7 +217,7 @@ def test_a_study_that_another_process_extended_a_moment_ago_stays_extended(
         study.extend(9)
     stale = iter([old])
     monkeypatch.setattr(
-        "launch.study.study.read_settings",
+        "launch.study.opening.read_settings",
         lambda folder: next(stale, None) or read_settings(folder),
     )
     with open_study(tmp_path) as study:

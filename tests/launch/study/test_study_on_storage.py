@@ -9,8 +9,9 @@ import pytest
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import report
+from launch.study.opening import open_study, read_records, worked_on
 from launch.study.settings import StudyError, StudySettings, resume_command
-from launch.study.study import Study, open_study, read_records, worked_on
+from launch.study.study import Study
 from launch.trial.copies import kept, study_place
 from launch.trial.storage import Storage, StorageError
 from searchspace import Space

@@ -11,8 +11,9 @@ from launch.constraints import Constraint
 from launch.report import write_report
 from launch.study.known import KnownResults
 from launch.study.known_csv import CsvError, read_rows
+from launch.study.opening import open_study
 from launch.study.settings import StudySettings
-from launch.study.study import Study, open_study
+from launch.study.study import Study
 from launch.study.warm_start import KnownError, read_known
 from searchspace import Space
 from searchspace.domains import Choice

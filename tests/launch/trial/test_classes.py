@@ -13,7 +13,7 @@ from detectors.detector import Detector
 from detectors.runtimes import load_detector
 from launch.report import load_front
 from launch.searches import search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from launch.trial.result import TrialResult
 from searchspace import CompressConfig, Space, TrialConfig
 from searchspace.compression import Int8, Slimming

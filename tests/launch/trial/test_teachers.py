@@ -10,7 +10,7 @@ import torch
 from compress import prune
 from detectors.detector import Detector
 from launch.searches import resume, search
-from launch.study.study import read_records
+from launch.study.opening import read_records
 from launch.trial import training
 from launch.trial.data import TrialData, TrialError
 from launch.trial.given_teacher import with_teacher

@@ -9,7 +9,7 @@ import torch
 
 from detectors.detector import Detector
 from detectors.runtimes import deploy
-from launch.study.study import open_study
+from launch.study.opening import open_study
 from launch.trial.data import TrialData
 from launch.trial.run import run_trial
 from searchspace import CompressConfig, DetectorConfig, TrialConfig, load_space
