@@ -68,9 +68,9 @@ class HeldBatch:
     def __len__(self) -> int:
         return self.steps
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int, skipped: int = 0) -> Iterator[Batch]:
         start = finished(self.device)
-        for _ in range(self.steps):
+        for _ in range(skipped, self.steps):
             yield self.batch
         self.seconds.append(finished(self.device) - start)
 

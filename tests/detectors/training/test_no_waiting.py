@@ -44,8 +44,8 @@ class Held:
     def __len__(self) -> int:
         return self.steps
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        yield from [self.batch] * self.steps
+    def epoch(self, number: int, skipped: int = 0) -> Iterator[Batch]:
+        yield from [self.batch] * (self.steps - skipped)
 
 
 def built(name: str, device: torch.device) -> Detector:
