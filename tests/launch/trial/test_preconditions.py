@@ -79,7 +79,7 @@ TABLE: dict[str, tuple[Callable[..., TrialConfig], Callable[[TrialData], TrialDa
         lambda c: recipe(c, multi_scale=MultiScale(smallest=0.9)), same, "there is no other size",
     ),
     "_batch_norm": (lambda c: recipe(c, batch_size=1), same, "train.batch_size is 1, but"),
-    "_sizes_of_objects": (lambda c: c, minute, "are below 1 px.* tiles"),
+    "_sizes_of_objects": (lambda c: c, minute, "are below 1 px.*detector\\.tiles"),
 }  # fmt: skip
 """By fault: a configuration and data that have it, and what is said."""
 
