@@ -78,11 +78,15 @@ class TargetMeter:
         given = PackedDetector.of(detector), config.model_dump_json(), *more
         about = method, load_plugins(), self.data, (self.home, self.speeds)
         task = _placed(_answer, self.resource).remote(*about, *given)
-        try:
-            return model.model_validate_json(ray.get(task))
-        except RayTaskError as error:
-            # Raise the remote error as if it had happened here.
-            raise error.cause from None
+        return model.model_validate_json(result_of(task))
+
+
+def result_of(task: ray.ObjectRef) -> Any:
+    """The result of a task; what was raised in it is raised as if it had happened here."""
+    try:
+        return ray.get(task)
+    except RayTaskError as error:
+        raise error.cause from None
 
 
 def check_target(resource: str, figures: Sequence[FigureName] = ()) -> None:

@@ -24,7 +24,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 import torch
 from ray import tune
-from ray.exceptions import RayTaskError
 from ray.tune.logger import JsonLoggerCallback
 
 from launch.drivers.driver import Driver, Say, Work
@@ -33,7 +32,7 @@ from launch.drivers.ray_address import check_address, starts_here
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers, run_group
 from launch.drivers.ray_losses import EndsWithCheckpoint
-from launch.drivers.ray_meter import TargetMeter, check_target
+from launch.drivers.ray_meter import TargetMeter, check_target, result_of
 from launch.drivers.ray_searcher import RETRIES, StudySearcher
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
@@ -177,11 +176,7 @@ class RayTune(Driver):
             num_gpus=1 if "GPU" in each else 0,
             resources={name: amount for name, amount in each.items() if name not in own},
         )
-        try:
-            return ray.get(asked.remote(work, load_plugins(), task, data))
-        except RayTaskError as error:
-            # Raise the remote error as if it had happened here.
-            raise error.cause from None
+        return result_of(asked.remote(work, load_plugins(), task, data))
 
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
         study.workers = self.workers()
