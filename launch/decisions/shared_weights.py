@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -228,5 +229,4 @@ def _trained(record: TrialRecord, name: FigureName) -> float | None:
 def _mean_ranks(values: Sequence[float]) -> list[float]:
     """The rank of each value; equal ones share the mean of theirs."""
     order = sorted(values)
-    first = {value: order.index(value) for value in set(values)}
-    return [first[value] + (values.count(value) - 1) / 2 for value in values]
+    return [(bisect_left(order, v) + bisect_right(order, v) - 1) / 2 for v in values]
