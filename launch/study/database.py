@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -140,11 +140,9 @@ class Database:
         self.optuna.engine.dispose()
         self._engine.dispose()
 
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self) -> AbstractContextManager[Connection]:
         """A transaction, which is committed at the end."""
-        with self._engine.begin() as connection:
-            yield connection
+        return self._engine.begin()
 
     @contextmanager
     def single(self) -> Iterator[Connection]:
@@ -206,16 +204,6 @@ class Database:
                     told = True
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
-
-
-@contextmanager
-def opened(address: str) -> Iterator[Database]:
-    """The database at an address; see `Database` for what it raises."""
-    database = Database(address)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def is_away(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +51,10 @@ def joined(folder: Path, settings: StudySettings, begun: bool) -> Iterator[Share
             f"{folder}: with --inherit, trials begin from the detectors of other drivers' trials: "
             "give --stages with a folder that all drivers reach"
         )
-    from launch.study.database import opened
+    from launch.study.database import Database
     from launch.study.shared_journal import SharedJournal
 
-    with opened(address) as database:
+    with closing(Database(address)) as database:
         name = settings.shared.name
         journal = SharedJournal(folder / JOURNAL, database, name, settings.driver)
         with journal.joined(settings, begun):

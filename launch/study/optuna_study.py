@@ -88,7 +88,7 @@ class OptunaStudy:
         self._objectives = objectives
         self._stopped_as = stopped_as
         self._constraints = constraints
-        self._running: dict[int, int] = {}  # the Optuna trials that this driver asked for
+        self._asked: dict[int, int] = {}  # the Optuna trials that this driver asked for
         records = tuple(records)
         self._study = open_study(space, directions(objectives), records)
         self.reconcile(records)
@@ -113,14 +113,14 @@ class OptunaStudy:
     def claim(self, trial: optuna.Trial, number: int) -> None:
         """Note that an Optuna trial became a trial of the study."""
         trial.set_user_attr(NUMBER, number)
-        self._running[number] = trial._trial_id
+        self._asked[number] = trial._trial_id
 
     def end(self, record: TrialRecord) -> None:
         """Report how a trial of the study ended.
 
         A promoted or retried trial was reported before; it is reported again under a new number.
         """
-        asked = self._running.pop(record.number, None)
+        asked = self._asked.pop(record.number, None)
         if asked is not None:
             self.tell(optuna.Trial(self._study, asked), record)
             return

@@ -52,5 +52,4 @@ def _terms(settings: StudySettings) -> dict[str, Any]:
     options = {name: value for group in GROUPS for name, value in dumped[group].items()}
     single = {name: dumped[group][name] for group, names in SINGLE.items() for name in names}
     space = {f"space {path}": value for path, value in dumped["space"].get("domains", {}).items()}
-    found = {"fingerprint": settings.fingerprint, **options, **single, **space}
-    return json.loads(json.dumps(found))
+    return {"fingerprint": settings.fingerprint, **options, **single, **space}
