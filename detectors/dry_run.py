@@ -19,8 +19,9 @@ from searchspace.errors import InputError
 N = TypeVar("N", bound="Network")
 R = TypeVar("R")
 
-REMEMBERED = 64
-"""Detectors whose results `once_per_shape` keeps."""
+REMEMBERED = 300
+"""Detectors whose results `once_per_shape` keeps: more than can share weights, each of which is
+asked for twice."""
 
 
 class Network(nn.Module, ABC):
