@@ -25,6 +25,7 @@ from detectors.matching.objects import Objects, to_device
 from detectors.quiet import Queue
 from detectors.training.averaging import Average
 from detectors.training.backends import autocast_type, backends
+from detectors.training.layout import layout
 from detectors.training.losses import Losses
 from detectors.training.multi_scale import InputSizes
 from detectors.training.optimizer import optimizer_for
@@ -78,7 +79,8 @@ class Run:
     ) -> None:
         modules = (term for term in terms if isinstance(term, nn.Module))
         trained = nn.ModuleList((detector, *modules))
-        trained.to(detector.device).to(memory_format=torch.channels_last).train()
+        self.layout = layout(detector.config, detector.device)
+        trained.to(detector.device).to(memory_format=self.layout).train()
         detector.backbone.freeze(config.frozen)
         self.detector, self.trained = detector, trained
         self.sizes = InputSizes(detector, config.multi_scale)
@@ -153,7 +155,7 @@ class Run:
         """Images [N, 3, H, W] in 0..1, and their objects."""
         images = images_of(batch, self.device)
         objects = objects_of(batch, size_of(images), self.config).to(self.device)
-        return images.contiguous(memory_format=torch.channels_last), objects
+        return images.contiguous(memory_format=self.layout), objects
 
     def snapshot(self) -> Detector:
         """A copy of the detector, in eval mode, that further steps do not change."""
