@@ -43,7 +43,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     readme.write_text(MARKED.sub(lambda m: f"{m[1]}{paragraph(folder)}\n{m[2]}", text))
-    screenshot((folder / REPORT_HTML).resolve(), ROOT / "docs" / "report.png", 1100, 900)
+    screenshot((folder / REPORT_HTML).resolve(), ROOT / "docs" / "report.png", 1100, 925)
 
 
 if __name__ == "__main__":
