@@ -166,13 +166,15 @@ class _Order(Sampler[Key]):
         return len(self.samples) // self.batch_size
 
     def __iter__(self) -> Iterator[Key]:
-        for epoch in itertools.count(self.first):
+        return self._keys(self.first, self.skipped)  # both change while it goes on
+
+    def _keys(self, first: int, skipped: int) -> Iterator[Key]:
+        for epoch in itertools.count(first):
             generator = torch.Generator().manual_seed(self.samples.seed * 100_003 + epoch)
             order = torch.randperm(len(self.samples), generator=generator)
             batches = order[: len(self) * self.batch_size].view(-1, self.batch_size).tolist()
-            skipped = self.skipped if epoch == self.first else 0
             taken = enumerate(batches, start=epoch * len(self))
-            for step, chosen in itertools.islice(taken, skipped, None):
+            for step, chosen in itertools.islice(taken, skipped if epoch == first else 0, None):
                 yield Key(epoch, list(self.share.of(chosen)), self.samples.canvas_at(step))
 
 
