@@ -66,12 +66,19 @@ class Group:
                 distributed.all_reduce(tensor)
         return tensor
 
+    def any(self, said: bool) -> bool:
+        """Whether a worker says so; all of them ask. No device is waited for. Raises
+        `WorkerLost`."""
+        if self.size == 1:
+            return said
+        return bool(self.sum(torch.tensor([int(said)], device=CPU)).item())
+
     def gathered(self, tensor: Tensor) -> Tensor:
-        """The tensors [...] of all workers, [size, ...]; raises `WorkerLost`."""
-        every = [torch.empty_like(tensor) for _ in range(self.size)]
+        """The tensors [N, ...] of all workers, [size, N, ...]; raises `WorkerLost`."""
+        every = tensor.new_empty((self.size * len(tensor), *tensor.shape[1:]))
         with _heard():
-            distributed.all_gather(every, tensor)
-        return torch.stack(every)
+            distributed.all_gather_into_tensor(every, tensor)
+        return every.view(self.size, *tensor.shape)
 
     def from_first(self, value: T | None = None) -> T:
         """The first worker's value, on all workers; the others wait for it. Raises `WorkerLost`.

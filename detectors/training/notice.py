@@ -1,6 +1,7 @@
 """Notice that this process has to end, as clouds, Slurm and Kubernetes give it before they kill.
 
 A training that is taking steps heeds it: it ends after the step that it is in, with a checkpoint.
+Of a group of workers, all end after that step, whichever was given notice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Notice:
     def __init__(self) -> None:
         self.given = False
         self._heeding = False
+        self._held = 0
         self._over = threading.Event()
 
     @property
@@ -37,20 +39,33 @@ class Notice:
         return self._heeding
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the training to end; returns whether it has."""
+        """Wait for the training, and for all that holds the notice, to end; returns whether they
+        have."""
         return self._over.wait(seconds)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Whoever gave notice to a training within it waits for the end of this, too: what is done
+        with the checkpoint afterwards."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if not self._held:
+                self._over.set()
 
     @contextlib.contextmanager
     def heeding(self) -> Iterator[None]:
         """Within it, a training takes steps and writes its checkpoint."""
-        self.given = False
-        self._over.clear()
-        self._heeding = True
-        try:
-            yield
-        finally:
-            self._heeding = False
-            self._over.set()
+        with self.held():
+            self.given = False
+            self._over.clear()
+            self._heeding = True
+            try:
+                yield
+            finally:
+                self._heeding = False
 
 
 NOTICE = Notice()

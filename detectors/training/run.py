@@ -7,6 +7,7 @@ import functools
 import io
 import logging
 import operator
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ from detectors.training.together import together
 from searchspace.geometry import Size
 from searchspace.schedules import Schedule
 from searchspace.training import TrainConfig
+
+KEPT_EVERY = 60.0
+"""Seconds between two checkpoints within an epoch, at least."""
+
+KEPT_SHARE = 0.02
+"""The share of the time that writing them may take; where it takes long, there are fewer."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,15 +108,22 @@ class Run:
         self.autocast = autocast_type(config.precision, detector, self.device)
         self._steps = len(loader)
         self._begun: list[dict[str, float]] = []
+        self._due = time.monotonic() + KEPT_EVERY
 
     @property
     def begun(self) -> int:
         """Steps of the epoch that has begun but not ended."""
         return len(self._begun)
 
-    def epoch(self, batches: Iterable[Batch], number: int) -> dict[str, float] | None:
+    def epoch(
+        self, batches: Iterable[Batch], number: int, checkpoint: Path | None = None
+    ) -> dict[str, float] | None:
         """The steps of an epoch, or the rest of it; once all are known to be finite, returns its
-        mean losses, or None if the batches ended before it."""
+        mean losses, or None if the batches ended before it.
+
+        Args:
+            checkpoint: a file that is written on the way, see `KEPT_EVERY`.
+        """
         config = self.config
         advice = f"lower learning_rate ({config.learning_rate}) or raise warmup_epochs"
         losses = Losses(number, number * self._steps, advice, self._begun)
@@ -118,6 +132,9 @@ class Run:
             for batch in batches:
                 with queue.step():
                     losses.add(*self.step(batch, config.is_plain(number)))
+                if checkpoint and time.monotonic() >= self._due:
+                    self._begun = losses.known
+                    self.save(checkpoint, number)
             self._begun = losses.known
         if self.begun < self._steps:
             return None
@@ -170,9 +187,12 @@ class Run:
         Args:
             epochs: finished ones; the steps of the one that has begun are kept, too.
         """
+        began = time.monotonic()
         # Into an open file: PyTorch's own writer hides the system's error if the disk is full.
         with written(path, make_folder=False) as file:
             torch.save(self._state(epochs), file)
+        ended = time.monotonic()
+        self._due = ended + max(KEPT_EVERY, (ended - began) / KEPT_SHARE)
 
     def _state(self, epochs: int) -> dict[str, Any]:
         """All that the next steps depend on."""

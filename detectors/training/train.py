@@ -62,12 +62,13 @@ def fit(
             that was never interrupted.
         terms: losses in addition to the detection loss.
         progress: show a bar of each epoch on a terminal.
-        checkpoint: file written after each epoch, and after the step in which the process is given
-            notice that it has to end; if it exists, training resumes from it. An unreadable one is
-            logged as a warning, and training starts over.
+        checkpoint: file written after each epoch, within an epoch every minute or so (see
+            `detectors.training.run.KEPT_EVERY`), and after the step in which this process, or
+            another one of its group, is given notice that it has to end. If it exists, training
+            resumes from it. An unreadable one is logged as a warning, and training starts over.
 
     Raises:
-        KeyboardInterrupt: `NOTICE` was given while it took steps.
+        KeyboardInterrupt: `NOTICE` was given to a process of the group while it took steps.
         TrainingFailed: a loss or a gradient is not finite.
         ValueError: the detector cannot be trained at a size of `config.multi_scale`, or a batch has
             fewer images than the group has processes.
@@ -89,12 +90,14 @@ def fit(
             with active(f"epoch {epoch + 1}/{config.epochs}", len(loader), progress) as advance:
                 if run.begun:
                     advance(run.begun)
-                means = run.epoch(_counted(loader.epoch(epoch, run.begun), advance), epoch)
+                batches = _taken(loader.epoch(epoch, run.begun), advance, share.group)
+                means = run.epoch(batches, epoch, checkpoint)
             if checkpoint:
                 run.save(checkpoint, epoch + (means is not None))
+            ends = share.group.any(NOTICE.given)
         if on_epoch and means is not None:
             on_epoch(epoch + 1, means)
-        if NOTICE.given:
+        if ends or NOTICE.given:
             raise KeyboardInterrupt
         if snapshots and epoch + 1 in snapshots.after:
             snapshots.call(epoch + 1, run.snapshot())
@@ -113,14 +116,16 @@ def _divided(loader: TrainingLoader) -> Share:
     return share
 
 
-def _counted(batches: Iterator[Batch], advance: Advance) -> Iterator[Batch]:
-    """Batches, each of which is counted once its step was given to the device; no more of them once
-    the process was given notice."""
-    while (batch := _next(batches)) is not None:
+def _taken(batches: Iterator[Batch], advance: Advance, group: Group) -> Iterator[Batch]:
+    """Batches, each of which is counted once its step was given to the device; no more of them, on
+    any worker, once one of the group was given notice."""
+    while True:
+        batch = _next(batches)
+        # All workers take the same steps, so that they ask each other before each.
+        if group.any(NOTICE.given) or batch is None:
+            return
         yield batch
         advance(1)
-        if NOTICE.given:
-            return
 
 
 def _next(batches: Iterator[Batch]) -> Batch | None:

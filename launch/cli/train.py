@@ -72,7 +72,7 @@ def train_command(
         ),
     ] = None,
 ) -> None:
-    """The same command again, or --resume, goes on from the last epoch. Data are those of the
+    """The same command again, or --resume, goes on from the last checkpoint. Data are those of the
     model's study, unless others are given."""
     if (name is None) == (options.resume is None):
         raise typer.BadParameter("give either a model to train, or --resume FOLDER")

@@ -94,7 +94,7 @@ def run_trial(
     `compact/` with `compact.json`, `int8/`, `result.json`, and `progress.jsonl`. Without pruning
     there is no plan, and `compact` only if the detector is trained further (`finetune_epochs` above
     0). A stage whose artefact is in `stages` already, from this or another trial, is not run again.
-    Training resumes from its last epoch, or from the step in which the process was given notice.
+    Training resumes from its last checkpoint, see `detectors.training.train.fit`.
     One that runs out of memory is tried once more with its batches in twice as many parts. In a
     group of `torch.distributed`, the first process calls this, and the others
     `launch.trial.workers.follow`: they train together.

@@ -6,7 +6,7 @@ import functools
 import os
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from detectors.detector import Detector
 from detectors.features import Outputs
 from detectors.group import ALONE, Group, Share, WorkerLost, divisor
 from detectors.losses import gfl_losses, yolox_losses
+from detectors.training import run
+from detectors.training.notice import NOTICE
 from detectors.training.together import together
 from detectors.training.train import fit
 from searchspace import DetectorConfig
@@ -45,22 +47,33 @@ def mean_term(detector: Detector, images: Tensor, outputs: Outputs) -> dict[str,
 
 @dataclass(frozen=True)
 class Job:
-    """A training of one step an epoch.
+    """A training of one step an epoch, or of two with batches of four.
 
     Attributes:
-        quits: the epoch after which the last worker disappears.
+        quits: the step in which the last worker disappears.
+        noticed: the step in which it is given notice.
+        kept: whether there is a checkpoint after each step.
     """
 
     split: Dataset
     folder: Path
     epochs: int
+    batch: int = 8
     quits: int | None = None
+    noticed: int | None = None
+    kept: bool = False
 
     def run(self, group: Group = ALONE.group) -> dict[str, Any]:
-        """The losses of each step, and the weights before and after."""
+        """The losses of each epoch, the weights before and after, and the number of steps."""
         recipe = TrainConfig(
-            epochs=self.epochs, batch_size=8, learning_rate=LOW, precision="float32", ema=0.9
+            epochs=self.epochs,
+            batch_size=self.batch,
+            learning_rate=LOW,
+            precision="float32",
+            ema=0.9,
         )
+        if self.kept:
+            run.KEPT_EVERY, run.KEPT_SHARE = 0.0, 1e9
         torch.manual_seed(group.rank)  # all start with the first worker's weights
         config = DetectorConfig(
             input_size=SIZE, num_classes=4, width=0.1, backbone=MobileNetV1(), head=HEAD
@@ -68,24 +81,27 @@ class Job:
         detector = Detector(config)
         start = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
         losses: list[dict[str, float]] = []
+        steps = 0
+
+        def term(*given: Any) -> dict[str, Tensor]:
+            nonlocal steps
+            steps += 1
+            if group.rank == group.size - 1 and steps == self.quits:
+                os._exit(1)
+            if group.rank == group.size - 1 and steps == self.noticed:
+                assert NOTICE.give()
+            return mean_term(*given)
 
         def note(epoch: int, means: dict[str, float]) -> None:
             losses.append(means)
 
         loader = TrainingLoader(self.split, recipe, SIZE, seed=0)
-        if self.quits is not None and group.rank == group.size - 1:
-            loader.epoch = self._until_it_quits(loader.epoch)
-        file = self.folder / "checkpoint"
-        fit(detector, loader, recipe, (mean_term,), file, note)
-        return {"losses": losses, "state": detector.state_dict(), "start": start}
-
-    def _until_it_quits(self, epoch: Callable) -> Callable:
-        def batches(number: int) -> Any:
-            if number == self.quits:
-                os._exit(1)
-            return epoch(number)
-
-        return batches
+        try:
+            fit(detector, loader, recipe, (term,), self.folder / "checkpoint", note)
+        except KeyboardInterrupt:
+            return {"ended after": steps}
+        state = detector.state_dict()
+        return {"losses": losses, "state": state, "start": start, "steps": steps}
 
 
 def work(job: Job, rank: int, size: int, attempt: str) -> None:
@@ -150,11 +166,36 @@ def test_a_lost_worker_ends_the_others_and_the_group_resumes_from_its_checkpoint
     shapes: tuple[Dataset, Dataset], tmp_path: Path
 ) -> None:
     alone = Job(shapes[0], tmp_path / "alone", epochs=4).run()
-    first, last = train_with(Job(shapes[0], tmp_path / "group", epochs=4, quits=2), 2)
+    first, last = train_with(Job(shapes[0], tmp_path / "group", epochs=4, quits=3), 2)
     assert "another worker of the group does not answer" in first["lost"]
     assert last == {}
     again, _ = train_with(Job(shapes[0], tmp_path / "group", epochs=4), 2, "second")
     assert_alike(again, alone | {"losses": alone["losses"][2:]})
+
+
+def test_notice_to_one_worker_ends_all_with_a_checkpoint_after_its_step(
+    shapes: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    alone = Job(shapes[0], tmp_path / "alone", epochs=2, batch=4).run()
+    job = Job(shapes[0], tmp_path / "group", epochs=2, batch=4)
+    found = train_with(replace(job, noticed=1), 2)
+    assert found == [{"ended after": 1}] * 2
+    again, other = train_with(job, 2, "second")
+    assert (again["steps"], other["steps"]) == (3, 3)
+    assert_alike(again, alone)
+
+
+@pytest.mark.slow
+def test_a_group_that_loses_a_worker_repeats_no_step_before_its_last_checkpoint(
+    shapes: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    alone = Job(shapes[0], tmp_path / "alone", epochs=2, batch=4).run()
+    job = Job(shapes[0], tmp_path / "group", epochs=2, batch=4, kept=True)
+    first, _ = train_with(replace(job, quits=2), 2)
+    assert "another worker of the group does not answer" in first["lost"]
+    again, _ = train_with(job, 2, "second")
+    assert again["steps"] == 3
+    assert_alike(again, alone)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -90,6 +91,50 @@ def test_what_was_given_notice_goes_on_from_its_step(
     assert [n for n, t in whole.state_dict().items() if not torch.equal(t, state[n])] == []
 
 
+@pytest.mark.parametrize("at", [1, 7, 10], ids=["first", "midway", "end of an epoch"])
+def test_what_was_killed_goes_on_from_its_last_checkpoint_within_an_epoch(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    whole, history, steps = train()
+    monkeypatch.setattr(run, "KEPT_EVERY", 0.0)
+    monkeypatch.setattr(run, "KEPT_SHARE", 1e9)
+    save, saved = run.Run.save, []
+
+    def killed(self: run.Run, path: Path, epochs: int) -> None:
+        save(self, path, epochs)
+        saved.append(epochs)
+        if len(saved) == at + (at - 1) // 5:  # another one is written at the end of each epoch
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Run, "save", killed)
+    checkpoint = tmp_path / "checkpoint"
+    _, before, taken = train(checkpoint, at=100)
+    assert taken == at
+    monkeypatch.setattr(run.Run, "save", save)
+    resumed, after, rest = train(checkpoint)
+    assert taken + rest == steps
+    assert before | after == history
+    state = resumed.state_dict()
+    assert [n for n, t in whole.state_dict().items() if not torch.equal(t, state[n])] == []
+
+
+def test_checkpoints_are_seldom_where_writing_one_takes_long(
+    make_detector: Callable[..., Detector],
+    shapes: tuple[Dataset, Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    training = run.Run(
+        make_detector(input_size=SIZE), TrainingLoader(shapes[0], RECIPE, SIZE, seed=0), RECIPE
+    )
+    assert training._due == run.KEPT_EVERY
+    monkeypatch.setattr(training, "_state", lambda epochs: now.__setitem__(0, now[0] + 3) or {})
+    training.save(tmp_path / "checkpoint", 0)
+    assert training._due == 3 + 3 / run.KEPT_SHARE
+
+
 def test_a_checkpoint_of_an_earlier_version_is_resumed(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +185,17 @@ def test_only_a_training_takes_notice() -> None:
     assert not notice.give()
     with notice.heeding():
         assert not notice.given
+
+
+def test_who_gave_notice_waits_for_what_is_done_with_the_checkpoint() -> None:
+    notice = Notice()
+    with notice.held():
+        assert not notice.give()  # no training takes steps
+        with notice.heeding():
+            assert notice.give()
+        assert not notice.pending
+        assert not notice.wait(0)
+    assert notice.wait(0)
 
 
 def test_who_gave_notice_can_wait_for_the_end() -> None:
