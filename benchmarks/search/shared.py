@@ -62,10 +62,11 @@ def scores_of(table: Table, steps: int, out: Path) -> tuple[SharedScores, float]
         designs=designs,
         steps=steps,
         device="cpu",
-        stages=out / "stages",
     )
     begun = time.process_time()
-    scores = SharedScores.model_validate_json(run_shared(task.model_dump_json(), data))
+    scores = SharedScores.model_validate_json(
+        run_shared(task.model_dump_json(), data, out / "stages")
+    )
     return scores, time.process_time() - begun
 
 

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from detectors.evaluate import Metrics
@@ -16,9 +17,12 @@ from launch.study.failures import Failure
 from launch.study.study import Study
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
+from launch.trial.teachers import LoadTeacher, teachers_in
 
 Say = Callable[[str], None]
-Work = Callable[[str, TrialData], str]
+Work = Callable[[str, TrialData, Path, LoadTeacher], str]
+"""Maps a task, the data, the study's folder of stages where this runs, and what loads the saved
+detectors that the study knows, to an answer."""
 
 PAUSE = 1.0
 """Seconds between two proposals while there is no trial to run."""
@@ -123,13 +127,13 @@ class Driver(ABC):
         """
         return nullcontext()
 
-    def alone(self, work: Work, task: str, data: TrialData) -> str:
+    def alone(self, work: Work, task: str, study: Study, data: TrialData) -> str:
         """Do one piece of work before any trial runs, within `ready`; by default in this process.
 
         Args:
-            work: a function of a module, from a task and the data to an answer, both as text.
+            work: a function of a module.
         """
-        return work(task, data)
+        return work(task, data, study.stages.resolve(), teachers_in(study.settings.teachers))
 
     @abstractmethod
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 # Read when ray is imported or started: no result files in other formats, no change of the working
@@ -112,6 +113,11 @@ class RayTune(Driver):
                     f"{option} {amount:g}: it is shared by the {self.count} workers of a trial, "
                     f"which need the same; give a multiple of {self.count}"
                 )
+        if self._gpus > self.count:
+            raise InputError(
+                f"--gpus-per-trial {self._gpus:g}: each of the {self.count} workers of a trial "
+                f"trains on one GPU; give --workers-per-trial {self._gpus:g}, or leave it out"
+            )
 
     @property
     def count(self) -> int:
@@ -166,7 +172,7 @@ class RayTune(Driver):
             self.check(figures)
             yield
 
-    def alone(self, work: Work, task: str, data: TrialData) -> str:
+    def alone(self, work: Work, task: str, study: Study, data: TrialData) -> str:
         """In a process of Ray, with all the CPUs of one node that trials could have, and a GPU if
         trials have any."""
         each, node = self.group.each, max(_nodes(), key=self.on_node)
@@ -176,7 +182,10 @@ class RayTune(Driver):
             num_gpus=1 if "GPU" in each else 0,
             resources={name: amount for name, amount in each.items() if name not in own},
         )
-        return result_of(asked.remote(work, load_plugins(), task, data))
+        load = teachers_in(study.settings.teachers)
+        teachers = {name: PackedDetector.of(load(name)) for name in study.settings.teachers}
+        place = Home.of(study.folder), study.stages.resolve()
+        return result_of(asked.remote(work, load_plugins(), task, data, place, teachers))
 
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
         study.workers = self.workers()
@@ -273,9 +282,17 @@ def _cores(amounts: Mapping[str, float]) -> str:
 
 
 @ray.remote(max_retries=0)
-def _alone(work: Work, plugins: tuple[str, ...], task: str, data: TrialData) -> str:
+def _alone(
+    work: Work,
+    plugins: tuple[str, ...],
+    task: str,
+    data: TrialData,
+    place: tuple[Home, Path],
+    teachers: Mapping[str, PackedDetector],
+) -> str:
     load_plugins(arrived(plugins))
-    return work(task, data)
+    home, stages = place
+    return work(task, data, home.here(stages), lambda name: teachers[name].unpack())
 
 
 def _nodes() -> list[Mapping[str, float]]:

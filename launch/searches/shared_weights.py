@@ -46,7 +46,7 @@ def with_shared_weights(driver: Driver, study: Study, data: TrialData, say: Say)
     about = counted(len(task.designs), "design")
     say(f"Shared weights: training one network for {about}, {counted(task.steps, 'step')} at most")
     scores = SharedScores.model_validate_json(
-        driver.alone(run_shared, task.model_dump_json(), data)
+        driver.alone(run_shared, task.model_dump_json(), study, data)
     )
     study.guide_by(scores)
     say(f"Shared weights: {_took(scores)}")
@@ -101,8 +101,6 @@ def _task(study: Study, data: TrialData, share: float) -> SharedTask:
         seed=settings.sampling.seed,
         device=settings.resources.device,
         weights=settings.start.weights,
-        stages=study.stages.resolve(),
-        teachers=settings.teachers,
     )
 
 

@@ -20,8 +20,6 @@ class SharedTask(BaseModel):
         scoring: after so many seconds, no further design is scored; None for no limit.
         device: as in `run_trial`.
         weights: a folder or file with published weights; None downloads them.
-        stages: the folder of the artefacts.
-        teachers: folders of the saved detectors that configurations name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,8 +32,6 @@ class SharedTask(BaseModel):
     seed: int = 0
     device: str | None = None
     weights: Path | None = None
-    stages: Path
-    teachers: dict[str, Path] = {}
 
 
 class SharedScore(BaseModel):

@@ -28,7 +28,7 @@ from launch.trial.meter import score
 from launch.trial.run import pick_device
 from launch.trial.shared_scores import SharedScore, SharedScores, SharedTask
 from launch.trial.store import Artefact, Store
-from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors, teachers_in
+from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors, load_teacher
 from launch.trial.training import training_loader
 from searchspace.augmentation import MultiScale
 from searchspace.config import own_code
@@ -52,22 +52,27 @@ class Trained(BaseModel):
     seconds: float
 
 
-def run_shared(task: str, data: TrialData) -> str:
-    """Do a `SharedTask`, or the rest of one that was interrupted; both are given as JSON.
+def run_shared(task: str, data: TrialData, stages: Path, load: LoadTeacher = load_teacher) -> str:
+    """Do a `SharedTask`, or the rest of one that was interrupted; returns `SharedScores`. Both are
+    JSON.
+
+    Args:
+        stages: folder of the artefacts.
+        load: loads the saved detectors that configurations name.
 
     Raises:
         TrainingFailed: a loss or a gradient is not finite.
     """
     asked = SharedTask.model_validate_json(task)
-    stages = SharedStages(asked, data, pick_device(asked.device), teachers_in(asked.teachers))
-    model, trained = stages.train()
+    shared = SharedStages(asked, data, Store(stages), pick_device(asked.device), load)
+    model, trained = shared.train()
     begun, scores = time.monotonic(), []
     for config in asked.designs:
         spent = time.monotonic() - begun
         if scores and asked.scoring is not None and spent > asked.scoring:
             break
         size = describe(config.detector)
-        metrics = stages.score(model, config).model_copy(update={"classes": {}})
+        metrics = shared.score(model, config).model_copy(update={"classes": {}})
         scores.append(
             SharedScore(config=config, metrics=metrics, params=size.params, macs=size.macs)
         )
@@ -86,6 +91,7 @@ class SharedStages:
 
     task: SharedTask
     data: TrialData
+    store: Store
     device: torch.device
     load: LoadTeacher
     _read: dict[str, SharedWeights] = field(default_factory=dict)
@@ -93,7 +99,7 @@ class SharedStages:
 
     def train(self) -> tuple[Artefact, Trained]:
         """The trained weights, and what that took."""
-        task, baseline, store = self.task, self.task.baseline.started(), Store(self.task.stages)
+        task, baseline = self.task, self.task.baseline.started()
         recipe = self._recipe(baseline)
         inputs: dict[str, Any] = {
             "designs": [design.detector.cause() for design in task.designs],
@@ -121,7 +127,7 @@ class SharedStages:
             found = Trained(steps=run.steps, seconds=run.seconds)
             (work / file).write_text(found.model_dump_json(), encoding="utf-8")
 
-        model = store.once("shared", inputs, make)
+        model = self.store.once("shared", inputs, make)
         text = (model.folder / file).read_text(encoding="utf-8")
         return model, Trained.model_validate_json(text)
 
@@ -142,7 +148,7 @@ class SharedStages:
             recalibrate(detector, self._statistics(config))
             return score(detector.eval(), data.val, self.device, most, engine, False, data.cache)
 
-        return Store(self.task.stages).record("shared_score", inputs, Metrics, make)[0]
+        return self.store.record("shared_score", inputs, Metrics, make)[0]
 
     def _shared(self, model: Artefact) -> SharedWeights:
         if model.key not in self._read:

@@ -15,15 +15,37 @@ from launch.trial.errors import SettingsError
 from launch.trial.shared_scores import SharedScores, SharedTask
 from launch.trial.shared_weights import run_shared
 from searchspace import Space, TrialConfig
+from tests.launch.conftest import Node
+
+
+def task_of(*designs: TrialConfig) -> str:
+    task = SharedTask(baseline=designs[0], designs=designs, steps=3, device="cpu")
+    return task.model_dump_json()
+
+
+def scores_of(task: str, data: TrialData, stages: Path) -> SharedScores:
+    return SharedScores.model_validate_json(run_shared(task, data, stages))
+
+
+def test_what_one_node_has_trained_and_scored_others_fetch(
+    tiny: TrialConfig, shapes: TrialData, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(tiny)
+    first = scores_of(task, shapes, node("one").copy / "stages")
+    monkeypatch.setattr("launch.trial.shared_weights.train_shared", None)
+    monkeypatch.setattr("launch.trial.shared_weights.score", None)
+    copy = node("two").copy
+    assert not (copy / "stages").exists()
+    assert scores_of(task, shapes, copy / "stages").scores == first.scores
+    (weights,) = copy.glob("stages/shared-*/shared.safetensors")
+    weights.write_bytes(b"damaged")
+    assert scores_of(task, shapes, copy / "stages").scores == first.scores  # it is fetched again
 
 
 def test_a_task_is_done_once(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> None:
     wider = tiny.changed(detector=tiny.detector.changed(input_size=96))
-    task = SharedTask(
-        baseline=tiny, designs=(tiny, wider), steps=3, device="cpu", stages=tmp_path / "stages"
-    )
-    text = task.model_dump_json()
-    first, again = (SharedScores.model_validate_json(run_shared(text, shapes)) for _ in range(2))
+    text = task_of(tiny, wider)
+    first, again = (scores_of(text, shapes, tmp_path / "stages") for _ in range(2))
     assert [s.config for s in first.scores] == [tiny, wider]
     assert first.scores == again.scores
     assert (first.steps, first.training) == (3, again.training)
