@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from detectors.files import PAUSES, is_away
+from detectors.training.notice import NOTICE
 from launch.drivers.kernel_kills import noticing_kills
 from launch.drivers.watch import Ended, Watch
 from launch.files import TRACEBACK
@@ -53,7 +54,7 @@ def attempt(
     """
     start = time.monotonic()
     try:
-        with kept(folder):
+        with NOTICE.held(), kept(folder):
             return _attempt(config, data, folder, on_epoch, watch, run, **given, device=device)
     except StorageError as error:
         return Failure(str(error), "surroundings", time.monotonic() - start)

@@ -25,8 +25,9 @@ PREEMPTED = "SIGTERM"
 LOW_MEMORY = "running low on memory"
 """Words of Ray by which a process was given notice, or was killed by Ray's memory monitor."""
 
-TITLE = "ray::ImplicitFunc"
-"""How Ray names the processes in which Tune runs trials."""
+TITLES = ("ray::ImplicitFunc", "ray::RayTrainWorker")
+"""How Ray names the processes in which Tune runs trials, and the workers of those that have
+several."""
 
 
 class EndsWithCheckpoint:
@@ -55,17 +56,22 @@ def heed_sigterm() -> None:
 
 
 def give_notice(trials: Iterable[Trial]) -> None:
-    """Let trials end with a checkpoint, on whichever node they run; returns when they have ended,
-    or `GRACE` is over."""
+    """Let trials end with a checkpoint; returns when they have ended, or `GRACE` is over."""
     pids: dict[str, list[int]] = {}
     for trial in trials:
         where = trial.temporary_state.location  # of its last report
         if where.pid is not None and where.hostname is not None:
             pids.setdefault(where.hostname, []).append(where.pid)
-    mine = pids.pop(ray.util.get_node_ip_address(), [])
+    terminate_everywhere(pids)
+
+
+def terminate_everywhere(pids: Mapping[str, Sequence[int]]) -> None:
+    """Do what `terminate` does for processes of nodes, by address."""
+    here = ray.util.get_node_ip_address()
+    elsewhere = {address: found for address, found in pids.items() if address != here}
     # Other nodes first, as this waits. Without any, Ray is asked nothing: it may be ending, too.
-    asked = _terminate_elsewhere(pids) if pids else []
-    terminate(mine)
+    asked = _terminate_elsewhere(elsewhere) if elsewhere else []
+    terminate(pids.get(here, ()))
     if asked:
         ray.wait(asked, num_returns=len(asked), timeout=GRACE)
 
@@ -81,12 +87,14 @@ def _terminate_elsewhere(pids: Mapping[str, Sequence[int]]) -> list[ray.ObjectRe
 
 
 def terminate(pids: Sequence[int]) -> None:
-    """Send SIGTERM to those of the processes that run a trial, and wait until they have ended."""
+    """Send SIGTERM to those of the processes that run a trial, and wait until they have ended, or
+    `GRACE` is over."""
     running = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            if TITLE in "".join(process.cmdline()):
+            shown = "".join(process.cmdline())
+            if any(title in shown for title in TITLES):
                 process.terminate()
                 running.append(process)
     psutil.wait_procs(running, GRACE)
