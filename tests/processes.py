@@ -1,6 +1,6 @@
 """Processes for tests of locks and of files that several processes share.
 
-They are forks of a clean server. A fork of the test runner itself would inherit its connection to
+`process` makes forks of a clean server. A fork of the test runner itself inherits its connection to
 the runner's parent, and could close it.
 """
 
@@ -10,6 +10,9 @@ import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
+
+FORK = multiprocessing.get_context("fork")
+"""Forks of the test runner itself, which need not import everything again."""
 
 CLEAN = multiprocessing.get_context("forkserver")
 CLEAN.set_forkserver_preload(["detectors.data.node_cache", "detectors.timing.store"])

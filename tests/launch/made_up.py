@@ -1,8 +1,9 @@
-"""Figures of trials that never ran, and their reports to Optuna."""
+"""Figures of trials that never ran, their reports to Optuna, and calls that fail."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,12 @@ def learn(study: Path, number: int, figure: str, *values: float) -> None:
         lines.append({**at, "losses": {"box": 1 / epoch}, "seconds": 10.0})
         lines.append({**at, "figures": {figure: value}, "midway": True})
     (place / PROGRESS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """A function that takes anything and fails."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    return fail

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,9 @@ from searchspace import CompressConfig, Space, TrialConfig
 from searchspace.compression import Slimming
 from searchspace.errors import InputError, SparrowError
 from tests.launch.conftest import Run
+from tests.launch.made_up import raising
 
 Given = dict[str, object]
-
-
-def raising(error: Exception) -> Callable[..., None]:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise error
-
-    return fail
 
 
 @pytest.fixture

@@ -5,8 +5,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from launch.records import TrialRecord
+from launch.searches import search
+from launch.study.opening import read_records
+from searchspace import Space
 from searchspace.digests import digest_of
+from tests.launch.drivers.started import PATIENCE
+
+MORE = (1, 2)
+"""Steps of the epoch in which an unpruned detector is trained on."""
 
 PLUGIN = """
 import errno, os, signal, time
@@ -15,11 +24,13 @@ from pathlib import Path
 import ray
 import torch
 
+from detectors.group import Group
+from detectors.training import run
 from detectors.training.notice import NOTICE
 from detectors.training.run import Run
-from launch.drivers import kernel_kills
+from launch.drivers import kernel_kills, ray_losses
 
-HERE, STEP, TIMES = Path(__file__).parent, {step}, {times}
+HERE, STEP, TIMES, WORKER = Path(__file__).parent, {step}, {times}, {worker}
 step = Run.step
 
 
@@ -35,10 +46,12 @@ def give_notice():
 
 def noted(run, *batch):
     found = step(run, *batch)
-    with open(HERE / "steps", "a") as file:
-        print(os.getpid(), run.scheduler.last_epoch, run.parts, time.time(), file=file)
+    if Group.current().leads:
+        with open(HERE / "steps", "a") as file:
+            print(os.getpid(), run.scheduler.last_epoch, run.parts, time.time(), file=file)
     done = len(list(HERE.glob("fault-*")))
-    if run.scheduler.last_epoch >= STEP * (done + 1) and done < TIMES:
+    due = run.scheduler.last_epoch >= STEP * (done + 1) and done < TIMES
+    if due and Group.current().rank == WORKER:
         (HERE / f"fault-{{done}}").touch()
         fault(run)
     return found
@@ -47,6 +60,10 @@ def noted(run, *batch):
 # Not in the process of the test.
 if ray.is_initialized() and ray._private.worker.global_worker.mode == ray.WORKER_MODE:
     Run.step = noted
+    if {kept}:
+        run.KEPT_EVERY, run.KEPT_SHARE = 0.0, 1e9
+    # A step is waited for, however long it takes on a machine that computes other things.
+    ray_losses.GRACE = {patience}
     VMSTAT = kernel_kills.VMSTAT = HERE / "vmstat"
     if not VMSTAT.exists():
         VMSTAT.write_text("oom_kill 0")
@@ -77,18 +94,22 @@ class Faults:
         fault: Python that is run with `run`, the training, after a step.
         step: the fault occurs after each so many steps.
         times: so often at most, in all processes together.
+        worker: in this one of the workers of a trial; steps are noted by the first one.
+        kept: whether there is a checkpoint after each step, not only after each epoch.
     """
 
     folder: Path
     fault: str
     step: int = 3
     times: int = 1
+    worker: int = 0
+    kept: bool = False
 
     def plugin(self) -> Path:
         self.folder.mkdir(exist_ok=True)
         # Of a name that no other test of this process loads.
         file = self.folder / f"faults_{digest_of(str(self.folder))}.py"
-        file.write_text(PLUGIN.format(fault=self.fault, step=self.step, times=self.times))
+        file.write_text(PLUGIN.format(**vars(self), patience=PATIENCE))
         return file
 
     @property
@@ -104,3 +125,12 @@ class Faults:
         """The longest time between two steps, in seconds."""
         times = [step.at for step in self.steps()]
         return max(after - before for before, after in itertools.pairwise(times))
+
+
+def one_trial(space: Space, data: Path, study: Path, faults: Faults, **more: Any) -> TrialRecord:
+    """The only trial of a search in whose process a fault occurs."""
+    search(
+        space, data, study, trials=1, device="cpu", papers=False, plugins=[faults.plugin()], **more
+    )
+    (record,) = read_records(study)
+    return record

@@ -8,13 +8,11 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
-import ray
 from ray.cluster_utils import Cluster
 
 from launch.drivers.deadlines import Limits
@@ -23,38 +21,13 @@ from launch.records import TrialRecord
 from launch.searches import resume, search
 from launch.study.opening import read_records
 from searchspace import Space
-from tests.launch.drivers.faults import Faults
-from tests.launch.drivers.test_ray_tune import endings
+from tests.launch.drivers.faults import MORE, Faults, one_trial
+from tests.launch.drivers.started import PATIENCE, endings, soon
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-PATIENCE = 240
-"""Seconds after which a search counts as hung."""
-
-MORE = (1, 2)
-"""Steps of the epoch in which an unpruned detector is trained on."""
-
 TIGHT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
 """Variables of a node whose memory counts as used up."""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    ray.init(cluster.address, log_to_driver=False)
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-@pytest.fixture
-def plain(space: Space) -> Space:
-    """Trials of six epochs with two steps each, unpruned, and one more epoch."""
-    return space.fix("compress.pruning.kind", "none").fix("train.epochs", 6)
 
 
 class Epoch(NamedTuple):
@@ -95,15 +68,6 @@ def raylet_of(node: Any) -> int:
     return node.all_processes["raylet"][0].process.pid
 
 
-def soon(found: Callable[[], Any]) -> Any:
-    """What a function finds, as soon as it finds something."""
-    end = time.monotonic() + PATIENCE
-    while not (what := found()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return what
-
-
 def finished(study: Path) -> tuple[TrialRecord, ...]:
     """The trials of a study, all of which have a result, and only one."""
     records = read_records(study)
@@ -113,9 +77,9 @@ def finished(study: Path) -> tuple[TrialRecord, ...]:
 
 
 def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_its_last_checkpoint(
-    cluster: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
+    three_nodes: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    study, lost = tmp_path / "study", []
+    cluster, study, lost = three_nodes, tmp_path / "study", []
 
     def away_from_the_head() -> list[Epoch]:
         heads = psutil.Process(raylet_of(cluster.head_node)).children()
@@ -149,21 +113,14 @@ def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_its_last_checkpoint(
             assert len(processes) == 1, "another trial was disturbed"
 
 
-def one_trial(space: Space, data: Path, study: Path, faults: Faults, **more: Any) -> TrialRecord:
-    """The only trial of a search in whose process a fault occurs."""
-    search(
-        space, data, study, trials=1, device="cpu", papers=False, plugins=[faults.plugin()], **more
-    )
-    (record,) = read_records(study)
-    return record
-
-
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("three_nodes")
 def test_a_trial_that_is_given_notice_repeats_no_step_however_often(
-    plain: Space, shapes_folder: Path, tmp_path: Path
+    workers: int, plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    faults = Faults(tmp_path / "faults", "give_notice()", times=3)
-    record = one_trial(plain.fix("train.epochs", 8), shapes_folder, tmp_path / "study", faults)
+    faults = Faults(tmp_path / "faults", "give_notice()", times=3, worker=workers - 1)
+    long, study = plain.fix("train.epochs", 8), tmp_path / "study"
+    record = one_trial(long, shapes_folder, study, faults, workers_per_trial=workers)
     assert record.state == "finished", record.reason
     assert faults.occurred == 3  # more often than a lost process is replaced
     steps = faults.steps()
@@ -172,9 +129,10 @@ def test_a_trial_that_is_given_notice_repeats_no_step_however_often(
     print(f"longest pause {faults.pause():.1f} s")
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("three_nodes", "patient")
 def test_an_interrupted_search_repeats_no_step_when_it_is_resumed(
-    plain: Space, shapes_folder: Path, tmp_path: Path
+    workers: int, plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
     faults, study, noted = Faults(tmp_path / "faults", "pass"), tmp_path / "study", []
 
@@ -186,8 +144,9 @@ def test_an_interrupted_search_repeats_no_step_when_it_is_resumed(
 
     terminating = threading.Thread(target=terminate, daemon=True)
     terminating.start()
+    long = plain.fix("train.epochs", 40)
     with pytest.raises(KeyboardInterrupt):
-        one_trial(plain.fix("train.epochs", 40), shapes_folder, study, faults)
+        one_trial(long, shapes_folder, study, faults, workers_per_trial=workers)
     print(f"ended after {time.monotonic() - noted[0]:.1f} s")
     terminating.join(PATIENCE)
     taken = len(faults.steps())
@@ -197,7 +156,26 @@ def test_an_interrupted_search_repeats_no_step_when_it_is_resumed(
     assert [step.number for step in faults.steps()] == [*range(1, 81), *MORE]
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("three_nodes")
+def test_a_trial_whose_process_is_killed_repeats_no_step_before_its_last_checkpoint(
+    workers: int, plain: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    kill = "os.kill(os.getpid(), signal.SIGKILL)"
+    faults = Faults(tmp_path / "faults", kill, step=4, times=2, worker=workers - 1, kept=True)
+    study = tmp_path / "study"
+    record = one_trial(plain, shapes_folder, study, faults, workers_per_trial=workers)
+    assert record.state == "finished", record.reason
+    assert faults.occurred == 2
+    steps = faults.steps()
+    assert len({step.pid for step in steps}) == 3
+    # A single worker is killed before the checkpoint of its fourth and eighth step.
+    again = () if workers > 1 else (4, 8)
+    assert [step.number for step in steps] == [*sorted([*range(1, 13), *again]), *MORE]
+    print(f"longest pause {faults.pause():.1f} s")
+
+
+@pytest.mark.usefixtures("three_nodes")
 def test_a_frozen_process_is_ended_and_its_trial_goes_on(
     plain: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +195,7 @@ def test_a_frozen_process_is_ended_and_its_trial_goes_on(
     print(f"went on after {faults.pause():.1f} s")
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("three_nodes")
 def test_a_trial_without_memory_goes_on_in_smaller_parts(
     plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
@@ -229,7 +207,7 @@ def test_a_trial_without_memory_goes_on_in_smaller_parts(
     assert [step.parts for step in faults.steps()] == [1, *[2] * (12 + len(MORE))]
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("three_nodes")
 def test_a_trial_that_the_kernel_kills_goes_on_in_smaller_parts(
     plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
@@ -242,16 +220,16 @@ def test_a_trial_that_the_kernel_kills_goes_on_in_smaller_parts(
 
 
 def test_a_trial_that_rays_memory_monitor_kills_twice_has_failed_for_its_design(
-    cluster: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
+    three_nodes: Cluster, plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    node = cluster.add_node(num_cpus=1, resources={"tight": 1}, env_vars=TIGHT)
+    node = three_nodes.add_node(num_cpus=1, resources={"tight": 1}, env_vars=TIGHT)
     faults = Faults(tmp_path / "faults", "pass")
     try:
         record = one_trial(
             plain, shapes_folder, tmp_path / "study", faults, resources_per_trial=("tight=1",)
         )
     finally:
-        cluster.remove_node(node)
+        three_nodes.remove_node(node)
     assert record.state == "failed"
     assert record.reason == (
         "out of memory: Ray's memory monitor killed its process, also with a batch in 2 parts, as "
@@ -260,7 +238,7 @@ def test_a_trial_that_rays_memory_monitor_kills_twice_has_failed_for_its_design(
     assert record.lasting
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("three_nodes")
 def test_a_trial_waits_for_a_server_that_does_not_answer(
     plain: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:

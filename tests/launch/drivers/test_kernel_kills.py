@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -17,8 +16,7 @@ from launch.study.failures import Failure
 from launch.trial.data import TrialData
 from launch.trial.memory import Fitted, read_fitted
 from searchspace import TrialConfig
-
-FORK = multiprocessing.get_context("fork")
+from tests.processes import FORK
 
 
 @pytest.fixture

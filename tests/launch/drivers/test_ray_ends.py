@@ -21,11 +21,9 @@ from launch.files import LOG
 from launch.searches import search
 from launch.study.opening import read_records
 from searchspace import load_space
+from tests.launch.drivers.started import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
-
-PATIENCE = 240
-"""Seconds after which a search counts as hung."""
 
 ENOUGH = 60
 """Seconds in which an interrupted search ends, on a machine that computes other things."""

@@ -11,7 +11,7 @@ from launch.searches import resume, search
 from launch.study.failures import SearchStopped
 from launch.study.opening import read_records
 from searchspace import Space
-from tests.launch.drivers.test_ray_tune import PATIENCE, start, wait_for
+from tests.launch.drivers.started import PATIENCE, start, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 

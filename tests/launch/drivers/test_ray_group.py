@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,15 +17,17 @@ import torch
 
 from detectors.detector import Detector
 from detectors.group import Group, WorkerLost
+from detectors.training.notice import NOTICE
 from launch.drivers import ray_group, ray_tune
-from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers
+from launch.drivers.ray_group import NEXT_TO_NOTHING, NOTICED, WORKER, Workers
 from launch.drivers.ray_tune import RayTune
 from launch.searches import search
 from launch.study.opening import read_records
 from launch.study.search_settings import SearchSettings
 from launch.trial.errors import SettingsError
 from searchspace import Space
-from tests.launch.drivers.test_ray_tune import (
+from tests.launch.drivers.started import (
+    PATIENCE,
     endings,
     finished,
     ray_workers,
@@ -32,9 +35,6 @@ from tests.launch.drivers.test_ray_tune import (
     start,
     wait_for,
 )
-
-PATIENCE = 400
-"""Seconds after which a search counts as hung."""
 
 
 def test_the_workers_of_a_trial_share_out_what_it_reserves() -> None:
@@ -64,6 +64,7 @@ def test_a_trial_has_a_worker_for_each_of_its_gpus_and_one_without() -> None:
     [
         ({"cpus_per_trial": 3, "workers_per_trial": 2}, "--cpus-per-trial 3: .* multiple of 2"),
         ({"gpus_per_trial": 1, "workers_per_trial": 2}, "--gpus-per-trial 1: .* multiple of 2"),
+        ({"gpus_per_trial": 4, "workers_per_trial": 2}, "--gpus-per-trial 4: each of the 2 .* one"),
         ({"trials_per_gpu": "2", "workers_per_trial": 2}, "--trials-per-gpu 2: each of the 2"),
     ],
 )
@@ -115,7 +116,9 @@ class Line(queue.SimpleQueue[dict[str, Any]]):
 def relayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """What Tune hears of a trial whose workers report something and then end as they do."""
 
-    def relay(reports: Sequence[dict[str, Any]], end: Callable[[], None]) -> list[dict[str, Any]]:
+    def relay(
+        reports: Sequence[dict[str, Any]], end: Callable[[], None], line: Callable = Line
+    ) -> list[dict[str, Any]]:
         heard: list[dict[str, Any]] = []
 
         class Trainer:
@@ -128,7 +131,7 @@ def relayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any
                 end()
 
         monkeypatch.setattr(ray_group, "_trainer", Trainer)
-        monkeypatch.setattr(ray_group, "Queue", Line)
+        monkeypatch.setattr(ray_group, "Queue", line)
         monkeypatch.setattr(ray_group, "Empty", queue.Empty)
         monkeypatch.setattr(ray_group, "LOOK", 0.01)
         monkeypatch.setattr(ray_group.ray, "put", lambda given: given)
@@ -174,12 +177,15 @@ def in_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
         given = SimpleNamespace(prepare=lambda: None, data=None, device="cpu", folder=tmp_path)
         monkeypatch.setattr(ray_group.ray, "get", lambda given: given)
         monkeypatch.setattr(Group, "current", classmethod(lambda cls: cls(rank, 2)))
+        monkeypatch.setattr(Group, "any", lambda group, said: found.append("all have ended"))
+        monkeypatch.setattr(ray_group.ray.util, "get_node_ip_address", lambda: "10.0.0.1")
         monkeypatch.setattr(ray_group, "run_reporting", done)
         monkeypatch.setattr(ray_group, "follow", done)
         monkeypatch.setattr(ray_group, "dismiss", lambda: found.append("dismissed"))
         with contextlib.suppress(Exception):
             ray_group._work({"given": given, "queue": SimpleNamespace(put=found.append)})
             found.append("returned")
+        assert found.pop(0) == {WORKER: ("10.0.0.1", os.getpid())}
         return found
 
     return work
@@ -206,6 +212,37 @@ def test_another_worker_reports_its_own_failure_but_not_that_a_worker_was_lost(
     with pytest.raises(WorkerLost):
         in_worker(1, left_alone)
     assert in_worker(1, lambda *_: None) == ["returned"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_says_that_it_ends_for_notice_and_waits_for_the_others(
+    rank: int, in_worker: Callable
+) -> None:
+    def noticed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert in_worker(rank, noticed) == [{NOTICED: True}, "all have ended"]
+
+
+def test_notice_reaches_the_workers_and_starts_the_trial_again(
+    relayed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, list[int]]] = []
+
+    def terminate(places: dict[str, list[int]]) -> None:
+        told.append(places)
+        line.put({NOTICED: True})
+
+    def notice() -> None:
+        while not (NOTICE.give() and told):
+            time.sleep(0.01)
+
+    line = Line()
+    monkeypatch.setattr(ray_group, "terminate_everywhere", terminate)
+    workers = [{WORKER: ("10.0.0.1", 7)}, {WORKER: ("10.0.0.2", 8)}, {WORKER: ("10.0.0.1", 9)}]
+    with pytest.raises(RuntimeError, match="SIGTERM"):  # by which Tune's losses are told apart
+        relayed(workers, notice, lambda **_: line)
+    assert told[0] == {"10.0.0.1": [7, 9], "10.0.0.2": [8]}
 
 
 @pytest.mark.slow

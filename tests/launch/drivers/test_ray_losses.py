@@ -18,7 +18,7 @@ import pytest
 from detectors.training.notice import NOTICE
 from launch.drivers.deadlines import Limits
 from launch.drivers.interrupts import handlers_kept
-from launch.drivers.ray_losses import TITLE, heed_sigterm, last_words, terminate
+from launch.drivers.ray_losses import TITLES, heed_sigterm, last_words, terminate
 from launch.drivers.ray_watch import HangGuard
 from launch.study.failures import Failure
 from launch.trial.memory import Fitted, read_fitted
@@ -112,11 +112,11 @@ def test_sigterm_ends_a_process_when_its_training_has_ended() -> None:
 
 def test_only_processes_of_trials_are_terminated() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    trial, other = (subprocess.Popen([*command, title]) for title in (TITLE, "another"))
+    *trials, other = (subprocess.Popen([*command, title]) for title in (*TITLES, "another"))
     try:
-        terminate([trial.pid, other.pid, 2**22 + 1])
-        assert not psutil.pid_exists(trial.pid)
+        terminate([*(trial.pid for trial in trials), other.pid, 2**22 + 1])
+        assert not any(psutil.pid_exists(trial.pid) for trial in trials)
         assert other.poll() is None
     finally:
-        trial.kill()
-        other.kill()
+        for process in (*trials, other):
+            process.kill()

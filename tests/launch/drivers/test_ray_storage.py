@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -21,14 +21,13 @@ from launch.trial.copies import study_place
 from launch.trial.storage import Storage
 from searchspace import Space
 from tests.launch.conftest import Run
-from tests.launch.drivers.test_ray_tune import endings, start
+from tests.launch.drivers.faults import Faults
+from tests.launch.drivers.started import PATIENCE, endings, start
 from tests.s3 import Door, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 ADDRESS = "s3://bucket/runs/study"
-PATIENCE = 400
-"""Seconds after which a search counts as hung."""
 
 
 @pytest.fixture
@@ -41,9 +40,11 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
 def cluster(s3: Door) -> Iterator[Cluster]:
     """A head that runs no trials; this process, which searches, has the cache of this test."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    try:
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def add_node(cluster: Cluster, cache: Path) -> Any:
@@ -99,6 +100,39 @@ def test_nodes_without_a_common_folder_share_a_study_on_storage(
     (copy,) = copies_in(elsewhere)
     assert endings(copy) == {0: 1, 1: 1, 2: 1}
     assert (copy / "report.html").exists()
+
+
+def test_workers_on_three_nodes_without_a_common_folder_share_all_of_a_search(
+    cluster: Cluster, space: Space, shapes_folder: Path, tmp_path: Path
+) -> None:
+    """As `docs/cluster.md` shows it: storage, two workers a trial, one of which is killed, and
+    shared weights."""
+    caches = [tmp_path / name for name in ("one", "two", "three")]
+    for cache in caches:
+        add_node(cluster, cache)
+    ray.init(cluster.address, log_to_driver=False)
+    faults = Faults(tmp_path / "faults", "os.kill(os.getpid(), signal.SIGKILL)", worker=1)
+    front = search(
+        space.fix("train.epochs", 4), shapes_folder, ADDRESS, trials=2, device="cpu",
+        papers=False, workers_per_trial=2, shared_weights=0.5, plugins=[faults.plugin()],
+        on_wait=print,
+    )  # fmt: skip
+    study = study_place("study", ADDRESS)
+    records = read_records(study)
+    assert [r.state for r in records] == ["finished"] * 2, [r.reason for r in records]
+    assert [(r.origin, r.result.workers) for r in records] == [("baseline", 2), ("shared", 2)]
+    assert front.members
+    assert endings(study) == {0: 1, 1: 1}
+    assert faults.occurred == 1
+
+    storage = Storage.at(ADDRESS)
+    kept = {PurePosixPath(name).name for name in storage.listing("stages")}
+    assert {"shared.safetensors", "weights.safetensors", "stage.json"} <= kept
+    assert not (storage.copy / "stages").exists()  # the search itself has made none
+    assert any(map(copies_in, caches))
+    for record in records:
+        print(f"trial {record.number}: AP_small {record.figure('ap_small')}, by two workers")
+    print(f"{len(storage.listing())} objects at {ADDRESS}; {faults.pause():.0f} s after the kill")
 
 
 def test_storage_that_vanishes_for_a_while_loses_nothing(

@@ -1,29 +1,21 @@
-"""Searches on a real Ray: several nodes, killed workers, killed drivers."""
+"""Searches on a real Ray: several nodes, and what their processes share and are told."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 import ray
-import torch
-from ray.cluster_utils import Cluster
 from ray.exceptions import ActorDiedError
 
 from detectors.detector import Detector
 from detectors.runtimes.export import export
-from detectors.timing.energy import energy_readable
 from launch.constraints import constraints_from
 from launch.decisions.budget import Outlook
 from launch.decisions.early_stopping import Rung
@@ -38,97 +30,9 @@ from launch.trial.teachers import PackedDetector, fingerprint
 from searchspace import DetectorConfig, Space
 from tests.classes import with_classes
 from tests.detectors.deployable import needs_extra
+from tests.launch.drivers.started import reported_epochs
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
-
-PATIENCE = 240
-"""Seconds after which a search counts as hung."""
-
-
-@pytest.fixture
-def two_nodes() -> Iterator[str]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    ray.init(cluster.address, log_to_driver=False)
-    try:
-        yield cluster.address
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-@pytest.fixture
-def trainer_and_target(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Folders of a node that trains, and of one that has no CPU for it: the target."""
-    folders = tmp_path / "trainer", tmp_path / "target"
-    for folder in folders:
-        folder.mkdir()
-    trainer, target = (
-        {"XDG_RUNTIME_DIR": str(folder), "XDG_CACHE_HOME": str(folder)} for folder in folders
-    )
-    head = {"num_cpus": 1, "env_vars": trainer}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=0, resources={"target": 1}, env_vars=target)
-    ray.init(cluster.address, log_to_driver=False)
-    try:
-        yield folders
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-@pytest.fixture
-def long_space(space_file: Path, tmp_path: Path) -> Path:
-    """The tiny space with trainings long enough to be interrupted."""
-    file = tmp_path / "long.toml"
-    file.write_text(space_file.read_text().replace("epochs = 1\nbatch", "epochs = 12\nbatch"))
-    return file
-
-
-def start(*arguments: object, output: IO[str] | None = None) -> subprocess.Popen[bytes]:
-    """`sparrow search` in a process group of its own."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "launch.cli", "search", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=output, stderr=output
-    )
-
-
-def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert driver.poll() is None, "the search has ended"
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def finished(folder: Path) -> list[TrialRecord]:
-    if not (folder / "journal.jsonl").exists():
-        return []
-    return [r for r in read_records(folder) if r.state == "finished"]
-
-
-def endings(folder: Path) -> Counter[int]:
-    """How many lines of the journal end each trial."""
-    lines = (folder / "journal.jsonl").read_text().splitlines()
-    records = [TrialRecord.model_validate_json(line) for line in lines]
-    return Counter(r.number for r in records if r.state != "running")
-
-
-def ray_workers(started_by: int, title: bytes = b"ray::ImplicitFunc") -> list[int]:
-    """Process ids of Ray's processes with a title, such as those of trials, in the session of a
-    search."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes()
-                same_session = os.getsid(int(entry.name)) == started_by
-            except OSError:
-                continue
-            if same_session and words.startswith(title):
-                found.append(int(entry.name))
-    return found
 
 
 def test_two_nodes_share_a_search(
@@ -148,97 +52,6 @@ def test_a_trial_that_no_node_can_hold_is_refused(
     with pytest.raises(ValueError, match=r"needs 2 CPUs, .* the largest has 1 CPUs"):
         search(space, shapes_folder, tmp_path / "study", trials=1, cpus_per_trial=2)
     assert not (tmp_path / "study").exists()
-
-
-def test_detectors_are_measured_on_the_target_wherever_they_were_trained(
-    trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
-) -> None:
-    study = tmp_path / "study"
-    search(space, shapes_folder, study, trials=2, device="cpu", measure_on="target")
-    records = read_records(study)
-    assert [r.state for r in records] == ["finished"] * 2
-    assert all(r.result.predicted.fps > 0 for r in records)
-    trainer, target = ({p.name for p in f.glob("sparrow*")} for f in trainer_and_target)
-    # Whoever trains takes the locks of its node, whoever measures notes its reference there, too.
-    assert trainer == {"sparrow"}
-    assert target == {"sparrow", f"sparrow-{platform.node()}"}
-
-
-def test_errors_on_the_target_are_raised_here(
-    trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
-) -> None:
-    study, missing = tmp_path / "study", space.fix("measure.runtime", "cudagraphs")
-    search(missing, shapes_folder, study, trials=1, device="cpu", measure_on="target")
-    (record,) = read_records(study)
-    assert record.state == "failed"
-    assert record.reason == "cudagraphs float32: CUDA graphs need a CUDA device"
-    assert not (study / record.folder / "dense").exists()
-
-
-@pytest.mark.usefixtures("two_nodes")
-def test_a_target_that_no_node_has_is_refused_before_anything_is_trained(
-    space: Space, shapes_folder: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match="no node has the resource 'jetson' to measure on"):
-        search(space, shapes_folder, tmp_path / "study", trials=1, measure_on="jetson")
-    assert not (tmp_path / "study").exists()
-
-
-@pytest.mark.skipif(energy_readable(torch.device("cpu")), reason="this machine's energy is read")
-def test_a_target_that_cannot_read_what_is_asked_for_is_refused(
-    trainer_and_target: tuple[Path, Path], space: Space, shapes_folder: Path, tmp_path: Path
-) -> None:
-    aims = ("ap_small", "energy_mj")
-    with pytest.raises(ValueError, match="energy_mj on nodes with 'target': "):
-        search(space, shapes_folder, tmp_path / "study", measure_on="target", objectives=aims)
-    assert not (tmp_path / "study").exists()
-
-
-def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
-    long_space: Path, shapes_folder: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "study"
-    driver = start(
-        "--data", shapes_folder, "--space", long_space, "--trials", 2, "--out", out,
-        "--device", "cpu",
-    )  # fmt: skip
-    wait_for(lambda: any(out.glob("stages/*/scratch/checkpoint")), driver)
-    for process in ray_workers(driver.pid):
-        os.kill(process, signal.SIGKILL)
-    assert driver.wait(PATIENCE) == 0
-    assert len(finished(out)) == 2
-    assert endings(out) == {0: 1, 1: 1}
-
-
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_search_resumes_with_nothing_lost_or_run_twice(
-    long_space: Path, shapes_folder: Path, tmp_path: Path, sign: signal.Signals
-) -> None:
-    out = tmp_path / "study"
-    driver = start(
-        "--data", shapes_folder, "--space", long_space, "--trials", 4, "--out", out,
-        "--device", "cpu",
-    )  # fmt: skip
-    wait_for(lambda: bool(finished(out)), driver)
-    if sign == signal.SIGKILL:
-        os.killpg(driver.pid, sign)
-        assert driver.wait(PATIENCE) == -sign
-    else:
-        os.kill(driver.pid, sign)
-        assert driver.wait(PATIENCE) == 130
-    before = finished(out)
-    assert 1 <= len(before) < 4
-    assert start("--resume", out).wait(PATIENCE) == 0
-    records = read_records(out)
-    assert [r.state for r in records] == ["finished"] * 4
-    assert [r for r in records if r.number in {b.number for b in before}] == before
-    assert endings(out) == {0: 1, 1: 1, 2: 1, 3: 1}
-
-
-def reported_epochs(folder: Path) -> Counter[str]:
-    """How many epochs of each detector Ray's workers reported, over all trials."""
-    lines = [line for file in folder.glob("ray/*/result.json") for line in file.open()]
-    return Counter(report["stage"] for report in map(json.loads, lines) if "stage" in report)
 
 
 def test_workers_that_want_the_same_training_do_it_once(
@@ -355,32 +168,6 @@ def test_a_stopped_trial_ends_in_its_worker_and_goes_on_when_it_is_promoted(
     assert [r.state for r in records] == ["finished"] * 3
     assert [r.promoted for r in records] == [0, 2, 2]
     assert epochs_by_trial(study) == {"0000": 4, "0001": 4, "0002": 4}
-
-
-def test_rungs_outlive_a_killed_search(
-    long_space: Path, shapes_folder: Path, tmp_path: Path
-) -> None:
-    def scored() -> dict[str, str]:
-        """Each rung's score, and which attempt wrote it."""
-        return {f.parent.name: f.read_text() for f in out.glob("stages/rung-*/stage.json")}
-
-    out = tmp_path / "study"
-    driver = start(
-        "--data", shapes_folder, "--space", long_space, "--trials", 4, "--out", out,
-        "--device", "cpu", "--halving", "--rungs", "3,6", "--no-papers",
-    )  # fmt: skip
-    wait_for(lambda: len(scored()) >= 3, driver)
-    os.killpg(driver.pid, signal.SIGKILL)
-    assert driver.wait(PATIENCE) == -signal.SIGKILL
-    before, known = scored(), {r.number: r for r in read_records(out)}
-    assert start("--resume", out).wait(PATIENCE) == 0
-    records = read_records(out)
-    assert {r.state for r in records} <= {"finished", "stopped"}
-    assert len(records) == 4
-    for record in records[: len(known)]:
-        assert known[record.number].midway.items() <= record.midway.items()
-    assert before.items() <= scored().items()
-    assert records[0].midway.keys() == {3, 6}
 
 
 @needs_extra

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import time
 from pathlib import Path
@@ -10,9 +9,7 @@ import pytest
 from launch.records import Failed, TrialRecord
 from launch.study.journal import Journal, read_journal
 from searchspace import TrialConfig
-
-FORK = multiprocessing.get_context("fork")
-"""Processes that need not import everything again."""
+from tests.processes import FORK
 
 
 def record(number: int, **changes: object) -> TrialRecord:

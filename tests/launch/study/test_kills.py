@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -17,9 +16,7 @@ from launch.records import TrialRecord
 from launch.study.opening import open_study
 from searchspace import load_space
 from tests.launch.made_up import cost, metrics, result, settings_for, told
-
-FORK = multiprocessing.get_context("fork")
-"""Processes that need not import everything again."""
+from tests.processes import FORK
 
 KILLS, TRIALS, WORKERS = 20, 60, 3
 

@@ -1,16 +1,7 @@
-"""Several drivers share one study in a PostgreSQL database."""
+"""Several drivers share one study in a PostgreSQL database: its trials, limits and results."""
 
 from __future__ import annotations
 
-import json
-import logging
-import multiprocessing
-import os
-import random
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +10,13 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from launch.records import TrialRecord
-from launch.searches import report, resume, search
-from launch.study import heart, shared_journal
 from launch.study.failures import Failure
 from launch.study.heart import LOOKS
 from launch.study.joining import ADDRESS
 from launch.study.opening import open_study, read_records
-from launch.study.search_settings import SearchSettings
 from launch.study.settings import StudyError, StudySettings, read_settings
-from launch.study.study import Study
-from launch.trial.errors import SettingsError
-from searchspace import Space, load_space
-from tests.launch.made_up import altered, cost, result, settings_for
-from tests.postgres import PASSWORD, server
-
-FORK = multiprocessing.get_context("fork")
-"""Processes that need not import everything again."""
-
-TRIALS = 30
-SCORES = {"killed": 0.1, "steady": 0.2, "frozen": 0.3}
-"""By driver, the AP_small of all of its results."""
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with server() as found:
-        yield found
-
-
-@pytest.fixture
-def settings(address: str, request: pytest.FixtureRequest) -> StudySettings:
-    return settings_of(address, request.node.name)
-
-
-def settings_of(address: str, name: str, **changes: Any) -> StudySettings:
-    options = {"trials": 6, "sampler": "random", "papers": False, **changes}
-    return settings_for(load_space("quick"), storage=address, study_name=name, **options)
-
-
-def look(study: Study, times: int = LOOKS + 1) -> None:
-    """Let the driver of a study look for the others' beats."""
-    for _ in range(times):
-        study._journal._heart.beat()
-    study._journal._looked = -1e9
-
-
-def told(address: str, name: str) -> list[optuna.trial.FrozenTrial]:
-    """The trials of the Optuna study in the database."""
-    url = address.replace("postgresql:", "postgresql+psycopg:")
-    return optuna.load_study(study_name=name, storage=url).trials
-
-
-def anywhere(record: TrialRecord) -> TrialRecord:
-    """The record without the folder, which drivers see from where they are."""
-    return record.model_copy(update={"folder": ""})
-
-
-def run(study: Study) -> list[int]:
-    """Run trials until there is none for this driver; returns their numbers."""
-    numbers = []
-    while record := study.propose():
-        study.end(record.number, result(record))
-        numbers.append(record.number)
-    return numbers
+from tests.launch.made_up import altered, cost, result
+from tests.launch.study.sharing import look, run, told
 
 
 def test_drivers_share_trials_limits_and_results(
@@ -187,75 +121,6 @@ def test_a_failed_trial_is_tried_again_and_a_driver_that_stops_hands_its_trial_o
     assert sorted(state.name for state in states) == ["COMPLETE", "COMPLETE", "FAIL"]
 
 
-def test_a_driver_with_other_settings_is_told_which_and_how_to_join(
-    settings: StudySettings, address: str, tmp_path: Path
-) -> None:
-    with open_study(tmp_path / "a", settings):
-        pass
-    for changes, message in {
-        ("trials", 9): "the study's trials is 6, and here it is 9: give the same, or begin",
-        ("seed", 3): "the study's seed is 0, and here it is 3",
-        ("fingerprint", "other"): "other data: give a copy of the same",
-    }.items():
-        other = altered(settings, **dict([changes]))
-        with pytest.raises(StudyError, match=message) as error:
-            begin(tmp_path / "b", other)
-        assert PASSWORD not in str(error.value)
-        assert not (tmp_path / "b" / "study.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (
-            "mysql://me:correct-horse@localhost/x",
-            r"mysql://\*\*\*@localhost/x: give the address of",
-        ),
-        ("postgresql://me:correct-horse@127.0.0.1:9/x", r"\*\*\*@127.0.0.1:9/x: .*[Cc]onnection"),
-    ],
-)
-def test_an_address_that_does_not_do_is_refused_without_its_password(
-    bad: str, message: str, tmp_path: Path
-) -> None:
-    pytest.importorskip("psycopg")
-    settings = settings_for(load_space("quick"), storage=bad)
-    with pytest.raises(StudyError, match=message) as error:
-        begin(tmp_path / "a", settings)
-    assert "correct-horse" not in str(error.value)
-
-
-def test_the_address_is_stored_nowhere(
-    settings: StudySettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with open_study(tmp_path / "a", settings) as study:
-        run(study)
-    front = report(tmp_path / "a")
-    assert front.members
-    texts = [file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file()]
-    assert any(settings.shared.name in text for text in texts)
-    assert not any(PASSWORD in text or "127.0.0.1" in text for text in texts)
-    assert PASSWORD not in caplog.text
-
-
-def test_what_cannot_be_shared_is_refused_before_anything_is_stored(
-    settings: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(StudyError, match=r"--inherit, .* give --stages"):
-        begin(tmp_path / "a", altered(settings, inherit=True))
-    with pytest.raises(SettingsError, match=r"stages: .* give --storage, too"):
-        SearchSettings.of(stages=tmp_path)
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StudyError, match=r"psycopg, .* pip install 'sparrow-search\[postgres\]'"):
-        begin(tmp_path / "a", settings)
-    assert not (tmp_path / "a" / "study.json").exists()
-
-
-def begin(folder: Path, settings: StudySettings) -> None:
-    with open_study(folder, settings):
-        pass
-
-
 def test_time_counts_from_the_first_driver_at_work_and_anew_when_there_was_none(
     settings: StudySettings, address: str, tmp_path: Path
 ) -> None:
@@ -306,110 +171,3 @@ def psycopg_connection(address: str) -> Any:
     import psycopg
 
     return psycopg.connect(address, autocommit=True)
-
-
-@pytest.mark.slow
-def test_a_second_driver_joins_a_search_and_shares_its_trainings(
-    address: str, space: Space, shapes_folder: Path, tmp_path: Path
-) -> None:
-    options = {"storage": address, "driver": "local", "device": "cpu", "papers": False}
-    shared = {"stages": tmp_path / "stages", "trials": 2}
-    first = search(space, shapes_folder, tmp_path / "a", **options, **shared)
-    second = search(space, shapes_folder, tmp_path / "b", **options, **shared)
-    assert [m.figures for m in first.members] == [m.figures for m in second.members]
-    assert not (tmp_path / "b" / "trials").exists(), "the first has run all of them"
-    assert (tmp_path / "b" / "stages").samefile(tmp_path / "a" / "stages")
-    resume(tmp_path / "b", trials=3, storage=address)
-    assert [record.state for record in read_records(tmp_path / "b")] == ["finished"] * 3
-    assert len(read_records(tmp_path / "a")) == 2
-    resume(tmp_path / "a", storage=address)
-    own, others = read_records(tmp_path / "a"), read_records(tmp_path / "b")
-    assert list(map(anywhere, own)) == list(map(anywhere, others))
-    for folder, records in ((tmp_path / "a", own), (tmp_path / "b", others)):
-        assert all((folder / record.folder / "result.json").exists() for record in records)
-
-
-def drive(name: str, folder: Path, address: str) -> None:
-    """Run trials that take no time; one driver freezes in its third."""
-    heart.BEAT, shared_journal.NEWS = 0.5, 0.1
-    settings = settings_of(address, "three", trials=TRIALS)
-
-    def note(what: str, number: int) -> None:
-        with open(folder / f"{name}.notes", "a") as file:
-            file.write(json.dumps([what, number]) + "\n")
-
-    begun = 0
-    with open_study(folder / name, settings) as study:
-        while True:
-            record = study.propose()
-            if record is None and not study.waits:
-                return
-            if record is None:
-                time.sleep(0.05)
-                continue
-            begun += 1
-            note("begun", record.number)
-            if name == "frozen" and begun == 3:
-                os.kill(os.getpid(), signal.SIGSTOP)
-            time.sleep(0.1)
-            study.end(record.number, result(record, ap_small=SCORES[name]))
-            if study.record(record.number).figure("ap_small") == SCORES[name]:
-                note("ended", record.number)
-            else:
-                note("lost", record.number)
-
-
-def noted(folder: Path, name: str, what: str) -> list[int]:
-    file = folder / f"{name}.notes"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [number for kind, number in map(json.loads, lines) if kind == what]
-
-
-def until(reached: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-@pytest.mark.slow
-def test_of_three_drivers_one_is_killed_and_one_frozen_and_nothing_is_lost(
-    address: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    drivers = {name: FORK.Process(target=drive, args=(name, tmp_path, address)) for name in SCORES}
-    for driver in drivers.values():
-        driver.start()
-    until(lambda: len(noted(tmp_path, "killed", "begun")) > 3)
-    time.sleep(random.uniform(0.0, 0.3))
-    os.kill(drivers["killed"].pid, signal.SIGKILL)
-    until(lambda: len(noted(tmp_path, "frozen", "begun")) == 3)
-    frozen = noted(tmp_path, "frozen", "begun")[-1]
-    # It comes back when another has ended its trial.
-    until(lambda: frozen in noted(tmp_path, "steady", "ended"))
-    os.kill(drivers["frozen"].pid, signal.SIGCONT)
-    for name in ("steady", "frozen"):
-        drivers[name].join(300)
-        assert drivers[name].exitcode == 0
-
-    records = {record.number: record for record in read_records(tmp_path / "steady")}
-    assert sorted(records) == list(range(TRIALS))
-    assert {record.state for record in records.values()} == {"finished"}
-    assert len({record.as_drawn.digest() for record in records.values()}) == TRIALS
-    ended = {name: noted(tmp_path, name, "ended") for name in SCORES}
-    for name, numbers in ended.items():
-        assert all(records[n].figure("ap_small") == SCORES[name] for n in numbers), name
-    everyone = [number for numbers in ended.values() for number in numbers]
-    assert len(everyone) == len(set(everyone)), "a trial was ended twice"
-    assert noted(tmp_path, "frozen", "lost") == [frozen]
-
-    trials = told(address, "three")
-    assert TrialState.RUNNING not in {trial.state for trial in trials}
-    complete = [t.user_attrs["number"] for t in trials if t.state == TrialState.COMPLETE]
-    assert sorted(complete) == list(range(TRIALS))
-    # The killed one is resumed, and its report has all trials.
-    assert len(read_records(tmp_path / "killed")) < TRIALS
-    with open_study(tmp_path / "killed", storage=address) as study:
-        assert study.propose() is None
-    assert [anywhere(r) for r in read_records(tmp_path / "killed")] == list(
-        map(anywhere, records.values())
-    )

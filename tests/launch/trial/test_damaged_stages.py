@@ -1,4 +1,4 @@
-"""Stages of a real trial whose artefacts are damaged on disk: noticed, named and made again."""
+"""Files of a real trial that are damaged on disk: noticed, named and made again."""
 
 from __future__ import annotations
 
@@ -135,3 +135,19 @@ def test_a_damaged_checkpoint_is_named_and_training_starts_over(
     assert "): training starts over" in caplog.text
     states = [Detector.load(tmp_path / name / "dense").state_dict() for name in ("t", "whole")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"config": 1}'])
+def test_a_cut_result_is_written_again(
+    damage: str, tiny: TrialConfig, shapes: TrialData, tmp_path: Path
+) -> None:
+    first = run_trial(tiny, shapes, tmp_path / "t", device="cpu")
+    (tmp_path / "t" / "result.json").write_text(damage)
+    again = run_trial(tiny, shapes, tmp_path / "t", device="cpu")
+    assert again.model_copy(update={"seconds": 0}) == first.model_copy(update={"seconds": 0})
+
+
+def test_a_damaged_cause_is_named(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> None:
+    (tmp_path / "trial.json").write_text('{"detector": ')
+    with pytest.raises(TrialError, match=r"trial\.json: .*the JSON is cut off"):
+        run_trial(tiny, shapes, tmp_path, device="cpu")
