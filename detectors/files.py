@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from detectors.patience import patiently
 
 AWAY = (
     errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
     errno.ENETDOWN, errno.ENETUNREACH, errno.EREMOTEIO,
 )  # fmt: skip
 """Errors of storage that may come back, such as a network file system whose server restarts."""
-
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-"""Seconds between attempts to reach storage that has gone."""
-
-logger = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -106,15 +101,12 @@ def append(path: Path, data: bytes, durably: bool = True, new: bool = True) -> N
     Raises:
         OSError: it could not be written; the message names the file, which is unchanged.
     """
-    for pause in PAUSES:
-        try:
-            return _append(path, data, durably, new)
-        except OSError as error:
-            if not (isinstance(error, FileNotFoundError) or is_away(error, path.parent)):
-                raise
-            logger.warning(f"{path}: {error.strerror}; trying again in {pause:.0f} s")
-        time.sleep(pause)
-    return _append(path, data, durably, new)
+
+    def passing(error: Exception) -> str | None:
+        gone = isinstance(error, FileNotFoundError) or is_away(error, path.parent)
+        return error.strerror if isinstance(error, OSError) and gone else None
+
+    patiently(lambda: _append(path, data, durably, new), passing, path)
 
 
 def _append(path: Path, data: bytes, durably: bool, new: bool) -> None:

@@ -5,6 +5,8 @@ import logging
 import pytest
 import torch
 
+from tests.clock import Clock
+
 ROOMS = ("searchspace", "detectors", "compress", "launch")
 
 
@@ -14,6 +16,14 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no GPU is usable here")
     return torch.device(request.param)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Pauses between attempts take no time."""
+    clock = Clock()
+    monkeypatch.setattr("detectors.patience.time", clock)
+    return clock
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from pyarrow.fs import FileSystem
 
-from launch.trial import storage
+from detectors import remote
 
 PATIENCE = 60
 """Seconds for the server to start, on a machine that computes other things."""
@@ -82,7 +82,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "sparrow-test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sparrow-test-secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    storage._opened.cache_clear()  # which may know the server of another test
+    remote.opened.cache_clear()  # which may know the server of another test
     try:
         end = time.monotonic() + PATIENCE
         while not _answers(port):

@@ -118,7 +118,7 @@ def in_study(value: str | Path) -> Path:
     # Only here: it loads torch.
     from launch.trial.copies import study_place
 
-    return _of_storage(lambda: study_place("study", str(value)))
+    return _of_remote(lambda: study_place("study", str(value)))
 
 
 def model(value: str) -> str:
@@ -129,16 +129,16 @@ def model(value: str) -> str:
     # Only here: it loads torch.
     from launch.cli.models import fetched_name
 
-    return _of_storage(lambda: fetched_name(value))
+    return _of_remote(lambda: fetched_name(value))
 
 
 def _copy(address: str) -> Path:
-    from launch.trial.storage import Storage
+    from launch.trial.remote_study import RemoteStudy
 
-    return _of_storage(lambda: Storage.at(address).copy)
+    return _of_remote(lambda: RemoteStudy.at(address).copy)
 
 
-def _of_storage(get: Callable[[], T]) -> T:
+def _of_remote(get: Callable[[], T]) -> T:
     try:
         return get()
     except InputError as error:

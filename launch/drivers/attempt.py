@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
 
-from detectors.files import PAUSES, is_away
+from detectors.files import is_away
+from detectors.patience import patiently
+from detectors.remote import RemoteError
 from detectors.training.notice import NOTICE
 from launch.drivers.kernel_kills import noticing_kills
 from launch.drivers.watch import Ended, Watch
@@ -23,13 +24,10 @@ from launch.trial.data import TrialData
 from launch.trial.log import TrialLog, keep_traceback, trial_log
 from launch.trial.result import TrialResult
 from launch.trial.run import TrialOptions, run_trial
-from launch.trial.storage import StorageError
 from launch.trial.teachers import teachers_in
 from launch.trial.training import OnEpoch
 from searchspace import TrialConfig
 from searchspace.errors import first_line
-
-logger = logging.getLogger(__name__)
 
 
 def attempt(
@@ -56,7 +54,7 @@ def attempt(
     try:
         with NOTICE.held(), kept(folder):
             return _attempt(config, data, folder, on_epoch, watch, run, **given, device=device)
-    except StorageError as error:
+    except RemoteError as error:
         return Failure(str(error), "surroundings", time.monotonic() - start)
 
 
@@ -99,21 +97,15 @@ def _while_away(run: Callable[[], TrialResult], folder: Path) -> TrialResult:
 
     def once() -> TrialResult:
         if not os.path.isdir(folder):
-            # Otherwise its folders would be made where the storage is not.
+            # Otherwise its folders would be made where the remote is not.
             raise FileNotFoundError(errno.ENOENT, "it has gone", str(folder))
         return run()
 
-    for pause in PAUSES:
-        try:
-            return once()
-        except Ended:
-            raise
-        except Exception as error:
-            if not is_away(error, folder):
-                raise
-            logger.warning(f"{folder}: {first_line(error)}; trying again in {pause:.0f} s")
-        time.sleep(pause)
-    return once()
+    def passing(error: Exception) -> str | None:
+        gone = not isinstance(error, Ended) and is_away(error, folder)
+        return first_line(error) if gone else None
+
+    return patiently(once, passing, folder)
 
 
 def failure_in(error: Exception, data: TrialData, folder: Path, seconds: float) -> Failure:

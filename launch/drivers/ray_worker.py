@@ -15,6 +15,7 @@ from ray import tune
 
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
+from detectors.remote import RemoteError
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_answers import Answers
@@ -24,7 +25,6 @@ from launch.drivers.watch import Ended
 from launch.study.failures import Failure
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
-from launch.trial.storage import StorageError
 from launch.trial.teachers import LoadTeacher, PackedDetector, teachers_in
 from searchspace import TrialConfig, load_plugins
 
@@ -133,7 +133,7 @@ def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
     config = given.config
     try:
         ancestor = given.home.brought(config["ancestor"]) if config["ancestor"] else None
-    except StorageError as error:
+    except RemoteError as error:
         return ending_in_words(Failure(str(error), "surroundings"))
     outcome = attempt(
         TrialConfig.model_validate_json(config["config"]),

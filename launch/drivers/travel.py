@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from launch.trial.copies import bring
-from launch.trial.storage import Storage, storage_of
+from launch.trial.remote_study import RemoteStudy, remote_of
 from searchspace.errors import InputError
 
 ROOMS = ("searchspace", "detectors", "compress", "launch")
@@ -56,11 +56,11 @@ def packed(plugins: Sequence[str], files: Sequence[Path] = ()) -> Iterator[Path]
 @dataclass(frozen=True)
 class Home:
     """Where a study lies, for processes on any node: in a folder that all nodes see, or in each
-    node's copy of what is on its storage.
+    node's copy of what is at its address.
 
     Attributes:
         folder: on the machine of the search.
-        address: of its storage.
+        address: of the study; None for one in a folder.
     """
 
     folder: Path
@@ -68,15 +68,15 @@ class Home:
 
     @classmethod
     def of(cls, study: Path) -> Home:
-        storage = storage_of(study)
-        return cls(study.resolve(), storage.address if storage else None)
+        remote = remote_of(study)
+        return cls(study.resolve(), remote.address if remote else None)
 
     def here(self, path: str | Path) -> Path:
         """A path in the study as it lies on this node; any other path is as it was."""
         path = Path(path)
         if self.address is None or not path.is_relative_to(self.folder):
             return path
-        return Storage.at(self.address).copy / path.relative_to(self.folder)
+        return RemoteStudy.at(self.address).copy / path.relative_to(self.folder)
 
     def brought(self, path: str | Path) -> Path:
         """The folder of a detector, by its path on the machine of the search; see `bring`."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from detectors.locks import Holder
+from detectors.remote import RemoteError
 from launch.decisions.budget import Outlook, Spent, outlook
 from launch.figures import FigureName
 from launch.files import JOURNAL, PROGRESS
@@ -25,7 +26,6 @@ from launch.study.opening import worked_on
 from launch.study.settings import StudySettings, read_settings
 from launch.trial.copies import LAG, fetch_study
 from launch.trial.progress import Note, Part, notes_in
-from launch.trial.storage import StorageError
 
 STAGES = {
     "predict": "predict cost",
@@ -230,7 +230,7 @@ class StudyFollower:
             self._trials = StudyView.of(tuple(self._records.values()), self._objectives)
 
     def look(self) -> View:
-        """The study now; one on storage, as it was a few seconds ago."""
+        """The study now; one at an address, as it was a few seconds ago."""
         self._fetch()
         self._read()
         now, holder = time.time(), worked_on(self.folder)
@@ -259,7 +259,7 @@ class StudyFollower:
 
     def _fetch(self) -> None:
         if time.monotonic() - self._fetched > LAG:
-            with contextlib.suppress(StorageError):  # Whoever works on the study says so.
+            with contextlib.suppress(RemoteError):  # Whoever works on the study says so.
                 fetch_study(self.folder)
             self._fetched = time.monotonic()
 

@@ -11,6 +11,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource
 from detectors.files import write_atomically
 from detectors.own_folder import lock_folder
+from detectors.remote import PATIENCE
 from launch.drivers.driver import Driver, Say
 from launch.drivers.interrupts import interruptible
 from launch.files import AUTO_SPACE, final_folder
@@ -36,7 +37,6 @@ from launch.trial.copies import bring, send_report, study_place
 from launch.trial.data import TrialData
 from launch.trial.errors import SettingsError
 from launch.trial.initial_weights import make_sure
-from launch.trial.storage import PATIENCE
 from launch.trial.teachers import check_named_detectors
 from searchspace import Space, load_plugins
 from searchspace.given import restored
@@ -63,7 +63,7 @@ def search(
             the device and the budget, and writes it to `auto.toml` in `out`.
         data: a folder that one of `detectors.data.readers` recognises, such as COCO's (`train/`,
             `val/`, `annotations/instances_{train,val}.json`), or the explicit paths.
-        out: the folder of the study, which must be new or empty, or an address on storage, such as
+        out: the folder of the study, which must be new or empty, or an address, such as
             `s3://BUCKET/PATH`: then the study is there, and this machine has a copy.
         settings: all options by group; those of `SearchSettings()` by default.
         on_end: called with each trial that ends, and what is left of the budget.
@@ -202,7 +202,7 @@ def report(
     Args:
         val: the study's validation split, if it has been read already.
         seconds: after so long, no further trial is looked at.
-        patience: seconds for which storage that does not answer is tried again.
+        patience: seconds for which an address that does not answer is tried again.
 
     Raises:
         StudyError: no study there, or its journal is gone.

@@ -7,9 +7,8 @@ row has the same record as a line of the journal, and names the driver that runs
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -18,6 +17,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
+from detectors.patience import patiently
 from launch.study.failures import SearchStopped
 from launch.study.journal import Lost
 from launch.study.settings import StudyError
@@ -47,6 +47,9 @@ tables is in the rows of the trials."""
 
 PATIENCE = 600.0
 """Seconds for which a driver waits for a database that does not answer."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds between two attempts to reach it, at most: others may take over what is not reported."""
 
 OFTEN = 5
 """How often in a row a driver may lose its turn."""
@@ -182,28 +185,27 @@ class Database:
         Raises:
             SearchStopped: it has not answered for `patience` seconds.
         """
-        begun, pause, told, count = time.monotonic(), 0.5, False, 0
-        while True:
-            try:
-                return call()
-            except overtaken:
-                count += 1
-                if count > OFTEN:
-                    raise
-            except AWAY as error:
-                if not is_away(error):
-                    raise
-                if time.monotonic() - begun > patience:
-                    raise SearchStopped(
-                        f"the search stopped: the database {self.name} has not answered for "
-                        f"{patience:.0f} seconds ({in_words(error)}). Nothing that finished is "
-                        "lost: resume the search once it answers"
-                    ) from None
-                if not told:
-                    logger.warning(f"{self.name} does not answer, waiting ({in_words(error)})")
-                    told = True
-                time.sleep(pause)
-                pause = min(2 * pause, 10.0)
+
+        def once() -> T:
+            for _ in range(OFTEN):
+                with suppress(*overtaken):
+                    return call()
+            return call()
+
+        def passing(error: Exception) -> str | None:
+            away = isinstance(error, AWAY) and is_away(error)
+            return f"it does not answer ({in_words(error)})" if away else None
+
+        try:
+            return patiently(once, passing, self.name, patience, LONGEST_PAUSE)
+        except AWAY as error:
+            if not is_away(error):
+                raise
+            raise SearchStopped(
+                f"the search stopped: the database {self.name} has not answered for "
+                f"{patience:.0f} seconds ({in_words(error)}). Nothing that finished is "
+                "lost: resume the search once it answers"
+            ) from None
 
 
 def is_away(error: BaseException) -> bool:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from detectors.remote import RemoteError
 from detectors.runtimes import RuntimeUnavailable
 from detectors.training.train import TrainingFailed
 from detectors.weights.published import WeightsUnavailable
 from launch.records import UNTRAINED, TrialRecord
 from launch.trial.data import TrialError
 from launch.trial.memory import is_out_of_memory
-from launch.trial.storage import StorageError
 from searchspace.errors import SparrowError, first_line, named_line
 from searchspace.masking import without_secrets
 
@@ -117,7 +117,7 @@ def broken_place(error: BaseException, folder: Path | None = None) -> str | None
     """
     chain = tuple(_chain(error))
     for link in chain:
-        if isinstance(link, StorageError):
+        if isinstance(link, RemoteError):
             return str(link)
         if isinstance(link, OSError) and link.errno in BROKEN_PLACES:
             return os_error_in_words(link)

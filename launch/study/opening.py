@@ -18,7 +18,7 @@ from launch.study.study import OnEnd, Study
 from launch.study.study_folder import store_settings
 from launch.trial.claims import claimants, claimed
 from launch.trial.copies import fetch_study, shown_place
-from launch.trial.storage import storage_of
+from launch.trial.remote_study import remote_of
 
 WORKING = "working on it"
 """What the process of a search has been doing."""
@@ -64,7 +64,7 @@ def open_study(
 
 def _check_in_folder(study: Path) -> None:
     """Raise `StudyError` if a study that several drivers share is at an address."""
-    if storage_of(study) is not None:
+    if remote_of(study) is not None:
         raise StudyError(
             f"{shown_place(study)}: a study that several drivers share (--storage) lies in folders "
             "that all of them see: give a folder as --out"
@@ -74,12 +74,12 @@ def _check_in_folder(study: Path) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """While this process works on a study, no other one does, and the folder has what is new on
-    the study's storage; raises `StudyError`."""
+    the study's address; raises `StudyError`."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(held(folder / LOCK, WORKING, wait=False))
-            if (storage := storage_of(folder)) is not None:
-                stack.enter_context(claimed(storage, CLAIMS, WORKING, wait=False))
+            if (remote := remote_of(folder)) is not None:
+                stack.enter_context(claimed(remote, CLAIMS, WORKING, wait=False))
         except Busy as error:
             raise StudyError(
                 f"{shown_place(folder)}: another process works on this study: {error}"
@@ -93,8 +93,8 @@ def worked_on(folder: Path) -> Holder | None:
 
     Nothing is locked, so that a search may begin at any moment.
     """
-    here, storage = living_holder(folder / LOCK), storage_of(folder)
-    return here if here or storage is None else next(claimants(storage, CLAIMS), None)
+    here, remote = living_holder(folder / LOCK), remote_of(folder)
+    return here if here or remote is None else next(claimants(remote, CLAIMS), None)
 
 
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:

@@ -17,7 +17,7 @@ from launch.study import needs
 from launch.study.search_settings import changed
 from launch.study.settings import StudySettings
 from launch.study.shared_scores import read_shared
-from launch.trial.storage import storage_of
+from launch.trial.remote_study import remote_of
 from searchspace.given import restored
 
 
@@ -97,5 +97,5 @@ def store_settings(settings: StudySettings, folder: Path) -> StudySettings:
 def store_file(folder: Path, name: str, content: BaseModel) -> None:
     """Write a file into a study's folder, and to its address."""
     write_atomically(folder / name, content.model_dump_json(indent=1))
-    if (storage := storage_of(folder)) is not None:
-        storage.send(name)
+    if (remote := remote_of(folder)) is not None:
+        remote.send(name)

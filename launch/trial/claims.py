@@ -1,8 +1,9 @@
-"""Claims of processes on storage: that they work on a study, or make one of its stages.
+"""Claims of processes at an address: that they work on a study, or make one of its stages.
 
-Storage has no locks. A claim is an object that its process writes again and again while it lives;
-one that has not been written for a while counts as that of a process that was killed. Ages are
-taken by the storage's own clock. If two nodes claim a stage at the same moment, both may make it.
+Object stores have no locks. A claim is an object that its process writes again and again while it
+lives; one that has not been written for a while counts as that of a process that was killed. Ages
+are taken by that place's own clock. If two nodes claim a stage at the same moment, both may make
+it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from datetime import datetime, timedelta
 
 from detectors.locks import PATIENCE, Busy, Holder
 from detectors.regularly import regularly
-from launch.trial.storage import Storage, StorageError
+from detectors.remote import RemoteError
+from launch.trial.remote_study import RemoteStudy
 
 RENEWED = 30.0
 """Seconds after which a claim is written again."""
@@ -39,12 +41,12 @@ class _Claim:
     """A claim of this process.
 
     Attributes:
-        place: folder on the storage with all claims to the same.
+        place: folder at the address with all claims to the same.
         name: of this one; the first by name goes first.
         holder: who this is.
     """
 
-    storage: Storage
+    remote: RemoteStudy
     place: str
     name: str
     holder: Holder
@@ -52,23 +54,23 @@ class _Claim:
     def write(self, patience: float | None = None) -> None:
         content = json.dumps(vars(self.holder)).encode()
         given = {} if patience is None else {"patience": patience}
-        self.storage.write(self.name, content, **given)
+        self.remote.write(self.name, content, **given)
 
     def others(self, earlier: bool) -> Iterator[Holder]:
         """Living processes with a claim, or only those whose claim comes before this one."""
-        found = self.storage.listing(self.place)
+        found = self.remote.listing(self.place)
         mine = found.get(self.name)
         for name in sorted(found.keys() - {self.name}):
             late = mine is not None and not _is_fresh(found[name].mtime, mine.mtime)
             if late or (earlier and name > self.name):
                 continue
-            if (holder := _read(self.storage, name)) is not None and holder.is_alive:
+            if (holder := _read(self.remote, name)) is not None and holder.is_alive:
                 yield holder
 
 
 @contextmanager
-def claimed(storage: Storage, place: str, what: str, wait: bool = True) -> Iterator[None]:
-    """While this process has claimed something on storage, no other one that asks has it.
+def claimed(remote: RemoteStudy, place: str, what: str, wait: bool = True) -> Iterator[None]:
+    """While this process has claimed something at an address, no other one that asks has it.
 
     Args:
         place: folder of the claims.
@@ -77,11 +79,11 @@ def claimed(storage: Storage, place: str, what: str, wait: bool = True) -> Itera
 
     Raises:
         Busy: another process has it, and `wait` is False.
-        StorageError: the storage does not answer.
+        RemoteError: the address does not answer.
     """
     name = f"{place}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     who = Holder(os.getpid(), platform.node(), what, time.time(), None)
-    claim = _Claim(storage, place, name, who)
+    claim = _Claim(remote, place, name, who)
     claim.write()
     try:
         _wait(claim, wait)
@@ -89,16 +91,16 @@ def claimed(storage: Storage, place: str, what: str, wait: bool = True) -> Itera
             yield
     finally:
         try:
-            storage.remove(name, patience=0)
-        except StorageError as error:
+            remote.remove(name, patience=0)
+        except RemoteError as error:
             logger.warning(f"{name} could not be removed: {error}")
 
 
-def claimants(storage: Storage, place: str) -> Iterator[Holder]:
+def claimants(remote: RemoteStudy, place: str) -> Iterator[Holder]:
     """The living processes with a claim, seen from outside: by this machine's clock."""
-    for name, info in storage.listing(place, patience=0).items():
+    for name, info in remote.listing(place, patience=0).items():
         fresh = info.mtime is None or _is_fresh(info.mtime, datetime.now(info.mtime.tzinfo))
-        if fresh and (holder := _read(storage, name)) is not None and holder.is_alive:
+        if fresh and (holder := _read(remote, name)) is not None and holder.is_alive:
             yield holder
 
 
@@ -109,7 +111,7 @@ def _wait(claim: _Claim, wait: bool) -> None:
             raise Busy(f"{other} (one that was killed counts for {LEASE.seconds} s)")
         if not said and time.monotonic() - begun > PATIENCE:
             said = True
-            logger.warning(f"{claim.storage}/{claim.place}: waiting for {other}")
+            logger.warning(f"{claim.remote}/{claim.place}: waiting for {other}")
         time.sleep(PAUSE)
         claim.write()
 
@@ -118,7 +120,7 @@ def _renewed(claim: _Claim) -> AbstractContextManager[None]:
     def renew() -> None:
         try:
             claim.write(patience=0)
-        except StorageError as error:
+        except RemoteError as error:
             logger.warning(f"{claim.name} could not be renewed: {error}")
 
     return regularly(renew, RENEWED, "claim")
@@ -128,9 +130,9 @@ def _is_fresh(written: datetime | None, now: datetime | None) -> bool:
     return written is None or now is None or now - written < LEASE
 
 
-def _read(storage: Storage, name: str) -> Holder | None:
+def _read(remote: RemoteStudy, name: str) -> Holder | None:
     """Who wrote a claim; None where it is gone, or cannot be read."""
     try:
-        return Holder(**json.loads(storage.read(name)))
+        return Holder(**json.loads(remote.read(name)))
     except (FileNotFoundError, ValueError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""What a node's copy of a study has of its storage: see `launch.trial.storage`."""
+"""What a node's copy of a study at an address has of it: see `launch.trial.remote_study`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from detectors.files import written
 from detectors.locks import held, living_holder
 from detectors.regularly import regularly
+from detectors.remote import RemoteError
 from launch.files import (
     ATTEMPT,
     BUNDLES,
@@ -24,15 +25,15 @@ from launch.files import (
     TRIALS,
 )
 from launch.trial.data import given_path
-from launch.trial.storage import Storage, StorageError, is_newer, storage_of
+from launch.trial.remote_study import RemoteStudy, is_newer, remote_of
 from searchspace.masking import is_address
 
 LAG = 20.0
 """Seconds between two looks for files of a running trial that have to be sent."""
 
 PIECE = 1 << 20
-"""Bytes of a piece of the journal: storage can add nothing to an object, so that a long journal
-would be written anew with each line."""
+"""Bytes of a piece of the journal: object stores can add nothing to an object, so that a long
+journal would be written anew with each line."""
 
 PIECES = f"{JOURNAL}.pieces"
 FETCHING = "fetching.lock"
@@ -50,17 +51,17 @@ def study_place(name: str, value: Path | str, patience: float = 0.0) -> Path:
 
     Raises:
         SettingsError: it is empty.
-        StorageError, InputError: the address cannot be used.
+        RemoteError, InputError: the address cannot be used.
     """
-    folder = Storage.at(str(value)).copy if is_address(value) else given_path(name, value)
+    folder = RemoteStudy.at(str(value)).copy if is_address(value) else given_path(name, value)
     fetch_study(folder, patience=patience)
     return folder
 
 
 def shown_place(study: Path) -> str:
     """Where a study lies, for messages and commands: its address, or its folder."""
-    storage = storage_of(study)
-    return str(study) if storage is None else storage.address
+    remote = remote_of(study)
+    return str(study) if remote is None else remote.address
 
 
 def fetch_study(study: Path, ours: bool = False, patience: float = 0.0) -> None:
@@ -71,44 +72,44 @@ def fetch_study(study: Path, ours: bool = False, patience: float = 0.0) -> None:
             files of trials are fetched: all others it has itself.
 
     Raises:
-        StorageError: the storage does not answer for `patience` seconds.
+        RemoteError: the address does not answer for `patience` seconds.
     """
-    storage = storage_of(study)
-    if storage is None:
+    remote = remote_of(study)
+    if remote is None:
         return
     with held(study / FETCHING, "fetching"):
         if ours or living_holder(study / LOCK) is None:
-            found = storage.listing(patience=patience, deep=False)
+            found = remote.listing(patience=patience, deep=False)
             for folder in (BUNDLES, MEASURED, MEMBERS):
-                found |= storage.listing(folder, patience)
-            storage.fetch({name: info for name, info in found.items() if name not in APART})
-            _fetch_journal(storage, patience)
-        of_trials = storage.listing(TRIALS, patience)
-        storage.fetch({name: info for name, info in of_trials.items() if name.count("/") == 2})
+                found |= remote.listing(folder, patience)
+            remote.fetch({name: info for name, info in found.items() if name not in APART})
+            _fetch_journal(remote, patience)
+        of_trials = remote.listing(TRIALS, patience)
+        remote.fetch({name: info for name, info in of_trials.items() if name.count("/") == 2})
         for name in of_trials:
             (study / "/".join(name.split("/")[:2])).mkdir(parents=True, exist_ok=True)
 
 
 def fetch_trial(folder: Path) -> None:
     """Fetch the files of a trial but its detectors; nothing where its study is no copy."""
-    storage = storage_of(folder.parent.parent)
-    if storage is not None:
-        storage.fetch(storage.listing(storage.name_of(folder), deep=False))
+    remote = remote_of(folder.parent.parent)
+    if remote is not None:
+        remote.fetch(remote.listing(remote.name_of(folder), deep=False))
 
 
 def fetch_detectors(folder: Path) -> None:
     """Fetch all of a trial; nothing where its study is no copy."""
-    storage = storage_of(folder.parent.parent)
-    if storage is not None:
-        storage.fetch(storage.listing(storage.name_of(folder)))
+    remote = remote_of(folder.parent.parent)
+    if remote is not None:
+        remote.fetch(remote.listing(remote.name_of(folder)))
 
 
 def missing_folders(study: Path, names: Iterable[str]) -> set[str]:
     """Those of some folders of trials, by their names in a study, that neither the study nor its
-    storage has."""
-    missing, storage = {name for name in names if not (study / name).is_dir()}, storage_of(study)
-    if missing and storage is not None:
-        missing -= {name.rpartition("/")[0] for name in storage.listing(TRIALS)}
+    address has."""
+    missing, remote = {name for name in names if not (study / name).is_dir()}, remote_of(study)
+    if missing and remote is not None:
+        missing -= {name.rpartition("/")[0] for name in remote.listing(TRIALS)}
     return missing
 
 
@@ -117,41 +118,41 @@ def bring(study: Path, path: Path) -> Path:
 
     Of a stage, all of it is fetched.
     """
-    storage, place = storage_of(study), path.resolve()
-    if storage is not None and place.is_relative_to(storage.copy) and not place.is_dir():
-        parts = place.relative_to(storage.copy).parts
-        storage.fetch_folder("/".join(parts[:2] if parts[0] == STAGES else parts))
+    remote, place = remote_of(study), path.resolve()
+    if remote is not None and place.is_relative_to(remote.copy) and not place.is_dir():
+        parts = place.relative_to(remote.copy).parts
+        remote.fetch_folder("/".join(parts[:2] if parts[0] == STAGES else parts))
     return path
 
 
 def send_trial(folder: Path) -> None:
     """Send all of a trial that this node has; nothing where its study is no copy."""
-    storage = storage_of(folder.parent.parent)
-    if storage is not None:
-        storage.send_folder(storage.name_of(folder), last=RESULT)
+    remote = remote_of(folder.parent.parent)
+    if remote is not None:
+        remote.send_folder(remote.name_of(folder), last=RESULT)
 
 
 @contextmanager
 def kept(folder: Path) -> Iterator[None]:
-    """During an attempt at a trial, its files are on the storage of its study, if it has one: what
+    """During an attempt at a trial, its files are at the address of its study, if it has one: what
     other nodes have done of it is fetched first, and all of it is sent at the end.
 
     Raises:
-        StorageError: the storage does not answer.
+        RemoteError: the address does not answer.
     """
-    storage = storage_of(folder.parent.parent)
-    if storage is None:
+    remote = remote_of(folder.parent.parent)
+    if remote is None:
         yield
         return
     fetch_trial(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with sent_on(folder, storage, deep=False, every=LAG):
+    with sent_on(folder, remote, deep=False, every=LAG):
         yield
     send_trial(folder)
 
 
 @contextmanager
-def sent_on(folder: Path, storage: Storage, deep: bool, every: float) -> Iterator[None]:
+def sent_on(folder: Path, remote: RemoteStudy, deep: bool, every: float) -> Iterator[None]:
     """While files in a folder of a copy are written, they are sent from time to time and at the
     end, so that another node can go on from them, and others can look.
 
@@ -163,9 +164,9 @@ def sent_on(folder: Path, storage: Storage, deep: bool, every: float) -> Iterato
 
     def send() -> None:
         try:
-            _send_changed(folder, storage, deep, seen)
-        except (StorageError, OSError) as error:
-            logger.warning(f"{folder.name} is not on the storage yet: {error}")
+            _send_changed(folder, remote, deep, seen)
+        except (RemoteError, OSError) as error:
+            logger.warning(f"{folder.name} is not at the address yet: {error}")
 
     try:
         with regularly(send, every, "sender"):
@@ -175,7 +176,7 @@ def sent_on(folder: Path, storage: Storage, deep: bool, every: float) -> Iterato
 
 
 def _send_changed(
-    folder: Path, storage: Storage, deep: bool, seen: dict[Path, tuple[int, int]]
+    folder: Path, remote: RemoteStudy, deep: bool, seen: dict[Path, tuple[int, int]]
 ) -> None:
     for file in sorted(folder.rglob("*") if deep else folder.glob("*")):
         with suppress(FileNotFoundError):
@@ -184,63 +185,63 @@ def _send_changed(
             found = file.stat()
             state = found.st_mtime_ns, found.st_size
             if seen.get(file) != state:
-                storage.send(storage.name_of(file), patience=0)
+                remote.send(remote.name_of(file), patience=0)
                 seen[file] = state
 
 
 def send_report(study: Path, patience: float) -> None:
     """Send what lies in a study's folder besides trials and stages; nothing where it is no copy."""
-    storage = storage_of(study)
-    if storage is None:
+    remote = remote_of(study)
+    if remote is None:
         return
     own = [path for path in sorted(study.iterdir()) if path.name not in APART]
     found = (file for path in own for file in (path, *path.rglob("*")) if file.is_file())
-    names = (storage.name_of(file) for file in found if file.suffix != ".partial")
-    storage.send(*names, patience=patience)
+    names = (remote.name_of(file) for file in found if file.suffix != ".partial")
+    remote.send(*names, patience=patience)
 
 
 class SentJournal:
-    """The journal of a study on storage, in pieces of which only the last ones are sent again.
+    """The journal of a study at an address, in pieces of which only the last ones are sent again.
 
     Args:
         study: its folder; where it is no copy, nothing is sent.
     """
 
     def __init__(self, study: Path) -> None:
-        self._storage, self._file = storage_of(study), study / JOURNAL
+        self._remote, self._file = remote_of(study), study / JOURNAL
         self._sent = 0
 
     def send(self) -> None:
-        """Send what was added; raises `StorageError`."""
-        if self._storage is None:
+        """Send what was added; raises `RemoteError`."""
+        if self._remote is None:
             return
         with open(self._file, "rb") as file:
             file.seek(self._sent // PIECE * PIECE)
             first = self._sent // PIECE
             while content := file.read(PIECE):
-                self._storage.write(_piece(first), content)
+                self._remote.write(_piece(first), content)
                 self._sent, first = first * PIECE + len(content), first + 1
         if not self._sent:
-            self._storage.write(_piece(0), b"")
+            self._remote.write(_piece(0), b"")
 
     def send_all(self) -> None:
         """Send all of it, as it may have been mended."""
-        if self._storage is None:
+        if self._remote is None:
             return
         self._sent = 0
         self.send()
         after = max(1, -(-self._sent // PIECE))
-        found = self._storage.listing(PIECES)
-        self._storage.remove(*(name for name in found if name >= _piece(after)))
+        found = self._remote.listing(PIECES)
+        self._remote.remove(*(name for name in found if name >= _piece(after)))
 
 
-def _fetch_journal(storage: Storage, patience: float) -> None:
-    """Fetch the journal, unless this node's goes on where that of the storage ends."""
-    file = storage.copy / JOURNAL
-    found = storage.listing(PIECES, patience)
+def _fetch_journal(remote: RemoteStudy, patience: float) -> None:
+    """Fetch the journal, unless this node's goes on where that at the address ends."""
+    file = remote.copy / JOURNAL
+    found = remote.listing(PIECES, patience)
     if not any(is_newer(info, file) for info in found.values()):
         return
-    content = b"".join(storage.read(name) for name in sorted(found))
+    content = b"".join(remote.read(name) for name in sorted(found))
     if not (file.exists() and file.read_bytes().startswith(content)):
         with written(file) as stream:
             stream.write(content)

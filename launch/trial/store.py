@@ -19,7 +19,7 @@ from detectors.locks import held
 from launch.files import CLAIMS, LOCKS, MANIFEST, RECORD, SCRATCH
 from launch.trial.claims import claimed
 from launch.trial.copies import LAG, sent_on
-from launch.trial.storage import storage_of
+from launch.trial.remote_study import remote_of
 from searchspace.digests import digest_of, sha256
 
 VERSIONS = {"train": 3, "prune": 3, "finetune": 3, "quantise": 2, "evaluate": 3, "rung": 3}
@@ -67,7 +67,7 @@ class Manifest(BaseModel):
 class Store:
     """Artefacts by their inputs; any number of processes may share one store.
 
-    That of a study with storage is this node's copy: an artefact that it lacks is fetched, and one
+    That of a study at an address is this node's copy: an artefact that it lacks is fetched, and one
     that is made is sent.
 
     Args:
@@ -77,7 +77,7 @@ class Store:
     def __init__(self, folder: Path, on_stage: OnStage | None = None) -> None:
         self.folder = folder
         self._on_stage = on_stage or (lambda stage, key, reused: None)
-        self._storage = storage_of(folder.resolve().parent)
+        self._remote = remote_of(folder.resolve().parent)
         self._sent: set[str] = set()
 
     def once(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Artefact:
@@ -112,34 +112,34 @@ class Store:
         fetched.
 
         Args:
-            work: the folder of the unfinished one, of which the storage may have the checkpoint.
+            work: the folder of the unfinished one, of which the address may have the checkpoint.
         """
-        storage = self._storage
-        if storage is None:
+        remote = self._remote
+        if remote is None:
             make()
             return True
-        name, unfinished = storage.name_of(artefact.folder), storage.name_of(work)
-        fetch = functools.partial(storage.fetch_folder, name, MANIFEST, _damage)
+        name, unfinished = remote.name_of(artefact.folder), remote.name_of(work)
+        fetch = functools.partial(remote.fetch_folder, name, MANIFEST, _damage)
         if fetch():
             return False
-        with claimed(storage, f"{name}.{CLAIMS}", f"making {artefact.key}"):
+        with claimed(remote, f"{name}.{CLAIMS}", f"making {artefact.key}"):
             if fetch():
                 return False
-            storage.fetch(storage.listing(unfinished))
-            with sent_on(work / SCRATCH, storage, deep=True, every=LAG):
+            remote.fetch(remote.listing(unfinished))
+            with sent_on(work / SCRATCH, remote, deep=True, every=LAG):
                 make()
-            storage.send_folder(name, last=MANIFEST)
-            storage.remove(*storage.listing(unfinished))
+            remote.send_folder(name, last=MANIFEST)
+            remote.remove(*remote.listing(unfinished))
         return True
 
     def _make_sure_it_is_sent(self, artefact: Artefact) -> None:
-        """Send an artefact that the storage did not take when it was made."""
-        storage = self._storage
-        if storage is None or artefact.key in self._sent:
+        """Send an artefact that the address did not take when it was made."""
+        remote = self._remote
+        if remote is None or artefact.key in self._sent:
             return
-        name = storage.name_of(artefact.folder)
-        if not storage.has(f"{name}/{MANIFEST}"):
-            storage.send_folder(name, last=MANIFEST)
+        name = remote.name_of(artefact.folder)
+        if not remote.has(f"{name}/{MANIFEST}"):
+            remote.send_folder(name, last=MANIFEST)
         self._sent.add(artefact.key)
 
     def artefact(self, stage: str, inputs: Mapping[str, Any]) -> Artefact:

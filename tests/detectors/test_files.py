@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from detectors import files
-from detectors.files import AWAY, PAUSES, append, is_away, publish, write_atomically
+from detectors.files import AWAY, append, is_away, publish, write_atomically
+from detectors.patience import MINUTES
+from tests.clock import Clock
 
 FULL = Path("/dev/full")
 
@@ -64,68 +64,45 @@ def test_a_full_device_is_named() -> None:
         append(FULL, b"a line\n")
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], list[float]]:
-    """Lets something happen after so many pauses, which take no time; gives them."""
-
-    def after(count: int, happens: Callable[[], object]) -> list[float]:
-        slept: list[float] = []
-
-        def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            if len(slept) == count:
-                happens()
-
-        monkeypatch.setattr(time, "sleep", sleep)
-        return slept
-
-    return after
-
-
 def test_a_line_waits_for_a_folder_that_has_gone(
-    pauses: Callable[..., list[float]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, away = tmp_path / "study", tmp_path / "away"
     here.mkdir()
     append(here / "journal", b"first\n")
     here.rename(away)
-    slept = pauses(3, lambda: away.rename(here))
+    clock.then = lambda count: away.rename(here) if count == 3 else None
     append(here / "journal", b"second\n")
-    assert slept == [1, 2, 4]
+    assert clock.slept == [1, 2, 4]
     assert (here / "journal").read_bytes() == b"first\nsecond\n"
     assert f"{here / 'journal'}: No such file or directory; trying again in 4 s" in caplog.text
     here.rename(away)
     for made in (False, True):  # perhaps by another library
         if made:
             here.mkdir()
-        slept = pauses(0, lambda: None)
+        clock.now = 0
         with pytest.raises(FileNotFoundError, match="journal"):
             append(here / "journal", b"third\n", new=False)
-        assert tuple(slept) == PAUSES
+        assert clock.now == MINUTES
         # Nothing is written where the storage is not.
         assert here.exists() == made
-    assert sum(PAUSES) > 120
     assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
 def test_a_line_waits_for_a_server_that_does_not_answer(
-    code: int,
-    pauses: Callable[..., list[float]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    code: int, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fsync, broken = os.fsync, [True]
+    fsync = os.fsync
 
     def broken_fsync(file: int) -> None:
-        if broken:
+        if len(clock.slept) < 2:
             raise OSError(code, os.strerror(code))
         fsync(file)
 
     monkeypatch.setattr(files.os, "fsync", broken_fsync)
-    slept = pauses(2, broken.clear)
     append(tmp_path / "journal", b"a line\n")
-    assert slept == [1, 2]
+    assert clock.slept == [1, 2]
     assert (tmp_path / "journal").read_bytes() == b"a line\n"
 
 

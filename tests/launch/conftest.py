@@ -15,11 +15,11 @@ from detectors.quiet import threads
 from launch.cli import main as cli
 from launch.cli import terminal
 from launch.trial.data import TrialData
-from launch.trial.storage import Storage
+from launch.trial.remote_study import RemoteStudy
 from searchspace import CompressConfig, Space, TrialConfig, load_space
 
 Run = Callable[..., tuple[int, str]]
-Node = Callable[[str], Storage]
+Node = Callable[[str], RemoteStudy]
 
 TINY_SPACE = """
 [detector]
@@ -137,12 +137,12 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def node(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """The storage as a node of that name has it, which this process is from then on."""
+    """The study at an address as a node of that name has it, which this process is from then on."""
 
-    def become(name: str) -> Storage:
+    def become(name: str) -> RemoteStudy:
         cache = tmp_path / name
         cache.mkdir(exist_ok=True)
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-        return Storage.at(f"file://{place}")
+        return RemoteStudy.at(f"file://{place}")
 
     return become

@@ -33,8 +33,9 @@ READERS = {
     "launch/report/dashboard.py": "when a trial began and ended, in Optuna's dashboard",
     "launch/report/progress.py": "how long a search has run, on the screen",
     "launch/study/optuna_study.py": "the name of a damaged log that is put aside",
-    "launch/trial/claims.py": "the name of a claim; its age is told by the storage's own clock",
-    "launch/trial/storage.py": "whether a file on storage is newer than its copy",
+    "launch/trial/claims.py": "the name of a claim; its age is told by that place's own clock",
+    "launch/trial/copies.py": "whether a file has changed since it was sent",
+    "launch/trial/remote_study.py": "whether a file at an address is newer than its copy",
     "launch/trial/progress.py": "when a line was noted, for those who watch",
 }
 """The files that read the time of day, and what for. Limits, budgets, leases and pauses rest on the
@@ -44,7 +45,9 @@ monotonic clock."""
 def reads_time_of_day(tree: ast.Module) -> bool:
     names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     asked = ("time.time", "time.time_ns", "datetime.now", "datetime.fromtimestamp")
-    return bool(names & set(asked)) or any(name.endswith(".st_mtime") for name in names)
+    return bool(names & set(asked)) or any(
+        name.endswith((".st_mtime", ".st_mtime_ns")) for name in names
+    )
 
 
 def test_only_what_is_shown_or_named_reads_the_time_of_day() -> None:

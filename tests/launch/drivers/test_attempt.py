@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from launch.study.failures import (
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 from searchspace import TrialConfig
+from tests.clock import Clock
 from tests.launch.made_up import raising
 
 
@@ -70,17 +71,13 @@ def test_data_that_vanish_are_named_and_blame_no_trial(
     assert failure.blame == "surroundings"
 
 
-@pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launch.drivers.attempt.PAUSES", (0.01,) * 5)
-
-
 @pytest.mark.parametrize("gone", ["the folder", "the server"])
 def test_a_trial_waits_for_its_storage_and_goes_on_from_its_last_checkpoint(
     gone: str,
     tiny: TrialConfig,
     shapes: TrialData,
     tmp_path: Path,
+    clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -95,13 +92,7 @@ def test_a_trial_waits_for_its_storage_and_goes_on_from_its_last_checkpoint(
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(file))
         save(training, file, number)
 
-    def pauses() -> Iterator[float]:
-        yield from (0.01, 0.01)
-        if away.exists():
-            away.rename(study)
-        yield 0.01
-
-    monkeypatch.setattr("launch.drivers.attempt.PAUSES", pauses())
+    clock.then = lambda count: away.rename(study) if count == 2 and away.exists() else None
     monkeypatch.setattr(Training, "save", saved)
     config = tiny.changed(train=tiny.train.changed(epochs=3))
     note = epochs.append
@@ -112,7 +103,7 @@ def test_a_trial_waits_for_its_storage_and_goes_on_from_its_last_checkpoint(
     assert "trying again in" in caplog.text
 
 
-@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.usefixtures("clock")
 def test_storage_that_stays_away_is_no_fault_of_the_trial(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path
 ) -> None:

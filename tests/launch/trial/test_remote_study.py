@@ -1,25 +1,23 @@
-"""A study on storage with an address, and the copies that nodes have of it; here in a folder."""
+"""A study at an address, and the copies that nodes have of it; here in a folder."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from detectors.locks import Busy
 from launch.cli import option_types
 from launch.files import JOURNAL, MANIFEST, SETTINGS
-from launch.trial import claims, copies, storage, store
+from launch.trial import claims, copies, store
 from launch.trial.claims import claimants, claimed
 from launch.trial.copies import SentJournal, bring, fetch_study, kept, missing_folders, study_place
 from launch.trial.data import given_path
-from launch.trial.storage import Storage, StorageError, storage_of
+from launch.trial.remote_study import RemoteStudy, remote_of
 from launch.trial.store import Store
 from tests.launch.conftest import Node
 
@@ -39,7 +37,7 @@ def test_what_one_node_sends_another_one_fetches(node: Node, place: Path) -> Non
     assert not list(place.rglob("*.partial"))
     there = node("b")
     assert there.copy != here.copy
-    assert storage_of(there.copy) == there
+    assert remote_of(there.copy) == there
     fetch_study(there.copy)
     assert (there.copy / SETTINGS).read_text() == "settings"
     assert (there.copy / "trials/0000-x/result.json").exists()
@@ -90,7 +88,7 @@ def test_a_journal_is_sent_in_pieces(
     journal.write_bytes(b"shorter\n")  # as when damaged lines were set aside
     SentJournal(here.copy).send_all()
     assert [p.name for p in (place / copies.PIECES).iterdir()] == ["000000"]
-    # What this node has beyond the storage stays.
+    # What this node has beyond the address stays.
     ahead = journal.read_bytes() + b"and more\n"
     journal.write_bytes(ahead)
     os.utime(journal, (1, 1))
@@ -99,12 +97,12 @@ def test_a_journal_is_sent_in_pieces(
     assert journal.read_bytes() == ahead
 
 
-def stage(storage: Storage, made: list[str], text: str = "value") -> Path:
+def stage(study: RemoteStudy, made: list[str], text: str = "value") -> Path:
     def make(folder: Path) -> None:
         made.append(text)
         (folder / "file").write_text(text)
 
-    return Store(storage.copy / "stages").once("train", {"seed": 0}, make).folder
+    return Store(study.copy / "stages").once("train", {"seed": 0}, make).folder
 
 
 def test_a_stage_is_made_once_for_all_nodes(
@@ -178,55 +176,9 @@ def test_the_files_of_a_trial_follow_it_from_node_to_node(node: Node) -> None:
     assert (here.copy / "trials/0000-x/log.txt").read_text() == "one\ntwo\n"
 
 
-def test_storage_that_does_not_answer_is_tried_again(
-    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    here, waits, answers = node("a"), list[float](), [OSError("curlCode: 7"), OSError("x"), None]
-    monkeypatch.setattr(storage.time, "sleep", waits.append)
-
-    def request(files: object, root: str) -> str:
-        if (error := answers.pop(0)) is not None:
-            raise error
-        return "there"
-
-    assert here._patiently(request) == "there"
-    assert waits == [1, 2]
-    assert "does not answer (curlCode: 7); trying again in 1 s" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("words", "patience", "tries"),
-    [("AWS Error NO_SUCH_BUCKET during", 600.0, 1), ("curlCode: 7", 2.5, 2)],
-)
-def test_storage_that_refuses_or_stays_away_is_an_error(
-    node: Node, monkeypatch: pytest.MonkeyPatch, words: str, patience: float, tries: int
-) -> None:
-    here, done, clock = node("a"), list[int](), [0.0]
-    monkeypatch.setattr(storage.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(storage.time, "sleep", lambda wait: clock.append(clock.pop() + wait))
-
-    def request(files: object, root: str) -> None:
-        done.append(1)
-        raise OSError(words)
-
-    with pytest.raises(StorageError, match="keys are taken from the environment"):
-        here._patiently(request, patience)
-    assert len(done) == tries
-
-
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("s3://KEY:hidden/secret@bucket/study", r"s3://\*\*\*@bucket/study: .* may hold no key"),
-        ("abfs://c@a/study?sas_token=hidden", r"abfs://c@a/study: .* no other arguments"),
-        ("s3://bucket", "give a folder below it"),
-        ("nowhere://bucket/study", "Unrecognized filesystem .*; give a path, or an address"),
-    ],
-)
-def test_addresses_with_keys_or_without_a_folder_are_refused(address: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as error:
-        Storage.at(address).listing()
-    assert "hidden" not in str(error.value)
+def test_a_study_needs_a_folder_at_its_address() -> None:
+    with pytest.raises(ValueError, match="give a folder below it"):
+        RemoteStudy.at("s3://bucket")
 
 
 def test_an_address_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,23 +189,6 @@ def test_an_address_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         given_path("out", "s3://bucket/folder")
     assert study_place("out", "folder") == Path("folder")
     assert not list(tmp_path.iterdir())
-
-
-def test_what_arrives_cut_short_is_noticed() -> None:
-    class Cut(io.BytesIO):
-        def size(self) -> int:
-            return 9
-
-    files = SimpleNamespace(open_input_file=lambda path: Cut(b"12345"))
-    with pytest.raises(OSError, match="cut short, 4 bytes are missing"):
-        list(storage._parts(files, "study/result.json"))
-
-
-def test_names_on_storage_cannot_leave_the_copy(node: Node) -> None:
-    here = node("a")
-    with pytest.raises(StorageError, match="may not lie in a study"):
-        storage._below("bucket/study", "bucket/study/../../.bashrc")
-    assert here.listing() == {}
 
 
 def test_one_process_at_a_time_claims_a_study(node: Node, place: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from detectors.remote import RemoteError
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.searches import report
@@ -13,7 +14,7 @@ from launch.study.opening import open_study, read_records, worked_on
 from launch.study.settings import StudyError, StudySettings, resume_command
 from launch.study.study import Study
 from launch.trial.copies import kept, study_place
-from launch.trial.storage import Storage, StorageError
+from launch.trial.remote_study import RemoteStudy
 from searchspace import Space
 from tests.launch.conftest import Node, Run
 from tests.launch.made_up import result, settings_for
@@ -67,7 +68,7 @@ def test_a_study_goes_on_on_another_machine(
     assert "has no trial 0007" in printed
 
 
-def test_what_a_journal_lost_is_restored_from_the_storage(
+def test_what_a_journal_lost_is_restored_from_the_address(
     node: Node, settings: StudySettings, place: Path
 ) -> None:
     here = node("a")
@@ -92,18 +93,18 @@ def test_a_report_is_sent_and_its_front_read_anywhere(node: Node, settings: Stud
     assert member.folder.is_relative_to(there.copy)
 
 
-def test_nothing_is_told_the_sampler_that_is_not_on_the_storage(
+def test_nothing_is_told_the_sampler_that_is_not_at_the_address(
     node: Node, settings: StudySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = node("a")
 
-    def away(storage: Storage, name: str, content: bytes, patience: float = 0) -> None:
-        raise StorageError(f"{storage}: away")
+    def away(study: RemoteStudy, name: str, content: bytes, patience: float = 0) -> None:
+        raise RemoteError(f"{study}: away")
 
     with open_study(here.copy, settings) as study:
         record = study.propose()
         with monkeypatch.context() as patch:
-            patch.setattr(Storage, "write", away)
-            with pytest.raises(StorageError):
+            patch.setattr(RemoteStudy, "write", away)
+            with pytest.raises(RemoteError):
                 study.end(record.number, result(record))
         assert study.record(record.number).result is None

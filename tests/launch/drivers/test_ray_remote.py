@@ -18,7 +18,7 @@ from launch.report import load_front
 from launch.searches import resume, search
 from launch.study.opening import read_records
 from launch.trial.copies import study_place
-from launch.trial.storage import Storage
+from launch.trial.remote_study import RemoteStudy
 from searchspace import Space
 from tests.launch.conftest import Run
 from tests.launch.drivers.faults import Faults
@@ -58,7 +58,7 @@ def copies_in(cache: Path) -> list[Path]:
     return list(cache.glob("sparrow-*/studies/*"))
 
 
-def test_nodes_without_a_common_folder_share_a_study_on_storage(
+def test_nodes_without_a_common_folder_share_a_study_at_an_address(
     cluster: Cluster,
     space: Space,
     shapes_folder: Path,
@@ -74,7 +74,7 @@ def test_nodes_without_a_common_folder_share_a_study_on_storage(
     assert [r.state for r in records] == ["finished"] * 2, [r.reason for r in records]
     assert front.members
     assert len(copies_in(one)) == 1
-    assert not (Storage.at(ADDRESS).copy / "stages").exists()  # the search itself did not
+    assert not (RemoteStudy.at(ADDRESS).copy / "stages").exists()  # the search itself did not
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -105,7 +105,7 @@ def test_nodes_without_a_common_folder_share_a_study_on_storage(
 def test_workers_on_three_nodes_without_a_common_folder_share_all_of_a_search(
     cluster: Cluster, space: Space, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    """As `docs/cluster.md` shows it: storage, two workers a trial, one of which is killed, and
+    """As `docs/cluster.md` shows it: an address, two workers a trial, one of which is killed, and
     shared weights."""
     caches = [tmp_path / name for name in ("one", "two", "three")]
     for cache in caches:
@@ -125,17 +125,17 @@ def test_workers_on_three_nodes_without_a_common_folder_share_all_of_a_search(
     assert endings(study) == {0: 1, 1: 1}
     assert faults.occurred == 1
 
-    storage = Storage.at(ADDRESS)
-    kept = {PurePosixPath(name).name for name in storage.listing("stages")}
+    there = RemoteStudy.at(ADDRESS)
+    kept = {PurePosixPath(name).name for name in there.listing("stages")}
     assert {"shared.safetensors", "weights.safetensors", "stage.json"} <= kept
-    assert not (storage.copy / "stages").exists()  # the search itself has made none
+    assert not (there.copy / "stages").exists()  # the search itself has made none
     assert any(map(copies_in, caches))
     for record in records:
         print(f"trial {record.number}: AP_small {record.figure('ap_small')}, by two workers")
-    print(f"{len(storage.listing())} objects at {ADDRESS}; {faults.pause():.0f} s after the kill")
+    print(f"{len(there.listing())} objects at {ADDRESS}; {faults.pause():.0f} s after the kill")
 
 
-def test_storage_that_vanishes_for_a_while_loses_nothing(
+def test_an_address_that_vanishes_for_a_while_loses_nothing(
     s3: Door, space_file: Path, shapes_folder: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "output.txt"
@@ -144,9 +144,9 @@ def test_storage_that_vanishes_for_a_while_loses_nothing(
             "--data", shapes_folder, "--space", space_file, "--trials", 3, "--out", ADDRESS,
             "--device", "cpu", "--no-papers", output=file,
         )  # fmt: skip
-        storage = Storage.at(ADDRESS)
+        there = RemoteStudy.at(ADDRESS)
         end = time.monotonic() + PATIENCE
-        while not any(name.endswith("result.json") for name in storage.listing("trials")):
+        while not any(name.endswith("result.json") for name in there.listing("trials")):
             assert driver.poll() is None, output.read_text()
             assert time.monotonic() < end
             time.sleep(0.2)
@@ -155,7 +155,7 @@ def test_storage_that_vanishes_for_a_while_loses_nothing(
         assert driver.wait(PATIENCE) == 0, output.read_text()
     records: tuple[TrialRecord, ...] = read_records(study_place("study", ADDRESS))
     assert [r.state for r in records] == ["finished"] * 3
-    assert endings(storage.copy) == {0: 1, 1: 1, 2: 1}
-    said = output.read_text() + "".join(f.read_text() for f in storage.copy.rglob("log.txt"))
+    assert endings(there.copy) == {0: 1, 1: 1, 2: 1}
+    said = output.read_text() + "".join(f.read_text() for f in there.copy.rglob("log.txt"))
     assert re.search(r"does not\s+answer", said)
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in said
