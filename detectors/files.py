@@ -44,13 +44,18 @@ def write_first(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def written(
-    path: Path, place: Callable[[Path, Path], None] = os.replace, make_folder: bool = True
+    path: Path,
+    place: Callable[[Path, Path], None] = os.replace,
+    make_folder: bool = True,
+    durably: bool = True,
 ) -> Iterator[BinaryIO]:
     """A file to write bytes into, which becomes `path` when the block ends without an error.
 
     Args:
-        place: gives the whole file, which is on disk, its name.
+        place: gives the whole file its name.
         make_folder: make the folder that it lies in, if that is missing.
+        durably: it is on disk then; otherwise it survives the end of this process, but not of the
+            machine.
 
     Raises:
         OSError: it could not be written; the message names it. The old content is unchanged.
@@ -63,7 +68,8 @@ def written(
             with open(partial, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durably:
+                    os.fsync(file.fileno())
             place(partial, path)
         finally:
             partial.unlink(missing_ok=True)

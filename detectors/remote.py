@@ -117,16 +117,20 @@ class Remote:
 
         self._patiently(lambda files, root: _place(files, f"{root}/{name}", put), patience)
 
-    def get(self, info: FileInfo, target: Path, patience: float = PATIENCE) -> None:
-        """Write a file of a listing to this machine, with the time of its latest change."""
+    def get(self, info: FileInfo, target: Path, durably: bool = True) -> None:
+        """Write a file of a listing to this machine, with the time of its latest change.
+
+        Args:
+            durably: see `written`.
+        """
 
         def get(files: Any, root: str) -> None:
-            with written(target) as file:
+            with written(target, durably=durably) as file:
                 file.writelines(_parts(files, info.path))
             if info.mtime_ns is not None:
                 os.utime(target, ns=(info.mtime_ns, info.mtime_ns))
 
-        self._patiently(get, patience)
+        self._patiently(get)
 
     def remove(self, *names: str, patience: float = PATIENCE) -> None:
         """Remove files, if they are there."""

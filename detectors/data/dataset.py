@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pycocotools.coco import COCO
 
+from detectors.data.fetched import Fetched
 from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
 from detectors.data.validation import Problem
 from searchspace.geometry import Size
@@ -31,6 +32,7 @@ class Dataset:
     `skipped` has the entries that `read_split` left out, `listed` the numbers of images and
     annotations that there were (skipped ones included), and `files` the content of each image file
     by image id. `warnings` say what was mended and what is suspicious, one for each cause.
+    `fetched` are the data at an address that it is of; None if it lies in a folder.
     """
 
     images: tuple[ImageRecord, ...]
@@ -40,6 +42,7 @@ class Dataset:
     files: Mapping[int, ImageFile] = field(default_factory=dict, repr=False)
     listed: tuple[int, int] | None = None
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    fetched: Fetched | None = None
 
     @property
     def least_kept(self) -> float:
@@ -82,6 +85,21 @@ class Dataset:
             annotations={k: v for k, v in self.annotations.items() if k not in images},
             files={key: file for key, file in self.files.items() if key not in images},
         )
+
+    def here(self) -> Dataset:
+        """The same split, with the paths that its images have on this node."""
+        there = self.fetched
+        if there is None or there.here(self.images[0].path) == self.images[0].path:
+            return self
+        images = tuple(replace(image, path=there.here(image.path)) for image in self.images)
+        return replace(self, images=images)
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """SHA-256 of the image files by their names at the address that it is fetched from."""
+        if self.fetched is None:
+            return {}
+        return {self.fetched.name_of(i.path): self.files[i.id].sha256 for i in self.images}
 
     def label_of(self, category_id: int | None) -> int:
         """The label 1..num_classes of a category; raises KeyError for an unknown id or None."""

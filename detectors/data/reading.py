@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,28 @@ def read_split(
         DataError: with every problem found. With `skip_bad`, only if the folder or the lists of the
             file are missing, nothing is left of the images, of a class or of all annotations, two
             classes have one name, boxes are not in pixels, or too little is kept.
+        RemoteError, NoRoom: it is at an address, and this node lacks it and cannot fetch it.
     """
+    how = {"links": links, "max_megapixels": max_megapixels, "inspect": inspect}
     if split.cut:
-        how = {"links": links, "max_megapixels": max_megapixels, "inspect": inspect}
         return part_of(read_split(split.whole, skip_bad, **how), split, split.cut)
+    if split.fetched is None:
+        return _read(split, skip_bad, **how)
+    split.fetched.fetch()
+    with split.fetched.naming():
+        read = _read(split, skip_bad, **how)
+    named = split.fetched.named
+    return replace(
+        read,
+        fetched=split.fetched,
+        skipped=tuple(map(named, read.skipped)),
+        warnings=tuple(map(named, read.warnings)),
+    )
+
+
+def _read(
+    split: Split, skip_bad: SkipBad, links: bool, max_megapixels: float, inspect: Inspect | None
+) -> Dataset:
     reader = READERS[split.reader]
     if missing := reader.missing(split):
         raise DataError(missing)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from detectors.data.fetched import Fetched
 from detectors.data.looking import contents, four_options
 from detectors.data.validation import DataError, Problem
 from searchspace.errors import InputError
+from searchspace.masking import is_address
 from searchspace.names import Names
 
 READERS: Names[Any] = Names("data reader")
@@ -51,6 +53,8 @@ class Split:
         part: which part of the annotations it is, where they name several, such as the lists of a
             `data.yaml`.
         cut: it is a part of these images only; all of them by default.
+        fetched: the data at an address that it lies in; both paths are those on this node then,
+            whichever they were made on.
     """
 
     images: Path
@@ -58,10 +62,12 @@ class Split:
     reader: str = "coco"
     part: str = ""
     cut: Cut | None = None
+    fetched: Fetched | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "images", Path(self.images).resolve())
-        object.__setattr__(self, "annotations", Path(self.annotations).resolve())
+        here = Path.resolve if self.fetched is None else self.fetched.here
+        object.__setattr__(self, "images", here(Path(self.images)))
+        object.__setattr__(self, "annotations", here(Path(self.annotations)))
         READERS.check(self.reader)
 
     @classmethod
@@ -77,6 +83,10 @@ class Split:
     def whole(self) -> Split:
         """The images in this place, of which it may be a part."""
         return replace(self, cut=None)
+
+    def shown(self, path: Path) -> str:
+        """A path in it, for messages: of data at an address, that."""
+        return str(path) if self.fetched is None else self.fetched.shown(path)
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,11 @@ class DataSource:
             images = (images[0].absolute(), images[1].absolute())
         return Path(os.path.commonpath(images))
 
+    @property
+    def shown(self) -> str:
+        """Where both splits lie, for messages: the address, or the folder."""
+        return self.train.shown(self.place)
+
     @classmethod
     def of(cls, splits: Iterable[Split], layout: str = "") -> DataSource:
         """The data of two splits, the training split first."""
@@ -112,14 +127,21 @@ class DataSource:
 
         Args:
             folder: the folder, or a file from which a reader finds the rest, such as COCO's
-                annotations or a `data.yaml`.
+                annotations or a `data.yaml`; or the address of a folder, such as `s3://BUCKET/PATH`
+                (a text, not a path), of which this node fetches what it lacks.
             val_share: the share of training images that is held out for validation, where there
                 is no other validation split.
 
         Raises:
             DataError: no reader finds data, or several do, or a part of the data does not exist,
                 or there is a validation split beside `val_share`.
+            RemoteError, NoRoom: data at an address cannot be fetched.
         """
+        if is_address(folder):
+            fetched = Fetched.of(str(folder))
+            with fetched.naming():
+                found = cls.from_folder(fetched.folder, val_share)
+            return cls.of((replace(s, fetched=fetched) for s in found.splits), found.layout)
         root = Path(folder).resolve()
         what = "is not a path" if folder == "" else absent(root, root.exists(), "unreadable")
         if what:
@@ -132,7 +154,7 @@ class DataSource:
 
     @classmethod
     def given(cls, data: DataSource | Path | str, val_share: float | None = None) -> DataSource:
-        """The data themselves, or those in a folder; see `from_folder`."""
+        """The data themselves, or those in a folder or at an address; see `from_folder`."""
         return data if isinstance(data, DataSource) else cls.from_folder(data, val_share)
 
     @classmethod
@@ -140,6 +162,10 @@ class DataSource:
         """Both parts of one split, of which `val_share` of the images are held out."""
         parts = (replace(split, cut=Cut(val_share, held_out)) for held_out in (False, True))
         return cls.of(parts, layout)
+
+    @property
+    def splits(self) -> tuple[Split, Split]:
+        return self.train, self.val
 
     @property
     def format(self) -> str:

@@ -154,7 +154,7 @@ def _of_folder(folder: Path, detector: Detector, most: int, force: bool, say: Sa
 def _of_split(split: Split, read: Dataset, detector: Detector, most: int) -> Seen:
     check_classes(detector, read)
     found = AnnotatedImages.of(read, detector.canvas, most)
-    words = f"{counted(len(found.split.images), 'image')} of {split.images}"
+    words = f"{counted(len(found.split.images), 'image')} of {split.shown(split.images)}"
     return Seen(words, found.floats, found)
 
 
@@ -168,9 +168,10 @@ def _source_of_study(model: Path, say: Say) -> DataSource | None:
     source = read_settings(study).known_source
     if source is None:
         return None
-    if source.val.images.exists() and source.val.annotations.exists():
+    val = source.val
+    if val.fetched or (val.images.exists() and val.annotations.exists()):
         return source
-    say(f"warning: the validation images of the study, {source.val.images}, are gone")
+    say(f"warning: the validation images of the study, {val.images}, are gone")
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import Field
@@ -36,9 +36,9 @@ class Form(Options):
 @with_options
 def convert_command(
     source: Annotated[
-        Path,
+        Any,
         typer.Argument(
-            parser=option_types.path, metavar="SOURCE", help="Folder or file, as for --data."
+            parser=option_types.data, metavar="SOURCE", help="Folder or file, as for --data."
         ),
     ],
     out: Annotated[

@@ -86,7 +86,7 @@ def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -
     if form.as_json:
         dropped = [problem for _, read in splits for problem in read.skipped]
         warnings = [warning for _, read in splits for warning in read.warnings]
-        read = [{"annotations": str(s.annotations), **_counts(r)} for s, r in splits]
+        read = [{"annotations": s.shown(s.annotations), **_counts(r)} for s, r in splits]
         told = {"ok": True, "splits": read, **_findings(dropped, warnings), "odd": list(odd)}
         console.say_json(told)
         return

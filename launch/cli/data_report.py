@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import Field
@@ -23,6 +23,7 @@ from launch.trial.health import health_of_space, health_of_trials, warnings_of
 from searchspace import TrialConfig, load_space
 from searchspace.detector import DetectorConfig
 from searchspace.heads import Multibox
+from searchspace.masking import is_address
 from searchspace.priors import ScaledPriors
 
 MOST_SIDE = 8192
@@ -59,9 +60,9 @@ class Inputs(Options):
 @with_options
 def report_command(
     folder: Annotated[
-        Path,
+        Any,
         typer.Argument(
-            parser=option_types.path, metavar="DIR", help="Data with training and validation."
+            parser=option_types.data, metavar="DIR", help="Data with training and validation."
         ),
     ],
     inputs: Inputs,
@@ -75,7 +76,8 @@ def report_command(
     source = DataSource.from_folder(folder, inputs.val_share)
     read = TrialData.read(source, drop_leaks=data.drop_leaks, **data.reading)
     health = inputs.health(read)
-    title = f"Health of the data in {folder.resolve().name}"
+    name = folder if is_address(folder) else folder.resolve().name
+    title = f"Health of the data in {name}"
     inputs.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(inputs.out, health_page(read.train, read.val, health, title))
     if as_json:

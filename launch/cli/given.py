@@ -66,7 +66,7 @@ def given_trial(
     stem = Path(name).stem if is_file else name
     say_oddities(data, config, say)
     folder = options.out or Path(runs) / f"{stem}-{config.digest()}"
-    say(f"{stem} on {source.place}, in {folder}")
+    say(f"{stem} on {source.shown}, in {folder}")
     return GivenTrial(config, data, folder, {"device": options.device, "weights": weights})
 
 

@@ -245,7 +245,7 @@ def begin(
         plugins=load_plugins(),
     )
     folder = options.out or Path("runs/trained") / f"{_stem(name, found)}-{config.digest()}"
-    say(f"{name} on {source.place}, in {folder}")
+    say(f"{name} on {source.shown}, in {folder}")
     return training, data, folder
 
 
@@ -280,7 +280,7 @@ def go_on(
     if "cache_gb" in options.model_fields_set:
         how = how | {"cache_gb": options.cache_gb}
     data = read_data(training.source, how, folder, say)
-    say(f"{training.model} on {training.source.place}, in {folder}")
+    say(f"{training.model} on {training.source.shown}, in {folder}")
     return training, data
 
 

@@ -74,10 +74,19 @@ def path(value: str | Path) -> Path:
     """A non-empty path: Python takes an empty one for the working folder."""
     if is_address(str(value)):
         raise typer.BadParameter(
-            f"{without_secrets(str(value))} is an address; give a path. Only a study can be at an "
-            "address: sparrow search --out"
+            f"{without_secrets(str(value))} is an address; give a path. Only a study (--out) and "
+            "data (--data) can be at an address"
         )
     return Path(text(str(value)))
+
+
+def data(value: str | Path) -> Path | str:
+    """Where data lie: a path, or the address of a folder, of which nothing is fetched yet."""
+    if not is_address(str(value)):
+        return path(value)
+    from detectors.remote import checked
+
+    return _of_remote(lambda: checked(str(value)))
 
 
 def in_folder(value: str | Path) -> Path:

@@ -28,6 +28,7 @@ OutFile = Annotated[Path, BeforeValidator(option_types.out_file)]
 """Fields of the models of options that are paths."""
 
 InPath = Annotated[Path, BeforeValidator(option_types.path)]
+InData = Annotated[Path | str, BeforeValidator(option_types.data)]
 
 _images = Annotated[
     InFolder | None,
@@ -67,10 +68,11 @@ class DataPlace(Options):
 
     model_config = ConfigDict(title="Data")
 
-    data: Annotated[InPath | None, Option("FOLDER|FILE")] = Field(
+    data: Annotated[InData | None, Option("FOLDER|FILE|ADDRESS")] = Field(
         default=None,
         description="Folder of a known layout, such as COCO's, Roboflow's, YOLO's or Pascal VOC's; "
-        "or COCO's training annotations, or a data.yaml.",
+        "or COCO's training annotations, or a data.yaml. Or the address of such a folder, such as "
+        "s3://BUCKET/PATH, from which each node fetches it once.",
     )
     val_share: ValShare = None
 

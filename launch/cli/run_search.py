@@ -49,7 +49,7 @@ def _begun(
     if source is None and budget.time_limit is None and budget.device_hours is None:
         settings = changed(settings, minutes=SHAPES_MINUTES)
     source = source or _shapes(screen)
-    screen.say(f"Search of the space {space} on {source.place}, in {shown_place(folder)}")
+    screen.say(f"Search of the space {space} on {source.shown}, in {shown_place(folder)}")
     return search(
         space,
         source,

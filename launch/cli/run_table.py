@@ -62,7 +62,7 @@ def _begin(
             except InputError as error:
                 raise InputError(f"{error} (in {name})") from None
     source = data.needed_source()
-    screen.say(f"{table} on {source.place}, in {folder}")
+    screen.say(f"{table} on {source.shown}, in {folder}")
     reproduce(
         table,
         source,

@@ -67,7 +67,7 @@ def resumed(
 ) -> Front:
     """Resume the study in a folder, with the options that were given."""
     study = read_settings(folder)
-    screen.say(f"{study.title} on {study.source.place}, in {shown_place(folder)}")
+    screen.say(f"{study.title} on {study.source.shown}, in {shown_place(folder)}")
     if cut := study.source.train.cut:
         data = data.model_copy(update={"val_share": cut.val_share})
     named = bool(data.model_fields_set - {"val_share"})

@@ -39,7 +39,7 @@ def rendered(view: View, lines: int) -> RenderableType:
     settings = view.settings
     objectives = settings.goal.objectives
     source = settings.known_source
-    data = "" if source is None else f", data {source.place}"
+    data = "" if source is None else f", data {source.shown}"
     parts: list[RenderableType] = [
         _line((settings.title, "bold"), f" in {view.folder}{data}"),
         _line(_counts(view)),

@@ -218,7 +218,7 @@ def _follow(given: Given, reports: _Reports) -> None:
     """Train along with the first worker; an error of this one alone ends the trial, too."""
     start = time.monotonic()
     try:
-        follow(given.data, pick_device(given.device))
+        follow(given.data.here(), pick_device(given.device))
     except Exception as error:
         seconds = time.monotonic() - start
         reports(ending_in_words(failure_in(error, given.data, given.folder, seconds)))

@@ -135,6 +135,6 @@ def _answer(
     """The answer of this node's own meter, as JSON."""
     load_plugins(arrived(plugins))
     home, folder = speeds
-    ask = getattr(LocalMeter(data, pick_device(), home.here(folder)), method)
+    ask = getattr(LocalMeter(data.here(), pick_device(), home.here(folder)), method)
     answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
     return answer.model_dump_json()

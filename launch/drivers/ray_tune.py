@@ -292,7 +292,7 @@ def _alone(
 ) -> str:
     load_plugins(arrived(plugins))
     home, stages = place
-    return work(task, data, home.here(stages), lambda name: teachers[name].unpack())
+    return work(task, data.here(), home.here(stages), lambda name: teachers[name].unpack())
 
 
 def _nodes() -> list[Mapping[str, float]]:

@@ -15,18 +15,18 @@ from ray import tune
 
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
-from detectors.remote import RemoteError
 from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_meter import TargetMeter
 from launch.drivers.travel import Home, arrived
 from launch.drivers.watch import Ended
-from launch.study.failures import Failure
+from launch.study.failures import Failure, failure_of
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 from launch.trial.teachers import LoadTeacher, PackedDetector, teachers_in
 from searchspace import TrialConfig, load_plugins
+from searchspace.errors import InputError
 
 GO_ON, END = "go on", "end"
 """Answers to a trial that asks whether it continues."""
@@ -133,11 +133,12 @@ def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
     config = given.config
     try:
         ancestor = given.home.brought(config["ancestor"]) if config["ancestor"] else None
-    except RemoteError as error:
-        return ending_in_words(Failure(str(error), "surroundings"))
+        data = given.data.here()
+    except (InputError, OSError) as error:
+        return ending_in_words(failure_of(error, given.folder, 0.0))
     outcome = attempt(
         TrialConfig.model_validate_json(config["config"]),
-        given.data,
+        data,
         given.folder,
         given.device,
         on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),

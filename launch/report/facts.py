@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from detectors.data.readers import Split
 from launch.decisions.inheritance import SHARE
 from launch.decisions.pruning_ladder import trainings_saved
 from launch.figures import FIGURES
@@ -44,9 +45,14 @@ def _data(settings: StudySettings) -> dict[str, str]:
     if (source := settings.known_source) is None:
         return {"Trained by": "a trainer of one's own, which reported the figures"}
     return {
-        "Training data": _shown(source.train.annotations),
-        "Validation data": _shown(source.val.annotations),
+        "Training data": _of_split(source.train),
+        "Validation data": _of_split(source.val),
     }
+
+
+def _of_split(split: Split) -> str:
+    there = split.annotations
+    return split.shown(there) if split.fetched else _shown(there)
 
 
 ALWAYS = ("trials", "sampler", "seed")

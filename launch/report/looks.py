@@ -246,11 +246,15 @@ class _Looking:
         """The same, or why there is none: it is read once for all trials."""
         try:
             split = self.settings.source.val
+            if self.val is None and split.fetched and not split.fetched.is_here:
+                # Whoever only reads a report does not wait until all of it is here.
+                raise InputError(f"the data at {split.fetched.address} are not on this machine")
             found = self.val or read_split(split, **self.settings.data.reading)
         except InputError as error:
             return error
         if found.fingerprint != self._data:
-            return InputError(f"the validation data, {split.annotations}, have changed")
+            there = split.shown(split.annotations)
+            return InputError(f"the validation data, {there}, have changed")
         return found
 
     @functools.cached_property

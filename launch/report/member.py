@@ -256,12 +256,14 @@ def _data_arguments(settings: StudySettings) -> tuple[str, ...]:
     if (source := settings.known_source) is None:
         return unknown
     share = source.val.cut.val_share if source.val.cut else None
+    cut = ("--val-share", f"{share:g}") if share else ()
+    if source.val.fetched is not None:
+        return "--data", source.val.fetched.address, *cut
     for place in (source.place, source.place.parent):
         try:
             found = DataSource.from_folder(place, share)
         except (InputError, OSError):
             continue
         if found == source:
-            cut = ("--val-share", f"{share:g}") if share else ()
             return "--data", os.fspath(place), *cut
     return unknown

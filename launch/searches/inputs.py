@@ -119,8 +119,9 @@ def source_now(settings: StudySettings, data: DataSource | Path | str | None) ->
 
 def same_data(folder: Path, settings: StudySettings, source: DataSource) -> TrialData:
     """The data of a study, wherever they lie; raises `StudyError` where they are others or gone."""
-    place = source.train.annotations
-    if source == settings.source and not place.exists():
+    now, before = source.train, settings.source.train
+    place, known = now.shown(now.annotations), before.shown(before.annotations)
+    if source == settings.source and not (now.fetched or now.annotations.exists()):
         raise StudyError(
             f"{folder}: the data of the study are not at {place} any more: if they were moved, "
             "say where they are with --data, or with the four options for images and annotations"
@@ -131,14 +132,13 @@ def same_data(folder: Path, settings: StudySettings, source: DataSource) -> Tria
         return data
     if source == settings.source:
         raise StudyError(
-            f"{folder}: the data at {source.train.images.parent} have changed since "
+            f"{folder}: the data at {now.shown(now.images.parent)} have changed since "
             "the study began: put them back, or begin another study"
         )
     raise StudyError(
-        f"{folder}: the data at {place} are not those of the study, which lay at "
-        f"{settings.source.train.annotations}: their fingerprint is {_short(found)}, and the "
-        f"study's is {_short(settings.fingerprint)}; give a copy of the same data, or begin "
-        "another study"
+        f"{folder}: the data at {place} are not those of the study, which lay at {known}: their "
+        f"fingerprint is {_short(found)}, and the study's is {_short(settings.fingerprint)}; give "
+        "a copy of the same data, or begin another study"
     )
 
 

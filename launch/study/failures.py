@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from detectors.data.fetched import NoRoom
+from detectors.data.validation import DataError
 from detectors.remote import RemoteError
 from detectors.runtimes import RuntimeUnavailable
 from detectors.training.train import TrainingFailed
@@ -110,15 +112,15 @@ def users_fault(error: Exception) -> str | None:
 
 
 def broken_place(error: BaseException, folder: Path | None = None) -> str | None:
-    """The problem of the disk or the file system, if that is the cause of an error.
+    """The problem of the disk, the file system or the data, if that is the cause of an error.
 
     Libraries that write files themselves wrap the system's error, or drop it; then the text or the
     disk itself is checked.
     """
     chain = tuple(_chain(error))
     for link in chain:
-        if isinstance(link, RemoteError):
-            return str(link)
+        if isinstance(link, RemoteError | NoRoom | DataError):
+            return " ".join(str(link).split())
         if isinstance(link, OSError) and link.errno in BROKEN_PLACES:
             return os_error_in_words(link)
     for code, words in BROKEN_PLACES.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections import ChainMap
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,24 @@ class TrialData:
             )
         return cls(left, val, len(leaks), cache)
 
+    def here(self) -> TrialData:
+        """The same data as this node has them: those at an address are fetched if it lacks them,
+        and are what was read there when the search began.
+
+        Raises:
+            DataError, RemoteError, NoRoom: they cannot be had; see `Fetched.fetch`.
+        """
+        splits = (self.train, self.val)
+        for split in splits:
+            if split.fetched is not None:
+                own = [other for other in splits if other.fetched == split.fetched]
+                split.fetched.fetch(lambda own=own: dict(ChainMap(*(s.sums for s in own))))
+        return replace(self, train=self.train.here(), val=self.val.here())
+
     @classmethod
     def of(cls, data: TrialData | DataSource | Path | str) -> TrialData:
-        """`data` itself, or the data at a source or folder, read; raises `DataError`."""
+        """`data` itself, or the data at a source, folder or address, read; raises
+        `DataError`."""
         if isinstance(data, TrialData):
             return data
         return cls.read(DataSource.given(data))
