@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.clock import Clock
 
+Become = Callable[[str], Path]
 ROOMS = ("searchspace", "detectors", "compress", "launch")
 
 
@@ -43,3 +46,16 @@ def own_node(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     folder = str(tmp_path_factory.mktemp("node"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
     monkeypatch.setenv("XDG_CACHE_HOME", folder)
+
+
+@pytest.fixture
+def become_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Become:
+    """This process is a node of that name from then on, with a cache of its own."""
+
+    def become(name: str) -> Path:
+        cache = tmp_path / name
+        cache.mkdir(exist_ok=True)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        return cache
+
+    return become

@@ -17,6 +17,7 @@ from launch.cli import terminal
 from launch.trial.data import TrialData
 from launch.trial.remote_study import RemoteStudy
 from searchspace import CompressConfig, Space, TrialConfig, load_space
+from tests.conftest import Become
 
 Run = Callable[..., tuple[int, str]]
 Node = Callable[[str], RemoteStudy]
@@ -136,13 +137,11 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def node(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+def node(place: Path, become_node: Become) -> Node:
     """The study at an address as a node of that name has it, which this process is from then on."""
 
     def become(name: str) -> RemoteStudy:
-        cache = tmp_path / name
-        cache.mkdir(exist_ok=True)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        become_node(name)
         return RemoteStudy.at(f"file://{place}")
 
     return become
