@@ -122,9 +122,9 @@ def given_to(study: Study, record: TrialRecord) -> TrialOptions:
     ancestor, detectors = study.ancestor(record), study.detectors(record)
     return TrialOptions(
         stages=study.stages.resolve(),
-        load_teacher=teachers_in({name: bring(study.folder, p) for name, p in detectors.items()}),
+        load_teacher=teachers_in({name: bring(p) for name, p in detectors.items()}),
         weights=study.settings.start.weights,
-        ancestor=ancestor and bring(study.folder, ancestor).resolve(),
+        ancestor=ancestor and bring(ancestor).resolve(),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -21,8 +20,9 @@ from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
 from detectors.timing.energy import energy_counter
 from detectors.timing.measure import hardware_name
-from launch.drivers.travel import Home, arrived
+from launch.drivers.travel import arrived
 from launch.figures import ENERGY, FigureName
+from launch.trial.copies import here
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.run import pick_device
@@ -44,22 +44,20 @@ class TargetMeter:
     Attributes:
         resource: a custom resource of Ray.
         data: the trial's data in Ray's object store.
-        home: where the study lies.
-        speeds: folder in it of cached speeds.
+        speeds: folder of cached speeds in the study, see `portable`.
         hardware: the device that such a node measures on.
     """
 
     resource: str
     data: ray.ObjectRef
-    home: Home
-    speeds: Path
+    speeds: str
     hardware: str
 
     @classmethod
-    def on(cls, resource: str, data: TrialData, home: Home, speeds: Path) -> TargetMeter:
+    def on(cls, resource: str, data: TrialData, speeds: str) -> TargetMeter:
         """A meter for the nodes with a resource; waits until one of them answers."""
         hardware = ray.get(_placed(_hardware, resource).remote())
-        return cls(resource, ray.put(data), home, speeds, hardware)
+        return cls(resource, ray.put(data), speeds, hardware)
 
     def evaluate(self, detector: Detector, config: MeasureConfig, calibration: int = 0) -> Metrics:
         return self._ask("evaluate", Metrics, detector, config, calibration)
@@ -76,7 +74,7 @@ class TargetMeter:
         *more: int,
     ) -> M:
         given = PackedDetector.of(detector), config.model_dump_json(), *more
-        about = method, load_plugins(), self.data, (self.home, self.speeds)
+        about = method, load_plugins(), self.data, self.speeds
         task = _placed(_answer, self.resource).remote(*about, *given)
         return model.model_validate_json(result_of(task))
 
@@ -127,14 +125,13 @@ def _answer(
     method: str,
     plugins: tuple[str, ...],
     data: TrialData,
-    speeds: tuple[Home, Path],
+    speeds: str,
     detector: PackedDetector,
     config: str,
     *more: int,
 ) -> str:
     """The answer of this node's own meter, as JSON."""
     load_plugins(arrived(plugins))
-    home, folder = speeds
-    ask = getattr(LocalMeter(data.here(), pick_device(), home.here(folder)), method)
+    ask = getattr(LocalMeter(data.here(), pick_device(), here(speeds)), method)
     answer = ask(detector.unpack(), MeasureConfig.model_validate_json(config), *more)
     return answer.model_dump_json()

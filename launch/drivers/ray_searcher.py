@@ -17,7 +17,7 @@ from launch.drivers.ray_worker import END, GO_ON
 from launch.files import RAY_LOG, RESULT
 from launch.study.failures import Failure
 from launch.study.study import Study
-from launch.trial.copies import fetch_trial
+from launch.trial.copies import fetch_trial, portable
 from launch.trial.result import TrialResult, read_result
 
 RETRIES = 2
@@ -66,15 +66,15 @@ class StudySearcher(Searcher):
         if record is None:
             return None if self._study.waits else Searcher.FINISHED
         self._numbers[trial_id] = record.number
-        folder = self._study.trial_folder(record).resolve()
+        folder = self._study.trial_folder(record)
         ancestor = self._study.ancestor(record)
         return {
             "config": record.config.model_dump_json(),
-            "folder": str(folder),
+            "folder": portable(folder),
             "rungs": self._study.rungs(record),
-            "stages": str(self._study.stages.resolve()),
-            "ancestor": ancestor and str(ancestor.resolve()),
-            "detectors": {n: str(p.resolve()) for n, p in self._study.detectors(record).items()},
+            "stages": portable(self._study.stages),
+            "ancestor": ancestor and portable(ancestor),
+            "detectors": {n: portable(p) for n, p in self._study.detectors(record).items()},
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

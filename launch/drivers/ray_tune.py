@@ -38,11 +38,12 @@ from launch.drivers.ray_searcher import RETRIES, StudySearcher
 from launch.drivers.ray_start import connected, logged_to
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
-from launch.drivers.travel import Home, arrived
+from launch.drivers.travel import arrived
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.resource_options import MOST_PER_GPU
 from launch.study.study import Study
+from launch.trial.copies import portable
 from launch.trial.data import TrialData
 from launch.trial.run import check_for_ray
 from launch.trial.teachers import PackedDetector, named_detectors, teachers_in
@@ -307,8 +308,8 @@ def _tuner(
     searcher: StudySearcher,
     guard: HangGuard,
 ) -> tune.Tuner:
-    target, home, speeds = driver.measure_on, Home.of(study.folder), study.stages / SPEEDS
-    meter = TargetMeter.on(target, data, home, speeds.resolve()) if target else None
+    target, speeds = driver.measure_on, portable(study.stages / SPEEDS)
+    meter = TargetMeter.on(target, data, speeds) if target else None
     load = teachers_in(study.settings.teachers)
     teachers = {name: PackedDetector.of(load(name)) for name in named_detectors(study.space)}
     alone = driver.count == 1
@@ -317,7 +318,6 @@ def _tuner(
         tune.with_parameters(
             run_on_worker if alone else run_group,
             **({} if alone else {"workers": driver.group}),
-            home=home,
             answers=searcher.answers,
             data=data,
             teachers=teachers,

@@ -19,9 +19,10 @@ from detectors.timing.cost import Cost
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_meter import TargetMeter
-from launch.drivers.travel import Home, arrived
+from launch.drivers.travel import arrived
 from launch.drivers.watch import Ended
 from launch.study.failures import Failure, failure_of
+from launch.trial.copies import bring, here
 from launch.trial.data import TrialData
 from launch.trial.result import TrialResult
 from launch.trial.teachers import LoadTeacher, PackedDetector, teachers_in
@@ -71,7 +72,6 @@ class Given:
 
     Attributes:
         config: of Tune's trial, see `StudySearcher.suggest`.
-        home: where its study lies.
         answers: of the driver to its questions.
         teachers: saved detectors by name.
         device: on which it runs; None for a GPU if there is one.
@@ -81,7 +81,6 @@ class Given:
     """
 
     config: Mapping[str, Any]
-    home: Home
     answers: Answers
     data: TrialData
     teachers: Mapping[str, PackedDetector]
@@ -93,7 +92,7 @@ class Given:
 
     @property
     def folder(self) -> Path:
-        return self.home.here(self.config["folder"])
+        return here(self.config["folder"])
 
     def prepare(self) -> None:
         """Make this process ready for the trial: plugins, threads, memory."""
@@ -111,7 +110,7 @@ class Given:
         def load(name: str) -> Detector:
             if name in self.teachers:
                 return self.teachers[name].unpack()
-            there = {name: self.home.brought(folders[name])} if name in folders else {}
+            there = {name: bring(here(folders[name]))} if name in folders else {}
             return teachers_in(there)(name)
 
         return load
@@ -132,7 +131,7 @@ def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
     """Run a trial that reports each epoch; returns its last report."""
     config = given.config
     try:
-        ancestor = given.home.brought(config["ancestor"]) if config["ancestor"] else None
+        ancestor = bring(here(config["ancestor"])) if config["ancestor"] else None
         data = given.data.here()
     except (InputError, OSError) as error:
         return ending_in_words(failure_of(error, given.folder, 0.0))
@@ -143,7 +142,7 @@ def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
         given.device,
         on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),
         watch=_AskingWatch(given.answers, tuple(config["rungs"]), tell),
-        stages=given.home.here(config["stages"]),
+        stages=here(config["stages"]),
         load_teacher=given.load_teacher(),
         meter=given.meter,
         weights=given.weights,

@@ -1,5 +1,5 @@
 """What other nodes of a cluster need: Sparrow's code and the plugins in one folder, which Ray takes
-to them, and where a study lies there."""
+to them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import shutil
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from launch.trial.copies import bring
-from launch.trial.remote_study import RemoteStudy, remote_of
 from searchspace.errors import InputError
 
 ROOMS = ("searchspace", "detectors", "compress", "launch")
@@ -51,36 +48,6 @@ def packed(plugins: Sequence[str], files: Sequence[Path] = ()) -> Iterator[Path]
         for source in [*filter(None, map(_source, plugins)), *files]:
             _copy(source, place)
         yield place
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where a study lies, for processes on any node: in a folder that all nodes see, or in each
-    node's copy of what is at its address.
-
-    Attributes:
-        folder: on the machine of the search.
-        address: of the study; None for one in a folder.
-    """
-
-    folder: Path
-    address: str | None
-
-    @classmethod
-    def of(cls, study: Path) -> Home:
-        remote = remote_of(study)
-        return cls(study.resolve(), remote.address if remote else None)
-
-    def here(self, path: str | Path) -> Path:
-        """A path in the study as it lies on this node; any other path is as it was."""
-        path = Path(path)
-        if self.address is None or not path.is_relative_to(self.folder):
-            return path
-        return RemoteStudy.at(self.address).copy / path.relative_to(self.folder)
-
-    def brought(self, path: str | Path) -> Path:
-        """The folder of a detector, by its path on the machine of the search; see `bring`."""
-        return bring(self.here(self.folder), self.here(path))
 
 
 def arrived(plugins: Sequence[str]) -> tuple[str, ...]:

@@ -249,7 +249,7 @@ def load_front(folder: Path | str) -> Front:
     front = parse_model(path, tree, Front, fix)
     members = tuple(m.model_copy(update={"folder": folder / m.folder}) for m in front.members)
     for member in members if at_address else ():
-        bring(folder, member.detector)
+        bring(member.detector)
     return front.model_copy(update={"members": members})
 
 

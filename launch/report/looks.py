@@ -228,7 +228,7 @@ class _Looking:
         self, record: TrialRecord, name: Callable[[TrialConfig], str] = final_folder
     ) -> Path:
         """The folder of a trial's detector, by default of the final one."""
-        return bring(self.study, self.study / record.folder / name(record.config))
+        return bring(self.study / record.folder / name(record.config))
 
     @property
     def _number(self) -> int | None:

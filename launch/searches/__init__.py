@@ -219,7 +219,7 @@ def report(
         facts["Missing trials"] = missing_in_words(missing)
     view = StudyView.of(records, settings.goal.objectives)
     for record in view.front:
-        bring(folder, folder / record.folder / final_folder(record.config))
+        bring(folder / record.folder / final_folder(record.config))
     write_report(
         folder,
         records,

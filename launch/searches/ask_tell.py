@@ -35,7 +35,7 @@ from searchspace.names import closest
 
 OPTIONS = (
     "trials", "minutes", "hours", "device_hours", "constraints", "sampler", "seed", "papers",
-    "device", "track",
+    "device", "track", "storage", "study_name",
 )  # fmt: skip
 """The options of a search that say nothing of how trials are run."""
 
@@ -63,7 +63,10 @@ class AskedTrial:
 
 
 class Study:
-    """A study whose trials are run by a trainer of one's own, in one process at a time.
+    """A study whose trials are run by a trainer of one's own.
+
+    One process at a time works in its folder. With `storage`, others share the study from folders
+    of their own: each asks for trials and tells theirs, and has the results of all.
 
     `ask` gives a configuration, `tell` takes its figures. A result is on disk before the sampler
     hears of it, so a study that was interrupted goes on with `Study.open`, and trials without a
@@ -73,12 +76,20 @@ class Study:
         folder: the study's folder.
     """
 
-    def __init__(self, folder: Path, settings: StudySettings | None, tracking: Tracking) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: StudySettings | None,
+        tracking: Tracking,
+        storage: str | None = None,
+    ) -> None:
         """A new study with `settings`, or the one in `folder`; use `create` and `open`."""
         self.folder = folder
         with contextlib.ExitStack() as opened:
             opened.enter_context(tracking)
-            self._study = opened.enter_context(open_study(folder, settings, tracking.on_end))
+            self._study = opened.enter_context(
+                open_study(folder, settings, tracking.on_end, storage)
+            )
             self._open = opened.pop_all()
         settings = self._study.settings
         self._reported = Reported(
@@ -107,8 +118,9 @@ class Study:
             on_end: called with each trial that ends, and what is left of the budget.
             plugins: as in `launch.search`.
             **options: of those of `launch.search`: `trials`, `minutes`, `hours`, `device_hours`,
-                `constraints`, `sampler`, `seed`, `papers`, `track`, and `device`, where speeds that
-                are not reported are measured.
+                `constraints`, `sampler`, `seed`, `papers`, `track`, `storage` and `study_name`, the
+                database in which processes share a study, and its name there, and `device`, where
+                speeds that are not reported are measured.
 
         Raises:
             SettingsError: there is no such option, or its value is invalid.
@@ -140,6 +152,7 @@ class Study:
         trials: int | None = None,
         on_end: OnEnd | None = None,
         track: TrackerName | None = None,
+        storage: str | None = None,
     ) -> Self:
         """Go on with a study.
 
@@ -147,6 +160,7 @@ class Study:
             trials: how many trials there shall be in all, if that changes.
             on_end: see `create`.
             track: where its trials are logged from now on; also those that were not logged before.
+            storage: the database of a shared study; by default that of `SPARROW_STORAGE`.
 
         Raises:
             StudyError: there is no study, another process works on it, or Sparrow runs its trials.
@@ -157,7 +171,7 @@ class Study:
         settings = changed(read_settings(folder), **({} if track is None else {"track": track}))
         if not settings.is_asked:
             raise StudyError(f"{folder}: Sparrow runs the trials of this study; resume it instead")
-        study = cls(folder, None, Tracking(settings.tracking.track, folder, on_end))
+        study = cls(folder, None, Tracking(settings.tracking.track, folder, on_end), storage)
         if trials is not None:
             with contextlib.ExitStack() as failing:
                 failing.callback(study.close)
@@ -172,7 +186,8 @@ class Study:
         return self._study.records
 
     def ask(self) -> AskedTrial | None:
-        """The next trial to run; None if the budget is spent or the space has nothing new.
+        """The next trial to run; None if the budget is spent or the space has nothing new, and
+        with `waits`, only for now.
 
         The first is the space's baseline; then come some of the papers' systems, unless `papers` is
         False; then the sampler draws. Several trials may be asked for before the first is told.
@@ -193,6 +208,12 @@ class Study:
         write_atomically(folder / TRIAL, record.config.started().model_dump_json(indent=1))
         self._began[record.number] = time.monotonic()
         return AskedTrial(record.number, record.config, record.params, folder)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing to ask for only until other trials end: those of other
+        processes may have to be taken over, if these fall silent."""
+        return self._study.waits
 
     def tell(
         self,

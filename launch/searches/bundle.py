@@ -71,7 +71,7 @@ class Packing:
 
     def add(self, record: TrialRecord) -> HeldMember:
         """Write a trial's final detector; raises `InputError` where that cannot be had."""
-        folder = bring(self.run, self.run / record.folder / final_folder(record.config))
+        folder = bring(self.run / record.folder / final_folder(record.config))
         if not folder.is_dir():
             raise InputError(f"{folder} is gone")
         if record.config.detector.canvas.tiles is not None:

@@ -79,7 +79,8 @@ def run_trials(
         plugins: as in `launch.search`.
         **options: `skip_bad`, `drop_leaks`, `cache_gb`, `minutes`, `hours`, `device_hours`,
             `trial_timeout`, `objectives`, `weights`, `driver` with its options, such as
-            `cpus_per_trial`, `device`, `measure_on`, `track`, which mean the same as for a search.
+            `cpus_per_trial`, `device`, `measure_on`, `track`, and `storage`, `study_name` and
+            `stages`, by which several drivers share them; they mean the same as for a search.
 
     Returns:
         By name, the record of each trial that was begun; `record.result` is None if it did not

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from launch.files import JOURNAL, STAGES
 from launch.study.search_settings import changed
 from launch.study.settings import StudyError, StudySettings
+from launch.trial.remote_study import RemoteStudy, remote_of
 
 if TYPE_CHECKING:
     from launch.study.shared_journal import SharedJournal
@@ -22,8 +23,11 @@ ADDRESS = "SPARROW_STORAGE"
 
 def with_driver(settings: StudySettings, folder: Path) -> StudySettings:
     """The settings of a shared study with its name, and the id of this folder's driver. A folder
-    that was moved or copied has another one, as two drivers must not have the same."""
-    stays = settings.driver and settings.place == folder.resolve()
+    that was moved or copied has another one, as two drivers must not have the same; at an address,
+    one driver works at a time, on whichever machine."""
+    place, now = settings.place, folder.resolve()
+    same = place == now or (place and remote_of(folder) and place.name == now.name)
+    stays = settings.driver and same
     named = changed(settings, study_name=settings.shared.name)
     return named.model_copy(update={"driver": settings.driver if stays else uuid.uuid4().hex})
 
@@ -63,9 +67,10 @@ def joined(folder: Path, settings: StudySettings, begun: bool) -> Iterator[Share
             yield journal
 
 
-def _link(place: Path, stages: Path) -> None:
-    """Let the stages of a study's folder lie in another one."""
-    stages = stages.expanduser().resolve()
+def _link(place: Path, stages: Path | str) -> None:
+    """Let the stages of a study's folder lie in another one, or at an address."""
+    at = RemoteStudy.at(stages).copy / STAGES if isinstance(stages, str) else stages
+    stages = at.expanduser().resolve()
     stages.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         place.symlink_to(stages, target_is_directory=True)

@@ -54,21 +54,11 @@ def open_study(
             check_new(folder)
         shared = None
         if settings.shared.is_shared:
-            _check_in_folder(folder)
             settings = with_driver(settings, folder)
             shared = stack.enter_context(joined(folder, settings, begun))
         if not begun or shared:
             settings = store_settings(settings, folder)
         yield Study(folder, settings, on_end, shared)
-
-
-def _check_in_folder(study: Path) -> None:
-    """Raise `StudyError` if a study that several drivers share is at an address."""
-    if remote_of(study) is not None:
-        raise StudyError(
-            f"{shown_place(study)}: a study that several drivers share (--storage) lies in folders "
-            "that all of them see: give a folder as --out"
-        )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
+from searchspace.masking import is_address
+
 
 @dataclass(frozen=True)
 class Option:
@@ -40,6 +42,18 @@ def not_empty(value: Any) -> Any:
 Text = Annotated[str, AfterValidator(not_empty)]
 GivenPath = Annotated[Path, BeforeValidator(not_empty)]
 """A path that is not empty, which Python takes for the working folder."""
+
+
+def _place(value: Any) -> Path | str:
+    if not is_address(value):
+        return Path(not_empty(value))
+    from detectors.remote import checked  # It loads torch.
+
+    return checked(value)
+
+
+Place = Annotated[Path | str, BeforeValidator(_place)]
+"""A folder, or an address without any key, which is a text."""
 
 
 class Group(BaseModel):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
@@ -28,12 +27,12 @@ class Rows:
     Args:
         study: its name.
         driver: the id of this driver.
-        home: its folder.
+        home: its folder, or its address.
     """
 
-    def __init__(self, database: Database, study: str, driver: str, home: Path) -> None:
+    def __init__(self, database: Database, study: str, driver: str, home: str) -> None:
         self._database, self._study = database, study
-        self._driver, self._home = driver, str(home)
+        self._driver, self._home = driver, home
         self._named = STUDIES.c.name == study
         self._ours = DRIVERS.c.study == study
         self._me = self._driver_is(driver)

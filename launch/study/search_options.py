@@ -15,7 +15,7 @@ from launch.decisions.budget import Budget
 from launch.decisions.early_stopping import EarlyStopping
 from launch.decisions.rules import RULES, Rule
 from launch.figures import DEFAULT, Objectives
-from launch.study.options import GivenPath, Group, Option, Text
+from launch.study.options import GivenPath, Group, Option, Place, Text
 from launch.study.samplers import Sampler
 from launch.trial.errors import SettingsError
 from searchspace.compression import Ratio
@@ -267,11 +267,11 @@ class SharedOptions(Group):
         title="Shared study",
         description="The study's name in the database; sparrow by default.",
     )
-    stages: Annotated[GivenPath | None, Option("FOLDER")] = Field(
+    stages: Annotated[Place | None, Option("FOLDER|ADDRESS")] = Field(
         default=None,
         title="Stages in",
-        description="Folder that all drivers of a shared study reach: they share trainings in it, "
-        "and a trial that is taken over goes on from its checkpoint.",
+        description="Folder or address that all drivers of a shared study reach: they share "
+        "trainings in it, and a trial that is taken over goes on from its checkpoint.",
     )
 
     @model_validator(mode="after")

@@ -87,6 +87,7 @@ GIVEN = (
     *TrainingDataOptions.model_fields,
     *ResourceOptions.model_fields,
     *TrackingOptions.model_fields,
+    *SharedOptions.model_fields,
     "minutes",
     "hours",
     "device_hours",

@@ -27,6 +27,7 @@ from launch.study.optuna_study import Opener, in_database
 from launch.study.rows import Rows
 from launch.study.settings import StudyError, StudySettings
 from launch.study.terms import check_agreed, terms_of
+from launch.trial.copies import folder_beside, shown_place
 
 NEWS = 1.0
 """Seconds between two looks for what others wrote, outside of turns."""
@@ -48,7 +49,8 @@ class SharedJournal(Journal):
         super().__init__(path)
         self._copy, self._records = self._records, {}
         self._database, self._study, self._driver = database, study, driver
-        self._rows = Rows(database, study, driver, path.resolve().parent)
+        self._folder = path.resolve().parent
+        self._rows = Rows(database, study, driver, shown_place(self._folder))
         self._heart = Heart(self._rows)
         self._owners: dict[int, str] = {}  # of the trials that have not ended
         self._seen = -1
@@ -181,8 +183,7 @@ class SharedJournal(Journal):
         for row in rows:
             record = TrialRecord.model_validate_json(row.record)
             if row.driver != self._driver:
-                # Seen from here, where both folders lie on common storage.
-                folder = (Path(row.home) / record.folder).as_posix()
+                folder = f"{folder_beside(self._folder, row.home)}/{record.folder}"
                 record = record.model_copy(update={"folder": folder})
             self._own(record.number, row.driver, row.ended)
             if self._copy.pop(record.number, None) == record:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from launch.study.settings import StudyError, StudySettings
+from searchspace.given import GIVEN
 from searchspace.reading import shown
 
 GROUPS = ("budget", "goal", "sampling", "early")
@@ -34,6 +35,11 @@ def check_agreed(settings: StudySettings, terms: str, trials: int, study: str) -
             continue
         if name == "fingerprint":
             raise StudyError(f"{study}: its other drivers have other data: give a copy of the same")
+        if name.startswith("trial "):
+            raise StudyError(
+                f"{study}: its {name} is another one, or only one of both has it: give the same "
+                "trials, or begin another study with --study-name NAME"
+            )
         if name.startswith("space"):
             field = name.removeprefix("space ")
             raise StudyError(
@@ -51,5 +57,7 @@ def _terms(settings: StudySettings) -> dict[str, Any]:
     dumped = settings.model_dump(mode="json")
     options = {name: value for group in GROUPS for name, value in dumped[group].items()}
     single = {name: dumped[group][name] for group, names in SINGLE.items() for name in names}
-    space = {f"space {path}": value for path, value in dumped["space"].get("domains", {}).items()}
+    drawn, given = (dumped["space"].get(name, {}) for name in ("domains", GIVEN))
+    space = {f"space {path}": value for path, value in drawn.items()}
+    space |= {f"trial {name}": config for name, config in given.items()}
     return {"fingerprint": settings.fingerprint, **options, **single, **space}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from detectors.files import written
+from detectors.files import write_atomically, written
 from detectors.locks import held, living_holder
 from detectors.regularly import regularly
 from detectors.remote import RemoteError
@@ -19,6 +21,7 @@ from launch.files import (
     MEASURED,
     MEMBERS,
     ORIGIN,
+    OTHERS,
     RAY,
     RESULT,
     STAGES,
@@ -34,6 +37,9 @@ LAG = 20.0
 PIECE = 1 << 20
 """Bytes of a piece of the journal: object stores can add nothing to an object, so that a long
 journal would be written anew with each line."""
+
+PLACE = re.compile(f"(.+)/((?:{TRIALS}|{STAGES})(?:/.*)?)")
+"""The address of a study, and a folder or file in it."""
 
 PIECES = f"{JOURNAL}.pieces"
 FETCHING = "fetching.lock"
@@ -80,14 +86,35 @@ def fetch_study(study: Path, ours: bool = False, patience: float = 0.0) -> None:
     with held(study / FETCHING, "fetching"):
         if ours or living_holder(study / LOCK) is None:
             found = remote.listing(patience=patience, deep=False)
-            for folder in (BUNDLES, MEASURED, MEMBERS):
+            for folder in (BUNDLES, MEASURED, MEMBERS, OTHERS):
                 found |= remote.listing(folder, patience)
             remote.fetch({name: info for name, info in found.items() if name not in APART})
+            for file in (study / OTHERS).glob("*"):
+                RemoteStudy.at(file.read_text(encoding="utf-8").strip())
             _fetch_journal(remote, patience)
         of_trials = remote.listing(TRIALS, patience)
         remote.fetch({name: info for name, info in of_trials.items() if name.count("/") == 2})
         for name in of_trials:
             (study / "/".join(name.split("/")[:2])).mkdir(parents=True, exist_ok=True)
+
+
+def folder_beside(study: Path, home: str) -> str:
+    """The folder of another driver of a study, as this one's trials name it: its path, or, of one
+    at an address, this machine's copy.
+
+    Copies lie side by side, and are named by their addresses, so that from one to another the way
+    is the same on all machines; the address is kept for those that have not met it.
+    """
+    if not is_address(home):
+        return home
+    other, remote = RemoteStudy.at(home), remote_of(study)
+    if remote is None:
+        return str(other.copy)
+    name = f"{OTHERS}/{other.copy.name}"
+    if not (study / name).exists():
+        write_atomically(study / name, f"{home}\n")
+        remote.send(name)
+    return f"../{other.copy.name}"
 
 
 def fetch_trial(folder: Path) -> None:
@@ -105,24 +132,56 @@ def fetch_detectors(folder: Path) -> None:
 
 
 def missing_folders(study: Path, names: Iterable[str]) -> set[str]:
-    """Those of some folders of trials, by their names in a study, that neither the study nor its
-    address has."""
-    missing, remote = {name for name in names if not (study / name).is_dir()}, remote_of(study)
-    if missing and remote is not None:
-        missing -= {name.rpartition("/")[0] for name in remote.listing(TRIALS)}
-    return missing
+    """Those of some folders of trials, by their names in a study, that neither lie here nor at an
+    address."""
+    lost: set[str] = set()
+    elsewhere: dict[RemoteStudy, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        if (study / name).is_dir():
+            continue
+        remote, own = _at_address(study / name)
+        if remote is None:
+            lost.add(name)
+        else:
+            elsewhere[remote][own] = name
+    for remote, named in elsewhere.items():
+        there = {file.rpartition("/")[0] for file in remote.listing(TRIALS)}
+        lost |= {name for own, name in named.items() if own not in there}
+    return lost
 
 
-def bring(study: Path, path: Path) -> Path:
-    """The folder of a detector, which is fetched if it lies in a study whose copy lacks it.
+def bring(path: Path) -> Path:
+    """The folder of a detector, which is fetched if it lies in a copy of a study that lacks it.
 
     Of a stage, all of it is fetched.
     """
-    remote, place = remote_of(study), path.resolve()
-    if remote is not None and place.is_relative_to(remote.copy) and not place.is_dir():
-        parts = place.relative_to(remote.copy).parts
+    remote, name = _at_address(path)
+    if remote is not None and not path.is_dir():
+        parts = name.split("/")
         remote.fetch_folder("/".join(parts[:2] if parts[0] == STAGES else parts))
     return path
+
+
+def portable(path: Path) -> str:
+    """A path in a study for other machines, of which `here` makes theirs: of one at an address,
+    that."""
+    remote, name = _at_address(path)
+    return str(path.resolve()) if remote is None else f"{remote.address}/{name}"
+
+
+def here(place: str) -> Path:
+    """Where what `portable` gave on another machine lies on this one."""
+    found = PLACE.fullmatch(place) if is_address(place) else None
+    return Path(place) if found is None else RemoteStudy.at(found[1]).copy / found[2]
+
+
+def _at_address(path: Path) -> tuple[RemoteStudy | None, str]:
+    """The study at an address in whose copy a path lies, and its name there; None without one."""
+    path = path.resolve()
+    for folder in path.parents:
+        if (remote := remote_of(folder)) is not None:
+            return remote, path.relative_to(folder).as_posix()
+    return None, str(path)
 
 
 def send_trial(folder: Path) -> None:

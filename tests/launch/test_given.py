@@ -190,7 +190,6 @@ def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
     from launch.drivers.ray_answers import Answers
     from launch.drivers.ray_searcher import StudySearcher
     from launch.drivers.ray_worker import Given
-    from launch.drivers.travel import Home
 
     nobody = Answers(None)
     with open_study(tmp_path, settings) as study:
@@ -206,6 +205,5 @@ def test_ray_waits_for_a_teacher_and_learns_where_its_detector_lies(
         study.end(1, result(study.record(1)))
         assert searcher.suggest("e") == StudySearcher.FINISHED
     Detector(tiny.detector).save(folder)
-    home = Home.of(tmp_path)
-    given = Given(student, home, nobody, shapes, {}, None, meter=None, weights=None, plugins=())
+    given = Given(student, nobody, shapes, {}, None, meter=None, weights=None, plugins=())
     assert given.load_teacher()("teacher").config == tiny.detector

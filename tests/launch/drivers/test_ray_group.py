@@ -137,7 +137,7 @@ def relayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any
         monkeypatch.setattr(ray_group.ray, "put", lambda given: given)
         monkeypatch.setattr(ray_group.tune, "report", heard.append)
         given = dict.fromkeys(
-            ("home", "answers", "data", "teachers", "device", "meter", "weights", "plugins")
+            ("answers", "data", "teachers", "device", "meter", "weights", "plugins")
         )
         ray_group.run_group({}, Workers(2, {"CPU": 1}), **given)
         return heard

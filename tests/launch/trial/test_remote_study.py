@@ -46,7 +46,7 @@ def test_what_one_node_sends_another_one_fetches(node: Node, place: Path) -> Non
     assert missing_folders(there.copy, ["trials/0000-x/dense", "trials/0000-x/int8"]) == {
         "trials/0000-x/int8"
     }
-    assert (bring(there.copy, dense) / "weights").read_bytes() == b"w"
+    assert (bring(dense) / "weights").read_bytes() == b"w"
 
 
 def test_the_newer_file_counts(node: Node, place: Path) -> None:
