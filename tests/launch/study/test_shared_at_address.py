@@ -190,7 +190,7 @@ def test_given_trials_are_shared_and_a_student_waits_for_a_teacher_elsewhere(
             here_b.end(student.number, result(student))
     for changed in ({"a": a, "teacher": teacher, "b": TrialConfig(seed=3)}, given | {"a": teacher}):
         with (
-            pytest.raises(StudyError, match=r"trial (student|a) is another one, .* same trials"),
+            pytest.raises(StudyError, match=r"trial (b|a) is another one, .* same trials"),
             open_study(machine("c"), settings_of(changed)),
         ):
             pass
