@@ -1,42 +1,60 @@
-"""The commands `sparrow cache show | clear`: the decoded images on this machine."""
+"""The commands `sparrow cache show | clear`: decoded images and fetched data on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rich.table import Table
 
+from detectors.data.fetched import OnNode, data_folder, fetched
 from detectors.data.node_cache import CachedSplit, clear, entries, images_folder
 from launch.cli.terminal import console
 from searchspace.words import counted
 
+Kept = Sequence[CachedSplit] | Sequence[OnNode]
+
 
 def show_command() -> None:
-    folder = images_folder()
-    found = entries(folder)
-    if found:
+    images, data = entries(images_folder()), fetched()
+    if images:
         table = Table("Images of", "Images", "Kept", "Size", "Last used")
-        for entry in found:
-            used = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
+        for entry in images:
             header = entry.header
             known = (
                 (header.split, str(header.images), header.form)
                 if header
                 else (entry.path.name, "", "damaged")
             )
-            table.add_row(*known, _gigabytes([entry]), used)
+            table.add_row(*known, _gigabytes([entry]), _day(entry.used))
         console.print(table)
-    console.say(f"{folder}: {_gigabytes(found)}")
+    console.say(f"{images_folder()}: {_gigabytes(images)}")
+    if data:
+        table = Table("Data at", "Files", "Size", "Last used")
+        for one in data:
+            address = one.address or "not all of it has arrived"
+            table.add_row(address, str(one.files), _gigabytes([one]), _day(one.used))
+        console.print(table)
+        console.say(f"{data_folder()}: {_gigabytes(data)}")
 
 
 def clear_command() -> None:
-    folder = images_folder()
-    removed, left = clear(folder)
-    console.say(f"{folder}: {counted(len(removed), 'file')} removed, {_gigabytes(removed)}")
+    _say_cleared(images_folder(), "file", *clear(images_folder()))
+    if data := fetched():
+        removed = [one for one in data if one.remove()]
+        _say_cleared(data_folder(), "data set", removed, [o for o in data if o not in removed])
+
+
+def _say_cleared(folder: Path, what: str, removed: Kept, left: Kept) -> None:
+    console.say(f"{folder}: {counted(len(removed), what)} removed, {_gigabytes(removed)}")
     if left:
-        console.say(f"{counted(len(left), 'file')}, {_gigabytes(left)}, left: they are in use")
+        console.say(f"{counted(len(left), what)}, {_gigabytes(left)}, left: they are in use")
 
 
-def _gigabytes(found: Sequence[CachedSplit]) -> str:
+def _gigabytes(found: Kept) -> str:
     return f"{sum(entry.bytes for entry in found) / 1e9:.2f} GB"
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"

@@ -176,7 +176,7 @@ COMMANDS = {
         ),
         "cache": Entry(
             "launch.cli.main:cache",
-            "Show or remove the decoded images on this machine.",
+            "Show or remove decoded images and fetched data on this machine.",
         ),
         "clean": Entry(
             "launch.cli.clean:clean_command",
@@ -222,11 +222,11 @@ CACHE = {
     "Commands": {
         "show": Entry(
             "launch.cli.cache:show_command",
-            "List the splits whose decoded images are kept, the one not used for longest first.",
+            "List decoded images and fetched data, those not used for longest first.",
         ),
         "clear": Entry(
             "launch.cli.cache:clear_command",
-            "Remove all decoded images; they are made again when they are needed.",
+            "Remove all that no process uses; it is made or fetched again when it is needed.",
         ),
     }
 }
@@ -239,7 +239,7 @@ app = lazy_group(
     completion=True,
 )
 data = lazy_group("Generate, check, report on, reduce and preview data sets.", DATA)
-cache = lazy_group("Show or remove the decoded images on this machine.", CACHE)
+cache = lazy_group("Show or remove decoded images and fetched data on this machine.", CACHE)
 
 
 def main() -> None:

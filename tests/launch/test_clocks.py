@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("searchspace", "detectors", "compress", "launch")
 
 READERS = {
+    "detectors/data/fetched.py": "which data were used last; whether a file is that of an address",
     "detectors/data/node_cache.py": "which split was used last, to remove the others first",
     "detectors/locks.py": "since when a lock is held, in messages",
     "detectors/quiet.py": "since when a step lasts, in messages",
