@@ -68,7 +68,10 @@ class Fetched:
             NoRoom: the disk has no room for them.
         """
         remote = Remote(checked(address))
-        found = remote.listing(patience=0)
+        try:
+            found = remote.listing(patience=0)
+        except NotADirectoryError:  # It is a file.
+            found = {}
         if not found:
             fix = "give the address of a folder with annotated images"
             raise DataError([Problem(remote.address, "data", "there are no files", fix)])

@@ -28,7 +28,7 @@ from launch.files import (
     TRIALS,
 )
 from launch.trial.data import given_path
-from launch.trial.remote_study import RemoteStudy, is_newer, remote_of
+from launch.trial.remote_study import COPIES, RemoteStudy, is_newer, remote_of
 from searchspace.masking import is_address
 
 LAG = 20.0
@@ -179,7 +179,7 @@ def _at_address(path: Path) -> tuple[RemoteStudy | None, str]:
     """The study at an address in whose copy a path lies, and its name there; None without one."""
     path = path.resolve()
     for folder in path.parents:
-        if (remote := remote_of(folder)) is not None:
+        if folder.parent.name == COPIES and (remote := remote_of(folder)) is not None:
             return remote, path.relative_to(folder).as_posix()
     return None, str(path)
 

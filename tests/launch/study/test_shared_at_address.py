@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch import Study as OwnStudy
-from launch.files import DENSE, JOURNAL
+from launch.files import DENSE, JOURNAL, final_folder
 from launch.records import TrialRecord
 from launch.report import load_front
 from launch.report.front_file import gone
@@ -58,8 +58,9 @@ def finish(study: Study, ap_small: float) -> TrialRecord:
     record = study.propose()
     folder = study.trial_folder(record)
     with kept(folder):
-        (folder / DENSE).mkdir(parents=True)
-        (folder / DENSE / "detector.json").write_text(str(record.number))
+        detector = folder / final_folder(record.config)
+        detector.mkdir(parents=True)
+        (detector / "detector.json").write_text(str(record.number))
         (folder / "result.json").write_text(result(record, ap_small).model_dump_json())
     study.end(record.number, result(record, ap_small))
     return study.record(record.number)
@@ -82,16 +83,18 @@ def test_each_driver_finds_the_detectors_of_all_others_at_their_addresses(
             finish(here_b, 0.2)
             finish(here_b, 0.3)
             assert [r.state for r in here_b.records] == ["finished"] * 3
-            theirs = here_b.trial_folder(here_b.record(0)) / DENSE
+            first = here_b.record(0)
+            theirs = here_b.trial_folder(first) / final_folder(first.config)
             assert not theirs.exists()
             assert (bring(theirs) / "detector.json").read_text() == "0"
             assert theirs.resolve().is_relative_to(tmp_path / "b")
             assert gone(b, here_b.records) == frozenset()
             away = portable(theirs)
-            assert away == f"file://{tmp_path}/bucket/a/{here_a.record(0).folder}/{DENSE}"
+            own = here_a.record(0).folder
+            assert away == f"file://{tmp_path}/bucket/a/{own}/{theirs.name}"
         a = machine("a")
         look(here_a)
-        assert here(away) == here_a.trial_folder(here_a.record(0)) / DENSE
+        assert here(away) == here_a.trial_folder(here_a.record(0)) / theirs.name
     report(a, seconds=0)
     # Whoever only reads has never met the other driver.
     machine("c")
@@ -210,7 +213,7 @@ def test_trainers_of_ones_own_share_a_study(database: str, space: Space, tmp_pat
         assert (a.ask(), a.waits) == (None, True)  # the other may fall silent
         a.tell(last, {"ap_small": 0.2, "fps": 50.0})
         for trial in asked[1:]:
-            b.tell(trial, {"ap_small": 0.3, "fps": 50.0})
+            b.tell(trial, {"ap_small": 0.2 + 0.1 * trial.number, "fps": 60.0 - 10 * trial.number})
         look(b._study)
         assert (b.ask(), b.waits) == (None, False)
         assert len(b.records) == 4
