@@ -155,7 +155,7 @@ class Fetched:
     def _fetch(
         self, remote: Remote, found: Mapping[str, FileInfo], sums: Mapping[str, str]
     ) -> None:
-        others = [other for other in fetched() if other.address == self.address]
+        others = [other for other in on_node() if other.address == self.address]
 
         def get(name: str) -> None:
             info, file = found[name], self.folder / name
@@ -220,7 +220,7 @@ def data_folder() -> Path:
     return cache_folder().resolve() / FOLDER
 
 
-def fetched() -> list[OnNode]:
+def on_node() -> list[OnNode]:
     """The data that this node has, or has begun to fetch, those not used for longest first."""
     found = []
     for home in data_folder().glob("*"):
@@ -263,7 +263,7 @@ def _make_room(size: int) -> None:
     Raises:
         NoRoom: they cannot.
     """
-    others = iter(fetched())
+    others = iter(on_node())
     folder = data_folder()
     while size > MOST_OF_DISK * (free := shutil.disk_usage(folder).free):
         other = next(others, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from detectors.data.fetched import OnNode, data_folder, fetched
+from detectors.data.fetched import OnNode, data_folder, on_node
 from detectors.data.node_cache import CachedSplit, clear, entries, images_folder
 from launch.cli.terminal import console
 from searchspace.words import counted
@@ -17,7 +17,7 @@ Kept = Sequence[CachedSplit] | Sequence[OnNode]
 
 
 def show_command() -> None:
-    images, data = entries(images_folder()), fetched()
+    images, data = entries(images_folder()), on_node()
     if images:
         table = Table("Images of", "Images", "Kept", "Size", "Last used")
         for entry in images:
@@ -41,7 +41,7 @@ def show_command() -> None:
 
 def clear_command() -> None:
     _say_cleared(images_folder(), "file", *clear(images_folder()))
-    if data := fetched():
+    if data := on_node():
         removed = [one for one in data if one.remove()]
         _say_cleared(data_folder(), "data set", removed, [o for o in data if o not in removed])
 

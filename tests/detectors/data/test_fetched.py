@@ -160,7 +160,7 @@ def test_room_is_made_by_removing_what_no_process_uses(
     unused = Fetched.of(f"file://{shutil.copytree(place, place.with_name('other'))}")
     os.close(fetched._uses.pop(unused.home))  # as when its process has ended
     used = Fetched.of(address)
-    size = fetched.fetched()[0].bytes
+    size = fetched.on_node()[0].bytes
 
     def disk_usage(folder: Path) -> SimpleNamespace:
         return SimpleNamespace(free=size // 2 if unused.is_here else 2 * size)
@@ -173,7 +173,7 @@ def test_room_is_made_by_removing_what_no_process_uses(
     with pytest.raises(NoRoom, match=r"the data take .* GB more, but of the disk of"):
         fetched._make_room(2 * size)
     assert used.is_here
-    assert [data.address for data in fetched.fetched()] == [address]
+    assert [data.address for data in fetched.on_node()] == [address]
 
 
 def test_what_is_here_is_noted_without_a_key(address: str, become_node: Become) -> None:
