@@ -49,7 +49,7 @@ def gets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names, get = list[str](), Remote.get
 
     def noted(self: Remote, info: Any, target: Path, durably: bool = True) -> None:
-        names.append(target.name)
+        names.append(f"{target.parent.name}/{target.name}")
         get(self, info, target, durably)
 
     monkeypatch.setattr(Remote, "get", noted)
@@ -118,7 +118,7 @@ def test_data_that_change_are_others_and_only_what_changed_is_fetched(
     image.write_bytes(image.read_bytes() + b"more")
     gets.clear()
     new = DataSource.from_folder(address)
-    assert gets == [image.name]
+    assert gets == [f"val/{image.name}"]
     assert new != old
     assert read_split(new.val).fingerprint != before.fingerprint
     assert read_split(old.val).fingerprint == before.fingerprint  # still here, as it was
