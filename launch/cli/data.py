@@ -152,7 +152,7 @@ def _say_checked(split: Split, read: Dataset) -> None:
     usual = most == COCO_DETECTIONS
     scored = "" if usual else f"; {most} detections of an image are kept and scored, not COCO's 100"
     console.say(
-        f"{split.annotations}: {counts['images']} images, {counts['objects']} objects "
+        f"{split.shown(split.annotations)}: {counts['images']} images, {counts['objects']} objects "
         f"({counts['small']} small{more}) of {counted(read.num_classes, 'category')}, "
         f"{read.dropped_in_words()}; {counts['without an object']} images without an object, "
         f"{counts['most objects']} objects on one at most{scored}"
