@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 # Read when ray is imported or started: no result files in other formats, no change of the working
@@ -43,7 +42,7 @@ from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
 from launch.study.resource_options import MOST_PER_GPU
 from launch.study.study import Study
-from launch.trial.copies import portable
+from launch.trial.copies import here, portable
 from launch.trial.data import TrialData
 from launch.trial.run import check_for_ray
 from launch.trial.teachers import PackedDetector, named_detectors, teachers_in
@@ -185,8 +184,8 @@ class RayTune(Driver):
         )
         load = teachers_in(study.settings.teachers)
         teachers = {name: PackedDetector.of(load(name)) for name in study.settings.teachers}
-        place = Home.of(study.folder), study.stages.resolve()
-        return result_of(asked.remote(work, load_plugins(), task, data, place, teachers))
+        stages = portable(study.stages)
+        return result_of(asked.remote(work, load_plugins(), task, data, stages, teachers))
 
     def run(self, study: Study, data: TrialData, say: Say = lambda words: None) -> None:
         study.workers = self.workers()
@@ -288,12 +287,11 @@ def _alone(
     plugins: tuple[str, ...],
     task: str,
     data: TrialData,
-    place: tuple[Home, Path],
+    stages: str,
     teachers: Mapping[str, PackedDetector],
 ) -> str:
     load_plugins(arrived(plugins))
-    home, stages = place
-    return work(task, data.here(), home.here(stages), lambda name: teachers[name].unpack())
+    return work(task, data.here(), here(stages), lambda name: teachers[name].unpack())
 
 
 def _nodes() -> list[Mapping[str, float]]:

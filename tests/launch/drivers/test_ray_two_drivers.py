@@ -17,7 +17,7 @@ from launch.records import TrialRecord
 from launch.searches import report
 from launch.study.opening import read_records
 from launch.trial.copies import study_place
-from tests.launch.drivers.test_ray_tune import start
+from tests.launch.drivers.started import start
 from tests.postgres import PASSWORD, server
 from tests.s3 import s3_server
 
