@@ -14,6 +14,7 @@ import pytest
 from pyarrow.fs import FileSystem
 
 from detectors import remote
+from detectors.patience import patiently
 
 PATIENCE = 60
 """Seconds for the server to start, on a machine that computes other things."""
@@ -90,7 +91,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
             assert time.monotonic() < end, "the server does not start"
             time.sleep(0.05)
         files, _ = FileSystem.from_uri("s3://bucket?allow_bucket_creation=true")
-        files.create_dir("bucket")
+        patiently(lambda: files.create_dir("bucket"), str, "the server")
         yield door
     finally:
         door.close()
