@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,12 @@ from searchspace.geometry import Canvas, Size, Window
 
 GREY = 114
 """The value, of 255, of the pixels that a letterboxed image does not cover (YOLOX)."""
+
+MOST_PIXELS, BAND = 25e6, 4e6
+"""Pixels of a window that is read at once, and of the bands in which a larger one is read."""
+
+Read = Callable[[Window], Tensor]
+"""Reads a window of an image, [3, h, w], uint8 or float in 0..1."""
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour: what lies around zoomed-out images and in ignore regions."""
@@ -25,7 +31,34 @@ def ground(canvas: Canvas) -> tuple[int, int, int]:
 
 def place(image: Tensor, canvas: Canvas) -> Tensor:
     """An image [..., 3, H, W], uint8 or float in 0..1, on the canvas."""
-    height, width = canvas.content(size_of(image))
+    return _placed(image, canvas.content(size_of(image)), canvas)
+
+
+def place_read(read: Read, window: Window, canvas: Canvas) -> Tensor:
+    """A window of an image that is read, on the canvas.
+
+    A large one is never in memory: bands of it are resized along x, and all of them along y. For
+    uint8 that is what `resize` does with the whole, too, where the processor has its instructions.
+    """
+    left, top, width, height = window
+    if width * height <= MOST_PIXELS:
+        return place(read(window), canvas)
+    content, rows = canvas.content(window.size), max(1, int(BAND / width))
+    ends = ((start, min(start + rows, height)) for start in range(0, height, rows))
+    bands = [
+        functional.resize(
+            read(Window(left, top + start, width, end - start)),
+            [end - start, content[1]],
+            antialias=True,
+        )
+        for start, end in ends
+    ]
+    return _placed(torch.cat(bands, -2), content, canvas)
+
+
+def _placed(image: Tensor, content: Size, canvas: Canvas) -> Tensor:
+    """An image resized to its height and width on the canvas, and the rest filled."""
+    height, width = content
     placed = functional.resize(image, [height, width], antialias=True)
     below, right = canvas.size[0] - height, canvas.size[1] - width
     if not (below or right):

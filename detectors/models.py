@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from detectors.data.images import image_tensor
+from detectors.data.images import image_tensor, inspect_image
+from detectors.data.pixels import Decoded
+from detectors.data.records import ImageRecord
 from detectors.detector import Detector
 from detectors.found import Found, found_in
 from detectors.postprocess import Detecting, Detections
@@ -22,7 +25,7 @@ from detectors.runtimes.exported import Exported
 from detectors.runtimes.metadata import class_names
 from detectors.runtimes.targets import SUFFIXES, target_of
 from detectors.thresholds import Thresholds, read_thresholds
-from detectors.tiling import detect_images
+from detectors.tiling import Readable, detect_images
 from searchspace.errors import InputError
 from searchspace.geometry import Canvas
 
@@ -65,11 +68,11 @@ class Model:
         return self.detector.canvas
 
     @torch.inference_mode()
-    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+    def detect(self, images: Sequence[Tensor | Readable]) -> list[dict[str, Tensor]]:
         """What is found in images, one dictionary for each, on the CPU, best detection first.
 
         Args:
-            images: uint8 [3, H, W], RGB, of any sizes.
+            images: uint8 [3, H, W], RGB, of any sizes, or what reads windows of them.
 
         Returns:
             `boxes` [M, 4], xyxy in pixels of the image, `labels` [M] from 1 and `scores` [M]; all
@@ -96,7 +99,8 @@ class Model:
         Raises:
             ImageError: it is no image.
         """
-        [detections] = self.detect([image_tensor(image)])
+        given = image_tensor(image) if self.canvas.tiles is None else _readable(image)
+        [detections] = self.detect([given])
         labels, scores = detections["labels"], detections["scores"]
         if threshold is not None:
             shown = scores >= threshold
@@ -105,6 +109,16 @@ class Model:
         else:
             shown = scores > 0
         return found_in({name: part[shown] for name, part in detections.items()}, self.classes)
+
+
+def _readable(image: AnyImage) -> Readable:
+    """An image that is cut into tiles: of a large file, only these are read where it allows it."""
+    if not isinstance(image, (str, Path)):
+        return Readable.of(image_tensor(image))
+    path = Path(image)
+    width, height = inspect_image(path).displayed
+    record = ImageRecord(0, path, width, height)
+    return Readable((height, width), partial(Decoded(limit=0).get, record))
 
 
 def load_model(path: Path, device: torch.device | None = None) -> Model:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detectors.canvas import in_image, place
+from detectors.canvas import Read, in_image, place_read
 from detectors.features import size_of
 from detectors.postprocess import Detections
 from searchspace.geometry import Canvas, Size, Window
@@ -47,28 +47,41 @@ def looks_at(sizes: Iterable[Size], canvas: Canvas) -> list[Look]:
     ]
 
 
-def seen(image: Tensor, window: Window, canvas: Canvas) -> Tensor:
-    """A window of an image [3, H, W], uint8 or float in 0..1, on the canvas."""
-    left, top, width, height = window
-    return place(image[:, top : top + height, left : left + width], canvas)
+@dataclass(frozen=True)
+class Readable:
+    """An image of which windows are read, uint8 or float in 0..1.
+
+    Attributes:
+        size: its height and width.
+    """
+
+    size: Size
+    read: Read
+
+    @classmethod
+    def of(cls, image: Tensor) -> Readable:
+        """An image [3, H, W] in memory."""
+        return cls(size_of(image), lambda window: image[:, *window.slices])
 
 
 def detect_images(
-    detect: Callable[[Tensor], Detections], images: Sequence[Tensor], canvas: Canvas
+    detect: Callable[[Tensor], Detections], images: Sequence[Tensor | Readable], canvas: Canvas
 ) -> list[dict[str, Tensor]]:
     """What is found on images, in the form of `Detections.of_image`.
 
     Args:
         detect: finds objects on a batch of inputs.
-        images: [3, H, W], uint8 or float in 0..1, of any sizes.
+        images: [3, H, W], uint8 or float in 0..1, of any sizes, or what reads them.
     """
+    readable = [Readable.of(image) if isinstance(image, Tensor) else image for image in images]
 
     def run(canvas: Canvas, looks: Sequence[Look]) -> Iterator[Detections]:
         for start in range(0, len(looks), BATCH):
             batch = looks[start : start + BATCH]
-            yield detect(torch.stack([seen(images[k], window, canvas) for k, window in batch]))
+            seen = [place_read(readable[k].read, window, canvas) for k, window in batch]
+            yield detect(torch.stack(seen))
 
-    return list(planned(run, [size_of(image) for image in images], canvas).found(run))
+    return list(planned(run, [image.size for image in readable], canvas).found(run))
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,12 @@ class Window(NamedTuple):
     def size(self) -> Size:
         return self.height, self.width
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and its columns."""
+        right, bottom = self.left + self.width, self.top + self.height
+        return slice(self.top, bottom), slice(self.left, right)
+
     def contains(self, point: tuple[float, float]) -> bool:
         """Whether a point (x, y) lies in it or on its border."""
         x, y = point[0] - self.left, point[1] - self.top

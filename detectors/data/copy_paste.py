@@ -8,7 +8,7 @@ from annotations alone and painted when the image is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn import functional
 from detectors.data.masks import is_connected, read_mask, tight_box
 from detectors.data.records import Annotation
 from searchspace.augmentation import CopyPaste
+from searchspace.geometry import Window
 
 MARGIN = 5
 """Pixels between a pasted box and the border of the image."""
@@ -133,16 +134,33 @@ def plan_pastes(
 
 
 def paint(
-    image: Tensor, pastes: Sequence[Paste], scale: tuple[float, float] = (1.0, 1.0)
+    image: Tensor,
+    pastes: Sequence[Paste],
+    scale: tuple[float, float] = (1.0, 1.0),
+    window: Window | None = None,
+    read: Callable[[Window], Tensor] | None = None,
 ) -> Tensor:
-    """A copy of `image`, uint8 [3, h, w], with pastes that are cut from `image` itself.
+    """A copy of `image`, uint8 [3, h, w], with pastes that are cut from `image` itself, or from the
+    image that it is a window of.
 
     Args:
         scale: pixels of the image per pixel of the pastes, along x and y.
+        window: where `image` lies; by default it is the whole image.
+        read: reads a window of the whole image; needed if `image` is a part of it.
     """
+    window = window or Window(0, 0, image.shape[2], image.shape[1])
+    read = read or (lambda part: image[:, *part.slices])
     painted = image.clone()
     for paste in pastes:
-        (left, right), (top, bottom) = covered = _pixels(paste.box, scale)
+        covered = tuple(
+            (max(low, start), min(high, start + length))
+            for (low, high), start, length in zip(
+                _pixels(paste.box, scale), window[:2], window[2:], strict=True
+            )
+        )
+        if any(low >= high for low, high in covered):
+            continue
+        (left, right), (top, bottom) = covered
         # The middles of these pixels within the paste, in its own pixels.
         x, y = (
             (torch.arange(*ends) + 0.5) / factor - corner
@@ -151,17 +169,26 @@ def paint(
         rows, columns = (
             at.long().clamp(0, side - 1) for at, side in zip((y, x), paste.mask.shape, strict=True)
         )
-        found = _cut(image, paste, x, y, scale).round().to(image.dtype)
-        region = painted[:, top:bottom, left:right]
+        found = _cut(read, paste, x, y, scale).round().to(image.dtype)
+        inside = Window(left - window.left, top - window.top, right - left, bottom - top)
+        region = painted[:, *inside.slices]
         region.copy_(torch.where(paste.mask[rows][:, columns], found, region))
     return painted
 
 
-def _cut(image: Tensor, paste: Paste, x: Tensor, y: Tensor, scale: tuple[float, float]) -> Tensor:
-    """The pixels [3, h, w] of a paste at x [w] and y [h] from its corner, cut from an image."""
+def _cut(
+    read: Callable[[Window], Tensor],
+    paste: Paste,
+    x: Tensor,
+    y: Tensor,
+    scale: tuple[float, float],
+) -> Tensor:
+    """The pixels [3, h, w] of a paste at x [w] and y [h] from its corner, cut from an image that is
+    read by window."""
     (left, top), (height, width) = paste.cutout.corner, paste.cutout.mask.shape
     columns, rows = _pixels((left, top, left + width, top + height), scale)
-    layers = image[:, slice(*rows), slice(*columns)].float()
+    sides = columns[1] - columns[0], rows[1] - rows[0]
+    layers = read(Window(columns[0], rows[0], *sides)).float()
     inverse = _inverse((height, width), paste.scale, paste.degrees)[1]
     inverse[:, 2] += left, top
     inverse *= np.array(scale)[:, None]

@@ -6,8 +6,8 @@ import hashlib
 import logging
 import os
 import stat
-import struct
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -15,34 +15,24 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torchvision.transforms.v2 import functional
 
+from detectors.data.as_displayed import UNDONE_BY, orientation_of, rgb, size_displayed, transposed
 from detectors.data.records import LOOK_SIDE
+from detectors.data.tiff_parts import TiffParts
 from searchspace.errors import InputError
+from searchspace.geometry import Window
 
 Size = tuple[int, int]
 
 # Raster formats only: opening an EPS or WMF file would start an interpreter on its content.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
-# EXIF 2.32, tag 0x0112: the transform of the stored pixels before they are displayed.
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_UNDONE_BY = {6: 8, 8: 6}  # the others are their own inverse
-
-
 SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 
 MAX_MEGAPIXELS = 150.0
-"""The default limit on images, which need three bytes a pixel in memory."""
+"""The default limit on images that are decoded whole, which takes Pillow four bytes a pixel."""
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # What it logs is raised as well.
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns of attacks; ours comes before it refuses.
@@ -51,6 +41,12 @@ LARGE = 25.0
 """Megapixels from which images are decoded one at a time, whatever the number of threads."""
 
 _LARGE = Lock()
+
+BAND = 4e6
+"""Pixels of the bands in which large images are read."""
+
+_GAP = 3.0
+"""How much larger than a look an image stays when it is first reduced by a whole number."""
 
 
 class ImageError(InputError):
@@ -92,16 +88,50 @@ def load_image(path: Path, width: int, height: int) -> torch.Tensor:
         ValueError: neither its displayed nor its stored size is the declared one.
         OSError: the file cannot be opened.
     """
+    image: torch.Tensor | None = None
+    for top, band in image_bands(path, width, height):
+        if band.shape[1] == height:
+            return band
+        if image is None:
+            image = torch.empty(3, height, width, dtype=torch.uint8)
+        image[:, top : top + band.shape[1]] = band
+    assert image is not None
+    return image
+
+
+def image_bands(path: Path, width: int, height: int) -> Iterator[tuple[int, torch.Tensor]]:
+    """What `load_image` reads, from top to bottom: the first row of each band, and the band, uint8
+    [3, rows, width]. A large TIFF is decoded band by band, any other image as a whole, by Pillow.
+
+    Raises:
+        ImageError, ValueError, OSError: as `load_image`.
+    """
     with path.open("rb") as handle:
-        limit = max(MAX_MEGAPIXELS, width * height / 1e6)
-        stored, orientation, _ = _decode(path, handle, limit)
-    mismatch = size_mismatch((width, height), stored.size, _displayed(stored.size, orientation))
-    if mismatch:
-        raise InputError(f"{str(path)!r} {mismatch}")
-    image = stored
-    if _displayed(stored.size, orientation) == (width, height):
-        image = _transposed(stored, orientation)
-    return functional.pil_to_tensor(image).contiguous()
+        if parts := _large_parts(path, handle):
+            _check_size(path, (width, height), (parts.width, parts.height))
+            for window in parts.bands(BAND):
+                yield window.top, _tensor(_part(path, handle, parts, window))
+            return
+        image = _as_declared(path, handle, width, height)
+    rows = height if width * height <= BAND else max(1, int(BAND / width))
+    for top in range(0, height, rows):
+        yield top, _tensor(image.crop((0, top, width, min(top + rows, height))))
+
+
+def load_part(path: Path, width: int, height: int, window: Window) -> torch.Tensor | None:
+    """A window of what `load_image` reads, uint8 [3, h, w], of which only the strips or tiles of
+    the file are decoded that it touches; None where the file has to be decoded whole: it is no
+    large TIFF, its strips or tiles are large, or it is turned.
+
+    Raises:
+        ImageError, ValueError, OSError: as `load_image`.
+    """
+    with path.open("rb") as handle:
+        parts = _large_parts(path, handle)
+        if parts is None:
+            return None
+        _check_size(path, (width, height), (parts.width, parts.height))
+        return _tensor(_part(path, handle, parts, window))
 
 
 def image_tensor(image: Path | str | Image.Image | np.ndarray[Any, Any]) -> torch.Tensor:
@@ -129,7 +159,7 @@ def image_tensor(image: Path | str | Image.Image | np.ndarray[Any, Any]) -> torc
         raise ImageError(
             f"{type(image).__name__}: give the path of an image, a picture of Pillow, or an array"
         )
-    return functional.pil_to_tensor(_transposed(_rgb(image), _orientation(image))).contiguous()
+    return functional.pil_to_tensor(transposed(rgb(image), orientation_of(image))).contiguous()
 
 
 def inspect_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> ImageFacts:
@@ -143,16 +173,35 @@ def inspect_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> ImageFa
         raise ImageError(f"{str(path)!r} is not a regular file")
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        handle.seek(0)
-        image, orientation, notes = _decode(path, handle, max_megapixels)
         length = os.fstat(handle.fileno()).st_size
-    displayed = _displayed(image.size, orientation)
+        if parts := _large_parts(path, handle):
+            with _opened(path, handle) as image:
+                notes = _notes(image)
+            size = parts.width, parts.height
+            return ImageFacts(size, size, length, digest, _look_of(path, handle, parts), notes)
+        image, orientation, notes = _decode(path, handle, max_megapixels)
+    displayed = size_displayed(image.size, orientation)
     return ImageFacts(image.size, displayed, length, digest, _look(image), notes)
 
 
 def _look(image: Image.Image) -> bytes:
     sides = (LOOK_SIDE, LOOK_SIDE)
-    return image.resize(sides, Image.Resampling.BILINEAR, reducing_gap=3.0).convert("L").tobytes()
+    return image.resize(sides, Image.Resampling.BILINEAR, reducing_gap=_GAP).convert("L").tobytes()
+
+
+def _look_of(path: Path, handle: BinaryIO, parts: TiffParts) -> bytes:
+    """The look of an image that is read by parts, equal to `_look` of the whole."""
+    size = parts.width, parts.height
+    across, down = (max(1, int(side / LOOK_SIDE / _GAP)) for side in size)
+    reduced = Image.new("RGB", (-(-size[0] // across), -(-size[1] // down)))
+    rows = max(1, int(BAND / size[0] / down)) * down
+    for top in range(0, size[1], rows):
+        window = Window(0, top, size[0], min(rows, size[1] - top))
+        band = rgb(_part(path, handle, parts, window))
+        reduced.paste(band.reduce((across, down)), (0, top // down))
+    box = (0, 0, size[0] / across, size[1] / down)
+    sides = (LOOK_SIDE, LOOK_SIDE)
+    return reduced.resize(sides, Image.Resampling.BILINEAR, box).convert("L").tobytes()
 
 
 def displayed_size(path: Path) -> Size | None:
@@ -160,7 +209,7 @@ def displayed_size(path: Path) -> Size | None:
     that `inspect_image` refuses."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return _displayed(image.size, _orientation(image))
+            return size_displayed(image.size, orientation_of(image))
     except Exception:  # damaged, or very large: all of it decides
         try:
             return inspect_image(path).displayed
@@ -189,20 +238,57 @@ class _Decoded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _decode(path: Path, handle: BinaryIO, max_megapixels: float) -> _Decoded:
+@contextmanager
+def _opened(path: Path, handle: BinaryIO) -> Iterator[Image.Image]:
+    """An image whose header was read; what goes wrong with it is an `ImageError`."""
     if os.fstat(handle.fileno()).st_size == 0:
         raise ImageError(f"{str(path)!r} is empty (0 bytes)")
+    handle.seek(0)
     try:
         with Image.open(handle, formats=FORMATS) as image:
-            megapixels = image.width * image.height / 1e6
-            if megapixels <= max_megapixels:
-                with _LARGE if megapixels > LARGE else nullcontext():
-                    return _stored_pixels(image)
+            yield image
     except UnidentifiedImageError as error:
         raise ImageError(_unknown(path, handle)) from error
     except Exception as error:  # on damaged bytes, Pillow's decoders raise all kinds of errors
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ImageError(f"{str(path)!r} cannot be decoded ({reason})") from error
+
+
+def _large_parts(path: Path, handle: BinaryIO) -> TiffParts | None:
+    """The parts of a large image that can be read by them."""
+    with _opened(path, handle) as image:
+        return TiffParts.of(image) if image.width * image.height > LARGE * 1e6 else None
+
+
+def _part(path: Path, handle: BinaryIO, parts: TiffParts, window: Window) -> Image.Image:
+    with _opened(path, handle):
+        return rgb(parts.read(handle, window))
+
+
+def _tensor(image: Image.Image) -> torch.Tensor:
+    return functional.pil_to_tensor(image).contiguous()
+
+
+def _as_declared(path: Path, handle: BinaryIO, width: int, height: int) -> Image.Image:
+    """A decoded image of the declared size, see `load_image`."""
+    limit = max(MAX_MEGAPIXELS, width * height / 1e6)
+    stored, orientation, _ = _decode(path, handle, limit)
+    displayed = size_displayed(stored.size, orientation)
+    _check_size(path, (width, height), stored.size, displayed)
+    return transposed(stored, orientation) if displayed == (width, height) else stored
+
+
+def _check_size(path: Path, declared: Size, stored: Size, displayed: Size | None = None) -> None:
+    if mismatch := size_mismatch(declared, stored, displayed or stored):
+        raise InputError(f"{str(path)!r} {mismatch}")
+
+
+def _decode(path: Path, handle: BinaryIO, max_megapixels: float) -> _Decoded:
+    with _opened(path, handle) as image:
+        megapixels = image.width * image.height / 1e6
+        if megapixels <= max_megapixels:
+            with _LARGE if megapixels > LARGE else nullcontext():
+                return _stored_pixels(image)
     raise ImageError(
         f"{str(path)!r} has {megapixels:,.0f} megapixels, more than the limit of "
         f"{max_megapixels:g} (cut it into tiles, or raise the limit by --max-megapixels)"
@@ -225,12 +311,12 @@ def _stored_pixels(image: Image.Image) -> _Decoded:
     # Other formats may carry their metadata after the pixels: read it after loading.
     notes = _notes(image)
     if image.format == "TIFF":
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         image.load()
-        undo = _UNDONE_BY.get(orientation, orientation)
-        return _Decoded(_transposed(_rgb(image), undo), orientation, notes)
+        undo = UNDONE_BY.get(orientation, orientation)
+        return _Decoded(transposed(rgb(image), undo), orientation, notes)
     image.load()
-    return _Decoded(_rgb(image), _orientation(image), notes)
+    return _Decoded(rgb(image), orientation_of(image), notes)
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
@@ -247,38 +333,3 @@ def _bands(image: Image.Image) -> int:
     """The bands that a TIFF has by its header; 0 for other formats."""
     tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
     return tags.get(SAMPLES_PER_PIXEL, 0) if tags else 0
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, ValueError, TypeError, struct.error):
-        return 1  # damaged metadata says nothing about the pixels
-
-
-def _displayed(stored: Size, orientation: int) -> Size:
-    return stored[::-1] if orientation in (5, 6, 7, 8) else stored
-
-
-def _transposed(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_16_bit(image)
-    if image.mode == "F":
-        raise InputError("floating-point pixels have no defined range; save them with 8 or 16 bits")
-    if image.mode == "P":  # Pillow warns when it drops a palette's transparency in one step
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 0..65535 to 0..255, rounded; plain conversion would clip everything above 255."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise InputError(f"pixels from {values.min()} to {values.max()} are not 16-bit grayscale")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -17,13 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
+from detectors.canvas import place_read
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.node_cache import NO_CACHE, NodeCache
 from detectors.data.pixels import WHOLE, Pixels, Placed
 from detectors.data.samples import CPU, Cut, TrainingSet, tensors
 from detectors.data.scene import Target
 from detectors.group import ALONE, Share
-from detectors.tiling import Look, looks_at, seen
+from detectors.tiling import Look, looks_at
 from searchspace.geometry import Canvas, InputSize, canvas_of
 from searchspace.training import TrainConfig
 
@@ -239,13 +240,11 @@ def evaluation_batches(
     else:
         pixels = cache.pixels(split, WHOLE, memory=0)
 
-    @functools.lru_cache(maxsize=1)  # all tiles of an image are cut before the next is read
-    def read(number: int) -> Tensor:
-        return pixels.get(split.images[number])
-
     def seen_on(look: Look) -> Tensor:
-        image = read(look.image)
-        return image if canvas.tiles is None else seen(image, look.window, canvas)
+        record = split.images[look.image]
+        if canvas.tiles is None:
+            return pixels.get(record)
+        return place_read(functools.partial(pixels.get, record), look.window, canvas)
 
     def prepared(start: int) -> tuple[list[ImageRecord], Tensor]:
         chosen = looks[start : start + batch_size]

@@ -15,8 +15,7 @@ import logging
 import os
 import shutil
 import uuid
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,13 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
+from torch import Tensor
 
 from detectors.activity import active
 from detectors.data.dataset import Dataset, ImageRecord
-from detectors.data.images import load_image
-from detectors.data.pixel_file import FORMAT, Damaged, Header, Layout, Mapped, finish
-from detectors.data.pixels import MEMORY_BYTES, Decoded, Form, Pixels
+from detectors.data.images import LARGE, image_bands, load_image
+from detectors.data.pixel_file import FORMAT, Damaged, Header, Layout, Mapped, checksum, finish
+from detectors.data.pixels import MEMORY_BYTES, WHOLE, Decoded, Form, Pixels
 from detectors.locks import held, progress, try_lock
 from detectors.own_folder import cache_folder, lock_folder
 from detectors.quiet import computing
@@ -253,11 +253,13 @@ def _decode(split: Dataset, form: Form, layout: Layout, file: int) -> np.ndarray
     def decode(start: int) -> int:
         rows = range(start, min(start + CHUNK, len(images)))
         for row in rows:
-            with computing(CPU, "decoding an image"):
-                pixels = _read(split, images[row], form)
-            checksums[row] = zlib.crc32(pixels)
+            first, last = layout.offsets[row : row + 2].tolist()
+            for top, band in _bands(images[row], form):
+                with _of_cache():
+                    _write_rows(file, band, first, top, layout.sizes[row].tolist())
+            _check_unchanged(split, images[row])
             with _of_cache():
-                _write(file, pixels, int(layout.offsets[row]))
+                checksums[row] = checksum(file, first, last)
         return len(rows)
 
     with active("Decoding images", len(images)) as advance, _threads() as each:
@@ -277,17 +279,32 @@ def _threads() -> Iterator[Callable]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(split: Dataset, image: ImageRecord, form: Form) -> memoryview:
-    """The bytes of an image in a form.
+def _bands(image: ImageRecord, form: Form) -> Iterator[tuple[int, Tensor]]:
+    """An image in a form, from top to bottom: the first row of each band, and the band."""
+    path, width, height = image.path, image.width, image.height
+    with computing(CPU, "decoding an image"):
+        if form is WHOLE and width * height > LARGE * 1e6:
+            yield from image_bands(path, width, height)
+        else:
+            yield 0, form.of(load_image(path, width, height)).contiguous()
 
-    Raises:
-        NotCached: its file has changed since the data were read.
-    """
-    pixels = form.of(load_image(image.path, image.width, image.height)).contiguous()
+
+def _check_unchanged(split: Dataset, image: ImageRecord) -> None:
+    """Raise `NotCached` if the file of an image has changed since the data were read."""
     with image.path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != split.files[image.id].sha256:
             raise NotCached(f"{image.path} has changed since the data were read")
-    return pixels.numpy().reshape(-1).data
+
+
+def _write_rows(file: int, band: Tensor, start: int, top: int, size: Sequence[int]) -> None:
+    """Write the rows of a band, uint8 [3, rows, width], of an image of this size that begins at
+    `start`."""
+    height, width = size
+    if len(band[0]) == height:
+        _write(file, band.numpy().reshape(-1).data, start)
+        return
+    for number, plane in enumerate(band.numpy()):
+        _write(file, plane.reshape(-1).data, start + (number * height + top) * width)
 
 
 def _write(file: int, data: memoryview, offset: int) -> None:

@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from detectors.data.pixels import Pixels
 from detectors.data.scene import Layer, Rect
-from detectors.features import size_of
-from searchspace.geometry import Size
+from searchspace.geometry import Size, Window
 
 ROUNDING = 1e-6
 
@@ -113,26 +112,38 @@ class Piece:
 
 def piece_of(layer: Layer, size: Size, pixels: Pixels) -> Piece | None:
     """What a layer takes of its source; None if nothing of it is seen."""
-    image, scale = layer.source.read(pixels)
-    matrix = np.column_stack((layer.matrix[:, :2] / scale, layer.matrix[:, 2]))
+    matrix = np.column_stack((layer.matrix[:, :2] / layer.source.scale(pixels), layer.matrix[:, 2]))
     x1, y1, x2, y2 = layer.clip
     clip = (max(0, x1), max(0, y1), min(size[1], x2), min(size[0], y2))
-    turned = bool(matrix[0, 1] or matrix[1, 0])
-    make = _turned_piece if turned else _straight_piece
-    return make(image, matrix, clip, layer.opacity)
+    kept = pixels.size(layer.source.record)
+    turn = None
+    if matrix[0, 1] or matrix[1, 0]:
+        found = _turned(kept, matrix, clip)
+        if found is None:
+            return None
+        axes, turn = found
+    else:
+        axes = _straight(kept, matrix, clip)
+    down, across = axes
+    if not (down.is_seen and across.is_seen):
+        return None
+    corner, end = (across.first, down.first), (across.last, down.last)
+    window = Window(*corner, end[0] - corner[0], end[1] - corner[1])
+    return Piece(layer.source.read(pixels, window), axes, layer.opacity, turn)
 
 
-def _straight_piece(image: Tensor, matrix: np.ndarray, clip: Rect, opacity: float) -> Piece | None:
+def _straight(image: Size, matrix: np.ndarray, clip: Rect) -> tuple[Axis, Axis]:
+    """The axes, along y and x, of a layer that is only scaled and moved."""
     across, down = (
         Axis.of(float(matrix[k, k]), float(matrix[k, 2]), (clip[k], clip[k + 2]), length)
-        for k, length in enumerate(size_of(image)[::-1])
+        for k, length in enumerate(image[::-1])
     )
-    return _cut(image, (down, across), opacity)
+    return down, across
 
 
-def _turned_piece(image: Tensor, matrix: np.ndarray, clip: Rect, opacity: float) -> Piece | None:
+def _turned(image: Size, matrix: np.ndarray, clip: Rect) -> tuple[tuple[Axis, Axis], Turn] | None:
     """A layer is made at its final scale as far as it is seen, and is sampled from there."""
-    sides = np.array(size_of(image)[::-1])
+    sides = np.array(image[::-1])
     linear, shift = matrix[:, :2], matrix[:, 2]
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
     there = corners * sides @ linear.T + shift
@@ -155,16 +166,7 @@ def _turned_piece(image: Tensor, matrix: np.ndarray, clip: Rect, opacity: float)
     back = np.column_stack((inverse, -inverse @ shift)) * scale[:, None]
     back[:, 2] -= first
     (left, top), (right, bottom) = ends.tolist()
-    return _cut(image, (down, across), opacity, Turn(back, (left, top, right, bottom)))
-
-
-def _cut(
-    image: Tensor, axes: tuple[Axis, Axis], opacity: float, turn: Turn | None = None
-) -> Piece | None:
-    if not all(axis.is_seen for axis in axes):
-        return None
-    rows, columns = (slice(axis.first, axis.last) for axis in axes)
-    return Piece(image[:, rows, columns], axes, opacity, turn)
+    return (down, across), Turn(back, (left, top, right, bottom))
 
 
 def _whole(low: float, high: float) -> tuple[int, int]:

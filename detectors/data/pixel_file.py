@@ -24,10 +24,14 @@ from torch import Tensor
 
 from detectors.data.pixels import Decoded, Form
 from detectors.data.records import ImageRecord
+from searchspace.geometry import Size, Window
 
 FORMAT = 1
 BLOCK = 4096
 """Bytes of the header; table and images begin at multiples of it."""
+
+STRETCH = 1 << 22
+"""Bytes that are read at once to be checked."""
 
 LONGEST = 512
 """Characters of a header's text."""
@@ -131,6 +135,14 @@ def finish(file: int, layout: Layout, form: Form, split: str, checksums: np.ndar
     os.pwrite(file, json.dumps(vars(header)).encode().ljust(BLOCK), 0)
 
 
+def checksum(file: int, first: int, last: int) -> int:
+    """CRC-32 of the bytes of a file from `first` to before `last`."""
+    found = 0
+    for start in range(first, last, STRETCH):
+        found = zlib.crc32(os.pread(file, min(STRETCH, last - start), start), found)
+    return found
+
+
 class Mapped:
     """The images of a split in a mapped file.
 
@@ -169,18 +181,23 @@ class Mapped:
     def __del__(self) -> None:
         os.close(self._file)
 
-    def get(self, record: ImageRecord) -> Tensor:
-        """The image of a record in the file's form, uint8 [3, h, w]."""
+    def size(self, record: ImageRecord) -> Size:
+        height, width = self._layout.sizes[self._layout.row(record)].tolist()
+        return height, width
+
+    def get(self, record: ImageRecord, window: Window | None = None) -> Tensor:
+        """The image of a record in the file's form, or a window of it, uint8 [3, h, w]."""
         row = self._layout.row(record)
         first, last = self._layout.offsets[row : row + 2].tolist()
-        stored = self._bytes[first:last]
         if not self._checked[row]:
-            if zlib.crc32(stored.numpy().data) != self._checksums[row]:
-                return self._again(record)
+            # Read, not mapped: whoever wants a window has no more in memory than that.
+            if checksum(self._file, first, last) != self._checksums[row]:
+                return self._again(record, window)
             self._checked[row] = True
-        return stored.view(3, *self._layout.sizes[row].tolist())
+        image = self._bytes[first:last].view(3, *self._layout.sizes[row].tolist())
+        return image if window is None else image[:, *window.slices]
 
-    def _again(self, record: ImageRecord) -> Tensor:
+    def _again(self, record: ImageRecord, window: Window | None) -> Tensor:
         if self._decoded is None:
             logger.warning(
                 f"{self._path}: decoded images are damaged, at first that of {record.path}: they "
@@ -188,4 +205,4 @@ class Mapped:
             )
             self._path.unlink(missing_ok=True)
             self._decoded = Decoded(self._form)
-        return self._decoded.get(record)
+        return self._decoded.get(record, window)

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from detectors.canvas import place
-from detectors.data.images import load_image
+from detectors.data.images import LARGE, load_image, load_part
 from detectors.data.records import ImageRecord
 from detectors.features import size_of
-from searchspace.geometry import Canvas, Size
+from searchspace.geometry import Canvas, Size, Window
 
 MEMORY_BYTES = 1 << 30
 
@@ -21,11 +21,14 @@ MEMORY_BYTES = 1 << 30
 class Pixels(Protocol):
     """A source of the images of a split."""
 
-    def get(self, record: ImageRecord) -> Tensor:
-        """The image of a record, uint8 [3, h, w]; callers must not modify it.
+    def size(self, record: ImageRecord) -> Size:
+        """Height and width at which the image of a record is kept: as stored, or those of a smaller
+        copy of the same content, and never larger."""
+        ...
 
-        It is as stored, or a smaller copy of the same content, and never larger: whoever reads it
-        computes factors from `record.width`, `record.height` and the tensor's size.
+    def get(self, record: ImageRecord, window: Window | None = None) -> Tensor:
+        """The image of a record as it is kept, or a window of that, uint8 [3, h, w]; callers must
+        not modify it.
 
         Raises:
             ImageError, ValueError, OSError: as `load_image`.
@@ -106,7 +109,11 @@ WHOLE = Whole()
 
 
 class Decoded:
-    """Images decoded from their files when they are read, and kept while they fit into memory."""
+    """Images decoded from their files when they are read, and kept while they fit into memory.
+
+    Of a large image that is kept as stored, only the window is read, if its file can be; otherwise
+    the image that was read last stays, too, so that its windows are read from one decoding.
+    """
 
     def __init__(self, form: Form = WHOLE, limit: int = MEMORY_BYTES) -> None:
         """
@@ -116,15 +123,32 @@ class Decoded:
         self._form = form
         self._images: dict[int, Tensor] = {}
         self._left = limit
+        self._last: tuple[int, Tensor] | None = None
 
-    def get(self, record: ImageRecord) -> Tensor:
-        """The image of a record in the form, uint8 [3, h, w]."""
-        image = self._images.get(record.id)
-        if image is None:
-            image = self._form.of(load_image(record.path, record.width, record.height))
-            if image.numel() <= self._left:
-                self._images[record.id] = image
-                self._left -= image.numel()
+    def size(self, record: ImageRecord) -> Size:
+        return self._form.size((record.height, record.width))
+
+    def get(self, record: ImageRecord, window: Window | None = None) -> Tensor:
+        """The image of a record in the form, or a window of it, uint8 [3, h, w]."""
+        if window is None:
+            return self._whole(record)
+        if self._form is WHOLE and record.width * record.height > LARGE * 1e6:
+            part = load_part(record.path, record.width, record.height, window)
+            if part is not None:
+                return part
+        return self._whole(record)[:, *window.slices]
+
+    def _whole(self, record: ImageRecord) -> Tensor:
+        if record.id in self._images:
+            return self._images[record.id]
+        if self._last is not None and self._last[0] == record.id:
+            return self._last[1]
+        image = self._form.of(load_image(record.path, record.width, record.height))
+        if image.numel() <= self._left:
+            self._images[record.id] = image
+            self._left -= image.numel()
+        else:
+            self._last = record.id, image
         return image
 
 

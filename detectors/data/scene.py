@@ -17,8 +17,7 @@ from detectors.data.copy_paste import Paste, paint
 from detectors.data.ignored import blanked
 from detectors.data.pixels import Pixels
 from detectors.data.records import Annotation, ImageRecord
-from detectors.features import size_of
-from searchspace.geometry import Canvas, Size
+from searchspace.geometry import Canvas, Size, Window
 
 Target = dict[str, np.ndarray]
 """Arrays by name, one row per object: `boxes` float64 [G, 4] (xyxy, pixels of the scene), and
@@ -50,13 +49,20 @@ class Source:
     def size(self) -> Size:
         return self.record.height, self.record.width
 
-    def read(self, pixels: Pixels) -> tuple[Tensor, Pair]:
-        """The image, uint8 [3, h, w], and its pixels per pixel of the record (x, y)."""
-        image = pixels.get(self.record)
-        height, width = size_of(image)
-        scale = width / self.record.width, height / self.record.height
-        image = blanked(image, self.annotations, scale)
-        return (paint(image, self.pastes, scale) if self.pastes else image), scale
+    def scale(self, pixels: Pixels) -> Pair:
+        """Pixels of the image as it is kept per pixel of the record (x, y)."""
+        height, width = pixels.size(self.record)
+        return width / self.record.width, height / self.record.height
+
+    def read(self, pixels: Pixels, window: Window) -> Tensor:
+        """A window of the image as it is kept, uint8 [3, h, w]."""
+        scale = self.scale(pixels)
+
+        def blank(part: Window) -> Tensor:
+            return blanked(pixels.get(self.record, part), self.annotations, scale, part[:2])
+
+        image = blank(window)
+        return paint(image, self.pastes, scale, window, blank) if self.pastes else image
 
 
 @dataclass(frozen=True)

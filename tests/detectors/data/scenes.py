@@ -13,7 +13,8 @@ from detectors.data.records import ImageRecord
 from detectors.data.resampling import chunks, sampled
 from detectors.data.samples import CPU, Sample
 from detectors.data.scene import Scene, Source
-from searchspace.geometry import Canvas
+from detectors.features import size_of
+from searchspace.geometry import Canvas, Window
 
 
 class Album:
@@ -22,8 +23,12 @@ class Album:
     def __init__(self) -> None:
         self.images: dict[int, Tensor] = {}
 
-    def get(self, record: ImageRecord) -> Tensor:
-        return self.images[record.id]
+    def size(self, record: ImageRecord) -> tuple[int, int]:
+        return size_of(self.images[record.id])
+
+    def get(self, record: ImageRecord, window: Window | None = None) -> Tensor:
+        image = self.images[record.id]
+        return image if window is None else image[:, *window.slices]
 
     def scene(self, sample: Sample, size: tuple[int, int] | None = None) -> Scene:
         """

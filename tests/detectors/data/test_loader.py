@@ -17,6 +17,7 @@ from detectors.data.records import ImageRecord
 from detectors.data.samples import TrainingSet, tensors
 from detectors.quiet import threads
 from searchspace.augmentation import Augment, CopyPaste, MultiScale
+from searchspace.geometry import Window
 from searchspace.training import TrainConfig
 
 SIZE = 64
@@ -91,7 +92,7 @@ def test_processes_give_the_same_batches_and_stay_for_all_epochs(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_that_is_left_early_and_one_that_fails(split: Dataset, workers: int) -> None:
     class Damaged(Decoded):
-        def get(self, record: ImageRecord) -> Tensor:
+        def get(self, record: ImageRecord, window: Window | None = None) -> Tensor:
             raise OSError(f"{record.path.name} is gone")
 
     whole = TrainingLoader(split, config(batch_size=2), SIZE, 0, workers)
