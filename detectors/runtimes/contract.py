@@ -14,6 +14,7 @@ from detectors.detector import Detector, write_facts
 from detectors.runtimes.deployed import Form, Network, calibration_images
 from detectors.runtimes.onnx_graph import DETECTIONS, predictions_of
 from searchspace.errors import InputError
+from searchspace.geometry import Size
 from searchspace.names import Names, check_implemented
 from searchspace.runtimes import RUNTIMES as PRECISIONS
 from searchspace.runtimes import Precision
@@ -101,8 +102,16 @@ class ExportedGraph(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, detector: Detector, outputs: Sequence[str] = DETECTIONS) -> Self:
+    def of(
+        cls,
+        detector: Detector,
+        outputs: Sequence[str] = DETECTIONS,
+        image_size: Size | None = None,
+    ) -> Self:
         """A detector's graph with these outputs, `DETECTIONS` or `CANDIDATES`.
+
+        Args:
+            image_size: height and width of images that the graph itself cuts into tiles.
 
         Raises:
             RuntimeUnavailable: the runtime refuses the detector.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from detectors.runtimes.exported import Exported
 from detectors.runtimes.metadata import metadata
 from detectors.runtimes.program import Calibration, Wanted
 from detectors.runtimes.targets import check_wanted, ready_target
+from detectors.runtimes.whole_image import check_cut_inside
 from detectors.thresholds import Thresholds
 from searchspace.runtimes import Precision
 
@@ -31,6 +33,8 @@ def exported(
     as by `detectors.canvas.place`; where they are stretched, fractions of the input are those of
     the image.
 
+    With tiles inside, the input is a whole image of `wanted.image_size`, one at a time.
+
     Args:
         name: of the target, see `detectors.runtimes.targets`.
         how: how it is quantised; needed for this precision only.
@@ -41,6 +45,16 @@ def exported(
         RuntimeUnavailable: the target's library is not installed, or refuses the detector.
     """
     check_wanted(name, wanted)
+    whole: dict[str, Any] = {}
+    if wanted.image_size is not None:
+        check_cut_inside(detector.canvas)
+        whole = {
+            "input_size": wanted.image_size,
+            "resize": "stretch",
+            "fill": None,
+            "tiles": None,
+            "tiles_inside": detector.canvas.tiles,
+        }
     if wanted.precision == "int8":
         calibration_images(how.images if how else None)
     target = ready_target(name, wanted)
@@ -49,9 +63,10 @@ def exported(
         detector,
         thresholds,
         outputs=wanted.outputs,
-        batch=wanted.batch,
+        batch=wanted.batch if wanted.image_size is None else 1,
         precision=wanted.precision,
         in_float=program.in_float(),
+        **whole,
     )
     return Exported(target, program, says)
 

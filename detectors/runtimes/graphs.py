@@ -46,6 +46,7 @@ class GraphTarget(Target):
     """
 
     graph: type[ExportedGraph]
+    can_cut = True
 
     def unavailable(self, precision: Precision) -> str | None:
         quantiser = ["nncf"] if precision == "int8" else []
@@ -53,7 +54,7 @@ class GraphTarget(Target):
         return exported_runtime(self.runtime).unavailable("float32", CPU) or missing(*quantiser)
 
     def program(self, detector: Detector, wanted: Wanted, how: Calibration | None) -> Program:
-        graph = self.graph.of(detector, wanted.outputs).only(wanted.outputs)
+        graph = self.graph.of(detector, wanted.outputs, wanted.image_size).only(wanted.outputs)
         if wanted.precision == "int8":
             images = calibration_images(how.images if how else None)
             if how and how.figure:

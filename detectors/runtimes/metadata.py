@@ -36,6 +36,7 @@ class Metadata(BaseModel):
         resize: `stretch`: the image covers the input. `letterbox`: it keeps its aspect ratio and
             lies in the top left corner.
         tiles: how an image is cut; each part is an input, and the detections are merged.
+        tiles_inside: how the file itself cuts an image, whose size is that of the input.
         fill: the value of the rest of a letterboxed input, in 0..1.
         input_range: order of the channels, and the values of pixels.
         layout: the axes of the input.
@@ -59,6 +60,7 @@ class Metadata(BaseModel):
     input_size: Size
     resize: Resize
     tiles: Cutting | None = None
+    tiles_inside: Cutting | None = None
     fill: float | None = None
     input_range: str = "RGB in 0..1"
     layout: str = "NCHW"

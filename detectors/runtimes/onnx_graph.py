@@ -18,6 +18,8 @@ from detectors.dry_run import dry_run
 from detectors.features import Predictions
 from detectors.postprocess import Survivors, class_nms
 from detectors.runtimes.fold import folded
+from detectors.runtimes.whole_image import WholeImage
+from searchspace.geometry import Size
 
 INPUT = "images"
 DETECTIONS = ("boxes", "scores", "labels")
@@ -81,16 +83,35 @@ def example(detector: Detector, images: int = 2) -> Tensor:
     return torch.zeros(images, 3, *detector.config.size)
 
 
-def onnx_graph(detector: Detector, outputs: Sequence[str] = DETECTIONS) -> bytes:
+def onnx_graph(
+    detector: Detector, outputs: Sequence[str] = DETECTIONS, image_size: Size | None = None
+) -> bytes:
     """A detector in ONNX format, for any batch size.
 
-    Input: `images` [N, 3, H, W] in 0..1. Outputs: those named, then the raw predictions.
+    Input: `images` [N, 3, H, W] in 0..1. Outputs: those named, then the raw predictions. With tiles
+    inside, the input is one image [1, 3, H, W], and the outputs are its detections alone.
 
     Args:
         outputs: `DETECTIONS` or `CANDIDATES`.
+        image_size: height and width of images that the graph itself cuts into tiles.
     """
     copied = folded(detector).cpu()
-    outputs = [*outputs, *named_tensors(dry_run(copied).predictions)]
+    if image_size is None:
+        outputs = [*outputs, *named_tensors(dry_run(copied).predictions)]
+        model, images = Inference(copied, outputs, _one_operator), example(copied)
+        axes = {name: {0: "batch"} for name in (INPUT, *outputs)}
+    else:
+        model, images = (
+            WholeImage(copied, image_size, _one_operator),
+            torch.zeros(1, 3, *image_size),
+        )
+        axes = {}
+    return _traced(model.eval(), images, outputs, axes)
+
+
+def _traced(
+    model: nn.Module, images: Tensor, outputs: Sequence[str], axes: Mapping[str, dict[int, str]]
+) -> bytes:
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -98,12 +119,12 @@ def onnx_graph(detector: Detector, outputs: Sequence[str] = DETECTIONS) -> bytes
         # slower (9 s for a small SSD on one thread, 0.4 s for this one), and every trial waits for
         # it. It also drops the layers' names, by which both quantisers recognise the network.
         torch.onnx.export(
-            Inference(copied, outputs, _one_operator).eval(),
-            (example(copied),),
+            model,
+            (images,),
             buffer,  # pyrefly: ignore[bad-argument-type] (this exporter writes into buffers, too)
             input_names=[INPUT],
-            output_names=outputs,
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)},
+            output_names=list(outputs),
+            dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )

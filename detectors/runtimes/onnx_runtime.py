@@ -25,6 +25,7 @@ from detectors.runtimes.control import OUTSIDE_NETWORK, quantised_with_control
 from detectors.runtimes.deployed import RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import DETECTIONS, INPUT, RAW, onnx_graph
+from searchspace.geometry import Size
 from searchspace.runtimes import RUNTIMES, Precision
 
 QUANTISED_OPS = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
@@ -45,8 +46,13 @@ class OnnxGraph(ExportedGraph):
     suffix = ".onnx"
 
     @classmethod
-    def of(cls, detector: Detector, outputs: Sequence[str] = DETECTIONS) -> OnnxGraph:
-        return cls(library("onnx").load_from_string(onnx_graph(detector, outputs)))
+    def of(
+        cls,
+        detector: Detector,
+        outputs: Sequence[str] = DETECTIONS,
+        image_size: Size | None = None,
+    ) -> OnnxGraph:
+        return cls(library("onnx").load_from_string(onnx_graph(detector, outputs, image_size)))
 
     @classmethod
     def load(cls, path: Path) -> OnnxGraph:

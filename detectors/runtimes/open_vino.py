@@ -24,6 +24,7 @@ from detectors.runtimes.control import OUTSIDE_NETWORK, quantised, quantised_wit
 from detectors.runtimes.deployed import RuntimeUnavailable
 from detectors.runtimes.libraries import library, missing
 from detectors.runtimes.onnx_graph import DETECTIONS, RAW, onnx_graph
+from searchspace.geometry import Size
 from searchspace.runtimes import RUNTIMES, Precision
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -49,10 +50,15 @@ class OpenVinoGraph(ExportedGraph):
     suffix = ".xml"
 
     @classmethod
-    def of(cls, detector: Detector, outputs: Sequence[str] = DETECTIONS) -> OpenVinoGraph:
+    def of(
+        cls,
+        detector: Detector,
+        outputs: Sequence[str] = DETECTIONS,
+        image_size: Size | None = None,
+    ) -> OpenVinoGraph:
         core = _core()
         try:
-            return cls(core.read_model(onnx_graph(detector, outputs)))
+            return cls(core.read_model(onnx_graph(detector, outputs, image_size)))
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot convert this detector: {error}") from None
 

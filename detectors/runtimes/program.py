@@ -13,6 +13,7 @@ from torch import Tensor
 from detectors.detector import Detector
 from detectors.runtimes.contract import Figure
 from detectors.runtimes.onnx_graph import CANDIDATES, DETECTIONS
+from searchspace.geometry import Size
 from searchspace.runtimes import Precision
 
 
@@ -24,11 +25,14 @@ class Wanted:
         precision: what its layers are computed in.
         raw: leave NMS to the program that runs it: its outputs are `CANDIDATES`.
         batch: the only number of images that it takes; None for any.
+        image_size: height and width of images that it cuts into tiles itself, one at a time; None
+            for the inputs of the network.
     """
 
     precision: Precision = "float32"
     raw: bool = False
     batch: int | None = None
+    image_size: Size | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -77,6 +81,7 @@ class Target(ABC):
         runtime: what runs it, as in `Form`.
         has_nms: whether NMS can be in the file.
         any_batch: whether a file can take any number of images.
+        can_cut: whether tiles can be in the file.
     """
 
     name: ClassVar[str]
@@ -86,6 +91,7 @@ class Target(ABC):
     runtime: ClassVar[str]
     has_nms: ClassVar[bool] = True
     any_batch: ClassVar[bool] = True
+    can_cut: ClassVar[bool] = False
 
     @abstractmethod
     def unavailable(self, precision: Precision) -> str | None:

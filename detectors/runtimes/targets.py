@@ -41,9 +41,26 @@ def check_wanted(name: str, wanted: Wanted) -> Target:
         )
     if not (wanted.raw or target.has_nms):
         raise InputError(f"{name} has no NMS: add --raw, and run.py will do it")
-    if wanted.batch is None and not target.any_batch:
+    if wanted.image_size is not None:
+        _check_cut(target, wanted)
+    elif wanted.batch is None and not target.any_batch:
         raise InputError(f"{name} takes a fixed number of images only: add --batch 1")
     return target
+
+
+def _check_cut(target: Target, wanted: Wanted) -> None:
+    """Raise `InputError` if a target cannot have tiles inside in the form that is wanted."""
+    if not target.can_cut:
+        able = ", ".join(name for name, other in TARGETS.items() if other.can_cut)
+        raise InputError(
+            f"{target.name} cannot cut images into tiles, only {able} can: leave the size of "
+            "images out, and the script beside the file cuts them"
+        )
+    if wanted.raw or wanted.precision == "int8" or wanted.batch not in (None, 1):
+        raise InputError(
+            "with tiles inside, a file has NMS, is not in int8, and takes one image at a time: "
+            "leave out what contradicts it, or the size of images"
+        )
 
 
 def ready_target(name: str, wanted: Wanted) -> Target:

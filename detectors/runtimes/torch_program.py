@@ -15,6 +15,7 @@ from detectors.postprocess import class_nms
 from detectors.runtimes.fold import folded
 from detectors.runtimes.onnx_graph import INPUT, Inference, example
 from detectors.runtimes.program import Calibration, Program, Target, Wanted
+from detectors.runtimes.whole_image import WholeImage
 from searchspace.runtimes import Precision
 
 METADATA = "metadata.json"
@@ -43,6 +44,7 @@ class TorchExport(Target):
     precisions = ("float32",)
     packages = ("torch", "torchvision")
     runtime = "torch-export"
+    can_cut = True
 
     def unavailable(self, precision: Precision) -> str | None:
         return None
@@ -59,6 +61,10 @@ class TorchExport(Target):
 def exported_program(detector: Detector, wanted: Wanted) -> torch.export.ExportedProgram:
     """A detector exported by `torch.export`."""
     copied = folded(detector).cpu()
+    if wanted.image_size is not None:
+        whole = WholeImage(copied, wanted.image_size, _nms_of_two_or_more).eval()
+        with torch.no_grad():
+            return torch.export.export(whole, (torch.zeros(1, 3, *wanted.image_size),))
     shapes = {INPUT: {0: torch.export.Dim("batch")}} if wanted.batch is None else None
     with torch.no_grad():
         return torch.export.export(

@@ -17,8 +17,8 @@ from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource, Split
 from detectors.data.reading import read_split
 from detectors.data.shapes import ShapesConfig, generate_shapes
-from detectors.detector import Detector
 from detectors.evaluate import check_classes
+from detectors.postprocess import Detecting
 from launch.cli.calibration import MOST, Pictures
 from launch.cli.names import study_around
 from launch.cli.options import DataPlace, InFolder
@@ -27,6 +27,9 @@ from searchspace.words import counted
 
 GENERATED = 16
 """Number of generated images, where there are no others."""
+
+MEMORY = 1 << 30
+"""Bytes that the images to compare on take at most, in float32 on the input."""
 
 Say = Callable[[str], None]
 
@@ -93,7 +96,7 @@ class ComparedOptions(DataPlace):
 
 def compared(
     options: ComparedOptions,
-    detector: Detector,
+    detector: Detecting,
     model: Path,
     reading: dict[str, Any],
     int8: bool,
@@ -111,25 +114,27 @@ def compared(
     Raises:
         InputError: images are missing or will not do.
     """
+    height, width = detector.canvas.size
+    most = min(options.most, max(1, MEMORY // (4 * 3 * height * width)))
     if options.images:
         given = [folder for folder in (options.images, options.val_images) if folder]
-        seen = tuple(_of_folder(folder, detector, options.most, force, say) for folder in given)
+        seen = tuple(_of_folder(folder, detector, most, force, say) for folder in given)
         return Compared(seen, seen[0])
     source = options.found() if options.data else _source_of_study(model, say)
     if source:
         val = read_split(source.val, **reading)
         train = read_split(source.train, **reading) if int8 else None
-        return compared_on(source, val, train, detector, options.most)
+        return compared_on(source, val, train, detector, most)
     if int8:
         raise typer.BadParameter(
             "int8 needs --images, a folder of training images, or --data",
             param_hint="--precision",
         )
-    return Compared((_generated(detector, say),), None)
+    return Compared((_generated(detector, most, say),), None)
 
 
 def compared_on(
-    source: DataSource, val: Dataset, train: Dataset | None, detector: Detector, most: int = MOST
+    source: DataSource, val: Dataset, train: Dataset | None, detector: Detecting, most: int = MOST
 ) -> Compared:
     """The images of both splits of some data: the validation split to compare on, the training
     split, where int8 needs it, to calibrate on.
@@ -144,14 +149,14 @@ def compared_on(
     return Compared((seen,), dataclasses.replace(calibration, annotated=None))
 
 
-def _of_folder(folder: Path, detector: Detector, most: int, force: bool, say: Say) -> Seen:
+def _of_folder(folder: Path, detector: Detecting, most: int, force: bool, say: Say) -> Seen:
     pictures = Pictures.read(folder, detector.canvas, most, fit=not force)
     for line in pictures.warnings():
         say(f"warning: {line}")
     return Seen(f"{pictures}", pictures.images)
 
 
-def _of_split(split: Split, read: Dataset, detector: Detector, most: int) -> Seen:
+def _of_split(split: Split, read: Dataset, detector: Detecting, most: int) -> Seen:
     check_classes(detector, read)
     found = AnnotatedImages.of(read, detector.canvas, most)
     words = f"{counted(len(found.split.images), 'image')} of {split.shown(split.images)}"
@@ -175,11 +180,12 @@ def _source_of_study(model: Path, say: Say) -> DataSource | None:
     return None
 
 
-def _generated(detector: Detector, say: Say) -> Seen:
+def _generated(detector: Detecting, most: int, say: Say) -> Seen:
     """Textured shapes; they show whether two forms compute the same, and not how well."""
+    count = min(most, GENERATED)
     say("compared on generated images: real ones, with --images or --data, are better")
     with tempfile.TemporaryDirectory() as folder:
-        shapes = ShapesConfig(train_images=1, val_images=GENERATED)
+        shapes = ShapesConfig(train_images=1, val_images=count)
         place = generate_shapes(Path(folder) / "shapes", shapes)
         pictures = Pictures.read(place / "val", detector.canvas)
-    return Seen(f"{GENERATED} generated images", pictures.images)
+    return Seen(f"{counted(count, 'generated image')}", pictures.images)

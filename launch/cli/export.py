@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from detectors.annotated import ApFigure
 from detectors.canvas import GREY
 from detectors.detector import Detector
+from detectors.postprocess import Detecting
 from detectors.runtimes.agreement import Check, agreement
 from detectors.runtimes.beside import write_beside
 from detectors.runtimes.export import exported
@@ -20,12 +21,20 @@ from detectors.runtimes.exported import Exported, finishing
 from detectors.runtimes.metadata import class_names, metadata
 from detectors.runtimes.program import Calibration, Wanted
 from detectors.runtimes.targets import TARGETS, check_wanted, ready_target
+from detectors.runtimes.whole_image import WholeImages, check_cut_inside
 from detectors.thresholds import Thresholds, read_thresholds
 from launch.cli.compared import Compared, ComparedOptions, Seen, compared
 from launch.cli.from_fields import with_options
 from launch.cli.models import trained_path
 from launch.cli.names import saved_detector
-from launch.cli.options import ModelName, Options, OutFile, PrintJson
+from launch.cli.options import (
+    ImageSize,
+    ModelName,
+    Options,
+    OutFile,
+    PrintJson,
+    height_and_width,
+)
 from launch.cli.terminal import console, errors
 from launch.files import DETECTOR, INT8, TRIAL
 from launch.study.data_options import DataOptions
@@ -67,6 +76,11 @@ class FileOptions(Options):
     batch: Annotated[
         int | None, BeforeValidator(_batch), Option("dynamic|N"), Field(ge=1, le=1024)
     ] = Field(default=None, description="Number of images at a time; any by default.")
+    image_size: ImageSize = Field(
+        default=None,
+        description="Of a detector with tiles: the size of images that the file cuts and merges "
+        "itself, such as 1920x1080; by default the script beside it does.",
+    )
     max_drop: float | None = Field(
         default=None,
         ge=0,
@@ -83,7 +97,7 @@ class FileOptions(Options):
         """What is to be written; a usage error where a target has not what is wanted."""
         if self.max_drop is not None and self.precision != "int8":
             raise typer.BadParameter("it goes with --precision int8 only", param_hint="--max-drop")
-        wanted = Wanted(self.precision, self.raw, self.batch)
+        wanted = Wanted(self.precision, self.raw, self.batch, height_and_width(self.image_size))
         try:
             check_wanted(target, wanted)
         except InputError as error:
@@ -114,7 +128,8 @@ def export_command(
     detector = saved_detector(path).eval()
     say = errors.say if as_json else console.say
     int8 = wanted.precision == "int8"
-    found = compared(images, detector, path, data.reading, int8, file.force, say)
+    original = _original(detector, wanted)
+    found = compared(images, original, path, data.reading, int8, file.force, say)
     thresholds = thresholds_of(path, detector, wanted.precision)
     if thresholds is None:
         say(f"no thresholds were chosen: {command('eval', name, '--data', 'FOLDER')} chooses them")
@@ -124,6 +139,14 @@ def export_command(
         return
     _say_what_it_takes(written)
     console.say(f"beside it: {', '.join(place.name for place in written.beside)}")
+
+
+def _original(detector: Detector, wanted: Wanted) -> Detecting:
+    """What an export is compared with: the detector, or with tiles inside one of whole images."""
+    if wanted.image_size is None:
+        return detector
+    check_cut_inside(detector.canvas)
+    return WholeImages(detector, wanted.image_size)
 
 
 class Written(NamedTuple):
@@ -171,7 +194,8 @@ def write_export(
     )
     if int8 and found.calibration:
         say(f"int8: calibrated on {found.calibration.words}")
-    checks = [_checked(detector, made, seen, say) for seen in found.seen]
+    original = _original(detector, wanted)
+    checks = [_checked(original, made, seen, say) for seen in found.seen]
     if int8 and file.max_drop is not None:
         say(f"int8: layers in float: {', '.join(made.metadata.in_float) or 'none'}")
     _judge(checks, wanted.precision, file)
@@ -209,7 +233,7 @@ def _calibration(
     return Calibration(images, ApFigure(found.annotated, finish), max_drop)
 
 
-def _checked(detector: Detector, made: Exported, seen: Seen, say: Callable[[str], None]) -> Check:
+def _checked(detector: Detecting, made: Exported, seen: Seen, say: Callable[[str], None]) -> Check:
     """Compare an export with its original on some images, and print the figures.
 
     Raises:

@@ -20,11 +20,10 @@ from detectors.timing.measure import Candidate, hardware_name, measure_together
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
 from launch.cli.models import find_detector
-from launch.cli.options import DeviceOption, Options, PrintJson
+from launch.cli.options import DeviceOption, ImageSize, Options, PrintJson, height_and_width
 from launch.cli.terminal import console
 from launch.figures import FIGURES, show
 from launch.report.speed import LATENCIES, SPEEDS, latency_cells, speed_cells
-from launch.study.options import Option
 from launch.trial.run import pick_device
 from searchspace.measuring import AUTO, MOST_BATCH, MOST_THREADS, MeasureConfig
 from searchspace.reading import in_words
@@ -55,9 +54,8 @@ class FormOptions(Options):
     precision: str = Field(default=AUTO, description="float32, bfloat16, float16 or int8.")
     batch: int = Field(default=1, ge=1, le=MOST_BATCH, description="Images per call.")
     threads: int = Field(default=1, ge=1, le=MOST_THREADS, description="CPU threads.")
-    image_size: Annotated[str | None, Option("WIDTHxHEIGHT")] = Field(
+    image_size: ImageSize = Field(
         default=None,
-        pattern=r"^[1-9]\d*x[1-9]\d*$",
         description="Size of the images, such as 1920x1080, that detectors with tiles cut.",
     )
     seconds: float = Field(default=10, gt=0, description="Time budget per detector in seconds.")
@@ -92,8 +90,7 @@ def fps_command(
 
 def _form(runtime: str, form: FormOptions) -> MeasureConfig:
     """How detectors are measured; a usage error if there is no such form."""
-    sides = [int(side) for side in (form.image_size or "").split("x") if side]
-    given = {**dict(form), "runtime": runtime, "image_size": sides[::-1] or None}
+    given = {**dict(form), "runtime": runtime, "image_size": height_and_width(form.image_size)}
     try:
         return MeasureConfig.model_validate(given)
     except ValidationError as error:

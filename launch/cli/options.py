@@ -13,6 +13,7 @@ from launch.cli import option_types
 from launch.study.data_options import TrainingDataOptions
 from launch.study.options import Option, Text
 from launch.study.search_options import Device, Weights
+from searchspace.geometry import Size
 from searchspace.reading import shown
 from searchspace.trial import MOST_SEED
 
@@ -55,6 +56,20 @@ ValShare = Annotated[
         "there is no validation split; copies of one image stay together.",
     ),
 ]
+
+
+ImageSize = Annotated[
+    str | None, Option("WIDTHxHEIGHT"), Field(pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+]
+"""A field that is a size of images, read by `height_and_width`."""
+
+
+def height_and_width(size: str | None) -> Size | None:
+    """What an `ImageSize` says."""
+    if size is None:
+        return None
+    width, height = map(int, size.split("x"))
+    return height, width
 
 
 class Options(BaseModel):

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from detectors.detector import Detector
+from detectors.models import load_model
 from detectors.runtimes.libraries import library
 from detectors.runtimes.metadata import class_names
 from detectors.runtimes.onnx_graph import DETECTIONS, INPUT
@@ -20,6 +21,7 @@ from detectors.thresholds import Threshold, Thresholds, write_thresholds
 from launch.cli.calibration import Pictures
 from launch.cli.export import thresholds_of
 from searchspace import load_space
+from searchspace.tiles import TileGrid
 from tests.detectors.deployable import attentive, deployable, images_for, needs_extra
 
 Run = Callable[..., tuple[int, str]]
@@ -46,6 +48,34 @@ def test_a_saved_detector_is_exported_beside_itself(run: Run, saved: Path) -> No
     with torch.no_grad():
         expected = Detector.load(saved).detect(images).scores
     torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-3, rtol=0)
+
+
+@needs_extra
+def test_tiles_go_into_a_file_for_images_of_one_size(
+    run: Run, saved: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    plain = Detector.load(saved)
+    few = plain.config.head.postprocess.changed(detections=20)
+    head = plain.config.head.changed(postprocess=few)
+    detector = Detector(plain.config.changed(head=head, tiles=TileGrid(rows=1, columns=2)))
+    detector.load_state_dict(plain.state_dict())
+    path, images = detector.save(tmp_path / "compact"), shapes_folder / "val"
+    given = ("export", path, "--to", "onnx", "--image-size", "150x110")
+    code, text = run(*given, "--images", images)
+    assert code == 0, text
+    assert "images [1, 3, 110, 150] in 0..1 -> boxes [1, 20, 4]" in text
+    assert "The model cuts an image itself: 1x2 tiles" in (path / "README.md").read_text()
+    model = load_model(path / "detector.onnx")
+    assert (model.canvas.size, model.canvas.tiles) == ((110, 150), None)
+    for more, message in (
+        (("--batch", 2), "one image at a time"),
+        (("--raw",), "a file has NMS"),
+        (("--image-size", "150"), "--image-size"),
+    ):
+        code, text = run(*given, *more)
+        assert (code, message in text) == (2, True)
+    code, text = run("export", saved, "--to", "onnx", "--image-size", "150x110")
+    assert (code, "does not cut images into tiles" in text) == (1, True)
 
 
 @pytest.fixture(scope="module")
