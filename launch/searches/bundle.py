@@ -27,6 +27,7 @@ from detectors.runtimes.export import exported
 from detectors.runtimes.onnx_graph import DETECTIONS, INPUT, OPSET
 from detectors.runtimes.program import Wanted
 from detectors.runtimes.targets import ready_target
+from detectors.runtimes.whole_image import WholeImages, check_cut_inside
 from detectors.timing import turns
 from detectors.timing.reference import reference_call
 from detectors.timing.returned import Bundle, Device, Held, HeldMember
@@ -38,7 +39,8 @@ from launch.searches.inputs import source_now
 from launch.study.opening import read_records
 from launch.study.settings import StudySettings, read_settings
 from launch.trial.copies import bring
-from launch.trial.meter import first_frames
+from launch.trial.data import median_size
+from launch.trial.meter import FRAMES, first_frames
 from searchspace.compression import Int8
 from searchspace.digests import sha256
 from searchspace.errors import InputError
@@ -49,6 +51,9 @@ MOST = 24
 
 BOTH: tuple[Device, ...] = ("onnxruntime", "openvino")
 """What can run an ONNX file on a device."""
+
+IMAGE_BYTES = 1 << 26
+"""Bytes of the images of a size in a bundle, if more than one is there."""
 
 MANIFEST = "bundle.json"
 SCRIPTS = {"__main__.py": "on_device.py", "turns.py": "turns.py"}
@@ -74,19 +79,20 @@ class Packing:
         folder = bring(self.run / record.folder / final_folder(record.config))
         if not folder.is_dir():
             raise InputError(f"{folder} is gone")
-        if record.config.detector.canvas.tiles is not None:
-            raise InputError(
-                "it cuts images into tiles, and a bundle times single inputs: measure it where "
-                "Sparrow runs (sparrow fps)"
-            )
         name, batch = f"{record.number:04d}", record.config.measure.batch
-        canvas = record.config.detector.canvas
-        frames = first_frames(self.val, canvas)
+        canvas, size = record.config.detector.canvas, None
         quantised = isinstance(record.config.compress.quantisation, Int8)
+        if canvas.tiles is not None:
+            # The file cuts whole images itself: one is an input.
+            size = record.config.measure.image_size or median_size(self.val)
+            _check_tiles(canvas, quantised, batch)
+            canvas = Canvas(size)
+        frames = first_frames(self.val, canvas, _frames_on(canvas))
         if quantised:
             model, runtimes = self._add_int8(folder, name, batch)
         else:
-            model, runtimes = self._add_float(folder, name, batch, frames.float() / 255), BOTH
+            wanted = Wanted(batch=batch, image_size=size)
+            model, runtimes = self._add_float(folder, name, wanted, frames.float() / 255), BOTH
         files = sorted(self.work.glob(f"{name}.*"))
         return HeldMember(
             number=record.number,
@@ -116,10 +122,11 @@ class Packing:
         np.save(self.work / "reference.npy", (image * 255).to(torch.uint8).numpy())
         return Held(model=model.name, files={model.name: sha256(model)}, images="reference.npy")
 
-    def _add_float(self, folder: Path, name: str, batch: int, images: Tensor) -> Path:
-        detector = Detector.load(folder).eval()
-        made = exported(detector, "onnx", Wanted(batch=batch))
-        check = Check(on=count(len(images)), agreement=agreement(detector, made, images))
+    def _add_float(self, folder: Path, name: str, wanted: Wanted, images: Tensor) -> Path:
+        detector, size = Detector.load(folder).eval(), wanted.image_size
+        made = exported(detector, "onnx", wanted)
+        original = detector if size is None else WholeImages(detector, size)
+        check = Check(on=count(len(images)), agreement=agreement(original, made, images))
         if poor := check.objections("float32"):
             raise InputError("; ".join(poor))
         return made.save(self.work / name)
@@ -142,6 +149,23 @@ class Packing:
         if not (self.work / name).exists():
             np.save(self.work / name, frames.numpy())
         return name
+
+
+def _check_tiles(canvas: Canvas, quantised: bool, batch: int) -> None:
+    """Raise `InputError` if a detector with tiles cannot be a file that cuts images."""
+    check_cut_inside(canvas)
+    if quantised or batch > 1:
+        what = "it is in int8" if quantised else f"its measure.batch is {batch}"
+        raise InputError(
+            f"{what}, and a file that cuts images into tiles is in float and takes one image at a "
+            "time: measure it where Sparrow runs (sparrow fps)"
+        )
+
+
+def _frames_on(canvas: Canvas) -> int:
+    """How many images a bundle holds of those on a canvas."""
+    height, width = canvas.size
+    return min(FRAMES, max(1, IMAGE_BYTES // (3 * height * width)))
 
 
 def write_bundle(

@@ -48,6 +48,12 @@ def given_path(name: str, value: Path | str) -> Path:
     return Path(value)
 
 
+def median_size(split: Dataset) -> Size:
+    """Height and width of the image of median area."""
+    ordered = sorted(split.sizes, key=lambda size: (math.prod(size), size))
+    return ordered[len(ordered) // 2]
+
+
 def validation_in(fingerprint: str) -> str:
     """The part of `TrialData.fingerprint` that identifies the validation split."""
     return fingerprint.rpartition("-")[2]
@@ -171,8 +177,7 @@ class TrialData:
     @cached_property
     def image_size(self) -> Size:
         """Height and width of the validation image of median area."""
-        ordered = sorted(self.val.sizes, key=lambda size: (math.prod(size), size))
-        return ordered[len(ordered) // 2]
+        return median_size(self.val)
 
     def decide(self, config: TrialConfig) -> TrialConfig:
         """A trial with what it leaves to the data: how many detections are kept and scored, and the

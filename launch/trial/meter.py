@@ -77,10 +77,14 @@ def score(
     return metrics.model_copy(update={"own": own_figures("metrics", list(detections), split)})
 
 
-def first_frames(split: Dataset, canvas: Canvas) -> Tensor:
-    """The images that speeds are measured on, uint8 [M, 3, H, W]: the first of a split."""
-    shown = replace(split, images=split.images[:FRAMES])
-    return next(evaluation_batches(shown, canvas, FRAMES))[1]
+def first_frames(split: Dataset, canvas: Canvas, most: int = FRAMES) -> Tensor:
+    """The inputs that speeds are measured on, uint8 [M, 3, H, W]: the first of a split.
+
+    Args:
+        most: how many.
+    """
+    shown = replace(split, images=split.images[:most])
+    return next(evaluation_batches(shown, canvas, most))[1]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,19 +18,25 @@ from compress.quantisation import quantise
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.detector import Detector
+from detectors.models import load_model
 from detectors.runtimes import load_detector
 from detectors.runtimes.contract import exported_runtime
+from detectors.runtimes.whole_image import WholeImages
 from detectors.timing.returned import Returned, _Times
 from launch import load_front
 from launch.cli.calibration import Pictures
 from launch.files import BUNDLES, INT8, final_folder
+from launch.records import TrialRecord
 from launch.searches.bundle import Packing, write_bundle
 from launch.searches.measured import measured_report
 from launch.study.opening import open_study, read_records
 from launch.study.settings import read_settings, settings_of
+from launch.trial.data import median_size
 from launch.trial.meter import first_frames
 from searchspace import Space
 from searchspace.compression import CompressConfig, Int8
+from searchspace.errors import InputError
+from searchspace.tiles import FirstLook, Tiled, TileGrid
 from tests.alone import run_alone
 from tests.detectors.deployable import attentive, needs_extra
 from tests.launch import made_up
@@ -224,3 +231,43 @@ def test_an_int8_detector_is_taken_as_it_was_scored(
     expected = load_detector(folder).detect(frames)
     torch.testing.assert_close(scores, expected.scores, atol=2e-2, rtol=0)
     assert boxes.shape == expected.boxes.shape
+
+
+def test_a_file_in_a_bundle_cuts_whole_images(study: Path, tmp_path: Path) -> None:
+    """What cannot be cut inside is left out."""
+    record = read_records(study)[0]
+    tiles = TileGrid(rows=2, columns=2)
+    source = read_settings(study).source
+    val = read_split(source.val)
+
+    def cutting(tiles: Tiled, **changed: object) -> TrialRecord:
+        detector = record.config.detector.changed(tiles=tiles)
+        return record.model_copy(
+            update={"config": record.config.changed(detector=detector, **changed)}
+        )
+
+    own = cutting(tiles)
+    folder = tmp_path / record.folder / final_folder(own.config)
+    plain = Detector.load(study / record.folder / final_folder(record.config))
+    detector = Detector(own.config.detector, plain.classes).eval()
+    detector.load_state_dict(plain.state_dict())
+    detector.save(folder)
+    (tmp_path / "work").mkdir()
+    packing = Packing(tmp_path, tmp_path / "work", val)
+    held = packing.add(own)
+    size = median_size(val)
+    assert held.images == f"images-{size[0]}x{size[1]}-stretch.npy"
+    frames = torch.from_numpy(np.load(tmp_path / "work" / held.images)).float() / 255
+    found = load_model(tmp_path / "work" / held.model).detector.detect(frames)
+    expected = WholeImages(detector, size).detect(frames)
+    most = expected.scores.shape[1]
+    torch.testing.assert_close(found.scores[:, :most], expected.scores, atol=1e-3, rtol=0)
+    for tried, message in (
+        (cutting(tiles.changed(first_look=FirstLook())), "a first look decides"),
+        (cutting(tiles, measure=record.config.measure.changed(batch=2)), r"measure\.batch is 2"),
+        (cutting(tiles, compress=CompressConfig(quantisation=Int8())), "it is in int8"),
+    ):
+        last = tmp_path / record.folder / final_folder(tried.config)
+        last.mkdir(parents=True, exist_ok=True)
+        with pytest.raises(InputError, match=message):
+            packing.add(tried)

@@ -11,14 +11,16 @@ from detectors.data.records import Annotation
 from detectors.detector import Detector
 from detectors.timing.cost import Cost
 from launch.files import DETECTOR
+from launch.study.opening import open_study
 from launch.trial.data import TrialData
 from launch.trial.meter import LocalMeter
 from launch.trial.run import run_trial
 from launch.trial.scoring import Scoring
 from launch.trial.store import Artefact, Store
-from searchspace import TrialConfig
+from searchspace import Space, TrialConfig
 from searchspace.measuring import MeasureConfig
 from searchspace.tiles import FirstLook, Tiled, TileGrid
+from tests.launch.made_up import result, settings_for
 from tests.launch.report.studies import outcome
 
 CPU = torch.device("cpu")
@@ -90,3 +92,31 @@ def test_a_trial_trains_scores_and_times_tiles(
         assert (cost.image_size, cost.inputs) == ((128, 128), 4)
     assert result.final.metrics.ap_small is not None
     assert result.final.metrics.inputs is None
+
+
+def test_the_gate_closes_for_a_grid_that_cannot_reach_the_front(
+    tiny: TrialConfig, shapes: TrialData, space: Space, tmp_path: Path
+) -> None:
+    """Before training, FPS is that of whole images: a grid has as many inputs to pay for."""
+    store, meter = Store(tmp_path / "stages"), LocalMeter(shapes, CPU, tmp_path / "speeds")
+    grid = GRID.changed(rows=4, columns=4)
+    whole, cut = (
+        Scoring(shapes.decide(config), shapes, store, CPU, meter).predict()
+        for config in (tiny, with_tiles(tiny, grid))
+    )
+    assert (whole.inputs, cut.inputs, cut.image_size) == (1, 16, (128, 128))
+    assert cut.macs == 16 * whole.macs
+    assert cut.fps < whole.fps / 3
+    assert cut.memory.megabytes >= 0
+    settings = settings_for(space, trials=20, papers=False, gate=True)
+    with open_study(tmp_path / "study", settings) as study:
+        for _ in range(10):
+            record = study.propose()
+            assert study.note_prediction(record.number, whole, seconds=1)
+            study.end(record.number, result(record, 0.3, whole.fps, whole.params))
+        record = study.propose()
+        assert not study.note_prediction(record.number, cut, seconds=1)
+        assert study.records[record.number].state == "gated"
+        assert "is dominated by the front" in study.records[record.number].reason
+        other = study.propose()
+        assert study.note_prediction(other.number, whole, seconds=1)
