@@ -53,6 +53,12 @@ def config_of(space: Space, classes: int, variant: Mapping[str, Any]) -> TrialCo
 
 def trained(config: TrialConfig, data: TrialData, seconds: float) -> tuple[int, Metrics]:
     """The epochs that fit into a time, and what the detector finds after them."""
+    epochs, detector = fitted(config, data, seconds)
+    return epochs, score(detector, data.val, torch.device("cpu"), bounded=False)
+
+
+def fitted(config: TrialConfig, data: TrialData, seconds: float) -> tuple[int, Detector]:
+    """The epochs that fit into a time, and the detector after them."""
     device, recipe = torch.device("cpu"), config.train
     per_image = speed_of(data.train, device, 1)(config, recipe.batch_size)
     epochs = max(1, round(seconds / (per_image * len(data.train.images))))
@@ -62,7 +68,7 @@ def trained(config: TrialConfig, data: TrialData, seconds: float) -> tuple[int, 
     fill(detector, recipe, None, None, None)
     loader = TrainingLoader(data.train, recipe, config.detector.canvas, config.seed, device=device)
     fit(detector, loader, recipe)
-    return epochs, score(detector, data.val, device, bounded=False)
+    return epochs, detector.eval()
 
 
 def main() -> None:

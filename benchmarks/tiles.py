@@ -1,52 +1,55 @@
-"""What tiles buy: AP_small and FPS of images of 2,048 pixels, whole and in tiles::
+"""What tiles buy: AP by object size, and FPS, of images of 2,048 pixels, whole and in tiles::
 
-    python -m benchmarks.tiles [--seconds 60] [--scenes 24] [--work FOLDER]
+    python -m benchmarks.tiles [--seconds 60] [--scenes 24] [--filled 16] [--data FOLDER]
+        [--only NAME]... [--work FOLDER]
 
-Scenes are 4 x 4 generated images of 512 pixels, reduced so that most objects have 8 to 64 pixels.
-Each variant of the space `quick`'s detector trains for as much CPU time on one core, and is then
-scored and timed on whole scenes. Where sahi is installed (`pip install sahi`), the same detector is
-also timed in its slices.
+Each variant of the space `quick`'s detector trains on one core for the same CPU time, and is then
+scored and timed on whole scenes. A scene is a grid of 4 x 4 smaller images: generated ones, reduced
+so that most objects have 8 to 64 pixels, or crops of the images in a folder. With `--filled 2`, two
+of its 16 cells hold an image and the others are plain sky; for a variant with a first look, further
+tables then show what its threshold decides, and which one a search chooses.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Callable, Mapping
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.auto_space import cpu_time
-from benchmarks.equal_training import SIZE, config_of, trained
+from benchmarks.equal_training import SIZE, config_of, fitted
+from benchmarks.tile_scenes import CELLS, scenes
 from detectors.data.readers import DataSource
-from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
-from detectors.models import PLAIN, Model
+from detectors.evaluate import Metrics
+from detectors.timing.cost import Cost
 from detectors.timing.measure import measure
+from launch import Study
+from launch.pareto import front
 from launch.trial.data import TrialData
+from launch.trial.meter import score
 from searchspace import TrialConfig, load_space
-from searchspace.tiles import TileSize
+from searchspace.tiles import FirstLook, NoFirstLook, Tiled
 
-SIDE, CELLS = 2048, 4
-"""Pixels of a scene's side, and generated images along it."""
-
-REDUCED = 2 / 3
-"""The scale of these: small objects have 10 to 31 pixels, medium ones up to 96."""
+CPU = torch.device("cpu")
 
 TILES = "detector.tiles"
-FIRST_LOOK = {
-    f"{TILES}.grid.first_look.kind": "score",
-    f"{TILES}.grid.first_look.score.threshold": 0.1,
-}
+THRESHOLD = f"{TILES}.grid.first_look.score.threshold"
+FIRST_LOOK = {f"{TILES}.grid.first_look.kind": "score", THRESHOLD: 0.1}
 OVERLAP = {f"{TILES}.grid.overlap": 0.1}
+
+THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
+"""Of the first look, at which a trained detector is scored and timed."""
+
+PROPOSALS = 10
+"""Trials of the search for a threshold."""
+
+COLUMNS = ("parts", "AP", "AP_small", "AP_medium", "AP_large", "FPS", "MB", "front")
 
 
 def _grid(count: int, **more: Any) -> dict[str, Any]:
@@ -67,119 +70,124 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def scenes(work: Path, count: int) -> Path:
-    """A COCO folder of so many training scenes, and a third as many validation scenes."""
-    folder, cell = work / f"scenes-{count}", round(SIDE / CELLS)
-    if (folder / "annotations" / "instances_val.json").exists():
-        return folder
-    images = ShapesConfig(3 * CELLS**2, CELLS**2, round(cell / REDUCED), seed=1)
-    parts = generate_shapes(work / "parts", images)
-    rng = np.random.default_rng(0)
-    for split, number in (("train", count), ("val", max(1, count // 3))):
-        known = json.loads((parts / "annotations" / f"instances_{split}.json").read_text())
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        made = [_scene(known, parts / split, cell, rng) for _ in range(number)]
-        listed: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
-        for key, (image, boxes) in enumerate(made, start=1):
-            image.save(folder / split / f"{key:04d}.jpg", quality=92)
-            name = {"file_name": f"{key:04d}.jpg", "width": SIDE, "height": SIDE}
-            listed["images"].append({"id": key, **name})
-            for box in boxes:
-                row = {"id": len(listed["annotations"]) + 1, "image_id": key, "iscrowd": 0, **box}
-                listed["annotations"].append(row)
-        (folder / "annotations").mkdir(exist_ok=True)
-        text = json.dumps({**listed, "categories": known["categories"]})
-        (folder / "annotations" / f"instances_{split}.json").write_text(text)
-    return folder
+class Result(NamedTuple):
+    """A detector on whole scenes."""
+
+    name: str
+    metrics: Metrics
+    cost: Cost
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """AP_small and FPS."""
+        return self.metrics.ap_small or 0.0, self.cost.fps
 
 
-def _scene(
-    known: Mapping[str, Any], images: Path, cell: int, rng: np.random.Generator
-) -> tuple[Image.Image, list[dict[str, Any]]]:
-    """Generated images side by side, each mirrored or not, and their objects."""
-    scene, objects = Image.new("RGB", (SIDE, SIDE)), []
-    for place in range(CELLS**2):
-        chosen = known["images"][int(rng.integers(len(known["images"])))]
-        left, top = place % CELLS * cell, place // CELLS * cell
-        part = Image.open(images / chosen["file_name"]).resize((cell, cell))
-        mirrored = rng.random() < 0.5
-        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else part
-        scene.paste(part, (left, top))
-        for item in known["annotations"]:
-            if item["image_id"] != chosen["id"]:
-                continue
-            factor = cell / chosen["width"]
-            x, y, width, height = (factor * side for side in item["bbox"])
-            x = cell - x - width if mirrored else x
-            box = [left + x, top + y, width, height]
-            area = factor**2 * item["area"]
-            objects.append({"bbox": box, "area": area, "category_id": item["category_id"]})
-    return scene, objects
-
-
-def rows(data: TrialData, seconds: float) -> Table:
-    """Each variant after as much training."""
-    space, device = load_space("quick"), torch.device("cpu")
-    table = Table("", "parts", "epochs", "AP", "AP_small", "AP_medium", "FPS")
-    for name, variant in VARIANTS.items():
-        config = config_of(space, data.train.num_classes, variant)
-        config = data.decide(config.changed(train=config.train.changed(batch_size=8)))
-        with cpu_time():
-            epochs, metrics = trained(config, data, seconds)
-        cost = measure(Detector(config.detector), config.measure, device)
-        shown = (metrics.ap, metrics.ap_small, metrics.ap_medium)
-        scores = (f"{value or 0:.3f}" for value in shown)
-        table.add_row(name, str(cost.inputs), str(epochs), *scores, f"{cost.fps:.2f}")
+def table_of(results: Sequence[Result], title: str = "") -> Table:
+    """A row for each result; those that no other one beats in both AP_small and FPS are marked."""
+    table, best = Table("", *COLUMNS, title=title), front([result.point for result in results])
+    for place, (name, metrics, cost) in enumerate(results):
+        by_size = (metrics.ap, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
+        scores = (f"{value or 0:.3f}" for value in by_size)
+        megabytes = cost.memory.megabytes if cost.memory else None
+        memory = "" if megabytes is None else f"{megabytes:.0f}"
+        mark = "*" if place in best else ""
+        table.add_row(name, f"{cost.inputs:.3g}", *scores, f"{cost.fps:.3g}", memory, mark)
     return table
 
 
-def beside_sahi(config: TrialConfig, image: Path) -> str:
-    """The time of one image in tiles of 512 pixels, beside the library's."""
-    from benchmarks.sliced import Sliced, as_tensor, found_by_sahi
-
-    tiles = TileSize(side=512, overlap=0.1)
-    plain = Detector(config.detector.changed(input_size=256)).eval()
-    cut = Detector(plain.config.changed(tiles=tiles)).eval()
-    cut.load_state_dict(plain.state_dict())
-    pixels = np.asarray(Image.open(image))
-    theirs, ours = Sliced(_model(plain)), _model(cut)
-    calls: tuple[Callable[[], object], ...] = (
-        lambda: found_by_sahi(theirs, pixels, tiles),
-        lambda: ours.detect([as_tensor(pixels)]),
-    )
-    torch.set_num_threads(1)
-    sahi, sparrow = (_seconds(call) for call in calls)
-    parts = len(tiles.windows((SIDE, SIDE)))
-    return f"{parts} tiles: sahi {sahi:.2f} s, Sparrow {sparrow:.2f} s ({sahi / sparrow:.1f} times)"
+def result_of(name: str, detector: Detector, config: TrialConfig, data: TrialData) -> Result:
+    """Score and time a detector on whole scenes: after a first look, with the tiles that it looked
+    at there."""
+    metrics = score(detector, data.val, CPU, bounded=False)
+    form = config.measure
+    if metrics.inputs is not None:
+        form = form.changed(tiles=metrics.inputs - 1)
+    return Result(name, metrics, measure(Detector(detector.config), form, CPU))
 
 
-def _model(detector: Detector) -> Model:
-    return Model(Path(), detector, PLAIN, torch.device("cpu"), None)
+def with_threshold(detector: Detector, threshold: float | None) -> Detector:
+    """The same weights with another threshold of the first look; without one, they look at the
+    whole image and at all tiles, too."""
+    tiles = detector.canvas.tiles
+    assert isinstance(tiles, Tiled)
+    look = NoFirstLook() if threshold is None else FirstLook(threshold=threshold)
+    changed = tiles.changed(first_look=look, whole=True)
+    other = Detector(detector.config.changed(tiles=changed), detector.classes)
+    other.load_state_dict(detector.state_dict())
+    return other.eval()
 
 
-def _seconds(call: Callable[[], object], times: int = 5) -> float:
-    """The shortest of a few calls after a first one."""
-    call()
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+def by_threshold(detector: Detector, config: TrialConfig, data: TrialData) -> Iterator[Result]:
+    """A trained detector with and without a first look, at several thresholds."""
+    yield result_of("all tiles and whole", with_threshold(detector, None), config, data)
+    for threshold in THRESHOLDS:
+        other = with_threshold(detector, threshold)
+        yield result_of(f"threshold {threshold:g}", other, config, data)
+
+
+def searched(
+    detector: Detector, config: TrialConfig, data: TrialData, folder: Path
+) -> list[Result]:
+    """What a search over the threshold alone tries, with the weights as they are."""
+    space = load_space("quick")
+    for path, value in space.to_params(space.nearest(config)).items():
+        if path != THRESHOLD:
+            space = space.fix(path, value)
+    for path, value in _fixed(config).items():
+        space = space.fix(path, value)
+    results = []
+    study = Study.create(folder, space, trials=PROPOSALS, papers=False, seed=0)
+    while (trial := study.ask()) is not None:
+        tiles = trial.config.detector.canvas.tiles
+        assert tiles is not None
+        other = with_threshold(detector, tiles.threshold)
+        found = result_of(f"threshold {tiles.threshold:.3g}", other, config, data)
+        results.append(found)
+        small, fps = found.point
+        study.tell(trial, {"ap_small": small, "fps": fps})
+    return results
+
+
+def _fixed(config: TrialConfig) -> dict[str, Any]:
+    """The fields of a variant with a first look, without its threshold."""
+    variant = VARIANTS["4x4 tiles after a first look, 256 px"]
+    given = {path: value for path, value in variant.items() if path != THRESHOLD}
+    return {**given, "detector.num_classes": config.detector.num_classes}
+
+
+def run(data: TrialData, seconds: float, names: Sequence[str], work: Path) -> Iterator[Table]:
+    """The variants after equal training, and what the threshold of a first look decides."""
+    space, results, further = load_space("quick"), [], []
+    for name in names:
+        config = config_of(space, data.train.num_classes, VARIANTS[name])
+        config = data.decide(config.changed(train=config.train.changed(batch_size=8)))
+        with cpu_time():
+            epochs, detector = fitted(config, data, seconds)
+        results.append(result_of(f"{name}, {epochs} epochs", detector, config, data))
+        tiles = detector.canvas.tiles
+        if tiles is not None and tiles.threshold is not None:
+            further.append((name, detector, config))
+    yield table_of(results, f"{seconds:g} s of training each")
+    for name, detector, config in further:
+        yield table_of([*by_threshold(detector, config, data)], name)
+        folder = work / f"search-{len(list(work.glob('search-*')))}"
+        yield table_of(searched(detector, config, data, folder), "the thresholds of a search")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--filled", type=int, default=CELLS**2)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--only", action="append", choices=VARIANTS, metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("build/tiles"))
     given = parser.parse_args()
-    folder = scenes(given.work, given.scenes)
+    folder = scenes(given.work, given.scenes, given.filled, given.data)
     data = TrialData.read(DataSource.from_folder(folder))
-    if find_spec("sahi"):
-        config = load_space("quick").baseline().with_classes(data.train.num_classes)
-        Console().print(beside_sahi(config, data.val.images[0].path))
-    Console().print(rows(data, given.seconds))
+    for table in run(data, given.seconds, given.only or list(VARIANTS), given.work):
+        Console().print(table)
 
 
 if __name__ == "__main__":
