@@ -46,7 +46,7 @@ OVERLAP = {f"{TILES}.grid.overlap": 0.1}
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
 """Of the first look, at which a trained detector is scored and timed."""
 
-PROPOSALS = 10
+PROPOSALS = 8
 """Trials of the search for a threshold."""
 
 COLUMNS = ("parts", "AP", "AP_small", "AP_medium", "AP_large", "FPS", "MB", "front")

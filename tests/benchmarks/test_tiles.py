@@ -11,6 +11,7 @@ from PIL import Image
 from benchmarks import tile_scenes, tiles
 from benchmarks.equal_training import config_of
 from detectors.data.readers import DataSource
+from detectors.data.shapes import ShapesConfig, generate_shapes
 from detectors.detector import Detector
 from launch.trial.data import TrialData
 from searchspace import load_space
@@ -50,11 +51,10 @@ def test_empty_cells_are_sky(tmp_path: Path) -> None:
             assert pixels[64 * y : 64 * y + 64, 64 * x : 64 * x + 64].std() < 40
 
 
-def test_crops_of_given_images_keep_the_objects_that_are_seen(
-    shapes_folder: Path, tmp_path: Path
-) -> None:
-    data = read(tile_scenes.scenes(tmp_path, 3, 4, shapes_folder))
-    given = TrialData.read(DataSource.from_folder(shapes_folder))
+def test_crops_of_given_images_keep_the_objects_that_are_seen(tmp_path: Path) -> None:
+    folder = generate_shapes(tmp_path / "given", ShapesConfig(4, 2, 96))
+    data = read(tile_scenes.scenes(tmp_path, 3, 4, folder))
+    given = TrialData.read(DataSource.from_folder(folder))
     assert data.train.categories == given.train.categories
     for items in data.train.annotations.values():
         assert all(0 <= i.box[0] < i.box[2] <= 128 for i in items)

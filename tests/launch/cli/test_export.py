@@ -52,9 +52,9 @@ def test_a_saved_detector_is_exported_beside_itself(run: Run, saved: Path) -> No
 
 @needs_extra
 def test_tiles_go_into_a_file_for_images_of_one_size(
-    run: Run, saved: Path, shapes_folder: Path, tmp_path: Path
+    run: Run, saved: Path, seeing: Path, shapes_folder: Path, tmp_path: Path
 ) -> None:
-    plain = Detector.load(saved)
+    plain = Detector.load(seeing)
     few = plain.config.head.postprocess.changed(detections=20)
     head = plain.config.head.changed(postprocess=few)
     detector = Detector(plain.config.changed(head=head, tiles=TileGrid(rows=1, columns=2)))
@@ -64,7 +64,7 @@ def test_tiles_go_into_a_file_for_images_of_one_size(
     code, text = run(*given, "--images", images)
     assert code == 0, text
     assert "images [1, 3, 110, 150] in 0..1 -> boxes [1, 20, 4]" in text
-    assert "The model cuts an image itself: 1x2 tiles" in (path / "README.md").read_text()
+    assert "The model cuts an image itself: 1\u00d72 tiles" in (path / "README.md").read_text()
     model = load_model(path / "detector.onnx")
     assert (model.canvas.size, model.canvas.tiles) == ((110, 150), None)
     for more, message in (
