@@ -71,7 +71,7 @@ class TiffParts:
         tiled = Tag.TileOffsets in tags
         offsets, counts = (tags.get(found[tiled]) for found in (OFFSETS, COUNTS))
         if tiled:
-            cell = tags.get(Tag.TileWidth), tags.get(Tag.TileLength)
+            cell = tags.get(Tag.TileWidth, 0), tags.get(Tag.TileLength, 0)
         else:
             cell = image.width, min(tags.get(Tag.RowsPerStrip, image.height), image.height)
         if not (isinstance(offsets, tuple) and isinstance(counts, tuple) and all(cell)):
