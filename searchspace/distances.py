@@ -8,9 +8,9 @@ from typing import Any
 
 from searchspace.config import Config
 from searchspace.domains import Domain, Fixed
+from searchspace.fields import entries
 from searchspace.space import Space
 from searchspace.trial import TrialConfig
-from searchspace.walk import entries
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from searchspace.compression import CompressConfig, ContinuedTraining, Unpruned
 from searchspace.domains import Choice, Domain, Fixed, IntRange
-from searchspace.walk import entries
+from searchspace.fields import entries
 
 EPOCHS, RATE = ContinuedTraining.model_fields
 UNPRUNED = Unpruned.model_fields["kind"].default

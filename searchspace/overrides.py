@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from searchspace.config import C
 from searchspace.errors import InputError
+from searchspace.fields import field_names
 from searchspace.names import closest
 from searchspace.reading import in_words, shown
 from searchspace.training import auto_batch
-from searchspace.walk import field_names
 
 
 def overridden(config: C, settings: Sequence[str]) -> C:

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from searchspace.config import Config, OutsideSpace
 from searchspace.domains import Domain, Fixed, OptunaTrial, dump_domain
+from searchspace.fields import entries
 from searchspace.initial_weights import one_whatever_the_start
 from searchspace.papers import papers
 from searchspace.trial import TrialConfig
-from searchspace.walk import entries, parse_domain, project, suggest, to_params
+from searchspace.walk import parse_domain, project, suggest, to_params
 
 STOCK = "ssdmnetv1"
 """The paper's system that is the baseline of every search."""

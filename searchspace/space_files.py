@@ -26,13 +26,14 @@ from pydantic import ValidationError
 from searchspace.domains import Domain
 from searchspace.equal_training import equal_training
 from searchspace.errors import InputError, UnknownName
+from searchspace.fields import paths
 from searchspace.names import closest, nearest, unknown
 from searchspace.plugins import load_plugins
 from searchspace.reading import Unreadable, in_words, parse_toml, read_text, shown
 from searchspace.space import Space
 from searchspace.training import auto_batch
 from searchspace.trial import TrialConfig
-from searchspace.walk import parse_domain, paths
+from searchspace.walk import parse_domain
 
 EXTENDS = "extends"
 MOST_FILES = 50

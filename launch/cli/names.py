@@ -9,10 +9,10 @@ from detectors.detector import Detector
 from launch.files import SETTINGS, TRAINING, TRIALS
 from searchspace import TrialConfig
 from searchspace.errors import InputError, UnknownName
+from searchspace.fields import field_names
 from searchspace.papers import nearest_system, system_named
 from searchspace.plugins import load_remembered
 from searchspace.reading import parse_json, read_model, read_text
-from searchspace.walk import field_names
 
 BEGIN_AGAIN = "give the command again with which it began"
 """What to do about the damaged file of a long training."""

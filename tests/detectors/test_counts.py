@@ -9,9 +9,9 @@ from detectors.describe import count_macs, count_params, describe
 from detectors.detector import Detector
 from searchspace import DetectorConfig, TrialConfig, papers, suggest
 from searchspace.backbones import MobileNetV1
+from searchspace.domains import Choice
 from searchspace.heads import Multibox
 from searchspace.priors import ScaledPriors
-from searchspace.walk import Choice
 from tests.networks import without_gradient
 
 SIZES = Choice(64, 96, 128, 224, 300, 512)

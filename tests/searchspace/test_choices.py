@@ -11,8 +11,8 @@ from searchspace import TrialConfig, load_space, papers
 from searchspace.choices import CHOICES, PaperChoice
 from searchspace.config import Config
 from searchspace.domains import Choice, FloatRange, options
+from searchspace.fields import entries, paths
 from searchspace.priors import ListedPriors
-from searchspace.walk import entries, paths
 
 NAMES = [choice.name for choice in CHOICES]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from searchspace.walk import Choice, Domain, Fixed, FloatRange, IntRange
+from searchspace.domains import Choice, Domain, Fixed, FloatRange, IntRange
 
 DOMAINS: list[tuple[Domain, float, str]] = [
     (Choice("a", "b"), 2, "{a, b}"),

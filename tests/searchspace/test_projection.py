@@ -22,8 +22,9 @@ from searchspace import (
 from searchspace.config import Config
 from searchspace.distances import distances
 from searchspace.domains import Choice, Domain, Fixed, FloatRange, IntRange
+from searchspace.fields import entries
 from searchspace.priors import LevelledPriors, ListedPriors, ScaledPriors
-from searchspace.walk import entries, project
+from searchspace.walk import project
 
 PRIORS = "detector.head.multibox.priors"
 SAME_PIXELS = 0.05

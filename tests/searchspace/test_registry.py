@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from searchspace.config import Config
 from searchspace.domains import Choice, Fixed
+from searchspace.fields import paths
 from searchspace.reading import in_words
 from searchspace.registry import Registry
-from searchspace.walk import parse_domain, paths, project, suggest, to_params
+from searchspace.walk import parse_domain, project, suggest, to_params
 
 
 class Shape(Config):

@@ -16,7 +16,7 @@ from searchspace import (
     space_names,
     to_params,
 )
-from searchspace.walk import Choice, Fixed, FloatRange, IntRange
+from searchspace.domains import Choice, Fixed, FloatRange, IntRange
 
 GOOD = """
 seed = 3

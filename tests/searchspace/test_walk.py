@@ -22,8 +22,9 @@ from searchspace import (
     to_params,
 )
 from searchspace.compression import CompressConfig, Slimming, Unpruned
+from searchspace.domains import Choice, Domain, Fixed
+from searchspace.fields import entries, paths
 from searchspace.necks.growth import Extend
-from searchspace.walk import Choice, Domain, Fixed, entries, paths
 
 DRAWS = 40
 EVERY = 800
