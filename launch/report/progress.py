@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from detectors.locks import Holder
+from detectors.lock_holders import Holder
 from detectors.remote import RemoteError
 from launch.decisions.budget import Outlook, Spent, outlook
 from launch.figures import FigureName

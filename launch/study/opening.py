@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from detectors.locks import Busy, Holder, held, living_holder
+from detectors.lock_holders import Holder
+from detectors.locks import Busy, held, living_holder
 from launch.files import CLAIMS, JOURNAL, LOCK
 from launch.records import TrialRecord
 from launch.study.joining import joined, with_driver

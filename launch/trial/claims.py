@@ -19,7 +19,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from detectors.locks import PATIENCE, Busy, Holder
+from detectors.lock_holders import Holder
+from detectors.locks import PATIENCE, Busy
 from detectors.regularly import regularly
 from detectors.remote import RemoteError
 from launch.trial.remote_study import RemoteStudy

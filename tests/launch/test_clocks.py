@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from detectors.locks import birth_of, held, holder_of, living_holder
+from detectors.lock_holders import birth_of
+from detectors.locks import held, holder_of, living_holder
 from launch.drivers import local
 from launch.records import TrialRecord
 from launch.searches import search
