@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detectors.activity import active
+from detectors.data.outlines import SHAPES, turned
 from detectors.data.textures import Array, background, blend, fill
 from searchspace.errors import InputError
 
@@ -153,7 +153,7 @@ def _write_split(folder: Path, split: str, stream: int, count: int, config: Shap
         "info": _info(config),
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(_SHAPES, start=1)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(SHAPES, start=1)],
     }
     file = _annotation_file(folder, split)
     file.parent.mkdir(exist_ok=True)
@@ -172,57 +172,7 @@ def _draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[
     return pixels, [_annotate(item, owner == i) for i, item in enumerate(placed, start=1)]
 
 
-# Shapes --------------------------------------------------------------------------------------
-
-
-class _Shape(NamedTuple):
-    """A category: its outline about the origin, of circumradius about 1."""
-
-    distance: Callable[[Array, Array], Array]  # signed distance to the outline, inside negative
-    corners: Array  # (K, 2), x and y
-    area: float
-
-
-def _disc(x: Array, y: Array) -> Array:
-    return np.hypot(x, y) - 1
-
-
-def _square(x: Array, y: Array) -> Array:
-    return np.maximum(np.abs(x), np.abs(y)) - 1
-
-
-def _triangle(x: Array, y: Array) -> Array:
-    return np.maximum(y, np.abs(x) * math.sqrt(0.75) - y / 2) - 0.5
-
-
-_ARM = 0.36  # half the width of a cross's arms, over half its length
-
-
-def _cross(x: Array, y: Array) -> Array:
-    long, short = np.maximum(np.abs(x), np.abs(y)), np.minimum(np.abs(x), np.abs(y))
-    return np.maximum(long - 1, short - _ARM)
-
-
-def _turned(points: Array, angles: Array) -> Array:
-    """`points` (K, 2) rotated by each of `angles` (A,), as (A * K, 2)."""
-    cos, sin = np.cos(angles), np.sin(angles)
-    return np.concatenate(
-        [points @ np.array([[c, s], [-s, c]]) for c, s in zip(cos, sin, strict=True)]
-    )
-
-
-_QUARTERS = np.arange(4) * np.pi / 2
-# By category: the ids 1..4 follow this order.
-_SHAPES = {
-    "disc": _Shape(_disc, _turned(np.array([[1.0, 0.0]]), np.arange(64) * np.pi / 32), np.pi),
-    "square": _Shape(_square, _turned(np.array([[1.0, 1.0]]), _QUARTERS), 4.0),
-    "triangle": _Shape(
-        _triangle, _turned(np.array([[0.0, -1.0]]), np.arange(3) * np.pi / 1.5), 0.75 * np.sqrt(3)
-    ),
-    "cross": _Shape(
-        _cross, _turned(np.array([[1.0, _ARM], [1.0, -_ARM]]), _QUARTERS), 4 * _ARM * (2 - _ARM)
-    ),
-}
+# Objects -------------------------------------------------------------------------------------
 
 
 class _Object(NamedTuple):
@@ -244,10 +194,10 @@ class _Object(NamedTuple):
 
 def _new_object(rng: np.random.Generator, size_name: str, image_size: int) -> _Object:
     """A random shape of the named size ("small", "medium", "large"), not yet placed."""
-    category = int(rng.integers(len(_SHAPES)))
-    shape = list(_SHAPES.values())[category]
+    category = int(rng.integers(len(SHAPES)))
+    shape = list(SHAPES.values())[category]
     angle = rng.uniform(0, 2 * np.pi)
-    corners = _turned(shape.corners, np.array([angle]))
+    corners = turned(shape.corners, np.array([angle]))
     if size_name == "small":
         radius = rng.uniform(*_SMALL_SIDES) / float(np.ptp(corners, axis=0).max())
     else:
