@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 
@@ -12,11 +12,44 @@ from detectors.data.image_table import Images
 from detectors.data.records import Annotation, Box, ImageRecord
 from detectors.data.segmentation import Segmentation, enclosed, misfit
 from detectors.data.tables import Table, taken
-from detectors.data.validation import Findings, shown
+from detectors.data.validation import DataError, Findings, Problem, shown
 
 # Annotation tools round: a box may extend this many pixels beyond the edge, and is clipped.
 MAX_OVERHANG = 1.0
 _ROUNDING = 1e-6
+
+FEWEST_CORNERS = 5
+"""Boxes, from which on it is no coincidence that each is one by its corners, too."""
+
+
+def check_corners(
+    entries: Sequence[AnnotationEntry], records: Mapping[Key, ImageRecord], file: Path
+) -> None:
+    """Refuse boxes that are written as corners: as sizes, most reach out of their images, and the
+    others would be wrong without being noticed.
+
+    Raises:
+        DataError: all boxes are corners within their images, and most are not within as sizes.
+    """
+    number = outside = 0
+    for entry in entries:
+        image = records.get(entry.image_id)
+        if entry.bbox is None or image is None:
+            continue
+        x, y, right, bottom = entry.bbox
+        if not (0 <= x < right <= image.width and 0 <= y < bottom <= image.height):
+            return
+        number += 1
+        outside += (
+            x + right > image.width + MAX_OVERHANG or y + bottom > image.height + MAX_OVERHANG
+        )
+    if number >= FEWEST_CORNERS and 2 * outside > number:
+        what = (
+            f"all {number} boxes lie in their images as [left, top, right, bottom], and {outside} "
+            "reach outside as [x, y, width, height]"
+        )
+        fix = "write bbox as [x, y, width, height]: subtract left from right and top from bottom"
+        raise DataError([Problem(str(file), "annotations", what, fix)])
 
 
 def read_annotations(
@@ -140,7 +173,7 @@ def _clipped(entry: AnnotationEntry, box: Box, image: ImageRecord) -> Box | None
         return None
     overhang = max(abs(new - old) for new, old in zip(clipped, box, strict=True))
     if overhang > MAX_OVERHANG + _ROUNDING:
-        inside = [left, top, right - left, bottom - top]
+        inside = [round(side, 3) for side in (left, top, right - left, bottom - top)]
         what = f"bbox {shown(entry.bbox)} reaches {overhang:g} px outside {where}"
         entry.reject(what, f"clip it to {inside}", "a box reaches outside its image")
         return None

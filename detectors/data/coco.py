@@ -7,10 +7,19 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from detectors.data.coco_layouts import Files, find_files, root_of, split_images, usual_files
+from detectors.data.coco_layouts import (
+    PLACES,
+    Files,
+    find_files,
+    root_of,
+    split_images,
+    usual_files,
+)
 from detectors.data.entries import AnnotationEntry, CategoryEntry, Entry, ImageEntry
+from detectors.data.foreign import foreign_file
 from detectors.data.json_lists import Irregular, JsonLists
 from detectors.data.reader import Entries, Reader, register_reader
+from detectors.data.segmentation import read_segmentation
 from detectors.data.source import DataSource, Split
 from detectors.data.validation import DataError, Findings, Problem
 from searchspace.reading import Unreadable, parse_json, read_text, shown
@@ -41,8 +50,10 @@ class Coco(Reader):
 
     def sources(self, place: Path) -> list[DataSource]:
         if place.is_dir():
-            return [_source(place, files) for files in find_files(place)]
-        if not self.takes(place):
+            found = [_source(place, files) for files in find_files(place)]
+            apart = found and place.name in PLACES and not found[0].train.images.is_dir()
+            return self.sources(place.parent) if apart else found
+        if not self.takes(place) or foreign_file(place):
             return []
         root = root_of(place)
         found = [files for files in find_files(root) if place in files.files.values()]
@@ -71,6 +82,9 @@ def _other(files: Files, split: str) -> Path:
     root = there.parents[files.pattern.count("/")]
     return root / files.pattern.replace("*", split)
 
+
+OTHER_TASKS = {"segments_info": "panoptic segments", "caption": "captions"}
+"""Keys of annotations of COCO's other tasks, and what these are."""
 
 MODELS: dict[str, type[Entry]] = {
     "images": ImageEntry,
@@ -125,10 +139,15 @@ def read_entry(
         found = f"is {shown(value)} ({type(value).__name__}), not an object"
         findings.reject(file, label, found, "remove it or write it as {...}")
         return None
+    if section == "annotations":
+        _check_task(file, value)
     if "id" in value:
         key = value["id"]
         label += f" id {key if type(key) is int and abs(key) < 2**64 else shown(key)}"
-    entry = MODELS[section].of(file, label, value, findings)
+    around = _box_of_mask(value) if section == "annotations" and not value.get("bbox") else None
+    entry = MODELS[section].of(file, label, value | (around or {}), findings)
+    if around:
+        entry.warn("has no bbox", "the box around its mask is used", "no bbox")
     for key in USUAL[section]:
         if value.get(key) is None:
             entry.lacks(key)
@@ -137,6 +156,26 @@ def read_entry(
         what = f"attributes.rotation is {shown(attributes['rotation'])}"
         entry.warn(what, "it is not used: boxes are taken upright, as they stand", "rotation")
     return entry
+
+
+def _check_task(file: Path, annotation: dict[str, Any]) -> None:
+    """Refuse a file of another of COCO's tasks; raises `DataError`."""
+    task = next((words for key, words in OTHER_TASKS.items() if key in annotation), None)
+    if task:
+        what, fix = f"are {task}, without boxes", "give the file of instances"
+        raise DataError([Problem(str(file), "annotations", what, fix)])
+
+
+def _box_of_mask(annotation: dict[str, Any]) -> dict[str, object] | None:
+    """The box around the polygons of an annotation, as its field; None if there are none."""
+    try:
+        polygons = read_segmentation(annotation.get("segmentation"))
+    except ValueError:
+        return None
+    if not isinstance(polygons, list) or not polygons:
+        return None
+    xs, ys = ([side for points in polygons for side in points[axis::2]] for axis in (0, 1))
+    return {"bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]}
 
 
 def read_document(path: Path, sections: Sequence[str] = SECTIONS) -> dict[str, Any]:
@@ -169,7 +208,9 @@ def _document(path: Path, text: str, sections: Sequence[str]) -> dict[str, Any]:
     if not isinstance(document, dict):
         found = f"is {shown(document)} ({type(document).__name__}), not an object"
         keys = ", ".join(f'"{key}": [...]' for key in sections)
-        raise DataError([Problem(str(path), "top level", found, f"write it as {{{keys}}}")])
+        kind = foreign_file(path)
+        fix = f"it is {kind.name}: {kind.instead}" if kind else f"write it as {{{keys}}}"
+        raise DataError([Problem(str(path), "top level", found, fix)])
     problems = []
     for key in sections:
         what = _section_flaw(document, key)

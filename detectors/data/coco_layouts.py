@@ -15,7 +15,11 @@ PLACES = ("annotations", "Annotations", "annotation", "labels")
 
 KNOWN = {"annotations/instances_*.json": "COCO", "*/_annotations.coco.json": "Roboflow's COCO"}
 _YEAR = re.compile(r"annotations/instances_\*(\d{4})\.json")
-_COCO = re.compile(r'"(?:annotations|images|categories)"\s*:\s*\[')
+_COCO = re.compile(r'"(?:annotations|images)"\s*:\s*\[')
+_CLASSES = re.compile(r'"categories"\s*:\s*\[')
+BEGINNING = 2**18
+"""Bytes of a file by which it is recognised, in characters of at most four bytes."""
+
 _NAME = re.compile(r'"file_name"\s*:\s*"((?:[^"\\]|\\.)+)"')
 
 INSTANCES = ("instances", "_annotations.coco")
@@ -89,11 +93,22 @@ def _candidates(root: Path) -> Iterator[Path]:
     folders += sorted(p for p in root.glob("*/") if split_in(p.name) and p.name not in PLACES)
     seen: set[Path] = set()
     for folder in folders:
-        for file in files_in(folder, "*.json"):
+        for file in files_in(folder, ".json"):
             known = file.name.startswith(INSTANCES)
-            if file.resolve() not in seen and (known or _COCO.search(head(file))):
+            if file.resolve() not in seen and (known or _is_coco(head(file, BEGINNING))):
                 seen.add(file.resolve())
                 yield file
+
+
+def _is_coco(text: str) -> bool:
+    """Whether a file that begins so is an object with lists of COCO's.
+
+    Other tools write lists of images that have annotations, or beside their labels a file of
+    categories; those of a COCO file may be all that is seen of it.
+    """
+    is_object = text.lstrip("\ufeff \t\r\n").startswith("{")
+    longer = len(text) >= BEGINNING // 4
+    return is_object and bool(_COCO.search(text) or (longer and _CLASSES.search(text)))
 
 
 def _image_folders(root: Path, file: Path) -> Iterator[Path]:

@@ -90,9 +90,10 @@ def finite_number(value: object) -> float | None:
 
 def as_float(text: str) -> float:
     """A number as text; raises ValueError, also for `1_0`, which is one in Python's code alone."""
-    if "_" in text:
-        raise ValueError(f"{shown(text)} is no number")
-    return float(text)
+    try:
+        return float("" if "_" in text else text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is no number") from None
 
 
 def _float(value: object) -> object:
@@ -100,6 +101,13 @@ def _float(value: object) -> object:
         return as_float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _floats(value: object) -> object:
+    """A list with numbers as texts in it as one of numbers."""
+    if isinstance(value, list) and any(isinstance(side, str) for side in value):
+        return [_float(side) for side in value]
+    return value
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,7 @@ Side = Annotated[
 Box = Annotated[
     list[float],
     Field(min_length=4, max_length=4),
+    BeforeValidator(_floats),
     Says("write [x, y, width, height]", expected="four finite numbers"),
 ]
 Area = Annotated[
@@ -161,7 +170,8 @@ class Entry:
 
     Attributes:
         file, label: the place, for messages: `images[3] id 17`, `line 4`.
-        ok: whether every field that it needs could be read; those that could not are None.
+        ok: whether every field that it needs could be read; those that could not have their
+            defaults, or None.
     """
 
     file: SkipValidation[Path]
@@ -186,7 +196,7 @@ class Entry:
         entry = object.__new__(cls)
         entry.file, entry.label, entry.findings, entry.ok = file, label, findings, True
         for name, (adapter, default, says) in _readers(cls).items():
-            value = None
+            value = None if default is MISSING else default
             if name in found:
                 try:
                     value = adapter.validate_python(found[name])
@@ -194,8 +204,6 @@ class Entry:
                     entry._flaw(name, found[name], says, error)
             elif default is MISSING:
                 entry.reject(f"lacks the key {name!r}", "add it", f"no {name}")
-            else:
-                value = default
             setattr(entry, name, value)
         return entry
 
@@ -293,5 +301,7 @@ class AnnotationEntry(Entry):
     area: Area = None
     iscrowd: Flag = False
     segmentation: Mask = None
-    difficult: Flag = False
+    difficult: Annotated[
+        bool, BeforeValidator(_flag), Says("it is taken for an ordinary object", spare=True)
+    ] = False
     ignore: Flag = False

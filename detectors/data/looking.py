@@ -6,9 +6,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import filterfalse
 from pathlib import Path
 
-from detectors.data.image_files import is_image
+from detectors.data.image_files import is_hidden, is_image
 from searchspace.reading import encoding_of
 from searchspace.words import counted
 
@@ -64,7 +65,7 @@ def contents(folder: Path) -> str:
 def four_options(root: Path) -> str:
     """The four options for images and annotations, filled in where names say what is meant."""
     folders = [root, *_folders(root)]
-    images = [f for f in folders if any(map(is_image, _entries(f)))]
+    images = list(filter(_has_images, folders))
     files = [p for f in folders for p in _entries(f) if _is(p, {".json", ".yaml", ".yml"})]
     files += [f for f in folders if any(_is(p, {".xml", ".txt"}) for p in _entries(f))]
     parts = []
@@ -89,7 +90,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _entries(folder: Path) -> Sequence[Path]:
     try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        names = sorted(filterfalse(is_hidden, os.listdir(folder)))
     except OSError:
         return []
     return [folder / name for name in names]
@@ -126,9 +127,10 @@ def first_line(folder: Path, suffix: str, besides: Sequence[str] = ()) -> str:
     """The first line of the first file with a suffix that is not empty; '' where there is none.
 
     Args:
+        suffix: in lower case.
         besides: names of files that are passed over.
     """
-    files = (p for p in _entries(folder) if p.suffix == suffix and p.name not in besides)
+    files = (p for p in _entries(folder) if _is(p, {suffix}) and p.name not in besides)
     texts = (head(file, 2**12).strip() for file in files)
     return next((text.splitlines()[0] for text in texts if text), "")
 
@@ -164,9 +166,21 @@ def paired_folders(
 
 
 def _pair(folder: Path, holds: Callable[[Path], bool], names: Sequence[str]) -> Pair | None:
-    for place in (*(folder / name for name in names), folder):
-        if place.is_dir() and holds(place):
-            for images in (*(folder / name for name in IMAGE_FOLDERS), folder):
-                if any(map(is_image, _entries(images))):
-                    return images, place
+    own = [folder / name for name in names]
+    places = [place for place in own if place.is_dir() and any(map(holds, _with_inner(place)))]
+    for place in places or filter(holds, [folder]):
+        for images in (folder / name for name in IMAGE_FOLDERS):
+            if any(map(_has_images, _with_inner(images))):
+                return images, place
+        if _has_images(folder):
+            return folder, place
     return None
+
+
+def _with_inner(folder: Path) -> list[Path]:
+    """A folder and those in it."""
+    return [folder, *filter(Path.is_dir, _entries(folder))]
+
+
+def _has_images(folder: Path) -> bool:
+    return any(map(is_image, _entries(folder)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from detectors.data.image_files import folded
 from searchspace.reading import shown
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:[/\\]", re.IGNORECASE)
+
+ONE_FORM = "write the name as it is on disk; it differs in case or Unicode form"
 
 
 class NotFound(ValueError):
@@ -99,10 +101,10 @@ class ImageFolder:
         Raises:
             NotFound: several files could be meant.
         """
-        own = [_folded(part) for part in parts]
+        own = [folded(part) for part in parts]
         found: dict[int, list[str]] = defaultdict(list)
         for file in self._files.get(own[-1], ()):
-            found[_common(own, [_folded(part) for part in file.split("/")])].append(file)
+            found[_common(own, [folded(part) for part in file.split("/")])].append(file)
         if not found:
             return None
         common = max(found)
@@ -139,7 +141,7 @@ class ImageFolder:
             seen.add(real)
             start = Path(folder).relative_to(self.folder)
             for name in names:
-                found[_folded(name)].append((start / name).as_posix())
+                found[folded(name)].append((start / name).as_posix())
         return found
 
 
@@ -166,10 +168,6 @@ def _parts(name: str) -> list[str]:
     return [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
 def _common(own: Sequence[str], theirs: Sequence[str]) -> int:
     """How many parts at the end of two paths are equal."""
     pairs = zip(reversed(own), reversed(theirs), strict=False)
@@ -186,7 +184,6 @@ def _renamed(name: str, other: str) -> tuple[str, str, str]:
         return what, f"strip {shown(prefix)} from the names", "a prefix"
     if other.endswith(f"/{name}"):
         return what, "write the folder before the name", "a folder below"
-    if _folded(name) == _folded(other):
-        fix = "write the name as it is on disk; it differs in case or Unicode form"
-        return what, fix, "case or Unicode form"
+    if folded(name) == folded(other):
+        return what, ONE_FORM, "case or Unicode form"
     return what, "write the name as it is on disk", "a path of another machine"

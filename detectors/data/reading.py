@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detectors.data.annotations import read_annotations
+from detectors.data.annotations import check_corners, read_annotations
 from detectors.data.coco import LISTS, read_lists
 from detectors.data.dataset import Dataset
 from detectors.data.entries import AnnotationEntry, CategoryEntry, ImageEntry, Key
@@ -175,13 +175,14 @@ def _held(
 ) -> Dataset:
     """What a reader found, held against the images, as records."""
     for name in ("images", "categories"):
-        if not getattr(listed, name):
+        if not getattr(listed, name) and not findings.problems:
             findings.reject(file, name, "there are none", "add at least one")
     given = listed.counts
     categories = Table.of(listed.categories, findings)
     ignored = _ignored(categories)
     named = _named(listed.annotations, categories, ignored)
     images = read_images(listed.images, folder, inspect, findings)
+    check_corners(listed.annotations, images.records, file)
     found = read_annotations(listed.annotations, images, categories, ignored, findings, file)
     usable = images.usable()
     by_image: dict[int, list[Annotation]] = {image.id: [] for image in usable}

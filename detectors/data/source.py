@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from detectors.data.fetched import Fetched
+from detectors.data.foreign import foreign_file, foreign_in
+from detectors.data.image_files import is_hidden
 from detectors.data.looking import contents, four_options
 from detectors.data.validation import DataError, Problem
 from searchspace.errors import InputError
@@ -182,11 +184,14 @@ def absent(path: Path, usable: bool, otherwise: str) -> str | None:
 
 
 def _found_at(root: Path) -> dict[Path, list[DataSource]]:
-    """All data by the folder that they were found in: the place itself, or else subfolders."""
+    """All data by the folder that they were found in: the place itself, or else subfolders, down
+    to the first that is not alone."""
     if (found := _sources(root)) or root.is_file():
         return {root: found} if found else {}
-    inner = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return {folder: found for folder in inner if (found := _sources(folder))}
+    inner = sorted(p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name))
+    found = {folder: there for folder in inner if (there := _sources(folder))}
+    alone = len(inner) == 1 and not inner[0].is_symlink()  # a link may lead back
+    return found or (_found_at(inner[0]) if alone else {})
 
 
 def _sources(place: Path) -> list[DataSource]:
@@ -224,9 +229,14 @@ def _only(root: Path, found: dict[Path, list[DataSource]]) -> DataSource:
 def _unknown(root: Path) -> Problem:
     titles = ", ".join(reader.title or name for name, reader in READERS.items())
     if root.is_file():
-        what = "is not the annotation file of a known format"
-        fix = f"give a folder, COCO's JSON or YOLO's data.yaml; known are {titles}"
-        return Problem(str(root), "data", what, fix)
+        kind = foreign_file(root)
+        what = f"is {kind.name}" if kind else "is not the annotation file of a known format"
+        fix = kind.instead if kind else "give a folder, COCO's JSON or YOLO's data.yaml"
+        return Problem(str(root), "data", what, f"{fix}; known are {titles}")
+    if found := foreign_in(root):
+        file, kind = found
+        what = f"{file.relative_to(root)} is {kind.name}, which is not read"
+        return Problem(str(root), "data folder", what, f"{kind.instead}; known are {titles}")
     fix = (
         f"name images and annotations: {four_options(root)}; or lay it out as one of: "
         f"{_layouts()}; a plugin's layout is known with --plugin"

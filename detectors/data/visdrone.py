@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from detectors.data.entries import AnnotationEntry, ImageEntry, as_float
-from detectors.data.image_files import files_in, in_parallel, is_image, names_by_stem
-from detectors.data.looking import first_line
+from detectors.data.image_files import Stems, files_in, folded, in_parallel, is_image
+from detectors.data.looking import first_line, paired_folders
 from detectors.data.reader import (
     Entries,
     Reader,
@@ -24,6 +25,8 @@ CLASSES = (
 )  # fmt: skip
 REGION, OTHERS = 0, 11
 """Categories whose boxes are ignore regions: regions without annotations, and other vehicles."""
+
+_LINE = re.compile(r"(-?\d+,){4}[01],\d+,\d+,\d+,?\s*$")
 
 FIELDS = 8
 """Of a line: x, y, width, height, score, category, truncation, occlusion."""
@@ -48,6 +51,12 @@ class VisDrone(Reader):
     def takes(self, annotations: Path) -> bool:
         return "," in first_line(annotations, ".txt")
 
+    def sources(self, place: Path) -> list[DataSource]:
+        if place.is_file() or self.recognises(place):
+            return list(super().sources(place))
+        found = paired_folders(place, _holds_lines, ("annotations",))
+        return [DataSource.of(Split(*pair, self.name) for pair in found)] if found else []
+
     def source(self, folder: Path) -> DataSource:
         parts = (_part(folder, name) for name in ("train", "val"))
         return DataSource.of(Split(p / "images", p / "annotations", self.name) for p in parts)
@@ -56,10 +65,11 @@ class VisDrone(Reader):
         return missing_parts(split, self.layout, in_folder=True)
 
     def entries(self, split: Split, findings: Findings) -> Entries:
-        stems = names_by_stem(split.images)
-        files = files_in(split.annotations, "*.txt")
-        named = {file.stem for file in files}
-        lost = sorted(s for s, name in stems.items() if s not in named and is_image(Path(name)))
+        stems = Stems.of_images(split.images)
+        files = files_in(split.annotations, ".txt")
+        named = {folded(file.stem) for file in files}
+        images_there = (stem for stem, name in stems.items() if is_image(Path(name)))
+        lost = sorted(stem for stem in images_there if folded(stem) not in named)
         for stem in lost:
             fix = f"add {stem}.txt, empty if there is nothing on it, or remove the image"
             what = f"there is no file for {str(split.images / stems[stem])!r}"
@@ -73,8 +83,7 @@ class VisDrone(Reader):
             if isinstance(text, Problem):
                 findings.problems.append(text)
                 continue
-            name = stems.get(file.stem, f"{file.stem}.jpg")
-            found: dict[str, object] = {"id": number, "file_name": name}
+            found: dict[str, object] = {"id": number, "file_name": stems.file_name(file.stem)}
             images.append(ImageEntry.of(file, "image", found, findings))
             for place, line in enumerate(text.splitlines(), start=1):
                 if not line.strip():
@@ -120,7 +129,14 @@ def _not_a_line(file: Path, place: int, line: str) -> Problem:
     return Problem(str(file), f"line {place}", f"is {shown(line)}", fix)
 
 
+def _holds_lines(folder: Path) -> bool:
+    """Whether text files in a folder are of this format."""
+    return bool(_LINE.match(first_line(folder, ".txt")))
+
+
 def _part(folder: Path, name: str) -> Path:
-    """The folder of a part, of whatever year."""
+    """The folder of a part, of whatever year; that in it if an archive was unpacked twice."""
     found = sorted(folder.glob(f"VisDrone*-DET-{name}"))
-    return found[-1] if found else folder / f"VisDrone2019-DET-{name}"
+    part = found[-1] if found else folder / f"VisDrone2019-DET-{name}"
+    inner = part / part.name
+    return inner if inner.is_dir() else part

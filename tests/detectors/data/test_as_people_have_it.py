@@ -137,6 +137,37 @@ def test_links_may_leave_the_folder_unless_they_shall_not(tmp_path: Path) -> Non
         read(split)
 
 
+@pytest.mark.parametrize("box", [["5", "10.0", "21", "3e1"], [], None])
+def test_a_box_may_be_text_or_that_around_a_mask(tmp_path: Path, box: object) -> None:
+    mask = [[5, 10, 26, 10, 26, 40], [6, 11, 20, 11, 20, 30]]
+    split = read(written(tmp_path, annotations=[annotation(1, bbox=box, segmentation=mask)]))
+    assert [item.box for item in objects(split)] == [(5, 10, 26, 40)]
+    assert ("the box around its mask is used" in str(split.warnings)) == (not box)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [({"segments_info": []}, "are panoptic segments"), ({"caption": "a dog"}, "are captions")],
+)
+def test_annotations_of_other_tasks_are_refused_as_such(
+    tmp_path: Path, found: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=f"{said}, without boxes; give the file of instances"):
+        read(written(tmp_path, annotations=[{"image_id": 1, **found}]), skip_bad="anyway")
+
+
+def test_boxes_that_are_corners_are_refused_as_such(tmp_path: Path) -> None:
+    boxes = [[10 * n, 40, 10 * n + 25, 75] for n in range(1, 8)]
+    lists = {"annotations": [annotation(n, bbox=box) for n, box in enumerate(boxes, 1)]}
+    with pytest.raises(DataError, match=r"all 7 boxes lie in their images as \[left, top, right"):
+        read(written(tmp_path, **lists), skip_bad="anyway")
+    few = [annotation(n, bbox=[2, 3, 80, 70]) for n in range(1, 7)]
+    few.append(annotation(7, bbox=[2, 3, 99.5, 70]))
+    with pytest.raises(DataError, match=r"reaches 1\.5 px outside") as caught:
+        read(written(tmp_path, annotations=few))
+    assert len(caught.value.problems) == 1
+
+
 # ---- Values
 
 

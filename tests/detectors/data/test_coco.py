@@ -194,7 +194,7 @@ def test_a_missing_data_folder_is_one_problem(tmp_path: Path) -> None:
 
 def test_problems_of_both_splits_come_together(source: DataSource) -> None:
     change(source.train, lambda document: document["images"][0].update(width=41))
-    change(source.val, lambda document: document["annotations"][0].update(bbox=[]))
+    change(source.val, lambda document: document["annotations"][0].update(bbox=[1]))
 
     with pytest.raises(DataError) as caught:
         read_source(source)

@@ -81,6 +81,29 @@ def test_captions_and_key_points_beside_instances_are_passed_over(tmp_path: Path
     assert DataSource.from_folder(tmp_path).layout == "COCO 2017"
 
 
+@pytest.mark.parametrize("place", ["", "mine/data/annotations"])
+def test_data_are_found_in_folders_of_archives_and_by_that_of_annotations(
+    tmp_path: Path, place: str
+) -> None:
+    root = tmp_path / "mine/data"
+    for name in ("train", "val"):
+        coco(root / f"annotations/instances_{name}.json", root / name, ["a.png"])
+    assert DataSource.from_folder(tmp_path / place) == DataSource.from_folder(root)
+
+
+def test_of_many_classes_without_an_object_a_few_are_named(tmp_path: Path) -> None:
+    classes = tuple(f"class {number}" for number in range(80))
+    for name in ("train", "valid"):
+        file = tmp_path / name / "_annotations.coco.json"
+        coco(file, file.parent, ["a.png", "b.png"], classes)
+    source = DataSource.from_folder(tmp_path)
+    words = found_in_words(source, TrialData.read(source))
+    assert words.endswith(
+        "80 classes; no object is of 'class 2' or 'class 3' or 'class 4' or "
+        "'class 5' or 74 other classes"
+    )
+
+
 def test_one_of_several_data_sets_has_to_be_named(tmp_path: Path) -> None:
     for year in ("2014", "2017"):
         for name in ("train", "val"):

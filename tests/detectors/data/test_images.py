@@ -170,6 +170,8 @@ BROKEN = {
     "empty": (b"", "is empty"),
     "text": (b"this is no image", "not an image of a known format"),
     "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS .*lfs pull"),
+    "page": (b"\n<!DOCTYPE html><title>404</title>", "is a web page"),
     "half a jpeg": (encoded("JPEG")[:2000], "cannot be decoded"),
     "half a png": (encoded("PNG")[:2000], "cannot be decoded"),
     "half a webp": (encoded("WEBP")[:1000], "cannot be decoded"),

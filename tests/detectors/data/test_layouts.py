@@ -12,7 +12,7 @@ from detectors.canvas import MEAN_COLOUR
 from detectors.data.dataset import Dataset
 from detectors.data.ignored import blanked
 from detectors.data.pixels import Decoded
-from detectors.data.readers import DataSource
+from detectors.data.readers import DataSource, Split
 from detectors.data.reading import read_source, read_split
 from detectors.data.samples import TrainingSet
 from detectors.data.tt100k import BENCHMARK_CLASSES
@@ -139,11 +139,7 @@ def test_variants_of_files_are_read(tmp_path: Path) -> None:
         (voc_object("dog", 1, 1, "", 2), "object[0] dog", "bndbox xmax is missing or empty; wri"),
         (voc_object("dog", 1, 1, "nan", 2), "object[0] dog", "bndbox xmax is 'nan'; write a num"),
         (voc_object("dog", 9, 1, 8, 2), "object[0] dog", "bbox [8.0, 0.0, 0.0, 2.0] is 0 wide"),
-        (
-            voc_object("dog", 1, 1, 2, 2, more="<difficult>yes</difficult>"),
-            "object[0] dog",
-            "difficult is 'yes'; write 0 or 1",
-        ),
+        ("</annotation><image>", "file", "is not XML (junk after document element"),
     ],
 )
 def test_what_cannot_be_read_is_named_and_can_be_dropped(
@@ -174,6 +170,62 @@ def test_a_stated_size_is_compared_with_the_file(tmp_path: Path) -> None:
     lost, turned = caught.value.problems
     assert (lost.file, lost.what) == (str(tmp_path / "Annotations/b.xml"), "does not exist")
     assert "is declared as 30x40, but the file holds 40x30" in turned.what
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [
+        ("latin-1", "ISO-8859-1"),
+        ("utf-16", "utf-16"),
+        ("utf-8", "utf-16"),  # as .NET writes it
+        ("utf-8-sig", None),
+        ("utf-16-le", None),
+    ],
+)
+def test_xml_is_read_in_the_encoding_that_it_has(
+    tmp_path: Path, encoding: str, declared: str | None
+) -> None:
+    first = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    text = f"{first}<annotation>{voc_object('Schlüssel', 1, 1, 9, 9)}</annotation>"
+    voc_image(tmp_path, "a", "")
+    (tmp_path / "Annotations/a.xml").write_bytes(text.encode(encoding))
+    voc_set(tmp_path, "train", "a")
+    voc_set(tmp_path, "val", "a")
+    train = read_split(DataSource.from_folder(tmp_path).train)
+    assert [category.name for category in train.categories] == ["Schlüssel"]
+
+
+def test_an_encoding_that_is_not_said_is_asked_for(tmp_path: Path) -> None:
+    voc_image(tmp_path, "a", "")
+    text = f"<annotation>{voc_object('Schlüssel', 1, 1, 9, 9)}</annotation>"
+    (tmp_path / "Annotations/a.xml").write_bytes(text.encode("latin-1"))
+    voc_set(tmp_path, "train", "a")
+    with pytest.raises(DataError, match=r"is not utf-8 .*; save it as UTF-8, or say in its first"):
+        read_split(DataSource.from_folder(tmp_path, val_share=0.5).train.whole)
+
+
+@pytest.mark.parametrize("value", ["Unspecified", "maybe", "2"])
+def test_a_mark_that_cannot_be_read_does_not_cost_the_box(tmp_path: Path, value: str) -> None:
+    text = voc_object("dog", 1, 1, 9, 9, more=f"<difficult>{value}</difficult>")
+    voc_image(tmp_path, "a", f'<annotation xmlns="http://a.b/c">{text}</annotation>')
+    voc_set(tmp_path, "train", "a")
+    train = read_split(DataSource.from_folder(tmp_path, val_share=0.5).train.whole)
+    assert [(a.box, a.difficult) for a in train.annotations[1]] == [((0, 0, 9, 9), False)]
+    assert "it is taken for an ordinary object" in str(train.warnings)
+
+
+def test_own_data_in_vocs_format_have_the_classes_that_occur(tmp_path: Path) -> None:
+    voc_year(tmp_path / "mine", {"train": ["1"], "val": ["2"]}, label="person")
+    train, _ = read_source(DataSource.from_folder(tmp_path / "mine"))
+    assert [category.name for category in train.categories] == ["person"]
+
+
+def test_images_without_an_xml_file_are_said(tmp_path: Path) -> None:
+    voc_image(tmp_path, "a", f"<annotation>{voc_object('dog', 1, 1, 9, 9)}</annotation>")
+    picture(tmp_path / "JPEGImages/b.jpg")
+    train = read_split(Split.at(tmp_path / "JPEGImages", tmp_path / "Annotations"))
+    assert names(train) == ["a"]
+    assert "there is no XML file for 'b.jpg', and it is left out" in str(train.warnings)
 
 
 # ---- TT100K

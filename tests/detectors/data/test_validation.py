@@ -97,7 +97,7 @@ bad_annotation(field("annotations", 1, bbox=[float("nan"), 5, 4, 4]), "[nan, 5, 
 bad_annotation(field("annotations", 1, bbox=[5, float("-inf"), 4, 4]), "[5, -inf, 4, 4]")
 bad_annotation(field("annotations", 1, bbox=[5, 5, 10**400, 4]), "not four finite numbers")
 bad_annotation(field("annotations", 1, bbox=[5, 5, 4]), "[5, 5, 4]", "[x, y, width, height]")
-bad_annotation(field("annotations", 1, bbox=[5, 5, "4", 4]), "[5, 5, '4', 4]")
+bad_annotation(field("annotations", 1, bbox=[5, 5, "x", 4]), "[5, 5, 'x', 4]")
 bad_annotation(field("annotations", 1, bbox=[5, 5, True, 4]), "[5, 5, True, 4]")
 bad_annotation(field("annotations", 1, bbox={"x": 5}), "{'x': 5}")
 bad_annotation(without("annotations", 1, "bbox"), "lacks the key 'bbox'")

@@ -112,7 +112,7 @@ def test_what_a_line_may_be(tmp_path: Path) -> None:
         ("0 20 10 10 10", "coordinates are fractions of the image"),
         ("0 0.5 0.5 0.5", "3 numbers follow the class"),
         ("0 0.5 0.5 0.5 0.5 0.5 0.5 0.5", "7 numbers follow the class"),
-        ("bolt 0.5 0.5 0.5 0.5", "could not convert"),
+        ("bolt 0.5 0.5 0.5 0.5", "is no number"),
         ("0.5 0.5 0.5 0.5 0.5", "the class is no integer"),
         ("2 0.5 0.5 0.5 0.5", "category_id is 2, which is not the id of any entry"),
     ],
