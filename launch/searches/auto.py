@@ -29,6 +29,7 @@ from launch.searches.auto_shape import (
     priors_for,
     smallest_share,
 )
+from launch.searches.auto_tiles import WHOLE, Cut, cut_for
 from searchspace import Space, TrialConfig, load_space
 from searchspace.backbones import MobileNetV1
 from searchspace.domains import options
@@ -46,6 +47,10 @@ FIXED_SECONDS = 25.0
 
 SCORINGS = 1.2
 """Time of a trial's scorings of an image, as a multiple of the time of training on it."""
+
+MEASURED = 30
+"""Time of a trial's measurements of an image in tiles, as a multiple of the time of training on one
+tile, for each tile. Those of whole images are a part of the fixed time."""
 
 LEAST_EPOCHS, MOST_EPOCHS = 3, 300
 SECOND_PART = 1 / 3
@@ -84,6 +89,7 @@ class _Plan:
     base: Base
     sizes: tuple[int, ...]
     batch: int
+    cut: Cut = WHOLE
     strides: tuple[tuple[int, ...], ...] = ()
     taps: tuple[tuple[str, ...], ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -128,7 +134,7 @@ def make_space(train: Dataset, situation: Situation, speed: Speed) -> AutoSpace:
         train: has at least one object.
         speed: measures the device; called at most once for each named space in question.
     """
-    boxes = boxes_of(train)
+    cut, boxes = cut_for(boxes_of(train), train.sizes)
     smallest, why = smallest_share(boxes)
     sizes, odd = input_sizes(boxes, smallest)
     batch = _batch_size(len(train.images), situation.device)
@@ -138,7 +144,7 @@ def make_space(train: Dataset, situation: Situation, speed: Speed) -> AutoSpace:
         usable = sizes
         if base.lean:
             usable = sizes[: sizes.index(enough_for(sizes, smallest)) + 1]
-        shaped = _shape(_Plan(base, usable, batch), smallest, situation.device)
+        shaped = _shape(_Plan(base, usable, batch, cut), smallest, situation.device)
         return shaped, _timed(shaped, smallest, len(train.images), situation, speed)
 
     plan, time = timed(first)
@@ -154,6 +160,7 @@ def make_space(train: Dataset, situation: Situation, speed: Speed) -> AutoSpace:
     found = f"{low} to {high}" if low != high else low
     larger = f"; with more time, up to {sizes[-1]}" if sizes[-1] > plan.sizes[-1] else ""
     reasons = (
+        *cut.reasons,
         f"input sizes {_listed(picked(plan.sizes))}: {why} at least {found} px there{larger}",
         *plan.reasons,
         *([situation.weights] if situation.weights else ()),
@@ -178,6 +185,7 @@ def _shape(plan: _Plan, smallest: float, device: str) -> _Plan:
     if device == "cpu":
         fields["detector.width"] = _choice(plan.base.widths)
     fields |= {
+        **plan.cut.fields,
         f"{BACKBONE}.eliminated_strides": _choice(strides),
         f"{BACKBONE}.taps": _choice(taps),
         "train.batch_size": plan.batch,
@@ -218,7 +226,8 @@ def _timed(plan: _Plan, smallest: float, images: int, situation: Situation, spee
     while True:
         cost = measured * _pixels(picked(sizes)) / _pixels(picked(plan.sizes))
         epoch = cost * images * (1 + _copies(space))
-        fixed = FIXED_SECONDS + cost * SCORINGS * situation.val_images
+        looks = SCORINGS * situation.val_images + (MEASURED if plan.cut.parts > 1 else 0)
+        fixed = FIXED_SECONDS + cost * plan.cut.parts * looks
         needed = fewest * (fixed + least * epoch)
         if needed <= situation.device_seconds or sizes[-1] <= floor:
             break

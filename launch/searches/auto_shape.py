@@ -55,13 +55,12 @@ def smallest_share(boxes: Boxes) -> tuple[float, str]:
 def input_sizes(boxes: Boxes, smallest: float) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """All input sizes at which objects of this share of a side can be learned and are not large
     yet, ascending, and a warning where there is none."""
-    longest = float(np.median(boxes.sizes.max(1))) * ENLARGED
-    usable = [size for size in SIZES if size <= longest] or [SIZES[0]]
-    enough = [size for size in usable if size * smallest >= LEARNABLE]
+    usable, enough = _usable(boxes), learnable_at(boxes)
     if not enough:
         words = (
             f"at {usable[-1]} px, the smallest objects have {usable[-1] * smallest:.2g} px, below "
-            f"the {LEARNABLE:g} from which they can be learned: cut the images into tiles"
+            f"the {LEARNABLE:g} from which they can be learned: images of more pixels would show "
+            "more of them"
         )
         return tuple(usable[-2:]), (words,)
     last = next((size for size in enough if size * smallest >= EASY), enough[-1])
@@ -69,6 +68,22 @@ def input_sizes(boxes: Boxes, smallest: float) -> tuple[tuple[int, ...], tuple[s
     if len(chosen) < 2:
         chosen = enough[:2]
     return tuple(chosen), ()
+
+
+def learnable_at(boxes: Boxes) -> list[int]:
+    """The input sizes at which the objects can be learned."""
+    smallest, _ = smallest_share(boxes)
+    return [size for size in _usable(boxes) if size * smallest >= LEARNABLE]
+
+
+def _usable(boxes: Boxes) -> list[int]:
+    """The input sizes that hardly enlarge the images."""
+    return [size for size in SIZES if size <= longest_side(boxes) * ENLARGED] or [SIZES[0]]
+
+
+def longest_side(boxes: Boxes) -> float:
+    """The longer side of the images in the median."""
+    return float(np.median(boxes.sizes.max(1)))
 
 
 def enough_for(sizes: tuple[int, ...], smallest: float) -> int:

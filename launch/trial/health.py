@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from detectors.data.health import Health, data_health
 from launch.trial.data import TrialData
@@ -21,11 +22,11 @@ def health_of_trials(data: TrialData, configs: Sequence[TrialConfig]) -> Health:
 
 def health_of_space(data: TrialData, space: Space) -> Health:
     """The health of data at each input size of a space, or both ends of their range, and with the
-    priors of its baseline."""
+    priors and tiles of its baseline."""
     config = space.baseline()
-    resize = config.detector.resize
+    own = config.detector.canvas
     sizes = spread(dict(space.fields())[INPUT_SIZE])
-    return _health(data, config, tuple(Canvas(canvas_of(size).size, resize) for size in sizes))
+    return _health(data, config, tuple(replace(own, size=canvas_of(size).size) for size in sizes))
 
 
 def _health(data: TrialData, config: TrialConfig, canvases: tuple[Canvas, ...]) -> Health:

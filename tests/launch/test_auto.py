@@ -93,9 +93,35 @@ def test_objects_can_be_learned_at_every_input_size() -> None:
     assert len(small[STRIDES]) >= 4
 
 
-def test_specks_in_large_images_are_said_to_need_tiles() -> None:
-    space = made(split(3, (4000, 3000), images=40))
-    assert "cut the images into tiles" in space.warnings[0]
+def test_small_objects_in_large_images_are_looked_for_in_tiles() -> None:
+    space = made(split(9, (4000, 3000), images=40), 0.0005)
+    found = domains(space)
+    side = found["detector.tiles.size.side"]
+    assert found["detector.tiles.kind"] == "size"
+    assert space.warnings == ()
+    assert min(found[SIZE]) * 0.9 * 9 / side >= 7.5
+    assert space.reasons[0].startswith(f"tiles of {side} px, about ")
+    assert "[detector.tiles.size]\n" in space.text
+    whole = domains(made(split(9, (640, 480), images=40)))
+    assert whole["detector.tiles.kind"] == "none"
+
+
+def test_the_tiles_of_an_image_take_time() -> None:
+    few, many = (made(split(9, (side, side), images=40), 0.004) for side in (2000, 12000))
+    assert few.warnings == ()
+    assert "the budget is too small" in many.warnings[0]
+
+
+def test_large_objects_beside_small_ones_are_looked_for_on_the_whole_image() -> None:
+    objects = [[(1, (0, 0, 9, 9)), (1, (20, 0, 29, 9)), (2, (50, 50, 900, 900))]] * 20
+    found = domains(made(split_of(objects, size=(4000, 3000))))
+    assert found["detector.tiles.size.whole"] == (False, True)
+
+
+@pytest.mark.parametrize("size", [(400, 300), (4000, 3000)])
+def test_specks_are_said_to_be_too_small(size: tuple[int, int]) -> None:
+    space = made(split(3, size, images=40))
+    assert "below the 8 from which they can be learned" in space.warnings[0]
     assert f"# Warning: {space.warnings[0]}" in space.text
 
 

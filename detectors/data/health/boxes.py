@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from detectors.boxes import aligned_iou
 from detectors.data.dataset import Dataset
 from searchspace.geometry import Canvas
+from searchspace.tiles import Tiled
 
 SAME = 0.9
 """IoU from which two boxes of a class are one object annotated twice."""
@@ -44,17 +45,23 @@ class Boxes:
         """[N], the number of objects of each image."""
         return np.bincount(self.images, minlength=len(self.sizes))
 
-    def on(self, canvas: Canvas) -> np.ndarray:
-        """[M, 4], the corners in pixels of the network's input; on tiles that touch each other, if
-        images are cut, on that which has the object's centre."""
-        parts = np.array([canvas.part((h, w)) for h, w in self.sizes.tolist()]).reshape(-1, 2)
-        contents = np.array([canvas.content((h, w)) for h, w in parts.tolist()]).reshape(-1, 2)
-        factors = np.tile((contents / np.maximum(parts, 1))[:, ::-1], 2)[self.images]
-        if canvas.tiles is None:
-            return self.corners * factors
+    def on_tiles(self, tiles: Tiled | None) -> Boxes:
+        """The objects on tiles that touch each other, each on that which has its centre, as if it
+        were an image; the same without tiles."""
+        if tiles is None:
+            return self
+        parts = np.array([tiles.tile((h, w)) for h, w in self.sizes.tolist()]).reshape(-1, 2)
         sides = parts[self.images, ::-1]
         centres = (self.corners[:, :2] + self.corners[:, 2:]) / 2
-        return (self.corners - np.tile(centres // sides * sides, 2)) * factors
+        corners = self.corners - np.tile(centres // sides * sides, 2)
+        return replace(self, corners=corners, sizes=parts)
+
+    def on(self, canvas: Canvas) -> np.ndarray:
+        """[M, 4], the corners in pixels of the network's input."""
+        parts = self.on_tiles(canvas.tiles)
+        contents = np.array([canvas.content((h, w)) for h, w in parts.sizes.tolist()])
+        factors = contents.reshape(-1, 2) / np.maximum(parts.sizes, 1)
+        return parts.corners * np.tile(factors[:, ::-1], 2)[self.images]
 
 
 def boxes_of(split: Dataset) -> Boxes:

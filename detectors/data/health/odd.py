@@ -56,7 +56,7 @@ def _below(health: Health) -> Iterator[str]:
             yield (
                 f"{many:,} of {health.train.objects:,} training objects are below {limit} px at "
                 f"an input of {on_axes(at.input_size)} (median {at.side:.2g} px), where hardly a "
-                "detector learns them: raise input_size, or cut the images into tiles"
+                "detector learns them: raise input_size, or look at tiles (detector.tiles)"
             )
             return
 
