@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import shutil
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from PIL import Image
 
 from detectors.data.dataset import Dataset
+from detectors.data.image_files import folded, is_image
 from detectors.data.images import displayed_size
 from detectors.data.records import Annotation, ImageRecord
+from detectors.data.yolo_labels import label_place
 from detectors.files import write_atomically
 from searchspace.errors import InputError
 from searchspace.words import counted
 
 SPLITS = ("train", "val")
+
+Put = Callable[[Path, Path], object]
+"""What brings a file to another place."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +62,30 @@ def convert(train: Dataset, val: Dataset, out: Path, form: str, link: bool = Fal
         raise InputError(f"{out} exists and is not empty: choose another folder")
     if form == "yolo":
         _check_sizes((*train.images, *val.images))
-    FORMS[form]((train, val), out, os.link if link else shutil.copyfile)
     splits = (train, val)
+    _write_whole(splits, out, form, os.link if link else shutil.copyfile)
     items = [item for split in splits for found in split.annotations.values() for item in found]
     return Written(
         sum(len(split.images) for split in splits),
         sum(not item.iscrowd for item in items),
-        tuple(_lost(items, form)),
+        tuple(_lost(splits, form)),
     )
 
 
-Put = Callable[[Path, Path], object]
-"""What brings a file to another place."""
+def _write_whole(splits: Sequence[Dataset], out: Path, form: str, put: Put) -> None:
+    """Write the folder beside its place first: what fails half-way leaves nothing."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        place = Path(folder) / "data"
+        try:
+            FORMS[form](splits, place, put)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise InputError(
+                f"{out} is on another file system than the images: copy them, without --link"
+            ) from None
+        place.rename(out)
 
 
 def _coco(splits: Sequence[Dataset], out: Path, put: Put) -> None:
@@ -81,16 +102,18 @@ def _coco(splits: Sequence[Dataset], out: Path, put: Put) -> None:
 def _yolo(splits: Sequence[Dataset], out: Path, put: Put) -> None:
     for name, split in zip(SPLITS, splits, strict=True):
         numbers = {category.id: number for number, category in enumerate(split.categories)}
+        taken = set[str]()
         for image in split.images:
-            own = split.files[image.id].name
-            _put(image.path, out / "images" / name / own, put)
+            own = _free(_with_suffix(split.files[image.id].name, image.path), taken)
+            file = out / "images" / name / own
+            _put(image.path, file, put)
             lines = [
                 " ".join([str(numbers[item.category_id]), *map(_short, _fractions(item, image))])
                 for item in split.annotations[image.id]
                 if not item.iscrowd and item.category_id is not None
             ]
             text = "".join(f"{line}\n" for line in lines)
-            _write((out / "labels" / name / own).with_suffix(".txt"), text)
+            _write(label_place(file), text)
     classes = [category.name for category in splits[0].categories]
     tree = {"path": ".", "train": "images/train", "val": "images/val"}
     tree |= {"names": dict(enumerate(classes))}
@@ -98,14 +121,13 @@ def _yolo(splits: Sequence[Dataset], out: Path, put: Put) -> None:
 
 
 def _voc(splits: Sequence[Dataset], out: Path, put: Put) -> None:
-    names = [split.files[image.id].name for split in splits for image in split.images]
-    stems = {Path(_flat(name)).stem for name in names}
+    taken = set[str]()
     for part, split in zip(SPLITS, splits, strict=True):
         classes = {category.id: category.name for category in split.categories}
         listed = []
         for image in split.images:
-            own = _flat(split.files[image.id].name)
-            own = own if len(stems) == len(names) else f"{part}_{own}"
+            name = _with_suffix(split.files[image.id].name, image.path)
+            own = _free(name.replace("/", "_"), taken)
             _put(image.path, out / "JPEGImages" / own, put)
             listed.append(Path(own).stem)
             tree = _xml(own, image, split.annotations[image.id], classes)
@@ -154,8 +176,25 @@ def _short(value: float) -> str:
     return f"{value:.10g}"
 
 
-def _flat(name: str) -> str:
-    return name.replace("/", "_")
+def _with_suffix(name: str, image: Path) -> str:
+    """A name that ends as those of images do, by which tools find them."""
+    if is_image(Path(name)):
+        return name
+    with Image.open(image) as opened:
+        return f"{name}.{str(opened.format).lower()}"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or one with a number where another image has its stem: annotations lie in files
+    that are called by it."""
+    path = Path(name)
+    stem = path.with_suffix("").as_posix()
+    for number in itertools.count(2):
+        if folded(stem) not in taken:
+            break
+        stem = f"{path.with_suffix('').as_posix()}_{number}"
+    taken.add(folded(stem))
+    return stem + path.suffix
 
 
 def _put(source: Path, target: Path, put: Put) -> None:
@@ -178,13 +217,17 @@ def _check_sizes(images: Sequence[ImageRecord]) -> None:
             )
 
 
-def _lost(items: Sequence[Annotation], form: str) -> list[str]:
+def _lost(splits: Sequence[Dataset], form: str) -> list[str]:
     """What a format has no room for, counted."""
     if form == "coco":
         return []
-    numbers = {
-        "ignore region": sum(item.iscrowd or item.category_id is None for item in items),
-        "mask": sum(item.segmentation is not None for item in items),
-        "difficult mark": sum(item.difficult for item in items) if form == "yolo" else 0,
-    }
-    return [counted(number, what) for what, number in numbers.items() if number]
+    items = [item for split in splits for found in split.annotations.values() for item in found]
+    used = {item.category_id for item in items}
+    unused = [category for category in splits[0].categories if category.id not in used]
+    found = [
+        counted(sum(item.iscrowd or item.category_id is None for item in items), "ignore region"),
+        counted(sum(item.segmentation is not None for item in items), "mask"),
+        counted(sum(item.difficult for item in items), "difficult mark") if form == "yolo" else "",
+        counted(len(unused), "class", "classes") + " without an object" if form == "voc" else "",
+    ]
+    return [words for words in found if words and not words.startswith("0 ")]

@@ -10,14 +10,13 @@ from pydantic import Field
 
 from detectors.data.convert import convert
 from detectors.data.readers import DataSource
-from detectors.data.reading import read_source
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
+from launch.cli.given import read_data
 from launch.cli.options import Options, ValShare
 from launch.cli.terminal import console
 from launch.study.data_options import DataOptions
 from launch.study.options import Option
-from launch.trial.data import TrialData, found_in_words
 from searchspace.words import counted
 
 
@@ -51,11 +50,7 @@ def convert_command(
     data: DataOptions,
 ) -> None:
     found = DataSource.from_folder(source, form.val_share)
-    read = TrialData(*read_source(found, data.skip_bad))
-    console.say(found_in_words(found, read))
-    for split in (read.train, read.val):
-        if split.skipped:
-            console.say(split.dropped_in_words())
+    read = read_data(found, data.reading, None, console.say)
     done = convert(read.train, read.val, out, form.to, form.link)
     images, boxes = counted(done.images, "image"), counted(done.objects, "object")
     console.say(f"{out}: {images} and {boxes} as {form.to}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from detectors.data.convert import convert
 from detectors.data.dataset import Dataset
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_source
+from searchspace.errors import InputError
 from tests.detectors.data.test_finding import coco
 
 
@@ -60,3 +63,62 @@ def test_a_round_trip_keeps_images_classes_and_boxes(
         splits = read_source(source)
         assert content(splits) == before
         assert [c.name for c in splits[0].categories] == ["bolt", "nut"]
+
+
+@pytest.mark.parametrize("form", ["yolo", "voc", "coco"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.png", "a.jpg", "A.bmp"),
+        ("a/b.png", "a_b.png", "a_b_2.png"),
+        ("images/a.png", "deep/images/a.png", "Images/b.png"),
+        ("100% [x] ü & 🐟.png", "a.b.png", "a.c.png"),
+        ("plain", "plain.png", "b.v2"),
+    ],
+)
+def test_no_image_takes_the_annotations_of_another(
+    tmp_path: Path, form: str, names: tuple[str, ...]
+) -> None:
+    root = tmp_path / "data"
+    for name in ("train", "val"):
+        png = [f"{number}.png" for number in range(len(names))]
+        coco(root / f"annotations/instances_{name}.json", root / name, png)
+        file = root / f"annotations/instances_{name}.json"
+        document = json.loads(file.read_text())
+        for number, (image, own) in enumerate(zip(document["images"], names, strict=True)):
+            place = root / name / own
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (root / name / image["file_name"]).rename(place)
+            image["file_name"] = own
+            document["annotations"][number]["bbox"][0] = 2 * number  # no two are alike
+        file.write_text(json.dumps(document))
+    splits = read_source(DataSource.from_folder(root))
+    convert(*splits, tmp_path / "out", form)
+    assert content(read_source(DataSource.from_folder(tmp_path / "out"))) == content(splits)
+
+
+def test_what_cannot_be_written_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = read_source(DataSource.from_folder(folder))
+
+    def link(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", link)
+    with pytest.raises(InputError, match="is on another file system than the images: copy them"):
+        convert(*splits, tmp_path / "out", "coco", link=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    convert(*splits, tmp_path / "out", "coco")
+
+
+def test_what_a_format_has_no_room_for_is_counted(folder: Path, tmp_path: Path) -> None:
+    for file in folder.glob("annotations/*"):
+        document = json.loads(file.read_text())
+        document["categories"].append({"id": 7, "name": "screw"})
+        document["annotations"][0]["iscrowd"] = 1
+        file.write_text(json.dumps(document))
+    splits = read_source(DataSource.from_folder(folder))
+    unused = "1 class without an object"
+    lost = {form: convert(*splits, tmp_path / form, form).lost for form in ("coco", "yolo", "voc")}
+    assert lost == {"coco": (), "yolo": ("2 ignore regions",), "voc": ("2 ignore regions", unused)}
