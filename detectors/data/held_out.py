@@ -17,6 +17,7 @@ from detectors.data.dataset import Dataset
 from detectors.data.records import ImageRecord
 from detectors.data.source import Cut, Split
 from detectors.data.validation import DataError, Problem
+from searchspace.words import counted
 
 COPY = re.compile(
     r"(\.rf\.[0-9a-f]{16,}"  # Roboflow: name_jpg.rf.HASH
@@ -108,7 +109,7 @@ def _held_out(whole: Dataset, split: Split, share: float) -> set[int]:
     if not held:
         held.update(min(filter(spared, groups), key=len, default=()))
     if not held or len(held) == len(whole.images):
-        what = f"none of {len(groups)} groups of images can be held out for validation"
+        what = f"none of {counted(len(groups), 'group')} of images can be held out for validation"
         if len(groups) > 1:
             what += ": each has all objects of a class"
         fix = "add images, or give a validation split of your own"

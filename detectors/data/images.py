@@ -48,6 +48,13 @@ BAND = 4e6
 _GAP = 3.0
 """How much larger than a look an image stays when it is first reduced by a whole number."""
 
+NO_IMAGES = {
+    b"version https://git-lfs": "a pointer of Git LFS (fetch the image with git lfs pull)",
+    b"<!doctype html": "a web page (download the image again)",
+    b"<html": "a web page (download the image again)",
+}
+"""What is found in place of images, by the beginning of the file in lower case."""
+
 
 class ImageError(InputError):
     """A file that is not an image, or is truncated or damaged; the message names the file."""
@@ -298,7 +305,11 @@ def _decode(path: Path, handle: BinaryIO, max_megapixels: float) -> _Decoded:
 def _unknown(path: Path, handle: BinaryIO) -> str:
     """What to say of a file that Pillow does not know."""
     handle.seek(0)
-    if handle.read(4) in (b"II*\0", b"MM\0*"):
+    start = handle.read(64).lstrip()
+    for sign, words in NO_IMAGES.items():
+        if start.lower().startswith(sign):
+            return f"{str(path)!r} is {words}"
+    if start[:4] in (b"II*\0", b"MM\0*"):
         return (
             f"{str(path)!r} is a TIFF whose bands or bits per pixel cannot be read (save it as "
             "8-bit RGB)"

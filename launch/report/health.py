@@ -17,7 +17,7 @@ from detectors.data.health import (
 from detectors.data.health.figures import LIMITS, SIDES
 from launch.report.templates import environment
 from launch.report.thumbnails import alike_images, doubled_objects, smallest_objects
-from searchspace.words import TIMES, on_axes
+from searchspace.words import TIMES, counted, on_axes
 
 PICTURES = 12
 """Pictures of a kind, at most; of pairs half as many."""
@@ -75,14 +75,15 @@ def health_page(train: Dataset, val: Dataset, health: Health, title: str) -> str
 def health_lines(health: Health) -> tuple[str, ...]:
     """A short summary for the terminal and a study's report, without what is odd."""
     lines = [
-        f"{name}: {split.images:,} images ({split.empty:,} without an object), {split.objects:,} "
-        f"objects ({sum(c.small for c in split.classes.values()):,} small), {split.usual:g} on "
-        f"most images and {split.most:,} at most"
+        f"{name}: {counted(split.images, 'image')} ({split.empty:,} without an object), "
+        f"{counted(split.objects, 'object')} "
+        f"({sum(c.small for c in split.classes.values()):,} small), {split.usual:g} on most images "
+        f"and {split.most:,} at most"
         for name, split in (("training", health.train), ("validation", health.val))
     ]
     for at in health.inputs:
         below = ", ".join(
-            f"{100 * share:.2g} % below {limit}"
+            f"{100 * share:.3g} % below {limit}"
             for limit, share in zip(LIMITS, at.below, strict=True)
         )
         lines.append(

@@ -26,7 +26,7 @@ from searchspace.trial import TrialConfig
 from searchspace.words import counted, joined, percent
 
 NAMED = 5
-"""The most dropped entries that are named."""
+"""The most dropped entries, and classes without an object, that are named."""
 
 
 class TrialError(InputError):
@@ -90,6 +90,8 @@ def found_in_words(source: DataSource, data: TrialData) -> str:
         images += f" ({percent(source.val.cut.val_share)} held out for validation)"
     words = joined(source.format, images, counted(data.train.num_classes, "class", "classes"))
     empty = [shown(name) for name in data.unused_classes]
+    if len(empty) > NAMED:
+        empty = [*empty[: NAMED - 1], f"{len(empty) - NAMED + 1} other classes"]
     return words + (f"; no object is of {' or '.join(empty)}" if empty else "")
 
 
