@@ -60,6 +60,8 @@ EVALUATION = "evaluation"
 
 # A folder in `MEMBERS`, which may be deleted: it is made again.
 LAYERS_JSON = "layers.json"
+NETWORK_JSON = "network.json"
+"""The network that the configuration builds, where the trained one was not looked at."""
 LOOK_JSON = "look.json"
 FOUND_NPZ = "found.npz"
 """Detections on some validation images."""

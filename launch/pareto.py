@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+K = TypeVar("K")
 
 Point = Sequence[float]
 
@@ -24,6 +27,22 @@ def front(points: Sequence[Point]) -> list[int]:
         if not any(all(x >= y for x, y in zip(points[j], points[i], strict=True)) for j in best):
             best.append(i)
     return best
+
+
+def enter(best: dict[K, Point], name: K, point: Point) -> bool:
+    """Let a point join a front, and those that it dominates leave; returns whether it joined.
+
+    Of equal points the first stays.
+
+    Args:
+        best: the front by names, which is changed.
+    """
+    if any(all(x >= y for x, y in zip(other, point, strict=True)) for other in best.values()):
+        return False
+    for other in [other for other, left in best.items() if dominates(point, left)]:
+        del best[other]
+    best[name] = point
+    return True
 
 
 def ranks(points: Sequence[Point]) -> list[int]:

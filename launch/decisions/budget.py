@@ -6,10 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from launch.records import TrialRecord
+from typing import Literal
 
 Limit = Literal["trials", "minutes", "device-hours"]
 
@@ -47,9 +44,9 @@ class Spent:
         running: number of running trials.
         elapsed: seconds since the search was started or resumed.
         device: total seconds of all ended trials, and of what was computed besides.
-        finished: seconds of each finished trial.
+        finished: seconds of each finished trial; of a long search, of the latest.
         workers: number of trials in parallel.
-        others: seconds of each trial that ended otherwise: failed, stopped, skipped.
+        others: the same of trials that ended otherwise: failed, stopped, skipped.
         ended: number of trials that ended within the last `watched` seconds, while trials ran all
             the time.
     """
@@ -63,32 +60,6 @@ class Spent:
     others: Sequence[float] = ()
     ended: int = 0
     watched: float = 0.0
-
-    @classmethod
-    def by(
-        cls, records: Sequence[TrialRecord], waiting: int = 0, device: float = 0.0, **rest: Any
-    ) -> Spent:
-        """What a search has used by the records of its trials, and `rest`.
-
-        Args:
-            waiting: the number of trials that have not ended, but do not run.
-            device: seconds of device time besides those of the trials.
-        """
-        finished: list[float] = []
-        others: list[float] = []
-        for record in records:
-            device += record.seconds
-            if record.ending is not None:
-                ended = finished if record.ending.state == "finished" else others
-                ended.append(record.seconds)
-        return cls(
-            proposed=len(records),
-            running=len(records) - len(finished) - len(others) - waiting,
-            device=device,
-            finished=finished,
-            others=others,
-            **rest,
-        )
 
     @property
     def per_trial(self) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from launch.constraints import Constraint, figures_of
-from launch.decisions.early_stopping import EarlyStopping, Rung, growth
+from launch.decisions.early_stopping import EarlyStopping, growth
 from launch.decisions.gate import Gate, Trained
 from launch.figures import (
     DEFAULT,
@@ -32,9 +32,81 @@ from launch.records import (
 from launch.trial.result import Outcome
 
 
+class Trainings:
+    """What the gate learns from: the fully trained designs of a study."""
+
+    def __init__(self, objectives: Sequence[FigureName] = DEFAULT) -> None:
+        self._objectives = objectives
+        self._known: dict[int, Trained] = {}
+
+    def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
+        """Take note of a new trial, or of what became of one."""
+        if (trained := _trained(record, self._objectives)) is not None:
+            self._known[record.number] = trained
+
+    @property
+    def designs(self) -> list[Trained]:
+        return list(self._known.values())
+
+
+class Rungs:
+    """What early stopping goes by: a study's trials at its rungs and at their end.
+
+    Attributes:
+        scores: by rung and trial, the scores at the rung followed by the predicted costs.
+    """
+
+    def __init__(self, objectives: Sequence[FigureName] = DEFAULT) -> None:
+        self._final = _scores(objectives)
+        self._ordered = (*self._final, *_costs(objectives))
+        self.scores: dict[int, dict[int, Point]] = {}
+        self._finals: dict[int, Point] = {}
+        self._stopped: dict[int, int] = {}
+
+    def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
+        """Take note of a new trial, or of what became of one."""
+        if record.predicted is None:
+            return
+        for epochs, metrics in record.midway.items():
+            known = self.scores.setdefault(epochs, {})
+            point = _point(self._ordered, Outcome(metrics=metrics, cost=record.predicted))
+            if point is not None:
+                known[record.number] = point
+        if point := record.values(self._final):
+            self._finals[record.number] = point
+        self._stopped.pop(record.number, None)
+        if record.state == "stopped":
+            self._stopped[record.number] = max(record.midway)
+
+    def ending(self, record: TrialRecord, rule: EarlyStopping, epochs: int) -> Ending | None:
+        """How a trial that was scored at a rung ends there; None if it continues.
+
+        Args:
+            record: with that score, which need not have been noted.
+        """
+        self.note(None, record)
+        rung = self.scores.get(epochs, {})
+        compared = (
+            record.number in rung and record.origin not in REFERENCES and epochs > record.promoted
+        )
+        if not compared or rule.survives(rung, record.number):
+            return None
+        comparable = rung.keys() & self._finals.keys()
+        return Stopped(
+            reason=f"after {epochs} of {record.config.train.epochs} epochs",
+            growth=growth(rung, self._finals) if comparable else None,
+        )
+
+    def second_chance(self, rule: EarlyStopping) -> tuple[int, int] | None:
+        """The stopped trial to resume, by current knowledge, and the rung where it was stopped."""
+        for number in rule.second_chances(self.scores, self._stopped):
+            return number, self._stopped[number]
+        return None
+
+
 def before_training(
     record: TrialRecord,
-    records: Sequence[TrialRecord],
+    trained: Sequence[Trained],
     constraints: Sequence[Constraint],
     gate: Gate | None,
     objectives: Sequence[FigureName] = DEFAULT,
@@ -52,7 +124,6 @@ def before_training(
     if gate is None or record.origin not in DRAWN or record.predicted is None:
         return None
     size, costs = math.log(record.predicted.params), _point(_costs(objectives), record)
-    trained = _trained(records, objectives)
     if costs is None or not gate.closes(size, costs, trained):
         return None
     ceiling = zip(_scores(objectives), gate.ceiling(size, costs, trained) or (), strict=False)
@@ -60,76 +131,23 @@ def before_training(
     return Gated(reason=f"predicted upper bound ({words}) is dominated by the front")
 
 
-def at_rung(
-    record: TrialRecord,
-    records: Sequence[TrialRecord],
-    rule: EarlyStopping,
-    epochs: int,
-    objectives: Sequence[FigureName] = DEFAULT,
-) -> Ending | None:
-    """How a trial that was scored at a rung ends there; None if it continues."""
-    others = [r for r in records if r.number != record.number]
-    rung = rungs([*others, record], objectives).get(epochs, {})
-    compared = (
-        record.number in rung and record.origin not in REFERENCES and epochs > record.promoted
-    )
-    if not compared or rule.survives(rung, record.number):
+def _trained(record: TrialRecord, objectives: Sequence[FigureName]) -> Trained | None:
+    """What a trial tells the gate; None before it has finished, or if a figure is not known."""
+    if record.result is None or record.predicted is None:
         return None
-    scores = _scores(objectives)
-    final = {r.number: point for r in others if (point := r.values(scores))}
-    comparable = rung.keys() & final.keys()
-    return Stopped(
-        reason=f"after {epochs} of {record.config.train.epochs} epochs",
-        growth=growth(rung, final) if comparable else None,
-    )
-
-
-def second_chance(
-    records: Sequence[TrialRecord], rule: EarlyStopping, objectives: Sequence[FigureName] = DEFAULT
-) -> tuple[int, int] | None:
-    """The stopped trial to resume, by current knowledge, and the rung where it was stopped."""
-    stopped = {r.number: max(r.midway) for r in records if r.state == "stopped"}
-    for number in rule.second_chances(rungs(records, objectives), stopped):
-        return number, stopped[number]
-    return None
-
-
-def rungs(
-    records: Iterable[TrialRecord], objectives: Sequence[FigureName] = DEFAULT
-) -> dict[int, Rung]:
-    """By rung and trial, the scores at the rung followed by the predicted costs."""
-    ordered = (*_scores(objectives), *_costs(objectives))
-    found: dict[int, dict[int, Point]] = {}
-    for record in records:
-        if record.predicted is None:
-            continue
-        for epochs, metrics in record.midway.items():
-            point = _point(ordered, Outcome(metrics=metrics, cost=record.predicted))
-            if point is not None:
-                found.setdefault(epochs, {})[record.number] = point
-    return dict(found)
-
-
-def _trained(records: Iterable[TrialRecord], objectives: Sequence[FigureName]) -> list[Trained]:
     scores, costs = _scores(objectives), _costs(objectives)
-    found = []
-    for record in records:
-        if record.result is None or record.predicted is None:
-            continue
-        promised = Outcome(metrics=record.result.final.metrics, cost=record.predicted)
-        scored, cost = _point(scores, record), _point(costs, record)
-        predicted = _point(costs, promised)
-        if scored is not None and cost is not None and predicted is not None:
-            found.append(
-                Trained(
-                    size=math.log(record.predicted.params),
-                    scores=scored,
-                    costs=cost,
-                    predicted=predicted,
-                    kept=not record.broken,
-                )
-            )
-    return found
+    promised = Outcome(metrics=record.result.final.metrics, cost=record.predicted)
+    scored, cost = _point(scores, record), _point(costs, record)
+    predicted = _point(costs, promised)
+    if scored is None or cost is None or predicted is None:
+        return None
+    return Trained(
+        size=math.log(record.predicted.params),
+        scores=scored,
+        costs=cost,
+        predicted=predicted,
+        kept=not record.broken,
+    )
 
 
 def _scores(objectives: Sequence[FigureName]) -> tuple[FigureName, ...]:

@@ -44,11 +44,14 @@ class Gate:
         least: number of trained designs before any is judged.
         nearest: number of trained designs, nearest in size, that a design is compared with.
         confidence: the probability with which an upper bound must hold.
+        latest: number of trained designs, the latest, from which it is computed: predicting each
+            of them from the others takes time that grows with its square.
     """
 
     least: int = 10
     nearest: int = 5
     confidence: float = 0.9
+    latest: int = 200
 
     def ceiling(self, size: float, predicted: Point, trained: Sequence[Trained]) -> Point | None:
         """The predicted upper bound of a design: scores, then costs.
@@ -57,6 +60,7 @@ class Gate:
         """
         if len(trained) < self.least:
             return None
+        trained = trained[-self.latest :]
         others = [[*trained[:i], *trained[i + 1 :]] for i in range(len(trained))]
         ceilings = []
         for axis in range(len(trained[0].scores)):

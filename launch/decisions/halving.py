@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from launch.decisions.early_stopping import EarlyStopping, Rung
-from launch.pareto import Point, dominates
+from launch.pareto import Point
 
 
 def ranks(points: Sequence[Point]) -> list[int]:
@@ -24,23 +24,32 @@ def ranks(points: Sequence[Point]) -> list[int]:
 
     Equal points have equal ranks (Deb et al., NSGA-II, section III.A).
     """
-    found = [0] * len(points)
-    ordered = sorted(range(len(points)), key=lambda i: tuple(points[i]), reverse=True)
-    # A point that dominates another comes before it in this order.
-    for place, index in enumerate(ordered):
-        better = (j for j in ordered[:place] if dominates(points[j], points[index]))
-        found[index] = max((found[j] + 1 for j in better), default=0)
-    return found
+    if not points:
+        return []
+    # Imported here: a search without halving does without.
+    import numpy as np
+    from moocore import pareto_rank
+
+    return pareto_rank(np.array(points, dtype=float), maximise=True).tolist()
 
 
-def best_first(points: Sequence[Point]) -> list[int]:
-    """Indices of the points by rank; within a rank, each is the farthest from those before it."""
-    unit, rank_of = _normalised(points), ranks(points)
+def best_first(points: Sequence[Point], most: int | None = None) -> list[int]:
+    """Indices of the points by rank; within a rank, each is the farthest from those before it.
+
+    Args:
+        most: how many are wanted; None for all.
+    """
+    most = len(points) if most is None else most
+    layers: dict[int, list[int]] = {}
+    for index, rank in enumerate(ranks(points)):
+        layers.setdefault(rank, []).append(index)
+    unit = _normalised(points)
     chosen: list[int] = []
-    for rank in range(max(rank_of, default=-1) + 1):
-        layer = [index for index, own in enumerate(rank_of) if own == rank]
-        chosen += _epsilon_net([unit[index] for index in layer], layer)
-    return chosen
+    for rank in range(len(layers)):
+        if len(chosen) >= most:
+            break
+        chosen += _epsilon_net([unit[index] for index in layers[rank]], layers[rank])
+    return chosen[:most]
 
 
 def _epsilon_net(points: Sequence[Point], names: Sequence[int]) -> list[int]:
@@ -92,7 +101,7 @@ class Halving(EarlyStopping):
         """The trials that continue after a rung: the best share, and all of its front."""
         numbers = sorted(rung)
         points = [rung[number] for number in numbers]
-        best = best_first(points)[: math.ceil(len(points) / self.factor)]
+        best = best_first(points, math.ceil(len(points) / self.factor))
         front = [index for index, rank in enumerate(ranks(points)) if rank == 0]
         return frozenset(numbers[index] for index in (*best, *front))
 

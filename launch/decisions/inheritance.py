@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from launch.records import TrialRecord
 from searchspace import DetectorConfig, TrialConfig
+from searchspace.training import TrainConfig
 from searchspace.trial import training_cause
 
 SHARE = 0.5
 """Share of the epochs that a trial with inherited weights is trained for."""
-
-
-def descend(config: TrialConfig, records: Sequence[TrialRecord]) -> tuple[TrialConfig, int | None]:
-    """The configuration to train, and the number of its parent trial.
-
-    If another trial differs only after the training, its training is shared.
-
-    Args:
-        config: as drawn from the space.
-        records: the study's trials.
-    """
-    for record in records:
-        if training_cause(record.as_drawn) == training_cause(config):
-            return config.changed(train=record.config.train), record.parent
-    parent = nearest(config.detector, records)
-    try:
-        return (heir(config), parent.number) if parent else (config, None)
-    except ValidationError:
-        # The recipe does not allow so few epochs.
-        return config, None
 
 
 def heir(config: TrialConfig) -> TrialConfig:
@@ -45,27 +27,85 @@ def heir(config: TrialConfig) -> TrialConfig:
     return config.changed(train=config.train.changed(epochs=epochs))
 
 
-def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The finished trial whose dense detector differs in the fewest fields; None if there is none.
+@dataclass(frozen=True)
+class Design:
+    """A detector's configuration.
 
-    Only trials with a backbone of the same family and width are considered. Of equally similar
-    ones, the one with the highest AP_small is taken, then the first.
+    Attributes:
+        fields: the values of its fields by their paths.
     """
-    relatives = [
-        (distance(record.config.detector, detector), -score, record.number, record)
-        for record in records
-        if record.result is not None
-        and (score := record.result.dense.metrics.ap_small) is not None
-        and record.config.detector.backbone.family == detector.backbone.family
-        and record.config.detector.width == detector.width
-    ]
-    return min(relatives)[-1] if relatives else None
+
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, detector: DetectorConfig) -> Self:
+        return cls(_leaves(detector.model_dump()))
+
+    def distance(self, other: Design) -> int:
+        """The number of fields in which two differ, including fields that only one has."""
+        equal = self.fields.items() & other.fields.items()
+        return len(self.fields.keys() | other.fields.keys()) - len(equal)
 
 
-def distance(a: DetectorConfig, b: DetectorConfig) -> int:
-    """The number of fields in which two detectors differ, including fields that only one has."""
-    one, two = _leaves(a.model_dump()), _leaves(b.model_dump())
-    return sum(one.get(path, ...) != two.get(path, ...) for path in one.keys() | two.keys())
+class Ancestry:
+    """Finds what a trial of a study inherits."""
+
+    def __init__(self) -> None:
+        # What was drawn, by what determines the training: how it is trained, and from what.
+        self._trainings: dict[tuple[Any, ...], tuple[TrainConfig, int | None]] = {}
+        self._relatives: dict[tuple[str, float], list[tuple[float, int, Design]]] = {}
+
+    @classmethod
+    def of(cls, records: Iterable[TrialRecord]) -> Self:
+        ancestry = cls()
+        for record in records:
+            ancestry.note(None, record)
+        return ancestry
+
+    def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
+        """Take note of a new trial, or of what became of one."""
+        if before is None:
+            cause = training_cause(record.as_drawn)
+            self._trainings.setdefault(cause, (record.config.train, record.parent))
+        if record.result is None or (before is not None and before.result is not None):
+            return
+        score, detector = record.result.dense.metrics.ap_small, record.config.detector
+        if score is not None:
+            one = -score, record.number, Design.of(detector)
+            self._relatives.setdefault(_kind(detector), []).append(one)
+
+    def descend(self, config: TrialConfig) -> tuple[TrialConfig, int | None]:
+        """The configuration to train, and the number of its parent trial.
+
+        If another trial differs only after the training, its training is shared.
+
+        Args:
+            config: as drawn from the space.
+        """
+        if shared := self._trainings.get(training_cause(config)):
+            train, parent = shared
+            return config.changed(train=train), parent
+        parent = self.nearest(config.detector)
+        try:
+            return (config if parent is None else heir(config)), parent
+        except ValidationError:
+            # The recipe does not allow so few epochs.
+            return config, None
+
+    def nearest(self, detector: DetectorConfig) -> int | None:
+        """The finished trial whose dense detector differs in the fewest fields; None if there is
+        none.
+
+        Only trials with a backbone of the same family and width are considered. Of equally similar
+        ones, the one with the highest AP_small is taken, then the first.
+        """
+        design, relatives = Design.of(detector), self._relatives.get(_kind(detector), ())
+        near = ((design.distance(other), score, number) for score, number, other in relatives)
+        return min(near, default=(0, 0, None))[-1]
+
+
+def _kind(detector: DetectorConfig) -> tuple[str, float]:
+    return detector.backbone.family, detector.width
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from launch.figures import DEFAULT, FIGURES, FigureName, heights, if_known
-from launch.pareto import front
-from launch.records import DRAWN, TrialRecord
+from launch.pareto import Point, enter
+from launch.records import TrialRecord
 from launch.trial.ladder import ladder_configs
 from searchspace import Space, TrialConfig
 from searchspace.compression import ImportancePruning, Slimming
@@ -23,37 +25,73 @@ WAIT = 1 / 3
 """Share of the budget after which a search runs ladder trials, however few draws have ended."""
 
 
-def is_time(records: Sequence[TrialRecord], share_spent: float, startup: int) -> bool:
+def is_time(drawn: int, share_spent: float, startup: int) -> bool:
     """Whether a search has explored enough to prune its best detectors.
 
     That is when `startup` draws, the random ones of the sampler, have ended: earlier ladder trials
     would delay them (`benchmarks.search.compare`).
+
+    Args:
+        drawn: draws that have ended.
     """
-    drawn = sum(r.origin in DRAWN and r.state != "running" for r in records)
     return drawn >= startup or share_spent >= WAIT
 
 
-def next_rung(
-    records: Sequence[TrialRecord],
-    space: Space,
-    ratios: Sequence[float],
-    objectives: Sequence[FigureName] = DEFAULT,
-) -> TrialConfig | None:
-    """The next ladder trial; None if there is none.
+class Ladder:
+    """Proposes the ladder trials of a study.
 
     A trained detector gets a ladder if it finds anything, and no other unpruned one dominates it;
     constraints are ignored, as a pruned detector may satisfy those that its parent violates. A
     ladder trial waits while a running trial trains the same detector.
     """
-    if not ratios:
+
+    def __init__(
+        self,
+        space: Space,
+        ratios: Sequence[float],
+        objectives: Sequence[FigureName] = DEFAULT,
+    ) -> None:
+        self._space, self._ratios, self._objectives = space, ratios, objectives
+        rows = [FIGURES[name] for name in objectives]
+        self._scores = [i for i, r in enumerate(rows) if r.source == "metrics" and r.better == "up"]
+        self._front: dict[int, Point] = {}
+        self._rungs: dict[int, tuple[tuple[str, TrialConfig], ...]] = {}
+        self._training: Counter[tuple[Any, ...]] = Counter()
+
+    @classmethod
+    def of(cls, records: Iterable[TrialRecord], *about: Any) -> Self:
+        """That of a study with these trials; `about` as for a new one."""
+        ladder = cls(*about)
+        for record in records:
+            ladder.note(None, record)
+        return ladder
+
+    def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
+        """Take note of a new trial, or of what became of one."""
+        if before is not None and before.state == "running":
+            self._training[training_cause(before.as_drawn)] -= 1
+        if record.state == "running":
+            self._training[training_cause(record.as_drawn)] += 1
+        if record.result is None:
+            return
+        values = if_known(map(record.result.dense.figure, self._objectives))
+        if values is None or not all(values[place] > 0 for place in self._scores):
+            return
+        if enter(self._front, record.number, heights(self._objectives, values)):
+            rungs = rungs_of(record.as_drawn, self._space, self._ratios)
+            self._rungs[record.number] = tuple((rung.digest(), rung) for rung in rungs)
+
+    def next(self, tried: Container[str]) -> TrialConfig | None:
+        """The next trial; None if there is none.
+
+        Args:
+            tried: digests of what the space drew for the study's trials.
+        """
+        for parent in sorted(self._front):
+            for digest, rung in self._rungs[parent]:
+                if digest not in tried and not self._training[training_cause(rung)]:
+                    return rung
         return None
-    tried = {record.as_drawn.digest() for record in records}
-    training = {training_cause(r.as_drawn) for r in records if r.state == "running"}
-    for parent in _parents(records, objectives):
-        for rung in rungs_of(parent.as_drawn, space, ratios):
-            if rung.digest() not in tried and training_cause(rung) not in training:
-                return rung
-    return None
 
 
 def rungs_of(config: TrialConfig, space: Space, ratios: Sequence[float]) -> tuple[TrialConfig, ...]:
@@ -75,23 +113,6 @@ def trainings_saved(records: Sequence[TrialRecord]) -> int:
     """The number of finished trials that reused the training of another trial."""
     finished = [record.training for record in records if record.state == "finished"]
     return len(finished) - len(set(finished))
-
-
-def _parents(
-    records: Sequence[TrialRecord], objectives: Sequence[FigureName]
-) -> Iterator[TrialRecord]:
-    """The trials whose dense detectors are the front of all that score, by their number."""
-    rows = [FIGURES[name] for name in objectives]
-    scores = [i for i, row in enumerate(rows) if row.source == "metrics" and row.better == "up"]
-    scored = [
-        (record, values)
-        for record in records
-        if record.result is not None
-        and (values := if_known(map(record.result.dense.figure, objectives)))
-        and all(values[place] > 0 for place in scores)
-    ]
-    for index in sorted(front([heights(objectives, values) for _, values in scored])):
-        yield scored[index][0]
 
 
 def _moved(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launch.constraints import Constraint
@@ -143,54 +144,61 @@ class Guide:
         objectives: Sequence[FigureName],
         constraints: Sequence[Constraint],
         stock: float,
+        known: Iterable[DetectorConfig] = (),
     ) -> None:
         """
         Args:
             stock: multiply-accumulates of the baseline, which runs first.
+            known: designs whose results are known from elsewhere, which are not proposed.
         """
         self.scores = scores
         self._metrics = of_source("metrics", objectives)
         self._costs = of_source("cost", objectives)
         self._constraints = constraints
         self._stock = stock
+        self._tried = set(known)
+        self._pairs: dict[int, tuple[float, float]] = {}
 
     @property
     def figure(self) -> FigureName:
         """The figure by which scores and trials are compared."""
         return self._metrics[0]
 
-    def trust(self, records: Sequence[TrialRecord]) -> Trust:
-        """How far the scores agree with what the same designs came to, before any pruning."""
-        pairs = []
-        for record in records:
-            score = self._by_design.get(record.as_drawn.detector)
-            if score is None or record.result is None:
-                continue
-            pair = if_known(
-                (figure_of(self.figure, score.metrics, None), _trained(record, self.figure))
-            )
-            if pair is not None:
-                pairs.append((pair[0], pair[1]))
-        return Trust.by(pairs)
+    def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
+        """Take note of a new trial, or of what became of one."""
+        design = record.as_drawn.detector
+        if before is None:
+            self._tried.add(design)
+        score = self._by_design.get(design) if record.result else None
+        if score is None:
+            return
+        pair = if_known(
+            (figure_of(self.figure, score.metrics, None), _trained(record, self.figure))
+        )
+        if pair is not None:
+            self._pairs[record.number] = pair[0], pair[1]
 
-    def next(
-        self,
-        records: Sequence[TrialRecord],
-        startup: int,
-        known: Collection[DetectorConfig] = (),
-    ) -> TrialConfig | None:
+    @property
+    def trust(self) -> Trust:
+        """How far the scores agree with what the same designs came to, before any pruning."""
+        return Trust.by(list(self._pairs.values()))
+
+    def next(self, shared: int, drawn: int, startup: int) -> TrialConfig | None:
         """The next design that the scores propose; None if it is the sampler's turn.
 
         Args:
-            startup: see `is_turn_of_scores`.
-            known: designs whose results are known from elsewhere.
+            shared, drawn, startup: see `is_turn_of_scores`.
         """
-        origins = [record.origin for record in records]
-        shared, drawn = origins.count("shared"), origins.count("sampler")
-        if not is_turn_of_scores(self.trust(records).weight, shared, drawn, startup):
+        if not is_turn_of_scores(self.trust.weight, shared, drawn, startup):
             return None
-        tried = {record.as_drawn.detector for record in records} | set(known)
-        return next((s.config for s in self.order if s.config.detector not in tried), None)
+        while self._left and self._left[0].detector in self._tried:
+            self._left.popleft()
+        return self._left[0] if self._left else None
+
+    @functools.cached_property
+    def _left(self) -> deque[TrialConfig]:
+        """The designs that may not have been tried, in order."""
+        return deque(score.config for score in self.order)
 
     @functools.cached_property
     def _by_design(self) -> dict[DetectorConfig, SharedScore]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from launch.records import TrialRecord
@@ -64,18 +64,14 @@ class Limits:
 
 
 def limits(
-    record: TrialRecord, records: Sequence[TrialRecord], minutes: float | None = None
+    record: TrialRecord, longest: TrialRecord | None, minutes: float | None = None
 ) -> Limits:
-    """The limits of a trial, from the durations of the others in its study.
+    """The limits of a trial, from the duration of another one of its study.
 
     Args:
+        longest: the finished trial that took longest, if any has finished.
         minutes: the user's limit of a trial's total time.
     """
-    longest = max(
-        (other for other in records if other.state == "finished"),
-        key=lambda other: other.seconds,
-        default=None,
-    )
     if longest is None:
         return Limits(FIRST, minutes=minutes)
     seconds = FACTOR * longest.seconds * max(1.0, _work(record) / (_work(longest) or float("inf")))

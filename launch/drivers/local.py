@@ -80,10 +80,10 @@ def _run(
     number, minutes = record.number, study.settings.budget.trial_timeout
 
     def heard() -> None:
-        vigil.hear(number, limits(study.record(number), study.records, minutes))
+        vigil.hear(number, limits(study.record(number), study.longest, minutes))
 
     watch = _StudyWatch(study, number, study.rungs(record), heard)
-    vigil.begin(number, limits(record, study.records, minutes))
+    vigil.begin(number, limits(record, study.longest, minutes))
     try:
         return attempt(
             record.config,

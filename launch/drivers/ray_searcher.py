@@ -55,7 +55,7 @@ class StudySearcher(Searcher):
     def limits(self, number: int) -> Limits:
         """The current limits of a trial."""
         study = self._study
-        return limits(study.record(number), study.records, study.settings.budget.trial_timeout)
+        return limits(study.record(number), study.longest, study.settings.budget.trial_timeout)
 
     # pyrefly: ignore[bad-override] (Ray takes `FINISHED`, which is a text, but does not say so)
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from plotly import graph_objects as go
 
 from launch.figures import FIGURES, show
-from launch.report.choices import LEAST, Importance, choices_of, importances, options_of_choice
+from launch.report.choices import LEAST, Importance, importances, options_of_choice
 from launch.report.curves import hypervolume_figure, learning_figure
 from launch.report.look import as_html
 from launch.report.parallel import axes_of, parallel_figure
@@ -55,7 +55,7 @@ class Analysis:
 
 def analysis_of(view: StudyView) -> Analysis:
     """All of it."""
-    names = choices_of(view.scored)
+    names = view.choices
     important = {name: importances(view, name) for name in view.objectives}
     ranked = sorted(names, key=lambda n: -sum(f[n].share for f in important.values() if n in f))
     axes = axes_of(view, ranked) if view.scored else []

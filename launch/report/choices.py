@@ -12,7 +12,7 @@ import numpy as np
 
 from launch.figures import FigureName, height
 from launch.records import Param, TrialRecord
-from launch.report.study import StudyView
+from launch.report.study import StudyView, choices_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -61,16 +61,6 @@ class Option:
     values: dict[str, tuple[float, float, float]]
 
 
-def choices_of(records: Sequence[TrialRecord]) -> list[str]:
-    """The parameters that differ between trials, in the order of the space."""
-    names = dict.fromkeys(name for record in records for name in record.params)
-    return [
-        name
-        for name in names
-        if len({repr(r.params[name]) for r in records if name in r.params}) > 1
-    ]
-
-
 # ---- medians
 
 
@@ -81,7 +71,11 @@ def options_of_choice(view: StudyView, choice: str) -> list[Option]:
     for label, record in zip(_labels([r.params[choice] for r in drawn]), drawn, strict=True):
         groups.setdefault(label, []).append(record)
     return [
-        Option(label, len(records), {name: _spread(records, name) for name in view.objectives})
+        Option(
+            label,
+            len(records),
+            {n: _spread([view.columns[n][r.number] for r in records]) for n in view.objectives},
+        )
         for label, records in groups.items()
     ]
 
@@ -108,8 +102,8 @@ def shown_value(value: Param) -> str:
     return "none" if value is None else str(value)
 
 
-def _spread(records: Sequence[TrialRecord], name: FigureName) -> tuple[float, float, float]:
-    values = [record.score(name) for record in records]
+def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """The quartiles of some values."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -126,8 +120,7 @@ def importances(view: StudyView, name: FigureName) -> dict[str, Importance]:
     Watanabe et al., PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
     Subspaces, 2023.
     """
-    choices = choices_of(view.scored)
-    if len(view.scored) < LEAST or not choices:
+    if len(view.scored) < LEAST or not view.choices:
         return {}
     generator = np.random.default_rng(0)
     count = len(view.scored)

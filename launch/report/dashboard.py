@@ -11,6 +11,7 @@ import time
 import uuid
 import warnings
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any, BinaryIO
 import optuna
 from optuna.artifacts import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from launch.constraints import Constraint
 from launch.figures import FIGURES, FigureName, directions, of_source
@@ -31,9 +33,9 @@ from launch.report.looks import looks_folder
 from launch.report.progress import StudyFollower, View
 from launch.report.trial_table import trial_rows
 from launch.study.opening import worked_on
+from launch.study.optuna_study import distributions_of
 from launch.study.recovery import journal_gone
 from launch.study.settings import StudyError
-from searchspace import Space
 from searchspace.given import restored
 
 EVERY = 5.0
@@ -144,13 +146,14 @@ def in_optuna(view: View, pictures: Pictures) -> InMemoryStorage:
     points: dict[int, list[Point]] = defaultdict(list)
     for point in history(view.folder, view.trials.records):
         points[point.number].append(point)
-    space = restored(settings.space)
+    drawn, there = distributions_of(restored(settings.space)), 0
     for record, row in zip(view.trials.records, trial_rows(view.trials), strict=True):
-        while len(study.get_trials(deepcopy=False)) < record.number:
+        for _ in range(there, record.number):
             study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": NO_RECORD}))
-        trial = _trial(record, row, points[record.number], view, space)
+        trial = _trial(record, row, points[record.number], view, drawn)
         trial.system_attrs.update(pictures.of(view.folder, record))
         study.add_trial(trial)
+        there = record.number + 1
     return storage
 
 
@@ -174,10 +177,8 @@ def _trial(
     row: dict[str, Any],
     points: list[Point],
     view: View,
-    space: Space,
+    drawn: Mapping[str, BaseDistribution],
 ) -> FrozenTrial:
-    replay = FixedTrial(record.params)
-    space.suggest(replay)
     goal = view.settings.goal
     objectives = goal.objectives
     runs = (record.name or str(record.number)) in {trial.name for trial in view.running}
@@ -190,8 +191,8 @@ def _trial(
     trial = create_trial(
         state=state,
         values=values if state == TrialState.COMPLETE else None,
-        params=replay.params,
-        distributions=replay.distributions,
+        params=record.params,
+        distributions={path: drawn[path] for path in record.params},
         intermediate_values={one.step: one.value for one in scalars(points) if one.name == curve},
         system_attrs={CONSTRAINTS: _violations(record, goal.constraints)},
         user_attrs=_attributes(record, row, reason),

@@ -37,7 +37,15 @@ from detectors.files import write_atomically, written
 from detectors.models import load_model
 from detectors.timing.layers import layer_times
 from detectors.timing.measure import hardware_name
-from launch.files import FOUND_NPZ, LAYERS_JSON, LOOK_JSON, MEMBERS, final_folder, trained_folder
+from launch.files import (
+    FOUND_NPZ,
+    LAYERS_JSON,
+    LOOK_JSON,
+    MEMBERS,
+    NETWORK_JSON,
+    final_folder,
+    trained_folder,
+)
 from launch.records import TrialRecord
 from launch.report.side_by_side import side_by_side
 from launch.report.study import StudyView
@@ -45,7 +53,7 @@ from launch.study.settings import StudySettings
 from launch.trial.copies import bring
 from launch.trial.data import validation_in
 from launch.trial.run import pick_device
-from searchspace import TrialConfig
+from searchspace import DetectorConfig, TrialConfig
 from searchspace.errors import InputError
 from searchspace.words import command, counted
 
@@ -78,7 +86,14 @@ class Kept(BaseModel):
 K = TypeVar("K", bound=Kept)
 
 
-class Layers(Kept):
+class Network(Kept):
+    """The layers of a network, and which maps are made of which."""
+
+    layers: tuple[Layer, ...]
+    composition: Composition
+
+
+class Layers(Network):
     """The network of a trained detector, pruned as it is.
 
     Attributes:
@@ -86,8 +101,6 @@ class Layers(Kept):
         device: where they were taken.
     """
 
-    layers: tuple[Layer, ...]
-    composition: Composition
     milliseconds: dict[str, float]
     device: str
 
@@ -130,6 +143,15 @@ def looks_folder(study: Path, record: TrialRecord) -> Path:
 def read_layers(folder: Path) -> Layers | None:
     """What is kept of a network; None if there is nothing, or another version wrote it."""
     return _read(folder / LAYERS_JSON, Layers)
+
+
+def built_network(folder: Path, config: DetectorConfig) -> Network:
+    """The network that a configuration builds, which is kept: it is run on shapes for that."""
+    found = _read(folder / NETWORK_JSON, Network)
+    if found is None:
+        found = Network(layers=describe_layers(config), composition=composition(config))
+        write_atomically(folder / NETWORK_JSON, found.model_dump_json())
+    return found
 
 
 def read_look(folder: Path) -> Look | None:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from detectors.composition import composition
 from detectors.data.source import DataSource
-from detectors.describe import Layer, describe_layers
+from detectors.describe import Layer
 from detectors.evaluation.errors_by_kind import WORDS
 from detectors.files import write_atomically
 from detectors.timing.cost import Cost
@@ -27,7 +26,14 @@ from launch.report.certainty import show_within
 from launch.report.diagram import backbone_drawing, neck_drawing
 from launch.report.epochs import epochs_in_words, slope_in_words
 from launch.report.evaluation import CURVE, OF_CLASSES, lines, summary
-from launch.report.looks import Layers, Picture, looks_folder, read_layers, read_look
+from launch.report.looks import (
+    Layers,
+    Picture,
+    built_network,
+    looks_folder,
+    read_layers,
+    read_look,
+)
 from launch.report.rising import slope
 from launch.report.speed import LATENCIES, SPEEDS, latency_cells, speed_cells
 from launch.report.study import StudyView
@@ -104,8 +110,7 @@ def _page(study: Path, view: StudyView, record: TrialRecord, how: Setting) -> st
     kept = looks_folder(study, record)
     layers, look = read_layers(kept), read_look(kept)
     config = record.config.detector
-    known = layers.layers if layers else describe_layers(config)
-    composed = layers.composition if layers else composition(config)
+    network = layers or built_network(kept, config)
     template = environment().get_template("member.html")
     return template.render(
         title=f"Trial {record.number}",
@@ -120,10 +125,10 @@ def _page(study: Path, view: StudyView, record: TrialRecord, how: Setting) -> st
         ],
         epochs=epochs_in_words(record.epochs),
         curve=slope_in_words(slope(record)),
-        backbone=backbone_drawing(config, known),
-        neck=neck_drawing(config, composed),
+        backbone=backbone_drawing(config, network.layers),
+        neck=neck_drawing(config, network.composition),
         is_pruned_shown=layers is not None or not record.config.compress.prunes,
-        layers=_layer_table(known, layers, record),
+        layers=_layer_table(network.layers, layers, record),
         timed_on=layers.device if layers else "",
         speeds=_speed_table(_measured(record)),
         doubts=[

@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 from plotly import graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from detectors.data.health import Health, leaks_in_words, oddities
 from detectors.timing.cost import Cost
@@ -32,7 +31,7 @@ from launch.report.certainty import show_bounded, show_within
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.health import health_lines
-from launch.report.look import as_html
+from launch.report.look import as_html, packed_plotly
 from launch.report.plot import front_figure
 from launch.report.points import legend_of
 from launch.report.published import Comparison
@@ -145,7 +144,7 @@ def page(
         facts=facts,
         plugins=about.plugins,
         pages=about.pages,
-        plotly=Markup(get_plotlyjs()) if view.scored or analysis.curves else None,
+        plotly=packed_plotly() if view.scored or analysis.curves else None,
         plot=_drawn(front_figure(view, _systems(about)), "front-plot") if view.scored else None,
         kinds=[(kind, Markup(kind.shape)) for kind in legend_of(view)],
         analysis=analysis,

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 
 from launch.figures import FIGURES, FigureName, scaled, show
 from launch.records import TrialRecord
-from launch.report.choices import choices_of, numbers_in, shown_value
+from launch.report.choices import numbers_in, shown_value
 from launch.report.look import BASELINE, FAINT, FRONT, INK, OTHER, layout, thinned
 from launch.report.study import StudyView
 
@@ -40,7 +40,7 @@ def axes_of(view: StudyView, ranked: Sequence[str]) -> list[Axis]:
     Args:
         ranked: choices, the most important first; empty where that is not known.
     """
-    order = choices_of(view.scored)
+    order = view.choices
     kept = set((ranked or order)[:MOST_CHOICES])
     choices = [_choice_axis(view, name) for name in order if name in kept]
     return [*choices, *(_figure_axis(view, name) for name in view.objectives)]
@@ -137,12 +137,13 @@ def _drawn(record: TrialRecord, name: str) -> str:
 
 
 def _figure_axis(view: StudyView, name: FigureName) -> Axis:
-    values = [record.score(name) for record in view.scored]
+    column = view.columns[name]
+    values = list(column.values())
     low, high = min(values), max(values)
     least, most = scaled(name, low), scaled(name, high)
 
     def place(record: TrialRecord) -> float | None:
-        return (scaled(name, record.score(name)) - least) / ((most - least) or 1.0)
+        return (scaled(name, column[record.number]) - least) / ((most - least) or 1.0)
 
     ends = ((0.0, show(name, low)), (1.0, show(name, high)))
     return Axis(FIGURES[name].heading, place, ends if high > low else ends[:1])

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from detectors.lock_holders import Holder
 from detectors.remote import RemoteError
 from launch.decisions.budget import Outlook, Spent, outlook
+from launch.decisions.tally import Tally
 from launch.figures import FigureName
 from launch.files import JOURNAL, PROGRESS
 from launch.records import TrialRecord
@@ -269,8 +270,7 @@ class StudyFollower:
         return self._followers[record.number].look()
 
     def _spent(self, running: int, elapsed: float) -> Spent:
-        spent = Spent.by(
-            self._trials.records,
+        spent = Tally.of(self._trials.records).spent(
             elapsed=elapsed,
             workers=self._workers,
             ended=self._ended - self._there,

@@ -35,14 +35,29 @@ class StudyView:
         cls, records: Sequence[TrialRecord], objectives: tuple[FigureName, ...] = DEFAULT
     ) -> StudyView:
         ordered = tuple(sorted(records, key=lambda record: record.number))
-        scored = tuple(r for r in ordered if r.values(objectives))
+        values = {r.number: found for r in ordered if (found := r.values(objectives))}
+        scored = tuple(record for record in ordered if record.number in values)
         kept = [record for record in scored if not record.broken]
-        indices = front([heights(objectives, record.scores(objectives)) for record in kept])
+        indices = front([heights(objectives, values[record.number]) for record in kept])
         return cls(ordered, scored, tuple(kept[i] for i in indices), objectives)
 
     @property
     def baseline(self) -> TrialRecord | None:
         return next((r for r in self.records if r.origin == "baseline"), None)
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:
+        """The parameters that differ between scored trials, in the order of the space."""
+        return choices_of(self.scored)
+
+    @cached_property
+    def columns(self) -> dict[FigureName, dict[int, float]]:
+        """The objectives of the scored trials, by their numbers."""
+        rows = {record.number: record.scores(self.objectives) for record in self.scored}
+        return {
+            name: {number: row[i] for number, row in rows.items()}
+            for i, name in enumerate(self.objectives)
+        }
 
     @property
     def axes(self) -> tuple[FigureName, FigureName]:
@@ -93,6 +108,15 @@ class StudyView:
     def untrained(self) -> tuple[TrialRecord, ...]:
         """The trials that ended before training."""
         return tuple(record for record in self.records if record.state in UNTRAINED)
+
+
+def choices_of(records: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """The parameters that differ between trials, in the order of the space."""
+    values: dict[str, set[str]] = {}
+    for record in records:
+        for name, value in record.params.items():
+            values.setdefault(name, set()).add(repr(value))
+    return tuple(name for name, found in values.items() if len(found) > 1)
 
 
 def volume_of(

@@ -58,7 +58,9 @@ def shared_in_words(
     """What shared weights took, how far they can be trusted, and what they decided."""
     goal, stock = settings.goal, describe(space.baseline().detector).macs
     guide = Guide(scores, goal.objectives, goal.constraints, stock)
-    trust = guide.trust(records)
+    for record in records:
+        guide.note(None, record)
+    trust = guide.trust
     name = FIGURES[guide.figure].label
     if trust.correlation is None:
         agree = f"too few finished trials to compare {name} with"

@@ -12,12 +12,11 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-SEEN = (*ENDED, TrialState.RUNNING)
+SEEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 """The states of trials that models look at."""
 
 BEST_SHARE = 1 / 4
@@ -34,20 +33,13 @@ class Bounded(BaseSampler):
     def __init__(self, sampler: BaseSampler, most: int) -> None:
         self._sampler = sampler
         self._most = most
-        self._grouped: set[int] = set()
+        self._points = Points()
         self._viewed: tuple[int, optuna.Study, optuna.Study] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        if not isinstance(self._sampler, TPESampler):
-            return self._sampler.infer_relative_search_space(study, trial)
-        # The groups of parameters that occur together are those of all trials. TPE adds each
-        # trial's to those that it knows, and would add all of them again for each proposal.
-        ended = study.get_trials(deepcopy=False, states=ENDED)
-        new = [trial for trial in ended if trial.number not in self._grouped]
-        self._grouped |= {trial.number for trial in new}
-        return self._sampler.infer_relative_search_space(View(study, new), trial)
+        return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -87,10 +79,29 @@ class Bounded(BaseSampler):
 
     def _seen(self, study: optuna.Study) -> optuna.Study:
         trials = study.get_trials(deepcopy=False, states=SEEN)
-        if len(trials) <= self._most:
-            return study
-        numbers = chosen(trials, self._most, study.directions)
-        return View(study, [trial for trial in trials if trial.number in numbers])
+        if len(trials) > self._most:
+            numbers = chosen(trials, self._most, study.directions, self._points)
+            trials = [trial for trial in trials if trial.number in numbers]
+        return View(study, trials)
+
+
+class Points:
+    """The objectives of trials that may be among the best, which never change once one has ended:
+    each trial is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, list[float] | None] = {}
+
+    def of(self, trial: FrozenTrial) -> list[float] | None:
+        """The objectives of an ended trial; None if it lacks them or breaks a constraint."""
+        if trial.number not in self._known:
+            self._known[trial.number] = trial.values if _is_feasible(trial) else None
+        return self._known[trial.number]
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    complete = trial.state == TrialState.COMPLETE
+    return complete and all(value <= 0 for value in trial.constraints.values())
 
 
 class View(optuna.Study):
@@ -112,7 +123,10 @@ class View(optuna.Study):
 
 
 def chosen(
-    trials: Sequence[FrozenTrial], most: int, directions: Sequence[StudyDirection]
+    trials: Sequence[FrozenTrial],
+    most: int,
+    directions: Sequence[StudyDirection],
+    points: Points,
 ) -> set[int]:
     """The numbers of the trials that a model is fitted to.
 
@@ -120,32 +134,35 @@ def chosen(
         trials: in any of the states `SEEN`, in order of their numbers.
         most: the most trials; a quarter of them may still run, which tells a model where not to
             look again.
+        points: what is known of trials that have ended.
     """
     running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
-    ended = [trial.number for trial in trials if trial.state != TrialState.RUNNING]
-    numbers = {*_best(trials, directions)[: int(most * BEST_SHARE)], *running[-(most // 4) :]}
-    for number in reversed(ended):
+    ended = [trial for trial in trials if trial.state != TrialState.RUNNING]
+    best = _best(ended, int(most * BEST_SHARE), directions, points)
+    numbers = {*best, *running[-(most // 4) :]}
+    for trial in reversed(ended):
         if len(numbers) >= most:
             break
-        numbers.add(number)
+        numbers.add(trial.number)
     return numbers
 
 
-def _best(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:
-    """The numbers of the trials with objectives that satisfy all constraints, front by front, of
-    one front the latest first."""
+def _best(
+    ended: Sequence[FrozenTrial],
+    count: int,
+    directions: Sequence[StudyDirection],
+    points: Points,
+) -> list[int]:
+    """The numbers of so many trials with objectives that satisfy all constraints, front by front,
+    of one front the latest first."""
     # Imported here: most searches have too few trials to need it.
     import numpy as np
     from moocore import pareto_rank
 
-    feasible = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE and all(v <= 0 for v in trial.constraints.values())
-    ]
-    if not feasible:
+    found = {trial.number: point for trial in ended if (point := points.of(trial))}
+    if not found:
         return []
     maximise = [direction == StudyDirection.MAXIMIZE for direction in directions]
-    ranks = pareto_rank(np.array([trial.values for trial in feasible]), maximise=maximise)
-    order = sorted(range(len(feasible)), key=lambda i: (ranks[i], -feasible[i].number))
-    return [feasible[i].number for i in order]
+    ranks = pareto_rank(np.array(list(found.values())), maximise=maximise)
+    numbers = np.array(list(found))
+    return numbers[np.lexsort((-numbers, ranks))[:count]].tolist()

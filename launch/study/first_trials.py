@@ -4,8 +4,9 @@ given trials, which are run alone."""
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from detectors.describe import describe
 from launch.decisions.budget import Means
@@ -14,6 +15,9 @@ from launch.records import Origin, TrialRecord
 from launch.study.needs import is_ready
 from searchspace import DetectorConfig, Space, TrialConfig, papers
 from searchspace.given import GivenTrials
+
+PACED = 50
+"""Finished trials from which is learnt how long others take."""
 
 
 class FirstTrials:
@@ -33,8 +37,10 @@ class FirstTrials:
         self._baseline = space.baseline()
         named = space.systems() if with_papers else {}
         self._names = {config: names for config, names in named.items() if config != self._baseline}
-        self.origins: dict[str, Origin] = {config.digest(): "paper" for config in self._names}
-        self.origins[self._baseline.digest()] = "baseline"
+        self._digests = {config.digest(): config for config in self._names}
+        self.origins: dict[str, Origin] = dict.fromkeys(self._digests, "paper")
+        self._first = self._baseline.digest()
+        self.origins[self._first] = "baseline"
 
     def next(
         self, tried: Mapping[str, TrialRecord], means: Means
@@ -45,25 +51,26 @@ class FirstTrials:
             tried: the study's trials by the digest of what the space drew.
             means: of the search.
         """
-        if self._baseline.digest() not in tried:
+        if self._first not in tried:
             return self._baseline, "baseline"
-        run = [record for record in tried.values() if record.origin == "paper"]
+        there = (tried[digest] for digest in self._digests if digest in tried)
+        run = [record for record in there if record.origin == "paper"]
         if len(run) == len(self._names) or not has_room(means.trials, means.spent, len(run)):
             return None
-        most = _most_macs(list(tried.values()), run, means.seconds)
-        left = (config for config in self._ordered if config.digest() not in tried)
+        most = _most_macs(tried.values(), run, means.seconds)
+        left = (self._digests[digest] for digest in self._ordered if digest not in tried)
         return next(((config, "paper") for config in left if _macs(config) <= most), None)
 
     @functools.cached_property
-    def _ordered(self) -> list[TrialConfig]:
-        """The papers' systems in the order in which they run. Computed only if one may run: it
-        builds each of them, without values."""
-        configs = list(self._names)
+    def _ordered(self) -> list[str]:
+        """The digests of papers' systems in the order in which they run. Computed only if one may
+        run: it builds each of them, without values."""
+        configs, digests = list(self._names), list(self._digests)
         candidates = [
             Candidate(_macs(config), published([papers[name] for name in self._names[config]]))
             for config in configs
         ]
-        return [configs[index] for index in in_order(candidates, _macs(self._baseline))]
+        return [digests[index] for index in in_order(candidates, _macs(self._baseline))]
 
 
 class GivenFirst:
@@ -92,12 +99,12 @@ def first_trials(space: Space, with_papers: bool) -> FirstTrials | GivenFirst:
 
 
 def _most_macs(
-    records: Sequence[TrialRecord], run: Sequence[TrialRecord], seconds: float | None
+    records: Iterable[TrialRecord], run: Sequence[TrialRecord], seconds: float | None
 ) -> float:
     """The multiply-accumulates for which a further paper's system may have time.
 
-    A trial is expected to take as long for each of them as those that finished; until one has,
-    nothing is known of it.
+    A trial is expected to take as long for each of them as the first ones that finished; until one
+    has, nothing is known of it.
 
     Args:
         records, run: all trials, and papers' systems among them.
@@ -105,7 +112,8 @@ def _most_macs(
     """
     if seconds is None:
         return math.inf
-    finished = [record for record in records if record.state == "finished"]
+    ended = (record for record in records if record.state == "finished")
+    finished = list(itertools.islice(ended, PACED))
     if not finished:
         return math.inf
     pace = sum(r.seconds for r in finished) / sum(_macs(r.config) for r in finished)

@@ -34,6 +34,9 @@ BEGINNING = re.compile(rb'{"number":(\d+),')
 NAMED = 5
 """The most damaged lines that are listed."""
 
+Follower = Callable[[TrialRecord | None, TrialRecord], None]
+"""Called with what was known of a trial, if anything, and what is known of it now."""
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -65,6 +68,8 @@ class Journal:
         parsed = _parsed(path)
         self._records = parsed.records
         self._ordered: tuple[TrialRecord, ...] | None = None
+        self._last = max(self._records, default=-1)
+        self._followers: list[Follower] = []
         _mend_end(path, parsed.size)
         if parsed.damaged:
             _set_aside(path, parsed.damaged)
@@ -81,7 +86,14 @@ class Journal:
     @property
     def last(self) -> int:
         """The largest number of a trial; -1 without any."""
-        return max(self._records, default=-1)
+        return self._last
+
+    def follow(self, follower: Follower) -> None:
+        """Have each record noted as soon as it counts: now those that are there, then each
+        change."""
+        for record in self.records:
+            follower(None, record)
+        self._followers.append(follower)
 
     def get(self, number: int) -> TrialRecord:
         return self._records[number]
@@ -97,8 +109,15 @@ class Journal:
     def _write(self, record: TrialRecord) -> None:
         append(self._path, record.model_dump_json().encode() + b"\n", new=False)
         self._there.send()
+        self._keep(record)
+
+    def _keep(self, record: TrialRecord) -> None:
+        before = self._records.get(record.number)
         self._records[record.number] = record
+        self._last = max(self._last, record.number)
         self._ordered = None
+        for follower in self._followers:
+            follower(before, record)
 
     def in_turn(self, call: Callable[[], T]) -> T:
         """The value of a call that draws trials or reports to the sampler, which one driver does at

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from launch.decisions import early
 from launch.decisions.budget import Means, Spent, is_spent
+from launch.decisions.early import Rungs
 from launch.files import TRIALS
 from launch.records import TrialRecord
 from launch.study import needs
@@ -22,6 +22,7 @@ class NextTrials:
     """Unfinished trials, those of drivers that died, new ones, and then stopped ones.
 
     Args:
+        rungs: of the journal's records.
         number: of the next new trial, unless others have taken it.
 
     Attributes:
@@ -34,9 +35,10 @@ class NextTrials:
         journal: Journal,
         asked: OptunaStudy,
         proposals: Proposals,
+        rungs: Rungs,
         number: int,
     ) -> None:
-        self._study, self._journal = study, journal
+        self._study, self._journal, self._rungs = study, journal, rungs
         self._optuna, self._proposals = asked, proposals
         self._number = number
         self.unfinished: deque[TrialRecord] = deque()
@@ -78,11 +80,8 @@ class NextTrials:
         return None
 
     def _second_chance(self) -> TrialRecord | None:
-        settings = self._study.settings
-        rule = settings.early_stopping
-        if rule is None:
-            return None
-        chance = early.second_chance(self._study.records, rule, settings.goal.objectives)
+        rule = self._study.settings.early_stopping
+        chance = self._rungs.second_chance(rule) if rule else None
         if chance is None:
             return None
         number, rung = chance
@@ -90,8 +89,11 @@ class NextTrials:
         return self._journal.get(number)
 
     def _new_record(self, spent: Spent) -> TrialRecord | None:
-        means = Means.of(self._study.settings.budget.limits, spent)
-        found = self._proposals.find(self._study.records, means)
+        with self._optuna.together():
+            return self._drawn(Means.of(self._study.settings.budget.limits, spent))
+
+    def _drawn(self, means: Means) -> TrialRecord | None:
+        found = self._proposals.find(means)
         if found is None:
             return None
         number = self._number = max(self._number, 1 + self._journal.last)

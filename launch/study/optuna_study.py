@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import optuna
 import torch
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from detectors.quiet import computing, threads
@@ -22,7 +23,7 @@ from launch.constraints import Constraint
 from launch.figures import FIGURES, Direction, FigureName, directions, if_known, scaled
 from launch.records import Failed, Finished, Gated, Infeasible, Stopped, TrialRecord
 from launch.study.known import KnownResult
-from launch.study.optuna_log import LogDamaged, OptunaLog
+from launch.study.optuna_log import LogDamaged, LogStorage
 from launch.study.search_options import REPORTED_AS, StoppedAs
 from launch.study.settings import StudyError
 from searchspace import Space, TrialConfig
@@ -85,6 +86,7 @@ class OptunaStudy:
         stopped_as: StoppedAs = REPORTED_AS,
     ) -> None:
         self._space = space
+        self._drawn = distributions_of(space)
         self._objectives = objectives
         self._stopped_as = stopped_as
         self._constraints = constraints
@@ -98,6 +100,14 @@ class OptunaStudy:
         """The numbers of the study's trials that it contains."""
         found = (t.user_attrs.get(NUMBER) for t in self._study.get_trials(deepcopy=False))
         return {number for number in found if number is not None}
+
+    def together(self) -> AbstractContextManager[None]:
+        """While it is entered, what is told to a study in a file is written in one go at the end.
+
+        A database has its own transactions.
+        """
+        storage = self._study._storage
+        return storage.together() if isinstance(storage, LogStorage) else nullcontext()
 
     def enqueue(self, config: TrialConfig) -> None:
         """Make a configuration of the space the next draw."""
@@ -120,13 +130,14 @@ class OptunaStudy:
 
         A promoted or retried trial was reported before; it is reported again under a new number.
         """
-        asked = self._asked.pop(record.number, None)
-        if asked is not None:
-            self.tell(optuna.Trial(self._study, asked), record)
-            return
-        # Not for every trial: there may be thousands to go through.
-        trials = self._study.get_trials(deepcopy=False)
-        self._end(record, [t for t in trials if t.user_attrs.get(NUMBER) == record.number])
+        with self.together():
+            asked = self._asked.pop(record.number, None)
+            if asked is not None:
+                self.tell(optuna.Trial(self._study, asked), record)
+                return
+            # Not for every trial: there may be thousands to go through.
+            trials = self._study.get_trials(deepcopy=False)
+            self._end(record, [t for t in trials if t.user_attrs.get(NUMBER) == record.number])
 
     def _end(self, record: TrialRecord, reported: Sequence[FrozenTrial]) -> None:
         """Report an ending once.
@@ -214,6 +225,10 @@ class OptunaStudy:
 
     def reconcile(self, records: Iterable[TrialRecord]) -> None:
         """Make the Optuna study agree with the records of all trials."""
+        with self.together():
+            self._reconcile(records)
+
+    def _reconcile(self, records: Iterable[TrialRecord]) -> None:
         there: dict[int | None, list[FrozenTrial]] = {}
         for trial in self._study.get_trials(deepcopy=False):
             there.setdefault(trial.user_attrs.get(NUMBER), []).append(trial)
@@ -228,12 +243,11 @@ class OptunaStudy:
             self._study.tell(ghost.number, state=TrialState.FAIL)
 
     def _as_optuna(self, record: TrialRecord) -> FrozenTrial:
-        replay, report = FixedTrial(record.params), self._report(record)
-        self._space.suggest(replay)
+        report = self._report(record)
         return create_trial(
             state=report.state,
-            params=replay.params,
-            distributions=replay.distributions,
+            params=record.params,
+            distributions={path: self._drawn[path] for path in record.params},
             values=report.values,
             constraints=dict(report.constraints),
             user_attrs={NUMBER: record.number, ENDING: record.state},
@@ -246,7 +260,7 @@ def in_file(
     """The Optuna study in a file; a damaged one, or one of another search, is renamed and
     rebuilt."""
     try:
-        study = _load(JournalStorage(OptunaLog(file)), NAME, directions)
+        study = _load(LogStorage(file), NAME, directions)
         _check(study, space, directions, records)
         return study
     except OSError:
@@ -255,7 +269,7 @@ def in_file(
         aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
         os.replace(file, aside)
         logger.warning(f"{file} is rebuilt from the journal, old one kept as {aside.name}: {error}")
-        return _load(JournalStorage(OptunaLog(file)), NAME, directions)
+        return _load(LogStorage(file), NAME, directions)
 
 
 def in_database(
@@ -298,7 +312,7 @@ def _check(
     found = [direction.name.lower() for direction in study.directions]
     if found != directions:
         raise LogDamaged(f"its objectives are to {found}, those of the study to {directions}")
-    drawn = {path: _distribution(domain, path) for path, domain in space.searched()}
+    drawn = distributions_of(space)
     params = {record.number: record.params for record in records}
     for trial in study.get_trials(deepcopy=False):
         for path, distribution in trial.distributions.items():
@@ -307,6 +321,11 @@ def _check(
         number = trial.user_attrs.get(NUMBER)
         if number in params and trial.params != params[number]:
             raise LogDamaged(f"its trial {number} is not the study's")
+
+
+def distributions_of(space: Space) -> dict[str, BaseDistribution]:
+    """By path, the Optuna distributions that a space draws its parameters from."""
+    return {path: _distribution(domain, path) for path, domain in space.searched()}
 
 
 def _distribution(domain: Domain, path: str) -> BaseDistribution:

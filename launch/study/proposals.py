@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -11,14 +11,17 @@ from pydantic import ValidationError
 
 from detectors.describe import describe
 from launch.decisions.budget import Means
-from launch.decisions.inheritance import descend
-from launch.decisions.pruning_ladder import is_time, next_rung
+from launch.decisions.inheritance import Ancestry
+from launch.decisions.pruning_ladder import Ladder, is_time
 from launch.decisions.shared_weights import Guide
-from launch.records import REFERENCES, UNTRAINED, Origin, TrialRecord
+from launch.decisions.tally import Tally
+from launch.records import DRAWN, REFERENCES, UNTRAINED, Origin, TrialRecord
 from launch.study.first_trials import FirstTrials, GivenFirst
+from launch.study.journal import Journal
 from launch.study.optuna_study import OptunaStudy
 from launch.study.samplers import STARTUP_TRIALS, make_sampler
 from launch.study.settings import StudySettings
+from launch.study.tried import Tried
 from launch.trial.shared_scores import SharedScores
 from searchspace import Space, TrialConfig
 
@@ -49,7 +52,7 @@ class Proposal:
 
 
 class Proposals:
-    """Finds the next trial.
+    """Finds the next trial. What it needs of all trials it notes as they come and end.
 
     Attributes:
         rejected: number of consecutive rejected proposals.
@@ -62,7 +65,13 @@ class Proposals:
         asked: OptunaStudy,
         first: FirstTrials | GivenFirst,
         seed: int,
+        journal: Journal,
+        tally: Tally,
     ) -> None:
+        """
+        Args:
+            tally: of the journal's records.
+        """
         self._space = space
         self._settings = settings
         self._optuna = asked
@@ -74,81 +83,72 @@ class Proposals:
         configs = [(result.config(space), result) for result in known]
         self._known = {config.digest(): result for config, result in configs}
         self._known_designs = {config.detector for config, _ in configs}
-        self._digests: dict[int, str] = {}
+        self._journal, self._tally, self._tried = journal, tally, Tried(journal)
+        start, self._ladder, self._ancestry = settings.start, None, None
+        if start.ladder:
+            self._ladder = Ladder(space, start.ladder, settings.goal.objectives)
+            journal.follow(self._ladder.note)
+        if start.inherit:
+            self._ancestry = Ancestry()
+            journal.follow(self._ancestry.note)
         self._guide: Guide | None = None
         self.rejected = 0
 
     def guide_by(self, scores: SharedScores) -> None:
         """Let scores with shared weights propose designs, too."""
         goal, stock = self._settings.goal, describe(self._space.baseline().detector).macs
-        self._guide = Guide(scores, goal.objectives, goal.constraints, stock)
+        known = self._known_designs
+        self._guide = Guide(scores, goal.objectives, goal.constraints, stock, known)
+        self._journal.follow(self._guide.note)
 
     def count(self, rejected: bool) -> None:
         """Note whether a proposal was rejected."""
         self.rejected = self.rejected + 1 if rejected else 0
 
-    def find(self, records: Sequence[TrialRecord], means: Means) -> Proposal | None:
+    def find(self, means: Means) -> Proposal | None:
         """The next trial; None if the space has nothing new.
 
         Args:
-            records: the study's trials.
             means: of the search.
         """
-        tried = {self._digest(record): record for record in records}
-        origin = self._enqueue_planned(tried, means)
+        origin = self._enqueue_planned(means)
         if origin == "sampler" and self._first.alone:
             return None
-        found = self._draw(tried, planned=origin != "sampler")
+        found = self._draw(planned=origin != "sampler")
         if found is None:
             return None
         trial, drawn = found
         config, parent = drawn, None
-        if self._settings.start.inherit and origin not in REFERENCES:
-            config, parent = descend(drawn, records)
+        if self._ancestry and origin not in REFERENCES:
+            config, parent = self._ancestry.descend(drawn)
         return Proposal(trial, origin, drawn, config, parent)
 
-    def _digest(self, record: TrialRecord) -> str:
-        """The digest of what the space drew for a trial, which never changes."""
-        known = self._digests.get(record.number)
-        if known is None:
-            known = self._digests[record.number] = record.as_drawn.digest()
-        return known
-
-    def _enqueue_planned(self, tried: Mapping[str, TrialRecord], means: Means) -> Origin:
+    def _enqueue_planned(self, means: Means) -> Origin:
         """Enqueue a planned configuration, if any; returns the origin of the next draw."""
-        config, origin = self._planned(tried, means) or (None, "sampler")
+        config, origin = self._planned(means) or (None, "sampler")
         if config is not None:
             self._optuna.enqueue(config)
         return origin
 
-    def _planned(
-        self, tried: Mapping[str, TrialRecord], means: Means
-    ) -> tuple[TrialConfig, Origin] | None:
+    def _planned(self, means: Means) -> tuple[TrialConfig, Origin] | None:
         """The baseline, then some papers' systems, then ladder trials and what shared weights
-        propose; None for a new draw.
-
-        Args:
-            tried: the study's trials by the digest of what the space drew.
-        """
-        if found := self._first.next(tried, means):
+        propose; None for a new draw."""
+        if found := self._first.next(self._tried, means):
             return found
-        records, settings = tuple(tried.values()), self._settings
-        if is_time(records, means.spent, STARTUP_TRIALS):
-            ladder, objectives = settings.start.ladder, settings.goal.objectives
-            if rung := next_rung(records, self._space, ladder, objectives):
-                return rung, "ladder"
+        drawn = self._tally.count(*DRAWN, ended=True)
+        laddered = self._ladder if is_time(drawn, means.spent, STARTUP_TRIALS) else None
+        if laddered and (rung := laddered.next(self._tried)):
+            return rung, "ladder"
         if self._guide is None:
             return None
-        design = self._guide.next(records, STARTUP_TRIALS, self._known_designs)
+        counts = self._tally.count("shared"), self._tally.count("sampler")
+        design = self._guide.next(*counts, STARTUP_TRIALS)
         return None if design is None else (design, "shared")
 
-    def _draw(
-        self, tried: Mapping[str, TrialRecord], planned: bool
-    ) -> tuple[optuna.Trial, TrialConfig] | None:
+    def _draw(self, planned: bool) -> tuple[optuna.Trial, TrialConfig] | None:
         """A configuration that is not a duplicate; None if there is none left.
 
         Args:
-            tried: the study's trials by the digest of what the space drew.
             planned: whether it is planned; then it runs even if its result is known.
         """
         for _ in range(EXHAUSTED):
@@ -160,8 +160,8 @@ class Proposals:
                 self._optuna.refuse(trial, str(error))
             else:
                 digest = config.digest()
-                if digest in tried:
-                    self._optuna.tell(trial, tried[digest])
+                if digest in self._tried:
+                    self._optuna.tell(trial, self._tried[digest])
                 elif digest in self._known and not planned:
                     self._optuna.repeat_known(trial, self._known[digest])
                 else:

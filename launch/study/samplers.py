@@ -87,12 +87,10 @@ def usual_sampler(judged_early: bool) -> str:
 @register_sampler("tpe")
 def tpe(seed: int) -> BaseSampler:
     """Multivariate TPE over groups of parameters that occur together."""
-    from optuna.samplers import TPESampler
-
     from launch.study.bounded import Bounded
+    from launch.study.tpe import GroupedTPE
 
-    own = TPESampler(multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
-    return Bounded(own, MODELLED["tpe"])
+    return Bounded(GroupedTPE(seed, STARTUP_TRIALS), MODELLED["tpe"])
 
 
 @register_sampler("gp")

@@ -47,7 +47,7 @@ class SharedJournal(Journal):
 
     def __init__(self, path: Path, database: Database, study: str, driver: str) -> None:
         super().__init__(path)
-        self._copy, self._records = self._records, {}
+        self._copy, self._records, self._last = self._records, {}, -1
         self._database, self._study, self._driver = database, study, driver
         self._folder = path.resolve().parent
         self._rows = Rows(database, study, driver, shown_place(self._folder))
@@ -187,8 +187,7 @@ class SharedJournal(Journal):
                 record = record.model_copy(update={"folder": folder})
             self._own(record.number, row.driver, row.ended)
             if self._copy.pop(record.number, None) == record:
-                self._records[record.number] = record
-                self._ordered = None
+                self._keep(record)
             elif self._records.get(record.number) != record:
                 self._write(record)
         self._seen, self.news = version, True

@@ -14,6 +14,7 @@ from detectors.timing.cost import Cost
 from launch.decisions import early
 from launch.decisions.budget import Outlook, Spent, outlook
 from launch.decisions.gate import Gate
+from launch.decisions.tally import Tally
 from launch.files import JOURNAL, OPTUNA_LOG, SHARED_JSON
 from launch.records import Ending, Failed, Finished, TrialRecord
 from launch.study import needs
@@ -73,6 +74,12 @@ class Study(StudyFolder):
         folders = trial_folders(folder)
         self._first = first = first_trials(self.space, settings.start.papers)
         restore(self._journal, folder, folders, settings, self.space, first.origins)
+        self._tally = Tally()
+        self._journal.follow(self._tally.note)
+        self._rungs = early.Rungs(settings.goal.objectives)
+        self._journal.follow(self._rungs.note)
+        self._trainings = early.Trainings(settings.goal.objectives)
+        self._journal.follow(self._trainings.note)
         self._proposed: set[int] = set()
         # Nothing can be proposed until a running trial reports something.
         self._idle = False
@@ -97,10 +104,14 @@ class Study(StudyFolder):
         number = 1 + max((r.number for r in (*self.records, *missing)), default=-1)
         seed = (settings.sampling.seed + number + self._journal.salt) % (MAX_SEED + 1)
         self._proposals = self._journal.in_turn(
-            lambda: Proposals(self.space, settings, self._optuna, first, seed)
+            lambda: Proposals(
+                self.space, settings, self._optuna, first, seed, self._journal, self._tally
+            )
         )
         self._proposals.rejected = rejected_in_a_row(self.records)
-        self._next = NextTrials(self, self._journal, self._optuna, self._proposals, number)
+        self._next = NextTrials(
+            self, self._journal, self._optuna, self._proposals, self._rungs, number
+        )
         self._next.find(running=())
         if self.shared_scores is not None:
             self._proposals.guide_by(self.shared_scores)
@@ -113,6 +124,11 @@ class Study(StudyFolder):
     def record(self, number: int) -> TrialRecord:
         """The latest record of a trial."""
         return self._journal.get(number)
+
+    @property
+    def longest(self) -> TrialRecord | None:
+        """The finished trial that took longest."""
+        return self._tally.longest
 
     def propose(self) -> TrialRecord | None:
         """The next trial to run: unfinished ones first, then planned ones, then new draws, and
@@ -217,8 +233,9 @@ class Study(StudyFolder):
             return False
         record, settings = record.model_copy(update={"predicted": cost}), self.settings
         gate = Gate() if settings.early.gate else None
+        trained = self._trainings.designs if gate else ()
         ending = early.before_training(
-            record, self.records, settings.goal.constraints, gate, settings.goal.objectives
+            record, trained, settings.goal.constraints, gate, settings.goal.objectives
         )
         self._proposals.count(rejected=ending is not None)
         return self._note(record, ending, seconds)
@@ -237,8 +254,8 @@ class Study(StudyFolder):
             return False
         slim = metrics.model_copy(update={"classes": {}})
         record = record.model_copy(update={"midway": record.midway | {epochs: slim}})
-        rule, objectives = self.settings.early_stopping, self.settings.goal.objectives
-        ending = early.at_rung(record, self.records, rule, epochs, objectives) if rule else None
+        rule = self.settings.early_stopping
+        ending = self._rungs.ending(record, rule, epochs) if rule else None
         return self._note(record, ending, seconds)
 
     def extend(self, trials: int) -> None:
@@ -297,8 +314,7 @@ class Study(StudyFolder):
 
     def _spent(self) -> Spent:
         now = time.monotonic()
-        return Spent.by(
-            self.records,
+        return self._tally.spent(
             waiting=len(self._next.unfinished),
             elapsed=now - self._opened,
             workers=self.workers,

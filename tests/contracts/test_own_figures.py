@@ -13,7 +13,7 @@ import pytest
 from launch import figures, run_trial
 from launch.cli.bounds import bound_options
 from launch.constraints import constraints_from
-from launch.decisions.early import before_training, rungs
+from launch.decisions.early import Rungs, before_training
 from launch.figures import FIGURES, FigureError, own_versions, register
 from launch.records import Finished, Infeasible, TrialRecord
 from launch.report import front_table
@@ -68,7 +68,9 @@ def test_a_figure(own_figures: Path, tiny: TrialConfig, shapes: TrialData, tmp_p
 
     # Halving compares by it, and reports have a column of it.
     midway = as_record(result, midway={1: result.dense.metrics})
-    assert rungs([midway], ("missed", "file_mb")) == {1: {0: (-1.0, -math.log(size))}}
+    rungs = Rungs(("missed", "file_mb"))
+    rungs.note(None, midway)
+    assert rungs.scores == {1: {0: (-1.0, -math.log(size))}}
     done = as_record(result, ending=Finished(result=result))
     assert "Missed" in [column.header for column in front_table([done], ("missed", "fps")).columns]
     view = StudyView.of([done], ("fps", "file_mb"))

@@ -17,7 +17,6 @@ from detectors.timing.latency import Latency
 from detectors.timing.memory import Memory
 from detectors.timing.paired import Paired, Timing
 from launch.constraints import Constraint
-from launch.decisions.pruning_ladder import next_rung
 from launch.figures import FIGURES, height, scaled
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
@@ -29,7 +28,7 @@ from launch.study.opening import open_study
 from launch.study.settings import StudySettings
 from launch.trial.errors import SettingsError
 from searchspace import Space, TrialConfig
-from tests.launch.decisions.test_pruning_ladder import finished, pruned
+from tests.launch.decisions.test_pruning_ladder import finished, next_rung, pruned
 from tests.launch.made_up import altered, result, told
 from tests.launch.report.studies import baseline, outcome, record
 from tests.launch.study.test_study import settings

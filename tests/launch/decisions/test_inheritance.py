@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from optuna.trial import FixedTrial
 
 from detectors.detector import Detector
 from launch.decisions.halving import Halving
-from launch.decisions.inheritance import descend, distance, nearest
+from launch.decisions.inheritance import Ancestry, Design
 from launch.records import Finished, TrialRecord
 from launch.report import write_report
 from launch.study.opening import open_study
@@ -21,7 +22,7 @@ from launch.trial.ancestor import ancestor_beside
 from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
-from searchspace import Space, TrialConfig, papers
+from searchspace import DetectorConfig, Space, TrialConfig, papers
 from searchspace.backbones import MobileNetV1
 from tests.launch.decisions.test_pruning_ladder import pruned
 from tests.launch.made_up import altered, result
@@ -53,6 +54,14 @@ def changed(config: TrialConfig, part: str, **fields: Any) -> TrialConfig:
     return TrialConfig(**(dict(config) | {part: type(getattr(config, part))(**values)}))
 
 
+def distance(a: DetectorConfig, b: DetectorConfig) -> int:
+    return Design.of(a).distance(Design.of(b))
+
+
+def nearest(detector: DetectorConfig, records: Sequence[TrialRecord]) -> int | None:
+    return Ancestry.of(records).nearest(detector)
+
+
 @pytest.fixture
 def base(tiny: TrialConfig) -> TrialConfig:
     return changed(tiny, "train", epochs=9)
@@ -72,15 +81,15 @@ def test_the_parent_is_of_the_same_kind_and_width(base: TrialConfig) -> None:
     near = changed(base, "detector", input_size=96)
     wide = changed(base, "detector", width=0.5)
     records = [trained(0, far, 0.9), trained(1, near), trained(2, wide)]
-    assert nearest(base.detector, records).number == 1
-    assert nearest(base.detector, records[:1]).number == 0
+    assert nearest(base.detector, records) == 1
+    assert nearest(base.detector, records[:1]) == 0
     assert nearest(base.detector, records[2:]) is None
     vgg = papers["ssd300_vgg16"].trial
     assert vgg.detector.width == 1
     assert nearest(changed(base, "detector", width=1.0).detector, [trained(3, vgg)]) is None
     # Of equally near ones, the best; of equally good ones, the first.
     equal = [*records, trained(4, near, 0.3), trained(5, near, 0.3)]
-    assert nearest(base.detector, equal).number == 4
+    assert nearest(base.detector, equal) == 4
 
 
 def test_only_finished_trainings_can_be_inherited(base: TrialConfig) -> None:
@@ -90,23 +99,23 @@ def test_only_finished_trainings_can_be_inherited(base: TrialConfig) -> None:
 
 def test_with_inherited_weights_half_the_epochs_are_trained(base: TrialConfig) -> None:
     drawn = changed(base, "detector", input_size=96)
-    heir, parent = descend(drawn, [trained(0, base)])
+    heir, parent = Ancestry.of([trained(0, base)]).descend(drawn)
     assert (parent, heir.train.epochs) == (0, 4)
     assert changed(heir, "train", epochs=9) == drawn
-    assert descend(drawn, []) == (drawn, None)
+    assert Ancestry.of([]).descend(drawn) == (drawn, None)
 
 
 def test_trials_that_differ_only_after_the_training_share_it(base: TrialConfig) -> None:
     drawn = changed(base, "detector", input_size=96)
-    heir, _ = descend(drawn, [trained(0, base)])
+    heir, _ = Ancestry.of([trained(0, base)]).descend(drawn)
     records = [trained(0, base), trained(1, heir, ending=None, parent=0, drawn=drawn)]
     rung = TrialConfig(**(dict(drawn) | {"compress": {"pruning": {"kind": "importance"}}}))
-    again, parent = descend(rung, records)
+    again, parent = Ancestry.of(records).descend(rung)
     assert (again.train, parent) == (heir.train, 0)
     assert again.compress == rung.compress
     # So does one that differs from the trial without a parent.
     slim = pruned(base, 0.5, sparsity=0)
-    assert descend(slim, records) == (slim, None)
+    assert Ancestry.of(records).descend(slim) == (slim, None)
 
 
 # ---- in a study

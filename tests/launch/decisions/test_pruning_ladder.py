@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from detectors.data.readers import Split
-from launch.decisions.pruning_ladder import is_time, next_rung, rungs_of, trainings_saved
-from launch.records import Finished, TrialRecord
+from launch.decisions.pruning_ladder import Ladder, is_time, rungs_of, trainings_saved
+from launch.decisions.tally import Tally
+from launch.figures import DEFAULT
+from launch.records import DRAWN, Finished, TrialRecord
 from launch.study.opening import open_study
 from launch.study.samplers import STARTUP_TRIALS
 from launch.study.settings import settings_of
@@ -43,6 +46,16 @@ def finished(
 
 def running(number: int, config: TrialConfig) -> TrialRecord:
     return TrialRecord(number=number, folder="", origin="sampler", params={}, config=config)
+
+
+def next_rung(
+    records: Sequence[TrialRecord],
+    space: Space,
+    ratios: Sequence[float],
+    objectives: Sequence[str] = DEFAULT,
+) -> TrialConfig | None:
+    tried = {record.as_drawn.digest() for record in records}
+    return Ladder.of(records, space, ratios, objectives).next(tried)
 
 
 def ratios(configs: tuple[TrialConfig, ...]) -> list[float]:
@@ -140,7 +153,8 @@ def test_a_ladder_waits_for_draws_or_a_third_of_the_budget(
 ) -> None:
     planned = [finished(n, tiny, 0.1).model_copy(update={"origin": "paper"}) for n in range(9)]
     drawn = [finished(n, tiny, 0.1) for n in range(draws)]
-    assert is_time([*planned, *drawn, running(99, tiny)], spent, STARTUP_TRIALS) == expected
+    ended = Tally.of([*planned, *drawn, running(99, tiny)]).count(*DRAWN, ended=True)
+    assert is_time(ended, spent, STARTUP_TRIALS) == expected
 
 
 def test_a_study_runs_ladder_trials_after_its_first_draws(space: Space, tmp_path: Path) -> None:

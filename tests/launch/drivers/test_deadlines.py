@@ -62,24 +62,24 @@ def ended(record: TrialRecord, seconds: float) -> TrialRecord:
 
 
 def test_while_nothing_is_known_silence_may_be_long(two: tuple[TrialRecord, TrialRecord]) -> None:
-    assert limits(two[0], two).silent == FIRST
-    assert limits(two[0], two, minutes=5).minutes == 5
+    assert limits(two[0], None).silent == FIRST
+    assert limits(two[0], None, minutes=5).minutes == 5
 
 
 def test_silence_is_measured_by_the_longest_trial(two: tuple[TrialRecord, TrialRecord]) -> None:
     running, other = two
-    assert limits(running, [running, ended(other, 10)]).silent == LEAST
-    found = limits(running, [running, ended(other, 7200)])
+    assert limits(running, ended(other, 10)).silent == LEAST
+    found = limits(running, ended(other, 7200))
     assert found.silent == FACTOR * 7200
     assert found.why == "the longest trial so far took 2 hours"
 
 
 def test_a_larger_detector_may_be_silent_for_longer(two: tuple[TrialRecord, TrialRecord]) -> None:
     running, other = with_macs(two[0], 5000), ended(with_macs(two[1], 1000), 7200)
-    assert limits(running, [running, other]).silent == FACTOR * 7200 * 5
+    assert limits(running, other).silent == FACTOR * 7200 * 5
     # And a smaller one not for less long: it may have to wait for the other.
     small = with_macs(two[0], 10)
-    assert limits(small, [small, other]).silent == FACTOR * 7200
+    assert limits(small, other).silent == FACTOR * 7200
 
 
 def test_who_is_silent_is_ended(vigil: Vigil, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from launch.study.opening import open_study
-from launch.study.optuna_log import LogDamaged, OptunaLog
+from launch.study.optuna_log import LogDamaged, LogStorage, OptunaLog
 from launch.study.settings import StudySettings
 from tests.launch.made_up import result, told
 from tests.launch.study.test_study import settings
@@ -90,6 +90,47 @@ def test_a_failed_write_on_a_full_disk_leaves_nothing(tmp_path: Path, small: byt
     log.append_logs(more)
     assert operations(log)[-3:] == more
     assert operations(OptunaLog(tmp_path / "log")) == operations(log)
+
+
+def test_what_is_written_together_is_a_line_for_each_trial(tmp_path: Path) -> None:
+    storage = LogStorage(tmp_path / "log")
+    study = optuna.create_study(storage=storage, study_name="sparrow", directions=["maximize"] * 2)
+    with storage.together():
+        first = study.ask()
+        study.enqueue_trial({"x": 0.5, "kind": "a"})
+        trials = [first, study.ask(), study.ask()]
+        for trial in trials:
+            trial.suggest_categorical("kind", ["a", None])
+            trial.suggest_float("x", 0, 1)
+            trial.set_user_attr("number", trial.number)
+        trials[2].set_constraint("params <= 1", 0.5)
+        study.tell(trials[2], [1.0, 2.0])
+    assert len((tmp_path / "log").read_bytes().splitlines()) == 1 + 3
+    study.tell(first, state=TrialState.PRUNED)
+    for again in (
+        LogStorage(tmp_path / "log"),
+        JournalStorage(JournalFileBackend(str(tmp_path / "log"))),
+    ):
+        found = optuna.load_study(storage=again, study_name="sparrow").trials
+        assert found == study.trials
+    assert [trial.state.name for trial in found] == ["PRUNED", "RUNNING", "COMPLETE"]
+    assert found[1].params == {"x": 0.5, "kind": "a"}
+
+
+def test_what_could_not_be_written_together_is_written_with_what_follows(tmp_path: Path) -> None:
+    storage = LogStorage(tmp_path / "log")
+    study = optuna.create_study(storage=storage, study_name="sparrow")
+    size = (tmp_path / "log").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(OSError, match=r"/log'"), storage.together():
+            trial = study.ask()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    study.tell(trial, 0.5)
+    again = optuna.load_study(storage=LogStorage(tmp_path / "log"), study_name="sparrow")
+    assert again.trials == study.trials
 
 
 def of_another_space(log: bytes) -> bytes:

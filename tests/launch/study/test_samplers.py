@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import optuna
 import pytest
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from launch.constraints import constraints_from
 from launch.study import samplers
-from launch.study.bounded import SEEN, Bounded, chosen
+from launch.study.bounded import SEEN, Bounded, Points, chosen
 from launch.study.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler, register_sampler
+from launch.study.tpe import GroupedTPE
 from searchspace import Space
 from tests.documents import example
 from tests.launch.made_up import settings_for
@@ -105,9 +107,47 @@ def test_a_model_is_fitted_to_the_best_and_the_latest_trials() -> None:
         *(frozen(number, lost) for number in range(30, 40)),
         *(frozen(number, runs) for number in range(40, 50)),
     ]
-    found = chosen(trials, 12, [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])
+    found = chosen(trials, 12, [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], Points())
     assert found == {0, 1, 3, *range(34, 40), *range(47, 50)}
     assert len(found) == 12
+
+
+def propose_in_parallel(sampler: BaseSampler, space: Space, trials: int) -> list[dict]:
+    """Parameters of a study in which three trials run at any time, and the oldest ends."""
+    study = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
+    running: list[optuna.Trial] = []
+    for number in range(trials):
+        trial = study.ask()
+        config = space.suggest(trial)
+        trial.set_user_attr("values", [config.detector.input_size / 96, -config.detector.width])
+        running.append(trial)
+        if len(running) > 3:
+            oldest = running.pop(0)
+            if number % 4 == 3:
+                oldest.set_constraint("params <= 1", 0.5)
+                study.tell(oldest, state=TrialState.PRUNED)
+            else:
+                study.tell(oldest, oldest.user_attrs["values"])
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_tpe_proposes_what_optunas_own_does_and_represents_each_trial_once(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = TPESampler(multivariate=True, group=True, n_startup_trials=STARTUP_TRIALS, seed=1)
+    counts: Counter[tuple[int, bool]] = Counter()
+    numbers_of = GroupedTPE._numbers_of
+
+    def counted(sampler: GroupedTPE, trial: FrozenTrial, study: optuna.Study) -> dict[str, float]:
+        counts[trial.number, trial.state == TrialState.RUNNING] += 1
+        return numbers_of(sampler, trial, study)
+
+    monkeypatch.setattr(GroupedTPE, "_numbers_of", counted)
+    ours = propose_in_parallel(make_sampler("tpe", 1), space, 30)
+    assert ours == propose_in_parallel(own, space, 30)
+    assert set(counts.values()) == {1}
+    assert len(counts) > 40
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp"])
