@@ -42,6 +42,12 @@ from launch.report.templates import environment
 from launch.report.verdict import headline
 from launch.trial.log import evidence
 from launch.trial.result import TrialResult
+from searchspace.words import command
+
+
+MOST_FINISHED, MOST_OTHERS = 600, 100
+"""The most finished trials beside the front, the best ones, and the most of each other state, the
+latest ones, that the table shows: a page of thousands of rows takes long to open."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ def page(
     jinja, health, analysis = environment(), about.health, analysis_of(view)
     headings = {name: row.heading for name, row in FIGURES.items()}
     names: dict[str, Any] = jinja.globals
+    rows = list(_rows(view, folder))
     names.update(show=show, headings=headings, remade=REMADE)
     names.update(published_heading=published_heading, show_published=show_published)
     return jinja.get_template("page.html").render(
@@ -152,7 +159,9 @@ def page(
         devices=_devices(view),
         columns=columns(view.objectives),
         reading=_reading(view),
-        rows=list(_rows(view, folder)),
+        rows=rows,
+        left_out=len(view.records) - len(rows),
+        all_trials=command("trials", folder, "--out", "trials.csv"),
         legend=legend(view.records),
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
@@ -175,7 +184,7 @@ def _systems(about: About) -> dict[int, str]:
 
 def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
     """The front, then finished trials by the first objective, running ones, and those that failed
-    or ended early."""
+    or ended early; of many, a part."""
     front = {record.number for record in view.front}
     finished = sorted(
         (r for r in view.in_state("finished") if r.number not in front),
@@ -185,10 +194,10 @@ def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
     names = columns(view.objectives)
     for record in view.front:
         yield _row(record, "front", names)
-    for record in finished:
+    for record in finished[:MOST_FINISHED]:
         yield _row(record, "finished", names)
     for state in STATES[1:]:
-        for record in view.in_state(state):
+        for record in view.in_state(state)[-MOST_OTHERS:]:
             yield replace(_row(record, state, names), evidence=_evidence(record, folder))
 
 

@@ -66,21 +66,24 @@ def failures(view: StudyView) -> list[str]:
 
 
 def _numbered(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1:
+    if len(numbers) <= NAMED:
         return numbered("trial", numbers)
     named = ", ".join(map(str, numbers[:NAMED]))
-    return f"trials {named}{', ...' if len(numbers) > NAMED else ''} ({len(numbers)} in all)"
+    return f"trials {named}, ... ({len(numbers)} in all)"
 
 
 def changed_by_int8(view: StudyView) -> list[str]:
-    """A sentence for each trial whose accuracy was changed by int8."""
-    poor = {r.number: r.finished.quantised for r in view.in_state("finished")}
-    return [
+    """A sentence for each trial whose accuracy was changed by int8, up to a few."""
+    known = {r.number: r.finished.quantised for r in view.in_state("finished")}
+    poor = [(number, found) for number, found in known.items() if found and found.poor]
+    sentences = [
         f"Trial {number}: the int8 detector finds different objects from the float one ({found}), "
         "so its accuracy is not that of the design."
-        for number, found in poor.items()
-        if found and found.poor
+        for number, found in poor[:NAMED]
     ]
+    if (more := len(poor) - NAMED) > 0:
+        sentences.append(f"So it is with {counted(more, 'more trial')}.")
+    return sentences
 
 
 def in_parts(view: StudyView) -> list[str]:
@@ -106,7 +109,7 @@ def _where_several(counts: Iterable[tuple[int, int]]) -> list[tuple[int, str]]:
     for number, count in counts:
         if count > 1:
             trials.setdefault(count, []).append(number)
-    return [(count, numbered("trial", numbers)) for count, numbers in sorted(trials.items())]
+    return [(count, _numbered(numbers)) for count, numbers in sorted(trials.items())]
 
 
 def _result(view: StudyView) -> list[str]:

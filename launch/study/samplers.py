@@ -27,8 +27,11 @@ SAMPLERS: dict[str, MakeSampler] = {}
 STARTUP_TRIALS = 8
 """Random draws before a model is used."""
 
-MODELLED = {"tpe": 250, "gp": 150}
-"""The most trials that a model is fitted to, see `launch.study.bounded`; by `benchmarks.scale`."""
+MODELLED = 250
+"""The most trials that TPE looks at, see `launch.study.bounded`; by `benchmarks.scale`."""
+
+DRAWS = 150
+"""Draws of Gaussian processes, after which TPE takes over; by `benchmarks.scale`."""
 
 POPULATION = 16
 """Population of the genetic samplers: Optuna's 50 is too many for a few hundred trials."""
@@ -90,24 +93,25 @@ def tpe(seed: int) -> BaseSampler:
     from launch.study.bounded import Bounded
     from launch.study.tpe import GroupedTPE
 
-    return Bounded(GroupedTPE(seed, STARTUP_TRIALS), MODELLED["tpe"])
+    return Bounded(GroupedTPE(seed, STARTUP_TRIALS), MODELLED)
 
 
 @register_sampler("gp")
 def gaussian_process(seed: int) -> BaseSampler:
     """A Gaussian process over the parameters that every trial has, with TPE for conditional
-    ones."""
+    ones, and for all once there are so many trials that a proposal takes seconds."""
     from optuna.samplers import GPSampler
 
-    from launch.study.bounded import Bounded
+    from launch.study.handover import Handover
 
+    then = tpe(seed)
     own = GPSampler(
         seed=seed,
         n_startup_trials=STARTUP_TRIALS,
-        independent_sampler=tpe(seed),
+        independent_sampler=then,
         warn_independent_sampling=False,
     )
-    return Bounded(own, MODELLED["gp"])
+    return Handover(own, then, DRAWS)
 
 
 @register_sampler("nsga2")

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from launch.constraints import constraints_from
 from launch.study import samplers
 from launch.study.bounded import SEEN, Bounded, Points, chosen
+from launch.study.handover import Handover
 from launch.study.samplers import SAMPLERS, STARTUP_TRIALS, make_sampler, register_sampler
 from launch.study.tpe import GroupedTPE
 from searchspace import Space
@@ -154,7 +155,8 @@ def test_tpe_proposes_what_optunas_own_does_and_represents_each_trial_once(
 def test_proposals_of_a_long_search_depend_on_its_history_alone(
     name: str, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(samplers.MODELLED, name, 10)
+    monkeypatch.setattr(samplers, "MODELLED", 10)
+    monkeypatch.setattr(samplers, "DRAWS", 12)
     counts = []
     own = Bounded._view
     monkeypatch.setattr(
@@ -165,3 +167,14 @@ def test_proposals_of_a_long_search_depend_on_its_history_alone(
     first = propose(name, space, 0, 16)
     assert first == propose(name, space, 0, 16)
     assert max(counts) == 10
+
+
+def test_draws_after_the_first_ones_are_anothers() -> None:
+    one, other = (optuna.samplers.RandomSampler(seed=seed) for seed in (1, 2))
+    study = optuna.create_study(sampler=Handover(one, other, draws=3))
+    found = [study.ask().suggest_float("x", 0, 1) for _ in range(6)]
+    alone = []
+    for seed in (1, 2):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        alone += [study.ask().suggest_float("x", 0, 1) for _ in range(3)]
+    assert found == alone
