@@ -44,7 +44,6 @@ from launch.trial.log import evidence
 from launch.trial.result import TrialResult
 from searchspace.words import command
 
-
 MOST_FINISHED, MOST_OTHERS = 600, 100
 """The most finished trials beside the front, the best ones, and the most of each other state, the
 latest ones, that the table shows: a page of thousands of rows takes long to open."""
