@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
 
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
@@ -163,6 +164,25 @@ class TrialRecord(BaseModel):
     promoted: int = 0
     retries: int = 0
     seconds: float = 0.0
+
+    @classmethod
+    def read(cls, text: bytes | str) -> Self:
+        """A record from JSON, where its configuration is twice once it has a result: it is
+        validated once, which takes longest.
+
+        Raises:
+            ValueError: there is none.
+        """
+        tree = from_json(text)
+        if not isinstance(tree, dict) or "config" not in tree:
+            return cls.model_validate(tree)
+        given = tree["config"]
+        tree["config"] = TrialConfig.model_validate(given)
+        ending = tree.get("ending")
+        result = ending.get("result") if isinstance(ending, dict) else None
+        if isinstance(result, dict) and result.get("config") == given:
+            result["config"] = tree["config"]
+        return cls.model_validate(tree)
 
     def ended(self, ending: Ending, seconds: float) -> TrialRecord:
         """This trial after a final attempt of `seconds`."""

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from detectors.lock_holders import Holder
 from detectors.remote import RemoteError
 from launch.decisions.budget import Outlook, Spent, outlook
@@ -23,6 +21,7 @@ from launch.figures import FigureName
 from launch.files import JOURNAL, PROGRESS
 from launch.records import TrialRecord
 from launch.report.study import StudyView
+from launch.study.journal import records_in
 from launch.study.opening import worked_on
 from launch.study.settings import StudySettings, read_settings
 from launch.trial.copies import LAG, fetch_study
@@ -220,11 +219,9 @@ class StudyFollower:
 
     def _read(self) -> None:
         lines = self._journal.lines()
-        for line in lines:
-            # A damaged line is reported by what reads the journal to go on with it.
-            with contextlib.suppress(ValidationError):
-                record = TrialRecord.model_validate_json(line)
-                self._records[record.number] = record
+        # A damaged line is reported by what reads the journal to go on with it.
+        found, _ = records_in(lines)
+        self._records |= found
         if lines:
             # A resumed search may have another budget.
             self._settings = read_settings(self.folder)

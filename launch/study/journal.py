@@ -15,12 +15,10 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-from pydantic import ValidationError
 
 from detectors.files import append, written
 from launch.files import DAMAGED_LINES
@@ -194,18 +192,25 @@ def _parsed(path: Path) -> _Parsed:
     """The lines of a journal.
 
     A torn line is the last one, whose writer was killed before acting on it. A complete record
-    without a newline is not torn: some editors leave the last line like this. Lines that later ones
-    about the same trial replace are not read.
+    without a newline is not torn: some editors leave the last line like this.
     """
     # Not splitlines: names of categories may contain characters that it treats as line ends.
     *lines, rest = path.read_bytes().split(b"\n")
     size = sum(map(len, lines)) + len(lines)
-    records: dict[int, TrialRecord] = {}
-    damaged: dict[int, bytes] = {}
-    if (last := _record(rest)) is not None:
-        records[last.number] = last
+    last = _record(rest)
     if last is not None or not rest.strip():
         size += len(rest)
+    records, damaged = records_in(lines if last is None else [*lines, rest])
+    return _Parsed(records, size, damaged)
+
+
+def records_in(lines: Sequence[bytes]) -> tuple[dict[int, TrialRecord], dict[int, bytes]]:
+    """The latest records of trials in whole lines, and damaged lines by their numbers from 1.
+
+    Lines that later ones about the same trial replace are not read.
+    """
+    records: dict[int, TrialRecord] = {}
+    damaged: dict[int, bytes] = {}
     for place in range(len(lines), 0, -1):
         line = lines[place - 1]
         begins = BEGINNING.match(line)
@@ -216,14 +221,14 @@ def _parsed(path: Path) -> _Parsed:
             damaged[place] = line
         else:
             records.setdefault(record.number, record)
-    return _Parsed(records, size, dict(reversed(damaged.items())))
+    return records, dict(reversed(damaged.items()))
 
 
 def _record(line: bytes) -> TrialRecord | None:
     """The record in a line; None if there is none."""
     try:
-        return TrialRecord.model_validate_json(line.removeprefix(codecs.BOM_UTF8))
-    except ValidationError:
+        return TrialRecord.read(line.removeprefix(codecs.BOM_UTF8))
+    except ValueError:
         return None
 
 

@@ -181,7 +181,7 @@ class SharedJournal(Journal):
         if version == self._seen:
             return
         for row in rows:
-            record = TrialRecord.model_validate_json(row.record)
+            record = TrialRecord.read(row.record)
             if row.driver != self._driver:
                 folder = f"{folder_beside(self._folder, row.home)}/{record.folder}"
                 record = record.model_copy(update={"folder": folder})

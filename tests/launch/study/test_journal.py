@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from launch.records import Failed, TrialRecord
+from launch.records import Failed, Finished, TrialRecord
 from launch.study.journal import Journal, read_journal
-from searchspace import TrialConfig
+from searchspace import DetectorConfig, TrialConfig
+from searchspace.geometry import Levels
+from tests.launch.made_up import result
 from tests.processes import FORK
 
 
@@ -43,6 +45,31 @@ def test_the_last_line_about_a_trial_counts(path: Path) -> None:
     for seen in (journal.records, Journal(path).records, read_journal(path)):
         assert [(r.number, r.state) for r in seen] == [(0, "running"), (1, "failed")]
     assert Journal(path).get(1).reason == "out of memory"
+
+
+def test_the_configuration_of_a_finished_trial_is_validated_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = TrialConfig(seed=1)
+    journal, begun = Journal(path), record(0, drawn=drawn)
+    ended = begun.ended(Finished(result=result(begun)), 1.0)
+    for one in (begun, ended):
+        journal.append(one)
+    count = 0
+    built = DetectorConfig.stages
+
+    def counted(detector: DetectorConfig) -> tuple[Levels, ...]:
+        nonlocal count
+        count += 1
+        return built(detector)
+
+    monkeypatch.setattr(DetectorConfig, "stages", counted)
+    TrialConfig.model_validate(drawn.model_dump())
+    each, count = count, 0
+    [found] = read_journal(path)
+    assert count == 2 * each  # once for what was drawn, of which nothing else is known
+    assert found == ended == TrialRecord.model_validate_json(ended.model_dump_json())
+    assert found.finished.config is found.config
 
 
 @pytest.mark.parametrize("cut", [2, 10, 200])
