@@ -219,7 +219,7 @@ def gone(study: Path, records: Sequence[TrialRecord]) -> frozenset[int]:
     """The numbers of the trials with a result whose detector is missing in the study's folder,
     where Sparrow trained it."""
     trained = (r for r in records if r.result and not r.result.is_reported)
-    folders = {r.number: member_of(r, ()).detector.as_posix() for r in trained}
+    folders = {r.number: (Path(r.folder) / final_folder(r.config)).as_posix() for r in trained}
     missing = missing_folders(study, folders.values())
     return frozenset(number for number, folder in folders.items() if folder in missing)
 
