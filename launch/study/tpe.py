@@ -69,7 +69,7 @@ class GroupedTPE(TPESampler):
         """
         super().__init__(multivariate=True, group=True, n_startup_trials=startup, seed=seed)
         self._grouped: set[int] = set()
-        self._search_space_group = _SearchSpaceGroup()
+        self._groups = self._search_space_group = _SearchSpaceGroup()
         self._numbers: dict[tuple[int, TrialState], Numbers] = {}
         self._divided: tuple[int, optuna.Study, tuple[_Half, _Half]] | None = None
 
@@ -79,10 +79,10 @@ class GroupedTPE(TPESampler):
         for ended in study.get_trials(deepcopy=False, states=ENDED):
             if ended.number not in self._grouped:
                 self._grouped.add(ended.number)
-                self._search_space_group.add_distributions(ended.distributions)
+                self._groups.add_distributions(ended.distributions)
         return {
             name: distribution
-            for group in self._search_space_group.search_spaces
+            for group in self._groups.search_spaces
             for name, distribution in sorted(group.items())
             if not distribution.single()
         }
@@ -129,7 +129,7 @@ class GroupedTPE(TPESampler):
     def _numbers_of(self, trial: FrozenTrial, study: optuna.Study) -> Numbers:
         """The parameters of a trial; of one that runs, all that were drawn, needed or not."""
         kinds = dict(trial.distributions)
-        for group in self._search_space_group.search_spaces:
+        for group in self._groups.search_spaces:
             kinds |= group
         params = self._get_params(trial, study)
         return {name: kinds[name].to_internal_repr(value) for name, value in params.items()}

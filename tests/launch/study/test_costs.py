@@ -62,9 +62,9 @@ def test_a_trial_costs_as_much_after_many_as_after_few(
     settings = settings_for(space, trials=1000, sampler="random", papers=False, **options)
     counts = []
     with open_study(tmp_path, settings) as study:
-        for _ in range(3):
-            for _ in range(20):
+        for _ in range(2):
+            for _ in range(35):
                 trial(study)
             counts.append(min(calls_in(lambda: trial(study)) for _ in range(5)))
     # Designs have different numbers of fields.
-    assert counts[2] <= 1.15 * counts[0], counts
+    assert counts[1] <= 1.15 * counts[0], counts
