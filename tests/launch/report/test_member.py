@@ -109,7 +109,7 @@ def test_what_fails_is_said_and_does_not_end_the_report(
     def fails(*_: object) -> None:
         raise KeyError("own code")
 
-    monkeypatch.setattr("launch.report.looks.describe_layers", fails)
+    monkeypatch.setattr("launch.report.looks.layer_times", fails)
     assert fresh.look()[1] == "it failed (KeyError: 'own code')"
     assert "it failed (KeyError: 'own code')" in fresh.page
 
