@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from detectors.data.fetched import OnNode, data_folder, on_node
 from detectors.data.node_cache import CachedSplit, clear, entries, images_folder
+from launch.cli.options import PrintJson
 from launch.cli.terminal import console
 from searchspace.words import counted
 
 Kept = Sequence[CachedSplit] | Sequence[OnNode]
 
 
-def show_command() -> None:
+def show_command(as_json: PrintJson = False) -> None:
     images, data = entries(images_folder()), on_node()
+    if as_json:
+        console.say_json(_as_tree(images, data))
+        return
     if images:
         table = Table("Images of", "Images", "Kept", "Size", "Last used")
         for entry in images:
@@ -37,6 +42,37 @@ def show_command() -> None:
             table.add_row(address, str(one.files), _gigabytes([one]), _day(one.used))
         console.print(table)
         console.say(f"{data_folder()}: {_gigabytes(data)}")
+
+
+def _as_tree(images: Sequence[CachedSplit], data: Sequence[OnNode]) -> dict[str, Any]:
+    """Of a damaged split, `images_of`, `images` and `form` are None; of data that have not all
+    arrived, `address`."""
+    return {
+        "splits": [
+            {
+                "path": str(entry.path),
+                "images_of": entry.header and entry.header.split,
+                "images": entry.header and entry.header.images,
+                "form": entry.header and entry.header.form,
+                "bytes": entry.bytes,
+                "last_used": _moment(entry.used),
+            }
+            for entry in images
+        ],
+        "data": [
+            {
+                "address": one.address,
+                "files": one.files,
+                "bytes": one.bytes,
+                "last_used": _moment(one.used),
+            }
+            for one in data
+        ],
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def clear_command() -> None:

@@ -67,6 +67,7 @@ COMMANDS = {
             (
                 "sparrow report runs/mine",
                 "sparrow report runs/mine --measured jetson.json",
+                "sparrow report runs/mine --json",
             ),
         ),
         "bundle": Entry(
@@ -88,6 +89,7 @@ COMMANDS = {
             (
                 "sparrow watch runs/mine",
                 "sparrow watch runs/mine --once",
+                "sparrow watch runs/mine --json",
             ),
         ),
         "history": Entry(
@@ -177,6 +179,7 @@ COMMANDS = {
         "cache": Entry(
             "launch.cli.main:cache",
             "Show or remove decoded images and fetched data on this machine.",
+            ("sparrow cache show", "sparrow cache clear"),
         ),
         "clean": Entry(
             "launch.cli.clean:clean_command",
@@ -192,10 +195,15 @@ DATA = {
         "shapes": Entry(
             "launch.cli.data:shapes_command",
             "Generate images of textured shapes as a COCO folder.",
+            ("sparrow data shapes shapes --train-images 64 --val-images 32",),
         ),
         "check": Entry(
             "launch.cli.data:check_command",
             "Check a data set as a search would; exits 0 when it can be used, 1 when not.",
+            (
+                "sparrow data check --data FOLDER",
+                "sparrow data check --images FOLDER --annotations FILE",
+            ),
         ),
         "report": Entry(
             "launch.cli.data_report:report_command",
@@ -205,14 +213,20 @@ DATA = {
         "convert": Entry(
             "launch.cli.convert:convert_command",
             "Write a data set anew, images included, as COCO, YOLO or Pascal VOC.",
+            ("sparrow data convert FOLDER converted --to yolo",),
         ),
         "subset": Entry(
             "launch.cli.data:subset_command",
             "Reduce an annotation file to some classes and a random subset of its images.",
+            (
+                "sparrow data subset --annotations instances.json --classes person,car "
+                "--count 500 --out small.json",
+            ),
         ),
         "preview": Entry(
             "launch.cli.preview:preview_command",
             "Draw augmented training images with their boxes and class names.",
+            ("sparrow data preview --data FOLDER --out preview.png",),
         ),
     }
 }

@@ -190,6 +190,13 @@ Quiet = Annotated[
 ]
 
 
+AsJson = Annotated[
+    bool,
+    Option(name="--json"),
+    Field(description="Print the result as JSON, and all else to standard error."),
+]
+
+
 class StudyPlace(Options):
     """Where a study is begun, or which one is resumed."""
 
@@ -207,6 +214,7 @@ class StudyPlace(Options):
         "design, for example by running out of memory.",
     )
     quiet: Quiet = False
+    as_json: AsJson = False
 
     def folder(self, name: str) -> Path:
         """The folder of the study: a new one, named by what is run and the time, by default."""
@@ -237,11 +245,6 @@ Settings = Annotated[
         "or else text.",
     ),
 ]
-AsJson = Annotated[
-    bool,
-    Option(name="--json"),
-    Field(description="Print the result as JSON, and all else to standard error."),
-]
 
 
 class RunOptions(TrainingDataOptions, DeviceOption):
@@ -269,7 +272,6 @@ class TableOptions(StudyPlace):
         description="Share of all epochs, such as 0.01 for a quick look at whether all of it runs.",
     )
     settings: Settings = ()
-    as_json: AsJson = False
 
 
 class AncestorOption(Options):

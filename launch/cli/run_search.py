@@ -11,7 +11,8 @@ from detectors.data.shapes import generate_shapes
 from launch.cli.live import Screen
 from launch.cli.options import DataPaths, StudyOptions
 from launch.cli.running import resumed, running
-from launch.cli.search_output import print_front, print_no_front, printer
+from launch.cli.search_output import print_front, printer
+from launch.cli.terminal import console, errors
 from launch.report import Front
 from launch.searches import search
 from launch.study.search_settings import SearchSettings, changed
@@ -30,16 +31,14 @@ def run_search(
     folder: Path,
 ) -> None:
     """Start or resume a search in a folder; ends with status 1 if there is no front."""
-    with running(context, folder, study.quiet) as screen:
+    out = errors if study.as_json else console
+    with running(context, folder, study.quiet, out) as screen:
         front = (
             resumed(folder, settings, study.retry_failed, data, screen)
             if study.resume
             else _begun(folder, settings, study.space, data, screen)
         )
-    print_front(folder)
-    if not front.members:
-        print_no_front(folder)
-        raise typer.Exit(1)
+    print_front(folder, front, study.as_json)
 
 
 def _begun(

@@ -17,7 +17,7 @@ from launch.study.search_settings import RESUMABLE, SearchSettings
 def search_command(
     context: typer.Context, study: StudyOptions, data: DataPaths, settings: SearchSettings
 ) -> None:
-    check_place(context, study)
+    check_place(context, study, "as_json")
     if not study.resume:
         with usage_errors():
             settings.early.check()

@@ -6,13 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import typer
+
 from launch.cli.debug import debugging
-from launch.cli.terminal import PlainConsole, console
+from launch.cli.terminal import PlainConsole, console, errors
 from launch.decisions.budget import Outlook
 from launch.figures import FigureName, with_name
-from launch.files import SETTINGS
+from launch.files import REPORT_HTML, SETTINGS
 from launch.records import TrialRecord
 from launch.report import (
+    Front,
     design_in_words,
     front_table,
     gone,
@@ -82,14 +85,28 @@ def print_no_front(folder: Path, out: PlainConsole = console) -> None:
         out.say_lines(line)
 
 
-def print_front(folder: Path) -> None:
-    """The front of a study as a table, and the path of its report."""
+def print_front(folder: Path, front: Front, as_json: bool = False) -> None:
+    """The front of a study as a table or as JSON, and the path of its report.
+
+    Without members, why there are none; the command then ends with status 1.
+    """
     records, objectives = read_records(folder), read_settings(folder).goal.objectives
-    lost = gone(folder, records)
-    console.print(front_table(records, objectives, lost))
+    lost, out = gone(folder, records), errors if as_json else console
+    if as_json:
+        console.say_json(front.model_dump(mode="json", by_alias=True))
+    else:
+        console.print(front_table(records, objectives, lost))
     for warning in filter(None, (gone_in_words(lost), missing_in_words(read_missing(folder)))):
-        console.say(warning)
-    console.say(f"Report: {folder / 'report.html'}")
+        out.say(warning)
+    out.say(f"Report: {folder / REPORT_HTML}")
+    end_without_members(folder, front, out)
+
+
+def end_without_members(folder: Path, front: Front, out: PlainConsole = console) -> None:
+    """End the command with status 1 where a front has no members, and say why."""
+    if not front.members:
+        print_no_front(folder, out)
+        raise typer.Exit(1)
 
 
 def print_interrupted(folder: Path, out: PlainConsole = console) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -58,6 +59,39 @@ def rendered(view: View, lines: int) -> RenderableType:
     if len(front) > MEMBERS:
         parts.append(_line(f"  and {len(front) - MEMBERS} more"))
     return Group(*parts)
+
+
+def as_tree(view: View) -> dict[str, Any]:
+    """The same as JSON has it; what is not known is None."""
+    return {
+        "folder": str(view.folder),
+        "at_work": view.holder and str(view.holder),
+        "trials": view.trials.counts(),
+        "left": {
+            "trials": view.outlook.trials_left,
+            "minutes": view.outlook.minutes_left,
+            "device_hours": view.outlook.device_hours_left,
+            "seconds_expected": view.outlook.seconds,
+        },
+        "running": [
+            {
+                "trial": each.name,
+                "doing": each.in_words(),
+                "epoch": each.now.epoch,
+                "epochs": each.now.epochs,
+                "losses": each.now.losses,
+                "images_per_s": each.now.images_per_s,
+                "figures": each.now.figures,
+                "seconds_left": each.now.seconds_left(view.time),
+            }
+            for each in view.running
+        ],
+        "front": [
+            {"trial": record.number}
+            | {name: record.figure(name) for name in view.settings.goal.objectives}
+            for record in view.trials.front
+        ],
+    }
 
 
 def running_table(

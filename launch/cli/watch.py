@@ -11,7 +11,7 @@ from launch.cli.live import Screen
 from launch.cli.options import StudyFolder
 from launch.cli.search_output import printer
 from launch.cli.terminal import console
-from launch.cli.view import EVERY, Announcer, rendered
+from launch.cli.view import EVERY, Announcer, as_tree, rendered
 from launch.report.progress import StudyFollower, View
 from launch.study.settings import resume_command
 
@@ -19,9 +19,15 @@ from launch.study.settings import resume_command
 def watch_command(
     folder: StudyFolder,
     once: Annotated[bool, typer.Option("--once", help="Print the study as it is now.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the study as it is now, as JSON.")
+    ] = False,
 ) -> None:
     follower = StudyFollower(folder)
     view = follower.look()
+    if as_json:
+        console.say_json(as_tree(view))
+        return
     if not once and view.holder is not None:
         try:
             view = _watched(follower, view)

@@ -374,7 +374,7 @@ def test_a_study_lies_under_runs_wherever_its_space_lies(
     monkeypatch.setattr(
         "launch.cli.run_search.search", lambda space, data, out, **more: seen.append(out) or front
     )
-    monkeypatch.setattr("launch.cli.run_search.print_front", lambda folder: None)
+    monkeypatch.setattr("launch.cli.run_search.print_front", lambda *_: None)
     run("search", "--space", space_file.resolve(), "--data", shapes_folder)
     assert seen[0].parent == Path("runs")
     assert seen[0].name.startswith("tiny-")

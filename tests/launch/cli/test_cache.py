@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,11 @@ def test_what_is_kept_is_shown_and_removed(run: Run, shapes_folder: Path) -> Non
     assert "as stored" in text
     assert "damaged" in text
     assert text.strip().endswith(": 0.01 GB")
+    kept = {
+        Path(s["path"]).name: s for s in json.loads(run("cache", "show", "--json")[1])["splits"]
+    }
+    assert kept.pop("bad.pixels")["images_of"] is None
+    assert [split["images"] for split in kept.values()] == [8]
     code, text = run("cache", "clear")
     assert code == 0
     assert "1 file removed, 0.01 GB" in text

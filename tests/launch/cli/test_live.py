@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import pty
@@ -112,6 +113,14 @@ def test_a_study_is_watched_until_nobody_works_on_it(run: Run, study: Path) -> N
     code, text = run("watch", study, "--once")
     assert code == 0
     assert "At work: process" in text
+    note(study, 5, **BEGUN)
+    note(study, 5, **EPOCH)
+    tree = json.loads(run("watch", study, "--json")[1])
+    assert tree["at_work"].startswith("process")
+    assert (tree["trials"]["finished"], tree["left"]["trials"]) == (4, 3)
+    (running,) = tree["running"]
+    assert (running["trial"], running["epoch"], running["losses"]["box"]) == ("5", 3, 0.5)
+    assert tree["front"][0].keys() == {"trial", "ap_small", "fps"}
     (study / "study.lock").write_text("")
     code, text = run("watch", study)
     assert code == 0

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from compress import prune
@@ -21,21 +22,55 @@ from searchspace import TrialConfig, papers
 from searchspace.compression import Slimming
 from searchspace.words import TIMES
 
-DATA_COMMANDS = [("data", name) for name in ("shapes", "check", "subset", "preview")]
+TABLES = {(): cli.COMMANDS, ("data",): cli.DATA, ("cache",): cli.CACHE}
+COMMANDS = {
+    (*group, name): entry
+    for group, table in TABLES.items()
+    for entries in table.values()
+    for name, entry in entries.items()
+}
+"""Every command, by its words."""
+
+GROUPS = {group for group in TABLES if group}
+
+WITHOUT_TABLE = {
+    ("submit",), ("bundle",), ("dashboard",), ("clean",), ("cache", "clear"),
+    *(("data", name) for name in ("shapes", "convert", "subset", "preview")),
+}  # fmt: skip
+"""Commands that print no more than a few lines."""
 
 Run = Callable[..., tuple[int, str]]
 
 
-def test_every_command_has_help() -> None:
-    runner = CliRunner()
-    commands = (
-        "search", "trial", "ladder", "reproduce", "papers", "describe", "space", "fps", "export",
-        "report", "trials", "watch", "history", "data",
-    )  # fmt: skip
-    for command in ((), *((name,) for name in commands), *DATA_COMMANDS):
-        answer = runner.invoke(cli.app, [*command, "--help"])
-        assert answer.exit_code == 0, command
-        assert "Usage" in answer.output
+def options(command: tuple[str, ...]) -> set[str]:
+    """The options that a command knows."""
+    found = COMMANDS[command]
+    group = cli.app if len(command) == 1 else getattr(cli, command[0])
+    loaded = typer.main.get_command(group).get_command(None, command[-1])
+    assert loaded.entry == found
+    return {o for p in loaded.load().params for o in (*p.opts, *p.secondary_opts)} | {"--plugin"}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_examples_that_it_understands(command: tuple[str, ...]) -> None:
+    answer = CliRunner().invoke(cli.app, [*command, "--help"])
+    assert answer.exit_code == 0
+    text, examples = " ".join(answer.output.split()), COMMANDS[command].examples
+    assert "Usage" in text
+    assert examples or command in GROUPS
+    for example in examples:
+        if command not in GROUPS:
+            assert " ".join(example.split()) in text
+        assert example.split()[1 : 1 + len(command)] == list(command)
+    if command in GROUPS or COMMANDS[command].passes_on:
+        return
+    used = {word.split("=")[0] for e in examples for word in e.split() if word.startswith("--")}
+    assert used <= options(command)
+
+
+def test_every_table_can_be_had_as_json() -> None:
+    without = {command for command in COMMANDS.keys() - GROUPS if "--json" not in options(command)}
+    assert without == WITHOUT_TABLE
 
 
 def test_describe_shows_layers_levels_and_what_the_paper_reports(run: Run) -> None:
@@ -259,9 +294,18 @@ def test_search_and_report_end_with_the_front(
     before = (out / "front.json").read_text()
     for name in ("front.json", "front.csv", "report.html"):
         (out / name).unlink()
-    assert run("report", out)[0] == 0
+    code, text = run("report", out, "--json")
+    assert code == 0
+    tree, end = json.JSONDecoder().raw_decode(text)
+    assert text[end:].strip() == f"Report: {out / 'report.html'}"  # on standard error
     assert (out / "front.json").read_text() == before
     assert (out / "report.html").exists()
+    written = json.loads(before)
+    assert [m["figures"] for m in tree["front"]] == [m["figures"] for m in written["front"]]
+    assert tree["front"][0]["folder"] == str(out / written["front"][0]["folder"])
+    code, text = run("search", "--resume", out, "--driver", "local", "--json")
+    assert code == 0
+    assert json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0] == tree
 
 
 @pytest.mark.parametrize(
@@ -308,15 +352,19 @@ def test_describe_as_json(run: Run) -> None:
     assert sum(layer["params"] for layer in tree["layers"]) == tree["params"]
 
 
-def test_help_shows_examples_the_version_and_completes_in_a_shell() -> None:
+def test_the_version_is_shown_and_every_command_completes_in_a_shell() -> None:
     runner = CliRunner()
-    for entries in cli.COMMANDS.values():
-        for name, entry in entries.items():
-            text = " ".join(runner.invoke(cli.app, [name, "--help"]).output.split())
-            assert all(" ".join(example.split()) in text for example in entry.examples), name
     assert runner.invoke(cli.app, ["--version"]).output.startswith("sparrow ")
-    asked = {"COMP_WORDS": "sparrow trials --o", "COMP_CWORD": "2"}
-    answer = runner.invoke(
-        cli.app, prog_name="sparrow", env={"_SPARROW_COMPLETE": "complete_bash", **asked}
-    )
-    assert answer.output.split() == ["--out"]
+
+    def completed(*words: str) -> list[str]:
+        asked = {"COMP_WORDS": " ".join(["sparrow", *words]), "COMP_CWORD": str(len(words))}
+        environment = {"_SPARROW_COMPLETE": "complete_bash", **asked}
+        return runner.invoke(cli.app, prog_name="sparrow", env=environment).output.split()
+
+    assert completed("trials", "--o") == ["--out"]
+    assert set(completed("data", "")) == {name for *group, name in COMMANDS if group == ["data"]}
+    for command in COMMANDS.keys() - GROUPS:
+        assert completed(*command[:-1], command[-1][:-1])
+        assert {o for o in options(command) if o.startswith("--")} - {"--plugin"} <= {
+            "--help", *completed(*command, "--")
+        }, command  # fmt: skip
