@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -72,11 +73,17 @@ class Screen:
         self._activities: list[_Counted] = []
         self._frame: Frame | None = None
         self._spinner = Spinner("dots")
+        self._began = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print a text, which may have several lines, unless everything is quiet."""
         if not self.quiet:
             self.out.say_lines(text)
+
+    def say_words(self, text: str) -> None:
+        """Print a line of prose, of which nothing is to be copied, unless everything is quiet."""
+        if not self.quiet:
+            self.out.say_words(text)
 
     def follow(self, frame: Frame) -> None:
         """Show what a function gives from now on, below all lines."""
@@ -119,12 +126,12 @@ class Screen:
             yield lambda count: counted.advance(count) or counted.say(self.say)
 
     def _render(self) -> RenderableType:
-        parts: list[RenderableType] = [self._frame()] if self._frame else []
-        words = [str(activity) for activity in self._activities]
-        if words or not parts:
-            self._spinner.update(text=styled(", ".join(words) or "Starting"))
-            parts.append(self._spinner)
-        return Group(*parts)
+        words = ", ".join(str(activity) for activity in self._activities)
+        elapsed = timedelta(seconds=int(time.monotonic() - self._began))
+        if self._frame is None:
+            words = words or "Starting"
+        self._spinner.update(text=styled((str(elapsed), "dim"), f" {words}"))
+        return Group(*([self._frame()] if self._frame else []), self._spinner)
 
 
 class _Counted:

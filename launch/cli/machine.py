@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import psutil
 
+SHORTEST = 0.5
+"""Seconds over which the use of the CPUs can be told."""
 
-def machine_in_words() -> str:
-    """Use of the CPUs since the last call, of the memory, and of NVIDIA's GPUs if they can be
-    read, which takes `nvidia-ml-py`."""
-    memory = psutil.virtual_memory()
-    used = f"{_gb(memory.total - memory.available)} of {_gb(memory.total)} GB"
-    return ", ".join([f"CPU {psutil.cpu_percent():.0f} %", f"memory {used}", *_gpus()])
+
+class Machine:
+    """How busy it is, from one look to the next."""
+
+    def __init__(self) -> None:
+        psutil.cpu_percent()  # the next call counts from here
+        self._began = time.monotonic()
+
+    def in_words(self) -> str:
+        """Use of the CPUs since the last call, of the memory, and of NVIDIA's GPUs if they can be
+        read, which takes `nvidia-ml-py`."""
+        known = time.monotonic() - self._began >= SHORTEST
+        cpus = [f"CPU {psutil.cpu_percent():.0f} %"] if known else []
+        memory = psutil.virtual_memory()
+        used = f"{_gb(memory.total - memory.available)} of {_gb(memory.total)} GB"
+        return ", ".join([*cpus, f"memory {used}", *_gpus()])
 
 
 def _gpus() -> Iterator[str]:

@@ -237,10 +237,12 @@ CACHE = {
         "show": Entry(
             "launch.cli.cache:show_command",
             "List decoded images and fetched data, those not used for longest first.",
+            ("sparrow cache show",),
         ),
         "clear": Entry(
             "launch.cli.cache:clear_command",
             "Remove all that no process uses; it is made or fetched again when it is needed.",
+            ("sparrow cache clear",),
         ),
     }
 }

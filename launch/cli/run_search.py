@@ -54,7 +54,7 @@ def _begun(
         source,
         folder,
         settings=settings,
-        on_end=printer(settings.goal.objectives, folder, screen.say),
+        on_end=printer(settings.goal.objectives, folder, screen.say_words),
         on_known=screen.say,
         on_wait=screen.say,
     )

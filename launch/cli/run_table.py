@@ -69,7 +69,7 @@ def _begin(
         folder,
         change,
         options.rows,
-        on_end=printer(settings.goal.objectives, folder, screen.say),
+        on_end=printer(settings.goal.objectives, folder, screen.say_words),
         say=screen.say,
         **given_options(settings),
     )

@@ -75,7 +75,7 @@ def resumed(
         folder,
         retry_failed=retry_failed,
         data=data.source() if named else None,
-        on_end=printer(study.goal.objectives, folder, screen.say),
+        on_end=printer(study.goal.objectives, folder, screen.say_words),
         on_wait=screen.say,
         **given_options(settings),
     )

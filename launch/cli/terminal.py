@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 from rich import box
@@ -31,6 +32,20 @@ class PlainConsole(Console):
     def say(self, text: str = "") -> None:
         """Print one line of any length: the terminal wraps it, so that paths can be copied."""
         self.print(text, soft_wrap=True)
+
+    def say_words(self, text: str) -> None:
+        """Print prose line by line; a terminal's lines end between words."""
+        for line in text.split("\n"):
+            indent = " " * (len(line) - len(line.lstrip()) + 2)
+            broken = textwrap.wrap(
+                line,
+                self.width,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for part in broken if self.is_terminal else [line]:
+                self.say(part)
 
     def say_lines(self, text: str) -> None:
         """Print a text of several lines."""

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from detectors.regularly import regularly
 from launch.cli.live import Frame
-from launch.cli.machine import machine_in_words
+from launch.cli.machine import Machine
 from launch.cli.terminal import PlainConsole, console, styled
 from launch.figures import DEFAULT, FIGURES, FigureName, show, with_name
 from launch.files import JOURNAL
@@ -31,6 +31,9 @@ EVERY = 1.0
 MEMBERS = 4
 """The most members of the front that are shown."""
 
+DOING, LEFT = len("train, epoch 10/100 100 %"), len("10 min 00 s")
+"""Columns of a terminal for what a running trial does, and for the time that it will take."""
+
 OTHER_LINES = 14
 """Lines of the view beside those of running trials; the terminal has to have room for all."""
 
@@ -46,7 +49,7 @@ def rendered(view: View, lines: int) -> RenderableType:
         _line(_counts(view)),
     ]
     if view.holder is not None:
-        parts.append(_line(outlook_in_words(view.outlook)))
+        parts.append(styled(outlook_in_words(view.outlook)))
     most = max(1, lines - OTHER_LINES)
     if view.running:
         parts.append(running_table(view.running[:most], objectives, view.time))
@@ -101,22 +104,23 @@ def running_table(
     scores = [name for name in objectives if FIGURES[name].source == "metrics"] or ["ap"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
     table.add_column("Trial", justify="right", no_wrap=True, max_width=16)
-    table.add_column("Doing", no_wrap=True, ratio=3)
-    table.add_column("Losses", no_wrap=True, ratio=3)
+    # Of fixed widths, so that nothing moves sideways while it runs.
+    table.add_column("Doing", no_wrap=True, ratio=1, min_width=DOING)
+    table.add_column("Losses", no_wrap=True, ratio=1)
     for name in scores:
         table.add_column(FIGURES[name].heading, justify="right", no_wrap=True)
-    table.add_column("img/s", justify="right", no_wrap=True)
-    table.add_column("Left", justify="right", no_wrap=True)
+    table.add_column("img/s", justify="right", no_wrap=True, min_width=5)
+    table.add_column("Left", justify="right", no_wrap=True, min_width=LEFT)
     for each in running:
         now = each.now
         left = now.seconds_left(time)
         table.add_row(
             each.name,
             each.in_words(),
-            ", ".join(f"{name} {value:.3g}" for name, value in now.losses.items()),
+            ", ".join(f"{name} {value:.2g}" for name, value in now.losses.items()),
             *(show(name, now.figures.get(name)) for name in scores),
             f"{now.images_per_s:.0f}" if now.images_per_s else "",
-            "" if left is None else show_seconds(left),
+            show_seconds(left) if left else "",
         )
     return table
 
@@ -167,13 +171,13 @@ def trial_frame(folder: Path, name: str) -> Frame:
 def _now_and_then(look: Callable[[], RenderableType]) -> Frame:
     """A frame that looks anew once a second, with the use of this machine below it."""
     shown: RenderableType = Group()
-    looked = 0.0
+    looked, machine = 0.0, Machine()
 
     def frame() -> RenderableType:
         nonlocal shown, looked
         if time.monotonic() - looked >= EVERY:
             try:
-                shown = Group(look(), _line((machine_in_words(), "dim")))
+                shown = Group(look(), _line((machine.in_words(), "dim")))
             except (OSError, InputError) as error:
                 # It is written, or its disk is away, just now.
                 shown = _line(f"cannot be read: {error}")

@@ -41,7 +41,7 @@ def watch_command(
 def _watched(follower: StudyFollower, view: View) -> View:
     """The study when no process works on it any more; until then it is shown."""
     screen = Screen(console)
-    say = printer(view.settings.goal.objectives, view.folder, screen.say)
+    say = printer(view.settings.goal.objectives, view.folder, screen.say_words)
     announcer = Announcer(None if screen.live else screen.say, say)
     with screen.shown():
         screen.follow(lambda: rendered(view, console.size.height))

@@ -40,6 +40,8 @@ def outlook_in_words(outlook: Outlook) -> str:
     text = f"left: {', '.join(left)}"
     if not outlook.seconds:
         return text
+    if not outlook.more_trials:
+        return f"{text}; expected: the running ones end in {time_left(outlook)}"
     more = counted(outlook.more_trials, "more trial")
     return f"{text}; expected: {more} in {time_left(outlook)}, then {outlook.ends_by} are spent"
 

@@ -119,6 +119,9 @@ def test_an_outlook_in_words() -> None:
     assert outlook_in_words(outlook(Budget(6), FIVE)).endswith(
         "expected: 1 more trial in about 1 min 00 s, then trials are spent"
     )
+    assert outlook_in_words(outlook(Budget(5), replace(FIVE, running=1))) == (
+        "left: 0 trials; expected: the running ones end in about 30 s"
+    )
     assert outlook_in_words(outlook(Budget(4), NOTHING)) == "left: 4 trials"
 
 
