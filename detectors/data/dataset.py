@@ -18,6 +18,7 @@ from detectors.data.fetched import Fetched
 from detectors.data.records import Annotation, Category, ImageFile, ImageRecord
 from detectors.data.validation import Problem
 from searchspace.geometry import Size
+from searchspace.words import counted
 
 __all__ = ["Annotation", "Category", "Dataset", "ImageFile", "ImageRecord", "spread"]
 
@@ -55,7 +56,7 @@ class Dataset:
         """How many of the listed images and annotations are left, with shares."""
         left = (len(self.images), sum(map(len, self.annotations.values())))
         images, annotations = (
-            f"{now} of {before} {name}" + (f" ({now / before:.0%})" if now < before else "")
+            f"{now:,} of {before:,} {name}" + (f" ({now / before:.0%})" if now < before else "")
             for now, before, name in zip(
                 left, self.listed or left, ("images", "annotations"), strict=True
             )
@@ -64,7 +65,7 @@ class Dataset:
 
     def dropped_in_words(self) -> str:
         """How many entries were dropped, and how many are left."""
-        bad = f"{len(self.skipped)} bad entries dropped"
+        bad = f"{counted(len(self.skipped), 'bad entry')} dropped"
         return bad if self.listed is None else f"{bad}; {self.kept_in_words()}"
 
     @property

@@ -21,7 +21,7 @@ from detectors.evaluation.truth import detections_needed
 from detectors.files import write_atomically
 from launch.cli import option_types
 from launch.cli.from_fields import with_options
-from launch.cli.options import AsJson, FolderOrFile, Seed
+from launch.cli.options import AsJson, FolderOrFile, PlaceOfData, Seed
 from launch.cli.terminal import console, errors
 from launch.study.data_options import DataOptions
 from launch.study.options import Group
@@ -71,8 +71,10 @@ class CheckOptions(Group):
 
 
 @with_options
-def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -> None:
-    found = source.read()
+def check_command(
+    source: FolderOrFile, data: DataOptions, form: CheckOptions, place: PlaceOfData = None
+) -> None:
+    found = source.at(place).read()
     say = errors.say if form.as_json else console.say
     try:
         splits, odd = _checked(found, data, say)
@@ -90,8 +92,9 @@ def check_command(source: FolderOrFile, data: DataOptions, form: CheckOptions) -
         told = {"ok": True, "splits": read, **_findings(dropped, warnings), "odd": list(odd)}
         console.say_json(told)
         return
-    for split, read in splits:
-        _say_checked(split, read)
+    names = ("training data", "validation data") if len(splits) == 2 else ("given data",)
+    for name, (split, read) in zip(names, splits, strict=True):
+        _say_checked(f"{name} ({split.shown(split.annotations)})", read)
     for words in warnings_of(odd):
         console.say(words)
 
@@ -142,20 +145,20 @@ def _counts(read: Dataset) -> dict[str, int]:
     }
 
 
-def _say_checked(split: Split, read: Dataset) -> None:
+def _say_checked(name: str, read: Dataset) -> None:
     """What a split holds, what was mended, and what was dropped of it, by cause."""
     counts = _counts(read)
     more = "".join(
-        f", {counts[name]} {name}" for name in ("difficult", "ignore regions") if counts[name]
+        f", {counts[kind]:,} {kind}" for kind in ("difficult", "ignore regions") if counts[kind]
     )
     most = detections_needed(read)
     usual = most == COCO_DETECTIONS
     scored = "" if usual else f"; {most} detections of an image are kept and scored, not COCO's 100"
     console.say(
-        f"{split.shown(split.annotations)}: {counts['images']} images, {counts['objects']} objects "
-        f"({counts['small']} small{more}) of {counted(read.num_classes, 'category')}, "
-        f"{read.dropped_in_words()}; {counts['without an object']} images without an object, "
-        f"{counts['most objects']} objects on one at most{scored}"
+        f"{name}: {counted(counts['images'], 'image')}, {counted(counts['objects'], 'object')} "
+        f"({counts['small']:,} small{more}) of {counted(read.num_classes, 'category')}, "
+        f"{read.dropped_in_words()}; {counted(counts['without an object'], 'image')} without an "
+        f"object, {counted(counts['most objects'], 'object')} on one at most{scored}"
     )
     for warning in read.warnings:
         console.say(f"warning: {warning}")

@@ -201,7 +201,7 @@ DATA = {
             "launch.cli.data:check_command",
             "Check a data set as a search would; exits 0 when it can be used, 1 when not.",
             (
-                "sparrow data check --data FOLDER",
+                "sparrow data check FOLDER",
                 "sparrow data check --images FOLDER --annotations FILE",
             ),
         ),
@@ -226,7 +226,7 @@ DATA = {
         "preview": Entry(
             "launch.cli.preview:preview_command",
             "Draw augmented training images with their boxes and class names.",
-            ("sparrow data preview --data FOLDER --out preview.png",),
+            ("sparrow data preview FOLDER --out preview.png",),
         ),
     }
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -161,6 +161,14 @@ class FolderOrFile(DataPlace):
     images: _images = None
     annotations: _annotations = None
 
+    def at(self, place: Path | None) -> Self:
+        """The same with the place that was given without an option."""
+        if place is None:
+            return self
+        if self.data is not None:
+            raise typer.BadParameter(f"{place} is given as well; give one", param_hint="--data")
+        return self.model_copy(update={"data": place})
+
     def read(self) -> DataSource | Split:
         """Both splits, or the one given."""
         # Only here: a help text needs no torch.
@@ -282,6 +290,12 @@ class AncestorOption(Options):
     )
 
 
+PlaceOfData = Annotated[
+    Path | None,
+    typer.Argument(
+        parser=option_types.path, metavar="FOLDER|FILE", help="The data, in place of --data."
+    ),
+]
 TrialName = Annotated[
     str,
     typer.Argument(

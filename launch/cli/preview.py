@@ -14,7 +14,7 @@ from detectors.data.reading import read_split
 from launch.cli.contact_sheet import OTHER, PASTED, SMALL, contact_sheet
 from launch.cli.from_fields import usage_errors, with_options
 from launch.cli.names import read_trial
-from launch.cli.options import FolderOrFile, InFile, Options, OutFile, Seed
+from launch.cli.options import FolderOrFile, InFile, Options, OutFile, PlaceOfData, Seed
 from launch.cli.terminal import console
 from launch.study.data_options import DataOptions
 from launch.study.options import Option
@@ -84,12 +84,17 @@ class SheetOptions(Options):
 
 @with_options
 def preview_command(
-    source: FolderOrFile, recipe: Recipe, data: DataOptions, sheet: SheetOptions, seed: Seed = 0
+    source: FolderOrFile,
+    recipe: Recipe,
+    data: DataOptions,
+    sheet: SheetOptions,
+    seed: Seed = 0,
+    place: PlaceOfData = None,
 ) -> None:
     if sheet.out.exists() and not sheet.overwrite:
         raise FileExistsError(f"{sheet.out} exists; choose another file, or give --overwrite")
     train, canvas = recipe.read()
-    found = source.read()
+    found = source.at(place).read()
     chosen = found.train if isinstance(found, DataSource) else found
     split = read_split(chosen, **data.reading)
     drawn = contact_sheet(split, train, canvas, sheet.count, seed)

@@ -177,7 +177,7 @@ def test_a_folder_of_images_is_enough_for_vocs_form(run: Run, saved: Path, tmp_p
     (folder / "below/a.png").write_bytes(b"")
     code, text = run(*command[:-1], tmp_path / "others", "--skip-bad=anyway")
     assert code == 0, text
-    assert "2 images; 1 bad entries dropped; 2 of 3 images (67%)" in text
+    assert "2 images; 1 bad entry dropped; 2 of 3 images (67%)" in text
 
 
 def test_images_are_drawn_and_listed_above_the_thresholds(
