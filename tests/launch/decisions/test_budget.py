@@ -120,7 +120,7 @@ def test_an_outlook_in_words() -> None:
         "expected: 1 more trial in about 1 min 00 s, then trials are spent"
     )
     assert outlook_in_words(outlook(Budget(5), replace(FIVE, running=1))) == (
-        "left: 0 trials; expected: the running ones end in about 30 s"
+        "left: 0 trials; expected: the running ones end in 23 s to 37 s"
     )
     assert outlook_in_words(outlook(Budget(4), NOTHING)) == "left: 4 trials"
 
