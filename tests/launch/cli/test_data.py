@@ -84,10 +84,10 @@ def test_both_splits_of_a_folder_are_checked(run: Run, tmp_path: Path) -> None:
     text = " ".join(text.split())
     assert "train/annotations): 1 image, 1 object (1 small, 1 ignore regions) of 10 categ" in text
     assert "val/annotations): 1 image, 1 object (1 small) of 10 categories, 1 bad entry" in text
+    assert "dropped: line 1: bbox [1.0, 1.0, 0.0, 9.0] is 0 wide and 9 high" in text
     assert run("data", "check", tmp_path, "--skip-bad=anyway")[0] == 0
     code, text = run("data", "check", tmp_path, "--data", tmp_path)
     assert (code, "is given as well; give one" in text) == (2, True)
-    assert "dropped: line 1: bbox [1.0, 1.0, 0.0, 9.0] is 0 wide and 9 high" in text
     sheet = tmp_path / "sheet.png"
     code, text = run("data", "preview", "--data", tmp_path, "--skip-bad=anyway", "--out", sheet)
     assert code == 0, text

@@ -176,7 +176,7 @@ KINDS: dict[str, tuple[Callable[[Made], object], int, str]] = {
     ),
     "nothing to score": (without_objects, 1, "no objects that are scored"),
     "400 objects on an image": (dense(400), 0, "400 detections of an image are kept and scored"),
-    "1,000 objects on an image": (dense(1000), 0, "1000 objects on one at most"),
+    "1,000 objects on an image": (dense(1000), 0, "1,000 objects on one at most"),
     "mostly background": (background, 0, "9 of 12 training images have no object"),
     "100 megapixels": (aerial(100), 0, "3 images, 6 objects"),
     "180 megapixels": (aerial(180), 1, "more than the limit of 150 (cut it into tiles"),
