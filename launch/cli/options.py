@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -161,7 +161,7 @@ class FolderOrFile(DataPlace):
     images: _images = None
     annotations: _annotations = None
 
-    def at(self, place: Path | None) -> Self:
+    def at(self, place: Path | str | None) -> Self:
         """The same with the place that was given without an option."""
         if place is None:
             return self
@@ -291,9 +291,11 @@ class AncestorOption(Options):
 
 
 PlaceOfData = Annotated[
-    Path | None,
+    Any,  # a path, or the address of a folder
     typer.Argument(
-        parser=option_types.path, metavar="FOLDER|FILE", help="The data, in place of --data."
+        parser=option_types.data,
+        metavar="FOLDER|FILE|ADDRESS",
+        help="The data, in place of --data.",
     ),
 ]
 TrialName = Annotated[
