@@ -8,6 +8,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+import launch.drivers.ray_tune  # noqa: F401 (its variables: nodes would have the lowest priority)
 from launch.drivers import ray_losses
 from searchspace import Space
 from tests.launch.drivers.started import PATIENCE
