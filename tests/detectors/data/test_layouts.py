@@ -220,6 +220,49 @@ def test_own_data_in_vocs_format_have_the_classes_that_occur(tmp_path: Path) -> 
     assert [category.name for category in train.categories] == ["person"]
 
 
+@pytest.mark.parametrize(
+    ("lists", "share", "expected"),
+    [
+        ({"train": ["a  1", "b -1"], "val": ["c"]}, None, "ab"),  # as VOC's lists of one class
+        ({"default": ["a", "b", "c"]}, 0.4, "abc"),  # as CVAT's
+        ({"trainval": ["a", "b", "c"]}, 0.4, "abc"),
+        ({"train": ["a", "b"], "test": ["c"]}, None, "ab"),
+    ],
+)
+@pytest.mark.parametrize("inner", ["", "VOCdevkit/mine"])
+def test_lists_of_tools_are_found(
+    tmp_path: Path, lists: dict[str, list[str]], share: float | None, expected: str, inner: str
+) -> None:
+    for name, lines in lists.items():
+        voc_set(tmp_path / inner, name, *lines)
+    for name in "abc":
+        text = f"<annotation>{voc_object('dog', 1, 1, 9, 9)}</annotation>"
+        voc_image(tmp_path / inner, name, text)
+    train = DataSource.from_folder(tmp_path, share).train
+    assert names(read_split(train.whole)) == list(expected)
+
+
+def test_xml_files_and_images_may_lie_in_folders_alike(tmp_path: Path) -> None:
+    for name in ("p/a", "q/a"):
+        picture(tmp_path / f"images/{name}.jpg")
+        file = tmp_path / f"annotations/{name}.xml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"<annotation>{voc_object(name[0], 1, 1, 9, 9)}</annotation>")
+    whole = read_split(DataSource.from_folder(tmp_path, 0.5).train.whole)
+    assert [file.name for file in whole.files.values()] == ["p/a.jpg", "q/a.jpg"]
+    assert [category.name for category in whole.categories] == ["p", "q"]
+
+
+def test_an_object_without_a_box_is_one_problem(tmp_path: Path) -> None:
+    text = "<object><name>dog</name><robndbox><cx>3</cx></robndbox></object>"
+    voc_image(tmp_path, "a", f"<annotation>{text}</annotation>")
+    voc_set(tmp_path, "train", "a")
+    with pytest.raises(DataError) as caught:
+        read_split(DataSource.from_folder(tmp_path, 0.5).train.whole)
+    [problem] = caught.value.problems
+    assert problem.what == "has no bndbox"
+
+
 def test_images_without_an_xml_file_are_said(tmp_path: Path) -> None:
     voc_image(tmp_path, "a", f"<annotation>{voc_object('dog', 1, 1, 9, 9)}</annotation>")
     picture(tmp_path / "JPEGImages/b.jpg")
@@ -306,6 +349,18 @@ def test_a_flaw_of_a_file_of_both_splits_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_source(source)
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("part", ["{}", "VisDrone2021-DET-{}/VisDrone2021-DET-{}"])
+def test_parts_of_visdrone_are_found_by_their_lines(tmp_path: Path, part: str) -> None:
+    for name in ("train", "val"):
+        folder = tmp_path / part.format(name, name)
+        picture(folder / "images/a.jpg")
+        (folder / "annotations").mkdir()
+        (folder / "annotations/a.txt").write_text("1,2,10,10,1,4,0,0\n")
+    source = DataSource.from_folder(tmp_path)
+    assert source.train.reader == "visdrone"
+    assert [len(split.annotations[1]) for split in read_source(source)] == [1, 1]
 
 
 # ---- VisDrone
