@@ -168,6 +168,7 @@ def test_a_connection_that_is_lost_half_way_leaves_what_was_fetched(
             names.append(target.name)
 
     monkeypatch.setattr(Remote, "get", closing)
+    clock.then = lambda count: setattr(clock, "now", remote.PATIENCE)  # after one pause
     with pytest.raises(RemoteError, match=f"{DATA}: .*check the address and the network"):
         DataSource.from_folder(DATA)
     assert len(names) == 5
