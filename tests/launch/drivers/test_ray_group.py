@@ -174,7 +174,8 @@ def in_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 
     def work(rank: int, done: Callable[..., Any]) -> list[Any]:
         found: list[Any] = []
-        given = SimpleNamespace(prepare=lambda: None, data=None, device="cpu", folder=tmp_path)
+        data = SimpleNamespace(here=lambda: None)
+        given = SimpleNamespace(prepare=lambda: None, data=data, device="cpu", folder=tmp_path)
         monkeypatch.setattr(ray_group.ray, "get", lambda given: given)
         monkeypatch.setattr(Group, "current", classmethod(lambda cls: cls(rank, 2)))
         monkeypatch.setattr(Group, "any", lambda group, said: found.append("all have ended"))
@@ -234,7 +235,8 @@ def test_notice_reaches_the_workers_and_starts_the_trial_again(
         line.put({NOTICED: True})
 
     def notice() -> None:
-        while not (NOTICE.give() and told):
+        while not told:
+            NOTICE.give()
             time.sleep(0.01)
 
     line = Line()
