@@ -63,6 +63,7 @@ class Browser:
         self._events.clear()
         self.send("Page.navigate", url=page.resolve().as_uri())
         self._wait_for("Page.loadEventFired")
+        self.run("typeof drawn === 'undefined' || Promise.all(drawn).then(() => true)")
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def run(self, script: str) -> Any:

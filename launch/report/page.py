@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 from plotly import graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from detectors.data.health import Health, leaks_in_words, oddities
 from detectors.timing.cost import Cost
@@ -32,7 +31,7 @@ from launch.report.certainty import show_bounded, show_within
 from launch.report.epochs import epochs_in_words, legend, marked_epochs, slope_in_words
 from launch.report.front_file import REMADE, member_of
 from launch.report.health import health_lines
-from launch.report.look import as_html
+from launch.report.look import as_html, packed_plotly
 from launch.report.plot import front_figure
 from launch.report.points import legend_of
 from launch.report.published import Comparison
@@ -43,6 +42,11 @@ from launch.report.templates import environment
 from launch.report.verdict import headline
 from launch.trial.log import evidence
 from launch.trial.result import TrialResult
+from searchspace.words import command
+
+MOST_FINISHED, MOST_OTHERS = 600, 100
+"""The most finished trials beside the front, the best ones, and the most of each other state, the
+latest ones, that the table shows: a page of thousands of rows takes long to open."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ def page(
     jinja, health, analysis = environment(), about.health, analysis_of(view)
     headings = {name: row.heading for name, row in FIGURES.items()}
     names: dict[str, Any] = jinja.globals
+    rows = list(_rows(view, folder))
     names.update(show=show, headings=headings, remade=REMADE)
     names.update(published_heading=published_heading, show_published=show_published)
     return jinja.get_template("page.html").render(
@@ -145,7 +150,7 @@ def page(
         facts=facts,
         plugins=about.plugins,
         pages=about.pages,
-        plotly=Markup(get_plotlyjs()) if view.scored or analysis.curves else None,
+        plotly=packed_plotly() if view.scored or analysis.curves else None,
         plot=_drawn(front_figure(view, _systems(about)), "front-plot") if view.scored else None,
         kinds=[(kind, Markup(kind.shape)) for kind in legend_of(view)],
         analysis=analysis,
@@ -153,7 +158,9 @@ def page(
         devices=_devices(view),
         columns=columns(view.objectives),
         reading=_reading(view),
-        rows=list(_rows(view, folder)),
+        rows=rows,
+        left_out=len(view.records) - len(rows),
+        all_trials=command("trials", folder, "--out", "trials.csv"),
         legend=legend(view.records),
         members=[_member(view, record, folder) for record in view.front],
         small_objects=_small_objects(view),
@@ -176,7 +183,7 @@ def _systems(about: About) -> dict[int, str]:
 
 def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
     """The front, then finished trials by the first objective, running ones, and those that failed
-    or ended early."""
+    or ended early; of many, a part."""
     front = {record.number for record in view.front}
     finished = sorted(
         (r for r in view.in_state("finished") if r.number not in front),
@@ -186,10 +193,10 @@ def _rows(view: StudyView, folder: Path) -> Iterator[Row]:
     names = columns(view.objectives)
     for record in view.front:
         yield _row(record, "front", names)
-    for record in finished:
+    for record in finished[:MOST_FINISHED]:
         yield _row(record, "finished", names)
     for state in STATES[1:]:
-        for record in view.in_state(state):
+        for record in view.in_state(state)[-MOST_OTHERS:]:
             yield replace(_row(record, state, names), evidence=_evidence(record, folder))
 
 
