@@ -191,7 +191,7 @@ def test_threads_are_those_of_torch(monkeypatch: pytest.MonkeyPatch, runtime: st
 
 @needs_extra
 def test_a_refused_detector_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_vino, "onnx_graph", lambda detector, outputs: b"no graph")
+    monkeypatch.setattr(open_vino, "onnx_graph", lambda *arguments: b"no graph")
     with pytest.raises(RuntimeUnavailable, match="OpenVINO cannot convert this detector"):
         deploy(deployable("ssdmnetv1"), "openvino", "float32", CPU)
 
