@@ -124,7 +124,7 @@ class Share:
         if self.batch < self.group.size:
             raise InputError(
                 f"a batch of {self.batch} cannot be shared by {self.group.size} workers: raise "
-                "train.batch_size, or lower --workers-per-trial"
+                "train.batch_size, or take fewer workers"
             )
 
     @property

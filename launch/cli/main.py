@@ -34,6 +34,7 @@ COMMANDS = {
             (
                 "sparrow train runs/mine:3 --epochs 100",
                 "sparrow train runs/mine:3 --data FOLDER --anew --teacher runs/mine:7",
+                "sparrow train runs/mine:3 --epochs 300 --gpus 4",
                 "sparrow train --resume runs/trained/mine-3-FINGERPRINT",
             ),
         ),

@@ -17,23 +17,18 @@ from detectors.locks import Busy, held
 from detectors.models import load_model
 from detectors.thresholds import Thresholds, write_thresholds
 from launch.cli import option_types
+from launch.cli.begin_training import NOTHING, TrainOptions, begin, export_precision, go_on
 from launch.cli.bugs import evidence_in
 from launch.cli.compared import compared_on
 from launch.cli.ended import NOTHING_WRITTEN, ended_by_signals
 from launch.cli.export import FileOptions, Written, write_export
 from launch.cli.from_fields import with_options
 from launch.cli.live import Screen
-from launch.cli.long_training import (
-    NOTHING,
-    LongTraining,
-    TrainOptions,
-    begin,
-    export_precision,
-    go_on,
-)
+from launch.cli.long_training import LongTraining
 from launch.cli.options import DataPaths
 from launch.cli.terminal import console, errors, figure_table
 from launch.cli.view import trial_frame
+from launch.cli.workers import WorkerOptions
 from launch.files import (
     DETECTOR,
     EVALUATION,
@@ -52,6 +47,7 @@ from launch.trial.meter import LocalMeter
 from launch.trial.result import Outcome, TrialResult
 from launch.trial.run import pick_device, run_trial
 from searchspace.errors import InputError
+from searchspace.plugins import load_plugins
 from searchspace.words import command
 
 Say = Callable[[str], None]
@@ -62,6 +58,7 @@ def train_command(
     context: typer.Context,
     options: TrainOptions,
     data: DataPaths,
+    workers: WorkerOptions,
     name: Annotated[
         str | None,
         typer.Argument(
@@ -85,14 +82,14 @@ def train_command(
     with ended_by_signals(screen.out, go_on_with), ExitStack() as stack:
         stack.enter_context(screen.shown())
         if folder is not None:
-            training, read = go_on(context, options, folder, screen.say)
+            training, read = go_on(context, options, workers, folder, screen.say)
         else:
-            training, read, folder = begin(str(name), data, options, screen.say)
+            training, read, folder = begin(str(name), data, options, workers, screen.say)
         training.claim(folder)
         stack.enter_context(_alone_in(folder))
         log = stack.enter_context(evidence_in(folder))
         screen.follow(trial_frame(folder, training.model))
-        outcome = _train(training, read, folder, options.device, log)
+        outcome = _train(training, read, folder, options.device, log, screen.say)
         exported = _export(training, read, folder, outcome.thresholds, screen.say)
     if options.as_json:
         tree = outcome.model_dump(mode="json")
@@ -126,22 +123,26 @@ def _train(
     folder: Path,
     device: str | None,
     log: TrialLog,
+    say: Say,
 ) -> Trained:
     """Train, evaluate and compare; the outcome is also written into the folder."""
     where = pick_device(device)
     # By the speeds of its study, what has the same shape has the same speed as there.
     speeds = (training.study or folder) / STAGES / SPEEDS
     meter = LocalMeter(data, where, speeds)
-    result = run_trial(
-        training.config,
-        data,
-        folder,
-        device=where,
-        on_epoch=log.note_epoch,
-        meter=meter,
-        weights=training.weights,
-        plan=training.plan,
-    )
+    if training.workers.alone:
+        result = run_trial(
+            training.config,
+            data,
+            folder,
+            device=where,
+            on_epoch=log.note_epoch,
+            meter=meter,
+            weights=training.weights,
+            plan=training.plan,
+        )
+    else:
+        result = _by_workers(training, data, folder, device, speeds, say)
     model = load_model(folder / final_folder(result.config), where)
     found = detect_split(model.detector, data.val, model.device, data.cache)
     evaluation = Evaluation.of(data.val, found)
@@ -160,6 +161,32 @@ def _train(
     )
     write_atomically(folder / TRAINED, outcome.model_dump_json(indent=1))
     return outcome
+
+
+def _by_workers(
+    training: LongTraining,
+    data: TrialData,
+    folder: Path,
+    device: str | None,
+    speeds: Path,
+    say: Say,
+) -> TrialResult:
+    # Only here: it loads Ray.
+    from launch.drivers.ray_training import LongTask, train_together
+
+    task = LongTask(
+        training.config,
+        data,
+        folder.resolve(),
+        device,
+        speeds.resolve(),
+        training.weights,
+        training.plan,
+        load_plugins(),
+    )
+    reserved = training.workers.reserved(device)
+    say(f"Training by {reserved.workers}")
+    return train_together(task, reserved, training.workers.address, say)
 
 
 def _front(training: LongTraining, data: TrialData, result: TrialResult) -> AgainstFront | None:

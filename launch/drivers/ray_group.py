@@ -2,8 +2,9 @@
 
 Tune's process of such a trial takes nothing itself. It asks Ray Train for the whole group at once,
 in a placement group of its own, so that no two trials can hold a part each and wait for the rest;
-and it passes the reports of the workers on to Tune. Notice that one of these processes has to end
-reaches all workers, which write a checkpoint first.
+and it passes the reports of the workers on to Tune. A long training, of which Tune knows nothing,
+has such a group as well; see `launch.drivers.ray_training`. Notice that one of these processes has
+to end reaches all workers, which write a checkpoint first.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray import train, tune
@@ -28,7 +30,9 @@ from detectors.training.notice import NOTICE
 from launch.drivers.attempt import failure_in
 from launch.drivers.leftovers import MARK, OWN_GROUP
 from launch.drivers.ray_losses import PREEMPTED, heed_sigterm, terminate_everywhere
-from launch.drivers.ray_worker import ENDINGS, Given, ending_in_words, run_reporting
+from launch.drivers.ray_worker import ENDINGS, Given, Tell, ending_in_words
+from launch.drivers.reservation import Workers
+from launch.trial.data import TrialData
 from launch.trial.run import pick_device
 from launch.trial.workers import dismiss, follow
 
@@ -44,7 +48,7 @@ is noticed by its closed connection, or by Ray, which ends the others; and a tri
 limits of a search."""
 
 WORKER, NOTICED = "worker", "noticed"
-"""Reports that are not for Tune: a worker's address and number of process; that the workers end as
+"""Reports that are not passed on: a worker's address and number of process; that the workers end as
 one of them was given notice."""
 
 NEXT_TO_NOTHING = {"memory": 1.0}
@@ -52,23 +56,6 @@ NEXT_TO_NOTHING = {"memory": 1.0}
 
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The workers of each trial.
-
-    Attributes:
-        count: how many train it together.
-        each: what each of them reserves, by Ray's names of resources.
-    """
-
-    count: int
-    each: Mapping[str, float]
-
-    @property
-    def on_gpus(self) -> bool:
-        return self.each.get("GPU", 0) > 0
 
 
 class _Stopped(Exception):
@@ -82,14 +69,112 @@ class _EndsWithCheckpoint(WorkerCallback):
         heed_sigterm()
 
 
-@dataclass(frozen=True)
-class _Reports:
-    """Sends reports to Tune's process."""
+class Task(Protocol):
+    """What the workers of a group do together.
 
+    Attributes:
+        data: what they train on.
+        device: on which each of them runs; None for a GPU if there is one.
+    """
+
+    @property
+    def data(self) -> TrialData: ...
+
+    @property
+    def device(self) -> str | None: ...
+
+    @property
+    def folder(self) -> Path:
+        """Where it leaves its files."""
+        ...
+
+    def prepare(self) -> None:
+        """In each worker, first: make its process ready."""
+
+    def run(self, tell: Tell) -> dict[str, Any]:
+        """In the first worker: do it, while the others follow.
+
+        Returns:
+            The last report, one of `ENDINGS`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RayGroup:
+    """A group that is to be started, and the queue of what its workers report.
+
+    Attributes:
+        task: in Ray's object store.
+    """
+
+    workers: Workers
+    task: ray.ObjectRef
     queue: Queue
 
-    def __call__(self, report: Mapping[str, Any]) -> None:
-        self.queue.put(dict(report))
+    @classmethod
+    def of(cls, workers: Workers, task: Task) -> RayGroup:
+        # On any node, without a part of what Tune reserved for this process.
+        queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": "DEFAULT"})
+        return cls(workers, ray.put(task), queue)
+
+    def fit(self) -> None:
+        """Start the workers, and wait for them; raises if one of them is lost, or ends the task."""
+        passed = {"task": self.task, "queue": self.queue}
+        with _own_folder() as folder:
+            _trainer(self.workers, passed, folder).fit()
+
+    def pass_on(self, fitting: Future[Any], tell: Tell) -> None:
+        """Pass on what the workers report, until the last report.
+
+        Args:
+            fitting: `fit`, in another thread or process.
+
+        Raises:
+            Exception: the group ended without a last report, as a worker was lost or given notice.
+        """
+        last = self._relayed(fitting, tell)
+        if NOTICED in last:
+            raise RuntimeError(f"a worker has received {PREEMPTED}")
+        if not last:
+            fitting.result()
+            raise RuntimeError("the workers ended without a result")
+
+    def _relayed(self, fitting: Future[Any], tell: Tell) -> dict[str, Any]:
+        """Pass on what workers report until their last report, which is returned; it is empty if
+        they have ended without one.
+
+        Notice to this process is passed on to them, by a thread of its own: who is told, and may
+        have no time for a report any more, must not delay it.
+        """
+        places: dict[str, list[int]] = {}
+
+        def pass_notice_on() -> None:
+            if not NOTICE.given:
+                return
+            try:
+                terminate_everywhere(dict(places))
+            except Exception as error:  # the cluster may be what has gone
+                logger.warning(f"the workers were not given notice: {error}")
+
+        with NOTICE.heeding(), regularly(pass_notice_on, LOOK, "notice"):
+            while True:
+                running = not fitting.done()
+                try:
+                    report = self.queue.get(timeout=LOOK)
+                except Empty:
+                    if running:
+                        continue
+                    return {}
+                if WORKER in report:
+                    address, pid = report[WORKER]
+                    places.setdefault(address, []).append(pid)
+                elif NOTICED in report:
+                    return report
+                else:
+                    tell(report)
+                    if not ENDINGS.isdisjoint(report):
+                        return report
 
 
 def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
@@ -101,54 +186,9 @@ def run_group(config: dict[str, Any], workers: Workers, **given: Any) -> None:
     Args:
         given: see `Given`.
     """
-    # On any node, without a part of what Tune reserved for this process.
-    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": "DEFAULT"})
-    passed = {"given": ray.put(Given(config=config, **given)), "queue": queue}
-    with _own_folder() as folder, ThreadPoolExecutor(1, "group") as pool:
-        group = pool.submit(_trainer(workers, passed, folder).fit)
-        last = _relayed(queue, group)
-    if NOTICED in last:
-        raise RuntimeError(f"a worker of the trial has received {PREEMPTED}")
-    if not last:
-        group.result()
-        raise RuntimeError("the workers of the trial ended without a result")
-
-
-def _relayed(queue: Queue, group: Future[Any]) -> dict[str, Any]:
-    """Pass on what workers report until their last report, which is returned; it is empty if they
-    have ended without one.
-
-    Notice to this process is passed on to them, by a thread of its own: Tune, which may have no
-    time for a report any more, must not delay it.
-    """
-    places: dict[str, list[int]] = {}
-
-    def pass_notice_on() -> None:
-        if not NOTICE.given:
-            return
-        try:
-            terminate_everywhere(dict(places))
-        except Exception as error:  # the cluster may be what has gone
-            logger.warning(f"the workers of a trial were not given notice: {error}")
-
-    with NOTICE.heeding(), regularly(pass_notice_on, LOOK, "notice"):
-        while True:
-            running = not group.done()
-            try:
-                report = queue.get(timeout=LOOK)
-            except Empty:
-                if running:
-                    continue
-                return {}
-            if WORKER in report:
-                address, pid = report[WORKER]
-                places.setdefault(address, []).append(pid)
-            elif NOTICED in report:
-                return report
-            else:
-                tune.report(report)
-                if not ENDINGS.isdisjoint(report):
-                    return report
+    group = RayGroup.of(workers, Given(config=config, **given))
+    with ThreadPoolExecutor(1, "group") as pool:
+        group.pass_on(pool.submit(group.fit), tune.report)
 
 
 def _own_folder() -> TemporaryDirectory[str]:
@@ -189,37 +229,40 @@ def _trainer(workers: Workers, passed: dict[str, Any], folder: str) -> TorchTrai
 
 def _work(config: dict[str, Any]) -> None:
     """In each worker."""
-    given: Given = ray.get(config["given"])
-    given.prepare()
-    reports = _Reports(config["queue"])
-    reports({WORKER: (ray.util.get_node_ip_address(), os.getpid())})
+    task: Task = ray.get(config["task"])
+    task.prepare()
+
+    def tell(report: Mapping[str, Any]) -> None:
+        config["queue"].put(dict(report))
+
+    tell({WORKER: (ray.util.get_node_ip_address(), os.getpid())})
     with NOTICE.held():
         try:
-            _take_part(given, reports)
+            _take_part(task, tell)
         except KeyboardInterrupt:
-            reports({NOTICED: True})
+            tell({NOTICED: True})
             # The end of the first one to leave would be that of all, wherever they are.
             Group.current().any(True)
             raise _Stopped(NOTICED) from None
 
 
-def _take_part(given: Given, reports: _Reports) -> None:
+def _take_part(task: Task, tell: Tell) -> None:
     if not Group.current().leads:
-        _follow(given, reports)
+        _follow(task, tell)
         return
-    ending = run_reporting(given, reports)
-    reports(ending)
+    ending = task.run(tell)
+    tell(ending)
     if "finished" not in ending:
         raise _Stopped(ending)  # the others may wait within a step
     dismiss()
 
 
-def _follow(given: Given, reports: _Reports) -> None:
-    """Train along with the first worker; an error of this one alone ends the trial, too."""
+def _follow(task: Task, tell: Tell) -> None:
+    """Train along with the first worker; an error of this one alone ends the task, too."""
     start = time.monotonic()
     try:
-        follow(given.data.here(), pick_device(given.device))
+        follow(task.data.here(), pick_device(task.device))
     except Exception as error:
         seconds = time.monotonic() - start
-        reports(ending_in_words(failure_in(error, given.data, given.folder, seconds)))
+        tell(ending_in_words(failure_in(error, task.data, task.folder, seconds)))
         raise

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,11 @@ def _own_ray() -> Iterator[None]:
             finally:
                 end_processes(folder)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def nodes_of_cluster() -> list[Mapping[str, float]]:
+    """The resources of each node of the connected cluster."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextlib.contextmanager

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-# Read when ray is imported or started: no result files in other formats, no change of the working
-# directory (paths are absolute), and no progress output (the study prints its own).
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# An interrupt ends the search immediately; Tune would finish its current step first, which may
-# block.
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-# Ray would run trials with the lowest priority.
-os.environ.setdefault("RAY_worker_niceness", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
 import ray
-import torch
 from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 
@@ -30,13 +15,14 @@ from launch.drivers.driver import Driver, Say, Work
 from launch.drivers.gpu_share import AUTO, gpu_memory, share_for_text, share_of_each
 from launch.drivers.ray_address import check_address, starts_here
 from launch.drivers.ray_answers import Answers
-from launch.drivers.ray_group import NEXT_TO_NOTHING, Workers, run_group
+from launch.drivers.ray_group import NEXT_TO_NOTHING, run_group
 from launch.drivers.ray_losses import EndsWithCheckpoint
 from launch.drivers.ray_meter import TargetMeter, check_target, result_of
 from launch.drivers.ray_searcher import RETRIES, StudySearcher
-from launch.drivers.ray_start import connected, logged_to
+from launch.drivers.ray_start import connected, logged_to, nodes_of_cluster
 from launch.drivers.ray_watch import HangGuard
 from launch.drivers.ray_worker import run_on_worker
+from launch.drivers.reservation import Reservation, Workers, of_this_machine
 from launch.drivers.travel import arrived
 from launch.figures import FigureName
 from launch.files import RAY, RAY_LOG, SPEEDS
@@ -100,24 +86,7 @@ class RayTune(Driver):
                 f"--trials-per-gpu {self.trials_per_gpu}: each of the {self.count} workers of a "
                 "trial needs a GPU of its own; give one of the options"
             )
-        for option, amount, least in (
-            ("--cpus-per-trial", self._cpus, 1.0),
-            ("--gpus-per-trial", self._gpus, 0.0),
-        ):
-            whole = amount <= 1 or (math.isfinite(amount) and amount == int(amount))
-            if not (amount >= least and whole):
-                below = "whole numbers" if least else "whole numbers, 0, or a share of one"
-                raise InputError(f"{option} {amount:g}: Ray only supports {below}")
-            if self.count > 1 and amount % self.count:
-                raise InputError(
-                    f"{option} {amount:g}: it is shared by the {self.count} workers of a trial, "
-                    f"which need the same; give a multiple of {self.count}"
-                )
-        if self._gpus > self.count:
-            raise InputError(
-                f"--gpus-per-trial {self._gpus:g}: each of the {self.count} workers of a trial "
-                f"trains on one GPU; give --workers-per-trial {self._gpus:g}, or leave it out"
-            )
+        _ = self.reserved  # it checks the amounts
 
     @property
     def count(self) -> int:
@@ -125,20 +94,20 @@ class RayTune(Driver):
         return self.workers_per_trial or max(1, int(self.gpus_per_trial or 0))
 
     @property
-    def _cpus(self) -> float:
-        return self.count if self.cpus_per_trial is None else self.cpus_per_trial
+    def reserved(self) -> Reservation:
+        """What a trial reserves."""
+        cpus = self.count if self.cpus_per_trial is None else self.cpus_per_trial
+        custom = (text.split("=") for text in self.resources_per_trial or ())
+        further = {
+            "memory": 1e9 * (self.memory_per_trial or 0),
+            **{name: float(amount) for name, amount in custom},
+        }
+        return Reservation("a trial", "--{}-per-trial", self.count, cpus, self._gpus, further)
 
     @property
     def group(self) -> Workers:
         """The workers of a trial, with what each of them reserves."""
-        custom = (text.split("=") for text in self.resources_per_trial or ())
-        whole = {
-            "CPU": self._cpus,
-            "GPU": self._gpus,
-            "memory": 1e9 * (self.memory_per_trial or 0),
-            **{name: float(amount) for name, amount in custom},
-        }
-        return Workers(self.count, {k: v / self.count for k, v in whole.items() if v})
+        return self.reserved.workers
 
     @property
     def _gpus(self) -> float:
@@ -175,10 +144,10 @@ class RayTune(Driver):
     def alone(self, work: Work, task: str, study: Study, data: TrialData) -> str:
         """In a process of Ray, with all the CPUs of one node that trials could have, and a GPU if
         trials have any."""
-        each, node = self.group.each, max(_nodes(), key=self.on_node)
-        own = {"CPU", "GPU", "memory"}
+        group, own = self.group, {"CPU", "GPU", "memory"}
+        each, most = group.each, max(map(group.on_node, nodes_of_cluster()))
         asked = _alone.options(
-            num_cpus=each["CPU"] * self.on_node(node),
+            num_cpus=each["CPU"] * most,
             num_gpus=1 if "GPU" in each else 0,
             resources={name: amount for name, amount in each.items() if name not in own},
         )
@@ -212,22 +181,17 @@ class RayTune(Driver):
 
         return bundle
 
-    def on_node(self, have: Mapping[str, float]) -> int:
-        """The number of workers, or trials of one worker, that fit on a node with these
-        resources."""
-        return int(min(have.get(name, 0) / amount for name, amount in self.group.each.items()))
-
     def cores(self) -> float | None:
         return self.group.each["CPU"]
 
     def places(self) -> int:
-        have = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
+        have = of_this_machine()
         needed = {name: have.get(name, amount) for name, amount in self.group.each.items()}
-        return max(1, self._at_once(self.on_node(needed)))
+        return max(1, self._at_once(self.group.on_node(needed)))
 
     def workers(self) -> int:
         """The number of trials that run at once in the cluster."""
-        return self._at_once(sum(map(self.on_node, _nodes())))
+        return self._at_once(self.group.room(nodes_of_cluster()))
 
     def _at_once(self, workers: int) -> int:
         """The number of trials with so many workers, as far as they may run at once."""
@@ -241,44 +205,9 @@ class RayTune(Driver):
 
     def check(self, figures: Sequence[FigureName]) -> None:
         """Raise ValueError if no node can run a trial, or measure the figures."""
-        if not self.workers():
-            raise InputError(self._too_large())
+        self.reserved.check(nodes_of_cluster())
         if self.measure_on:
             check_target(self.measure_on, figures)
-
-    def _too_large(self) -> str:
-        nodes, each = _nodes(), self.group.each
-        whole = {name: self.count * amount for name, amount in each.items()}
-        further = [name for name in each if name not in ("CPU", "GPU")]
-        if lacking := [n for n in further if max(node.get(n, 0) for node in nodes) < each[n]]:
-            name = lacking[0]
-            needs = self._needs(f"{each[name]:g} of the resource {name!r}", f"{whole[name]:g}")
-            return (
-                f"{needs}, and no node of the cluster has that much: lower --memory-per-trial or "
-                "--resources-per-trial"
-            )
-        if self.count > 1 and (room := sum(map(self.on_node, nodes))):
-            return (
-                f"a trial has {self.count} workers with {_cores(each)} each, {_cores(whole)} in "
-                f"all, and the cluster has room for {room}: lower --workers-per-trial"
-            )
-        largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
-        return (
-            f"{self._needs(_cores(each), _cores(whole))}, and no node of the cluster has that "
-            f"many: the largest has {largest.get('CPU', 0):g} CPUs and "
-            f"{largest.get('GPU', 0):g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
-        )
-
-    def _needs(self, each: str, whole: str) -> str:
-        """What no node has, of one worker, and where there are more, of all of them."""
-        if self.count == 1:
-            return f"a trial needs {each}"
-        return f"a worker of a trial needs {each}, as {self.count} of them share {whole}"
-
-
-def _cores(amounts: Mapping[str, float]) -> str:
-    gpus = f" and {amounts['GPU']:g} GPUs" if "GPU" in amounts else ""
-    return f"{amounts['CPU']:g} CPUs{gpus}"
 
 
 @ray.remote(max_retries=0)
@@ -292,11 +221,6 @@ def _alone(
 ) -> str:
     load_plugins(arrived(plugins))
     return work(task, data.here(), here(stages), lambda name: teachers[name].unpack())
-
-
-def _nodes() -> list[Mapping[str, float]]:
-    """The resources of each node of the cluster."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _tuner(

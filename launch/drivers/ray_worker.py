@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,7 @@ class Given:
 
     def prepare(self) -> None:
         """Make this process ready for the trial: plugins, threads, memory."""
-        load_plugins(arrived(self.plugins))
-        assigned = ray.get_runtime_context().get_assigned_resources()
-        torch.set_num_threads(max(1, int(assigned["CPU"])))
+        assigned = prepare_worker(self.plugins)
         if self.capped:
             torch.cuda.set_per_process_memory_fraction(min(1.0, assigned["GPU"]))
 
@@ -115,6 +113,41 @@ class Given:
 
         return load
 
+    def run(self, tell: Tell) -> dict[str, Any]:
+        """Run the trial, which reports each epoch; returns its last report."""
+        config = self.config
+        try:
+            ancestor = bring(here(config["ancestor"])) if config["ancestor"] else None
+            data = self.data.here()
+        except (InputError, OSError) as error:
+            return ending_in_words(failure_of(error, self.folder, 0.0))
+        outcome = attempt(
+            TrialConfig.model_validate_json(config["config"]),
+            data,
+            self.folder,
+            self.device,
+            on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),
+            watch=_AskingWatch(self.answers, tuple(config["rungs"]), tell),
+            stages=here(config["stages"]),
+            load_teacher=self.load_teacher(),
+            meter=self.meter,
+            weights=self.weights,
+            ancestor=ancestor,
+        )
+        return ending_in_words(outcome)
+
+
+def prepare_worker(plugins: Sequence[str]) -> Mapping[str, float]:
+    """Load plugins into a process of Ray, and let it use the CPUs that it has been assigned.
+
+    Returns:
+        All that it has been assigned, by Ray's names of resources.
+    """
+    load_plugins(arrived(plugins))
+    assigned = ray.get_runtime_context().get_assigned_resources()
+    torch.set_num_threads(max(1, int(assigned["CPU"])))
+    return assigned
+
 
 def run_on_worker(config: dict[str, Any], **given: Any) -> None:
     """Run a trial in Tune's process of it; it reports each epoch, and finally its ending.
@@ -124,37 +157,13 @@ def run_on_worker(config: dict[str, Any], **given: Any) -> None:
     """
     all_given = Given(config=config, **given)
     all_given.prepare()
-    tune.report(run_reporting(all_given, tune.report))
+    tune.report(all_given.run(tune.report))
 
 
-def run_reporting(given: Given, tell: Tell) -> dict[str, Any]:
-    """Run a trial that reports each epoch; returns its last report."""
-    config = given.config
-    try:
-        ancestor = bring(here(config["ancestor"])) if config["ancestor"] else None
-        data = given.data.here()
-    except (InputError, OSError) as error:
-        return ending_in_words(failure_of(error, given.folder, 0.0))
-    outcome = attempt(
-        TrialConfig.model_validate_json(config["config"]),
-        data,
-        given.folder,
-        given.device,
-        on_epoch=lambda stage, epoch, losses: tell({"stage": stage, "epochs": epoch, **losses}),
-        watch=_AskingWatch(given.answers, tuple(config["rungs"]), tell),
-        stages=here(config["stages"]),
-        load_teacher=given.load_teacher(),
-        meter=given.meter,
-        weights=given.weights,
-        ancestor=ancestor,
-    )
+def ending_in_words(outcome: TrialResult | Failure | Ended) -> dict[str, Any]:
+    """The last report of a trial."""
     if isinstance(outcome, TrialResult):
         return {"finished": True}
-    return ending_in_words(outcome)
-
-
-def ending_in_words(outcome: Failure | Ended) -> dict[str, Any]:
-    """The last report of a trial without a result."""
     if isinstance(outcome, Ended):
         return {"ended": True}
     return {"failed": outcome.reason, "blame": outcome.blame, "seconds": outcome.seconds}

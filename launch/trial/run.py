@@ -66,6 +66,7 @@ class TrialOptions(TypedDict, total=False):
     meter: Meter | None
     weights: Path | None
     ancestor: Path | None
+    plan: Plan | None
 
 
 logger = logging.getLogger(__name__)

@@ -75,10 +75,12 @@ def follow(data: TrialData, device: torch.device) -> None:
         announced.join(data, device)
 
 
-def check_shares(config: TrialConfig, data: TrialData) -> None:
-    """Raise `TrialError` if a batch has fewer images than this process's group has workers."""
+def check_shares(config: TrialConfig, data: TrialData, group: Group | None = None) -> None:
+    """Raise `TrialError` if a batch has fewer images than a group has workers, by default this
+    process's."""
     try:
-        Share(Group.current(), min(config.train.batch_size, len(data.train.images)))
+        images = min(config.train.batch_size, len(data.train.images))
+        Share(group or Group.current(), images)
     except InputError as error:
         raise TrialError(str(error)) from None
 

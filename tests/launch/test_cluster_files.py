@@ -53,7 +53,7 @@ def test_rays_launcher_takes_the_files_of_clouds(cloud: str) -> None:
 
 def test_a_head_without_trials_leaves_them_to_workers() -> None:
     driver = RayTune(1, 1)
-    assert [driver.on_node(have) for have in ({"CPU": 0}, {"CPU": 8, "GPU": 1})] == [0, 1]
+    assert [driver.group.on_node(have) for have in ({"CPU": 0}, {"CPU": 8, "GPU": 1})] == [0, 1]
 
 
 def test_rays_autoscaler_takes_the_cluster_of_kubernetes() -> None:

@@ -21,19 +21,21 @@ PATIENCE = 240
 """Seconds after which a search counts as hung."""
 
 
-def start(*arguments: object, output: IO[str] | None = None) -> subprocess.Popen[bytes]:
-    """`sparrow search` in a process group of its own."""
+def start(
+    *arguments: object, command: str = "search", output: IO[str] | None = None
+) -> subprocess.Popen[bytes]:
+    """`sparrow search`, or another command, in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "launch.cli", "search", *map(str, arguments)]
+    words = [sys.executable, "-m", "launch.cli", command, *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=output, stderr=output
+        words, env=environment, start_new_session=True, stdout=output, stderr=output
     )
 
 
 def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert driver.poll() is None, "the search has ended"
+        assert driver.poll() is None, "the command has ended"
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
 

@@ -49,8 +49,8 @@ def test_a_teacher_takes_memory_too() -> None:
 def test_a_number_of_trials_shares_a_gpu() -> None:
     driver = RayTune(1, trials_per_gpu="4")
     assert driver.bundle_of()({}).bundles == [{"CPU": 1.0, "GPU": 0.25}]
-    assert driver.on_node({"CPU": 16.0, "GPU": 2.0}) == 8
-    assert driver.on_node({"CPU": 16.0}) == 0
+    assert driver.group.on_node({"CPU": 16.0, "GPU": 2.0}) == 8
+    assert driver.group.on_node({"CPU": 16.0}) == 0
 
 
 @pytest.mark.slow

@@ -19,8 +19,9 @@ from detectors.detector import Detector
 from detectors.group import Group, WorkerLost
 from detectors.training.notice import NOTICE
 from launch.drivers import ray_group, ray_tune
-from launch.drivers.ray_group import NEXT_TO_NOTHING, NOTICED, WORKER, Workers
+from launch.drivers.ray_group import NEXT_TO_NOTHING, NOTICED, WORKER
 from launch.drivers.ray_tune import RayTune
+from launch.drivers.reservation import Workers
 from launch.searches import search
 from launch.study.opening import read_records
 from launch.study.search_settings import SearchSettings
@@ -88,12 +89,12 @@ def test_a_resource_is_given_once() -> None:
 
 def test_whole_groups_fit_into_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 3.0, "memory": 2e9}]
-    monkeypatch.setattr(ray_tune, "_nodes", lambda: nodes)
+    monkeypatch.setattr(ray_tune, "nodes_of_cluster", lambda: nodes)
     assert RayTune(1).workers() == 7
     assert RayTune(workers_per_trial=2).workers() == 3  # one of them on both nodes
     assert RayTune(workers_per_trial=2, max_concurrent=2).workers() == 2
     assert RayTune(memory_per_trial=2).workers() == 5
-    whole = r"has 8 workers with 1 CPUs each, 8 CPUs in all, .* has room for 7"
+    whole = r"has 8 workers with 1 CPU each, 8 CPUs in all, .* there is room for 7"
     with pytest.raises(ValueError, match=whole):
         RayTune(workers_per_trial=8).check(())
     with pytest.raises(ValueError, match="needs 1 of the resource 'a100', and no node"):
@@ -175,16 +176,17 @@ def in_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     def work(rank: int, done: Callable[..., Any]) -> list[Any]:
         found: list[Any] = []
         data = SimpleNamespace(here=lambda: None)
-        given = SimpleNamespace(prepare=lambda: None, data=data, device="cpu", folder=tmp_path)
-        monkeypatch.setattr(ray_group.ray, "get", lambda given: given)
+        task = SimpleNamespace(
+            prepare=lambda: None, run=done, data=data, device="cpu", folder=tmp_path
+        )
+        monkeypatch.setattr(ray_group.ray, "get", lambda task: task)
         monkeypatch.setattr(Group, "current", classmethod(lambda cls: cls(rank, 2)))
         monkeypatch.setattr(Group, "any", lambda group, said: found.append("all have ended"))
         monkeypatch.setattr(ray_group.ray.util, "get_node_ip_address", lambda: "10.0.0.1")
-        monkeypatch.setattr(ray_group, "run_reporting", done)
         monkeypatch.setattr(ray_group, "follow", done)
         monkeypatch.setattr(ray_group, "dismiss", lambda: found.append("dismissed"))
         with contextlib.suppress(Exception):
-            ray_group._work({"given": given, "queue": SimpleNamespace(put=found.append)})
+            ray_group._work({"task": task, "queue": SimpleNamespace(put=found.append)})
             found.append("returned")
         assert found.pop(0) == {WORKER: ("10.0.0.1", os.getpid())}
         return found

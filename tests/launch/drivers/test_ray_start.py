@@ -69,10 +69,10 @@ def test_amounts_that_ray_does_not_give_out_are_refused(
 
 def test_a_trial_fits_on_one_node() -> None:
     node = {"CPU": 8.0, "GPU": 2.0}
-    assert RayTune(1).on_node(node) == 8
-    assert RayTune(3).on_node(node) == 2
-    assert RayTune(1, 0.5).on_node(node) == 4
-    assert RayTune(1, 1).on_node({"CPU": 8.0}) == 0
+    assert RayTune(1).group.on_node(node) == 8
+    assert RayTune(3).group.on_node(node) == 2
+    assert RayTune(1, 0.5).group.on_node(node) == 4
+    assert RayTune(1, 1).group.on_node({"CPU": 8.0}) == 0
 
 
 @pytest.mark.parametrize(
