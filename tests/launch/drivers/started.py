@@ -32,8 +32,10 @@ def start(
     )
 
 
-def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_for(
+    condition: Callable[[], bool], driver: subprocess.Popen[bytes], patience: float = PATIENCE
+) -> None:
+    end = time.monotonic() + patience
     while not condition():
         assert driver.poll() is None, "the command has ended"
         assert time.monotonic() < end, "waited in vain"
