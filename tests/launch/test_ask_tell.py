@@ -157,6 +157,7 @@ def test_a_member_is_loaded_where_the_trainer_saved_it(study: Study, run: Run) -
     assert "compared on generated images" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["ap_small", pytest.param("fps", marks=pytest.mark.slow)])
 def test_the_front_over_one_objective_is_the_best_trial(
     tmp_path: Path, space: Space, objective: str

@@ -53,6 +53,7 @@ def test_a_finished_search_resumes_to_the_same_front(study_folder: Path) -> None
     assert front == load_front(study_folder)
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_from_results_when_its_journal_is_gone(
     study_folder: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_reports_of_studies_that_lost_something_say_so(
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_more_trials_can_be_added(study_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(study_folder, tmp_path / "study")
     resume(tmp_path / "study", trials=4, driver="local")

@@ -110,6 +110,7 @@ def test_parameters_of_a_kind_exist_only_under_it(space: str) -> None:
     assert len(seen) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_a_search_draws_every_path_and_every_option(space: str) -> None:
     domains = domains_of(space)

@@ -236,6 +236,7 @@ print(len(heard))
 """
 
 
+@pytest.mark.slow
 @needs_extra
 def test_signals_reach_a_process_that_has_run_openvino() -> None:
     done = subprocess.run(

@@ -62,6 +62,7 @@ def test_the_memory_is_known_within_15_percent(case: str, device: torch.device) 
     assert training_memory(detector, recipe, device) == pytest.approx(measured, rel=0.15)
 
 
+@pytest.mark.slow
 def test_what_the_memory_depends_on() -> None:
     """Parts and half precision lower it; further sizes raise it to that of the largest."""
     detector, cpu = config("ssdmnetv1_s1l0", 0.125), torch.device("cpu")

@@ -251,6 +251,7 @@ def test_a_search_refuses_rungs_that_no_trial_reaches(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_goes_on_from_its_checkpoint_when_it_is_promoted(
     space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

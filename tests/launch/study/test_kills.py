@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from optuna.trial import TrialState
 
 from launch.decisions.halving import Halving
@@ -53,6 +54,7 @@ def drive(folder: Path, acknowledged: Path) -> None:
                 note("finished", number, score(record))
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     folder, acknowledged = tmp_path / "study", tmp_path / "acknowledged"
     rule = Halving(budgets=(1, 2))

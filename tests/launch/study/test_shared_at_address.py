@@ -199,6 +199,7 @@ def test_given_trials_are_shared_and_a_student_waits_for_a_teacher_elsewhere(
             pass
 
 
+@pytest.mark.slow
 def test_trainers_of_ones_own_share_a_study(database: str, space: Space, tmp_path: Path) -> None:
     options = {"trials": 4, "sampler": "random", "storage": database, "study_name": "own"}
     with (

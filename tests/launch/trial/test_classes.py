@@ -51,6 +51,7 @@ def test_a_trial_is_trained_pruned_taught_and_measured_in_onnx(
     assert Detector.load(out / "compact").classes == tuple(names)
 
 
+@pytest.mark.slow
 @needs_extra
 @pytest.mark.parametrize(
     "runtime", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)]
@@ -76,6 +77,7 @@ def test_an_int8_trial_reports_the_cost_in_accuracy(
     assert load_detector(out / "int8").form.precision == "int8"
 
 
+@pytest.mark.slow
 @needs_extra
 @pytest.mark.parametrize("classes", NUMBERS)
 def test_a_search_ends_with_a_front_and_a_report(

@@ -62,6 +62,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "damage"),
     [("train", flip), ("train", cut), ("prune", flip), ("finetune", empty), ("evaluate", cut)],
@@ -112,6 +113,7 @@ def test_weights_that_changed_unnoticed_are_refused(
     assert Detector.load(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, empty])
 def test_a_damaged_checkpoint_is_named_and_training_starts_over(
     damage: Callable[[Path], None],

@@ -10,7 +10,7 @@ import pytest
 
 from detectors.data.readers import DataSource
 from detectors.remote import RemoteError
-from launch.drivers.ray_worker import Given, run_reporting
+from launch.drivers.ray_worker import Given
 from launch.trial.data import TrialData
 from searchspace import TrialConfig
 from tests.conftest import Become
@@ -59,7 +59,7 @@ def test_data_that_changed_stop_the_search_and_blame_no_trial(
     (at / "val" / data.val.images[0].path.name).unlink()
     config = {"config": tiny.model_dump_json(), "ancestor": None, "folder": str(tmp_path)}
     given = Given(config, None, data, {}, "cpu", None, None, ())
-    ending = run_reporting(given, tell=lambda report: None)
+    ending = given.run(tell=lambda report: None)
     assert ending["blame"] == "surroundings"
     assert f"file://{at}: data: the files there are others" in ending["failed"]
 

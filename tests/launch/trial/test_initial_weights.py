@@ -150,6 +150,7 @@ def test_a_trial_starts_from_the_folders_weights_and_says_what_found_a_place(
     run_trial(config, shapes, tmp_path / "twin", device="cpu", stages=stage.parent)
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_inherited_are_reported(
     tiny: TrialConfig, shapes: TrialData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
