@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Container, Sequence
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from launch.study.delegating import Delegating
 
 SEEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 """The states of trials that models look at."""
@@ -23,7 +23,7 @@ BEST_SHARE = 1 / 4
 """The share of the best trials in those that a model is fitted to; the rest are the latest."""
 
 
-class Bounded(BaseSampler):
+class Bounded(Delegating):
     """A sampler that sees the best trials and the latest, so many in all.
 
     The best are those on the first fronts of trials that satisfy all constraints. Which trials it
@@ -31,48 +31,16 @@ class Bounded(BaseSampler):
     """
 
     def __init__(self, sampler: BaseSampler, most: int) -> None:
-        self._sampler = sampler
+        super().__init__(sampler)
         self._most = most
         self._points = Points()
         self._viewed: tuple[int, optuna.Study, optuna.Study] | None = None
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(self._view(study, trial), trial, search_space)
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        view = self._view(study, trial)
-        return self._sampler.sample_independent(view, trial, param_name, param_distribution)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._sampler.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self._sampler.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self._sampler.reseed_rng()
+    def _of(self, trial: FrozenTrial) -> BaseSampler:
+        return self._samplers[0]
 
     def _view(self, study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
-        """What the sampler sees while it draws a trial: the same for all its parameters."""
+        # The same for all parameters of a trial.
         if self._viewed is None or self._viewed[:2] != (trial.number, study):
             self._viewed = trial.number, study, self._seen(study)
         return self._viewed[2]
