@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from launch.constraints import Constraint, figures_of
+from launch.decisions.account import Account
 from launch.decisions.early_stopping import EarlyStopping, growth
 from launch.decisions.gate import Gate, Trained
 from launch.figures import (
@@ -32,7 +33,7 @@ from launch.records import (
 from launch.trial.result import Outcome
 
 
-class Trainings:
+class Trainings(Account):
     """What the gate learns from: the fully trained designs of a study."""
 
     def __init__(self, objectives: Sequence[FigureName] = DEFAULT) -> None:
@@ -40,7 +41,6 @@ class Trainings:
         self._known: dict[int, Trained] = {}
 
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
-        """Take note of a new trial, or of what became of one."""
         if (trained := _trained(record, self._objectives)) is not None:
             self._known[record.number] = trained
 
@@ -49,7 +49,7 @@ class Trainings:
         return list(self._known.values())
 
 
-class Rungs:
+class Rungs(Account):
     """What early stopping goes by: a study's trials at its rungs and at their end.
 
     Attributes:
@@ -64,7 +64,6 @@ class Rungs:
         self._stopped: dict[int, int] = {}
 
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
-        """Take note of a new trial, or of what became of one."""
         if record.predicted is None:
             return
         for epochs, metrics in record.midway.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import ValidationError
 
+from launch.decisions.account import Account
 from launch.records import TrialRecord
 from searchspace import DetectorConfig, TrialConfig
 from searchspace.training import TrainConfig
@@ -47,7 +48,7 @@ class Design:
         return len(self.fields.keys() | other.fields.keys()) - len(equal)
 
 
-class Ancestry:
+class Ancestry(Account):
     """Finds what a trial of a study inherits."""
 
     def __init__(self) -> None:
@@ -55,15 +56,7 @@ class Ancestry:
         self._trainings: dict[tuple[Any, ...], tuple[TrainConfig, int | None]] = {}
         self._relatives: dict[tuple[str, float], list[tuple[float, int, Design]]] = {}
 
-    @classmethod
-    def of(cls, records: Iterable[TrialRecord]) -> Self:
-        ancestry = cls()
-        for record in records:
-            ancestry.note(None, record)
-        return ancestry
-
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
-        """Take note of a new trial, or of what became of one."""
         if before is None:
             cause = training_cause(record.as_drawn)
             self._trainings.setdefault(cause, (record.config.train, record.parent))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Container, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
+from launch.decisions.account import Account
 from launch.figures import DEFAULT, FIGURES, FigureName, heights, if_known
 from launch.pareto import Point, enter
 from launch.records import TrialRecord
@@ -37,7 +38,7 @@ def is_time(drawn: int, share_spent: float, startup: int) -> bool:
     return drawn >= startup or share_spent >= WAIT
 
 
-class Ladder:
+class Ladder(Account):
     """Proposes the ladder trials of a study.
 
     A trained detector gets a ladder if it finds anything, and no other unpruned one dominates it;
@@ -58,16 +59,7 @@ class Ladder:
         self._rungs: dict[int, tuple[tuple[str, TrialConfig], ...]] = {}
         self._training: Counter[tuple[Any, ...]] = Counter()
 
-    @classmethod
-    def of(cls, records: Iterable[TrialRecord], *about: Any) -> Self:
-        """That of a study with these trials; `about` as for a new one."""
-        ladder = cls(*about)
-        for record in records:
-            ladder.note(None, record)
-        return ladder
-
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
-        """Take note of a new trial, or of what became of one."""
         if before is not None and before.state == "running":
             self._training[training_cause(before.as_drawn)] -= 1
         if record.state == "running":

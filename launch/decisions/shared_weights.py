@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launch.constraints import Constraint
+from launch.decisions.account import Account
 from launch.decisions.spread import spread_out
 from launch.figures import FigureName, height, if_known, of_source
 from launch.pareto import ranks
@@ -127,7 +128,7 @@ def is_turn_of_scores(weight: float, shared: int, drawn: int, startup: int) -> b
     return later < 0 or shared - startup < weight * LATER * later
 
 
-class Guide:
+class Guide(Account):
     """Proposes designs by their scores with shared weights.
 
     Designs are taken front by front, over the metrics among the objectives and the known costs;
@@ -165,7 +166,6 @@ class Guide:
         return self._metrics[0]
 
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
-        """Take note of a new trial, or of what became of one."""
         design = record.as_drawn.detector
         if before is None:
             self._tried.add(design)

@@ -1,15 +1,11 @@
-"""What a study's decisions need of its trials as numbers, kept up to date trial by trial. Pure.
-
-Counting all trials anew for each would make a trial of a long search cost more than one of a short
-search.
-"""
+"""What a study's decisions need of its trials as numbers. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 
+from launch.decisions.account import Account
 from launch.decisions.budget import Spent
 from launch.records import Origin, State, TrialRecord
 
@@ -18,7 +14,7 @@ LATEST = 500
 designs that are tried now."""
 
 
-class Tally:
+class Tally(Account):
     """Counts and times of trials.
 
     Attributes:
@@ -31,19 +27,7 @@ class Tally:
         self._ended: dict[int, tuple[State, float]] = {}  # the latest, in the order of ending
         self.longest: TrialRecord | None = None
 
-    @classmethod
-    def of(cls, records: Iterable[TrialRecord]) -> Self:
-        tally = cls()
-        for record in records:
-            tally.note(None, record)
-        return tally
-
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
-        """Take note of a new trial, or of what became of one.
-
-        Args:
-            before: what was noted of it.
-        """
         if before is not None:
             self._counts[before.origin, before.state] -= 1
             self._device -= before.seconds
