@@ -17,7 +17,7 @@ from detectors.locks import held
 from detectors.thresholds import read_thresholds
 from launch import run_trials
 from launch.cli.long_training import LongTraining
-from launch.trial.data import TrialData, TrialError
+from launch.trial.data import TrialError
 from launch.trial.log import TrialLog
 from launch.trial.result import read_result
 from searchspace import TrialConfig, plugins
@@ -27,15 +27,6 @@ from tests.detectors.deployable import needs_extra
 from tests.launch.cli.test_given import SMALL
 
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def trial(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> Path:
-    """A trial that is in no study, with the detector that it trained."""
-    folder = tmp_path / "trial"
-    Detector(tiny.detector, shapes.classes).save(folder / "dense")
-    (folder / "trial.json").write_text(tiny.model_dump_json())
-    return folder
 
 
 def test_an_interrupted_training_goes_on_from_its_last_epoch(

@@ -11,27 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from detectors.detector import Detector
 from launch.cli.long_training import LongTraining
 from launch.cli.workers import WorkerOptions
-from launch.trial.data import TrialData
 from launch.trial.progress import notes_in
 from launch.trial.result import read_result
-from searchspace import TrialConfig
 from tests.launch.conftest import Run
 from tests.launch.drivers.started import ray_workers, start, wait_for
 
 PATIENCE = 400
 """Seconds after which a training counts as hung."""
-
-
-@pytest.fixture
-def trial(tiny: TrialConfig, shapes: TrialData, tmp_path: Path) -> Path:
-    """A trial that is in no study, with the detector that it trained."""
-    folder = tmp_path / "trial"
-    Detector(tiny.detector, shapes.classes).save(folder / "dense")
-    (folder / "trial.json").write_text(tiny.model_dump_json())
-    return folder
 
 
 @pytest.mark.parametrize(
