@@ -50,6 +50,11 @@ def published(systems: Iterable[PaperSystem]) -> dict[Scale, float]:
     return found
 
 
+def room(trials: int) -> int:
+    """The most papers' systems that a search of so many trials runs."""
+    return int(trials * SHARE + 1e-9)
+
+
 def has_room(trials: int, spent: float, run: int) -> bool:
     """Whether another paper's system may run.
 
@@ -58,7 +63,7 @@ def has_room(trials: int, spent: float, run: int) -> bool:
         spent: spent share of its budget, in trials, minutes or device-hours, whichever is largest.
         run: number of papers' systems that it ran.
     """
-    return run < int(trials * SHARE + 1e-9) and spent <= SHARE
+    return run < room(trials) and spent <= SHARE
 
 
 def time_left(seconds: float, taken: float) -> float:

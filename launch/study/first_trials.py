@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from detectors.describe import describe
 from launch.decisions.budget import Means
-from launch.decisions.papers_first import Candidate, has_room, in_order, published, time_left
+from launch.decisions.papers_first import Candidate, has_room, in_order, published, room, time_left
 from launch.records import Origin, TrialRecord
 from launch.study.needs import is_ready
 from searchspace import DetectorConfig, Space, TrialConfig, papers
@@ -57,8 +57,12 @@ class FirstTrials:
         run = [record for record in there if record.origin == "paper"]
         if len(run) == len(self._names) or not has_room(means.trials, means.spent, len(run)):
             return None
+        left = [self._digests[digest] for digest in self._ordered if digest not in tried]
         most = _most_macs(tried.values(), run, means.seconds)
-        left = (self._digests[digest] for digest in self._ordered if digest not in tried)
+        if most is None:
+            # The dearest could take most of the time, so it waits until the pace is known.
+            left = sorted(left[: room(means.trials) - len(run)], key=_macs)
+            most = math.inf
         return next(((config, "paper") for config in left if _macs(config) <= most), None)
 
     @functools.cached_property
@@ -100,11 +104,11 @@ def first_trials(space: Space, with_papers: bool) -> FirstTrials | GivenFirst:
 
 def _most_macs(
     records: Iterable[TrialRecord], run: Sequence[TrialRecord], seconds: float | None
-) -> float:
-    """The multiply-accumulates for which a further paper's system may have time.
+) -> float | None:
+    """The multiply-accumulates for which a further paper's system may have time; None while that is
+    not known.
 
-    A trial is expected to take as long for each of them as the first ones that finished; until one
-    has, nothing is known of it.
+    A trial is expected to take as long for each of them as the first ones that finished.
 
     Args:
         records, run: all trials, and papers' systems among them.
@@ -115,7 +119,7 @@ def _most_macs(
     ended = (record for record in records if record.state == "finished")
     finished = list(itertools.islice(ended, PACED))
     if not finished:
-        return math.inf
+        return None
     pace = sum(r.seconds for r in finished) / sum(_macs(r.config) for r in finished)
     taken = sum(r.seconds if r.ending else max(r.seconds, pace * _macs(r.config)) for r in run)
     return time_left(seconds, taken) / max(pace, 1e-30)

@@ -153,8 +153,30 @@ def test_systems_that_still_run_count_with_what_they_are_expected_to_take(tmp_pa
         baseline, first = study.propose(), study.propose()
         study.end(baseline.number, result(baseline, seconds=100))
         origins = [study.propose().origin for _ in range(3)]
-    # 744 s are a third: S1L0, which runs, is expected to take 400, and S1L6 310.
-    assert [first.origin, *origins] == ["paper", "paper", "sampler", "sampler"]
+    # 744 s are a third: the first, which runs, is expected to take 100, and S1L0 400. That leaves
+    # too little for S1L4 and S1L6, but enough for one with an early tap, 130.
+    assert [first.origin, *origins] == ["paper", "paper", "paper", "sampler"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [(None, "in order"), (10.0, "the cheapest first")],
+)
+def test_while_the_pace_is_not_known_the_cheapest_of_a_limited_time_come_first(
+    hours: float | None, expected: str, tmp_path: Path
+) -> None:
+    """All begin before any has ended, as on many workers: the same systems, in another order."""
+    space = load_space("quick")
+    settings = settings_for(space, trials=9, device_hours=hours, sampler="random")
+    with open_study(tmp_path, settings) as study:
+        study.workers = 9
+        records = [study.propose() for _ in range(5)]
+    assert [r.origin for r in records] == ["baseline", *["paper"] * 3, "sampler"]
+    found = [record.config for record in records[1:4]]
+    in_order = [config for config, origin in planned("quick", 9) if origin == "paper"]
+    costs = sorted(in_order, key=first_trials._macs)
+    assert in_order != costs
+    assert found == (in_order if expected == "in order" else costs)
 
 
 @pytest.mark.parametrize(
