@@ -81,17 +81,18 @@ def in_pixels(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
     return (boxes / _shares(boxes, image, canvas)).clamp(max=1) * _sides(boxes, image)
 
 
-def touches(boxes: Tensor, image: Size, canvas: Canvas) -> Tensor:
-    """[G], whether boxes [G, 4], as fractions of the canvas, begin on the image of this size."""
-    return (boxes <= _shares(boxes, image, canvas))[:, :2].all(-1)
+def has_area(boxes: Tensor) -> Tensor:
+    """[...], whether boxes [..., 4], xyxy, have one. One that lies beside what it is clipped to, or
+    only touches it, has none afterwards, and is no detection."""
+    return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
 
 
 def in_image(boxes: Tensor, windows: Sequence[Window], canvas: Canvas) -> tuple[Tensor, Tensor]:
     """Boxes [T, D, 4], as fractions of the canvas on which each of T windows of an image lies.
 
     Returns:
-        The boxes in pixels of the image, clipped to their windows, and [T, D], whether they begin
-        on them.
+        The boxes in pixels of the image, clipped to their windows, and [T, D], whether they have an
+        area there.
     """
 
     def rows(values: Sequence[tuple[float, float]]) -> Tensor:
@@ -101,7 +102,7 @@ def in_image(boxes: Tensor, windows: Sequence[Window], canvas: Canvas) -> tuple[
     sides = rows([(window.width, window.height) for window in windows])
     corners = rows([(window.left, window.top) for window in windows])
     placed = (boxes / shares).clamp(max=1) * sides + corners
-    return placed, (boxes <= shares)[..., :2].all(-1)
+    return placed, has_area(placed)
 
 
 def _shares(like: Tensor, image: Size, canvas: Canvas) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from detectors.canvas import in_pixels, touches
+from detectors.canvas import has_area, in_pixels
 from searchspace.geometry import Canvas
 from searchspace.heads import Postprocess
 
@@ -65,13 +65,13 @@ class Detections:
         Args:
             width, height: of the image.
             canvas: how it was placed on the network's input; by default it was stretched. Boxes
-                are clipped to the image, and those that lie beside it are left out.
+                are clipped to the image, and those that have no area then are left out.
         """
         size, canvas = (height, width), canvas or Canvas((height, width))
-        boxes = self.boxes[index]
-        real = (self.labels[index] > 0) & touches(boxes, size, canvas)
+        boxes = in_pixels(self.boxes[index], size, canvas)
+        real = (self.labels[index] > 0) & has_area(boxes)
         return {
-            "boxes": in_pixels(boxes[real], size, canvas),
+            "boxes": boxes[real],
             "labels": self.labels[index][real],
             "scores": self.scores[index][real],
         }
@@ -105,7 +105,8 @@ def postprocess(
     counts: Sequence[int] = (),
     survivors: Survivors | None = None,
 ) -> Detections:
-    """Threshold, best candidates, class-wise NMS, best detections.
+    """Threshold, best candidates, class-wise NMS, best detections. Boxes that have no area on the
+    input are none of them.
 
     Args:
         boxes: [N, P, 4], xyxy in fractions of the network's input.
@@ -117,9 +118,9 @@ def postprocess(
         scores = _best_of_levels(scores, counts or (scores.shape[1],), config.level_candidates)
     classes = scores.shape[-1]
     top, flat = _candidates(scores, config)
-    top = torch.where(top > config.score_threshold, top, 0)
     labels = flat % classes
     candidates = boxes.gather(1, (flat // classes)[..., None].expand(-1, -1, 4)).clamp(0, 1)
+    top = torch.where((top > config.score_threshold) & has_area(candidates), top, 0)
     alive = (survivors or class_nms)(candidates, top, labels, classes, config.nms_iou)
     top, order = torch.where(alive, top, 0).topk(min(config.detections, top.shape[1]), dim=1)
     labels = torch.where(top > 0, labels.gather(1, order) + 1, 0)

@@ -22,7 +22,15 @@ from launch.trial.copies import LAG, sent_on
 from launch.trial.remote_study import remote_of
 from searchspace.digests import digest_of, sha256
 
-VERSIONS = {"train": 3, "prune": 3, "finetune": 3, "quantise": 2, "evaluate": 3, "rung": 3}
+VERSIONS = {
+    "train": 3,
+    "prune": 3,
+    "finetune": 3,
+    "quantise": 2,
+    "evaluate": 4,
+    "rung": 4,
+    "shared_score": 2,
+}
 """By stage, what is part of its artefacts' names; 1 for those not here. Raised when a stage begins
 to do something else with the same inputs."""
 

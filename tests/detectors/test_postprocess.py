@@ -136,3 +136,12 @@ def test_boxes_come_in_the_images_pixels() -> None:
         pytest.approx([180, 72, 200, 80]),
     ]
     assert found["labels"].tolist() == [1, 1]
+
+
+def test_a_box_without_area_on_the_input_is_no_detection() -> None:
+    """Beside it, or touching it; one that is right has its place among the best."""
+    beside = [[-0.3, 0.1, -0.1, 0.4], [1.0, 0.1, 1.2, 0.4], [0.1, -0.5, 0.4, 0.0]]
+    boxes = torch.tensor([[*beside, [0.5, 0.5, 0.5, 0.9], [0.9, 0.2, 1.5, 0.4]]])
+    scores = torch.tensor([[[0.9], [0.8], [0.7], [0.6], [0.5]]])
+    detections = postprocess(boxes, scores, Postprocess(detections=1))
+    assert rows_of(detections, 0) == [pytest.approx((0.5, 1, 0.9, 0.2, 1.0, 0.4))]

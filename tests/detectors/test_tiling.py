@@ -39,6 +39,9 @@ from searchspace.tiles import FirstLook, Merge, NoFirstLook, TileGrid, TileSize
 CPU = torch.device("cpu")
 MakeDetector = Callable[..., Detector]
 
+APART = Merge(by="nms", threshold=0.999)
+"""Removes nothing but copies."""
+
 
 def crowded(count: int, seed: int, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes that overlap a lot, xyxy, with scores in descending order and labels."""
@@ -96,6 +99,31 @@ def test_boxes_come_back_to_their_place_and_a_part_is_removed() -> None:
     assert found["labels"].tolist() == [1, 2]
 
 
+LETTERBOXED = [
+    ([0.2, 0.2, 0.4, 0.4], True),
+    ([0.4, 0.2, 0.5, 0.4], True),
+    ([0.5, 0.2, 0.7, 0.4], False),  # begins where the tile ends
+    ([0.6, 0.2, 0.8, 0.4], False),  # on the grey beside it
+    ([0.3, 0.2, 0.3, 0.4], False),
+]
+"""Boxes on the input of a tile of 50 x 100 pixels, which fills its left half, best first, and
+whether they are detections there."""
+
+
+def test_a_box_without_area_on_its_tile_or_image_is_no_detection() -> None:
+    canvas = Canvas((100, 100), "letterbox", TileSize(side=(100, 50), overlap=0, merge=APART))
+    boxes = torch.tensor([box for box, _ in LETTERBOXED])
+    scores, labels = torch.linspace(0.9, 0.1, len(boxes)), torch.ones(len(boxes), dtype=torch.long)
+    found = Detections(boxes[None], scores[None], labels[None])
+    expected = scores[[real for _, real in LETTERBOXED]]
+    assert torch.equal(found.of_image(0, 50, 100, canvas)["scores"], expected)
+    windows = [Window(1000, 0, 50, 100), Window(1050, 0, 50, 100)]
+    nothing = Detections(*(torch.zeros_like(part[None]) for part in (boxes, scores, labels)))
+    tiled = of_windows([nothing, found], windows, canvas)
+    assert torch.equal(tiled["scores"], expected)
+    assert (tiled["boxes"][:, 2:] > tiled["boxes"][:, :2]).all()
+
+
 def test_an_image_keeps_as_many_detections_as_an_input() -> None:
     canvas = Canvas((64, 64), "stretch", TileGrid(rows=1, columns=2, overlap=0))
     boxes = torch.rand(2, 3, 4).sort(-1).values * torch.tensor([0.1, 0.1, 0.2, 0.2])
@@ -122,8 +150,7 @@ def test_an_image_of_one_tile_is_found_as_without_tiles(
 
 def test_a_tile_is_found_as_an_image_of_its_own(make_detector: MakeDetector) -> None:
     """Without overlap there is nothing to merge: the image has what its tiles have."""
-    merge = Merge(by="nms", threshold=0.999)
-    tiles = TileGrid(rows=2, columns=2, overlap=0, merge=merge)
+    tiles = TileGrid(rows=2, columns=2, overlap=0, merge=APART)
     cut, plain = make_detector(tiles=tiles).eval(), make_detector().eval()
     image = torch.rand(3, 100, 140, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
