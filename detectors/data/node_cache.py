@@ -27,7 +27,7 @@ from torch import Tensor
 
 from detectors.activity import active
 from detectors.data.dataset import Dataset, ImageRecord
-from detectors.data.images import LARGE, image_bands, load_image
+from detectors.data.images import image_bands, is_large, load_image
 from detectors.data.pixel_file import FORMAT, Damaged, Header, Layout, Mapped, checksum, finish
 from detectors.data.pixels import MEMORY_BYTES, WHOLE, Decoded, Form, Pixels
 from detectors.locks import held, progress, try_lock
@@ -53,10 +53,20 @@ CPU = torch.device("cpu")
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
+"""The causes of `NotCached` that this process has warned of."""
 
 
 class NotCached(RuntimeError):
-    """Images that cannot be kept; the message says why."""
+    """Images that cannot be kept; the message says why.
+
+    Attributes:
+        cause: what one warning is enough for, where the message has figures that change, such as
+            the free disk.
+    """
+
+    def __init__(self, message: str, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause or message
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,9 @@ class NodeCache:
         try:
             return self._mapped(split, form)
         except NotCached as error:
-            _warn(f"images are decoded anew whenever they are read: {error}")
+            if error.cause not in _warned:
+                _warned.add(error.cause)
+                logger.warning(f"images are decoded anew whenever they are read: {error}")
             return Decoded(form, memory)
 
     def _mapped(self, split: Dataset, form: Form) -> Mapped:
@@ -171,7 +183,8 @@ class NodeCache:
                 f"decoded, those of a split take {size / 1e9:.3g} GB, but {folder} may hold "
                 f"{limit / 1e9:.3g} GB in all, and {free / 1e9:.3g} GB of its disk are free; raise "
                 "--cache-gb, free some of the disk, or set XDG_CACHE_HOME to a folder on a larger "
-                "one"
+                "one",
+                cause=f"no room for {size} bytes in {folder}",
             )
 
 
@@ -283,7 +296,7 @@ def _bands(image: ImageRecord, form: Form) -> Iterator[tuple[int, Tensor]]:
     """An image in a form, from top to bottom: the first row of each band, and the band."""
     path, width, height = image.path, image.width, image.height
     with computing(CPU, "decoding an image"):
-        if form is WHOLE and width * height > LARGE * 1e6:
+        if form is WHOLE and is_large(width, height):
             yield from image_bands(path, width, height)
         else:
             yield 0, form.of(load_image(path, width, height)).contiguous()
@@ -340,11 +353,4 @@ def _of_cache() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NotCached(str(error)) from error
-
-
-def _warn(words: str) -> None:
-    """Log a warning, once per process."""
-    if words not in _warned:
-        _warned.add(words)
-        logger.warning(words)
+        raise NotCached(str(error), error.strerror) from error

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -197,10 +199,12 @@ def test_a_file_in_use_is_not_removed(
 
 
 def test_what_does_not_fit_is_decoded_and_said_once(
-    split: Dataset, caplog: pytest.LogCaptureFixture
+    split: Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """However much of the disk is free each time."""
     CACHE.pixels(first(split, 1), WHOLE)
-    cache = NodeCache.of_gb(1e-5)
+    cache, free = NodeCache.of_gb(1e-5), itertools.count(10**9, 10**8)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=next(free)))
     for _ in range(2):
         assert equal(cache.pixels(split, WHOLE), split)
     assert caplog.text.count("decoded anew") == 1
