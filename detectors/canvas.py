@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -31,40 +31,58 @@ def ground(canvas: Canvas) -> tuple[int, int, int]:
 
 def place(image: Tensor, canvas: Canvas) -> Tensor:
     """An image [..., 3, H, W], uint8 or float in 0..1, on the canvas."""
-    return _placed(image, canvas.content(size_of(image)), canvas)
+    return _filled(_resized(image, canvas.content(size_of(image))), canvas)
 
 
 def place_read(read: Read, window: Window, canvas: Canvas) -> Tensor:
-    """A window of an image that is read, on the canvas.
+    """A window of an image that is read, on the canvas; see `resize_read`."""
+    return _filled(resize_read(read, window, canvas.content(window.size)), canvas)
 
-    A large one is never in memory: bands of it are resized along x, and all of them along y. For
-    uint8 that is what `resize` does with the whole, too, where the processor has its instructions.
-    """
+
+def resize_read(read: Read, window: Window, size: Size) -> Tensor:
+    """A window of an image that is read, resized to a height and width. A large one is never in
+    memory, see `resize_bands`."""
     left, top, width, height = window
     if width * height <= MOST_PIXELS:
-        return place(read(window), canvas)
-    content, rows = canvas.content(window.size), max(1, int(BAND / width))
+        return _resized(read(window), size)
+    rows = max(1, int(BAND / width))
     ends = ((start, min(start + rows, height)) for start in range(0, height, rows))
-    bands = [
-        functional.resize(
-            read(Window(left, top + start, width, end - start)),
-            [end - start, content[1]],
-            antialias=True,
-        )
-        for start, end in ends
-    ]
-    return _placed(torch.cat(bands, -2), content, canvas)
+    bands = ((start, read(Window(left, top + start, width, end - start))) for start, end in ends)
+    return resize_bands(bands, height, size)
 
 
-def _placed(image: Tensor, content: Size, canvas: Canvas) -> Tensor:
-    """An image resized to its height and width on the canvas, and the rest filled."""
-    height, width = content
-    placed = functional.resize(image, [height, width], antialias=True)
+def resize_bands(bands: Iterable[tuple[int, Tensor]], rows: int, size: Size) -> Tensor:
+    """An image that comes in bands, resized to a height and width.
+
+    Each band is resized along x, and all of them along y. For uint8 that is what `resize` does with
+    the whole, too, where the processor has its instructions.
+
+    Args:
+        bands: the first row of each, and the band [3, h, W].
+        rows: of the image.
+    """
+    narrow: Tensor | None = None
+    for top, band in bands:
+        part = _resized(band, (band.shape[-2], size[1]))
+        if narrow is None:
+            narrow = part.new_empty(3, rows, size[1])
+        narrow[:, top : top + band.shape[-2]] = part
+    assert narrow is not None
+    return _resized(narrow, size)
+
+
+def _resized(image: Tensor, size: Size) -> Tensor:
+    return functional.resize(image, list(size), antialias=True)
+
+
+def _filled(image: Tensor, canvas: Canvas) -> Tensor:
+    """An image at the upper left of the canvas, and the rest filled."""
+    height, width = size_of(image)
     below, right = canvas.size[0] - height, canvas.size[1] - width
     if not (below or right):
-        return placed
+        return image
     fill = GREY / 255 if image.is_floating_point() else GREY
-    return functional.pad(placed, [0, 0, right, below], fill=fill)
+    return functional.pad(image, [0, 0, right, below], fill=fill)
 
 
 def fractions(boxes: Tensor, images: Sequence[Size], canvas: Canvas) -> Tensor:

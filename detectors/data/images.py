@@ -18,6 +18,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torchvision.transforms.v2 import functional
 
+from detectors.canvas import resize_bands
 from detectors.data.as_displayed import UNDONE_BY, orientation_of, rgb, size_displayed, transposed
 from detectors.data.records import LOOK_SIDE
 from detectors.data.tiff_parts import TiffParts
@@ -41,6 +42,9 @@ LARGE = 25.0
 """Megapixels from which images are decoded one at a time, whatever the number of threads."""
 
 _LARGE = Lock()
+
+PICTURE_SIDE = 3072
+"""Pixels of the longer side of a picture of a large image."""
 
 BAND = 4e6
 """Pixels of the bands in which large images are read."""
@@ -123,6 +127,25 @@ def image_bands(path: Path, width: int, height: int) -> Iterator[tuple[int, torc
     rows = height if width * height <= BAND else max(1, int(BAND / width))
     for top in range(0, height, rows):
         yield top, _tensor(image.crop((0, top, width, min(top + rows, height))))
+
+
+def load_picture(path: Path, width: int, height: int, side: int = PICTURE_SIDE) -> torch.Tensor:
+    """What `load_image` reads, for people to look at. A large image is reduced, band by band, until
+    its longer side has at most `side` pixels.
+
+    Raises:
+        ImageError, ValueError, OSError: as `load_image`.
+    """
+    if not is_large(width, height):
+        return load_image(path, width, height)
+    factor = min(1.0, side / max(width, height))
+    reduced = max(1, round(factor * height)), max(1, round(factor * width))
+    return resize_bands(image_bands(path, width, height), height, reduced)
+
+
+def is_large(width: int, height: int) -> bool:
+    """Whether an image of this size is read by parts or bands where that is possible."""
+    return width * height > LARGE * 1e6
 
 
 def load_part(path: Path, width: int, height: int, window: Window) -> torch.Tensor | None:
@@ -264,7 +287,7 @@ def _opened(path: Path, handle: BinaryIO) -> Iterator[Image.Image]:
 def _large_parts(path: Path, handle: BinaryIO) -> TiffParts | None:
     """The parts of a large image that can be read by them."""
     with _opened(path, handle) as image:
-        return TiffParts.of(image) if image.width * image.height > LARGE * 1e6 else None
+        return TiffParts.of(image) if is_large(image.width, image.height) else None
 
 
 def _part(path: Path, handle: BinaryIO, parts: TiffParts, window: Window) -> Image.Image:
@@ -294,7 +317,7 @@ def _decode(path: Path, handle: BinaryIO, max_megapixels: float) -> _Decoded:
     with _opened(path, handle) as image:
         megapixels = image.width * image.height / 1e6
         if megapixels <= max_megapixels:
-            with _LARGE if megapixels > LARGE else nullcontext():
+            with _LARGE if is_large(image.width, image.height) else nullcontext():
                 return _stored_pixels(image)
     raise ImageError(
         f"{str(path)!r} has {megapixels:,.0f} megapixels, more than the limit of "

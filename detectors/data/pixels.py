@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from detectors.canvas import place
-from detectors.data.images import LARGE, load_image, load_part
+from detectors.data.images import is_large, load_image, load_part
 from detectors.data.records import ImageRecord
 from detectors.features import size_of
 from searchspace.geometry import Canvas, Size, Window
@@ -132,7 +132,7 @@ class Decoded:
         """The image of a record in the form, or a window of it, uint8 [3, h, w]."""
         if window is None:
             return self._whole(record)
-        if self._form is WHOLE and record.width * record.height > LARGE * 1e6:
+        if self._form is WHOLE and is_large(record.width, record.height):
             part = load_part(record.path, record.width, record.height, window)
             if part is not None:
                 return part

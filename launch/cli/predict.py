@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import typer
 from pydantic import ConfigDict, Field
 
-from detectors.data.dataset import Dataset
+from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.image_files import image_files
+from detectors.data.images import LARGE, PICTURE_SIDE, is_large
 from detectors.data.node_cache import NodeCache
 from detectors.data.reading import read_split, read_unannotated
 from detectors.detection_files import image_name, write_csv, write_yolo
@@ -205,6 +206,17 @@ def _draw(results: Results, split: Dataset, folder: Path) -> None:
     write_csv(results, split, folder / "detections.csv")
 
 
+def reduced_in_words(images: Sequence[ImageRecord]) -> str:
+    """How many pictures are smaller than their images."""
+    large = sum(is_large(image.width, image.height) for image in images)
+    if not large:
+        return ""
+    return (
+        f"; {counted(large, 'picture')} of more than {LARGE:g} megapixels reduced to "
+        f"{PICTURE_SIDE} pixels on the longer side"
+    )
+
+
 def _write_coco(results: Results, split: Dataset, file: Path) -> None:
     write_coco(results, file)
 
@@ -275,4 +287,5 @@ def predict_command(
         return
     dropped = f"; {split.dropped_in_words()}" if split.skipped else ""
     words = f"{counted(len(results), 'detection')} on {counted(len(split.images), 'image')}"
-    console.say(f"{out}: {words}{dropped}")
+    reduced = reduced_in_words(split.images) if form.to == PICTURES else ""
+    console.say(f"{out}: {words}{reduced}{dropped}")

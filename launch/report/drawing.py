@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.v2 import functional
 
 from detectors.data.dataset import Dataset
-from detectors.data.images import load_image
+from detectors.data.images import load_picture
 from detectors.detection_files import image_name
 from detectors.evaluation.results import Results
 from searchspace.reading import visible
@@ -57,7 +57,8 @@ def drawn(
 
 
 def draw_results(results: Results, split: Dataset, folder: Path) -> None:
-    """Write each image of a split with its detections, the best on top, under its own name."""
+    """Write each image of a split with its detections, the best on top, under its own name. A large
+    one is reduced, see `load_picture`."""
     names = {category.id: category.name for category in split.categories}
     for image in split.images:
         mine = results.at(results.images == image.id)
@@ -67,8 +68,10 @@ def draw_results(results: Results, split: Dataset, folder: Path) -> None:
             f"{names[key]} {score:.2f}"
             for key, score in zip(mine.categories.tolist(), mine.scores.tolist(), strict=True)
         ]
-        picture = functional.to_pil_image(load_image(image.path, image.width, image.height))
-        boxes = list(zip(x, y, x + width, y + height, strict=True))
+        picture = functional.to_pil_image(load_picture(image.path, image.width, image.height))
+        across, down = picture.width / image.width, picture.height / image.height
+        left, right, top, bottom = x * across, (x + width) * across, y * down, (y + height) * down
+        boxes = list(zip(left, top, right, bottom, strict=True))
         labels = [split.label_of(key) for key in mine.categories.tolist()]
         colours = [colour_of(label) for label in labels]
         file = folder / image_name(split, image)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
+from detectors.canvas import resize_read
 from detectors.data.dataset import ImageRecord
-from detectors.data.images import load_image
+from detectors.data.pixels import Decoded
 from detectors.evaluation.judged import Judged
 from launch.report.drawing import OBJECT, RIGHT, WRONG, drawn
+from searchspace.geometry import Window
 
 GAP = 8
 """Pixels between the parts of a picture."""
@@ -79,13 +82,14 @@ class _Part:
         """Args:
         errors: [E, 4], x, y, width, height of what the part should show.
         """
-        whole = functional.to_pil_image(load_image(image.path, image.width, image.height))
-        left, top, right, bottom = window(whole.size, errors)
-        picture = whole.crop((left, top, right, bottom))
-        longest = max(picture.size)
+        left, top, right, bottom = window((image.width, image.height), errors)
+        seen = Window(left, top, right - left, bottom - top)
+        longest = max(seen.size)
         factor = min(max(1.0, LEAST_SIDE / longest), MOST_SIDE / longest)
-        size = [max(1, round(factor * side)) for side in picture.size]
-        return cls(picture.resize(size), np.array([left, top]), factor)
+        height, width = (max(1, round(factor * side)) for side in seen.size)
+        read = partial(Decoded(limit=0).get, image)
+        picture = functional.to_pil_image(resize_read(read, seen, (height, width)))
+        return cls(picture, np.array([left, top]), factor)
 
     def drawn(self, boxes: np.ndarray, texts: Sequence[str], colours: Sequence[str]) -> Image.Image:
         """The part with those boxes [N, 4], x, y, width, height in pixels of the image, of which it

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
+from torchvision.transforms.v2 import functional
 
 from detectors.data.dataset import Dataset, ImageRecord
 from detectors.data.health import Alike, Boxes
-from detectors.data.images import load_image
+from detectors.data.images import load_picture
+from detectors.data.pixels import Decoded
+from searchspace.geometry import Window
 from searchspace.reading import shown
 
 SIDE = 168
@@ -71,13 +74,11 @@ def alike_images(
 def _object(split: Dataset, boxes: Boxes, rows: Sequence[int], what: str) -> Picture:
     """The surroundings of objects of one image, with their boxes."""
     record = split.images[boxes.images[rows[0]]]
-    image = _open(record)
     corners = boxes.corners[list(rows)]
     low, high = corners[:, :2].min(0), corners[:, 2:].max(0)
     side = max(LEAST_CONTEXT, CONTEXT * float((high - low).max()))
     window = np.round(((low + high - side) / 2, (low + high + side) / 2)).astype(int)
-    (x1, y1), (x2, y2) = window.tolist()
-    crop = image.crop((x1, y1, x2, y2)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    crop = _part(record, *window.flatten().tolist()).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     drawing = ImageDraw.Draw(crop)
     factor = SIDE / (window[1] - window[0])
     for box, colour in zip(corners.reshape(-1, 2, 2), COLOURS, strict=False):
@@ -88,8 +89,18 @@ def _object(split: Dataset, boxes: Boxes, rows: Sequence[int], what: str) -> Pic
 
 
 def _open(record: ImageRecord) -> Image.Image:
-    pixels = load_image(record.path, record.width, record.height)
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    pixels = load_picture(record.path, record.width, record.height)
+    return functional.to_pil_image(pixels)
+
+
+def _part(record: ImageRecord, left: int, top: int, right: int, bottom: int) -> Image.Image:
+    """A part of an image, black where it reaches beyond the image."""
+    x1, y1 = max(0, left), max(0, top)
+    window = Window(x1, y1, min(right, record.width) - x1, min(bottom, record.height) - y1)
+    made = Image.new("RGB", (right - left, bottom - top))
+    seen = Decoded(limit=0).get(record, window)
+    made.paste(functional.to_pil_image(seen), (x1 - left, y1 - top))
+    return made
 
 
 def _picture(image: Image.Image, caption: str) -> Picture:

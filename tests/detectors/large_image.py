@@ -1,4 +1,5 @@
-"""A process that looks at a large image in tiles, and says how much memory it took."""
+"""A process that looks at a large image in tiles, draws what it finds, and says how much memory it
+took."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from detectors.data.reading import read_unannotated
 from detectors.detector import Detector
 from detectors.evaluate import detect_split
 from detectors.models import load_model
+from launch.report.drawing import draw_results
 
 CPU = torch.device("cpu")
 
@@ -53,6 +55,8 @@ def main() -> None:
         split = read_unannotated(Path(folder), None, model.classes)
         cache = NodeCache(limit=10**10) if how == "cache" else NO_CACHE
         found = detect_split(model.detector, split, CPU, cache)
+        if how == "file":
+            draw_results(found, split, Path(out).with_suffix(""))
     rows = [[row["score"], row["category_id"], *row["bbox"]] for row in found]
     Path(out).write_text(json.dumps({"grown": peak.most - before, "rows": rows}))
 

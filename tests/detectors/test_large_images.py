@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from detectors.data.images import PICTURE_SIDE
 from detectors.detector import Detector
 from detectors.tiling import detect_images
 from searchspace.tiles import TileSize
@@ -46,12 +47,14 @@ def looked_at(saved: Path, folder: Path, how: str, cache: Path) -> tuple[int, np
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it reads Linux's /proc")
 def test_a_tiff_of_200_megapixels_is_read_by_parts(cutting: Path, tmp_path: Path) -> None:
-    """From its file and by the cache, with what is found in the whole image in memory."""
+    """From its file and by the cache, with what is found in the whole image in memory. What is
+    found is drawn."""
     folder = tmp_path / "images"
     folder.mkdir()
     write_tiled(folder / "a.tif", (WIDTH, HEIGHT), 512, gradient)
     by_file = looked_at(cutting, folder, "file", tmp_path)
     by_cache = looked_at(cutting, folder, "cache", tmp_path)
+    assert Image.open(tmp_path / "file" / "a.tif").width == PICTURE_SIDE
     whole = torch.from_numpy(gradient(0, 0, WIDTH, HEIGHT)).permute(2, 0, 1)
     detector = Detector.load(cutting).eval()
 

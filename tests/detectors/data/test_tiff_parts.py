@@ -11,9 +11,15 @@ import torch
 from PIL import Image, TiffImagePlugin
 
 from detectors.canvas import place, place_read
-from detectors.data import images, node_cache, pixels
+from detectors.data import images, pixels
 from detectors.data.dataset import Dataset
-from detectors.data.images import ImageError, inspect_image, load_image, load_part
+from detectors.data.images import (
+    ImageError,
+    inspect_image,
+    load_image,
+    load_part,
+    load_picture,
+)
 from detectors.data.node_cache import NodeCache
 from detectors.data.pixels import Decoded
 from detectors.data.reading import read_unannotated
@@ -37,14 +43,24 @@ WINDOWS = (
 def every_image_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of a few thousand pixels are read like those of many millions, in bands of 20 rows."""
     monkeypatch.setattr(TiffImagePlugin, "STRIP_SIZE", 16_000)
-    for module in (images, pixels, node_cache):
-        monkeypatch.setattr(module, "LARGE", 1e-3)
+    monkeypatch.setattr(images, "LARGE", 1e-3)
     monkeypatch.setattr(images, "BAND", 6_000)
 
 
 def picture() -> Image.Image:
     noise = np.random.default_rng(0).integers(0, 256, (100, 75, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(SIZE)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_a_picture_of_a_large_image_is_reduced(name: str, tmp_path: Path) -> None:
+    picture().save(tmp_path / name)
+    found = load_picture(tmp_path / name, *SIZE, side=200)
+    whole = torch.from_numpy(np.array(picture())).permute(2, 0, 1)
+    expected = place(whole, Canvas((200, 150)))
+    assert found.shape == expected.shape
+    assert (found.int() - expected.int()).abs().max() <= 1
+    assert torch.equal(load_picture(tmp_path / name, *SIZE), whole)
 
 
 def check(path: Path, modes: str = "RGB") -> None:
@@ -167,7 +183,7 @@ def test_training_crops_are_those_of_images_in_memory(
             assert torch.equal(found[0], expected[0])
             assert all(map(torch.equal, found[1].values(), expected[1].values()))
     assert max(w.width * w.height for w in windows) <= 48 * 48
-    monkeypatch.setattr(pixels, "LARGE", 25.0)
+    monkeypatch.setattr(images, "LARGE", 25.0)
     kept = TrainingSet(split, recipe, canvas, 0, Decoded())
     assert torch.equal(kept.sample(0)[0], by_window.sample(0)[0])
 

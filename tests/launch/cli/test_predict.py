@@ -17,11 +17,13 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from detectors.data.dataset import ImageRecord
 from detectors.data.readers import DataSource
 from detectors.data.reading import read_split
 from detectors.detector import Detector
 from detectors.evaluate import coco_metrics, detect_split
 from detectors.thresholds import Threshold, Thresholds, write_thresholds
+from launch.cli.predict import reduced_in_words
 from searchspace import DetectorConfig
 from searchspace.backbones import MobileNetV1
 from searchspace.heads import Multibox, Postprocess
@@ -178,6 +180,12 @@ def test_a_folder_of_images_is_enough_for_vocs_form(run: Run, saved: Path, tmp_p
     code, text = run(*command[:-1], tmp_path / "others", "--skip-bad=anyway")
     assert code == 0, text
     assert "2 images; 1 bad entry dropped; 2 of 3 images (67%)" in text
+
+
+def test_it_is_said_how_many_pictures_are_reduced() -> None:
+    images = [ImageRecord(k, Path("a"), *size) for k, size in enumerate(((6000, 5000), (80, 60)))]
+    assert reduced_in_words(images).startswith("; 1 picture of more than 25 megapixels reduced")
+    assert reduced_in_words(images[1:]) == ""
 
 
 def test_images_are_drawn_and_listed_above_the_thresholds(
