@@ -51,6 +51,12 @@ def test_every_file_that_is_linked_exists() -> None:
     assert not missing
 
 
+def test_the_page_on_searches_says_the_same_of_the_default() -> None:
+    page = (ROOT / "docs" / "search.md").read_text()
+    [paragraph] = re.findall(r"<!-- as in README.md -->\n(.*?)<!-- end -->", page, flags=re.DOTALL)
+    assert paragraph in README.read_text()
+
+
 def test_every_file_of_the_reading_order_exists() -> None:
     named = re.findall(r"`([a-z_]+/[a-z_/.]+\.(?:py|toml|json))`", README.read_text())
     assert named
