@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 
 from detectors.regularly import regularly
@@ -34,6 +35,9 @@ MEMBERS = 4
 DOING, LEFT = len("train, epoch 10/100 100 %"), len("10 min 00 s")
 """Columns of a terminal for what a running trial does, and for the time that it will take."""
 
+FOR_LOSSES = 75
+"""Columns of a terminal below which losses would take the room of what a trial does."""
+
 OTHER_LINES = 14
 """Lines of the view beside those of running trials; the terminal has to have room for all."""
 
@@ -52,7 +56,7 @@ def rendered(view: View, lines: int) -> RenderableType:
         parts.append(styled(outlook_in_words(view.outlook)))
     most = max(1, lines - OTHER_LINES)
     if view.running:
-        parts.append(running_table(view.running[:most], objectives, view.time))
+        parts.append(RunningTable(view.running[:most], objectives, view.time))
     if len(view.running) > most:
         parts.append(_line(f"and {len(view.running) - most} more are running"))
     front = view.trials.front
@@ -97,16 +101,29 @@ def as_tree(view: View) -> dict[str, Any]:
     }
 
 
-def running_table(
-    running: Sequence[Running], objectives: Sequence[FigureName], time: float
+@dataclass(frozen=True)
+class RunningTable:
+    """Running trials, each with what it does and how well it is so far, as the width allows."""
+
+    running: Sequence[Running]
+    objectives: Sequence[FigureName]
+    time: float
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        losses = options.max_width >= FOR_LOSSES
+        yield _running_table(self.running, self.objectives, self.time, losses)
+
+
+def _running_table(
+    running: Sequence[Running], objectives: Sequence[FigureName], time: float, losses: bool
 ) -> Table:
-    """Running trials, each with what it does and how well it is so far."""
     scores = [name for name in objectives if FIGURES[name].source == "metrics"] or ["ap"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
     table.add_column("Trial", justify="right", no_wrap=True, max_width=16)
     # Of fixed widths, so that nothing moves sideways while it runs.
     table.add_column("Doing", no_wrap=True, ratio=1, min_width=DOING)
-    table.add_column("Losses", no_wrap=True, ratio=1)
+    if losses:
+        table.add_column("Losses", no_wrap=True, ratio=1)
     for name in scores:
         table.add_column(FIGURES[name].heading, justify="right", no_wrap=True)
     table.add_column("img/s", justify="right", no_wrap=True, min_width=5)
@@ -117,7 +134,7 @@ def running_table(
         table.add_row(
             each.name,
             each.in_words(),
-            ", ".join(f"{name} {value:.2g}" for name, value in now.losses.items()),
+            *([", ".join(f"{name} {value:.2g}" for name, value in now.losses.items())] * losses),
             *(show(name, now.figures.get(name)) for name in scores),
             f"{now.images_per_s:.0f}" if now.images_per_s else "",
             show_seconds(left) if left else "",
@@ -164,7 +181,7 @@ def trial_frame(folder: Path, name: str) -> Frame:
     """Shows one trial, whose files are in a folder."""
     follower = TrialFollower(folder)
     return _now_and_then(
-        lambda: running_table([Running(name, follower.look())], DEFAULT, time.time())
+        lambda: RunningTable([Running(name, follower.look())], DEFAULT, time.time())
     )
 
 

@@ -47,8 +47,8 @@ class Spent:
         finished: seconds of each finished trial; of a long search, of the latest.
         workers: number of trials in parallel.
         others: the same of trials that ended otherwise: failed, stopped, skipped.
-        ended: number of trials that ended within the last `watched` seconds, while trials ran all
-            the time.
+        ended: number of trials that ended within `watched` seconds, while trials ran all the time.
+        since: seconds that have passed after the `watched` ones; none has ended in them.
     """
 
     proposed: int
@@ -60,6 +60,7 @@ class Spent:
     others: Sequence[float] = ()
     ended: int = 0
     watched: float = 0.0
+    since: float = 0.0
 
     @property
     def per_trial(self) -> float:
@@ -105,7 +106,8 @@ class Outlook:
         minutes_left, device_hours_left: at least 0; None without a limit.
         ends_by: the limit that is expected to be reached first.
         more_trials: expected number of further trials.
-        seconds: expected time until the end of the search; None while no trial has finished.
+        seconds: expected time until the end of the search; None while no trial has finished, and
+            where none runs or will.
         error: it lies within so many seconds of that in four of five cases; None if not known.
     """
 
@@ -187,10 +189,10 @@ def outlook(budget: Budget, spent: Spent) -> Outlook:
             affordable["device-hours"] = _turns(device - spent.running * each, most, each)
     ends_by = min(affordable, key=affordable.__getitem__)
     more = int(affordable[ends_by])
-    if spent.finished:
-        # Running trials are half done on average.
-        count = more + spent.running / 2
-        expected, error = count * spent.pace, spent.error(count)
+    # Running trials are half done on average.
+    count = more + spent.running / 2
+    if spent.finished and count:
+        expected, error = max(0.0, count * spent.pace - spent.since), spent.error(count)
     return Outlook(
         trials_left=left,
         minutes_left=seconds and seconds / 60,

@@ -205,9 +205,10 @@ class StudyFollower:
         self._trials = StudyView.of((), self._objectives)
         self._followers: dict[int, TrialFollower] = {}
         self._fetched = time.monotonic()
-        self._began, self._there, self._workers = time.monotonic(), 0, 1
+        self._workers = 1
         self._read()
-        self._there = self._ended
+        self._there = self._noted = self._ended
+        self._began = self._last_end = time.monotonic()
 
     @property
     def _objectives(self) -> tuple[FigureName, ...]:
@@ -267,11 +268,17 @@ class StudyFollower:
         return self._followers[record.number].look()
 
     def _spent(self, running: int, elapsed: float) -> Spent:
+        now, ended = time.monotonic(), self._ended
+        if ended != self._noted:
+            self._noted, self._last_end = ended, now
         spent = Tally.of(self._trials.records).spent(
             elapsed=elapsed,
             workers=self._workers,
-            ended=self._ended - self._there,
-            watched=time.monotonic() - self._began,
+            ended=ended - self._there,
+            # Up to the last end only: the time of the trials that run now is not known yet, and
+            # with each look the expected end would move away.
+            watched=self._last_end - self._began,
+            since=now - self._last_end,
         )
         # Not all that have not ended run: some wait to be taken up by a resumed search.
         return replace(spent, running=running)

@@ -38,17 +38,19 @@ def outlook_in_words(outlook: Outlook) -> str:
     if outlook.device_hours_left is not None:
         left.append(f"{outlook.device_hours_left:.3g} device-hours")
     text = f"left: {', '.join(left)}"
-    if not outlook.seconds:
+    if outlook.seconds is None:
         return text
+    when = _when(outlook.seconds, outlook.error)
     if not outlook.more_trials:
-        return f"{text}; expected: the running ones end in {time_left(outlook)}"
+        return f"{text}; expected: the running ones end {when}"
     more = counted(outlook.more_trials, "more trial")
-    return f"{text}; expected: {more} in {time_left(outlook)}, then {outlook.ends_by} are spent"
+    return f"{text}; expected: {more} {when}, then {outlook.ends_by} are spent"
 
 
-def time_left(outlook: Outlook) -> str:
+def _when(seconds: float, error: float | None) -> str:
     """The expected time until the end of a search: from when to when, where that differs much."""
-    seconds, error = outlook.seconds or 0.0, outlook.error
+    if seconds < 1:
+        return "soon"
     if error is None or error <= WIDE * seconds:
-        return f"about {show_seconds(seconds)}"
-    return f"{show_seconds(max(0.0, seconds - error))} to {show_seconds(seconds + error)}"
+        return f"in about {show_seconds(seconds)}"
+    return f"in {show_seconds(max(0.0, seconds - error))} to {show_seconds(seconds + error)}"

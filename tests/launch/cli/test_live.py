@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from launch.cli.live import PER_SECOND, Screen
 from launch.cli.terminal import PlainConsole
 from launch.cli.view import Announcer, rendered
 from launch.files import JOURNAL
+from launch.report import progress
 from launch.report.progress import StudyFollower
 from tests.launch.report.studies import record
 from tests.launch.report.test_progress import BEGUN, EPOCH, append, note, study
@@ -52,6 +54,38 @@ def test_eighty_columns_have_room_for_a_study(study: Path) -> None:
         "trial 1: AP_small 0.200, 55.0 FPS",
     ):  # fmt: skip
         assert words in text, text
+
+
+def test_a_narrow_terminal_shows_what_is_done_in_place_of_losses(study: Path) -> None:
+    note(study, 5, **BEGUN)
+    note(study, 5, **EPOCH)
+    console = printed(60)
+    console.print(rendered(StudyFollower(study).look(), 40))
+    text = text_of(console)
+    assert max(map(len, text.splitlines())) <= 60
+    for words in ("train, epoch 4/12", "AP_small", "300", "1 min 30 s"):
+        assert words in text, text
+    assert "box 0.5" not in text
+
+
+def test_the_expected_end_comes_nearer_while_nothing_ends(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(
+        progress, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock.now)
+    )
+    follower = StudyFollower(study)
+    note(study, 5, **BEGUN)
+    clock.now += 10
+    append(study, record(6, 0.1))
+    expected = []
+    for _ in range(3):
+        expected.append(follower.look().outlook.seconds)
+        clock.now += 5
+    assert expected[0] is not None
+    assert expected == pytest.approx([max(0.0, expected[0] - passed) for passed in (0, 5, 10)])
+    assert expected[1] < expected[0]
 
 
 def test_a_low_terminal_shows_fewer_running_trials(study: Path) -> None:
