@@ -30,5 +30,5 @@ test-slow: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[deploy,dashboard,mlflow,wandb,video,postgres,test,check,docs,examples]"
+	$(VENV)/bin/python -m pip install --no-compile --constraint constraints.txt --editable ".[deploy,dashboard,mlflow,wandb,video,postgres,test,check,docs,examples]"
 	touch $@
