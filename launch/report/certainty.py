@@ -97,22 +97,26 @@ def scored_in_words(records: Sequence[TrialRecord]) -> list[str]:
 
 
 def _alike(records: Sequence[TrialRecord]) -> list[str]:
-    """A sentence for each figure in which some trials do not differ beyond chance."""
-    sentences = []
+    """A sentence for each set of pairs that do not differ beyond chance, with its figures."""
+    figures: dict[tuple[str, ...], list[str]] = {}
     for name in BOUNDED:
-        pairs = [
+        pairs = tuple(
             f"{one.number} and {other.number}"
             for one, other in combinations(records, 2)
             if _differ(one.finished.final, other.finished.final, name) is False
-        ]
+        )
         if pairs:
-            more = f" and {len(pairs) - NAMED} more pairs" if len(pairs) > NAMED else ""
-            sentences.append(
-                f"The validation images do not tell apart, in {FIGURES[name].label}, trials "
-                f"{', '.join(pairs[:NAMED])}{more}: on 1,000 draws of images, 95 % of the "
-                "differences include 0."
-            )
-    return sentences
+            figures.setdefault(pairs, []).append(FIGURES[name].label)
+    return [
+        f"Trials {', '.join(pairs[:NAMED])}{_more(len(pairs) - NAMED)} do not differ beyond chance "
+        f"in {' and '.join(labels)}: on 1,000 draws of validation images, 95 % of the differences "
+        "include 0."
+        for pairs, labels in figures.items()
+    ]
+
+
+def _more(pairs: int) -> str:
+    return f" and {pairs} more pairs" if pairs > 0 else ""
 
 
 def _differ(one: Outcome, other: Outcome, name: str) -> bool | None:

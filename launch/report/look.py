@@ -27,6 +27,9 @@ FAINT = "rgba(128, 136, 146, 0.22)"
 BAND = "rgba(128, 136, 146, 0.25)"
 INK = "#737a82"
 
+TICKS = 5
+"""Wanted on an axis whose values lie within a factor of two."""
+
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -105,9 +108,20 @@ def figure_axis(name: FigureName, values: Sequence[float | None]) -> Mapping[str
 
 def _log_ticks(low: float, high: float) -> list[float]:
     """Round tick values over a range, closer together in a narrow one."""
+    if high < 2 * low:
+        step = _round_step((high - low) / TICKS or low / 20)
+        first = math.floor(low / step) - 1
+        count = math.ceil(high / step) + 2 - first
+        return [tick * step for tick in range(first, first + count) if tick > 0]
     steps = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     return [step * 10**decade for decade in decades for step in steps]
+
+
+def _round_step(step: float) -> float:
+    """The next larger of 1, 2 and 5 times a power of ten."""
+    decade: float = 10 ** math.floor(math.log10(step))
+    return next(decade * factor for factor in (1, 2, 5, 10) if decade * factor >= step * (1 - 1e-9))
 
 
 def thinned(items: Sequence[T], most: int) -> Sequence[T]:

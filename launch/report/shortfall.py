@@ -29,7 +29,7 @@ def _why(settings: StudySettings, records: Sequence[TrialRecord]) -> str:
     needs = f"another would probably have taken {show_seconds(likely_most(finished))}"
     spent = Spent(len(records), running=0, elapsed=0.0, device=device, finished=finished)
     if hours is not None and is_spent(Budget(settings.budget.trials, None, hours), spent):
-        return f"{needs}, more than was left of {hours:g} device-hours"
+        return f"{needs}, more than was left of {hours:.3g} device-hours"
     if seconds is not None and finished:
         return (
             f"{needs}, more than was left of the {show_seconds(seconds)} that the search might take"

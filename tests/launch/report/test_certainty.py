@@ -58,7 +58,7 @@ def test_intervals_are_in_the_tables_the_files_and_the_report(tmp_path) -> None:
     files = write_report(tmp_path, STUDY, title="A study", facts={})
     page = files.html.read_text()
     assert shown in page
-    assert "do not tell apart, in AP_small, trials 1 and 2" in page
+    assert "Trials 1 and 2 do not differ beyond chance in AP_small" in page
     member = json.loads(files.json.read_text())["front"][0]
     assert member["intervals"]["ap_small"] == pytest.approx([interval.low, interval.high])
     with files.csv.open(newline="") as lines:
@@ -69,7 +69,7 @@ def test_intervals_are_in_the_tables_the_files_and_the_report(tmp_path) -> None:
     console.print(front_table(STUDY))
     text = console.export_text()
     assert shown in text
-    assert "do not tell apart" in text
+    assert "do not differ beyond chance" in text
 
 
 def test_what_pycocotools_says_of_a_front_is_in_its_report(tmp_path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from math import log10
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from detectors.evaluate import ClassMetrics
 from detectors.evaluation.intervals import Interval
 from launch.records import TrialRecord
 from launch.report import load_front, write_report
+from launch.report.look import figure_axis
 from launch.report.plot import front_figure
 from launch.report.points import legend_of
 from launch.report.study import StudyView
@@ -234,3 +236,15 @@ def test_a_browser_draws_the_plot_and_sorts_the_table(tmp_path):
     cells = [a["data-value"] for tag, a in page.tags if tag == "td" and "data-value" in a]
     fps = cells[3::8]
     assert fps == ["100.0", "70.0", "55.0", "50.0", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(185.5, 209.3), (1, 1), (0.031, 0.045), (40, 79), (30, 90), (2, 900)]
+)
+def test_an_axis_of_ratios_has_several_round_ticks(low, high):
+    axis = figure_axis("fps", [low, high])
+    shown = [
+        tick for tick in axis["tickvals"] if axis["range"][0] <= log10(tick) <= axis["range"][1]
+    ]
+    assert 2 <= len(shown) <= 9
+    assert all(len(f"{tick:.10g}".strip("0.").replace(".", "")) <= 3 for tick in shown)
