@@ -109,7 +109,9 @@ class RunningTable:
     objectives: Sequence[FigureName]
     time: float
 
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         losses = options.max_width >= FOR_LOSSES
         yield _running_table(self.running, self.objectives, self.time, losses)
 
