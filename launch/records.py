@@ -116,6 +116,12 @@ TRAINING = ("epochs", "finetune_epochs", "still_rising")
 Param = bool | int | float | str | None
 """The value of an Optuna parameter."""
 
+SHARED: Literal["shared"] = "shared"
+"""Instead of a parent: the weights that many designs share."""
+
+Parent = int | Literal["shared"]
+"""What a trial inherits its weights from: another trial by its number, or shared weights."""
+
 Origin = Literal["baseline", "paper", "given", "ladder", "shared", "sampler"]
 
 REFERENCES: tuple[Origin, ...] = ("baseline", "paper", "given")
@@ -140,7 +146,7 @@ class TrialRecord(BaseModel):
         config: the configuration that is trained.
         drawn: the configuration as drawn, if it differs: with inherited weights, a trial is trained
             for fewer epochs.
-        parent: the trial whose weights it inherits.
+        parent: what it inherits its weights from, if anything.
         ending: how it ended; None while it runs, or waits to be run again.
         predicted: predicted cost of its detector, known before training.
         midway: metrics of snapshots, by epochs of training; without classes.
@@ -157,7 +163,7 @@ class TrialRecord(BaseModel):
     params: dict[str, Param]
     config: TrialConfig
     drawn: TrialConfig | None = None
-    parent: int | None = None
+    parent: Parent | None = None
     ending: Ending | None = None
     predicted: Cost | None = None
     midway: dict[int, Metrics] = {}

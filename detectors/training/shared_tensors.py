@@ -102,6 +102,11 @@ class SharedWeights:
                 parameter.copy_(part.of(self.tensors[part.key]))
         return detector
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the tensors by key, see `have_all`."""
+        return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
+
     def to(self, device: torch.device) -> Self:
         """The same on a device; designs of them have to be made afterwards."""
         return type(self)({key: t.detach().to(device) for key, t in self.tensors.items()})
@@ -156,6 +161,12 @@ def _laid_out(tensor: Tensor) -> Tensor:
 
 def _scalars(parts: Mapping[str, Part]) -> int:
     return sum(torch.Size(part.shape).numel() for part in parts.values())
+
+
+def have_all(shapes: Mapping[str, tuple[int, ...]], config: DetectorConfig) -> bool:
+    """Whether shared tensors of these shapes, by key, have slices for all of a design."""
+    parts = parts_of(config, skeleton(config)).values()
+    return all(part.key in shapes and _within(part, [shapes[part.key]]) for part in parts)
 
 
 def _within(part: Part, shapes: Iterable[tuple[int, ...]]) -> bool:

@@ -1,4 +1,5 @@
-"""Weight inheritance: training from the most similar trained detector. Pure decisions."""
+"""Weight inheritance: training from slices of shared weights, or else from the most similar trained
+detector. Pure decisions."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from launch.decisions.account import Account
-from launch.records import TrialRecord
+from launch.records import SHARED, Parent, TrialRecord
+from launch.trial.shared_scores import SharedTensors
 from searchspace import DetectorConfig, TrialConfig
 from searchspace.training import TrainConfig
 from searchspace.trial import training_cause
@@ -53,8 +55,13 @@ class Ancestry(Account):
 
     def __init__(self) -> None:
         # What was drawn, by what determines the training: how it is trained, and from what.
-        self._trainings: dict[tuple[Any, ...], tuple[TrainConfig, int | None]] = {}
+        self._trainings: dict[tuple[Any, ...], tuple[TrainConfig, Parent | None]] = {}
+        self._shared: SharedTensors | None = None
         self._relatives: dict[tuple[str, float], list[tuple[float, int, Design]]] = {}
+
+    def share(self, tensors: SharedTensors | None) -> None:
+        """From now on, designs that find all their weights among these start from them."""
+        self._shared = tensors
 
     def note(self, before: TrialRecord | None, record: TrialRecord) -> None:
         if before is None:
@@ -67,8 +74,8 @@ class Ancestry(Account):
             one = -score, record.number, Design.of(detector)
             self._relatives.setdefault(_kind(detector), []).append(one)
 
-    def descend(self, config: TrialConfig) -> tuple[TrialConfig, int | None]:
-        """The configuration to train, and the number of its parent trial.
+    def descend(self, config: TrialConfig) -> tuple[TrialConfig, Parent | None]:
+        """The configuration to train, and what it inherits its weights from.
 
         If another trial differs only after the training, its training is shared.
 
@@ -78,7 +85,8 @@ class Ancestry(Account):
         if shared := self._trainings.get(training_cause(config)):
             train, parent = shared
             return config.changed(train=train), parent
-        parent = self.nearest(config.detector)
+        has_slices = self._shared is not None and self._shared.have_all(config.detector)
+        parent = SHARED if has_slices else self.nearest(config.detector)
         try:
             return (config if parent is None else heir(config)), parent
         except ValidationError:

@@ -12,7 +12,7 @@ from detectors.data.readers import Split
 from launch.decisions.inheritance import SHARE
 from launch.decisions.pruning_ladder import trainings_saved
 from launch.figures import FIGURES
-from launch.records import TrialRecord
+from launch.records import SHARED, TrialRecord
 from launch.report.speed import speed_facts
 from launch.study.options import options_of
 from launch.study.search_settings import GivenSettings, SearchSettings, options_in
@@ -107,9 +107,16 @@ def _ladder(settings: StudySettings, records: tuple[TrialRecord, ...]) -> str:
 def _inheritance(records: tuple[TrialRecord, ...]) -> str:
     heirs = sum(record.parent is not None for record in records)
     return (
-        f"{heirs} of {len(records)} trials start from the most similar trained design, with "
+        f"{heirs} of {len(records)} trials start from {_started_from(records)}, with "
         f"{100 * SHARE:g} % of the epochs"
     )
+
+
+def _started_from(records: tuple[TrialRecord, ...]) -> str:
+    parents = {record.parent for record in records} - {None}
+    slices = ["their slices of the shared weights"] if SHARED in parents else []
+    similar = ["the most similar trained design"] if parents != {SHARED} else []
+    return " or ".join((*slices, *similar))
 
 
 def _plugins(names: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from plotly import graph_objects as go
 
 from launch.figures import FIGURES, columns, show
-from launch.records import TrialRecord
+from launch.records import SHARED, TrialRecord
 from launch.report.certainty import bounds_of
 from launch.report.look import (
     BASELINE,
@@ -208,7 +208,8 @@ def _hover(view: StudyView, record: TrialRecord, system: str = "") -> str:
     """The hover text, in plotly's subset of HTML."""
     mark = " (baseline)" if record.origin == "baseline" else ""
     if record.parent is not None:
-        mark = f" (from trial {record.parent})"
+        shared = record.parent == SHARED
+        mark = f" (from {'shared weights' if shared else f'trial {record.parent}'})"
     if record.state != "finished":
         mark += f", {record.state}"
     if system:

@@ -65,8 +65,9 @@ def _row(view: StudyView, record: TrialRecord, on_front: bool) -> dict[str, Any]
     else:
         figures = {name: record.figure(name) for name in FIGURES}
     cost = record.predicted
+    parent = None if record.parent is None else str(record.parent)
     about = (
-        record.number, record.state, on_front, record.origin, record.why, record.parent,
+        record.number, record.state, on_front, record.origin, record.why, parent,
         record.seconds, record.retries, record.folder, view.in_words(record),
         cost.fps if cost else None,
     )  # fmt: skip

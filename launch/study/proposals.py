@@ -15,7 +15,7 @@ from launch.decisions.inheritance import Ancestry
 from launch.decisions.pruning_ladder import Ladder, is_time
 from launch.decisions.shared_weights import Guide
 from launch.decisions.tally import Tally
-from launch.records import DRAWN, REFERENCES, UNTRAINED, Origin, TrialRecord
+from launch.records import DRAWN, REFERENCES, UNTRAINED, Origin, Parent, TrialRecord
 from launch.study.first_trials import FirstTrials, GivenFirst
 from launch.study.journal import Journal
 from launch.study.optuna_study import OptunaStudy
@@ -41,14 +41,14 @@ class Proposal:
         trial: the Optuna trial, whose parameters draw the configuration.
         drawn: the configuration as drawn.
         config: the configuration to train.
-        parent: the trial whose weights it inherits.
+        parent: what it inherits its weights from.
     """
 
     trial: optuna.Trial
     origin: Origin
     drawn: TrialConfig
     config: TrialConfig
-    parent: int | None
+    parent: Parent | None
 
 
 class Proposals:
@@ -95,11 +95,13 @@ class Proposals:
         self.rejected = 0
 
     def guide_by(self, scores: SharedScores) -> None:
-        """Let scores with shared weights propose designs, too."""
+        """Let scores with shared weights propose designs, too, and heirs start from the weights."""
         goal, stock = self._settings.goal, describe(self._space.baseline().detector).macs
         known = self._known_designs
         self._guide = Guide(scores, goal.objectives, goal.constraints, stock, known)
         self._journal.follow(self._guide.note)
+        if self._ancestry:
+            self._ancestry.share(scores.tensors)
 
     def count(self, rejected: bool) -> None:
         """Note whether a proposal was rejected."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from launch.decisions.inheritance import heir
 from launch.files import JOURNAL, RESULT, SETTINGS, TRIALS
-from launch.records import Finished, Origin, TrialRecord
+from launch.records import SHARED, Finished, Origin, Parent, TrialRecord
 from launch.study.journal import Journal, read_journal
 from launch.study.settings import StudyError, StudySettings, resume_command
 from launch.trial.result import TrialResult, read_result
@@ -86,6 +86,7 @@ def restore(
     settings: StudySettings,
     space: Space,
     planned: Mapping[str, Origin],
+    shared: str | None = None,
 ) -> None:
     """Restore finished trials that a journal has lost, from the results in their folders.
 
@@ -96,12 +97,13 @@ def restore(
     Args:
         folders: see `trial_folders`.
         planned: origins of the trials that run before anything is drawn, by digest.
+        shared: the stage of the shared weights, if there are any.
     """
     found = []
     for missing in missing_trials(journal.records, folders):
         if missing.folder is None or (result := _result(study / missing.folder)) is None:
             continue
-        came_from = _drawn(result, space, journal.records)
+        came_from = _drawn(result, space, journal.records, shared)
         if came_from is None:
             continue
         drawn, parent = came_from
@@ -166,15 +168,21 @@ def _result(folder: Path) -> TrialResult | None:
 
 
 def _drawn(
-    result: TrialResult, space: Space, records: Sequence[TrialRecord]
-) -> tuple[TrialConfig, int | None] | None:
-    """The configuration that a space drew for a trial, and its parent; None if it cannot."""
+    result: TrialResult, space: Space, records: Sequence[TrialRecord], shared: str | None
+) -> tuple[TrialConfig, Parent | None] | None:
+    """The configuration that a space drew for a trial, and its parent; None if it cannot.
+
+    Args:
+        shared: the stage of the shared weights, if there are any.
+    """
     try:
         drawn = space.nearest(result.config)
         if space.suggest(FixedTrial(space.to_params(drawn))) != drawn:
             return None
         if result.ancestor is None:
             return (drawn, None) if drawn == result.config else None
+        if result.ancestor.folder.name == shared:
+            return (drawn, SHARED) if heir(drawn) == result.config else None
         key = result.ancestor.folder.parent.name
         for parent in records:
             if parent.result and parent.result.trained == key and heir(drawn) == result.config:

@@ -226,8 +226,8 @@ class StartOptions(Group):
     inherit: bool = Field(
         default=False,
         title="Weight inheritance",
-        description="Start trainings from the most similar trained design, and take half the "
-        "epochs.",
+        description="Start trainings from the most similar trained design, or with "
+        "--shared-weights from their slices of these, and take half the epochs.",
     )
     ladder: Annotated[tuple[Ratio, ...], Option("RATIOS", comma=True)] = Field(
         default=(),

@@ -73,7 +73,8 @@ class Study(StudyFolder):
         self._journal = shared or Journal(folder / JOURNAL)
         folders = trial_folders(folder)
         self._first = first = first_trials(self.space, settings.start.papers)
-        restore(self._journal, folder, folders, settings, self.space, first.origins)
+        weights = self.shared_scores.stage if self.shared_scores else None
+        restore(self._journal, folder, folders, settings, self.space, first.origins, weights)
         self._tally = Tally()
         self._journal.follow(self._tally.note)
         self._rungs = early.Rungs(settings.goal.objectives)

@@ -11,13 +11,14 @@ from pydantic import BaseModel
 from detectors.data.readers import DataSource
 from detectors.files import write_atomically
 from launch.decisions.early_stopping import rungs_within
-from launch.files import DETECTOR, SETTINGS, STAGES
-from launch.records import TrialRecord
+from launch.files import DETECTOR, SETTINGS, SHARED_JSON, STAGES
+from launch.records import SHARED, TrialRecord
 from launch.study import needs
 from launch.study.search_settings import changed
-from launch.study.settings import StudySettings
+from launch.study.settings import StudyError, StudySettings
 from launch.study.shared_scores import read_shared
 from launch.trial.remote_study import remote_of
+from launch.trial.shared_scores import SharedTensors
 from searchspace.given import restored
 
 
@@ -54,10 +55,23 @@ class StudyFolder(ABC):
         return self.folder / STAGES
 
     def ancestor(self, record: TrialRecord) -> Path | None:
-        """The saved detector whose weights a trial inherits, if any."""
+        """What a trial inherits its weights from, if anything: the folder of a saved detector, or
+        of shared weights."""
         if record.parent is None:
             return None
+        if record.parent == SHARED:
+            return self.stages / self.shared_tensors.stage
         return self.stages / self.record(record.parent).finished.trained / DETECTOR
+
+    @property
+    def shared_tensors(self) -> SharedTensors:
+        """The shared weights; raises `StudyError` if there are none."""
+        if self.shared_scores is None or self.shared_scores.tensors is None:
+            raise StudyError(
+                f"{self.folder / SHARED_JSON} does not say where the shared weights are: remove "
+                "it, and resuming makes it again from the stages"
+            )
+        return self.shared_scores.tensors
 
     def detectors(self, record: TrialRecord) -> dict[str, Path]:
         """The folders of the saved detectors that a trial may need, by name."""

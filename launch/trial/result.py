@@ -48,7 +48,8 @@ class TrialResult(BaseModel):
         dense: the detector after `train.epochs`.
         compact: the detector after the second part: pruned and fine-tuned, or unpruned and trained
             for as many more epochs; None if there was no second part.
-        ancestor: the trained detector that its training started from, if any.
+        ancestor: the trained detector, or the shared weights, that its training started from, if
+            any.
         predicted: the cost of the final detector as measured before training.
         removed_share: share of the prunable channels that was removed.
         trained: key of the dense detector's artefact in the store of stages; `REPORTED` where

@@ -116,7 +116,7 @@ def run_trial(
         weights: a folder or file with the published weights of the backbone, instead of a
             download.
         ancestor: the folder of a saved detector whose weights the training starts from, if they
-            fit; `out/ancestor.json` records it.
+            fit, or of shared weights, of which it takes its slices; `out/ancestor.json` records it.
         plan: channels that are removed before the training, so that a pruned detector is trained
             at its widths; `out/plan.json` records it.
 

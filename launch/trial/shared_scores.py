@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from detectors.evaluate import Metrics
+from detectors.training.shared_tensors import have_all
+from searchspace.detector import DetectorConfig
 from searchspace.trial import TrialConfig
 
 
@@ -51,6 +53,24 @@ class SharedScore(BaseModel):
     macs: int
 
 
+class SharedTensors(BaseModel):
+    """Trained weights of which designs take slices.
+
+    Attributes:
+        stage: name of the folder with the tensors, among those of the stages.
+        shapes: of the tensors, by their keys.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    shapes: dict[str, tuple[int, ...]]
+
+    def have_all(self, config: DetectorConfig) -> bool:
+        """Whether a design finds all its weights among them."""
+        return have_all(self.shapes, config)
+
+
 class SharedScores(BaseModel):
     """The scores of a search's designs.
 
@@ -58,6 +78,7 @@ class SharedScores(BaseModel):
         steps: of the training.
         drawn: designs that share the weights; of these, some may have no score.
         training, scoring: seconds.
+        tensors: the weights; None in a file of an earlier version.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +88,12 @@ class SharedScores(BaseModel):
     drawn: int
     training: float
     scoring: float
+    tensors: SharedTensors | None = None
+
+    @property
+    def stage(self) -> str | None:
+        """The folder with the weights, see `SharedTensors`."""
+        return None if self.tensors is None else self.tensors.stage
 
     @property
     def seconds(self) -> float:

@@ -26,7 +26,7 @@ from launch.trial.data import TrialData
 from launch.trial.initial_weights import fill, load_start
 from launch.trial.meter import score
 from launch.trial.run import pick_device
-from launch.trial.shared_scores import SharedScore, SharedScores, SharedTask
+from launch.trial.shared_scores import SharedScore, SharedScores, SharedTask, SharedTensors
 from launch.trial.store import Artefact, Store
 from launch.trial.teachers import LoadTeacher, fingerprint, fingerprint_of_tensors, load_teacher
 from launch.trial.training import training_loader
@@ -82,6 +82,7 @@ def run_shared(task: str, data: TrialData, stages: Path, load: LoadTeacher = loa
         drawn=len(asked.designs),
         training=trained.seconds,
         scoring=time.monotonic() - begun,
+        tensors=SharedTensors(stage=model.folder.name, shapes=shared.weights(model).shapes),
     ).model_dump_json()
 
 
@@ -143,19 +144,23 @@ class SharedStages:
         }
 
         def make() -> Metrics:
-            shared = self._shared(model)
-            detector = shared.detector(config.detector, data.classes).to(self.device)
-            recalibrate(detector, self._statistics(config))
-            return score(detector.eval(), data.val, self.device, most, engine, False, data.cache)
+            detector = self.detector(model, config)
+            return score(detector, data.val, self.device, most, engine, False, data.cache)
 
         return self.store.record("shared_score", inputs, Metrics, make)[0]
 
-    def _shared(self, model: Artefact) -> SharedWeights:
+    def detector(self, model: Artefact, config: TrialConfig) -> Detector:
+        """A design with its slices of the trained weights, and batch statistics of its own."""
+        detector = self.weights(model).detector(config.detector, self.data.classes)
+        return recalibrate(detector.to(self.device), self.statistics(config)).eval()
+
+    def weights(self, model: Artefact) -> SharedWeights:
+        """The trained weights, read once."""
         if model.key not in self._read:
             self._read[model.key] = SharedWeights.load(model.folder / SHARED_TENSORS)
         return self._read[model.key]
 
-    def _statistics(self, config: TrialConfig) -> Iterator[Batch]:
+    def statistics(self, config: TrialConfig) -> Iterator[Batch]:
         """The first training batches on a design's input, which all designs with it share."""
         canvas = config.detector.canvas
         if canvas not in self._batches:

@@ -36,7 +36,7 @@ from detectors.runtimes.agreement import Agreement, agreement
 from detectors.training.train import OnSnapshot, Snapshots, fit
 from detectors.weights.published import State
 from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
-from launch.trial.ancestor import Ancestor, load_ancestor
+from launch.trial.ancestor import Ancestor, has_shared_weights, load_ancestor
 from launch.trial.initial_weights import fill, load_start, make_sure_of
 from launch.trial.memory import Fitted, fitted, naming_parts
 from launch.trial.progress import NOWHERE, Progress
@@ -62,7 +62,8 @@ GRADIENT_BATCHES = 8
 """Training batches for the gradients of the pruning criterion."""
 
 STATISTICS_BATCHES = 16
-"""Training batches for batch-norm statistics of a pruned detector without fine-tuning."""
+"""Training batches for batch-norm statistics of a pruned detector without fine-tuning, and of one
+that starts from shared weights."""
 
 COMPARED = 32
 """The most validation images for comparing int8 with float."""
@@ -80,7 +81,8 @@ class Stages(Scoring):
         rungs: numbers of training epochs after which a snapshot is scored and `on_rung` is called.
             An exception from it ends the training, which another attempt resumes.
         weights: a folder or file with published weights; None downloads them.
-        ancestor: a saved detector whose weights the training starts from, if they fit.
+        ancestor: a saved detector whose weights the training starts from, if they fit, or shared
+            weights of which it takes its slices.
         bars: whether a bar of each epoch is shown on a terminal.
         progress: takes notes of the epochs.
         kept: how its batches fitted into memory when the trial began, if that is known.
@@ -115,12 +117,11 @@ class Stages(Scoring):
 
     @functools.cached_property
     def start(self) -> Ancestor | None:
-        """The trained detector that the training starts from, if any."""
+        """What the training starts from, if anything."""
         if self.ancestor is None:
             return None
-        return Ancestor(
-            folder=self.ancestor.resolve(), fingerprint=fingerprint(load_ancestor(self.ancestor))
-        )
+        found = load_ancestor(self.ancestor, self.config.detector)
+        return Ancestor(folder=self.ancestor.resolve(), fingerprint=fingerprint(found))
 
     @functools.cached_property
     def _saved_start(self) -> str | None:
@@ -144,9 +145,13 @@ class Stages(Scoring):
         def make(work: Path) -> None:
             torch.manual_seed(self.config.seed)
             detector = Detector(self.config.detector, self.data.classes)
-            ancestor = load_ancestor(self.ancestor) if self.ancestor else None
+            folder, config = self.ancestor, self.config.detector
+            ancestor = load_ancestor(folder, config) if folder else None
             start = fill(detector, recipe, self.weights, ancestor, self._saved, self.plan)
             write_atomically(work / START, json.dumps(start, indent=1))
+            if folder and has_shared_weights(folder):
+                batches = self._first_batches(STATISTICS_BATCHES)
+                recalibrate(detector.to(self.device), batches)
             self._fit(detector, training, work, self.rungs, at_rung)
 
         def at_rung(epochs: int, snapshot: Detector) -> None:

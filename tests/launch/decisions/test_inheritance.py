@@ -12,9 +12,10 @@ import torch
 from optuna.trial import FixedTrial
 
 from detectors.detector import Detector
+from detectors.training.shared_tensors import SharedWeights
 from launch.decisions.halving import Halving
 from launch.decisions.inheritance import Ancestry, Design
-from launch.records import Finished, TrialRecord
+from launch.records import SHARED, Finished, TrialRecord
 from launch.report import write_report
 from launch.study.opening import open_study
 from launch.study.settings import StudySettings
@@ -22,6 +23,7 @@ from launch.trial.ancestor import ancestor_beside
 from launch.trial.data import TrialData, TrialError
 from launch.trial.result import TrialResult
 from launch.trial.run import run_trial
+from launch.trial.shared_scores import SharedTensors
 from searchspace import DetectorConfig, Space, TrialConfig, papers
 from searchspace.backbones import MobileNetV1
 from tests.launch.decisions.test_pruning_ladder import pruned
@@ -103,6 +105,19 @@ def test_with_inherited_weights_half_the_epochs_are_trained(base: TrialConfig) -
     assert (parent, heir.train.epochs) == (0, 4)
     assert changed(heir, "train", epochs=9) == drawn
     assert Ancestry.of([]).descend(drawn) == (drawn, None)
+
+
+def test_a_design_starts_from_its_slices_of_shared_weights_before_another_trials(
+    base: TrialConfig,
+) -> None:
+    drawn = changed(base, "detector", input_size=96)
+    tensors = SharedWeights.of([drawn.detector], lambda config: Detector(config))
+    wider = changed(base, "detector", width=2 * base.detector.width)
+    ancestry = Ancestry.of([trained(0, base), trained(1, wider)])
+    ancestry.share(SharedTensors(stage="shared-1", shapes=tensors.shapes))
+    assert ancestry.descend(drawn)[1] == SHARED
+    # What has no slices there inherits as it does without shared weights.
+    assert ancestry.descend(changed(wider, "detector", input_size=96))[1] == 1
 
 
 def test_trials_that_differ_only_after_the_training_share_it(base: TrialConfig) -> None:
@@ -231,5 +246,5 @@ def test_a_trials_file_knows_its_ancestor_where_that_still_is(
     with pytest.raises(TrialError, match=r"which is missing: restore it, give .* --ancestor"):
         ancestor_beside(file)
     saved(tiny, ancestor, 1)
-    with pytest.raises(TrialError, match="is not the one that its training started from"):
+    with pytest.raises(TrialError, match="are not those that its training started from"):
         ancestor_beside(file)

@@ -11,13 +11,14 @@ import pytest
 
 from detectors.files import write_atomically
 from launch.constraints import Constraint
-from launch.records import TrialRecord
+from launch.records import SHARED, TrialRecord
 from launch.study.opening import open_study, read_records
 from launch.study.recovery import missing_trials, trial_folders
 from launch.study.settings import StudyError, StudySettings
 from launch.study.study import Study
 from launch.trial.ancestor import Ancestor
 from launch.trial.result import TrialResult
+from launch.trial.shared_scores import SharedScores, SharedTensors
 from searchspace import Space
 from tests.launch.made_up import altered, result, settings_for, told
 
@@ -155,6 +156,23 @@ def test_results_in_folders_are_restored(
     assert told(tmp_path) == trials
     with open_study(tmp_path):
         assert messages(caplog) == []
+
+
+def test_a_trial_from_shared_weights_is_restored_as_one(
+    settings: StudySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SharedTensors, "have_all", lambda tensors, config: True)
+    tensors = SharedTensors(stage="shared-1", shapes={})
+    scores = SharedScores(scores=(), steps=1, drawn=1, training=0, scoring=0, tensors=tensors)
+    with open_study(tmp_path, altered(settings, inherit=True, shared_weights=0.1)) as study:
+        study.guide_by(scores)
+        finish_all(study)
+        before = study.records
+        assert before[4].parent == SHARED
+        assert study.ancestor(before[4]) == tmp_path / "stages" / "shared-1"
+    forget(tmp_path, 4)
+    with open_study(tmp_path) as study:
+        assert study.records == before
 
 
 def test_a_journal_that_is_gone_is_restored_too(settings: StudySettings, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_weights_that_changed_unnoticed_are_refused(
     with pytest.raises(ValueError, match=words):
         Detector.load(saved)
     with pytest.raises(TrialError, match=words):
-        load_ancestor(saved)
+        load_ancestor(saved, whole.config.detector)
     # Earlier versions wrote no sum.
     facts = json.loads((saved / "detector.json").read_text())
     del facts["weights"]
