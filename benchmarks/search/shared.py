@@ -55,19 +55,23 @@ def unpruned(table: Table) -> dict[Any, Design]:
 
 def scores_of(table: Table, steps: int, out: Path) -> tuple[SharedScores, float]:
     """The scores of all designs with shared weights, and the CPU seconds that this process took."""
-    data = TrialData.of(generate_shapes(out / "shapes", SHAPES))
-    designs = tuple(designs_of(table.space, settings_for(table.space, 0, 100)))
-    task = SharedTask(
-        baseline=table.space.baseline(),
-        designs=designs,
-        steps=steps,
-        device="cpu",
-    )
-    begun = time.process_time()
+    task, data, begun = task_for(table, steps), data_in(out), time.process_time()
     scores = SharedScores.model_validate_json(
         run_shared(task.model_dump_json(), data, out / "stages")
     )
     return scores, time.process_time() - begun
+
+
+def task_for(table: Table, steps: int) -> SharedTask:
+    """Shared weights of all unpruned designs."""
+    space = table.space
+    designs = tuple(designs_of(space, settings_for(space, 0, 100)))
+    return SharedTask(baseline=space.baseline(), designs=designs, steps=steps, device="cpu")
+
+
+def data_in(out: Path) -> TrialData:
+    """The recorded images."""
+    return TrialData.of(generate_shapes(out / "shapes", SHAPES))
 
 
 def in_order(table: Table, scores: SharedScores) -> Iterator[Design]:
