@@ -9,10 +9,17 @@ import pytest
 
 from benchmarks.search.slices import STARTS, Reached, Slices, ratios, starts
 from benchmarks.search.table import Design, Table
+from detectors.data.shapes import ShapesConfig
+from launch.trial.shared_scores import SharedTask
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return Table.read()
 
 
 @pytest.fixture
-def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
+def slices(table: Table, monkeypatch: pytest.MonkeyPatch) -> Slices:
     """What was reached is what was recorded; slices gain 0.1 by their training."""
 
     def trained(self: Slices, design: Design, start: str, epochs: int, seed: int) -> Reached:
@@ -25,7 +32,7 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
     monkeypatch.setattr(Slices, "trained", trained)
     monkeypatch.setattr(Slices, "pruned", pruned)
     unused: Any = None
-    return Slices(Table.read(), unused, unused, Path("nowhere"))
+    return Slices(table, unused, unused, Path("nowhere"))
 
 
 def cells(line: str) -> list[str]:
@@ -44,3 +51,29 @@ def test_ratios_are_compared_with_the_same_designs_as_they_were_recorded(slices:
     rows = [cells(line) for line in ratios(slices, count=8)][2:]
     assert [row[:2] for row in rows] == [["0.2", "8"], ["0.4", "8"], ["0.6", "8"], ["all", "24"]]
     assert all(row[2] == row[3] and row[4] == "1.00" for row in rows)
+
+
+@pytest.mark.slow
+def test_a_design_is_trained_and_pruned_from_its_slices_once(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = ShapesConfig(train_images=8, val_images=4, size=96, seed=1)
+    monkeypatch.setattr("benchmarks.search.shared.SHAPES", shapes)
+    dense, pruned = (
+        min((d for d in table.designs if (d.result.compact is None) == alone), key=lambda d: -d.fps)
+        for alone in (True, False)
+    )
+    designs = tuple(map(table.config, (dense, pruned)))
+    task = SharedTask(baseline=designs[0], designs=designs, steps=1, device="cpu")
+    monkeypatch.setattr("benchmarks.search.slices.task_for", lambda table, steps: task)
+    slices = Slices.of(1, tmp_path)
+    own = slices.trained(dense, "slices", 1, seed=0)
+    other = slices.trained(dense, "as recorded", 1, seed=0)
+    small = slices.pruned(pruned)
+    assert all(0 <= found.ap_small <= 1 for found in (own, other, small))
+    assert all(found.seconds > 0 for found in (own, other, small))
+    assert len(list((tmp_path / "stages").glob("train-*/start.json"))) == 2
+    monkeypatch.setattr("benchmarks.search.slices.Stages", None)
+    monkeypatch.setattr("benchmarks.search.slices.plan_pruning", None)
+    assert slices.trained(dense, "slices", 1, seed=0) == own
+    assert slices.pruned(pruned) == small
