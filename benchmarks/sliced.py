@@ -1,17 +1,21 @@
-"""Detection in tiles beside sahi, the library for sliced inference: `pip install sahi`, then::
+"""How long an image takes in tiles, beside sahi, the library for sliced inference. Needs
+`pip install sahi`::
 
     python -m benchmarks.sliced [--side 512] [--input 256] [--threads 1] [--seconds 20]
 
-Both cut a generated image of 2,048 x 2,048 pixels into the same tiles, and the same detector of the
-space `quick`, trained for a few seconds, looks at them: one at a time for sahi, 16 at a time for
-Sparrow, in PyTorch for both, and for Sparrow in the fastest runtime, too.
+Both cut a generated image of 2,048 x 2,048 pixels into the same tiles and run the same detector on
+them: that of the space `quick`, trained for a few seconds. sahi passes the detector one tile at a
+time, Sparrow passes it batches. Sparrow is timed twice: in PyTorch, as sahi is, and in the fastest
+runtime that is installed. All are timed in turns, and the table has medians and ranges. With one
+thread, that is CPU time, so other programs may run beside.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +44,14 @@ from searchspace.tiles import NoTiles, TileSize
 CPU = torch.device("cpu")
 
 CALLS = 5
-"""Timed calls, of which the fastest counts."""
+"""Timed calls of each, after one that is not timed."""
 
 Row = tuple[float, int, list[float]]
 """Score, label and corners of a detection."""
 
 
 class Sliced(DetectionModel):
-    """A detector as sahi calls it: with one slice at a time."""
+    """A detector wrapped for sahi, which calls it with one slice at a time."""
 
     def __init__(self, model: Model) -> None:
         self.own = model
@@ -77,7 +81,7 @@ class Sliced(DetectionModel):
 
 
 def found_by_sahi(model: Sliced, image: np.ndarray, tiles: TileSize) -> list[Row]:
-    """What sahi finds in the tiles of an image, best first."""
+    """sahi's merged detections on an image in tiles, best first."""
     height, width = tiles.tile(image.shape[:2])
     result = get_sliced_prediction(
         image,
@@ -106,20 +110,24 @@ def as_tensor(image: np.ndarray) -> Tensor:
 
 
 def _of_first(given: Any) -> Any:
-    """The value for the first image; for a whole image, sahi passes it without a list around it."""
+    """The value for the first image: sahi passes a list for slices and a bare value otherwise."""
     return given[0] if isinstance(given[0], list) else given
 
 
-def trained(data: TrialData, side: int, size: int, seconds: float) -> Detector:
-    """A detector that looks at tiles of a side, each placed on an input of a size."""
-    variant = {SIZE: size, "detector.tiles.kind": "size", "detector.tiles.size.side": side}
-    config = config_of(load_space("quick"), data.train.num_classes, variant)
-    with cpu_time():
-        return fitted(config, data, seconds)[1]
+def trained(data: TrialData, side: int, size: int, seconds: float, work: Path) -> Detector:
+    """A detector for tiles of a side, each resized to an input of a size; one that an earlier call
+    has trained is loaded from the folder."""
+    saved = work / f"sliced-{side}-{size}-{seconds:g}"
+    if not saved.exists():
+        variant = {SIZE: size, "detector.tiles.kind": "size", "detector.tiles.size.side": side}
+        config = config_of(load_space("quick"), data.train.num_classes, variant)
+        with cpu_time():
+            fitted(config, data, seconds)[1].save(saved)
+    return Detector.load(saved)
 
 
 def times(cut: Detector, image: Path, threads: int) -> Table:
-    """Seconds that an image takes."""
+    """Seconds that an image takes: median and range."""
     tiles = cut.canvas.tiles
     assert isinstance(tiles, TileSize)
     plain = Detector(cut.config.changed(tiles=NoTiles())).eval()
@@ -127,38 +135,39 @@ def times(cut: Detector, image: Path, threads: int) -> Table:
     pixels = np.asarray(Image.open(image))
     torch.set_num_threads(threads)
     form = best(cut, CPU)
-    deployed, theirs = deploy(cut, *form, CPU), Sliced(_model(plain))
-    models = {"Sparrow, eager float32": _model(cut), f"Sparrow, {form}": _model(deployed)}
-    calls: dict[str, Callable[[], object]] = {
+    theirs, ours, deployed = Sliced(_model(plain)), _model(cut), _model(deploy(cut, *form, CPU))
+    calls: Mapping[str, Callable[[], object]] = {
         "sahi, eager float32": lambda: found_by_sahi(theirs, pixels, tiles),
-        **{
-            name: lambda model=model: model.detect([as_tensor(pixels)])
-            for name, model in models.items()
-        },
+        "Sparrow, eager float32": lambda: ours.detect([as_tensor(pixels)]),
+        f"Sparrow, {form}": lambda: deployed.detect([as_tensor(pixels)]),
     }
     parts = len(tiles.windows(pixels.shape[:2]))
-    table = Table("", "s", "times as fast", title=f"{parts} tiles, CPU threads: {threads}")
-    first = 0.0
-    for name, call in calls.items():
-        taken = _seconds(call)
-        first = first or taken
-        table.add_row(name, f"{taken:.2f}", f"{first / taken:.1f}")
+    what = "CPU seconds" if threads == 1 else "seconds"
+    table = Table("", what, "times as fast", title=f"{parts} tiles, CPU threads: {threads}")
+    taken = in_turns(calls, time.process_time if threads == 1 else time.perf_counter)
+    first = statistics.median(next(iter(taken.values())))
+    for name, own in taken.items():
+        median, low, high = statistics.median(own), min(own), max(own)
+        table.add_row(name, f"{median:.3f} ({low:.3f} to {high:.3f})", f"{first / median:.1f}")
     return table
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], now: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each call in `CALLS` rounds by a clock, after a round that is not timed."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(1 + CALLS):
+        for name, call in calls.items():
+            start = now()
+            call()
+            if number:
+                taken[name].append(now() - start)
+    return taken
 
 
 def _model(detector: Any) -> Model:
     return Model(Path(), detector, PLAIN, CPU, None)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """The shortest of some calls after a first one."""
-    call()
-    taken = []
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def main() -> None:
@@ -170,7 +179,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/tiles"))
     given = parser.parse_args()
     data = TrialData.read(DataSource.from_folder(scenes(given.work, 3)))
-    detector = trained(data, given.side, given.input, given.seconds)
+    detector = trained(data, given.side, given.input, given.seconds, given.work)
     Console().print(times(detector, data.val.images[0].path, given.threads))
 
 

@@ -22,7 +22,7 @@ REDUCED = 2 / 3
 """The scale of generated images: small objects have 10 to 31 pixels, medium ones up to 96."""
 
 VISIBLE = 0.5
-"""The least share of an object that lies on a cell if it is annotated there."""
+"""An object that a cell cuts off is annotated if at least this share of it is left."""
 
 SKY, NOISE = ((150, 180, 220), (205, 220, 240)), 4
 """The colours of an empty cell from top to bottom, and the standard deviation of its noise."""
@@ -31,10 +31,10 @@ Row = dict[str, Any]
 
 
 def scenes(work: Path, count: int, filled: int = CELLS**2, given: Path | None = None) -> Path:
-    """A COCO folder of so many training scenes, and a third as many validation scenes.
+    """A COCO folder with `count` training scenes and a third as many validation scenes.
 
     Args:
-        filled: cells of a scene that have an image, in random places; the others are plain sky.
+        filled: number of cells with an image, in random places; the others are plain sky.
         given: a folder of annotated images, of which crops are used; generated ones by default.
     """
     folder = work / f"{given.name if given else 'shapes'}-{filled}-{count}"
@@ -57,7 +57,7 @@ def _generated(work: Path) -> Path:
 def _write(
     folder: Path, split: str, data: Dataset, count: int, filled: int, rng: np.random.Generator
 ) -> None:
-    """Write the scenes of a split, made of its own images."""
+    """Write the scenes of a split, made of that split's images."""
     (folder / split).mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
     images: list[Row] = []

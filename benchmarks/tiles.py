@@ -1,13 +1,17 @@
-"""What tiles buy: AP by object size, and FPS, of images of 2,048 pixels, whole and in tiles::
+"""What tiles gain and cost on images of 2,048 pixels: AP by object size, and FPS::
 
     python -m benchmarks.tiles [--seconds 60] [--scenes 24] [--filled 16] [--data FOLDER]
         [--only NAME]... [--work FOLDER]
 
-Each variant of the space `quick`'s detector trains on one core for the same CPU time, and is then
-scored and timed on whole scenes. A scene is a grid of 4 x 4 smaller images: generated ones, reduced
-so that most objects have 8 to 64 pixels, or crops of the images in a folder. With `--filled 2`, two
-of its 16 cells hold an image and the others are plain sky; for a variant with a first look, further
-tables then show what its threshold decides, and which one a search chooses.
+Trains the detector of the space `quick` in several variants, such as whole images resized to 512
+pixels or 4 x 4 tiles, then scores and times each on the validation scenes. All variants train for
+the same time. Training and FPS are measured in CPU time on one core, so other programs may run
+beside.
+
+A scene is a mosaic of 4 x 4 smaller images: generated shapes, reduced so that most objects have 8
+to 64 pixels, or crops of the images in `--data`. With `--filled 2`, only two of the 16 cells hold
+an image, and the others are plain sky. For variants with a first look, further tables compare
+thresholds of it, on the same weights: some that are given, and those that a search tries.
 """
 
 from __future__ import annotations
@@ -38,13 +42,19 @@ from searchspace.tiles import FirstLook, NoFirstLook, Tiled
 
 CPU = torch.device("cpu")
 
+TIMING = tuple(f"detectors.timing.{name}" for name in ("blocks", "paired", "turns"))
+"""The modules that measure FPS."""
+
+SECONDS = 2.0
+"""The most that is timed for each FPS."""
+
 TILES = "detector.tiles"
 THRESHOLD = f"{TILES}.grid.first_look.score.threshold"
 FIRST_LOOK = {f"{TILES}.grid.first_look.kind": "score", THRESHOLD: 0.1}
 OVERLAP = {f"{TILES}.grid.overlap": 0.1}
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
-"""Of the first look, at which a trained detector is scored and timed."""
+"""Of a first look: a trained detector is scored and timed with each."""
 
 PROPOSALS = 8
 """Trials of the search for a threshold."""
@@ -71,7 +81,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 
 class Result(NamedTuple):
-    """A detector on whole scenes."""
+    """What a detector finds on the validation scenes, and its FPS."""
 
     name: str
     metrics: Metrics
@@ -84,7 +94,7 @@ class Result(NamedTuple):
 
 
 def table_of(results: Sequence[Result], title: str = "") -> Table:
-    """A row for each result; those that no other one beats in both AP_small and FPS are marked."""
+    """A row for each result. A star marks the front of AP_small and FPS."""
     table, best = Table("", *COLUMNS, title=title), front([result.point for result in results])
     for place, (name, metrics, cost) in enumerate(results):
         by_size = (metrics.ap, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
@@ -97,18 +107,19 @@ def table_of(results: Sequence[Result], title: str = "") -> Table:
 
 
 def result_of(name: str, detector: Detector, config: TrialConfig, data: TrialData) -> Result:
-    """Score and time a detector on whole scenes: after a first look, with the tiles that it looked
-    at there."""
+    """Score and time a detector. With a first look, it is timed with the mean number of tiles that
+    it looked at in a validation scene."""
     metrics = score(detector, data.val, CPU, bounded=False)
-    form = config.measure
+    form = config.measure.changed(seconds=SECONDS)
     if metrics.inputs is not None:
         form = form.changed(tiles=metrics.inputs - 1)
-    return Result(name, metrics, measure(Detector(detector.config), form, CPU))
+    with cpu_time(*TIMING):
+        return Result(name, metrics, measure(Detector(detector.config), form, CPU))
 
 
 def with_threshold(detector: Detector, threshold: float | None) -> Detector:
-    """The same weights with another threshold of the first look; without one, they look at the
-    whole image and at all tiles, too."""
+    """The same weights with another threshold of the first look, or, without a threshold, on the
+    whole image and all tiles."""
     tiles = detector.canvas.tiles
     assert isinstance(tiles, Tiled)
     look = NoFirstLook() if threshold is None else FirstLook(threshold=threshold)
@@ -119,7 +130,7 @@ def with_threshold(detector: Detector, threshold: float | None) -> Detector:
 
 
 def by_threshold(detector: Detector, config: TrialConfig, data: TrialData) -> Iterator[Result]:
-    """A trained detector with and without a first look, at several thresholds."""
+    """A trained detector without a first look, and with one at several thresholds."""
     yield result_of("all tiles and whole", with_threshold(detector, None), config, data)
     for threshold in THRESHOLDS:
         other = with_threshold(detector, threshold)
@@ -129,7 +140,7 @@ def by_threshold(detector: Detector, config: TrialConfig, data: TrialData) -> It
 def searched(
     detector: Detector, config: TrialConfig, data: TrialData, folder: Path
 ) -> list[Result]:
-    """What a search over the threshold alone tries, with the weights as they are."""
+    """The trials of a search over the threshold alone; the weights stay as they are."""
     space = load_space("quick")
     for path, value in space.to_params(space.nearest(config)).items():
         if path != THRESHOLD:
@@ -150,14 +161,14 @@ def searched(
 
 
 def _fixed(config: TrialConfig) -> dict[str, Any]:
-    """The fields of a variant with a first look, without its threshold."""
+    """The fields of the variant with a first look, except the threshold."""
     variant = VARIANTS["4x4 tiles after a first look, 256 px"]
     given = {path: value for path, value in variant.items() if path != THRESHOLD}
     return {**given, "detector.num_classes": config.detector.num_classes}
 
 
 def run(data: TrialData, seconds: float, names: Sequence[str], work: Path) -> Iterator[Table]:
-    """The variants after equal training, and what the threshold of a first look decides."""
+    """A table of the variants after equal training, then those about thresholds of a first look."""
     space, results, further = load_space("quick"), [], []
     for name in names:
         config = config_of(space, data.train.num_classes, VARIANTS[name])

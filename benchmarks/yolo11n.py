@@ -1,13 +1,13 @@
-"""What a user would take instead: Ultralytics' YOLO11n, trained from scratch on the same data::
+"""A baseline from elsewhere: Ultralytics' YOLO11n, trained from scratch on the same data::
 
     python -m benchmarks.yolo11n --data FOLDER [--epochs 30] [--size 320] [--out runs/yolo11n]
 
-Needs Ultralytics' package (`pip install ultralytics`, licence AGPL-3.0), which Sparrow itself does
-not use. The data are written in YOLO's format, the network is trained on the CPU by its own
-recipe, and what its best epoch finds on the validation images is scored as Sparrow's detectors are.
-Prints AP, AP_small, AP by class and the seconds of training.
+Needs `pip install ultralytics` (licence AGPL-3.0); Sparrow itself does not use it. The benchmark
+converts the data to YOLO's format, trains on the CPU with Ultralytics' default recipe, and scores
+the best epoch's detections on the validation images as Sparrow scores its own. It prints AP,
+AP_small, the AP of each class, and how long the training took.
 
-A training that has ended is only scored, and an interrupted one goes on after its last epoch.
+A training that was interrupted resumes after its last epoch. One that has ended is only scored.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ MODEL = "yolo11n.yaml"
 """The architecture without weights; `yolo11n.pt` would be weights trained on COCO."""
 
 LEAST_SCORE, IOU = 0.001, 0.7
-"""Of Ultralytics' own validation."""
+"""The thresholds of score and NMS that Ultralytics validates with."""
 
 
 def network(weights: Path | str) -> Any:
-    """A model of Ultralytics; raises `InputError` where the package is missing."""
+    """An Ultralytics model; raises `InputError` if the package is not installed."""
     try:
         from ultralytics import YOLO  # pyrefly: ignore[missing-import]
     except ImportError:
@@ -46,7 +46,7 @@ def network(weights: Path | str) -> Any:
 
 
 def trained(data: Path, out: Path, epochs: int, size: int) -> tuple[Any, float]:
-    """The network of the best epoch, and the seconds that this call trained it."""
+    """The weights of the best epoch as a network, and the seconds that this call took."""
     weights, ended = out / "train/weights", out / "trained"
     start = time.perf_counter()
     if not ended.exists():
@@ -69,7 +69,7 @@ def trained(data: Path, out: Path, epochs: int, size: int) -> tuple[Any, float]:
 
 
 def detected(model: Any, val: Dataset, size: int) -> Iterator[Row]:
-    """Its detections on validation images, in COCO's result format."""
+    """The model's detections on the validation images, in COCO's result format."""
     ids = [category.id for category in val.categories]
     for image in val.images:
         [found] = model.predict(
