@@ -46,9 +46,14 @@ BASE: Mapping[str, Any] = {WIDTH: 0.25, STRIDES: (), TAPS: ("layer5", "layer11",
 
 def config_of(space: Space, classes: int, variant: Mapping[str, Any]) -> TrialConfig:
     """The baseline of a space with some fields set."""
+    return with_variant(space, classes, variant).baseline()
+
+
+def with_variant(space: Space, classes: int, variant: Mapping[str, Any]) -> Space:
+    """A space with the fields of a variant fixed."""
     for path, value in {"detector.num_classes": classes, **BASE, **variant}.items():
         space = space.fix(path, value)
-    return space.baseline()
+    return space
 
 
 def trained(config: TrialConfig, data: TrialData, seconds: float) -> tuple[int, Metrics]:

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.auto_space import cpu_time
-from benchmarks.equal_training import SIZE, config_of, fitted
+from benchmarks.equal_training import SIZE, config_of, fitted, with_variant
 from benchmarks.tile_scenes import CELLS, scenes
 from detectors.data.readers import DataSource
 from detectors.detector import Detector
@@ -56,6 +56,9 @@ OVERLAP = {f"{TILES}.grid.overlap": 0.1}
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
 """Of a first look: a trained detector is scored and timed with each."""
 
+LOOKS_FIRST = "4x4 tiles after a first look, 256 px"
+"""The variant with a first look."""
+
 PROPOSALS = 8
 """Trials of the search for a threshold."""
 
@@ -75,7 +78,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "2x2 tiles, 256 px": {SIZE: 256, **_grid(2)},
     "2x2 tiles, 512 px": {SIZE: 512, **_grid(2)},
     "4x4 tiles, 256 px": {SIZE: 256, **_grid(4)},
-    "4x4 tiles after a first look, 256 px": {SIZE: 256, **_grid(4), **FIRST_LOOK},
+    LOOKS_FIRST: {SIZE: 256, **_grid(4), **FIRST_LOOK},
     "4x4 tiles and whole, 256 px": {SIZE: 256, **_grid(4, whole=True)},
 }
 
@@ -141,12 +144,12 @@ def searched(
     detector: Detector, config: TrialConfig, data: TrialData, folder: Path
 ) -> list[Result]:
     """The trials of a search over the threshold alone; the weights stay as they are."""
-    space = load_space("quick")
-    for path, value in space.to_params(space.nearest(config)).items():
+    variant = VARIANTS[LOOKS_FIRST]
+    given = {path: value for path, value in variant.items() if path != THRESHOLD}
+    space = with_variant(load_space("quick"), config.detector.num_classes, given)
+    for path, value in space.to_params(space.baseline()).items():
         if path != THRESHOLD:
             space = space.fix(path, value)
-    for path, value in _fixed(config).items():
-        space = space.fix(path, value)
     results = []
     study = Study.create(folder, space, trials=PROPOSALS, papers=False, seed=0)
     while (trial := study.ask()) is not None:
@@ -158,13 +161,6 @@ def searched(
         small, fps = found.point
         study.tell(trial, {"ap_small": small, "fps": fps})
     return results
-
-
-def _fixed(config: TrialConfig) -> dict[str, Any]:
-    """The fields of the variant with a first look, except the threshold."""
-    variant = VARIANTS["4x4 tiles after a first look, 256 px"]
-    given = {path: value for path, value in variant.items() if path != THRESHOLD}
-    return {**given, "detector.num_classes": config.detector.num_classes}
 
 
 def run(data: TrialData, seconds: float, names: Sequence[str], work: Path) -> Iterator[Table]:

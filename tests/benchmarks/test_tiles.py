@@ -69,14 +69,14 @@ def test_every_variant_is_a_detector_of_the_space() -> None:
     assert parts["whole, 512 px"] == 1
     assert parts["2x2 tiles, 256 px"] == 4
     assert parts["4x4 tiles and whole, 256 px"] == 17
-    assert found["4x4 tiles after a first look, 256 px"].detector.canvas.tiles.threshold == 0.1
+    assert found[tiles.LOOKS_FIRST].detector.canvas.tiles.threshold == 0.1
 
 
 @pytest.mark.slow
 def test_a_search_over_the_threshold_of_the_first_look(tmp_path: Path) -> None:
     """It draws thresholds alone, and looks at fewer tiles the higher they are."""
     data = read(tile_scenes.scenes(tmp_path, 3, 1))
-    variant = tiles.VARIANTS["4x4 tiles after a first look, 256 px"]
+    variant = tiles.VARIANTS[tiles.LOOKS_FIRST]
     config = data.decide(config_of(load_space("quick"), data.train.num_classes, variant))
     detector = Detector(config.detector, data.classes)
     results = tiles.searched(detector, config, data, tmp_path / "search")
