@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.search.slices import STARTS, Reached, Slices, ratios, starts
+from benchmarks.search.slices import STARTS, Reached, Slices, ratios, record, starts
 from benchmarks.search.table import Design, Table
 from detectors.data.shapes import ShapesConfig
 from launch.trial.shared_scores import SharedTask
@@ -51,6 +51,15 @@ def test_ratios_are_compared_with_the_same_designs_as_they_were_recorded(slices:
     rows = [cells(line) for line in ratios(slices, count=8)][2:]
     assert [row[:2] for row in rows] == [["0.2", "8"], ["0.4", "8"], ["0.6", "8"], ["all", "24"]]
     assert all(row[2] == row[3] and row[4] == "1.00" for row in rows)
+
+
+def test_pruned_designs_are_compared_with_their_unpruned_ones(table: Table) -> None:
+    *rows, whole = map(cells, record(table))
+    assert [row[:2] for row in rows[2:]] == [["0.2", "64"], ["0.4", "64"], ["0.6", "64"]]
+    assert all(0.9 < float(row[2]) < 1 for row in rows[2:])
+    left = [float(row[3]) for row in rows[2:]]
+    assert sorted(left, reverse=True) == left
+    assert whole[1] == "192"
 
 
 @pytest.mark.slow
