@@ -43,7 +43,7 @@ from launch.trial.training import training_loader
 
 STARTS = (("as recorded", 6), ("slices", 4), ("slices", 3))
 """From what the front is trained, and for how many epochs. The shared training of 1,200 steps is
-another one and a half for each of the 64 designs, so that four from slices cost as much as six."""
+another epoch and a half for each of the 64 designs, so that four from slices cost less than six."""
 
 
 LEARNT = 0.05
