@@ -53,9 +53,21 @@ def picture() -> Image.Image:
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png"])
-def test_a_picture_of_a_large_image_is_reduced(name: str, tmp_path: Path) -> None:
+def test_a_picture_of_a_large_image_is_reduced_band_by_band(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture().save(tmp_path / name)
+    bands: list[int] = []
+    own = images._tensor
+
+    def counted(image: Image.Image) -> torch.Tensor:
+        bands.append(image.width * image.height)
+        return own(image)
+
+    monkeypatch.setattr(images, "_tensor", counted)
     found = load_picture(tmp_path / name, *SIZE, side=200)
+    assert sum(bands) == SIZE[0] * SIZE[1]
+    assert max(bands) <= images.BAND
     whole = torch.from_numpy(np.array(picture())).permute(2, 0, 1)
     expected = place(whole, Canvas((200, 150)))
     assert found.shape == expected.shape
