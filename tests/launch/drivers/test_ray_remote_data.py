@@ -128,9 +128,8 @@ def test_each_of_three_nodes_fetches_the_data_once(
 def test_what_is_wrong_with_the_data_or_their_address_is_said(s3: Door, run: Run) -> None:
     status, printed = run("data", "check", "--data", "s3://nowhere/shapes")
     assert status != 0
-    assert "s3://nowhere/shapes: " in printed
-    assert "NO_SUCH_BUCKET" in printed
-    assert "check the address" in printed
+    assert "s3://nowhere/shapes:" in printed
+    assert "there are no files; give the address of a folder" in printed
     status, printed = run("data", "check", "--data", f"{DATA}/annotations/instances_val.json")
     assert status != 0
     assert "there are no files; give the address of a folder" in printed
@@ -143,7 +142,10 @@ def test_what_is_wrong_with_the_data_or_their_address_is_said(s3: Door, run: Run
 
     # From now on, the server asks who one is.
     server = os.environ["AWS_ENDPOINT_URL"]
-    urllib.request.urlopen(f"{server}/moto-api/reset-auth", data=b"0").close()
+    asking = urllib.request.Request(
+        f"{server}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"}
+    )
+    urllib.request.urlopen(asking).close()
     remote.opened.cache_clear()
     begun = time.monotonic()
     status, printed = run("data", "check", "--data", DATA)
@@ -168,7 +170,7 @@ def test_a_connection_that_is_lost_half_way_leaves_what_was_fetched(
             names.append(target.name)
 
     monkeypatch.setattr(Remote, "get", closing)
-    clock.then = lambda count: setattr(clock, "now", remote.PATIENCE)  # after one pause
+    clock.then = lambda count: setattr(clock, "now", clock.now + remote.PATIENCE)  # at each pause
     with pytest.raises(RemoteError, match=f"{DATA}: .*check the address and the network"):
         DataSource.from_folder(DATA)
     assert len(names) == 5
