@@ -18,6 +18,9 @@ SCORE = 0.3
 IOU = 0.5
 """The least IoU of two boxes of the same object, as for AP50."""
 
+ROUNDED_BOX, ROUNDED_SCORE = 0.01, 1e-5
+"""Pixels and a difference of scores up to which two detections are the same."""
+
 LEAST = 0.8
 """The least agreement that rounding explains; below it, the forms find different objects."""
 
@@ -55,6 +58,13 @@ class Agreement(BaseModel):
     def poor(self) -> bool:
         """Whether the forms find different objects, or nothing was found to compare."""
         return self.share is None or self.share < LEAST
+
+    @property
+    def same(self) -> bool:
+        """Whether all detections are the same ones but for the last digits. AP may differ all the
+        same where scores are equal, as those of a hardly trained detector: their order decides."""
+        apart = (self.box, ROUNDED_BOX), (self.confidence, ROUNDED_SCORE)
+        return self.share == 1 and not any(_more(value, limit) for value, limit in apart)
 
     def __str__(self) -> str:
         found = f"{self.before} detections before, {self.after} after, {self.matched} matched"
@@ -118,6 +128,8 @@ class Check(BaseModel):
         """
         limits, found, drop = LIMITS[form], self.agreement, self.drop
         most = limits.ap if max_drop is None else max_drop
+        if found.same and max_drop is None:
+            return []
         if drop is not None and most is not None and drop > most:
             yet = f"AP is {drop:.4f} lower in {form}, more than {most:g}"
         elif max_drop is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detectors.postprocess import Detections
-from detectors.runtimes.agreement import agreement
+from detectors.runtimes.agreement import Agreement, Check, agreement
 from tests.detectors.deployable import deployable, images_for
 
 Found = list[tuple[tuple[float, float, float, float], int, float]]
@@ -89,3 +89,24 @@ def test_a_detector_agrees_with_itself() -> None:
         f"{found.before} detections before, {found.before} after, {found.before} matched (100 %), "
         "at scores of 0.3 or more in 3 images"
     )
+
+
+def found(box: float, confidence: float, matched: int = 40) -> Agreement:
+    return Agreement(
+        images=8, score=0.12, before=40, after=40, matched=matched, box=box, confidence=confidence
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "objects"),
+    [
+        (found(1e-5, 9e-8), False),  # equal scores in another order cost AP
+        (found(1e-5, 9e-8, matched=39), True),
+        (found(0.5, 9e-8), True),
+        (found(1e-5, 0.005), True),
+    ],
+)
+def test_ap_is_judged_unless_all_detections_are_the_same(seen: Agreement, objects: bool) -> None:
+    check = Check(on="8 images", agreement=seen, ap_before=0.05, ap_after=0.026)
+    assert bool(check.objections("float32")) == objects
+    assert check.objections("float32", max_drop=0.01)  # what is asked for decides alone
