@@ -40,6 +40,8 @@ FIRST_STEP, LEAST_STEP, MORE_THAN_BEFORE = 600.0, 60.0, 20
 """Leases of steps: seconds for the first step of its kind in a process, the least seconds for any,
 and the factor on the longest step so far that was in time."""
 
+STEP = "taking a training step"
+
 _numbers = itertools.count()
 _longest: dict[str, float] = {}
 """Seconds of the longest step of this process, by kind of step."""
@@ -180,9 +182,7 @@ def device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(
-    device: torch.device, what: str = "taking a training step", lease: float | None = None
-) -> Iterator[None]:
+def computing(device: torch.device, what: str = STEP, lease: float | None = None) -> Iterator[None]:
     """Share the device with others, for one training step or batch.
 
     Args:
@@ -227,13 +227,17 @@ class Queue:
         self._stay = contextlib.ExitStack()
 
     @contextlib.contextmanager
-    def step(self) -> Iterator[None]:
-        """One step, which begins as soon as nobody measures."""
+    def step(self, what: str = STEP) -> Iterator[None]:
+        """One step, which begins as soon as nobody measures.
+
+        Args:
+            what: as for `computing`, where the device does not compute steps later.
+        """
         if not self._waits:
             yield
             return
         if not self._deferred:
-            with computing(self._device):
+            with computing(self._device, what):
                 yield
             return
         seat = _seat(self._device)

@@ -102,6 +102,8 @@ SHARED_TENSORS = "shared.safetensors"
 """In the artefact of shared weights."""
 START = "start.json"
 """Which initial weights found a place, and which did not."""
+STEPS = "steps.json"
+"""Whether the steps of a training were compiled, and why."""
 AGREEMENT = "agreement.json"
 """How well int8 agrees with what it was made from."""
 

@@ -115,6 +115,10 @@ class TrainConfig(Config):
             and gradients are those of the whole batch, but batch norms see a part. "auto" is the
             lowest power of two whose parts fit into the memory of the device, or into the trial's
             share of it. The trial notes the number, and a resumed trial keeps it.
+        compile: whether PyTorch compiles the network's part of a step: `on`, `off`, or `auto`,
+            where that pays by the node's figures or those of the first steps, see
+            `detectors.training.compiling`. Losses are equal but for rounding; with `auto`, times
+            decide it, so that a trial that is repeated may differ in its last digits.
         max_gradient: gradients are clipped to this norm.
         ema: decay d of an exponential moving average of the weights, which is evaluated and saved;
             None for no average. After t steps the decay is d * (1 - exp(-t / 2000)), so that the
@@ -140,6 +144,7 @@ class TrainConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     tf32: Annotated[bool, Added()] = True
     accumulate: Annotated[Parts | Literal["auto"], Added()] = 1
+    compile: Annotated[Literal["off", "on", "auto"], Added()] = "off"
     weights: Weights = "none"
     augment: Augment = Augment()
     copy_paste: CopyPaste = CopyPaste()

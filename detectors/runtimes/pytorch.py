@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from detectors import inductor
 from detectors.detector import Detector
 from detectors.features import Predictions
-from detectors.own_folder import cache_folder
 from detectors.runtimes.contract import Runtime, register_runtime
 from detectors.runtimes.deployed import Network, RuntimeUnavailable
 from detectors.runtimes.fold import folded
@@ -82,12 +80,7 @@ class Compiled(TorchRuntime):
     precisions = RUNTIMES[name]
 
     def unavailable(self, precision: Precision, device: torch.device) -> str | None:
-        if reason := super().unavailable(precision, device):
-            return reason
-        compiler = os.environ.get("CXX", "g++")
-        if device.type == "cpu" and shutil.which(compiler) is None:
-            return f"torch.compile needs a C++ compiler, and {compiler} is not installed"
-        return None
+        return super().unavailable(precision, device) or inductor.missing(device)
 
     def form(self, network: nn.Module) -> Network:
         network, compiled = network.to(memory_format=torch.channels_last), {}
@@ -158,8 +151,7 @@ class _Cast(nn.Module):
 
 
 def _compile(network: nn.Module, batch: Tensor) -> Callable[[Tensor], dict[str, Tensor]]:
-    # Code is loaded from this folder; the default is a predictable name in the temporary folder.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    inductor.keep_in_own_folder()
     try:
         # Each exported program has its own code object: Dynamo counts compilations per code object,
         # and stops compiling beyond a limit.

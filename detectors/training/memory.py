@@ -109,7 +109,7 @@ def take_steps(
     Args:
         build: makes a detector, on the device for training.
     """
-    detector, recipe = _at_largest(detector, recipe)
+    detector, recipe = _at_largest(detector, recipe.changed(compile="off"))
     network, loader = build(detector), cast(TrainingLoader, _Alike())
     further = terms(network)
     for term in further:

@@ -26,6 +26,7 @@ from detectors.matching.objects import Objects, to_device
 from detectors.quiet import Queue
 from detectors.training.averaging import Average
 from detectors.training.backends import autocast_type, backends
+from detectors.training.compiling import NetworkStep
 from detectors.training.layout import layout
 from detectors.training.losses import Losses
 from detectors.training.multi_scale import InputSizes
@@ -106,7 +107,8 @@ class Run:
         alone = share.group.size == 1
         self.parts = config.parts if alone else min(config.parts, share.least // 2)
         self.autocast = autocast_type(config.precision, detector, self.device)
-        self._steps = len(loader)
+        self.network = NetworkStep(detector, config, self.autocast)
+        self._steps, self._total = len(loader), total
         self._begun: list[dict[str, float]] = []
         self._due = time.monotonic() + KEPT_EVERY
 
@@ -130,7 +132,7 @@ class Run:
         queue = Queue(self.device, waits=self.share.takes_turns(self.device))
         with backends(config, self.device), together(self.share), queue:
             for batch in batches:
-                with queue.step():
+                with queue.step(self.network.what), self.network.timed():
                     losses.add(*self.step(batch, config.is_plain(number)))
                 if checkpoint and time.monotonic() >= self._due:
                     self._begun = losses.known
@@ -152,7 +154,7 @@ class Run:
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast != torch.float32
         ):
-            outputs = in_parts(detector, images, self.parts)
+            outputs = self._outputs(detector, images)
             losses = detector.losses(outputs, objects, self.config.small_objects, plain)
             for term in self.terms:
                 losses |= term(detector, images, outputs)
@@ -167,6 +169,11 @@ class Run:
         if self.average:
             self.average.update()
         return whole, norm
+
+    def _outputs(self, detector: Detector, images: Tensor) -> Outputs:
+        if self.parts > 1 or detector is not self.detector:
+            return in_parts(detector, images, self.parts)
+        return self.network.outputs(images, self._total - self.scheduler.last_epoch)
 
     def _given(self, batch: Batch) -> tuple[Tensor, Objects]:
         """Images [N, 3, H, W] in 0..1, and their objects."""

@@ -101,6 +101,8 @@ def fit(
             raise KeyboardInterrupt
         if snapshots and epoch + 1 in snapshots.after:
             snapshots.call(epoch + 1, run.snapshot())
+    if first < config.epochs:
+        run.network.end()
     if run.average:
         detector.load_state_dict(run.average.module.state_dict())
     return detector.eval()

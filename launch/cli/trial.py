@@ -70,6 +70,8 @@ def _print_result(result: TrialResult) -> None:
                 console.say(f"  {label}: {', '.join(words)}")
     if result.fitted:
         console.say(f"memory: {result.fitted}")
+    for name, choice in result.steps.items():
+        console.say(f"steps of {name}: {choice}")
     if result.quantised:
         console.say(f"int8: {result.quantised}")
         if result.quantised.poor:

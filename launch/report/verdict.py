@@ -44,6 +44,7 @@ def headline(view: StudyView, shortfall: str = "") -> list[str]:
         *changed_by_int8(view),
         *in_parts(view),
         *by_several(view),
+        *compiled(view),
         *sure,
         *warning(view.front),
         *savings(view),
@@ -100,6 +101,19 @@ def by_several(view: StudyView) -> list[str]:
     finished = view.in_state("finished")
     found = _where_several((r.number, r.finished.workers) for r in finished)
     return [f"Trained by {workers} workers together: {trials}." for workers, trials in found]
+
+
+def compiled(view: StudyView) -> list[str]:
+    """A sentence on the trials that asked for compiled steps: which had them, and why others had
+    none; none where no trial asked."""
+    trials: dict[str, list[int]] = {}
+    for record in view.in_state("finished"):
+        for what in sorted({choice.in_words() for choice in record.finished.steps.values()}):
+            trials.setdefault(what, []).append(record.number)
+    said = [f"{what}: {_numbered(numbers)}" for what, numbers in trials.items()]
+    more = len(said) - REASONS
+    rest = [f"{counted(more, 'more reason')} in the trials' results"] if more > 0 else []
+    return [f"Training steps were {'; '.join([*said[:REASONS], *rest])}."] if said else []
 
 
 def _where_several(counts: Iterable[tuple[int, int]]) -> list[tuple[int, str]]:

@@ -118,7 +118,7 @@ def fitted(
     taught = [lesson.teacher for _, lesson in config.lessons if lesson.teacher != PARENT]
     inputs = {
         "detector": config.detector.cause(),
-        "recipe": config.train.cause("accumulate", "distillation"),
+        "recipe": config.train.cause("accumulate", "compile", "distillation"),
         "lessons": [lesson.cause() for _, lesson in config.lessons],
         "teachers": [teacher(name).cause() for name in taught],
         "memory": memory,

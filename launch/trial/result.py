@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from detectors.evaluate import Metrics
 from detectors.runtimes.agreement import Agreement
 from detectors.timing.cost import Cost
+from detectors.training.compiling import Choice
 from launch.figures import FIGURES, is_own
 from launch.trial.ancestor import Ancestor
 from launch.trial.memory import Fitted
@@ -60,6 +61,8 @@ class TrialResult(BaseModel):
         fitted: how its batches fitted into memory; None where the configuration says in how many
             parts they are computed.
         workers: how many processes trained it together, in the run that finished it.
+        steps: whether the steps of its trainings were compiled, and why, by detector (`dense`,
+            `compact`); of several rounds, those of the last.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,6 +78,7 @@ class TrialResult(BaseModel):
     quantised: Agreement | None = None
     fitted: Fitted | None = None
     workers: int = 1
+    steps: dict[str, Choice] = {}
 
     @property
     def is_reported(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -18,6 +18,7 @@ from detectors.data.readers import DataSource
 from detectors.files import publish, write_atomically
 from detectors.group import Group
 from detectors.timing.cost import Cost
+from detectors.training.compiling import Choice
 from launch.files import (
     COMPACT,
     DENSE,
@@ -30,6 +31,7 @@ from launch.files import (
     RESULT,
     SPEEDS,
     STAGES,
+    STEPS,
     TRIAL,
     figures_file,
 )
@@ -297,6 +299,7 @@ class _Trial:
             trained=dense.key,
             quantised=quantised,
             fitted=self.stages.fitted,
+            steps=_choices({DENSE: dense} | ({COMPACT: final} if compact else {})),
             workers=Group.current().size,
         )
 
@@ -325,3 +328,13 @@ class _Trial:
 
     def _write(self, name: str, value: BaseModel) -> None:
         write_atomically(self.out / name, value.model_dump_json(indent=1))
+
+
+def _choices(models: Mapping[str, Artefact]) -> dict[str, Choice]:
+    """Whether steps were compiled, as their trainings noted it; earlier versions did not."""
+    files = {name: model.folder / STEPS for name, model in models.items()}
+    return {
+        name: read_model(file, Choice, "remove the artefact, which is then made again")
+        for name, file in files.items()
+        if file.exists()
+    }

@@ -33,9 +33,10 @@ from detectors.evaluate import Metrics
 from detectors.files import write_atomically
 from detectors.runtimes import load_detector
 from detectors.runtimes.agreement import Agreement, agreement
+from detectors.training.compiling import Choice, noted_by
 from detectors.training.train import OnSnapshot, Snapshots, fit
 from detectors.weights.published import State
-from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START
+from launch.files import AGREEMENT, CHECKPOINT, DETECTOR, SCRATCH, START, STEPS
 from launch.trial.ancestor import Ancestor, has_shared_weights, load_ancestor
 from launch.trial.initial_weights import fill, load_start, make_sure_of
 from launch.trial.memory import Fitted, fitted, naming_parts
@@ -325,7 +326,11 @@ class Stages(Scoring):
         recipe = training.recipe
         loader = training_loader(self.config, self.data, recipe, self.device)
         announce(self.config, training, detector)
-        with naming_parts(recipe.parts):
+
+        def note(choice: Choice) -> None:
+            write_atomically(work / STEPS, choice.model_dump_json(indent=1))
+
+        with naming_parts(recipe.parts), noted_by(note):
             fit(
                 detector,
                 loader,

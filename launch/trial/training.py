@@ -52,11 +52,14 @@ class Training:
     before: int = 0
 
     def inputs(self) -> dict[str, Any]:
-        """The inputs that determine its outcome; saved detectors count by content, not by path."""
+        """The inputs that determine its outcome; saved detectors count by content, not by path.
+
+        Whether steps are compiled does not change it but for rounding.
+        """
         taught = self.distillation.cause("teacher")
         if self.teacher is not None:
             taught["teacher"] = fingerprint(self.teacher)
-        recipe = self.recipe.cause("distillation")
+        recipe = self.recipe.cause("distillation", "compile")
         if self.start is not None:
             recipe["weights"] = self.start
         return {"recipe": recipe, "sparsity": self.sparsity, "distillation": taught}

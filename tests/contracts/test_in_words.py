@@ -42,7 +42,7 @@ UNSAID: dict[str, set[str]] = {
     "TrainConfig": {
         "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov",
         "weight_decay", "warmup_epochs", "plain_epochs", "max_gradient", "precision",
-        "accumulate", "tf32",
+        "accumulate", "tf32", "compile",
     },
     "Multibox": {"initial"},
     "Augment": {

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from detectors.runtimes.agreement import Agreement
+from detectors.training.compiling import Choice
 from launch.cli.terminal import PlainConsole
 from launch.figures import DEFAULT, show, show_change
 from launch.records import Finished, TrialRecord
@@ -56,6 +57,23 @@ def test_the_headline_names_trials_whose_batches_did_not_fit_into_memory() -> No
     assert [s for s in headline(StudyView.of(study)) if "memory" in s] == [
         "To fit into memory, batches were computed in 2 parts in trial 4.",
         "To fit into memory, batches were computed in 4 parts in trials 2, 3.",
+    ]
+
+
+def test_the_headline_names_trials_that_asked_for_compiled_steps() -> None:
+    def asked(number: int, compiled: bool, reason: str) -> TrialRecord:
+        steps = {"dense": Choice(compiled=compiled, reason=reason, seconds=number)}
+        trial = record(number, 0.1)
+        result = trial.result.model_copy(update={"steps": steps})
+        return trial.model_copy(update={"ending": Finished(result=result)})
+
+    study = [
+        baseline(0.1, 50), asked(1, True, "as that is faster"),
+        asked(2, False, "as that is no faster"), asked(3, True, "as that is faster"),
+    ]  # fmt: skip
+    assert [s for s in headline(StudyView.of(study)) if "compiled" in s] == [
+        "Training steps were compiled, as that is faster: trials 1, 3; not compiled, as that is no "
+        "faster: trial 2."
     ]
 
 
