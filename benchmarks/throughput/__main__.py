@@ -1,6 +1,7 @@
 """How fast training, data, evaluation and the start of a trial are, against what others do::
 
-    python -m benchmarks.throughput [--device cuda] [--quick] [--data FOLDER] [--page FILE]
+    python -m benchmarks.throughput [--device cuda] [--quick] [--minutes N] [--data FOLDER]
+        [--page FILE]
 
 Contenders take turns; figures are medians with their range. On a CPU, ratios are of CPU time, so
 that others on the machine count little. `--page docs/performance.md` writes the page. With
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,10 @@ LEAST = 0.7
 ratios by a tenth or two."""
 
 ROUNDS, QUICK_ROUNDS = 5, 2
+
+MINUTES = 5.0
+"""Of each system, after which no further round begins; the first two are always taken."""
+
 METRIC_IMAGES, QUICK_IMAGES = 5000, 300
 
 
@@ -45,6 +51,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cpu")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/bccd"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of each system's rounds")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--keep", action="store_true")
@@ -80,7 +87,8 @@ def _found(arguments: argparse.Namespace) -> dict[str, Any]:
         "training": [],
     }
     for case in cases(device, quick):
-        found["training"] += measured(case, split, device, rounds)
+        until = time.monotonic() + 60 * arguments.minutes
+        found["training"] += measured(case, split, device, rounds, until)
     return found
 
 

@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,11 +16,12 @@ from benchmarks.throughput.ours import Ours
 from benchmarks.throughput.theirs import NEAR, Theirs
 from benchmarks.throughput.turns import Rates, Turn, in_turns, matmul_peak, ratio, repeated
 from detectors.data.dataset import Dataset
+from detectors.training.compiling import Figures
 from searchspace import papers
 from searchspace.geometry import InputSize
 
 OURS, THEIRS, ALONE = "Sparrow", "torchvision", "Sparrow, steps alone"
-BEST = "best"
+BEST, COMPILED = "best", "compiled"
 
 Row = dict[str, Any]
 
@@ -35,6 +36,7 @@ class Case:
         best: if given, the batch of each at its best: reduced precision, and for ours the
             precision that a trial takes.
         size: an input smaller than the paper's, where that is too much for the device.
+        compiled: whether ours is trained with compiled steps, too, in the last precision.
     """
 
     system: str
@@ -43,6 +45,7 @@ class Case:
     precisions: tuple[str, ...]
     best: int | None = None
     size: InputSize | None = None
+    compiled: bool = False
 
 
 SYSTEMS = ("ssd300_vgg16", "ssdmnetv1_s1l0", "gfl_r50", "yolox_s")
@@ -67,9 +70,20 @@ TINY_CASES = (Case("ssdmnetv1_s1l0", 2, 1, ("float32",)),)
 
 
 def cases(device: torch.device, quick: bool) -> tuple[Case, ...]:
+    """Those of a form of the benchmark, without precisions that the device would emulate: a step
+    takes it many times as long then."""
     if quick:
         return QUICK_CASES
-    return GPU_CASES if device.type == "cuda" else CPU_CASES
+    if device.type == "cuda":
+        return tuple(replace(case, compiled=True) for case in GPU_CASES)
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    precisions = {"float32", "bfloat16"} if native else {"float32"}
+    return tuple(
+        replace(
+            case, precisions=tuple(p for p in case.precisions if p in precisions), compiled=True
+        )
+        for case in CPU_CASES
+    )
 
 
 def measured(
@@ -80,18 +94,23 @@ def measured(
     Args:
         until: by `time.monotonic`, when no further round begins.
     """
-    ours, turns = _contenders(case, split, device)
+    ours, compiled, turns = _contenders(case, split, device)
     found = in_turns(turns, rounds, device, until)
     common = {"system": case.system, "input": _input(case)}
     for name, rates in found.items():
         yield common | {"trained by": name} | _figures(rates, device)
     yield common | _ratios(case, found, device)
+    if compiled:
+        yield common | _compiling(compiled, found, case)
     if time.monotonic() < until:
         yield common | _time(ours, found, case, device)
 
 
-def _contenders(case: Case, split: Dataset, device: torch.device) -> tuple[Ours, dict[str, Turn]]:
-    """Our training in the last precision, and all that are measured by name."""
+def _contenders(
+    case: Case, split: Dataset, device: torch.device
+) -> tuple[Ours, Ours | None, dict[str, Turn]]:
+    """Our training in the last precision, the same with compiled steps, and all that are measured
+    by name."""
     cores = len(os.sched_getaffinity(0))
     config = papers[case.system].trial
     if case.size is not None:
@@ -117,9 +136,14 @@ def _contenders(case: Case, split: Dataset, device: torch.device) -> tuple[Ours,
     images = repeated(split, case.batch * case.batches)
     alone = make(split=images, batch=case.batch, precision=case.precisions[-1], steps=case.batches)
     turns[ALONE] = alone.turn
+    compiled = None
+    if case.compiled:
+        last_precision = case.precisions[-1]
+        compiled = make(split=images, batch=case.batch, precision=last_precision, compile="on")
+        turns[f"{OURS}, {COMPILED}"] = compiled.turn
     if case.best:
         add(case.best, "bfloat16", "auto", BEST)
-    return last, turns
+    return last, compiled, turns
 
 
 def _input(case: Case) -> str:
@@ -142,6 +166,8 @@ def _ratios(case: Case, found: dict[str, Rates], device: torch.device) -> Row:
     """How many times as fast as torchvision's ours is, by what is equal."""
     labels = (*case.precisions, BEST)
     pairs = {label: (f"{THEIRS}, {label}", f"{OURS}, {label}") for label in labels}
+    if case.compiled:
+        pairs[COMPILED] = (f"{THEIRS}, {case.precisions[-1]}", f"{OURS}, {COMPILED}")
     return {
         "ratio": {
             label: ratio(found[theirs].of(device), found[ours].of(device))
@@ -149,6 +175,19 @@ def _ratios(case: Case, found: dict[str, Rates], device: torch.device) -> Row:
             if theirs in found
         }
     }
+
+
+def _compiling(compiled: Ours, found: dict[str, Rates], case: Case) -> Row:
+    """What compiled steps cost and save, by the clock, and from how many steps on that pays."""
+    choice = compiled.run.network.choice
+    if not choice or not choice.compiled:
+        return {"compiling": str(choice)}
+    plain = case.batch / statistics.median(found[f"{OURS}, {case.precisions[-1]}"].clock)
+    step = case.batch / statistics.median(found[f"{OURS}, {COMPILED}"].clock)
+    figures = Figures(plain=plain, compiled=step, compiling=choice.seconds)
+    saved = plain - step
+    pays = f"pays from {choice.seconds / saved:.0f} steps on" if saved > 0 else "never pays"
+    return {"compiling": f"{pays}: a step takes {figures}"}
 
 
 def _time(ours: Ours, found: dict[str, Rates], case: Case, device: torch.device) -> Row:

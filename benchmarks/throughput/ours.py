@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import torch
@@ -41,6 +41,7 @@ class Ours:
     Args:
         precision: as in `TrainConfig`.
         steps: if given, the turns repeat one batch, which lies on the device, so often.
+        compile: as in `TrainConfig`.
     """
 
     def __init__(
@@ -51,10 +52,11 @@ class Ours:
         precision: str,
         device: torch.device,
         steps: int | None = None,
+        compile: Literal["off", "on"] = "off",
     ) -> None:
         detector = config.detector.changed(num_classes=split.num_classes)
         recipe = config.train.changed(
-            batch_size=batch, precision=precision, multi_scale=MultiScale()
+            batch_size=batch, precision=precision, multi_scale=MultiScale(), compile=compile
         )
         pixels = NodeCache().pixels(split, training_form(split.images, recipe, detector.canvas))
         loader = TrainingLoader(
@@ -121,7 +123,7 @@ class _Watch:
 
             patched(run, "step", "data", "optimiser")
             patched(run, "_given", None, "copy and resize")
-            patched(run.detector, "outputs", None, "forward")
+            patched(run.network, "outputs", None, "forward")
             patched(run.detector, "losses", None, "matching and loss")
             patched(torch.Tensor, "backward", None, "backward")
             self._last = finished(self.device)

@@ -27,7 +27,7 @@ def page(found: Row) -> str:
     lines = [INTRODUCTION, "", _machine(found["machine"]), "", "## Training", "", OF_TRAINING, ""]
     rows = found["training"]
     lines += _table(_training(rows))
-    lines += ["", *_ratios(rows), "", "## Where the time of a step goes", ""]
+    lines += ["", *_ratios(rows), *_compiling(rows), "", "## Where the time of a step goes", ""]
     lines += _table(_parts(rows))
     lines += [
         "", "`waiting` is the share of the time that a loop takes longer than its steps alone.",
@@ -66,6 +66,12 @@ def _ratios(rows: Sequence[Row]) -> Iterator[str]:
                 f"- {row['system']}, {label}: {value:.2f} times as fast as torchvision's {name} "
                 f"({near})"
             )
+
+
+def _compiling(rows: Sequence[Row]) -> Iterator[str]:
+    told = [f"- {row['system']}: {row['compiling']}" for row in rows if "compiling" in row]
+    if told:
+        yield from ("", "Compiled steps (`train.compile`):", "", *told)
 
 
 def _parts(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
