@@ -28,9 +28,11 @@ FONT_FILES = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 def picture(folder: Path) -> str:
     """The view of a study as SVG."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console = Console(
+        record=True, width=COLUMNS, height=LINES, file=io.StringIO(), force_terminal=True
+    )
     view = StudyFollower(folder).look()
-    console.print(rendered(view, LINES))
+    console.print(rendered(view, console.size))
     drawn = console.export_svg(title=f"sparrow watch {folder}", theme=DIMMED_MONOKAI)
     return FONT_FILES.sub("", drawn)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 
 from detectors.regularly import regularly
@@ -42,8 +41,8 @@ OTHER_LINES = 14
 """Lines of the view beside those of running trials; the terminal has to have room for all."""
 
 
-def rendered(view: View, lines: int) -> RenderableType:
-    """A view of a study, on at most so many lines if it can be."""
+def rendered(view: View, size: ConsoleDimensions) -> RenderableType:
+    """A view of a study for a terminal of some size, on no more lines than it has if it can be."""
     settings = view.settings
     objectives = settings.goal.objectives
     source = settings.known_source
@@ -54,9 +53,9 @@ def rendered(view: View, lines: int) -> RenderableType:
     ]
     if view.holder is not None:
         parts.append(styled(outlook_in_words(view.outlook)))
-    most = max(1, lines - OTHER_LINES)
+    most = max(1, size.height - OTHER_LINES)
     if view.running:
-        parts.append(RunningTable(view.running[:most], objectives, view.time))
+        parts.append(running_table(view.running[:most], objectives, view.time, size.width))
     if len(view.running) > most:
         parts.append(_line(f"and {len(view.running) - most} more are running"))
     front = view.trials.front
@@ -101,24 +100,11 @@ def as_tree(view: View) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class RunningTable:
-    """Running trials, each with what it does and how well it is so far, as the width allows."""
-
-    running: Sequence[Running]
-    objectives: Sequence[FigureName]
-    time: float
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        losses = options.max_width >= FOR_LOSSES
-        yield _running_table(self.running, self.objectives, self.time, losses)
-
-
-def _running_table(
-    running: Sequence[Running], objectives: Sequence[FigureName], time: float, losses: bool
+def running_table(
+    running: Sequence[Running], objectives: Sequence[FigureName], time: float, columns: int
 ) -> Table:
+    """Running trials, each with what it does and how well it is so far, on so many columns."""
+    losses = columns >= FOR_LOSSES
     scores = [name for name in objectives if FIGURES[name].source == "metrics"] or ["ap"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
     table.add_column("Trial", justify="right", no_wrap=True, max_width=16)
@@ -174,16 +160,18 @@ def study_frame(folder: Path, out: PlainConsole = console) -> Frame:
             if not (folder / JOURNAL).exists():
                 return Group()
             follower = StudyFollower(folder)
-        return rendered(follower.look(), out.size.height)
+        return rendered(follower.look(), out.size)
 
     return _now_and_then(look)
 
 
-def trial_frame(folder: Path, name: str) -> Frame:
+def trial_frame(folder: Path, name: str, out: PlainConsole = console) -> Frame:
     """Shows one trial, whose files are in a folder."""
     follower = TrialFollower(folder)
     return _now_and_then(
-        lambda: RunningTable([Running(name, follower.look())], DEFAULT, time.time())
+        lambda: running_table(
+            [Running(name, follower.look())], DEFAULT, time.time(), out.size.width
+        )
     )
 
 

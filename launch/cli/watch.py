@@ -34,7 +34,7 @@ def watch_command(
         except KeyboardInterrupt:
             console.say(f"The search goes on: {view.holder}")
             return
-    console.print(rendered(view, console.size.height))
+    console.print(rendered(view, console.size))
     console.say(_state(view))
 
 
@@ -44,7 +44,7 @@ def _watched(follower: StudyFollower, view: View) -> View:
     say = printer(view.settings.goal.objectives, view.folder, screen.say_words)
     announcer = Announcer(None if screen.live else screen.say, say)
     with screen.shown():
-        screen.follow(lambda: rendered(view, console.size.height))
+        screen.follow(lambda: rendered(view, console.size))
         while view.holder is not None:
             announcer.hear(view)
             time.sleep(EVERY)

@@ -32,8 +32,8 @@ __all__ = ["study"]
 Run = Callable[..., tuple[int, str]]
 
 
-def printed(width: int = 80, **options: bool) -> PlainConsole:
-    return PlainConsole(file=io.StringIO(), width=width, **options)
+def printed(width: int = 80, height: int = 40, **options: bool) -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), width=width, height=height, **options)
 
 
 def text_of(console: PlainConsole) -> str:
@@ -45,7 +45,7 @@ def test_eighty_columns_have_room_for_a_study(study: Path) -> None:
     note(study, 5, **BEGUN)
     note(study, 5, **EPOCH)
     console = printed()
-    console.print(rendered(StudyFollower(study).look(), 40))
+    console.print(rendered(StudyFollower(study).look(), console.size))
     text = text_of(console)
     assert max(map(len, text.splitlines())) <= 80
     for words in (
@@ -60,7 +60,7 @@ def test_a_narrow_terminal_shows_what_is_done_in_place_of_losses(study: Path) ->
     note(study, 5, **BEGUN)
     note(study, 5, **EPOCH)
     console = printed(60)
-    console.print(rendered(StudyFollower(study).look(), 40))
+    console.print(rendered(StudyFollower(study).look(), console.size))
     text = text_of(console)
     assert max(map(len, text.splitlines())) <= 60
     for words in ("train, epoch 4/12", "AP_small", "300", "1 min 30 s"):
@@ -92,8 +92,8 @@ def test_a_low_terminal_shows_fewer_running_trials(study: Path) -> None:
     for number in range(6, 16):
         append(study, record(number, ending=None))
         note(study, number, **BEGUN)
-    console = printed()
-    console.print(rendered(StudyFollower(study).look(), 18))
+    console = printed(height=18)
+    console.print(rendered(StudyFollower(study).look(), console.size))
     assert "and 6 more are running" in text_of(console)
 
 
