@@ -147,7 +147,12 @@ def test_all_designs_have_the_whole_hypervolume(table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    "devices", [{}, {"ladder": (0.2, 0.4)}, {"early_stopping": Halving(budgets=(1, 3))}]
+    "devices",
+    [
+        {},
+        pytest.param({"ladder": (0.2, 0.4)}, marks=pytest.mark.slow),
+        pytest.param({"early_stopping": Halving(budgets=(1, 3))}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_study_is_replayed_to_its_last_trial(devices: dict, table: Table, tmp_path: Path) -> None:
     with ours(table, tmp_path / "study", seed=0, trials=12, **devices) as study:

@@ -18,10 +18,11 @@ from detectors.runtimes.libraries import library
 from searchspace import CompressConfig
 from searchspace.compression import Int8
 from tests.detectors.deployable import CPU, deployable, images_for, needs_extra, relative_error
+from tests.fewer import few
 
 
 @needs_extra
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("runtime", few(["openvino", "onnxruntime"], "onnxruntime"))
 def test_a_model_comes_back_as_it_was_quantised(tmp_path: Path, runtime: str) -> None:
     detector, config = deployable("ssdmnetv1"), Int8(runtime=runtime)
     images = images_for(detector, 4)

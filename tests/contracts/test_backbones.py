@@ -34,6 +34,7 @@ from searchspace.necks.growth import Extend
 from searchspace.priors import ScaledPriors
 from searchspace.training import Frozen
 from tests.documents import example
+from tests.fewer import few
 from tests.networks import with_statistics
 
 SAMPLE = (
@@ -43,6 +44,8 @@ SAMPLE = (
     "ese_vovnet19b_dw", "mobilevit_xxs", "tf_mixnet_s",
 )  # fmt: skip
 """Models of timm, each of another family."""
+
+FAST = ("test_resnet", "mobilenetv3_small_050", "hrnet_w18_small", "vgg11_bn", "mobilevit_xxs")
 
 PRUNED = ("test_resnet", "test_efficientnet", "test_byobnet", "lcnet_050", "regnety_002")
 SIZES = ((96, 160), (97, 131), (150, 129), (224, 127))
@@ -113,7 +116,7 @@ def test_what_is_frozen_learns_nothing(own_kind: None, kind: str) -> None:
     assert all(norm.training for norm in norms)
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", few(SAMPLE, *FAST))
 def test_maps_of_timm_are_those_of_the_table_for_any_size(name: str) -> None:
     model = known(name)
     backbone = Timm(name=name, taps=tuple(model.maps))
@@ -190,7 +193,7 @@ def test_models_that_cannot_be_pruned_say_so_at_once(name: str) -> None:
     assert TrialConfig(detector=detector).detector == detector
 
 
-@pytest.mark.parametrize("name", [*PRUNED, "plain"])
+@pytest.mark.parametrize("name", few([*PRUNED, "plain"], "test_resnet", "test_byobnet", "plain"))
 def test_the_others_are_pruned_and_their_plans_replayed(own_kind: None, name: str) -> None:
     own = name in BACKBONES.by_kind
     config = TrialConfig(

@@ -42,6 +42,7 @@ from tests.detectors.deployable import (
 )
 from tests.detectors.runtimes.test_export import RUN
 from tests.detectors.test_evaluate import perfect
+from tests.fewer import few
 from tests.networks import with_statistics
 
 CLASSES = (1, 2, 80)
@@ -113,7 +114,7 @@ def test_onnx_finds_what_pytorch_does(tmp_path: Path, family: str, classes: int)
 
 @needs_extra
 @pytest.mark.parametrize(("family", "classes"), product(FAMILIES, "ssdmnetv1"))
-@pytest.mark.parametrize("target", ["openvino", "torch-export"])
+@pytest.mark.parametrize("target", few(["openvino", "torch-export"], "openvino"))
 def test_other_exports_find_what_pytorch_does(
     tmp_path: Path, target: str, family: str, classes: int
 ) -> None:

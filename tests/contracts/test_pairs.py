@@ -99,7 +99,7 @@ def held(config: DetectorConfig) -> None:
     assert detector.head.scores_of(outputs.predictions).shape == (2, count, 3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from(sorted(BACKBONES)),
     st.sampled_from(sorted(NECKS)),

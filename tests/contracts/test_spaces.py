@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from detectors.detector import Detector
 from detectors.dry_run import dry_run
 from searchspace import DetectorConfig, load_space, space_names
+from tests.fewer import few
 
 BUILT = 12
 
@@ -29,7 +30,7 @@ def draws(name: str) -> list[DetectorConfig]:
     return found
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", few(space_names(), "mobile", "papers", "quick", "tiles"))
 def test_random_draws_are_built_as_declared(name: str) -> None:
     configs = draws(name)
     assert len(configs) == BUILT

@@ -127,6 +127,7 @@ def test_more_trials_can_be_added(study_folder: Path, tmp_path: Path) -> None:
     assert records[3].state == "finished"
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on(
     space: Space, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,7 @@ masks = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(masks)
 def test_boxes_and_regions_of_any_mask(mask: np.ndarray) -> None:
     given_mask = torch.from_numpy(mask)

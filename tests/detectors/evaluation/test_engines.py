@@ -96,7 +96,11 @@ def test_tiny_objects_are_those_of_a_range_of_areas(name: str, side: float) -> N
 
 @pytest.mark.parametrize(
     ("engine", "objects", "share"),
-    [("hotcoco", 400, 0.0), ("hotcoco", 400, 0.1), ("pycocotools", 130, 0.1)],
+    [
+        ("hotcoco", 400, 0.0),
+        pytest.param("hotcoco", 400, 0.1, marks=pytest.mark.slow),
+        ("pycocotools", 130, 0.1),
+    ],
 )
 def test_a_perfect_detector_scores_one_whatever_the_number_of_objects(
     engine: str, objects: int, share: float

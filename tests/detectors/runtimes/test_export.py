@@ -32,6 +32,7 @@ from tests.detectors.deployable import (
     images_for,
     needs_extra,
 )
+from tests.fewer import few
 from tests.networks import with_statistics
 
 Program = Callable[[Tensor], Detections]
@@ -112,7 +113,7 @@ def test_every_composition_can_be_exported(tmp_path: Path, name: str) -> None:
 
 
 @needs_extra
-@pytest.mark.parametrize("target", RUN)
+@pytest.mark.parametrize("target", few(RUN, "onnx", "openvino"))
 def test_an_exported_detector_may_find_nothing_or_little(
     tmp_path: Path, make_detector: Callable[..., Detector], target: str
 ) -> None:

@@ -113,6 +113,7 @@ def test_an_image_in_tiles_counts_once(
     assert speed_key(cut, config, CPU) != speed_key(cut, other, CPU)
 
 
+@pytest.mark.slow
 def test_after_a_first_look_an_image_has_the_mean_number_of_tiles(
     make_detector: Callable[..., Detector], monkeypatch: pytest.MonkeyPatch
 ) -> None:

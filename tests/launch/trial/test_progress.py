@@ -32,6 +32,7 @@ def curve(notes: tuple[Note, ...]) -> list[tuple[str | None, int | None]]:
     return [(note.part, note.epoch) for note in notes if note.losses]
 
 
+@pytest.mark.slow
 def test_a_trial_notes_its_stages_epochs_and_figures(
     shapes: TrialData, slim: TrialConfig, tmp_path: Path
 ) -> None:
