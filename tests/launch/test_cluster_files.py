@@ -141,7 +141,12 @@ echo "token $(stat -c %a "$RAY_AUTH_TOKEN_PATH") $(cat "$RAY_AUTH_TOKEN_PATH")" 
 [ "$1" = health-check ] && exit "${RAY_HEALTH:-0}"
 exec sleep 60
 """,
-    "sparrow": 'echo "mode $RAY_AUTH_MODE" >> "$LOG"; exit "${SPARROW_STATUS:-0}"',
+    # A search lasts at least until its workers have been started.
+    "sparrow": """
+for _ in {1..300}; do grep -q "^node2: ray start" "$LOG" && break; sleep 0.1; done
+echo "mode $RAY_AUTH_MODE" >> "$LOG"
+exit "${SPARROW_STATUS:-0}"
+""",
 }
 
 
