@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
+from rich.text import Text
 
 from launch.cli.view import rendered
 from launch.report.progress import StudyFollower
@@ -28,13 +29,15 @@ FONT_FILES = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 def picture(folder: Path) -> str:
     """The view of a study as SVG."""
-    console = Console(
-        record=True, width=COLUMNS, height=LINES, file=io.StringIO(), force_terminal=True
+    seen, drawn = (
+        Console(record=True, width=COLUMNS, height=LINES, file=io.StringIO(), force_terminal=True)
+        for _ in range(2)
     )
-    view = StudyFollower(folder).look()
-    console.print(rendered(view, console.size))
-    drawn = console.export_svg(title=f"sparrow watch {folder}", theme=DIMMED_MONOKAI)
-    return FONT_FILES.sub("", drawn)
+    seen.print(rendered(StudyFollower(folder).look(), seen.size))
+    shown = seen.export_text(styles=True).replace(f"{Path.cwd()}/", "")
+    drawn.print(Text.from_ansi(shown))
+    svg = drawn.export_svg(title=f"sparrow watch {folder}", theme=DIMMED_MONOKAI)
+    return FONT_FILES.sub("", svg)
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ def running_table(
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
     table.add_column("Trial", justify="right", no_wrap=True, max_width=16)
     # Of fixed widths, so that nothing moves sideways while it runs.
-    table.add_column("Doing", no_wrap=True, ratio=1, min_width=DOING)
+    table.add_column("Doing", no_wrap=True, ratio=2, min_width=DOING)
     if losses:
         table.add_column("Losses", no_wrap=True, ratio=1)
     for name in scores:
