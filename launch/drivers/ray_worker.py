@@ -16,6 +16,7 @@ from ray import tune
 from detectors.detector import Detector
 from detectors.evaluate import Metrics
 from detectors.timing.cost import Cost
+from detectors.training.notice import NOTICE
 from launch.drivers.attempt import attempt
 from launch.drivers.ray_answers import Answers
 from launch.drivers.ray_meter import TargetMeter
@@ -157,7 +158,14 @@ def run_on_worker(config: dict[str, Any], **given: Any) -> None:
     """
     all_given = Given(config=config, **given)
     all_given.prepare()
-    tune.report(all_given.run(tune.report))
+    tune.report(all_given.run(_tell_while_heard))
+
+
+def _tell_while_heard(report: Mapping[str, Any]) -> None:
+    """Report, unless the training was given notice: the thread that would take the report waits for
+    the training to end then, as the report would wait for it."""
+    if not NOTICE.given:
+        tune.report(dict(report))
 
 
 def ending_in_words(outcome: TrialResult | Failure | Ended) -> dict[str, Any]:
