@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from detectors.boxes import batched_iou
+from detectors.canvas import has_area
 from detectors.postprocess import Detecting, Detections
 from searchspace.runtimes import Precision
 
@@ -225,5 +226,5 @@ def _counting(found: Detections, score: float, sides: Tensor) -> tuple[Tensor, T
     """Boxes in pixels with scores, [G, 5], and labels [G] of one image, without boxes of zero area
     at the border."""
     boxes, labels, scores = found.boxes[0], found.labels[0], found.scores[0]
-    real = (labels > 0) & (scores >= score) & (boxes[:, 2:] > boxes[:, :2]).all(-1)
+    real = (labels > 0) & (scores >= score) & has_area(boxes)
     return torch.cat((boxes * sides, scores[:, None]), 1)[real], labels[real]
